@@ -1,0 +1,46 @@
+"""The command line: one thin function a verb, one module a family of verbs. PyTorch and its friends are imported
+inside the verbs that use them, so that `tanzaku --help` answers at once."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tanzaku import __version__
+from tanzaku.cli import data
+from tanzaku.errors import TanzakuError
+
+app = typer.Typer(
+    name="tanzaku",
+    help="Find, prove and ship the smallest Japanese text classifier that does the job.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tanzaku {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends it with its message and exit status 1."""
+    try:
+        app()
+    except TanzakuError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        sys.exit(1)

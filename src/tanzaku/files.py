@@ -1,0 +1,62 @@
+"""Files that are either whole or absent: atomic writes, checksums, sizes."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_READ_BYTES = 1 << 20
+
+
+def sync_directory(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut. A no-op where the OS has none."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file's content to disk."""
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) so that `path` holds the old content or the new one, whatever dies when."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json_atomically(path: Path, content: Any) -> None:
+    """Write `content` as indented UTF-8 JSON (no NaN, no infinity), atomically."""
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while piece := handle.read(_READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def folder_bytes(folder: Path) -> int:
+    """The sum of the sizes of all files below `folder`, in bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
