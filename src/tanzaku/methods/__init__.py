@@ -1,0 +1,21 @@
+"""The adaptation methods: one file a method, listed once in `METHODS`.
+
+A method is a frozen pydantic model: its fields are its options, its functions do the work. There are two kinds, told
+apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those that learn from the texts alone
+(`TextMethod`). PyTorch and PEFT are imported where they are used, so that reading a study file costs nothing.
+"""
+
+from tanzaku.methods.full import Full
+from tanzaku.methods.head import Head
+from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
+from tanzaku.methods.lora import Lora
+from tanzaku.methods.tfidf_svm import TfidfSvm
+
+METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
+    "full": Full,
+    "head": Head,
+    "lora": Lora,
+    "tfidf-svm": TfidfSvm,
+}
+
+__all__ = ["METHODS", "EncoderMethod", "Method", "TextMethod"]

@@ -1,0 +1,38 @@
+"""Full fine-tuning: every weight of the encoder and the head is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tanzaku.methods.interface import EncoderMethod
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Full(EncoderMethod):
+    """Trains all weights (Devlin et al. 2019, section 4)."""
+
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Make every parameter trainable."""
+        return model.requires_grad_(True)
+
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+        """All parameters."""
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write `model.safetensors` and `config.json`, which plain transformers opens."""
+        model.save_pretrained(folder)
+
+    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
+        """Put the saved weights onto `model`."""
+        from tanzaku.methods.weights import load_weights
+
+        return load_weights(model, folder / "model.safetensors", expected=set(model.state_dict()))
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The model is plain already."""
+        return model

@@ -1,0 +1,112 @@
+"""TF-IDF features with a linear support vector machine: the baseline that every report shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from tanzaku.errors import MethodError
+from tanzaku.methods.interface import TextMethod
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sklearn.pipeline import Pipeline
+
+_TERMS = "terms.json"
+_WEIGHTS = "weights.safetensors"
+
+
+class TfidfSvm(TextMethod):
+    """scikit-learn's `TfidfVectorizer` and `LinearSVC` (one against the rest) on the whole text."""
+
+    analyzer: Annotated[
+        Literal["mecab", "character"], Field(description="What a term is made of: MeCab (IPADIC) words or characters.")
+    ] = "mecab"
+    longest_ngram: Annotated[int, Field(ge=1, le=5, description="Terms have one to this many words or characters.")] = 2
+    penalty: Annotated[float, Field(gt=0, description="C of the support vector machine.")] = 1.0
+
+    def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Pipeline:
+        """Learn terms, their inverse document frequencies and the separating planes."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.svm import LinearSVC
+
+        if set(classes) != set(range(labels)):
+            missing = sorted(set(range(labels)) - set(classes))
+            raise MethodError(f"tfidf-svm: no training document has class {missing[0]}; give it at least one")
+        pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=seed))
+        return pipeline.fit(list(texts), list(classes))
+
+    def scores(self, fitted: Pipeline, texts: Sequence[str]) -> np.ndarray:
+        """Distances to the planes, (texts, labels); with two classes, minus and plus the one distance."""
+        import numpy as np
+
+        distances = fitted.decision_function(list(texts))
+        if distances.ndim == 1:
+            distances = np.stack([-distances, distances], axis=1)  # (texts, 2)
+        return distances.astype(np.float32)
+
+    def parameters(self, fitted: Pipeline) -> int:
+        """Inverse document frequencies, weights and offsets."""
+        vectorizer, svm = fitted[0], fitted[-1]
+        return int(vectorizer.idf_.size + svm.coef_.size + svm.intercept_.size)
+
+    def save(self, fitted: Pipeline, folder: Path) -> None:
+        """Write the terms as JSON, in the order of the columns, and the numbers as float32 safetensors."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        vectorizer, svm = fitted[0], fitted[-1]
+        folder.mkdir(parents=True, exist_ok=True)
+        terms = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+        content = {"options": self.model_dump(mode="json"), "terms": terms}
+        (folder / _TERMS).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        numbers = {"idf": vectorizer.idf_, "weights": svm.coef_, "offsets": svm.intercept_}
+        save_file(
+            {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in numbers.items()}, folder / _WEIGHTS
+        )
+
+    def load(self, folder: Path) -> Pipeline:
+        """Rebuild the pipeline from its terms and numbers."""
+        import numpy as np
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+        from sklearn.pipeline import make_pipeline
+        from sklearn.svm import LinearSVC
+
+        try:
+            terms = json.loads((folder / _TERMS).read_text(encoding="utf-8"))["terms"]
+            numbers = load_file(folder / _WEIGHTS)
+            vectorizer = self._vectorizer(vocabulary={term: column for column, term in enumerate(terms)})
+            vectorizer.idf_ = numbers["idf"].astype(np.float64)
+            svm = LinearSVC(C=self.penalty)
+            svm.coef_, svm.intercept_ = numbers["weights"].astype(np.float64), numbers["offsets"].astype(np.float64)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise MethodError(f"{folder} holds no saved tfidf-svm ({error})") from error
+        svm.classes_ = np.arange(max(2, len(svm.coef_)))
+        return make_pipeline(vectorizer, svm)
+
+    def _vectorizer(self, vocabulary: dict[str, int] | None = None) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        words = self.analyzer == "mecab"
+        return TfidfVectorizer(
+            analyzer="word" if words else "char",
+            tokenizer=_mecab_words() if words else None,
+            token_pattern=None if words else r"(?u)\b\w\w+\b",
+            ngram_range=(1, self.longest_ngram),
+            sublinear_tf=True,
+            lowercase=False,
+            vocabulary=vocabulary,
+        )
+
+
+def _mecab_words() -> Callable[[str], list[str]]:
+    import fugashi
+    import ipadic
+
+    tagger = fugashi.GenericTagger(f"{ipadic.MECAB_ARGS} -Owakati")
+    return lambda text: tagger.parse(text).split()

@@ -1,0 +1,207 @@
+"""The run record: everything that reports are built from, as one versioned JSON file a run.
+
+Beside `record.json` lies `predictions.csv`: for every test document, in the order of the test split, the index of its
+class and of the predicted one in `data.label_names`. Paired tests between runs need these.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tanzaku.errors import RecordError
+from tanzaku.files import write_atomically
+
+RECORD_VERSION = 1
+RECORD_FILE = "record.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataFacts(_Part):
+    """The data that was used."""
+
+    name: str
+    fingerprint: Annotated[str, Field(description="SHA-256 over every text and label of the three splits.")]
+    label_names: tuple[str, ...]
+    train_documents: int
+    val_documents: int
+    test_documents: int
+
+
+class EncoderFacts(_Part):
+    """The encoder that was adapted."""
+
+    name: str
+    fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
+    model_type: str
+    layers: int
+    hidden_size: int
+    vocabulary_size: int
+    parameters: Annotated[
+        int, Field(description="Parameters of the encoder with its head, before a method is attached.")
+    ]
+    head: Annotated[tuple[str, ...], Field(description="Modules that the checkpoint lacks; trained in full.")]
+
+
+class Environment(_Part):
+    """What the run ran on."""
+
+    versions: dict[str, str]
+    platform: str
+    cpu: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    gpu: str | None
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class EpochRecord(_Part):
+    """One epoch: losses are means over documents (validation) and over steps (training)."""
+
+    epoch: int
+    steps: Annotated[int, Field(description="Optimiser steps since the start.")]
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: Annotated[float, Field(description="At the epoch's end.")]
+    train_seconds: Annotated[float, Field(description="Of this epoch, without evaluation.")]
+    eval_seconds: float
+
+
+class ClassScores(_Part):
+    """One class on one split."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores(_Part):
+    """How well a split was classified."""
+
+    documents: int
+    correct: int
+    accuracy: float
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
+    macro_f1: float
+    per_class: dict[str, ClassScores]
+    confusion: Annotated[tuple[tuple[int, ...], ...], Field(description="Rows: true class; columns: predicted class.")]
+
+
+class Costs(_Part):
+    """What the run cost."""
+
+    train_seconds: Annotated[float, Field(description="Training steps alone.")]
+    train_seconds_with_evaluation: Annotated[float, Field(description="Training steps and validation.")]
+    test_seconds: float
+    peak_memory_bytes: Annotated[int | None, Field(description="The process's largest resident memory.")]
+    peak_gpu_memory_bytes: int | None
+    trainable_parameters: int
+    saved_bytes: Annotated[int, Field(description="Size of the saved adapter's or model's folder.")]
+
+
+class RunRecord(_Part):
+    """One run, finished or failed. What a failed run did not reach is None or empty."""
+
+    version: Literal[1] = RECORD_VERSION
+    run_id: str
+    study: str
+    status: Literal["finished", "failed"]
+    error: str | None = None
+    started: Annotated[str, Field(description="ISO 8601, UTC.")]
+    ended: str
+    resumptions: Annotated[int, Field(description="How often the run went on from a checkpoint.")] = 0
+    spec: Annotated[dict[str, Any], Field(description="The resolved RunSpec.")]
+    method_details: Annotated[
+        dict[str, float | int | str], Field(description="Such as LoRA's effective scale α/r.")
+    ] = {}
+    data: DataFacts
+    encoder: EncoderFacts | None = None
+    environment: Environment
+    history: tuple[EpochRecord, ...] = ()
+    training_curve: Annotated[
+        tuple[tuple[int, float], ...], Field(description="(step, mean training loss since the last entry).")
+    ] = ()
+    best_epoch: int | None = None
+    stopped_early: bool | None = None
+    val: Scores | None = None
+    test: Scores | None = None
+    costs: Costs | None = None
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.spec["method"]["name"])
+
+
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Write `record.json` into the run's folder, atomically; its presence says that the run has ended."""
+    write_atomically(folder / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read the record in a run's folder.
+
+    Raises:
+        RecordError: It is missing, damaged, or of another version.
+    """
+    path = folder / RECORD_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} can't be read ({error}); remove the folder to run it again") from error
+    if not isinstance(content, dict) or content.get("version") != RECORD_VERSION:
+        found = content.get("version") if isinstance(content, dict) else None
+        raise RecordError(f"{path} has version {found!r}; this Tanzaku reads version {RECORD_VERSION}")
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        raise RecordError(f"{path} is not a run record: {error}") from error
+
+
+def read_records(runs: Path) -> list[RunRecord]:
+    """All records below `runs`, in the order of their folders' names.
+
+    Raises:
+        RecordError: There is none, or one is damaged.
+    """
+    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}"))
+    if not folders:
+        raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote")
+    return [read_record(folder) for folder in folders]
+
+
+def write_predictions(folder: Path, *, classes: list[int], predicted: list[int]) -> None:
+    """Write `predictions.csv`: a header, then one line a test document."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class", "predicted"])
+    writer.writerows(zip(classes, predicted, strict=True))
+    write_atomically(folder / PREDICTIONS_FILE, text.getvalue())
+
+
+def read_predictions(folder: Path) -> tuple[list[int], list[int]]:
+    """The true and the predicted class indices of a finished run's test documents.
+
+    Raises:
+        RecordError: The file is missing or damaged.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = [(int(row["class"]), int(row["predicted"])) for row in csv.DictReader(handle)]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise RecordError(f"{path} can't be read as predictions ({error})") from error
+    return [row[0] for row in rows], [row[1] for row in rows]
