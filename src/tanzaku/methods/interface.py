@@ -23,6 +23,10 @@ class _Options(BaseModel):
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
         return {}
 
+    def label(self, name: str) -> str:
+        """A short name for folders and tables: `name` (the method's own) with what tells its arms apart."""
+        return name
+
 
 class EncoderMethod(_Options, ABC):
     """A way of adapting an encoder with a classification head.

@@ -43,6 +43,10 @@ class Lora(EncoderMethod):
         """The effective scale, which a fixed α shrinks as the rank grows."""
         return {"scale": self.scale}
 
+    def label(self, name: str) -> str:
+        """Such as `lora-r8`."""
+        return f"{name}-r{self.rank}"
+
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         from peft import LoraConfig, TaskType, get_peft_model

@@ -1,0 +1,273 @@
+"""What a study file may say, and the runs that follow from it.
+
+A study file is TOML: `name`, `seeds`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs. An arm
+names its `method` and gives, flat, the method's options and whatever of `[training]` it sets differently; a list where
+one value is expected is an axis of the grid. `expand` turns a study into fully resolved runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+
+from tanzaku.errors import SpecError
+from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSpec(_Spec):
+    """Where the documents come from."""
+
+    source: Annotated[
+        str, Field(description='A folder that `tanzaku data` prepared, or "sample" for the embedded corpus.')
+    ]
+
+
+class EncoderSpec(_Spec):
+    """Which encoder is adapted."""
+
+    name: Annotated[str, Field(description="Hub id, local folder, or the name of an embedded encoder.")]
+    revision: Annotated[str | None, Field(description="Branch, tag or commit on the hub.")] = None
+    max_tokens: Annotated[int, Field(ge=8, description="Tokens of a document that are read, [CLS] and [SEP] too.")] = (
+        512
+    )
+
+
+class TrainingSpec(_Spec):
+    """How an encoder method is trained; the defaults are those of Hugging Face's `Trainer`."""
+
+    learning_rate: Annotated[float, Field(gt=0, description="At the first step; it falls linearly to 0 at the last.")]
+    epochs: Annotated[int, Field(ge=1, description="At most so many passes over the training documents.")] = 5
+    batch_size: Annotated[int, Field(ge=1, description="Documents a step.")] = 8
+    eval_batch_size: Annotated[int, Field(ge=1, description="Documents a batch in evaluation.")] = 32
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's decoupled weight decay.")] = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.999
+    epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-8
+    max_grad_norm: Annotated[float, Field(gt=0, description="The gradient is clipped to this Euclidean norm.")] = 1.0
+    patience: Annotated[
+        int | None, Field(ge=1, description="Stop after so many epochs without improvement; without it, never.")
+    ] = None
+    threshold: Annotated[
+        float, Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience`.")
+    ] = 0.0
+    padding: Annotated[
+        Literal["longest", "max_tokens"],
+        Field(description="Pad a batch to its longest document, or always to max_tokens as the thesis's scripts do."),
+    ] = "longest"
+    log_steps: Annotated[int, Field(ge=1, description="The training curve has one point for so many steps.")] = 10
+    checkpoint_minutes: Annotated[
+        float, Field(gt=0, description="Save a checkpoint at least so often, besides each epoch's end.")
+    ] = 10.0
+
+
+class RunSpec(_Spec):
+    """One run, fully resolved. `encoder` and `training` are None where the method has no encoder."""
+
+    data: DataSpec
+    encoder: EncoderSpec | None
+    method: EncoderMethod | TextMethod
+    training: TrainingSpec | None
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method, the order and the dropout.")]
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _parse_method(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        options = dict(value)
+        return method_named(str(options.pop("name", "")), where="method").model_validate(options)
+
+    @field_serializer("method")
+    def _dump_method(self, method: EncoderMethod | TextMethod) -> dict[str, Any]:
+        return {"name": self.method_name, **method.model_dump(mode="json")}
+
+    @property
+    def method_name(self) -> str:
+        """The method's key in `METHODS`."""
+        return next(name for name, kind in METHODS.items() if type(self.method) is kind)
+
+    def identity(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
+        """SHA-256 of all that the run's result depends on.
+
+        The names of the data and the encoder are left out, since their contents count, and so is how often a checkpoint
+        is saved, since that changes nothing.
+        """
+        content = self.model_dump(mode="json")
+        del content["data"]
+        if content["encoder"]:
+            del content["encoder"]["name"], content["encoder"]["revision"]
+            content["encoder"]["fingerprint"] = encoder_fingerprint
+        if content["training"]:
+            del content["training"]["checkpoint_minutes"]
+        content["data_fingerprint"] = data_fingerprint
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def run_id(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
+        """A readable name with the start of the identity: the run's folder."""
+        parts = [self.method.label(self.method_name)]
+        if self.training:
+            parts.append(f"lr{self.training.learning_rate:.6g}")
+        identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
+        return "-".join([*parts, f"s{self.seed}", identity[:10]])
+
+
+class StudySpec(_Spec):
+    """A study file as it was written, overrides applied; `arms` are not yet expanded."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
+    description: Annotated[str, Field(description="What the study is for.")] = ""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    data: DataSpec
+    encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
+    training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
+    arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
+
+
+def method_named(name: str, *, where: str) -> type[EncoderMethod] | type[TextMethod]:
+    """Look up a method.
+
+    Raises:
+        SpecError: There is none of this name; the message lists those there are.
+    """
+    if name not in METHODS:
+        raise SpecError(f"{where}: there is no method {name!r}; choose one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def read_study(path: Path, *, overrides: Sequence[str] = ()) -> StudySpec:
+    """Read a study file and apply `key=value` overrides, such as `encoder.name=my/encoder` or `arms.0.rank=[2,4]`.
+
+    Raises:
+        SpecError: The file is missing, is not TOML, or says something that a study can't.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"the study file {path} can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply_override(content, override)
+    study = _validated(StudySpec, content, where=str(path))
+    expand(study)
+    return study
+
+
+def expand(study: StudySpec) -> list[RunSpec]:
+    """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
+
+    Raises:
+        SpecError: An arm names an unknown method, option or value.
+    """
+    runs: dict[str, RunSpec] = {}
+    for seed in study.seeds:
+        for number, arm in enumerate(study.arms):
+            for run in _expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
+                runs.setdefault(run.model_dump_json(), run)
+    return list(runs.values())
+
+
+def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
+    options = dict(arm)
+    name = options.pop("method", None)
+    if not isinstance(name, str):
+        raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
+    kind = method_named(name, where=where)
+    where = f"{where} ({name})"
+    trainable = set(TrainingSpec.model_fields) if kind.uses_encoder else set()
+    if unknown := set(options) - set(kind.model_fields) - trainable:
+        choices = ", ".join(sorted(set(kind.model_fields) | trainable)) or "no options"
+        raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
+    if kind.uses_encoder and study.encoder is None:
+        raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
+    for values in _grid(options, kind):
+        method = _validated(
+            kind, {key: value for key, value in values.items() if key in kind.model_fields}, where=where
+        )
+        training = {**study.training, **{key: value for key, value in values.items() if key in trainable}}
+        yield RunSpec(
+            data=study.data,
+            encoder=_validated(EncoderSpec, study.encoder, where="encoder") if kind.uses_encoder else None,
+            method=method,
+            training=_validated(TrainingSpec, training, where=f"{where}: training") if kind.uses_encoder else None,
+            seed=seed,
+        )
+
+
+def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> Iterator[dict[str, Any]]:
+    """Every combination of the axes: lists, but lists of lists for options that are lists themselves."""
+    axes = {}
+    for key, value in options.items():
+        field = kind.model_fields.get(key)
+        takes_list = field is not None and isinstance(field.default, tuple)
+        is_axis = isinstance(value, list) and (not takes_list or any(isinstance(item, list) for item in value))
+        if is_axis and not value:
+            raise SpecError(f"arms: {key} is an empty list; give at least one value")
+        axes[key] = value if is_axis else [value]
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(f"{where}: {_explain(error, kind)}") from error
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first complaint, with the place, the value and the choices."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}; it takes {', '.join(kind.model_fields)}"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place} = {first['input']!r}: {first['msg']}"
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise SpecError(f"--set {override}: give key=value, such as encoder.name=my/encoder or training.epochs=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = content
+    for part in parts[:-1]:
+        place = _step_into(place, part, override)
+    if isinstance(place, list):
+        place[_list_index(place, parts[-1], override)] = value
+    else:
+        place[parts[-1]] = value
+
+
+def _step_into(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_list_index(place, part, override)]
+    inner = place.setdefault(part, {})
+    if not isinstance(inner, dict | list):
+        raise SpecError(f"--set {override}: {part} is {inner!r}, which holds no further keys")
+    return inner
+
+
+def _list_index(place: list[Any], part: str, override: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise SpecError(f"--set {override}: {part!r} is not a place in the list; it takes 0 to {len(place) - 1}")
+    return int(part)

@@ -1,0 +1,336 @@
+"""The one training loop, for every method that adapts an encoder.
+
+It is a generator of events: progress bars, logs and trackers listen, and know nothing of each other. In the thesis's
+settings it takes the steps that Hugging Face's `Trainer` takes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tanzaku.errors import CheckpointError
+from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
+from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
+from tanzaku.training.optimizer import linear_decay, optimizer_tensors, restore_optimizer
+from tanzaku.training.stopping import EarlyStopping
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch did. Losses are means: over steps in training, over documents in validation."""
+
+    epoch: int
+    steps: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    train_seconds: float
+    eval_seconds: float
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Training goes on from a checkpoint."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class CheckpointPassedOver:
+    """A damaged checkpoint was not used."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimiser step."""
+
+    epoch: int
+    step: int
+    total_steps: int
+    loss: float
+    learning_rate: float
+    documents: int
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """Part of an evaluation is done."""
+
+    documents: int
+    total_documents: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch, its evaluation too."""
+
+    result: EpochResult
+
+
+@dataclass(frozen=True)
+class TrainingDone:
+    """The end: the model holds the weights of the best epoch by validation loss."""
+
+    history: tuple[EpochResult, ...]
+    curve: tuple[tuple[int, float], ...]
+    best_epoch: int
+    stopped_early: bool
+    resumptions: int
+
+
+Event = Resumed | CheckpointPassedOver | StepDone | EvaluationProgress | EpochDone | TrainingDone
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
+    """Training was asked to stop, and has saved a checkpoint."""
+
+
+@dataclass
+class _State:
+    """Where training is; JSON-able, so that a checkpoint holds all of it."""
+
+    epoch: int = 1
+    step: int = 0
+    step_in_epoch: int = 0
+    epoch_loss: float = 0.0
+    window_loss: float = 0.0
+    window_steps: int = 0
+    epoch_train_seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    stopping: dict[str, Any] = field(default_factory=dict)
+    resumptions: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Logits (documents, labels) float32 and the mean cross-entropy over documents."""
+
+    logits: np.ndarray
+    loss: float
+
+
+@dataclass
+class Training:
+    """Trains one model. Everything it needs is built before and given flat.
+
+    Args:
+        model: Called with `input_ids`, `attention_mask`; its result has `.logits` (batch, labels).
+        train: The training split.
+        val: The validation split; evaluated after each epoch.
+        optimizer: Over the model's trainable parameters, at the first step's learning rate.
+        stopping: Early stopping; also knows the best epoch.
+        epochs: At most so many passes.
+        batch_size: Documents a step.
+        eval_batch_size: Documents a batch in evaluation.
+        max_grad_norm: The gradient is clipped to this Euclidean norm.
+        seed: Of the epochs' orders.
+        log_steps: The training curve has one point for so many steps.
+        checkpoints: Where to save, or None.
+        checkpoint_seconds: Save at least so often, besides each epoch's end.
+        should_stop: Asked after each step; True saves a checkpoint and raises `Interrupted`.
+    """
+
+    model: nn.Module
+    train: LabelledTokens
+    val: LabelledTokens
+    optimizer: torch.optim.Optimizer
+    stopping: EarlyStopping
+    epochs: int
+    batch_size: int
+    eval_batch_size: int
+    max_grad_norm: float
+    seed: int
+    log_steps: int
+    checkpoints: Checkpoints | None = None
+    checkpoint_seconds: float = math.inf
+    should_stop: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        self._device = next(self.model.parameters()).device
+        self._parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self._peak_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._total_steps = self.epochs * math.ceil(len(self.train) / self.batch_size)
+        self._state = _State()
+        self._best: dict[str, Tensor] = {}
+        self._saved_at = time.monotonic()
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, from the newest valid checkpoint where there is one.
+
+        Raises:
+            CheckpointError: A checkpoint does not fit the model.
+            Interrupted: `should_stop` said so; a checkpoint was saved.
+            FloatingPointError: The loss is no longer a number.
+        """
+        yield from self._resume()
+        state = self._state
+        while state.epoch <= self.epochs and not self.stopping.should_stop:
+            yield from self._train_epoch()
+            yield from self._finish_epoch()
+        assert self.stopping.best_epoch is not None  # every epoch's loss is checked to be a number
+        self._copy_in(self._best)
+        yield TrainingDone(
+            history=tuple(EpochResult(**entry) for entry in state.history),
+            curve=tuple((step, loss) for step, loss in state.curve),
+            best_epoch=self.stopping.best_epoch,
+            stopped_early=len(state.history) < self.epochs,
+            resumptions=state.resumptions,
+        )
+
+    def _train_epoch(self) -> Iterator[Event]:
+        state = self._state
+        batches = epoch_batches(len(self.train), batch_size=self.batch_size, seed=self.seed, epoch=state.epoch)
+        self.model.train()
+        for rows in batches[state.step_in_epoch :]:
+            began = time.perf_counter()
+            learning_rate = self._set_learning_rate()
+            loss = self._step(rows)
+            state.epoch_train_seconds += time.perf_counter() - began
+            state.step += 1
+            state.step_in_epoch += 1
+            self._log(loss)
+            yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(rows))
+            self._save_when_due()
+
+    def _step(self, rows: np.ndarray) -> float:
+        batch = self.train.batch(rows).to(self._device)
+        logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits  # (batch, labels)
+        loss = nn.functional.cross_entropy(logits, batch.labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def _set_learning_rate(self) -> float:
+        factor = linear_decay(self._state.step, total_steps=self._total_steps)
+        for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+        return self._peak_rates[0] * factor
+
+    def _log(self, loss: float) -> None:
+        state = self._state
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss is {loss} at step {state.step}; a smaller learning rate usually mends it"
+            )
+        state.epoch_loss += loss
+        state.window_loss += loss
+        state.window_steps += 1
+        if state.window_steps == self.log_steps:
+            state.curve.append((state.step, state.window_loss / state.window_steps))
+            state.window_loss, state.window_steps = 0.0, 0
+
+    def _finish_epoch(self) -> Iterator[Event]:
+        state = self._state
+        began = time.perf_counter()
+        evaluation = yield from evaluate(self.model, self.val, batch_size=self.eval_batch_size)
+        eval_seconds = time.perf_counter() - began
+        if not math.isfinite(evaluation.loss):
+            raise FloatingPointError(f"the validation loss is {evaluation.loss} after epoch {state.epoch}")
+        if self.stopping.update(evaluation.loss, epoch=state.epoch):
+            self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
+        result = EpochResult(
+            epoch=state.epoch,
+            steps=state.step,
+            train_loss=state.epoch_loss / state.step_in_epoch,
+            val_loss=evaluation.loss,
+            val_accuracy=float((evaluation.logits.argmax(axis=1) == self.val.classes).mean()),
+            learning_rate=self._peak_rates[0] * linear_decay(state.step, total_steps=self._total_steps),
+            train_seconds=state.epoch_train_seconds,
+            eval_seconds=eval_seconds,
+        )
+        state.history.append(asdict(result))
+        state.epoch += 1
+        state.step_in_epoch, state.epoch_loss, state.epoch_train_seconds = 0, 0.0, 0.0
+        self._save()
+        yield EpochDone(result)
+
+    def _save_when_due(self) -> None:
+        wanted = self.should_stop()
+        if wanted or time.monotonic() - self._saved_at > self.checkpoint_seconds:
+            self._save()
+        if wanted:
+            raise Interrupted
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self.checkpoints is None:
+            return
+        tensors = {f"model.{name}": parameter for name, parameter in self._parameters.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
+        stopping = {**asdict(self.stopping), "best_loss": _none_if_infinite(self.stopping.best_loss)}
+        state = {**asdict(self._state), "stopping": stopping, "random": random_state()}
+        # The state after an epoch's evaluation has the step of the one before it: it is the newer, so it gets the next
+        # number.
+        self.checkpoints.save(2 * self._state.step + (self._state.step_in_epoch == 0), tensors=tensors, state=state)
+
+    def _resume(self) -> Iterator[Event]:
+        if self.checkpoints is None:
+            return
+        checkpoint, complaints = self.checkpoints.newest()
+        for complaint in complaints:
+            yield CheckpointPassedOver(complaint)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            yield Resumed(self._state.step)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        tensors, content = checkpoint.tensors, dict(checkpoint.state)
+        model = {name[len("model.") :]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        if {name: tensor.shape for name, tensor in model.items()} != {n: p.shape for n, p in self._parameters.items()}:
+            raise CheckpointError("the checkpoint's weights are not those of this model; remove it to start over")
+        self._copy_in(model)
+        self._best = {name[len("best.") :]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
+        restore_optimizer(self.optimizer, self.model, tensors)
+        restore_random(tensors, content.pop("random"))
+        stopping = content["stopping"]
+        for name in ("best_epoch", "epochs_without_improvement"):
+            setattr(self.stopping, name, stopping[name])
+        self.stopping.best_loss = math.inf if stopping["best_loss"] is None else stopping["best_loss"]
+        content["curve"] = [(step, loss) for step, loss in content["curve"]]
+        self._state = _State(**content)
+        self._state.resumptions += 1
+
+    @torch.no_grad()
+    def _copy_in(self, weights: dict[str, Tensor]) -> None:
+        for name, tensor in weights.items():
+            self._parameters[name].copy_(tensor)
+
+
+def _none_if_infinite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def evaluate(
+    model: nn.Module, split: LabelledTokens, *, batch_size: int
+) -> Generator[EvaluationProgress, None, Evaluation]:
+    """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits: list[Tensor] = []
+    for batch in split.in_order(batch_size):
+        logits.append(_logits(model, batch.to(device)))
+        yield EvaluationProgress(sum(map(len, logits)), len(split))
+    model.train(was_training)
+    everything = torch.cat(logits)  # (documents, labels)
+    loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()
+    return Evaluation(logits=everything.numpy(), loss=loss)
+
+
+# A function of its own: a generator that yields inside `no_grad` would leave gradients off for whoever listens.
+@torch.no_grad()
+def _logits(model: nn.Module, batch: Batch) -> Tensor:
+    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float().cpu()
