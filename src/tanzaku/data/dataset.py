@@ -3,6 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+SAMPLE = "sample"
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,20 @@ class Dataset:
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)
         return digest.hexdigest()
+
+
+def load_dataset(source: str | Path) -> Dataset:
+    """Read the splits that a study works on.
+
+    Args:
+        source: A folder that `tanzaku data livedoor`, `import` or `sample` wrote, or `"sample"` for the corpus that
+            comes with Tanzaku (a folder of that name is written `./sample`).
+
+    Raises:
+        DataError: There is no prepared data there, or its files are not the ones that its manifest vouches for.
+    """
+    # The readers build on the types above, so they can only be imported once those exist.
+    from tanzaku.data.embedded import prepare_sample
+    from tanzaku.data.prepared import read_prepared
+
+    return prepare_sample().dataset if source == SAMPLE else read_prepared(Path(source))

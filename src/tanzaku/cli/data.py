@@ -1,0 +1,302 @@
+"""`tanzaku data`: from documents to the three splits that a study works on."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tanzaku.errors import DataError, TanzakuWarning
+
+if TYPE_CHECKING:
+    from tanzaku.data.download import Progress
+    from tanzaku.data.prepared import Preparation
+
+app = typer.Typer(
+    help="Bring documents into the three splits that a study works on: the Livedoor corpus, your own, or the sample.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+Out = Annotated[
+    Path, typer.Option("--out", help="The folder to write train.csv, val.csv, test.csv and manifest.json to.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace other prepared data that is in the folder already.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")]
+
+
+@app.command()
+def livedoor(
+    out: Out,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="The corpus as .tar.gz, .tgz, .tar or unpacked folder; downloaded where this is left out."),
+    ] = None,
+    text: Annotated[
+        str,
+        typer.Option(
+            help="`thesis`: the thesis's texts and split; `unsigned`: without the sites' names and signatures."
+        ),
+    ] = "thesis",
+    cache: Annotated[
+        Path | None, typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, else ~/.cache/tanzaku.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare the Livedoor News Corpus as the thesis does, and print its Table 3.1.
+
+    Examples:
+
+        tanzaku data livedoor --out data/livedoor
+
+        tanzaku data livedoor --archive ldcc-20140209.tar.gz --out data/livedoor
+
+        tanzaku data livedoor --text unsigned --out data/livedoor-unsigned
+    """
+    from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
+
+    cleaning = cleaning_named(text)  # before a download that would be for nothing
+    with _warnings_on_stderr():
+        with (
+            _download_bar() as on_progress,
+            unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
+        ):
+            preparation = prepare_livedoor(folder, text=cleaning, source=source)
+        _write(
+            preparation,
+            out,
+            force=force,
+            as_json=as_json,
+            title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if cleaning == "thesis" else ", unsigned"),
+            order=list(PUBLISHED_ARTICLES),
+            note=THESIS_NOTE if cleaning == "thesis" else None,
+        )
+
+
+@app.command("import")
+def import_(
+    out: Out,
+    source: Annotated[Path | None, typer.Argument(help="A file, or a folder with one folder a class.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Data that is split already: the training documents.")] = None,
+    val: Annotated[Path | None, typer.Option(help="… the validation documents; left out, taken from train.")] = None,
+    test: Annotated[Path | None, typer.Option(help="… the test documents.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the data set is called. Default: the file's name.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file's ending.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="The column, or JSON key, with the text.")] = "text",
+    label_column: Annotated[str, typer.Option(help="The column, or JSON key, with the class.")] = "label",
+    encoding: Annotated[str, typer.Option(help="The files' encoding, such as cp932 or euc-jp.")] = "utf-8",
+    quotes: Annotated[bool, typer.Option(help="Whether double quotes enclose fields in CSV and TSV.")] = True,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
+    ] = None,
+    train_size: Annotated[float, typer.Option(help="Train's share of each class; test gets what is left.")] = 0.8,
+    val_size: Annotated[float, typer.Option(help="Validation's share of each class.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The seed of the split.")] = 42,
+    keep_duplicates_together: Annotated[
+        bool,
+        typer.Option(
+            "--keep-duplicates-together/--split-duplicates",
+            help="Keep rows with the same text on one side of the split.",
+        ),
+    ] = True,
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave rows with an empty text out.")] = False,
+    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare your own documents: CSV, TSV, JSONL, Parquet, or a folder per class.
+
+    Examples:
+
+        tanzaku data import reviews.csv --text-column body --label-column stars --out data/reviews
+
+        tanzaku data import mails/ --encoding cp932 --train-size 0.6 --val-size 0.2 --out data/mails
+
+        tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
+    """
+    from tanzaku.data.importing import import_documents, import_splits
+    from tanzaku.data.readers import ReadOptions
+    from tanzaku.data.split import Ratios
+
+    common: dict[str, Any] = {
+        "name": name,
+        "reading": ReadOptions(
+            format=format,
+            text_column=text_column,
+            label_column=label_column,
+            encoding=encoding,
+            quotes=quotes,
+            skip=tuple(skip or ()),
+        ),
+        "seed": seed,
+        "keep_duplicates_together": keep_duplicates_together,
+        "drop_empty": drop_empty,
+        "drop_unlabelled": drop_unlabelled,
+    }
+    with _warnings_on_stderr():
+        if source is not None and train is None and val is None and test is None:
+            preparation = import_documents(source, ratios=Ratios(train=train_size, val=val_size), **common)
+        elif source is None and train is not None and test is not None:
+            preparation = import_splits(train=train, val=val, test=test, val_size=val_size, **common)
+        else:
+            raise DataError(
+                "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
+                "is split already."
+            )
+        _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
+
+
+@app.command()
+def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
+    """Write the sample corpus that comes with Tanzaku, prepared the same way. Studies also take it as `sample`.
+
+    Example:
+
+        tanzaku data sample --out data/sample
+    """
+    from tanzaku.data.embedded import prepare_sample
+
+    with _warnings_on_stderr():
+        _write(prepare_sample(), out, force=force, as_json=as_json, title="Tanzaku's sample corpus")
+
+
+@app.command()
+def show(
+    source: Annotated[str, typer.Argument(help="A prepared folder, or `sample`.", metavar="DIR")],
+    as_json: AsJson = False,
+) -> None:
+    """Check prepared data against its manifest, and show its rows, lengths and duplicates.
+
+    Examples:
+
+        tanzaku data show data/livedoor
+
+        tanzaku data show sample --json
+    """
+    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.overview import describe
+
+    with _warnings_on_stderr():
+        figures = describe(load_dataset(source))
+    if as_json:
+        _print_json(figures)
+        return
+    console = _console(sys.stdout)
+    console.print(_counts_table(figures["name"], figures["counts"], list(figures["label_names"])))
+    lengths = Table("characters a text", title_justify="left")
+    for heading in ("min", "median", "max"):
+        lengths.add_column(heading, justify="right")
+    for split, length in figures["characters"].items():
+        lengths.add_row(split, *(f"{length[heading]:,g}" for heading in ("min", "median", "max")))
+    console.print(lengths)
+    duplicates = figures["duplicates"]
+    console.print(
+        f"{duplicates['texts']:,} texts stand more than once ({duplicates['rows']:,} rows), "
+        f"{duplicates['across_splits']:,} of them in several splits, "
+        f"{duplicates['with_several_labels']:,} under several labels."
+    )
+    for message in figures["warnings"]:
+        _warn(message)
+
+
+def _write(
+    preparation: "Preparation",
+    out: Path,
+    *,
+    force: bool,
+    as_json: bool,
+    title: str,
+    order: list[str] | None = None,
+    note: str | None = None,
+) -> None:
+    from tanzaku.data.prepared import write_prepared
+
+    manifest = write_prepared(preparation, out, force=force)
+    if as_json:
+        _print_json(manifest)
+        return
+    console = _console(sys.stdout)
+    console.print(_counts_table(title, manifest["counts"], order or manifest["label_names"]))
+    if note:
+        console.print(note)
+    for reason, count in manifest["dropped"].items():
+        console.print(f"Left out, as asked: {count:,} rows ({reason}).")
+    console.print(f"Written to {out}.", markup=False)
+
+
+def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str]) -> Table:
+    table = Table("class", title=Text(title), title_justify="left", show_footer=True)
+    splits = ("train", "val", "test")
+    sums = {split: sum(of_class[split] for of_class in counts.values()) for split in splits}
+    table.columns[0].footer = "in all"
+    table.add_column("documents", f"{sum(sums.values()):,}", justify="right")
+    for split in splits:
+        table.add_column(split, f"{sums[split]:,}", justify="right")
+    for label in order:
+        numbers = [counts[label][split] for split in splits]
+        table.add_row(Text(label), *(f"{number:,}" for number in (sum(numbers), *numbers)))
+    return table
+
+
+@contextmanager
+def _download_bar() -> Iterator["Progress"]:
+    """A progress bar on standard error that appears with the first byte, and not at all where nothing is downloaded."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console(sys.stderr)) as progress:
+        tasks: list[Any] = []
+
+        def on_progress(done: int, total: int | None) -> None:
+            if not tasks:
+                tasks.append(progress.add_task("downloading", total=total))
+            progress.update(tasks[0], completed=done, total=total)
+
+        yield on_progress
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print Tanzaku's own warnings as one line each; others go the way they always go."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.simplefilter("always", TanzakuWarning)
+
+        def show_warning(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, TanzakuWarning):
+                _warn(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_warning
+        yield
+
+
+def _warn(message: str) -> None:
+    _console(sys.stderr).print(Text.assemble(("warning: ", "bold yellow"), message))
+
+
+def _console(stream: TextIO) -> Console:
+    return Console(file=stream, highlight=False, soft_wrap=True)
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))

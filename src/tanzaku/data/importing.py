@@ -1,0 +1,173 @@
+"""The user's own documents, split already or to be split, into prepared data."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.prepared import SPLITS, Preparation
+from tanzaku.data.readers import RawDocuments, ReadOptions, read_documents
+from tanzaku.data.split import Ratios, hold_out, pick, split_documents
+from tanzaku.data.validate import (
+    check_classes,
+    check_rows,
+    check_splits,
+    empty_rows,
+    listed,
+    unlabelled_rows,
+    warn_of_shared_texts,
+    warn_of_similar_labels,
+)
+from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.files import sha256_of_file
+
+DEFAULT_RATIOS = Ratios(train=0.8, val=0.1)
+DEFAULT_SEED = 42
+
+
+def import_documents(
+    source: Path,
+    *,
+    name: str | None = None,
+    reading: ReadOptions | None = None,
+    ratios: Ratios = DEFAULT_RATIOS,
+    seed: int = DEFAULT_SEED,
+    keep_duplicates_together: bool = True,
+    drop_empty: bool = False,
+    drop_unlabelled: bool = False,
+) -> Preparation:
+    """Read one file, or a folder per class, and split it class by class.
+
+    Args:
+        source: The file or folder.
+        name: What the data set is called; None for the source's name.
+        reading: How to read it.
+        ratios: The shares of train and val; test gets the rest.
+        seed: The seed of the split.
+        keep_duplicates_together: Keep rows with the same text on one side of the split.
+        drop_empty: Leave rows with an empty text out instead of refusing them.
+        drop_unlabelled: Leave rows without a label out instead of refusing them.
+
+    Raises:
+        DataError: A row can't be used, or a class has too few rows.
+    """
+    reading = reading or ReadOptions()
+    documents, dropped = _read_checked(source, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
+    check_classes(documents.labels)
+    warn_of_similar_labels(documents.labels)
+    dataset = split_documents(
+        documents,
+        name=name or source.stem,
+        ratios=ratios,
+        seed=seed,
+        groups=documents.texts if keep_duplicates_together else None,
+    )
+    return Preparation(
+        dataset=dataset,
+        source={"documents": _described(source)},
+        options={
+            **_reading_options(reading),
+            "train_size": ratios.train,
+            "val_size": ratios.val,
+            "seed": seed,
+            "keep_duplicates_together": keep_duplicates_together,
+        },
+        dropped=dropped,
+    )
+
+
+def import_splits(
+    *,
+    train: Path,
+    test: Path,
+    val: Path | None = None,
+    name: str | None = None,
+    reading: ReadOptions | None = None,
+    val_size: float = DEFAULT_RATIOS.val,
+    seed: int = DEFAULT_SEED,
+    keep_duplicates_together: bool = True,
+    drop_empty: bool = False,
+    drop_unlabelled: bool = False,
+) -> Preparation:
+    """Read data that is split already; without a validation set, one is taken from train, class by class.
+
+    Args:
+        train: The training documents: a file or a folder per class.
+        test: The test documents.
+        val: The validation documents; None takes `val_size` of train's rows for it.
+        name: What the data set is called; None for the training file's name.
+        reading: How to read them, all three the same way.
+        val_size: The share of train's rows that a missing `val` gets.
+        seed: The seed of that split.
+        keep_duplicates_together: Keep rows with the same text on one side of that split.
+        drop_empty: Leave rows with an empty text out instead of refusing them.
+        drop_unlabelled: Leave rows without a label out instead of refusing them.
+
+    Raises:
+        DataError: A row can't be used, or val or test has a class that train has not.
+    """
+    reading = reading or ReadOptions()
+    sources = {"train": train, "test": test} | ({} if val is None else {"val": val})
+    splits: dict[str, Documents] = {}
+    dropped: dict[str, int] = {}
+    for split, path in sources.items():
+        splits[split], left_out = _read_checked(path, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
+        dropped |= {f"{split}: {reason}": count for reason, count in left_out.items()}
+    options = _reading_options(reading)
+    if val is None:
+        whole = splits["train"]
+        groups = whole.texts if keep_duplicates_together else None
+        kept, taken = hold_out(whole.labels, share=val_size, seed=seed, groups=groups)
+        splits["train"], splits["val"] = pick(whole, kept), pick(whole, taken)
+        options |= {"val_size": val_size, "seed": seed, "keep_duplicates_together": keep_duplicates_together}
+    check_classes(splits["train"].labels)
+    warn_of_similar_labels(label for split in SPLITS for label in splits[split].labels)
+    dataset = Dataset(name=name or train.stem, label_names=tuple(sorted(set(splits["train"].labels))), **splits)
+    check_splits(dataset)
+    warn_of_shared_texts(dataset)
+    described = {split: _described(path) for split, path in sources.items()}
+    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped)
+
+
+def _read_checked(
+    source: Path, reading: ReadOptions, *, drop_empty: bool, drop_unlabelled: bool
+) -> tuple[Documents, dict[str, int]]:
+    raw = read_documents(source, options=reading)
+    if raw.unread:
+        warnings.warn(
+            f"{source}: {len(raw.unread):,} files were not read as documents: {listed(raw.unread)}. "
+            "Documents are the files that end in .txt, in one folder a class.",
+            TanzakuWarning,
+            stacklevel=3,
+        )
+    dropped: dict[str, int] = {}
+    if drop_empty:
+        raw, dropped["empty text"] = _without(raw, empty_rows(raw))
+    if drop_unlabelled:
+        raw, dropped["no label"] = _without(raw, unlabelled_rows(raw))
+    if not len(raw):
+        raise DataError(f"{source}: holds no documents once those that were to be dropped are gone ({dropped}).")
+    check_rows(raw)
+    return Documents(tuple(raw.texts), tuple(raw.labels)), dropped
+
+
+def _without(raw: RawDocuments, rows: list[int]) -> tuple[RawDocuments, int]:
+    excluded = set(rows)
+    kept = [row for row in range(len(raw)) if row not in excluded]
+    columns = {name: [getattr(raw, name)[row] for row in kept] for name in ("texts", "labels", "places")}
+    return replace(raw, **columns), len(excluded)
+
+
+def _described(source: Path) -> dict[str, str]:
+    return {"folder": source.name} if source.is_dir() else {"file": source.name, "sha256": sha256_of_file(source)}
+
+
+def _reading_options(reading: ReadOptions) -> dict[str, object]:
+    return {
+        "format": reading.format,
+        "text_column": reading.text_column,
+        "label_column": reading.label_column,
+        "encoding": reading.encoding,
+        "quotes": reading.quotes,
+        "skip": list(reading.skip),
+    }

@@ -1,0 +1,160 @@
+"""Prepared data on disk: `train.csv`, `val.csv`, `test.csv` and, written last, the `manifest.json` that vouches for
+them. Equal data and options give equal bytes, on every machine."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.readers import read_documents
+from tanzaku.errors import DataError
+from tanzaku.files import write_atomically
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"
+_FORMAT = "tanzaku-data"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set with what its manifest says about how it came to be."""
+
+    dataset: Dataset
+    source: dict[str, Any]
+    """Where the documents came from: names and checksums, no path of this machine."""
+    options: dict[str, Any]
+    """How they were read, cleaned and split."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Rows that were left out because the user asked for it, by reason."""
+
+
+def write_prepared(preparation: Preparation, folder: Path, *, force: bool = False) -> dict[str, Any]:
+    """Write the three splits and the manifest into `folder`; nothing is touched where it has them all already.
+
+    Args:
+        preparation: What to write.
+        folder: Made where it is missing.
+        force: Replace prepared data that differs.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: `folder` holds other prepared data, and `force` is off; or it is a file.
+    """
+    contents = {f"{split}.csv": _csv_bytes(getattr(preparation.dataset, split)) for split in SPLITS}
+    manifest = _manifest(preparation, contents)
+    contents[MANIFEST] = (json.dumps(manifest, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file. Name a folder with --out.")
+    present = [name for name in contents if (folder / name).exists()]
+    differing = [name for name in present if (folder / name).read_bytes() != contents[name]]
+    if differing and not force:
+        raise DataError(
+            f"{folder}: holds other data already ({', '.join(differing)}). Name another folder with --out, or pass "
+            "--force to replace it."
+        )
+    if differing:
+        # Without its manifest the folder is no prepared data, so that a mixture of old and new is never read.
+        (folder / MANIFEST).unlink(missing_ok=True)
+    for name, content in contents.items():
+        if name in differing or name not in present or name == MANIFEST:
+            write_atomically(folder / name, content)
+    return manifest
+
+
+def read_prepared(folder: Path) -> Dataset:
+    """Read a folder that `write_prepared` wrote, and check every file against the manifest.
+
+    Raises:
+        DataError: The folder has no manifest, a file is missing or was changed, or they don't belong together.
+    """
+    manifest = read_manifest(folder)
+    documents = {split: _read_split(folder, split, manifest) for split in SPLITS}
+    dataset = Dataset(
+        name=str(manifest.get("name")), label_names=tuple(sorted(set(documents["train"].labels))), **documents
+    )
+    if list(dataset.label_names) != manifest.get("label_names") or dataset.fingerprint != manifest.get("fingerprint"):
+        raise DataError(f"{folder / MANIFEST}: does not fit the data beside it. Prepare the data again.")
+    return dataset
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a prepared folder.
+
+    Raises:
+        DataError: There is none, or it is of a version that this Tanzaku does not know.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: is no prepared data (there is no {MANIFEST}). Prepare some with `tanzaku data livedoor`, "
+            "`tanzaku data import` or `tanzaku data sample`."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged: {error}. Prepare the data again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise DataError(f"{path}: is not the manifest of prepared data. Prepare the data again, in another folder.")
+    if manifest.get("version") != _VERSION:
+        raise DataError(
+            f"{path}: has version {manifest.get('version')!r}; this Tanzaku reads version {_VERSION}. "
+            "Prepare the data again, or use the Tanzaku that wrote it."
+        )
+    return manifest
+
+
+def _read_split(folder: Path, split: str, manifest: dict[str, Any]) -> Documents:
+    path = folder / f"{split}.csv"
+    if not path.is_file():
+        raise DataError(f"{path}: is missing. Prepare the data again.")
+    files = manifest.get("files")
+    expected = files.get(path.name) if isinstance(files, dict) else None
+    if not isinstance(expected, dict) or hashlib.sha256(path.read_bytes()).hexdigest() != expected.get("sha256"):
+        raise DataError(
+            f"{path}: is not the file that {MANIFEST} vouches for (its SHA-256 differs): it was edited, or its line "
+            "breaks were converted. Prepare the data again, or bring your own changes in with `tanzaku data import`."
+        )
+    rows = read_documents(path)
+    return Documents(tuple(rows.texts), tuple(rows.labels))
+
+
+def _csv_bytes(documents: Documents) -> bytes:
+    """Columns `text` and `label`, every field in quotes: no text can be taken for anything else than a text."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(("text", "label"))
+    writer.writerows(zip(documents.texts, documents.labels, strict=True))
+    return stream.getvalue().encode("utf-8")
+
+
+def _manifest(preparation: Preparation, contents: dict[str, bytes]) -> dict[str, Any]:
+    dataset = preparation.dataset
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "name": dataset.name,
+        "source": preparation.source,
+        "options": preparation.options,
+        "dropped": preparation.dropped,
+        "label_names": list(dataset.label_names),
+        "counts": counts_of(dataset),
+        "files": {
+            name: {"rows": len(getattr(dataset, Path(name).stem)), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in contents.items()
+        },
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def counts_of(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """The rows of each class in each split, e.g. `{"sports": {"train": 25, "val": 6, "test": 11}}`."""
+    counted = {split: Counter(getattr(dataset, split).labels) for split in SPLITS}
+    return {label: {split: counted[split][label] for split in SPLITS} for label in dataset.label_names}

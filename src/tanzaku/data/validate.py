@@ -1,0 +1,154 @@
+"""What must hold before a study starts on some documents; each error names the rows and the remedy."""
+
+import unicodedata
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.data.readers import RawDocuments
+from tanzaku.errors import DataError, TanzakuWarning
+
+_SHOWN = 5
+
+
+def listed(items: Sequence[str]) -> str:
+    """The first five of `items`, and how many more there are."""
+    rest = len(items) - _SHOWN
+    return "; ".join(items[:_SHOWN]) + (f"; and {rest:,} more" if rest > 0 else "")
+
+
+def check_rows(documents: RawDocuments) -> None:
+    """Every row has a text, a label, and only characters that UTF-8 can hold.
+
+    Raises:
+        DataError: Some rows don't; the first five are named.
+    """
+    _refuse(empty_rows(documents), documents, "have an empty text", "Fill them, or pass --drop-empty to leave them out")
+    _refuse(
+        unlabelled_rows(documents), documents, "have no label", "Fill them, or pass --drop-unlabelled to leave them out"
+    )
+    broken = [row for row in range(len(documents)) if not _encodes(documents.texts[row] + documents.labels[row])]
+    _refuse(
+        broken, documents, "hold half a surrogate pair, which is no character", "Mend the escapes (\\ud800 to \\udfff)"
+    )
+
+
+def empty_rows(documents: RawDocuments) -> list[int]:
+    """The rows whose text holds nothing but white space."""
+    return [row for row, text in enumerate(documents.texts) if not text.strip()]
+
+
+def unlabelled_rows(documents: RawDocuments) -> list[int]:
+    """The rows whose label holds nothing but white space."""
+    return [row for row, label in enumerate(documents.labels) if not label.strip()]
+
+
+def check_classes(labels: Iterable[str]) -> None:
+    """There are two classes at least.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    names = sorted(set(labels))
+    if len(names) < 2:
+        raise DataError(
+            f"all documents have the label {names[0]!r}: a classifier needs two classes at least. "
+            "Check that --label-column names the right column."
+        )
+
+
+def warn_of_similar_labels(labels: Iterable[str]) -> None:
+    """Warn of labels that differ in case, width or surrounding white space only: they are most likely one class."""
+    counts = Counter(labels)
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(counts):
+        alike[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
+    groups = [
+        " and ".join(f"{label!r} ({counts[label]:,} rows)" for label in group)
+        for group in alike.values()
+        if len(group) > 1
+    ]
+    if groups:
+        warnings.warn(
+            f"labels that differ only in case, width or white space are taken as different classes: {listed(groups)}. "
+            "Spell them alike if they mean one class.",
+            TanzakuWarning,
+            stacklevel=2,
+        )
+
+
+def check_class_sizes(sizes: dict[str, int], *, needed: int) -> None:
+    """Every class has rows enough that each split gets one.
+
+    Args:
+        sizes: The number of distinct rows of each class.
+        needed: The smallest number that gives every split a row.
+
+    Raises:
+        DataError: A class has fewer than `needed`.
+    """
+    small = [f"{label!r} has {size}" for label, size in sorted(sizes.items()) if size < needed]
+    if small:
+        raise DataError(
+            f"a class needs {needed} rows at least to be split in these ratios: {listed(small)}. "
+            "Add documents, merge the class with another, or change --train-size and --val-size."
+        )
+
+
+def check_splits(dataset: Dataset) -> None:
+    """No split is empty, and every class in val or test is in train too; a class that only train has is warned of.
+
+    Raises:
+        DataError: A class can't be learned because train has none of its rows, or a split is empty.
+    """
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    for split, documents in splits.items():
+        if not len(documents):
+            raise DataError(f"{split}: holds no documents. Give it some, or let Tanzaku split the data.")
+    known = set(dataset.train.labels)
+    for split in ("val", "test"):
+        unknown = Counter(label for label in splits[split].labels if label not in known)
+        if unknown:
+            named = [f"{label!r} ({count:,} rows)" for label, count in sorted(unknown.items())]
+            raise DataError(
+                f"{split}: has classes that train has not: {listed(named)}. Add documents of them to train, remove "
+                "them, or check the labels' spelling; train's classes are: " + listed(sorted(map(repr, known))) + "."
+            )
+        missing = sorted(known - set(splits[split].labels))
+        if missing:
+            warnings.warn(
+                f"{split}: has no documents of {listed(missing)}, so it says nothing about them.",
+                TanzakuWarning,
+                stacklevel=2,
+            )
+
+
+def warn_of_shared_texts(dataset: Dataset) -> None:
+    """Warn of texts that stand in train and in another split: they make the result look better than it is."""
+    train = set(dataset.train.texts)
+    for split, documents in (("val", dataset.val), ("test", dataset.test)):
+        shared = sum(text in train for text in documents.texts)
+        if shared:
+            warnings.warn(
+                f"{split}: {shared:,} of {len(documents):,} texts stand in train too, word for word, "
+                f"which makes the figures on {split} look better than they are.",
+                TanzakuWarning,
+                stacklevel=2,
+            )
+
+
+def _refuse(rows: list[int], documents: RawDocuments, what: str, remedy: str) -> None:
+    if rows:
+        raise DataError(
+            f"{len(rows):,} of {len(documents):,} rows {what}: {listed([documents.places[row] for row in rows])}. "
+            f"{remedy}."
+        )
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
