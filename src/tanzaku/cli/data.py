@@ -66,7 +66,7 @@ def livedoor(
     cleaning = cleaning_named(text)  # before a download that would be for nothing
     with _warnings_on_stderr():
         with (
-            _download_bar() as on_progress,
+            _download_bar(wanted=archive is None) as on_progress,
             unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
         ):
             preparation = prepare_livedoor(folder, text=cleaning, source=source)
@@ -250,8 +250,11 @@ def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str
 
 
 @contextmanager
-def _download_bar() -> Iterator["Progress"]:
-    """A progress bar on standard error that appears with the first byte, and not at all where nothing is downloaded."""
+def _download_bar(*, wanted: bool) -> Iterator["Progress | None"]:
+    """A progress bar on standard error that appears with the first byte."""
+    if not wanted:
+        yield None
+        return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

@@ -123,7 +123,9 @@ def _cut_classes(
     classes: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
     for row in followers:
         classes[labels[row]].append(row)
-    check_class_sizes({label: len(rows) for label, rows in classes.items()}, needed=needed)
+    sizes = {label: len(rows) for label, rows in classes.items()}
+    what = "rows" if groups is None else "different texts (identical ones count once)"
+    check_class_sizes(sizes, needed=needed, what=what)
     sides: tuple[list[int], ...] = tuple([] for _ in range(parts))
     for rows in classes.values():
         for side, chosen in zip(sides, cut(rows), strict=True):

@@ -78,12 +78,13 @@ def warn_of_similar_labels(labels: Iterable[str]) -> None:
         )
 
 
-def check_class_sizes(sizes: dict[str, int], *, needed: int) -> None:
+def check_class_sizes(sizes: dict[str, int], *, needed: int, what: str = "rows") -> None:
     """Every class has rows enough that each split gets one.
 
     Args:
-        sizes: The number of distinct rows of each class.
-        needed: The smallest number that gives every split a row.
+        sizes: The number of rows, or groups of rows that stay together, of each class.
+        needed: The smallest number that gives every split one.
+        what: What is counted, in words.
 
     Raises:
         DataError: A class has fewer than `needed`.
@@ -91,7 +92,7 @@ def check_class_sizes(sizes: dict[str, int], *, needed: int) -> None:
     small = [f"{label!r} has {size}" for label, size in sorted(sizes.items()) if size < needed]
     if small:
         raise DataError(
-            f"a class needs {needed} rows at least to be split in these ratios: {listed(small)}. "
+            f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. "
             "Add documents, merge the class with another, or change --train-size and --val-size."
         )
 

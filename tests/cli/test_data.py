@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tanzaku.cli import app
+from tanzaku.data.dataset import load_dataset
+from tanzaku.data.livedoor import PUBLISHED_ARTICLES
+from tanzaku.errors import DataError
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)], catch_exceptions=False)
+
+
+def write_rows(path: Path, *, rows: int = 40, header: str = "text,label") -> Path:
+    body = "".join(f"本文その{row},{'ab'[row % 2]}\n" for row in range(rows))
+    path.write_text(f"{header}\n{body}", encoding="utf-8")
+    return path
+
+
+def write_corpus(folder: Path) -> Path:
+    for kind, category in enumerate(PUBLISHED_ARTICLES):
+        (folder / category).mkdir(parents=True)
+        for number in range(10):
+            text = f"http://x.example/\n2024-01-01\n題{number}\n第{kind}類の本文その{number}\n"
+            (folder / category / f"{category}-{number}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_sample_is_written_and_equals_the_embedded_one(tmp_path: Path) -> None:
+    result = run("sample", "--out", tmp_path / "sample")
+    assert result.exit_code == 0
+    assert "in all" in result.stdout
+    assert load_dataset(tmp_path / "sample") == load_dataset("sample")
+
+
+def test_import_prints_a_table_or_json_and_keeps_standard_output_clean(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "mine.csv")
+    result = run("import", path, "--out", tmp_path / "out", "--train-size", 0.5, "--val-size", 0.25, "--json")
+    manifest = json.loads(result.stdout)
+    assert manifest["counts"]["a"] == {"train": 10, "val": 5, "test": 5}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")) == manifest
+    assert "documents" in run("import", path, "--out", tmp_path / "other").stdout
+
+
+def test_import_says_what_it_dropped_and_warns_on_standard_error(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "mine.csv")
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write(",a\n" + "".join(f"別の本文{row},A\n" for row in range(20)))
+    with pytest.raises(DataError, match=r"1 of 61 rows have an empty text: .*mine\.csv row 41 \(line 42\)"):
+        run("import", path, "--out", tmp_path / "out")
+    result = run("import", path, "--out", tmp_path / "out", "--drop-empty")
+    assert "Left out, as asked: 1 rows (empty text)." in result.stdout
+    assert "warning: labels that differ only in case" in result.stderr
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["dropped"] == {"empty text": 1}
+
+
+def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:
+    paths = {split: write_rows(tmp_path / f"{split}.csv", header="body,class") for split in ("train", "test")}
+    columns = ("--text-column", "body", "--label-column", "class")
+    result = run(
+        "import", "--train", paths["train"], "--test", paths["test"], *columns, "--out", tmp_path / "out", "--json"
+    )
+    assert json.loads(result.stdout)["counts"]["b"] == {"train": 18, "val": 2, "test": 20}
+    assert "test: 36 of 40 texts stand in train too" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("a.csv", "--train", "b.csv"), ("--train", "b.csv"), ("--test", "b.csv")])
+def test_import_wants_one_source_or_splits(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="either one SOURCE to be split, or --train and --test"):
+        run("import", *arguments, "--out", tmp_path)
+
+
+def test_other_data_is_replaced_only_by_force(tmp_path: Path) -> None:
+    path, out = write_rows(tmp_path / "mine.csv"), tmp_path / "out"
+    run("import", path, "--out", out)
+    run("import", path, "--out", out)
+    with pytest.raises(DataError, match="--force"):
+        run("import", path, "--out", out, "--seed", 1)
+    assert run("import", path, "--out", out, "--seed", 1, "--force").exit_code == 0
+
+
+def test_livedoor_prints_the_table_in_the_thesiss_order(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus" / "text").parent
+    result = run("livedoor", "--archive", corpus, "--out", tmp_path / "out")
+    places = [result.stdout.index(category) for category in PUBLISHED_ARTICLES]
+    assert places == sorted(places)
+    assert "counts 512 articles" in result.stdout
+    assert "warning: this is not the published corpus" in result.stderr
+    assert (tmp_path / "out" / "test.csv").exists()
+    assert "512" not in run("livedoor", "--archive", corpus, "--text", "unsigned", "--out", tmp_path / "u").stdout
+
+
+def test_livedoor_refuses_an_unknown_cleaning_before_it_downloads(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no cleaning 'raw'"):
+        run("livedoor", "--text", "raw", "--out", tmp_path, "--cache", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_show_prints_counts_lengths_and_duplicates(tmp_path: Path) -> None:
+    run("import", write_rows(tmp_path / "mine.csv"), "--out", tmp_path / "out")
+    shown = run("show", tmp_path / "out").stdout
+    assert "median" in shown
+    assert "0 texts stand more than once" in shown
+    assert json.loads(run("show", "sample", "--json").stdout)["name"] == "sample"
+    with pytest.raises(DataError, match="is no prepared data"):
+        run("show", tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["livedoor", "import", "sample", "show"])
+def test_every_verb_has_examples_in_its_help(verb: str) -> None:
+    assert f"tanzaku data {verb} " in run(verb, "--help").stdout
+
+
+def test_an_error_is_one_message_on_standard_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from tanzaku.cli import main; main()", "data", "show", str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith("error: ")
+    assert "Traceback" not in finished.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, tanzaku.cli; "
+        "sys.exit(','.join(sorted({'torch', 'sklearn', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules))))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.stderr.strip() == ""

@@ -1,0 +1,114 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tanzaku.data.importing import import_documents, import_splits
+from tanzaku.data.readers import ReadOptions
+from tanzaku.data.split import Ratios
+from tanzaku.errors import DataError, TanzakuWarning
+
+
+def write_lines(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text(
+        "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows), encoding="utf-8"
+    )
+    return path
+
+
+def numbered(count: int, *, prefix: str = "text") -> list[tuple[str, str]]:
+    return [(f"{prefix} {row}", "ab"[row % 2]) for row in range(count)]
+
+
+def test_one_file_is_split_class_by_class_and_the_options_are_kept(tmp_path: Path) -> None:
+    preparation = import_documents(
+        write_lines(tmp_path / "mine.jsonl", numbered(40)), ratios=Ratios(train=0.5, val=0.25), seed=7
+    )
+    dataset = preparation.dataset
+    assert (dataset.name, dataset.label_names) == ("mine", ("a", "b"))
+    assert [len(split) for split in (dataset.train, dataset.val, dataset.test)] == [20, 10, 10]
+    assert preparation.options["seed"] == 7
+    assert preparation.source["documents"]["file"] == "mine.jsonl"
+
+
+def test_copies_stay_on_one_side_unless_told_otherwise(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "mine.jsonl", numbered(40) * 2)
+    for together in (True, False):
+        dataset = import_documents(path, keep_duplicates_together=together).dataset
+        shared = set(dataset.train.texts) & set(dataset.test.texts)
+        assert bool(shared) is not together
+
+
+def test_rows_are_dropped_only_when_asked_and_counted_by_reason(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "mine.jsonl", [*numbered(40), ("", "a"), ("  ", "b"), ("x", "")])
+    with pytest.raises(DataError, match=r"2 of 43 rows have an empty text: .*mine\.jsonl line 41; .*line 42"):
+        import_documents(path)
+    with pytest.raises(DataError, match=r"1 of 41 rows have no label: .*line 43"):
+        import_documents(path, drop_empty=True)
+    preparation = import_documents(path, drop_empty=True, drop_unlabelled=True)
+    assert preparation.dropped == {"empty text": 2, "no label": 1}
+    assert sum(map(len, (preparation.dataset.train, preparation.dataset.val, preparation.dataset.test))) == 40
+
+
+def test_nothing_left_after_dropping_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no documents once"):
+        import_documents(write_lines(tmp_path / "mine.jsonl", [("", "a")]), drop_empty=True)
+
+
+def test_one_class_and_small_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two classes at least"):
+        import_documents(write_lines(tmp_path / "one.jsonl", [("x", "a"), ("y", "a")]))
+    with pytest.raises(DataError, match="'c' has 1"):
+        import_documents(write_lines(tmp_path / "small.jsonl", [*numbered(40), ("x", "c")]))
+
+
+def test_similar_labels_and_unread_files_are_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(TanzakuWarning, match=r"'A' \(20 rows\) and 'a' \(20 rows\)"):
+        import_documents(write_lines(tmp_path / "a.jsonl", [*numbered(40), *((f"t{n}", "A") for n in range(20))]))
+    for label in "ab":
+        for number in range(10):
+            path = tmp_path / "classes" / label / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label} {number}", encoding="utf-8")
+    (tmp_path / "classes" / "notes.md").write_text("x", encoding="utf-8")
+    with pytest.warns(TanzakuWarning, match=r"1 files were not read as documents: notes\.md"):
+        preparation = import_documents(tmp_path / "classes")
+    assert len(preparation.dataset.train) == 16
+
+
+def test_splits_that_are_given_are_taken_row_for_row(tmp_path: Path) -> None:
+    paths = {
+        split: write_lines(tmp_path / f"{split}.jsonl", numbered(6, prefix=split)) for split in ("train", "val", "test")
+    }
+    dataset = import_splits(train=paths["train"], val=paths["val"], test=paths["test"]).dataset
+    assert dataset.val.texts == tuple(f"val {row}" for row in range(6))
+    assert dataset.test.labels == ("a", "b") * 3
+
+
+def test_a_missing_validation_set_is_taken_from_train(tmp_path: Path) -> None:
+    train = write_lines(tmp_path / "train.jsonl", numbered(40))
+    test = write_lines(tmp_path / "test.jsonl", numbered(6, prefix="test"))
+    preparation = import_splits(train=train, test=test, val_size=0.25)
+    dataset = preparation.dataset
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (30, 10, 6)
+    assert sorted(dataset.train.texts + dataset.val.texts) == sorted(text for text, _ in numbered(40))
+    assert preparation.options["val_size"] == 0.25
+
+
+def test_a_class_that_only_test_has_is_refused_and_shared_texts_are_warned_of(tmp_path: Path) -> None:
+    train = write_lines(tmp_path / "train.jsonl", numbered(40))
+    val = write_lines(tmp_path / "val.jsonl", numbered(4, prefix="val"))
+    with pytest.raises(DataError, match=r"test: has classes that train has not: 'c' \(1 rows\)"):
+        import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [("x", "c"), ("y", "a")]))
+    with pytest.warns(TanzakuWarning, match="test: 2 of 3 texts stand in train too"):
+        import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [*numbered(2), ("new", "a")]))
+
+
+def test_a_cp932_csv_with_other_column_names_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "評判.csv"
+    body = "本文,評価\n" + "".join(f"感想その{row},{'良い' if row % 2 else '悪い'}\n" for row in range(40))
+    path.write_bytes(body.encode("cp932"))
+    reading = ReadOptions(text_column="本文", label_column="評価", encoding="cp932")
+    dataset = import_documents(path, reading=reading).dataset
+    assert dataset.name == "評判"
+    assert dataset.label_names == tuple(sorted(("良い", "悪い")))

@@ -1,0 +1,115 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tanzaku.data.dataset import Dataset, Documents, load_dataset
+from tanzaku.data.prepared import Preparation, write_prepared
+from tanzaku.errors import DataError
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+AWKWARD = (
+    'a "quoted", text',
+    "two\nlines",
+    "return\r",
+    "\r\n",
+    "🎋👩‍👧",
+    "\ufeffbom",
+    "NA",
+    "\0",
+    "a\u2028b",
+    ",",
+    '"',
+)
+
+
+def preparation(texts: tuple[str, ...]) -> Preparation:
+    documents = Documents(texts, tuple("ab"[row % 2] for row in range(len(texts))))
+    names = tuple(sorted(set(documents.labels)))
+    return Preparation(Dataset("d", documents, documents, documents, names), source={"file": "x"}, options={"seed": 1})
+
+
+def test_awkward_texts_come_back_as_they_were(tmp_path: Path) -> None:
+    write_prepared(preparation(AWKWARD), tmp_path)
+    assert load_dataset(tmp_path) == preparation(AWKWARD).dataset
+    with (tmp_path / "train.csv").open(encoding="utf-8", newline="") as handle:
+        assert [row["text"] for row in csv.DictReader(handle)] == list(AWKWARD)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=5).map(tuple))
+def test_any_text_comes_back_as_it_was(tmp_path: Path, texts: tuple[str, ...]) -> None:
+    write_prepared(preparation(texts), tmp_path, force=True)
+    assert load_dataset(tmp_path) == preparation(texts).dataset
+
+
+def test_the_manifest_vouches_for_counts_and_files(tmp_path: Path) -> None:
+    manifest = write_prepared(preparation(("x", "y", "z")), tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == manifest
+    assert manifest["counts"] == {"a": {"train": 2, "val": 2, "test": 2}, "b": {"train": 1, "val": 1, "test": 1}}
+    assert manifest["files"]["val.csv"]["rows"] == 3
+    assert manifest["fingerprint"] == preparation(("x", "y", "z")).dataset.fingerprint
+
+
+def test_the_same_data_is_written_again_without_complaint_other_data_only_by_force(tmp_path: Path) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+    write_prepared(preparation(("x", "y")), tmp_path)
+    with pytest.raises(DataError, match=r"holds other data already \(train\.csv, .*manifest\.json\).*--force"):
+        write_prepared(preparation(("x", "changed")), tmp_path)
+    assert load_dataset(tmp_path).train.texts == ("x", "y")
+    write_prepared(preparation(("x", "changed")), tmp_path, force=True)
+    assert load_dataset(tmp_path).train.texts == ("x", "changed")
+
+
+def test_what_a_killed_writer_left_is_completed(tmp_path: Path) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "test.csv").unlink()
+    with pytest.raises(DataError, match="is no prepared data"):
+        load_dataset(tmp_path)
+    write_prepared(preparation(("x", "y")), tmp_path)
+    assert load_dataset(tmp_path).test.texts == ("x", "y")
+
+
+def test_an_edited_or_missing_file_is_refused(tmp_path: Path) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+    path = tmp_path / "val.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(DataError, match=r"val\.csv: is not the file that manifest\.json vouches for"):
+        load_dataset(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"val\.csv: is missing"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is not the manifest of prepared data"),
+        ('{"format": "other"}', "is not the manifest of prepared data"),
+        ('{"format": "tanzaku-data", "version": 99}', "has version 99; this Tanzaku reads version 1"),
+        ('{"format": "tanzaku-data", "version": 1}', r"train\.csv: is not the file"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path)
+
+
+def test_a_manifest_of_other_labels_is_refused(tmp_path: Path) -> None:
+    manifest = write_prepared(preparation(("x", "y")), tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"label_names": ["b", "a"]}), encoding="utf-8")
+    with pytest.raises(DataError, match="does not fit the data beside it"):
+        load_dataset(tmp_path)
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x", encoding="utf-8")
+    with pytest.raises(DataError, match="is a file"):
+        write_prepared(preparation(("x", "y")), tmp_path / "out")

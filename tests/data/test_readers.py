@@ -1,0 +1,158 @@
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tanzaku.data.decoding import decode
+from tanzaku.data.readers import ReadOptions, read_documents
+from tanzaku.errors import DataError
+
+ROWS = [('改行\nと、"引用", comma', "スポーツ"), ("絵文字 🎋\u2028 end", "映画"), (" 前後の空白 ", "スポーツ")]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+def as_csv(rows: list[tuple[str, str]], delimiter: str = ",") -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter).writerows([("text", "label"), *rows])
+    return stream.getvalue()
+
+
+def write_rows(path: Path) -> Path:
+    texts, labels = [text for text, _ in ROWS], [label for _, label in ROWS]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"id": [1, 2, 3], "text": texts, "label": pa.array(labels).dictionary_encode()}), path)
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in ROWS)
+        write(path, "\n".join(lines) + "\n\n")
+    else:
+        write(path, as_csv(ROWS, "\t" if path.suffix == ".tsv" else ","))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_gives_the_rows_unchanged(tmp_path: Path, ending: str) -> None:
+    documents = read_documents(write_rows(tmp_path / f"rows.{ending}"))
+    assert list(zip(documents.texts, documents.labels, strict=True)) == ROWS
+    assert len(set(documents.places)) == 3
+
+
+def test_a_folder_per_class_is_read_in_name_order_and_tells_what_it_left(tmp_path: Path) -> None:
+    for name, text in (
+        ("b/2.txt", "二"),
+        ("b/1.txt", "一"),
+        ("a/x.TXT", "壱"),
+        ("a/LICENSE.txt", "l"),
+        ("a/y.pdf", "p"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, text)
+    write(tmp_path / "README.txt", "about")
+    documents = read_documents(tmp_path, options=ReadOptions(skip=("LICENSE*",)))
+    assert documents.texts == ["壱", "一", "二"]
+    assert documents.labels == ["a", "b", "b"]
+    assert documents.unread == ["README.txt", "a/LICENSE.txt", "a/y.pdf"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp932", "euc-jp"])
+def test_text_files_are_read_in_their_encoding_without_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "rows.csv", as_csv([("日本語", "和")]).encode(encoding))
+    named = "utf-8" if encoding == "utf-8-sig" else encoding
+    documents = read_documents(path, options=ReadOptions(encoding=named))
+    assert (documents.texts, documents.labels) == (["日本語"], ["和"])
+
+
+def test_an_undecodable_byte_is_placed_and_the_fitting_encoding_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", as_csv([("abc", "x"), ("日本語の文章です", "和")]).encode("cp932"))
+    with pytest.raises(DataError, match=r"rows\.csv, line 3: the byte 0x93 at offset 19 .* pass --encoding cp932"):
+        read_documents(path)
+
+
+@pytest.mark.parametrize("name", ["utf-ate", "hex", ""])
+def test_an_unknown_encoding_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=r"rows\.csv: there is no text encoding"):
+        decode(b"text,label\n", name="rows.csv", encoding=name)
+
+
+def test_a_missing_column_names_the_columns_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "body,class\nx,y\n")
+    with pytest.raises(DataError, match=r"rows\.csv: there is no column named 'text'.*'body', 'class'.*--text-column"):
+        read_documents(path)
+    assert read_documents(path, options=ReadOptions(text_column="body", label_column="class")).texts == ["x"]
+
+
+def test_a_missing_parquet_column_names_the_columns_there_are(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"no column named 'body'.*'id', 'text', 'label'"):
+        read_documents(path, options=ReadOptions(text_column="body"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "is empty"),
+        ("a.csv", "text,label\n", "holds no documents"),
+        ("a.csv", "text,text,label\nx,y,z\n", "there are 2 columns named 'text'"),
+        ("a.csv", "text,label\nx,y\nx,y,z\n", r"row 2 \(line 3\): has 3 fields, the header has 2"),
+        ("a.csv", 'text,label\n"two\nlines",y\nx\n', r"row 2 \(line 4\): has 1 fields"),
+        ("a.csv", 'text,label\nx,y\n"open,z\n', "in the row from line 3 on: .*--no-quotes"),
+        ("a.csv", 'text,label\n"x" y,z\n', "in the row from line 2 on"),
+        ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "line 2: is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1: holds a JSON list"),
+        ("a.jsonl", '{"body": "x", "label": "y"}\n', "line 1: there is no key 'text'.*'body', 'label'"),
+        ("a.jsonl", '{"text": 3, "label": "y"}\n', "line 1: the text is 3, a int"),
+        ("a.jsonl", '{"text": "x", "label": ["y"]}\n', "line 1: the label is"),
+        ("a.jsonl", '{"text": "x", "label": 0.5}\n', "line 1: the label is 0.5"),
+        ("a.parquet", "no parquet", "can't be read as Parquet"),
+        ("a.xlsx", "x", "can't tell the format from the ending '.xlsx'.*csv, tsv, jsonl, parquet, folder"),
+    ],
+)
+def test_bad_input_is_placed_and_explained(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_documents(write(tmp_path / name, content))
+    assert name in str(caught.value)
+
+
+def test_a_source_that_is_not_there_or_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_documents(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="is a folder, which can't be read as csv"):
+        read_documents(tmp_path, options=ReadOptions(format="csv"))
+    with pytest.raises(DataError, match="there is no format 'xml'"):
+        read_documents(tmp_path, options=ReadOptions(format="xml"))
+
+
+def test_labels_of_every_plain_type_become_names(tmp_path: Path) -> None:
+    values = [1, True, "a", None, 2.0, float("nan")]
+    path = write(tmp_path / "a.jsonl", "\n".join(json.dumps({"text": "x", "label": value}) for value in values))
+    assert read_documents(path).labels == ["1", "true", "a", "", "2", ""]
+
+
+def test_quotes_can_be_plain_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"半端な引用\ty\n')
+    assert read_documents(path, options=ReadOptions(quotes=False)).texts == ['"半端な引用']
+
+
+def test_a_text_of_any_length_is_read_and_the_csv_module_is_left_as_it_was(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    path = write(tmp_path / "a.csv", f"text,label\n{'長' * 200_000},y\n")
+    assert len(read_documents(path).texts[0]) == 200_000
+    assert csv.field_size_limit() == limit
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.binary(max_size=200), ending=st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+def test_no_bytes_at_all_raise_anything_but_a_data_error(tmp_path: Path, data: bytes, ending: str) -> None:
+    path = write(tmp_path / f"any.{ending}", data)
+    with contextlib.suppress(DataError):
+        assert len(read_documents(path))

@@ -1,0 +1,96 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tanzaku.data.dataset import Documents
+from tanzaku.data.split import THESIS_RATIOS, Ratios, hold_out, split_documents, split_rows
+from tanzaku.errors import DataError
+
+CLASSES = st.lists(st.integers(12, 60), min_size=2, max_size=4).map(
+    lambda sizes: [label for label, size in zip("abcd", sizes, strict=False) for _ in range(size)]
+)
+LABELS = CLASSES.flatmap(st.permutations)
+RATIOS = st.sampled_from([THESIS_RATIOS, Ratios(train=0.6, val=0.15), Ratios(train=0.8, val=0.1)])
+
+
+@settings(deadline=None, max_examples=50)
+@given(labels=LABELS, ratios=RATIOS, seed=st.integers(0, 2**32 - 1))
+def test_a_split_is_a_partition_with_the_ratios_in_each_class_and_the_same_each_time(
+    labels: list[str], ratios: Ratios, seed: int
+) -> None:
+    split = split_rows(labels, ratios=ratios, seed=seed)
+    assert sorted([*split.train, *split.val, *split.test]) == list(range(len(labels)))
+    assert split == split_rows(labels, ratios=ratios, seed=seed)
+    for label in set(labels):
+        found = tuple(sum(labels[row] == label for row in side) for side in (split.train, split.val, split.test))
+        assert found == ratios.counts(labels.count(label))
+
+
+@settings(deadline=None, max_examples=50)
+@given(labels=LABELS, seed=st.integers(0, 1000), data=st.data())
+def test_no_group_straddles_and_without_groups_of_several_rows_nothing_changes(
+    labels: list[str], seed: int, data: st.DataObject
+) -> None:
+    groups = list(range(len(labels)))
+    assert split_rows(labels, ratios=THESIS_RATIOS, seed=seed, groups=groups) == split_rows(
+        labels, ratios=THESIS_RATIOS, seed=seed
+    )
+    for row in data.draw(st.lists(st.integers(1, len(labels) - 1), max_size=3)):
+        groups[row] = 0
+    split = split_rows(labels, ratios=THESIS_RATIOS, seed=seed, groups=groups)
+    sides = [{groups[row] for row in side} for side in (split.train, split.val, split.test)]
+    assert all(not first & second for first, second in itertools.combinations(sides, 2))
+    assert sorted([*split.train, *split.val, *split.test]) == list(range(len(labels)))
+
+
+def test_many_duplicates_keep_the_ratios_of_the_distinct_rows() -> None:
+    labels = ["a", "b"] * 100
+    groups = [row // 4 for row in range(200)]  # each group has rows of both classes, and counts where its first row is
+    labels[::8] = ["b"] * 25
+    split = split_rows(labels, ratios=Ratios(train=0.5, val=0.25), groups=groups)
+    assert [len(side) for side in (split.train, split.val, split.test)] == [96, 48, 56]
+
+
+@pytest.mark.parametrize(("ratios", "needed"), [(THESIS_RATIOS, 9), (Ratios(train=0.8, val=0.1), 6)])
+def test_a_class_that_is_too_small_to_split_is_refused_at_exactly_the_stated_size(ratios: Ratios, needed: int) -> None:
+    assert ratios.smallest_class == needed
+    enough = ["a"] * 40 + ["b"] * needed
+    split = split_rows(enough, ratios=ratios)
+    assert all("b" in {enough[row] for row in side} for side in (split.train, split.val, split.test))
+    with pytest.raises(DataError, match=rf"needs {needed} rows at least .* 'b' has {needed - 1}"):
+        split_rows(enough[:-1], ratios=ratios)
+
+
+def test_a_class_with_only_copies_of_another_class_is_refused() -> None:
+    labels = ["a"] * 20 + ["b"] * 20
+    with pytest.raises(DataError, match=r"different texts \(identical ones count once\).*'b' has 0"):
+        split_rows(labels, ratios=THESIS_RATIOS, groups=[*range(20), *range(20)])
+
+
+@pytest.mark.parametrize(("train", "val"), [(0.9, 0.1), (0.0, 0.1), (-1, 0.5), (0.5, 0.6), (float("nan"), 0.1), (1, 1)])
+def test_shares_that_leave_a_split_without_rows_are_refused(train: float, val: float) -> None:
+    with pytest.raises(DataError, match="each of the three shares"):
+        Ratios(train=train, val=val)
+
+
+@settings(deadline=None, max_examples=30)
+@given(labels=LABELS, share=st.floats(0.05, 0.5), seed=st.integers(0, 1000))
+def test_held_out_rows_and_the_others_are_all_rows(labels: list[str], share: float, seed: int) -> None:
+    kept, taken = hold_out(labels, share=share, seed=seed)
+    assert sorted([*kept, *taken]) == list(range(len(labels)))
+    assert {labels[row] for row in kept} == {labels[row] for row in taken} == set(labels)
+    assert abs(len(taken) / len(labels) - share) < 0.1
+
+
+def test_a_held_out_share_out_of_range_is_refused() -> None:
+    with pytest.raises(DataError, match="val size 1 is not between"):
+        hold_out(["a", "a", "b", "b"], share=1)
+
+
+def test_label_names_are_in_alphabetical_order() -> None:
+    labels = ("り", "a", "Z") * 10
+    dataset = split_documents(Documents(tuple(map(str, range(30))), labels), name="d", ratios=THESIS_RATIOS)
+    assert dataset.label_names == ("Z", "a", "り")
+    assert list(dict.fromkeys(dataset.train.labels)) == ["Z", "a", "り"]

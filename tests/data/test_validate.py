@@ -1,0 +1,79 @@
+import warnings
+
+import pytest
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.readers import RawDocuments
+from tanzaku.data.validate import check_class_sizes, check_classes, check_rows, check_splits, warn_of_similar_labels
+from tanzaku.errors import DataError, TanzakuWarning
+
+
+def rows(*pairs: tuple[str, str]) -> RawDocuments:
+    return RawDocuments(
+        [text for text, _ in pairs], [label for _, label in pairs], [f"row {n}" for n in range(len(pairs))]
+    )
+
+
+def documents(labels: str) -> Documents:
+    return Documents(tuple(f"text {n}" for n in range(len(labels))), tuple(labels))
+
+
+def dataset(train: str, val: str, test: str) -> Dataset:
+    return Dataset("d", documents(train), documents(val), documents(test), tuple(sorted(set(train))))
+
+
+def test_rows_in_order_pass() -> None:
+    check_rows(rows(("a", "x"), ("b", "y")))
+
+
+def test_the_first_five_empty_rows_are_named_and_the_others_counted() -> None:
+    bad = rows(*[(" \u3000", "x")] * 7, ("a", "x"))
+    with pytest.raises(
+        DataError, match=r"7 of 8 rows have an empty text: row 0; row 1; row 2; row 3; row 4; and 2 more.*--drop-empty"
+    ):
+        check_rows(bad)
+
+
+def test_missing_labels_and_half_characters_are_refused() -> None:
+    with pytest.raises(DataError, match=r"1 of 2 rows have no label: row 1\. .*--drop-unlabelled"):
+        check_rows(rows(("a", "x"), ("b", " ")))
+    with pytest.raises(DataError, match=r"row 0.*ud800"):
+        check_rows(rows(("a\ud800", "x")))
+
+
+def test_one_class_is_too_few() -> None:
+    with pytest.raises(DataError, match="all documents have the label 'x'"):
+        check_classes(["x", "x"])
+
+
+@pytest.mark.parametrize("other", ["sports", "ＳＰＯＲＴＳ", "Sports ", "ｽﾎﾟｰﾂ"])
+def test_labels_that_differ_in_case_width_or_space_are_warned_of(other: str) -> None:
+    label = "スポーツ" if other == "ｽﾎﾟｰﾂ" else "Sports"
+    with pytest.warns(
+        TanzakuWarning, match=r"taken as different classes: .*\(2 rows\).*\(1 rows\)|\(1 rows\).*\(2 rows\)"
+    ):
+        warn_of_similar_labels([label, other, label])
+
+
+def test_labels_that_differ_in_more_are_not_warned_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_similar_labels(["sport", "sports", "sport"])
+
+
+def test_small_classes_are_named_with_their_sizes() -> None:
+    with pytest.raises(DataError, match=r"needs 4 rows at least .* 'b' has 3; 'c' has 1"):
+        check_class_sizes({"c": 1, "a": 4, "b": 3}, needed=4)
+
+
+@pytest.mark.parametrize(("split", "data"), [("val", ("ab", "abc", "ab")), ("test", ("ab", "ab", "abc"))])
+def test_a_class_that_train_has_not_is_refused(split: str, data: tuple[str, str, str]) -> None:
+    with pytest.raises(DataError, match=rf"{split}: has classes that train has not: 'c' \(1 rows\).*'a'; 'b'"):
+        check_splits(dataset(*data))
+
+
+def test_a_class_that_only_train_has_is_warned_of_and_an_empty_split_refused() -> None:
+    with pytest.warns(TanzakuWarning, match="test: has no documents of b"):
+        check_splits(dataset("ab", "ab", "a"))
+    with pytest.raises(DataError, match="val: holds no documents"):
+        check_splits(dataset("ab", "", "a"))
