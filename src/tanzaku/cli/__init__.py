@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tanzaku import __version__
-from tanzaku.cli import data
+from tanzaku.cli import data, study
 from tanzaku.errors import TanzakuError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,141 @@
+"""`tanzaku study`: run a study, see where it stands, report on it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tanzaku.study.engine import StudyEvent
+    from tanzaku.study.record import RunRecord
+    from tanzaku.study.spec import StudySpec
+
+app = typer.Typer(help="Run a study, see where it stands, and report on it.", no_args_is_help=True)
+
+_RUN_EXAMPLES = """
+Examples:
+
+    tanzaku study run studies/thesis-table-3.2.toml
+
+    tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
+
+    tanzaku study run studies/quickstart.toml --dry-run
+"""
+
+_Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+_Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the study file; may be given several times."),
+]
+
+
+@app.command(epilog=_RUN_EXAMPLES)
+def run(
+    study: _Study,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs.", show_default="runs/<the study's name>")
+    ] = None,
+    overrides: _Overrides = None,
+    retry_failed: Annotated[bool, typer.Option(help="Make runs again that failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and make none.")] = False,
+) -> None:
+    """Make the runs of a study; the same command goes on after an interruption.
+
+    Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
+    output, progress to standard error. The exit status is 1 where a run failed.
+    """
+    from tanzaku.study.spec import read_study
+
+    spec = read_study(study, overrides=overrides or ())
+    out = out or Path("runs") / spec.name
+    errors = Console(stderr=True, highlight=False)
+    if dry_run:
+        _list_runs(spec)
+        return
+    records = _make(spec, out, retry_failed=retry_failed, console=errors)
+    _print_summary(records)
+    failed = sum(record.status == "failed" for record in records)
+    errors.print(f"{len(records)} runs in {out}, {failed} failed. Next: tanzaku study report {out}", soft_wrap=True)
+    if failed:
+        errors.print("--retry-failed makes the failed ones again, each from its last checkpoint.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote.")],
+) -> None:
+    """Show the runs that have ended so far."""
+    from tanzaku.study.record import read_records
+
+    _print_summary(read_records(runs))
+
+
+def _make(spec: "StudySpec", out: Path, *, retry_failed: bool, console: Console) -> "list[RunRecord]":
+    from tanzaku.data.dataset import load_dataset
+    from tanzaku.study.engine import RunEnds, StudyInterrupted, make_runs
+
+    dataset = load_dataset(spec.data.source)
+    from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
+
+    plan = plan_study(spec, dataset=dataset, out=out, progress=True)
+    records = []
+    try:
+        for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
+            _say(event, console)
+            if isinstance(event, RunEnds):
+                records.append(event.record)
+    except StudyInterrupted as interrupted:
+        console.print(f"interrupted; the same command goes on ({len(records)} of {len(plan.runs)} runs have ended)")
+        raise typer.Exit(130) from interrupted
+    order = {run.run_id: place for place, run in enumerate(plan.runs)}
+    return sorted(records, key=lambda record: order[record.run_id])
+
+
+def _say(event: "StudyEvent", console: Console) -> None:
+    from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
+
+    match event:
+        case RunStarts(run=run, number=number, total=total):
+            text = Text(f"run {number} of {total}: {run.run_id}", style="bold")
+        case RunBusy(run=run):
+            text = Text(f"  {run.run_id}: another process is making it; looked at again at the end")
+        case RunEnds(run=run, record=record, found=found):
+            before = "found: " if found else ""
+            if record.test is None:
+                text = Text(f"  {before}{run.run_id} failed: {record.error}", style="red")
+            else:
+                text = Text(f"  {before}{run.run_id}: test accuracy {100 * record.test.accuracy:.2f} %", style="green")
+    console.print(text, soft_wrap=True)
+
+
+def _list_runs(spec: "StudySpec") -> None:
+    from tanzaku.study.spec import expand
+
+    for number, run in enumerate(expand(spec), start=1):
+        rate = f" learning_rate={run.training.learning_rate:g}" if run.training else ""
+        typer.echo(f"{number}\t{run.method.label(run.method_name)}{rate} seed={run.seed}")
+
+
+def _print_summary(records: "list[RunRecord]") -> None:
+    table = Table("run", "test accuracy (%)", "95 % interval", "macro-F1 (%)", "MB", "training (s)", "parameters")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for record in records:
+        if record.test is None or record.costs is None:
+            table.add_row(record.run_id, "failed", Text(record.error or ""), "", "", "", "")
+            continue
+        low, high = record.test.accuracy_interval
+        table.add_row(
+            record.run_id,
+            f"{100 * record.test.accuracy:.2f}",
+            f"{100 * low:.2f} to {100 * high:.2f}",
+            f"{100 * record.test.macro_f1:.2f}",
+            f"{record.costs.saved_bytes / 1e6:.2f}",
+            f"{record.costs.train_seconds_with_evaluation:.1f}",
+            f"{record.costs.trainable_parameters:,}",
+        )
+    Console(highlight=False).print(table)

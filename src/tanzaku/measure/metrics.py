@@ -1,0 +1,68 @@
+"""How well a split was classified."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClassMeasures:
+    """One class: precision, recall and F1 (0 where undefined), and how many documents are of it."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A classified split. `confusion[i][j]` counts documents of class i that were taken for j."""
+
+    documents: int
+    correct: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_f1: float
+    per_class: dict[str, ClassMeasures]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def accuracy_interval(correct: int, documents: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927), which holds its coverage near 0 and 1 too."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(correct, documents, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def measure(classes: np.ndarray, predicted: np.ndarray, *, label_names: Sequence[str]) -> Measures:
+    """Compare true and predicted class indices, both (documents,).
+
+    Macro-F1 is the plain mean over all classes of `label_names`, as scikit-learn computes it.
+
+    Raises:
+        ValueError: There are no documents, or the two differ in length.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    if len(classes) == 0 or len(classes) != len(predicted):
+        raise ValueError(f"{len(classes)} classes and {len(predicted)} predictions can't be compared")
+    indices = list(range(len(label_names)))
+    columns = precision_recall_fscore_support(classes, predicted, labels=indices, zero_division=0)
+    per_class = {
+        name: ClassMeasures(float(precision), float(recall), float(f1), int(support))
+        for name, precision, recall, f1, support in zip(label_names, *columns, strict=True)
+    }
+    confusion = confusion_matrix(classes, predicted, labels=indices)  # (labels, labels)
+    correct = int((np.asarray(classes) == np.asarray(predicted)).sum())
+    return Measures(
+        documents=len(classes),
+        correct=correct,
+        accuracy=correct / len(classes),
+        accuracy_interval=accuracy_interval(correct, len(classes)),
+        macro_f1=float(np.mean([scores.f1 for scores in per_class.values()])),
+        per_class=per_class,
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+    )

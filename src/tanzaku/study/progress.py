@@ -1,0 +1,111 @@
+"""What a person sees of a run, and what a log keeps of it."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tanzaku.training.loop import (
+    CheckpointPassedOver,
+    EpochDone,
+    EvaluationProgress,
+    Event,
+    Resumed,
+    StepDone,
+    TrainingDone,
+)
+
+_PLAIN_SECONDS = 30.0
+
+
+class LogFile:
+    """Appends each event but evaluation's progress to a JSON Lines file, with the time (Unix seconds)."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = path.open("a", encoding="utf-8", buffering=1)
+
+    def __call__(self, event: Event) -> None:
+        """Write the event's line."""
+        if isinstance(event, EvaluationProgress):
+            return
+        content = {"event": type(event).__name__, "time": round(time.time(), 3)}
+        if not isinstance(event, TrainingDone):  # its history stands in the log already
+            content |= asdict(event)
+        self._handle.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._handle.close()
+
+
+class _SpeedColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+class RunProgress:
+    """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal."""
+
+    def __init__(self, title: str, *, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._title = title
+        self._plain = not self._console.is_terminal
+        self._said_at = time.monotonic()
+        self._bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _SpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+            disable=self._plain,
+        )
+        self._training = self._bar.add_task("training", total=None, note="")
+        self._evaluation = self._bar.add_task("validation", total=None, visible=False, note="")
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show the event."""
+        match event:
+            case StepDone():
+                self._step(event)
+            case EvaluationProgress(documents=documents, total_documents=total):
+                self._bar.update(self._evaluation, completed=documents, total=total, visible=documents < total)
+            case EpochDone(result=result):
+                self._say(
+                    f"epoch {result.epoch}: training loss {result.train_loss:.4f}, validation loss "
+                    f"{result.val_loss:.4f}, validation accuracy {100 * result.val_accuracy:.2f} %, "
+                    f"{result.train_seconds:.0f} s"
+                )
+                self._bar.reset(self._evaluation, visible=False)
+            case Resumed(step=step):
+                self._say(f"goes on from the checkpoint of step {step}")
+            case CheckpointPassedOver(message=message):
+                self._say(f"warning: {message}")
+
+    def _step(self, event: StepDone) -> None:
+        note = f"epoch {event.epoch}, loss {event.loss:.4f}"
+        self._bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
+        if self._plain and time.monotonic() - self._said_at > _PLAIN_SECONDS:
+            self._say(f"step {event.step}/{event.total_steps}, {note}")
+
+    def _say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        self._console.print(Text(f"  {self._title}: {text}" if self._plain else f"  {text}"), soft_wrap=True)
