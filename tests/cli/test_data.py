@@ -1,6 +1,9 @@
 import json
+import re
+import shlex
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,35 @@ def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:
 def test_import_wants_one_source_or_splits(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match="either one SOURCE to be split, or --train and --test"):
         run("import", *arguments, "--out", tmp_path)
+
+
+def test_import_refuses_shares_for_data_that_is_split_already(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "mine.csv")
+    with pytest.raises(DataError, match="data that is split already stays as it is"):
+        run("import", "--train", path, "--val", path, "--test", path, "--val-size", 0.2, "--out", tmp_path / "out")
+
+
+def test_the_documentations_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^tanzaku data (.+)$", page, flags=re.MULTILINE)
+    write_corpus(tmp_path / "corpus" / "text")
+    with tarfile.open("ldcc-20140209.tar.gz", "w:gz") as archive:
+        archive.add("corpus/text", "text")
+    write_rows(Path("reviews.csv"), header="body,stars")
+    for label in ("private", "work"):
+        for number in range(20):
+            path = Path("mails") / label / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label}の用件{number}", encoding="cp932")
+    for split in ("train", "dev", "test"):
+        rows = (json.dumps({"text": f"{split} {row}", "label": "ab"[row % 2]}) for row in range(10))
+        Path(f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    downloading = [command for command in commands if command.startswith("livedoor") and "--archive" not in command]
+    assert (len(commands), len(downloading)) == (8, 1)
+    for command in commands:
+        if command not in downloading:
+            assert run(*shlex.split(command)).exit_code == 0
 
 
 def test_other_data_is_replaced_only_by_force(tmp_path: Path) -> None:

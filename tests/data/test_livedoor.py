@@ -1,13 +1,26 @@
 import tarfile
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tanzaku.data import livedoor
 from tanzaku.data.livedoor import PUBLISHED_ARTICLES, cleaning_named, prepare_livedoor, unpacked
 from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.files import sha256_of_file
 
 MakeCorpus = Callable[..., Path]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        return
+
+
 OTHER_COUNTS = r"not the published corpus.*sports-watch 10 instead of 900"
 
 
@@ -26,6 +39,32 @@ def test_every_form_of_the_corpus_gives_the_same_data(tmp_path: Path, make_corpu
     assert len(fingerprints) == 1
     assert preparation.dataset.label_names == tuple(sorted(PUBLISHED_ARTICLES))
     assert preparation.dataset.train.texts[0].startswith("dokujo-tsushinの題")
+
+
+@pytest.mark.filterwarnings("ignore:this is not the published corpus")
+def test_without_an_archive_the_published_one_is_downloaded_once(
+    tmp_path: Path, make_corpus: MakeCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "served").mkdir()
+    archive = tmp_path / "served" / "ldcc.tar.gz"
+    with tarfile.open(archive, "w:gz") as members:
+        members.add(make_corpus() / "text", "text")
+    monkeypatch.setattr(livedoor, "SHA256", sha256_of_file(archive))
+    seen: list[int] = []
+    handler = partial(QuietHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        monkeypatch.setattr(livedoor, "URL", f"http://127.0.0.1:{server.server_port}/ldcc.tar.gz")
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        with unpacked(None, cache=tmp_path / "cache", on_progress=lambda done, _: seen.append(done)) as (
+            folder,
+            source,
+        ):
+            first = prepare_livedoor(folder, source=source)
+        server.shutdown()
+    assert seen[-1] == archive.stat().st_size
+    with unpacked(None, cache=tmp_path / "cache") as (folder, source):  # the server is gone
+        assert prepare_livedoor(folder, source=source) == first
+    assert first.source == {"archive": "ldcc.tar.gz", "sha256": sha256_of_file(archive)}
 
 
 def test_unsigned_keeps_identical_bodies_on_one_side(make_corpus: MakeCorpus) -> None:

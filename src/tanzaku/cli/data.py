@@ -100,8 +100,10 @@ def import_(
         list[str] | None,
         typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
     ] = None,
-    train_size: Annotated[float, typer.Option(help="Train's share of each class; test gets what is left.")] = 0.8,
-    val_size: Annotated[float, typer.Option(help="Validation's share of each class.")] = 0.1,
+    train_size: Annotated[
+        float | None, typer.Option(help="Train's share of each class; test gets what is left. Default: 0.8.")
+    ] = None,
+    val_size: Annotated[float | None, typer.Option(help="Validation's share of each class. Default: 0.1.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The seed of the split.")] = 42,
     keep_duplicates_together: Annotated[
         bool,
@@ -125,7 +127,7 @@ def import_(
 
         tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
     """
-    from tanzaku.data.importing import import_documents, import_splits
+    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits
     from tanzaku.data.readers import ReadOptions
     from tanzaku.data.split import Ratios
 
@@ -146,9 +148,18 @@ def import_(
     }
     with _warnings_on_stderr():
         if source is not None and train is None and val is None and test is None:
-            preparation = import_documents(source, ratios=Ratios(train=train_size, val=val_size), **common)
+            ratios = Ratios(
+                train=DEFAULT_RATIOS.train if train_size is None else train_size,
+                val=DEFAULT_RATIOS.val if val_size is None else val_size,
+            )
+            preparation = import_documents(source, ratios=ratios, **common)
         elif source is None and train is not None and test is not None:
-            preparation = import_splits(train=train, val=val, test=test, val_size=val_size, **common)
+            if train_size is not None or (val is not None and val_size is not None):
+                raise DataError(
+                    "--train-size and --val-size split a SOURCE; data that is split already stays as it is."
+                )
+            share = DEFAULT_RATIOS.val if val_size is None else val_size
+            preparation = import_splits(train=train, val=val, test=test, val_size=share, **common)
         else:
             raise DataError(
                 "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
