@@ -58,9 +58,11 @@ def test_import_says_what_it_dropped_and_warns_on_standard_error(tmp_path: Path)
     with pytest.raises(DataError, match=r"1 of 61 rows have an empty text: .*mine\.csv row 41 \(line 42\)"):
         run("import", path, "--out", tmp_path / "out")
     result = run("import", path, "--out", tmp_path / "out", "--drop-empty")
-    assert "Left out, as asked: 1 rows (empty text)." in result.stdout
+    assert "Left out: 1 rows with an empty text." in result.stdout
     assert "warning: labels that differ only in case" in result.stderr
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["dropped"] == {"empty text": 1}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["dropped"] == {
+        "rows with an empty text": 1
+    }
 
 
 def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:

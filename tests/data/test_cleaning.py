@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.cleaning import clean_thesis, clean_unsigned, names_a_site
@@ -13,6 +13,7 @@ def test_the_thesis_drops_breaks_tabs_and_full_width_spaces_and_strips() -> None
     assert clean_thesis([" 題 名\n", "\n", "\u3000本\t文 です。\n", "終わり \n"]) == "題 名本文 です。終わり"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\t\u3000")), min_size=1))
 def test_the_thesis_keeps_everything_else(lines: list[str]) -> None:
     assert clean_thesis([f"{line}\n" for line in lines]) == "".join(lines).strip()
@@ -64,11 +65,13 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_no_name_is_left_however_it_is_broken_up(text: str) -> None:
     assert not names_a_site(unsigned(text))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="あい漢字。、「」ab\n", max_size=60))
 def test_a_text_without_names_links_or_brackets_stays_as_the_thesis_has_it(text: str) -> None:
     lines = text.splitlines(keepends=True)

@@ -46,7 +46,7 @@ def test_rows_are_dropped_only_when_asked_and_counted_by_reason(tmp_path: Path) 
     with pytest.raises(DataError, match=r"1 of 41 rows have no label: .*line 43"):
         import_documents(path, drop_empty=True)
     preparation = import_documents(path, drop_empty=True, drop_unlabelled=True)
-    assert preparation.dropped == {"empty text": 2, "no label": 1}
+    assert preparation.dropped == {"rows with an empty text": 2, "rows without a label": 1}
     assert sum(map(len, (preparation.dataset.train, preparation.dataset.val, preparation.dataset.test))) == 40
 
 
@@ -74,6 +74,7 @@ def test_similar_labels_and_unread_files_are_warned_of(tmp_path: Path) -> None:
     with pytest.warns(TanzakuWarning, match=r"1 files were not read as documents: notes\.md"):
         preparation = import_documents(tmp_path / "classes")
     assert len(preparation.dataset.train) == 16
+    assert preparation.dropped == {"files not read as documents": 1}
 
 
 def test_splits_that_are_given_are_taken_row_for_row(tmp_path: Path) -> None:

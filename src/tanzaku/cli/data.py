@@ -242,7 +242,7 @@ def _write(
     if note:
         console.print(note)
     for reason, count in manifest["dropped"].items():
-        console.print(f"Left out, as asked: {count:,} rows ({reason}).")
+        console.print(f"Left out: {count:,} {reason}.")
     console.print(f"Written to {out}.", markup=False)
 
 

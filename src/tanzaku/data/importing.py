@@ -140,11 +140,11 @@ def _read_checked(
             TanzakuWarning,
             stacklevel=3,
         )
-    dropped: dict[str, int] = {}
+    dropped = {"files not read as documents": len(raw.unread)} if raw.unread else {}
     if drop_empty:
-        raw, dropped["empty text"] = _without(raw, empty_rows(raw))
+        raw, dropped["rows with an empty text"] = _without(raw, empty_rows(raw))
     if drop_unlabelled:
-        raw, dropped["no label"] = _without(raw, unlabelled_rows(raw))
+        raw, dropped["rows without a label"] = _without(raw, unlabelled_rows(raw))
     if not len(raw):
         raise DataError(f"{source}: holds no documents once those that were to be dropped are gone ({dropped}).")
     check_rows(raw)

@@ -31,7 +31,7 @@ class Preparation:
     options: dict[str, Any]
     """How they were read, cleaned and split."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Rows that were left out because the user asked for it, by reason."""
+    """What was left out, each with its number: rows that the user asked to drop, files that are no documents."""
 
 
 def write_prepared(preparation: Preparation, folder: Path, *, force: bool = False) -> dict[str, Any]:
