@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +16,14 @@ from tanzaku.methods.interface import EncoderMethod
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@contextlib.contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """PEFT reads a property that transformers has renamed; no user can mend that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 class Lora(EncoderMethod):
@@ -62,7 +72,8 @@ class Lora(EncoderMethod):
             modules_to_save=[name.rpartition(".")[2] for name in head],
             exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
         )
-        return get_peft_model(model, config)
+        with _quiet_peft():
+            return get_peft_model(model, config)
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head."""
@@ -85,7 +96,8 @@ class Lora(EncoderMethod):
         if not (folder / "adapter_model.safetensors").is_file():
             raise MethodError(f"{folder} holds no adapter_model.safetensors; give the folder that a LoRA run saved")
         try:
-            return PeftModel.from_pretrained(model, folder)
+            with _quiet_peft():
+                return PeftModel.from_pretrained(model, folder)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
 

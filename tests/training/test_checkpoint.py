@@ -1,0 +1,93 @@
+"""Checkpoints are whole or absent."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tanzaku.training.checkpoint import Checkpoints, random_state, random_tensors, restore_random
+
+
+def _save(checkpoints: Checkpoints, step: int) -> None:
+    checkpoints.save(step, tensors={"weight": torch.full((3,), float(step))}, state={"step": step, "loss": 0.1 + 0.2})
+
+
+def test_round_trip_is_exact(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", identity="run")
+    tensors = {
+        "half": torch.randn(4).bfloat16(),
+        "bytes": torch.arange(5, dtype=torch.uint8),
+        "scalar": torch.tensor(3.0),
+    }
+    checkpoints.save(7, tensors=tensors, state={"loss": 0.1 + 0.2})
+    found, complaints = Checkpoints(tmp_path / "c", identity="run").newest()
+    assert found is not None
+    assert complaints == []
+    assert (found.step, found.state) == (7, {"loss": 0.1 + 0.2})
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
+    assert all(found.tensors[name].dtype == tensor.dtype for name, tensor in tensors.items())
+
+
+def test_keeps_the_newest_two_and_clears(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", identity="run")
+    for step in (1, 2, 10):
+        _save(checkpoints, step)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["step-000000002", "step-000000010"]
+    checkpoints.clear()
+    assert checkpoints.newest() == (None, [])
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "no manifest", "bad json", "other version"])
+def test_a_damaged_one_is_reported_and_passed_over(tmp_path: Path, damage: str) -> None:
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    _save(checkpoints, 1)
+    _save(checkpoints, 2)
+    newest = tmp_path / "step-000000002"
+    tensors, manifest = newest / "tensors.safetensors", newest / "manifest.json"
+    match damage:
+        case "flip":
+            content = bytearray(tensors.read_bytes())
+            content[-1] ^= 1
+            tensors.write_bytes(content)
+        case "truncate":
+            tensors.write_bytes(tensors.read_bytes()[:-4])
+        case "no manifest":
+            manifest.unlink()
+        case "bad json":
+            manifest.write_text("{", encoding="utf-8")
+        case "other version":
+            manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99}), encoding="utf-8")
+    found, complaints = checkpoints.newest()
+    assert found is not None
+    assert found.step == 1
+    assert len(complaints) == 1
+    assert "step-000000002" in complaints[0]
+
+
+def test_a_half_written_one_does_not_count(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    _save(checkpoints, 1)
+    (tmp_path / "step-000000001").rename(tmp_path / ".step-000000001.tmp")
+    assert checkpoints.newest() == (None, [])
+
+
+def test_another_runs_checkpoint_is_not_taken(tmp_path: Path) -> None:
+    _save(Checkpoints(tmp_path, identity="one"), 1)
+    found, complaints = Checkpoints(tmp_path, identity="other").newest()
+    assert found is None
+    assert "belongs to one" in complaints[0]
+
+
+def test_random_states_go_on_where_they_were() -> None:
+    torch.randn(3), np.random.rand(3), random.gauss(0, 1)
+    tensors = {name: tensor.clone() for name, tensor in random_tensors().items()}
+    state = json.loads(json.dumps(random_state()))
+    expected = (torch.randn(5), np.random.standard_normal(5), random.gauss(0, 1), random.random())
+    restore_random(tensors, state)
+    found = (torch.randn(5), np.random.standard_normal(5), random.gauss(0, 1), random.random())
+    assert torch.equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+    assert found[2:] == expected[2:]

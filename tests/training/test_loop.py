@@ -1,0 +1,258 @@
+"""Our loop against Hugging Face's `Trainer`, step by step."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+
+from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
+from tanzaku.encoders.tokens import tokenize
+from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.training.batches import LabelledTokens, epoch_order
+from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.loop import (
+    CheckpointPassedOver,
+    EpochDone,
+    Event,
+    Interrupted,
+    Resumed,
+    StepDone,
+    Training,
+    TrainingDone,
+    evaluate,
+)
+from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.stopping import EarlyStopping
+from tests.tiny import WORDS, make_documents
+
+EPOCHS, BATCH, SEED, MAX_TOKENS = 3, 8, 5, 24
+NAMES = sorted(WORDS)
+
+
+def _split(encoder: Path, count: int, seed: int, *, pad: bool) -> LabelledTokens:
+    tokenizer = load_tokenizer(resolve_encoder(str(encoder)))
+    documents = make_documents(count, seed=seed)
+    classes = np.array([NAMES.index(label) for label in documents.labels])
+    tokens = tokenize(tokenizer, documents.texts, max_tokens=MAX_TOKENS)
+    return LabelledTokens(tokens, classes, pad_id=tokenizer.pad_token_id, pad_to=MAX_TOKENS if pad else None)
+
+
+def _model(encoder: Path, name: str, options: dict[str, Any]) -> nn.Module:
+    loaded = load_classifier(resolve_encoder(str(encoder)), label_names=NAMES, seed=SEED)
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, EncoderMethod)
+    torch.manual_seed(SEED)
+    return method.attach(loaded.model, head=loaded.head)
+
+
+def _training(model: nn.Module, train: LabelledTokens, val: LabelledTokens, **changes: Any) -> Training:
+    settings: dict[str, Any] = {
+        "optimizer": build_adamw(model, learning_rate=changes.pop("learning_rate", 1e-3)),
+        "stopping": EarlyStopping(patience=2, threshold=0.005),
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "eval_batch_size": 7,
+        "max_grad_norm": 1.0,
+        "seed": SEED,
+        "log_steps": 2,
+    }
+    return Training(model=model, train=train, val=val, **settings | changes)
+
+
+class _InOurOrder(Trainer):
+    """`Trainer` on documents laid out epoch after epoch in our order: its own shuffling is the one thing changed."""
+
+    def _get_train_sampler(self, *arguments: Any, **options: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+class _EpochData(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """The rows of a split, padded to the full length; in training, row i of epoch e is that of our order."""
+
+    def __init__(self, split: LabelledTokens, *, shuffled: bool) -> None:
+        self.split, self.shuffled, self.asked = split, shuffled, 0
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, row: int) -> dict[str, torch.Tensor]:
+        if self.shuffled:
+            epoch = 1 + self.asked // len(self)
+            self.asked += 1
+            row = int(epoch_order(len(self), seed=SEED, epoch=epoch)[row])
+        batch = self.split.batch([row])
+        return {"input_ids": batch.input_ids[0], "attention_mask": batch.attention_mask[0], "labels": batch.labels[0]}
+
+
+class _Losses(TrainerCallback):
+    def __init__(self) -> None:
+        self.train: list[float] = []
+        self.val: list[float] = []
+        self.rates: list[float] = []
+
+    def on_log(self, arguments: Any, state: Any, control: Any, logs: dict[str, float], **rest: Any) -> None:
+        if "loss" in logs:
+            self.train.append(logs["loss"])
+            self.rates.append(logs["learning_rate"])
+        if "eval_loss" in logs:
+            self.val.append(logs["eval_loss"])
+
+
+def _run_trainer(model: nn.Module, train: LabelledTokens, val: LabelledTokens, folder: Path, rate: float) -> _Losses:
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=BATCH,
+        per_device_eval_batch_size=BATCH,
+        logging_steps=1,
+        learning_rate=rate,
+        load_best_model_at_end=True,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        logging_nan_inf_filter=False,
+    )
+    losses = _Losses()
+    trainer = _InOurOrder(
+        model=model,
+        args=arguments,
+        train_dataset=_EpochData(train, shuffled=True),
+        eval_dataset=_EpochData(val, shuffled=False),
+        callbacks=[EarlyStoppingCallback(2, 0.005), losses],
+    )
+    trainer.train()
+    return losses
+
+
+@pytest.mark.filterwarnings("default")  # what Trainer and accelerate warn of is theirs
+@pytest.mark.parametrize(
+    ("name", "options", "rate"),
+    [("full", {}, 2e-3), ("head", {}, 2e-2), ("lora", {"rank": 4, "dropout": 0.0}, 1e-2), ("full", {}, 5e-2)],
+)
+def test_takes_the_steps_that_trainer_takes(
+    tiny_encoder: Path, tmp_path: Path, name: str, options: dict[str, Any], rate: float
+) -> None:
+    # 44 documents: the last batch of an epoch is smaller than the others. The highest rate makes the validation loss
+    # rise again, so that the best epoch is not the last.
+    train, val = _split(tiny_encoder, 44, 1, pad=True), _split(tiny_encoder, 18, 2, pad=True)
+    reference = _model(tiny_encoder, name, options)
+    losses = _run_trainer(reference, train, val, tmp_path, rate)
+
+    ours = _model(tiny_encoder, name, options)
+    events = list(_training(ours, train, val, learning_rate=rate).run())
+    steps = [event for event in events if isinstance(event, StepDone)]
+    epochs = [event.result for event in events if isinstance(event, EpochDone)]
+
+    # The same operations in the same order: what is left is the rounding of batched against single evaluation.
+    assert [step.loss for step in steps] == pytest.approx(losses.train, rel=1e-4, abs=1e-5)
+    assert [epoch.val_loss for epoch in epochs] == pytest.approx(losses.val, rel=1e-4, abs=1e-5)
+    assert [step.learning_rate for step in steps] == pytest.approx(losses.rates, rel=1e-6)
+    theirs = dict(reference.named_parameters())
+    for key, parameter in ours.named_parameters():
+        torch.testing.assert_close(
+            parameter, theirs[key], rtol=1e-3, atol=2e-5, msg=lambda text, key=key: f"{key}: {text}"
+        )
+
+
+def test_padding_changes_nothing(tiny_encoder: Path) -> None:
+    model = _model(tiny_encoder, "full", {})
+    logits = []
+    for pad in (True, False):
+        progress = evaluate(model, _split(tiny_encoder, 20, 3, pad=pad), batch_size=6)
+        logits.append(_result(progress).logits)
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
+
+
+def _result(progress: Any) -> Any:
+    while True:
+        try:
+            next(progress)
+        except StopIteration as finished:
+            return finished.value
+
+
+def test_restores_the_best_epoch(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "full", {})
+    events = list(_training(model, train, val, learning_rate=3e-2, epochs=6, stopping=EarlyStopping(None)).run())
+    done = events[-1]
+    assert isinstance(done, TrainingDone)
+    losses = [epoch.val_loss for epoch in done.history]
+    assert done.best_epoch == 1 + int(np.argmin(losses))
+    assert done.best_epoch < 6, "the rate is meant to be too high: the best epoch must not be the last"
+    assert _result(evaluate(model, val, batch_size=7)).loss == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_stops_early_and_says_so(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "head", {})
+    stopping = EarlyStopping(patience=1, threshold=1e9)
+    done = list(_training(model, train, val, epochs=9, stopping=stopping).run())[-1]
+    assert isinstance(done, TrainingDone)
+    assert done.stopped_early
+    assert len(done.history) == 2  # the first counts as an improvement, the second can't
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+@pytest.mark.parametrize("stop_after", [1, 3, 6, 7, 12])
+def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: str, stop_after: int) -> None:
+    train, val = _split(tiny_masked_encoder, 44, 1, pad=False), _split(tiny_masked_encoder, 18, 2, pad=False)
+
+    def trained(folder: Path, should_stop: Callable[[], bool]) -> tuple[nn.Module, list[Event]]:
+        model = _model(tiny_masked_encoder, name, {})
+        checkpoints = Checkpoints(folder, identity="run")
+        events: list[Event] = []
+        try:
+            for event in _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop).run():
+                events.append(event)
+        except Interrupted:
+            pass
+        return model, events
+
+    undisturbed, events = trained(tmp_path / "one", lambda: False)
+    countdown = iter(range(stop_after - 1, -1, -1))
+    _, before = trained(tmp_path / "two", lambda: next(countdown) == 0)
+    assert not any(isinstance(event, TrainingDone) for event in before)
+    torch.manual_seed(999)  # whatever the global generator was at, the checkpoint's state counts
+    resumed, after = trained(tmp_path / "two", lambda: False)
+    assert Resumed(stop_after) in after
+    for (key, parameter), (_, other) in zip(undisturbed.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.equal(parameter, other), key
+    one, two = events[-1], after[-1]
+    assert isinstance(one, TrainingDone)
+    assert isinstance(two, TrainingDone)
+    assert one.curve == two.curve
+    assert [(e.train_loss, e.val_loss, e.val_accuracy) for e in one.history] == [
+        (e.train_loss, e.val_loss, e.val_accuracy) for e in two.history
+    ]
+    assert (one.best_epoch, two.resumptions) == (two.best_epoch, 1)
+
+
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tiny_encoder: Path, tmp_path: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    events = list(_training(_model(tiny_encoder, "head", {}), train, val, checkpoints=checkpoints).run())
+    newest = max(tmp_path.glob("step-*"))
+    (newest / "state.json").write_text(json.dumps({}), encoding="utf-8")
+    again = list(_training(_model(tiny_encoder, "head", {}), train, val, checkpoints=checkpoints).run())
+    assert isinstance(again[0], CheckpointPassedOver)
+    assert isinstance(again[1], Resumed)
+    assert again[1].step == 6  # two of three epochs of three steps
+    assert again[-1].history[-1].val_loss == events[-1].history[-1].val_loss  # type: ignore[union-attr]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "full", {})
+    with pytest.raises(FloatingPointError, match="smaller learning rate"):
+        list(_training(model, train, val, learning_rate=1e30).run())

@@ -1,0 +1,69 @@
+"""Early stopping against the callback that it must count like."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tanzaku.training.stopping import EarlyStopping
+
+
+def _reference(losses: list[float], patience: int, threshold: float, arguments: TrainingArguments) -> tuple[int, int]:
+    """After how many epochs Trainer stops, and its best epoch."""
+    callback = EarlyStoppingCallback(patience, threshold)
+    state, control = TrainerState(), TrainerControl()
+    best_epoch = 0
+    for epoch, loss in enumerate(losses, start=1):
+        callback.on_evaluate(arguments, state, control, metrics={"eval_loss": loss})
+        # What Trainer._determine_best_metric does after the callbacks.
+        best = math.inf if state.best_metric is None else state.best_metric
+        if loss < best:
+            state.best_metric, best_epoch = loss, epoch
+        elif state.best_metric is None:
+            state.best_metric = best
+        if control.should_training_stop:
+            return epoch, best_epoch
+    return len(losses), best_epoch
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    return SimpleNamespace(metric_for_best_model="loss", greater_is_better=False)
+
+
+@given(
+    losses=st.lists(st.sampled_from([0.1 * step for step in range(12)]) | st.floats(0, 3), min_size=1, max_size=15),
+    patience=st.integers(1, 5),
+    threshold=st.sampled_from([0.0, 0.005, 0.1, 0.3]),
+)
+def test_counts_as_the_callback_does(
+    arguments: TrainingArguments, losses: list[float], patience: int, threshold: float
+) -> None:
+    stopping = EarlyStopping(patience, threshold)
+    epochs = 0
+    for epochs, loss in enumerate(losses, start=1):
+        stopping.update(loss, epoch=epochs)
+        if stopping.should_stop:
+            break
+    assert (epochs, stopping.best_epoch) == _reference(losses, patience, threshold, arguments)
+
+
+def test_small_falls_move_the_best_but_use_up_patience() -> None:
+    stopping = EarlyStopping(patience=2, threshold=0.1)
+    assert stopping.update(1.0, epoch=1)
+    assert stopping.update(0.95, epoch=2)
+    assert not stopping.should_stop
+    assert stopping.update(0.94, epoch=3)
+    assert stopping.should_stop
+    assert (stopping.best_epoch, stopping.best_loss) == (3, 0.94)
+
+
+def test_without_patience_it_never_stops() -> None:
+    stopping = EarlyStopping(patience=None)
+    for epoch in range(1, 50):
+        stopping.update(1.0 + epoch, epoch=epoch)
+    assert not stopping.should_stop
+    assert stopping.best_epoch == 1
