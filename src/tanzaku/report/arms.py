@@ -1,0 +1,293 @@
+"""Records to sections and arms: what belongs side by side, and what the seeds of one arm say together.
+
+A section holds the runs that may be compared: the same documents (equal data fingerprints) and the same encoder. An
+arm holds the runs of a section that differ in nothing but their seed.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
+
+BASELINE = "tfidf-svm"
+RANK = "method.rank"
+LEARNING_RATE = "training.learning_rate"
+EPOCHS = "training.epochs"
+
+# The order of the rows; methods that are not named here come between `full` and `lora`, by name.
+_METHOD_ORDER = {BASELINE: 0, "head": 1, "full": 2, "lora": 9}
+_OTHER_METHOD = 5
+# They change where an encoder is found and how often a run is saved, not what comes out of it.
+_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure over the finished runs of an arm. The spread is None for a single run."""
+
+    runs: int
+    mean: float
+    lowest: float
+    highest: float
+    standard_deviation: float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of a share (0 to 1)."""
+
+    low: float
+    high: float
+    kind: Literal["wilson", "t"]
+
+    @property
+    def half_width(self) -> float:
+        """Half of the distance between the ends."""
+        return (self.high - self.low) / 2
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether the two have a point in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs that share every setting but the seed."""
+
+    method: str
+    settings: dict[str, Any]
+    """Flat, such as `method.rank`, `training.epochs`, `encoder.max_tokens`."""
+    finished: tuple[RunRecord, ...]
+    """One a seed, by seed."""
+    failed: tuple[RunRecord, ...]
+    repeated: tuple[RunRecord, ...]
+    """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
+
+    @property
+    def rank(self) -> int | None:
+        """The rank, where the method has one."""
+        return self.settings.get(RANK)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate, where the method is trained by steps."""
+        return self.settings.get(LEARNING_RATE)
+
+    @property
+    def epochs(self) -> int | None:
+        """The most epochs that a run could take."""
+        return self.settings.get(EPOCHS)
+
+    @property
+    def scale(self) -> float | None:
+        """The effective scale α/r, from the record, where the method has one."""
+        values = [record.method_details.get("scale") for record in (*self.finished, *self.failed)]
+        return next((float(value) for value in values if value is not None), None)
+
+    @property
+    def series(self) -> str:
+        """What the arms of one line of a figure share: every setting but the rank."""
+        return _canonical({key: value for key, value in self.settings.items() if key != RANK})
+
+    @property
+    def accuracy(self) -> Estimate | None:
+        """Of the test set, a share."""
+        return estimate(record.test.accuracy for record in self.finished if record.test)
+
+    @property
+    def macro_f1(self) -> Estimate | None:
+        """Of the test set, a share."""
+        return estimate(record.test.macro_f1 for record in self.finished if record.test)
+
+    @property
+    def val_accuracy(self) -> Estimate | None:
+        """Of the validation set, a share; what the best arm is chosen by."""
+        return estimate(record.val.accuracy for record in self.finished if record.val)
+
+    @property
+    def epochs_run(self) -> Estimate | None:
+        """Epochs that were trained."""
+        return estimate(len(record.history) for record in self.finished if record.history)
+
+    @property
+    def best_epoch(self) -> Estimate | None:
+        """The epoch that was restored."""
+        return estimate(record.best_epoch for record in self.finished if record.best_epoch is not None)
+
+    def cost(self, name: str) -> Estimate | None:
+        """One of the fields of `Costs`, in that field's unit."""
+        values = (getattr(record.costs, name) for record in self.finished if record.costs)
+        return estimate(value for value in values if value is not None)
+
+    def interval(self) -> Interval | None:
+        """95 % interval of the test accuracy: Wilson's for one run, Student's t over the seeds for several.
+
+        Wilson's speaks of other test documents, t of other seeds. The t interval ends at 0 and 1.
+        """
+        scores = [record.test for record in self.finished if record.test]
+        if not scores:
+            return None
+        if len(scores) == 1:
+            low, high = scores[0].accuracy_interval
+            return Interval(low=low, high=high, kind="wilson")
+        return seed_interval([score.accuracy for score in scores])
+
+
+@dataclass(frozen=True)
+class Section:
+    """Arms on the same documents with the same encoder. The TF-IDF baseline stands in every section of its data."""
+
+    data: DataFacts
+    encoder: EncoderFacts | None
+    """None where no run came far enough to tell, or where none needs an encoder."""
+    encoder_name: str | None
+    arms: tuple[Arm, ...]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Every record of the section, in the order of the arms."""
+        return [record for arm in self.arms for record in (*arm.finished, *arm.failed, *arm.repeated)]
+
+    @property
+    def baseline(self) -> Arm | None:
+        """The TF-IDF arm with a test accuracy, if there is one."""
+        return next((arm for arm in self.arms if arm.method == BASELINE and arm.accuracy), None)
+
+    @property
+    def best_by_validation(self) -> Arm | None:
+        """The arm with the best mean validation accuracy (never the test's); of equals the first in the table."""
+        candidates = [arm for arm in self.arms if arm.val_accuracy and arm.accuracy]
+        return max(candidates, key=lambda arm: arm.val_accuracy.mean if arm.val_accuracy else 0.0, default=None)
+
+
+def estimate(values: Iterable[float]) -> Estimate | None:
+    """Mean and spread (the sample's standard deviation) of some values; None for none."""
+    known = [float(value) for value in values]
+    if not known:
+        return None
+    spread = statistics.stdev(known) if len(known) > 1 else None
+    return Estimate(
+        runs=len(known),
+        mean=statistics.fmean(known),
+        lowest=min(known),
+        highest=max(known),
+        standard_deviation=spread,
+    )
+
+
+def seed_interval(values: Sequence[float]) -> Interval:
+    """95 % Student's t interval of the mean of at least two shares, ending at 0 and 1."""
+    from scipy import stats
+
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    mean = statistics.fmean(values)
+    return Interval(low=max(0.0, mean - half), high=min(1.0, mean + half), kind="t")
+
+
+def sections_of(records: Sequence[RunRecord]) -> list[Section]:
+    """Group records into what may be compared: one section per data fingerprint and encoder, in the records' order."""
+    encoders = _known_encoders(records)
+    groups: dict[tuple[str, str | None], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault((record.data.fingerprint, _encoder_key(record, encoders)), []).append(record)
+    sections = []
+    for (data, encoder), members in groups.items():
+        shared = groups.get((data, None), [])
+        if encoder is None and any(other == data and key is not None for other, key in groups):
+            continue
+        sections.append(_section(members if encoder is None else [*shared, *members]))
+    return sections
+
+
+def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
+    """Group the records of one section into arms, in the order of the report's rows."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(_canonical(settings_of(record)), []).append(record)
+    return tuple(sorted((_arm(members) for members in groups.values()), key=_order))
+
+
+def settings_of(record: RunRecord) -> dict[str, Any]:
+    """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
+    flat = {
+        f"{part}.{key}": value
+        for part in ("method", "encoder", "training")
+        for key, value in (record.spec.get(part) or {}).items()
+    }
+    return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+
+
+def overlapping_pairs(arms: Sequence[Arm]) -> tuple[int, int, float]:
+    """Among arms of one run each: pairs whose intervals overlap, all pairs, and the widest half-width (a share)."""
+    intervals = [arm.interval() for arm in arms if arm.accuracy and arm.accuracy.runs == 1]
+    known = [interval for interval in intervals if interval]
+    pairs = [(one, other) for index, one in enumerate(known) for other in known[index + 1 :]]
+    overlapping = sum(one.overlaps(other) for one, other in pairs)
+    return overlapping, len(pairs), max((interval.half_width for interval in known), default=0.0)
+
+
+def _section(records: Sequence[RunRecord]) -> Section:
+    specs = [record.spec["encoder"] for record in records if record.spec.get("encoder")]
+    return Section(
+        data=records[0].data,
+        encoder=next((record.encoder for record in records if record.encoder), None),
+        encoder_name=specs[0]["name"] if specs else None,
+        arms=arms_of(records),
+    )
+
+
+def _known_encoders(records: Iterable[RunRecord]) -> dict[str, set[str]]:
+    known: dict[str, set[str]] = {}
+    for record in records:
+        if record.encoder and record.spec.get("encoder"):
+            known.setdefault(_spelled_encoder(record), set()).add(record.encoder.fingerprint)
+    return known
+
+
+def _encoder_key(record: RunRecord, known: dict[str, set[str]]) -> str | None:
+    """The encoder's fingerprint; for a run that failed before it was loaded, that of the others with its name."""
+    if not record.spec.get("encoder"):
+        return None
+    if record.encoder:
+        return record.encoder.fingerprint
+    fingerprints = known.get(_spelled_encoder(record), set())
+    return next(iter(fingerprints)) if len(fingerprints) == 1 else _spelled_encoder(record)
+
+
+def _spelled_encoder(record: RunRecord) -> str:
+    return _canonical([record.spec["encoder"]["name"], record.spec["encoder"].get("revision")])
+
+
+def _arm(records: Sequence[RunRecord]) -> Arm:
+    by_seed: dict[int, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda record: (record.spec["seed"], record.ended)):
+        if record.status == "finished":
+            by_seed.setdefault(record.spec["seed"], []).append(record)
+    return Arm(
+        method=records[0].method,
+        settings=settings_of(records[0]),
+        finished=tuple(runs[-1] for runs in by_seed.values()),
+        failed=tuple(record for record in records if record.status == "failed"),
+        repeated=tuple(record for runs in by_seed.values() for record in runs[:-1]),
+    )
+
+
+def _order(arm: Arm) -> tuple[int, str, float, int, int, str]:
+    """By method; then as the thesis orders its tables: the larger learning rate first, fewer epochs first, rank."""
+    return (
+        _METHOD_ORDER.get(arm.method, _OTHER_METHOD),
+        arm.method,
+        -(arm.learning_rate or 0.0),
+        arm.epochs or 0,
+        arm.rank or 0,
+        _canonical(arm.settings),
+    )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,126 @@
+"""The rows of `arms.csv` and `runs.csv`: raw figures, unrounded, in the records' units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tanzaku.report import formats, thesis
+from tanzaku.report.arms import Arm, Estimate, Section
+from tanzaku.study.record import Costs, RunRecord
+
+_COSTS = tuple(Costs.model_fields)
+
+
+def arm_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """One row an arm; accuracies are shares (0 to 1), the thesis's percentages included."""
+    return [
+        _arm_row(arm, section=section, number=number)
+        for number, section in enumerate(sections, start=1)
+        for arm in section.arms
+    ]
+
+
+def run_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """One row a record, failed and repeated ones too; a baseline's record stands in each section it belongs to."""
+    return [
+        _run_row(record, arm=arm, section=section, number=number)
+        for number, section in enumerate(sections, start=1)
+        for arm in section.arms
+        for record in (*arm.finished, *arm.failed, *arm.repeated)
+    ]
+
+
+def _arm_row(arm: Arm, *, section: Section, number: int) -> dict[str, Any]:
+    interval = arm.interval()
+    return {
+        **_where(section, number=number),
+        "arm": formats.arm_name(arm),
+        **_settings(arm),
+        "scale": arm.scale,
+        "runs_finished": len(arm.finished),
+        "runs_failed": len(arm.failed),
+        **_spread("test_accuracy", arm.accuracy),
+        "test_accuracy_interval_low": interval.low if interval else None,
+        "test_accuracy_interval_high": interval.high if interval else None,
+        "test_accuracy_interval_kind": interval.kind if interval else None,
+        **_spread("test_macro_f1", arm.macro_f1),
+        **_spread("val_accuracy", arm.val_accuracy),
+        **{f"{name}_mean": _mean(arm.cost(name)) for name in _COSTS},
+        "epochs_run_mean": _mean(arm.epochs_run),
+        "best_epoch_mean": _mean(arm.best_epoch),
+        **_thesis(arm, section=section),
+    }
+
+
+def _run_row(record: RunRecord, *, arm: Arm, section: Section, number: int) -> dict[str, Any]:
+    test = record.test
+    return {
+        **_where(section, number=number),
+        "run_id": record.run_id,
+        "study": record.study,
+        "status": record.status,
+        "counted": record in arm.finished,
+        "error": record.error,
+        "arm": formats.arm_name(arm),
+        **_settings(arm),
+        "seed": record.spec["seed"],
+        "scale": arm.scale,
+        "started": record.started,
+        "ended": record.ended,
+        "resumptions": record.resumptions,
+        "test_documents": test.documents if test else None,
+        "test_correct": test.correct if test else None,
+        "test_accuracy": test.accuracy if test else None,
+        "test_accuracy_interval_low": test.accuracy_interval[0] if test else None,
+        "test_accuracy_interval_high": test.accuracy_interval[1] if test else None,
+        "test_macro_f1": test.macro_f1 if test else None,
+        "val_accuracy": record.val.accuracy if record.val else None,
+        **{name: getattr(record.costs, name) if record.costs else None for name in _COSTS},
+        "epochs_run": len(record.history) or None,
+        "best_epoch": record.best_epoch,
+        "stopped_early": record.stopped_early,
+        **record.environment.model_dump(exclude={"versions"}),
+        "versions": json.dumps(record.environment.versions, sort_keys=True),
+    }
+
+
+def _where(section: Section, *, number: int) -> dict[str, Any]:
+    return {
+        "section": number,
+        "data": section.data.name,
+        "data_fingerprint": section.data.fingerprint,
+        "encoder": section.encoder_name,
+        "encoder_fingerprint": section.encoder.fingerprint if section.encoder else None,
+    }
+
+
+def _settings(arm: Arm) -> dict[str, Any]:
+    return {
+        key: json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
+        for key, value in sorted(arm.settings.items())
+    }
+
+
+def _thesis(arm: Arm, *, section: Section) -> dict[str, Any]:
+    row = thesis.published_for(arm) if thesis.is_thesis_data(section.data) else None
+    return {
+        "thesis_table": row.table if row else None,
+        "thesis_test_accuracy": row.accuracy_percent / 100 if row else None,
+        "thesis_megabytes": thesis.published_megabytes(row) if row else None,
+        "thesis_train_seconds_with_evaluation": row.train_seconds if row else None,
+    }
+
+
+def _spread(name: str, value: Estimate | None) -> dict[str, float | None]:
+    return {
+        f"{name}_mean": value.mean if value else None,
+        f"{name}_lowest": value.lowest if value else None,
+        f"{name}_highest": value.highest if value else None,
+        f"{name}_standard_deviation": value.standard_deviation if value else None,
+    }
+
+
+def _mean(value: Estimate | None) -> float | None:
+    return value.mean if value else None

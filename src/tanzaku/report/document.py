@@ -1,0 +1,213 @@
+"""The report as one Markdown document and one LaTeX file of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tanzaku.report import formats, tables, texts, thesis
+from tanzaku.report.arms import Section, overlapping_pairs
+from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
+from tanzaku.report.series import series_of
+from tanzaku.study.record import Environment, RunRecord
+
+_FINGERPRINT_DIGITS = 12
+_COMMIT_DIGITS = 10
+
+
+def markdown_document(
+    sections: Sequence[Section], *, records: Sequence[RunRecord], figures: Mapping[int, Mapping[str, str]]
+) -> str:
+    """The whole report. `figures` gives, by a section's number from 1, each figure's name and its path from here."""
+    lines = [f"# {texts.TITLE}", "", count_text(records), ""]
+    if len(sections) > 1:
+        lines += [texts.SECTION_COUNT.format(sections=len(sections)), ""]
+    for number, section in enumerate(sections, start=1):
+        lines += _section_lines(section, number=number, figures=figures.get(number, {}))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def latex_document(sections: Sequence[Section]) -> str:
+    """Every section's tables as `table` environments, to be read with `\\input`; the results in two, to fit a page."""
+    parts = []
+    for number, section in enumerate(sections, start=1):
+        results = tables.results_table(section)
+        named = [
+            ("data", tables.data_table(section)),
+            ("accuracy", results.half("quality", caption=texts.RESULTS_QUALITY)),
+            ("cost", results.half("cost", caption=texts.RESULTS_COST)),
+            ("thesis", tables.comparison_table(section) if thesis.is_thesis_data(section.data) else None),
+        ]
+        heading = section_heading(section, number=number)
+        for name, table in named:
+            if table:
+                captioned = Table(f"{table.caption}. {heading}.", table.columns, table.rows)
+                parts.append(latex_table(captioned, label=f"tab:tanzaku-{number}-{name}"))
+    return "\n".join(parts)
+
+
+def section_heading(section: Section, *, number: int) -> str:
+    """What tells a section from the others."""
+    return texts.SECTION.format(
+        number=number, data=one_line(section.data.name), encoder=one_line(section.encoder_name or texts.NO_ENCODER)
+    )
+
+
+def count_text(records: Sequence[RunRecord]) -> str:
+    """How many runs there are, finished, failed and resumed."""
+    return texts.RUN_COUNT.format(
+        runs=len(records),
+        finished=sum(record.status == "finished" for record in records),
+        failed=sum(record.status == "failed" for record in records),
+        resumed=sum(record.resumptions > 0 for record in records),
+    )
+
+
+def notes(section: Section) -> list[str]:
+    """The sentences that belong under the results, in Markdown."""
+    lines = []
+    finished = [len(arm.finished) for arm in section.arms if arm.finished]
+    if section.baseline is None:
+        lines.append(texts.NO_BASELINE)
+    if 1 in finished:
+        lines.append(texts.INTERVALS_WILSON)
+    if any(runs > 1 for runs in finished):
+        lines.append(texts.INTERVALS_STUDENT)
+    overlapping, pairs, half_width = overlapping_pairs(section.arms)
+    if pairs:
+        text = texts.OVERLAP if overlapping else texts.NO_OVERLAP
+        among_ranks = _overlap_of_series(section) if overlapping else []
+        lines.append(
+            " ".join([text.format(overlapping=overlapping, pairs=pairs, half_width=100 * half_width), *among_ranks])
+        )
+    if repeated := sum(len(arm.repeated) for arm in section.arms):
+        lines.append(texts.REPEATED.format(count=repeated))
+    lines.append(texts.SIDE_BY_SIDE if thesis.is_thesis_data(section.data) else texts.NO_THESIS)
+    return lines
+
+
+def failure_lines(section: Section) -> list[str]:
+    """One line a failed run, with its error."""
+    return [
+        texts.FAILED_RUN.format(
+            run_id=one_line(record.run_id).replace("`", "'"),
+            arm=escape_markdown(formats.arm_name(arm)),
+            seed=record.spec["seed"],
+            error=escape_markdown(record.error or texts.NO_ERROR),
+        )
+        for arm in section.arms
+        for record in arm.failed
+    ]
+
+
+def _section_lines(section: Section, *, number: int, figures: Mapping[str, str]) -> list[str]:
+    results = tables.results_table(section)
+    data = tables.data_table(section)
+    lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", f"### {texts.RESULTS}", ""]
+    lines += [*_shared_lines(section), "", markdown_table(results)]
+    lines += _bullets(notes(section))
+    if failures := failure_lines(section):
+        lines += [f"### {texts.FAILED_RUNS}", "", *_bullets(failures)]
+    if thesis.is_thesis_data(section.data):
+        lines += [f"### {texts.COMPARISON}", "", markdown_table(tables.comparison_table(section))]
+    lines += [f"### {texts.DATA}", "", _data_text(section), ""]
+    lines += [texts.DATA_COUNTS, "", markdown_table(data)] if data else [texts.NO_CLASS_COUNTS, ""]
+    lines += [f"### {texts.ENVIRONMENT}", "", *_encoder_lines(section), *_bullets(_environment_lines(section))]
+    if figures:
+        lines += [f"### {texts.FIGURES}", "", *_figure_lines(section, figures)]
+    return lines
+
+
+def _overlap_of_series(section: Section) -> list[str]:
+    """For each line of the figure: how many of its ranks' one-run intervals overlap."""
+    sentences = []
+    for series in series_of(section):
+        overlapping, pairs, _ = overlapping_pairs(series.arms)
+        if pairs:
+            label = escape_markdown(series.label)
+            sentences.append(texts.OVERLAP_SERIES.format(series=label, overlapping=overlapping, pairs=pairs))
+    return sentences
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [*(f"- {line}" for line in lines), ""]
+
+
+def _shared_lines(section: Section) -> list[str]:
+    """The settings that need no column, method by method."""
+    groups: dict[str, list[str]] = {}
+    for name, value in tables.shared_settings(section.arms).items():
+        group, _, option = name.partition(".")
+        if option not in ("rank", "learning_rate"):
+            groups.setdefault(group, []).append(f"{option} {formats.setting(value)}")
+    parts = [
+        texts.SHARED_GROUP.format(group=texts.SHARED_GROUPS.get(group, group), settings=", ".join(options))
+        for group, options in groups.items()
+    ]
+    return [escape_markdown(texts.SHARED.format(settings="; ".join(parts)))] if parts else []
+
+
+def _data_text(section: Section) -> str:
+    data = section.data
+    return texts.DATA_FACTS.format(
+        name=one_line(data.name).replace("`", "'"),
+        classes=len(data.label_names),
+        train=data.train_documents,
+        val=data.val_documents,
+        test=data.test_documents,
+        fingerprint=data.fingerprint[:_FINGERPRINT_DIGITS],
+    )
+
+
+def _encoder_lines(section: Section) -> list[str]:
+    if section.encoder_name is None:
+        return []
+    name = one_line(section.encoder_name).replace("`", "'")
+    if section.encoder is None:
+        return [texts.ENCODER_UNKNOWN.format(name=name), ""]
+    encoder = section.encoder
+    shape = tables.shape_text(encoder.layers, encoder.hidden_size, encoder.vocabulary_size)
+    facts = texts.ENCODER_FACTS.format(
+        name=name,
+        model_type=escape_markdown(encoder.model_type),
+        shape=shape,
+        parameters=encoder.parameters,
+        fingerprint=encoder.fingerprint[:_FINGERPRINT_DIGITS],
+    )
+    return [facts, ""]
+
+
+def _environment_lines(section: Section) -> list[str]:
+    """One line for each machine, commit and set of versions that runs were made with."""
+    groups: dict[str, list[Environment]] = {}
+    for record in section.records:
+        groups.setdefault(record.environment.model_dump_json(), []).append(record.environment)
+    lines = [_environment_text(members[0], runs=len(members)) for members in groups.values()]
+    return [*lines, texts.ENVIRONMENTS_DIFFER] if len(lines) > 1 else lines
+
+
+def _environment_text(environment: Environment, *, runs: int) -> str:
+    commit = (environment.git_commit or texts.COMMIT_UNKNOWN)[:_COMMIT_DIGITS]
+    if environment.git_dirty:
+        commit = texts.COMMIT_DIRTY.format(commit=commit)
+    facts = texts.ENVIRONMENT_FACTS.format(
+        runs=runs,
+        cpu=environment.cpu,
+        cores=environment.cores,
+        threads=environment.threads,
+        memory=environment.memory_bytes / 1e9,
+        gpu=environment.gpu or texts.NO_GPU,
+        platform=environment.platform,
+        commit=commit,
+        versions=", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items())),
+    )
+    return escape_markdown(facts)
+
+
+def _figure_lines(section: Section, figures: Mapping[str, str]) -> list[str]:
+    best = section.best_by_validation
+    arm = formats.arm_name(best) if best else ""
+    lines = []
+    for name, path in figures.items():
+        caption = escape_markdown(texts.FIGURE_CAPTIONS[name].format(arm=arm))
+        lines += [f"![{caption}]({path})", "", caption, ""]
+    return lines

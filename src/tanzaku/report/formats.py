@@ -1,0 +1,98 @@
+"""How a figure is written: rounded as the thesis's tables round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tanzaku.report import texts
+from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate, Interval
+
+
+def percent(share: float) -> str:
+    """A share (0 to 1) as a percentage with two decimals, such as `93.35`."""
+    return f"{100 * share:.2f}"
+
+
+def megabytes(size: float) -> str:
+    """A size in MB as Table 3.2 prints it: `0.34`, `4.8`, `442.5`; below 0.1, two significant digits."""
+    if size <= 0:
+        return "0"
+    if round(size, 2) >= 1:
+        return f"{size:.1f}"
+    return f"{size:.2f}" if round(size, 3) >= 0.1 else _two_digits(size)
+
+
+def seconds(duration: float) -> str:
+    """Whole seconds; one decimal below ten."""
+    return f"{duration:.1f}" if duration < 9.95 else f"{duration:.0f}"
+
+
+def count(number: float) -> str:
+    """A whole number with separators for thousands."""
+    return f"{number:,.0f}"
+
+
+def compact(number: float) -> str:
+    """As settings are usually written: `5e-4`, `0.1`, `8`."""
+    if number == 0 or abs(number) >= 0.001:
+        return f"{number:.6g}"
+    mantissa, exponent = f"{number:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def interval(value: Interval | None) -> str:
+    """Such as `92.50–94.10`, in percent."""
+    return f"{percent(value.low)}–{percent(value.high)}" if value else texts.NONE
+
+
+def interval_kind(value: Interval | None, *, runs: int) -> str:
+    """What the interval was computed by."""
+    if value is None:
+        return texts.NONE
+    return texts.WILSON if value.kind == "wilson" else texts.STUDENT.format(runs=runs)
+
+
+def spread(value: Estimate | None) -> str:
+    """Such as `93.10–93.60 (0.25)`, in percent; a dash for one run."""
+    if value is None or value.standard_deviation is None:
+        return texts.NONE
+    return f"{percent(value.lowest)}–{percent(value.highest)} ({percent(value.standard_deviation)})"
+
+
+def span(value: Estimate | None) -> str:
+    """Whole numbers over the runs: `5`, or `4–5` where they differ."""
+    if value is None:
+        return texts.NONE
+    return f"{value.lowest:.0f}" if value.lowest == value.highest else f"{value.lowest:.0f}–{value.highest:.0f}"
+
+
+def setting(value: Any) -> str:
+    """A setting's value: numbers short, lists with commas, None (such as a patience without end) in a word."""
+    if value is None:
+        return texts.NEVER
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    return compact(value) if isinstance(value, int | float) else str(value)
+
+
+def method_name(arm: Arm) -> str:
+    """The method with its rank, such as `LoRA r=8`."""
+    name = texts.METHOD_NAMES.get(arm.method, arm.method)
+    return name if arm.rank is None else f"{name} r={arm.rank}"
+
+
+def arm_name(arm: Arm) -> str:
+    """The method with its rank and what it was trained with, such as `LoRA r=8, lr 5e-4, 5 epochs`."""
+    parts = [method_name(arm)]
+    if LEARNING_RATE in arm.settings:
+        parts.append(f"lr {compact(arm.settings[LEARNING_RATE])}")
+    if EPOCHS in arm.settings:
+        parts.append(f"{arm.settings[EPOCHS]} epochs")
+    return ", ".join(parts)
+
+
+def _two_digits(size: float) -> str:
+    text = f"{size:.2g}"
+    return compact(size) if "e" in text else text

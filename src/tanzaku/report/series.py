@@ -1,0 +1,60 @@
+"""Which arms make one line against the rank, which are baselines across it, and what to call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tanzaku.report import formats, texts
+from tanzaku.report.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
+
+
+@dataclass(frozen=True)
+class Series:
+    """Arms that make one line against the rank."""
+
+    label: str
+    arms: tuple[Arm, ...]
+
+
+def series_of(section: Section) -> list[Series]:
+    """The finished arms with a rank, one series per setting of all else, in the order of the table."""
+    groups: dict[str, list[Arm]] = {}
+    for arm in section.arms:
+        if arm.rank is not None and arm.accuracy:
+            groups.setdefault(arm.series, []).append(arm)
+    labels = distinct_labels([arms[0] for arms in groups.values()])
+    return [
+        Series(label, tuple(sorted(arms, key=lambda arm: arm.rank or 0)))
+        for label, arms in zip(labels, groups.values(), strict=True)
+    ]
+
+
+def baselines_of(section: Section) -> list[tuple[str, Arm]]:
+    """The finished arms without a rank, with their labels."""
+    arms = [arm for arm in section.arms if arm.rank is None and arm.accuracy]
+    return list(zip(distinct_labels(arms), arms, strict=True))
+
+
+def distinct_labels(arms: Sequence[Arm]) -> list[str]:
+    """Method and learning rate (without the rank), and as many further settings as it takes to tell the arms apart."""
+    differing = sorted({key for arm in arms for key in arm.settings} - {RANK, LEARNING_RATE, EPOCHS, "method.name"})
+    parts = [[texts.SHORT_METHOD_NAMES.get(arm.method, arm.method)] for arm in arms]
+    for key in (LEARNING_RATE, EPOCHS, *differing):
+        labels = [", ".join(part) for part in parts]
+        for part, arm, label in zip(parts, arms, labels, strict=True):
+            rivals = [other for other, same in zip(arms, labels, strict=True) if same == label and other is not arm]
+            always = key == LEARNING_RATE and arm.rank is not None
+            differs = any(other.settings.get(key) != arm.settings.get(key) for other in rivals)
+            if key in arm.settings and (always or differs):
+                part.append(_label_part(key, arm.settings[key]))
+    return [", ".join(part) for part in parts]
+
+
+def _label_part(key: str, value: Any) -> str:
+    if key == LEARNING_RATE:
+        return f"lr {formats.compact(value)}"
+    if key == EPOCHS:
+        return f"{value} epochs"
+    return f"{key.partition('.')[2].replace('_', ' ')} {formats.setting(value)}"

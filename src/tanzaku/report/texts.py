@@ -1,0 +1,163 @@
+"""Every word that a report shows, so that another language needs this one file."""
+
+METHOD_NAMES = {"tfidf-svm": "TF-IDF + SVM", "head": "Head only", "full": "Full fine-tuning", "lora": "LoRA"}
+SHORT_METHOD_NAMES = {"tfidf-svm": "TF-IDF", "head": "Head", "full": "Full", "lora": "LoRA"}  # in legends
+
+# Columns of the main table.
+METHOD = "Method"
+LEARNING_RATE = "Learning rate"
+SCALE = "α/r"
+RUNS = "Runs"
+ACCURACY = "Test accuracy (%)"
+INTERVAL = "95 % interval (%)"
+INTERVAL_KIND = "Interval by"
+SPREAD = "Lowest–highest (s.d.)"
+MACRO_F1 = "Macro-F1 (%)"
+THESIS_ACCURACY = "Thesis: accuracy (%)"
+THESIS_TABLE = "Thesis: table"
+SIZE = "Saved (MB)"
+THESIS_SIZE = "Thesis: saved (MB)"
+PARAMETERS = "Trained parameters"
+TRAIN_SECONDS = "Training (s)"
+TRAIN_SECONDS_WITH_EVALUATION = "with evaluation (s)"
+THESIS_SECONDS = "Thesis: training (s)"
+MEMORY = "Peak memory (MB)"
+GPU_MEMORY = "Peak GPU memory (MB)"
+EPOCHS = "Epochs run / best"
+
+WILSON = "Wilson"
+STUDENT = "t over {runs} seeds"
+NONE = "–"
+NEVER = "none"
+FAILED = "failed"
+RUNS_AND_FAILED = "{finished} + {failed} failed"
+
+# Headings and captions.
+TITLE = "Rank study report"
+SECTION = "Section {number}: {data}, {encoder}"
+NO_ENCODER = "no encoder"
+RESULTS = "Results"
+RESULTS_QUALITY = "Results: accuracy"
+RESULTS_COST = "Results: cost"
+DATA = "Data"
+COMPARISON = "How these runs differ from the thesis's"
+FAILED_RUNS = "Failed runs"
+ENVIRONMENT = "Environment"
+FIGURES = "Figures"
+
+# Data table.
+CLASS = "Class"
+VALIDATION = "Validation"
+TEST = "Test"
+THESIS_TRAIN = "Thesis: training"
+THESIS_VALIDATION = "Thesis: validation"
+THESIS_TEST = "Thesis: test"
+ALL_CLASSES = "All"
+NO_CLASS_COUNTS = "No run has finished, so the records hold no counts per class."
+
+# Comparison table.
+SETTING = "Setting"
+HERE = "These runs"
+THESIS = "Thesis"
+SAME = "Same"
+YES, NO = "yes", "no"
+ROW_DOCUMENTS = "Documents (training / validation / test)"
+ROW_ENCODER = "Encoder"
+ROW_SHAPE = "Encoder's shape"
+ROW_TOKENS = "Tokens read of a document"
+ROW_PADDING = "Padding"
+ROW_BATCH = "Batch size"
+ROW_PATIENCE = "Patience (epochs)"
+ROW_THRESHOLD = "Threshold of early stopping"
+ROW_GPU = "GPU"
+ROW_CPU = "CPU"
+ROW_RUNS = "Runs an arm"
+SHAPE = "{layers} layers, {hidden:,} wide, {words:,} words"
+THESIS_PATIENCE = "3 for LoRA and 5 for full (3.2), 5 (3.4)"
+THESIS_CPU = "{cpu}; trained on the GPU"
+NO_GPU = "none"
+CPU = "{cpu}, {threads} threads"
+
+# Sentences.
+RUN_COUNT = "{runs} runs: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
+SECTION_COUNT = (
+    "The records hold {sections} kinds of runs that may not be compared, for their documents or their encoders differ: "
+    "each has a section and tables of its own."
+)
+DATA_FACTS = (
+    "`{name}`: {classes} classes; {train:,} training, {val:,} validation and {test:,} test documents; "
+    "fingerprint {fingerprint}."
+)
+DATA_COUNTS = "Documents a class; training documents a class are not in the records."
+ENCODER_FACTS = (
+    "Encoder `{name}` ({model_type}): {shape}, {parameters:,} parameters with its head; fingerprint {fingerprint}."
+)
+ENCODER_UNKNOWN = "Encoder `{name}`: no run came far enough to load it."
+SHARED = "Settings that the runs share: {settings}."
+SHARED_GROUP = "{group}: {settings}"
+SHARED_GROUPS = {"training": "training", "encoder": "encoder"}
+NO_BASELINE = (
+    "**No TF-IDF baseline:** these records hold no finished `tfidf-svm` run on this data. Add one to the study: "
+    "what an encoder is worth shows beside it alone."
+)
+INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which speaks of other test documents, not of other seeds."
+INTERVALS_STUDENT = "Arms of several runs: mean, and Student's t 95 % interval over the seeds, on these test documents."
+OVERLAP = (
+    "**One run an arm cannot tell arms apart whose intervals overlap:** {overlapping} of {pairs} pairs of one-run arms "
+    "do, so no order is claimed among these. The widest interval is ± {half_width:.2f} percentage points."
+)
+NO_OVERLAP = (
+    "The intervals of the one-run arms do not overlap (the widest is ± {half_width:.2f} percentage points); "
+    "the spread over seeds is not in them, so this report claims no order."
+)
+OVERLAP_SERIES = "Between the ranks of {series}, {overlapping} of {pairs} pairs overlap."
+REPEATED = "{count} finished runs repeat another's settings and seed; the latest counts, runs.csv shows all."
+SIDE_BY_SIDE = (
+    "The thesis's figures are those of its Tables 3.2 to 3.4, beside the arms with their method, rank, learning rate "
+    "and epochs. Its sizes are printed in Table 3.2 alone and hold for the same rank in the others; its seconds "
+    "include evaluation. Side by side is not like for like where the table below says “no”."
+)
+NO_THESIS = (
+    "The thesis's figures are left out: they are for its nine Livedoor categories, and these records are of other data."
+)
+ENVIRONMENT_FACTS = (
+    "{runs} runs: {cpu}, {cores} cores, {threads} threads, {memory:.1f} GB memory, GPU {gpu}; {platform}; "
+    "commit {commit}; {versions}."
+)
+ENVIRONMENTS_DIFFER = "The runs come from different machines, versions or commits: their seconds may not be comparable."
+COMMIT_DIRTY = "{commit} with uncommitted changes"
+COMMIT_UNKNOWN = "unknown"
+FAILED_RUN = "`{run_id}` ({arm}, seed {seed}): {error}"
+NO_ERROR = "no error was recorded"
+
+# Figures.
+FIGURE_CAPTIONS = {
+    "accuracy": "Test accuracy against the rank, with 95 % intervals; hollow: the thesis's.",
+    "time": "Training seconds (without evaluation) against the rank.",
+    "size": "Saved size against the rank, both logarithmic; hollow: the thesis's.",
+    "loss": "Training loss (running mean) and validation loss, one line a run.",
+    "confusion": (
+        "Test confusion of the arm that is best on the validation set: {arm}. Figures are documents; the shade is the "
+        "square root of their share of the true class."
+    ),
+}
+AXIS_RANK = "rank r"
+AXIS_ACCURACY = "test accuracy (%)"
+AXIS_SECONDS = "training time (s)"
+AXIS_SIZE = "saved size (MB)"
+AXIS_STEP = "step"
+AXIS_EPOCH = "epoch"
+AXIS_TRAIN_LOSS = "training loss"
+AXIS_VAL_LOSS = "validation loss"
+AXIS_TRUE = "true class"
+AXIS_PREDICTED = "predicted class"
+LEGEND_THESIS = "thesis, same settings"
+ROW_OTHERS = "no rank, {epochs} epochs"
+CONFUSION_TITLE = "{arm}\n{documents:,} test documents"
+CONFUSION_SEEDS = "{arm}\n{documents:,} test documents, {runs} seeds together"
+NUMBERED_CLASS = "class {number}"
+FONT_MISSING = (
+    "no installed font has glyphs for all of these names ({sample}): figures number them instead, in the data "
+    "table's order; install a Japanese font (Debian and Ubuntu: `apt-get install fonts-noto-cjk` or `fonts-ipafont`; "
+    "macOS and Windows bring one) and make the report again"
+)

@@ -1,0 +1,137 @@
+"""Records to sections and arms, and the figures over seeds."""
+
+import statistics
+
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from tanzaku.report.arms import arms_of, overlapping_pairs, sections_of, seed_interval
+from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
+
+
+def test_rows_are_ordered_as_the_thesis_reads() -> None:
+    long = finished(lora(2), accuracy=0.9, learning_rate=5e-5, training=training(5e-5, epochs=100))
+    arms = arms_of(list(reversed([*study(), long])))
+    assert [arm.method for arm in arms[:3]] == ["tfidf-svm", "head", "full"]
+    ranked = [(arm.learning_rate, arm.epochs, arm.rank) for arm in arms[3:]]
+    assert ranked[0] == (5e-4, 5, 2)
+    assert ranked == [(5e-4, 5, rank) for rank in (2, 4, 8, 32, 64, 128, 256)] + [
+        (5e-5, 5, rank) for rank in (2, 4, 8, 32, 64, 128, 256)
+    ] + [(5e-5, 100, 2)]
+
+
+def test_one_run_has_its_wilson_interval() -> None:
+    (arm,) = arms_of([finished(lora(8), accuracy=0.9)])
+    interval = arm.interval()
+    assert interval is not None
+    assert arm.accuracy is not None
+    assert interval.kind == "wilson"
+    correct = round(arm.accuracy.mean * 3686)
+    assert (interval.low, interval.high) == pytest.approx(proportion_confint(correct, 3686, method="wilson"))
+    assert arm.accuracy.standard_deviation is None
+
+
+def test_several_seeds_have_a_mean_a_spread_and_a_t_interval() -> None:
+    runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.91, 0.93))]
+    (arm,) = arms_of(runs)
+    values = [run.test.accuracy for run in runs if run.test]
+    assert arm.accuracy is not None
+    assert arm.accuracy.mean == pytest.approx(statistics.fmean(values))
+    assert (arm.accuracy.lowest, arm.accuracy.highest) == (min(values), max(values))
+    assert arm.accuracy.standard_deviation == pytest.approx(statistics.stdev(values))
+    interval = arm.interval()
+    assert interval is not None
+    assert interval.kind == "t"
+    expected = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx(expected)
+
+
+def test_the_t_interval_stays_between_0_and_1() -> None:
+    interval = seed_interval([0.5, 0.99])
+    assert (interval.low, interval.high) == (0.0, 1.0)
+
+
+def test_equal_seeds_give_a_t_interval_without_width() -> None:
+    interval = seed_interval([0.9, 0.9, 0.9])
+    assert (interval.low, interval.high) == pytest.approx((0.9, 0.9))
+
+
+def test_other_settings_are_other_arms_but_names_and_checkpoints_are_not() -> None:
+    runs = [
+        finished(lora(8), accuracy=0.9, seed=1),
+        finished(lora(8), accuracy=0.9, seed=2, training=training(5e-4, checkpoint_minutes=1.0)),
+        finished(lora(8), accuracy=0.9, seed=3, training=training(5e-4, batch_size=16)),
+        finished(lora(8, dropout=0.0), accuracy=0.9, seed=1),
+    ]
+    assert sorted(len(arm.finished) for arm in arms_of(runs)) == [1, 1, 2]
+
+
+def test_failed_runs_stay_with_their_arm() -> None:
+    arms = arms_of(
+        [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="boom", seed=2), failed(lora(4), error="x")]
+    )
+    assert [(arm.rank, len(arm.finished), len(arm.failed)) for arm in arms] == [(4, 0, 1), (8, 1, 1)]
+    assert arms[0].accuracy is None
+    assert arms[0].interval() is None
+    assert arms[1].interval() is not None
+
+
+def test_a_repeated_run_counts_once_and_the_latest_wins() -> None:
+    early = finished(lora(8), accuracy=0.80, ended="2025-01-01T00:00:00+00:00")
+    late = finished(lora(8), accuracy=0.90, ended="2025-01-02T00:00:00+00:00")
+    (arm,) = arms_of([late, early])
+    assert arm.finished == (late,)
+    assert arm.repeated == (early,)
+
+
+def test_other_data_and_other_encoders_are_other_sections() -> None:
+    other_data = data_facts(fingerprint="f" * 64)
+    other_encoder = encoder_facts(fingerprint="1" * 64)
+    sections = sections_of(
+        [
+            baseline(),
+            finished(lora(8), accuracy=0.9),
+            finished(lora(8), accuracy=0.8, data=other_data),
+            finished(lora(8), accuracy=0.7, encoder=other_encoder),
+        ]
+    )
+    assert len(sections) == 3
+    assert all(len({record.data.fingerprint for record in section.records}) == 1 for section in sections)
+    assert [section.baseline is not None for section in sections] == [True, False, True]
+    assert [[arm.rank for arm in section.arms if arm.rank] for section in sections] == [[8], [8], [8]]
+
+
+def test_a_run_that_failed_before_its_encoder_was_loaded_joins_those_with_its_name() -> None:
+    (section,) = sections_of([failed(lora(4), error="no dictionary", encoder=None), finished(lora(8), accuracy=0.9)])
+    assert len(section.arms) == 2
+    (alone,) = sections_of([failed(lora(4), error="no dictionary", encoder=None)])
+    assert alone.encoder is None
+    assert alone.encoder_name == "small-encoder"
+
+
+def test_a_baseline_alone_is_a_section() -> None:
+    (section,) = sections_of([baseline()])
+    assert section.encoder_name is None
+
+
+def test_the_best_arm_is_chosen_on_the_validation_set() -> None:
+    good_on_test = finished(lora(8), accuracy=0.95)
+    good_on_val = finished(lora(4), accuracy=0.90)
+    swapped = [
+        good_on_test.model_copy(update={"val": good_on_val.val}),
+        good_on_val.model_copy(update={"val": good_on_test.val}),
+    ]
+    (section,) = sections_of(swapped)
+    assert section.best_by_validation is not None
+    assert section.best_by_validation.rank == 4
+
+
+def test_overlaps_are_counted_among_one_run_arms() -> None:
+    arms = arms_of([finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.80), (4, 0.90), (8, 0.905))])
+    overlapping, pairs, half_width = overlapping_pairs(arms)
+    assert (overlapping, pairs) == (1, 3)
+    widths = [interval.half_width for arm in arms if (interval := arm.interval())]
+    assert half_width == max(widths)
+    several = arms_of([finished(lora(2), accuracy=0.8, seed=seed) for seed in (1, 2)])
+    assert overlapping_pairs(several) == (0, 0, 0.0)

@@ -1,0 +1,99 @@
+"""The report as a document: what it states, and what it must not."""
+
+from tanzaku.report.arms import sections_of
+from tanzaku.report.document import latex_document, markdown_document, notes
+from tanzaku.study.record import RunRecord
+from tests.report.records import baseline, data_facts, environment, failed, finished, lora, study
+
+
+def document(records: list[RunRecord]) -> str:
+    return markdown_document(sections_of(records), records=records, figures={1: {"time": "figures/time.svg"}})
+
+
+def test_the_parts_stand_in_order() -> None:
+    text = document(study())
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        "# Rank study report",
+        "## Section 1: livedoor, small-encoder",
+        "### Results",
+        "### How these runs differ from the thesis's",
+        "### Data",
+        "### Environment",
+        "### Figures",
+    ]
+    assert "17 runs: 17 finished, 0 failed, 0 resumed" in text
+    assert "](figures/time.svg)" in text
+    assert "No TF-IDF baseline" not in text
+
+
+def test_overlapping_one_run_arms_are_not_ordered() -> None:
+    (section,) = sections_of(study())
+    (line,) = [line for line in notes(section) if "One run an arm cannot tell" in line]
+    assert "40 of 136 pairs" in line
+    assert "The widest interval is ± 1.56 percentage points" in line
+    assert "Between the ranks of LoRA, lr 5e-4, " in line
+
+
+def test_intervals_that_do_not_overlap_claim_no_order_either() -> None:
+    (section,) = sections_of([finished(lora(2), accuracy=0.7), finished(lora(4), accuracy=0.9)])
+    assert any("do not overlap" in line and "claims no order" in line for line in notes(section))
+
+
+def test_a_missing_baseline_is_said() -> None:
+    assert "**No TF-IDF baseline:**" in document([finished(lora(8), accuracy=0.9)])
+    assert "**No TF-IDF baseline:**" in document([failed(baseline().spec["method"], error="x")])
+
+
+def test_failed_runs_are_listed_with_their_error() -> None:
+    text = document([baseline(), failed(lora(8), error="out of memory:\nneeded 3 GB | had <2>", seed=7)])
+    assert "### Failed runs" in text
+    assert "seed 7): out of memory: needed 3 GB \\| had \\<2>" in text
+    assert "2 runs: 1 finished, 1 failed" in text
+
+
+def test_sections_are_told_apart_and_never_share_a_table() -> None:
+    records = [
+        baseline(),
+        finished(lora(8), accuracy=0.9),
+        finished(lora(4), accuracy=0.8, data=data_facts(("a|b", "c"), fingerprint="f" * 64, name="my_own|data")),
+    ]
+    text = document(records)
+    first, second = text.split("## Section 2")
+    assert "LoRA r=8" in first
+    assert "LoRA r=4" not in first
+    assert "LoRA r=4" in second
+    assert "LoRA r=8" not in second
+    assert "2 kinds of runs that may not be compared" in first
+    assert "The thesis's figures are left out" in second
+    assert "a\\|b" in second
+
+
+def test_environments_are_listed_with_commit_and_dirty_flag() -> None:
+    other = environment(git_dirty=True, threads=16, gpu="NVIDIA H100")
+    text = document([finished(lora(2), accuracy=0.9), finished(lora(4), accuracy=0.9, environment=other)])
+    assert "commit 0123456789 with uncommitted changes" in text
+    assert "16 threads" in text
+    assert "GPU NVIDIA H100" in text
+    assert "their seconds may not be comparable" in text
+    assert "commit unknown" in document([finished(lora(2), accuracy=0.9, environment=environment(git_commit=None))])
+
+
+def test_resumed_and_repeated_runs_are_counted() -> None:
+    records = [
+        finished(lora(8), accuracy=0.9, resumptions=2),
+        finished(lora(8), accuracy=0.9, ended="2024-01-01T00:00:00+00:00"),
+    ]
+    text = document(records)
+    assert "1 resumed" in text
+    assert "1 finished runs repeat" in text
+
+
+def test_latex_has_every_table_balanced() -> None:
+    text = latex_document(sections_of(study()))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 4
+    for label in ("data", "accuracy", "cost", "thesis"):
+        assert rf"\label{{tab:tanzaku-1-{label}}}" in text
+    assert r"\shortstack[r]{95 \% \\ interval \\ (\%)}" in text
+    assert r"$\alpha$/r" in text

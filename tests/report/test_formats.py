@@ -1,0 +1,50 @@
+"""Rounding, as the thesis's tables round."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanzaku.report import formats
+from tanzaku.report.arms import arms_of
+from tests.report.records import finished, lora, training
+
+
+@pytest.mark.parametrize(
+    ("size", "written"),
+    [
+        (0.340, "0.34"), (0.6351, "0.64"), (1.2249, "1.2"), (4.76, "4.8"), (9.48, "9.5"), (18.919, "18.9"),
+        (37.79, "37.8"), (442.54, "442.5"), (0.996, "1.0"), (0.0277, "0.028"), (0.0999, "0.10"), (0.1, "0.10"),
+        (0.000012, "1.2e-5"), (0, "0"),
+    ],
+)  # fmt: skip
+def test_sizes(size: float, written: str) -> None:
+    assert formats.megabytes(size) == written
+
+
+def test_accuracies_have_two_decimals() -> None:
+    assert formats.percent(3441 / 3686) == "93.35"
+    assert formats.percent(1.0) == "100.00"
+
+
+@pytest.mark.parametrize(("duration", "written"), [(816.4, "816"), (9.94, "9.9"), (9.96, "10"), (0.04, "0.0")])
+def test_seconds(duration: float, written: str) -> None:
+    assert formats.seconds(duration) == written
+
+
+@pytest.mark.parametrize(
+    ("number", "written"), [(5e-4, "5e-4"), (5e-5, "5e-5"), (2.5e-4, "2.5e-4"), (0.005, "0.005"), (0.0, "0"), (8, "8")]
+)
+def test_settings(number: float, written: str) -> None:
+    assert formats.compact(number) == written
+
+
+@given(st.floats(min_value=1e-9, max_value=1e6))
+def test_a_compact_number_reads_back(number: float) -> None:
+    assert float(formats.compact(number)) == pytest.approx(number, rel=1e-4)
+
+
+def test_names_and_spans() -> None:
+    (arm,) = arms_of([finished(lora(8), accuracy=0.9, training=training(5e-4, epochs=epochs)) for epochs in (5,)])
+    assert formats.arm_name(arm) == "LoRA r=8, lr 5e-4, 5 epochs"
+    assert formats.span(arm.epochs_run) == "5"
+    assert formats.spread(arm.accuracy) == "–"

@@ -1,0 +1,140 @@
+"""The tables' cells, from records to text."""
+
+from tanzaku.report import texts
+from tanzaku.report.arms import Section, sections_of
+from tanzaku.report.render import Table
+from tanzaku.report.tables import (
+    comparison_table,
+    data_table,
+    differing_settings,
+    results_table,
+    shared_settings,
+)
+from tanzaku.study.record import RunRecord
+from tests.report.records import baseline, data_facts, failed, finished, lora, scores, study, training
+
+
+def section_of(records: list[RunRecord]) -> Section:
+    (section,) = sections_of(records)
+    return section
+
+
+def rows_of(table: Table) -> list[dict[str, str]]:
+    headings = [column.heading for column in table.columns]
+    return [dict(zip(headings, row, strict=True)) for row in table.rows]
+
+
+def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
+    row = rows_of(results_table(section_of([finished(lora(64), accuracy=0.9)])))[0]
+    expected = {
+        texts.METHOD: "LoRA r=64",
+        texts.LEARNING_RATE: "5e-4",
+        texts.SCALE: "1",
+        texts.RUNS: "1",
+        texts.ACCURACY: "89.99",
+        texts.INTERVAL_KIND: "Wilson",
+        texts.THESIS_ACCURACY: "93.35",
+        texts.THESIS_TABLE: "3.2",
+        texts.SIZE: "9.5",
+        texts.THESIS_SIZE: "9.5",
+        texts.PARAMETERS: "2,366,217",
+        texts.TRAIN_SECONDS: "116",
+        texts.TRAIN_SECONDS_WITH_EVALUATION: "128",
+        texts.THESIS_SECONDS: "826",
+        texts.MEMORY: "1,234",
+        texts.EPOCHS: "5 / 5",
+    }
+    assert {key: row[key] for key in expected} == expected
+    assert texts.SPREAD not in row
+    assert texts.GPU_MEMORY not in row
+
+
+def test_seeds_make_one_row_with_their_spread() -> None:
+    runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.92))]
+    (row,) = rows_of(results_table(section_of(runs)))
+    assert row[texts.RUNS] == "2"
+    assert row[texts.ACCURACY] == "90.99"
+    assert row[texts.INTERVAL_KIND] == "t over 2 seeds"
+    assert row[texts.SPREAD] == "89.99–92.00 (1.42)"
+
+
+def test_failed_runs_have_their_row_or_their_note() -> None:
+    runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="x", seed=2), failed(lora(4), error="y")]
+    rows = rows_of(results_table(section_of(runs)))
+    assert [(row[texts.METHOD], row[texts.RUNS]) for row in rows] == [
+        ("LoRA r=4", "0 + 1 failed"),
+        ("LoRA r=8", "1 + 1 failed"),
+    ]
+    assert rows[0][texts.ACCURACY] == "failed"
+    assert rows[1][texts.ACCURACY] == "89.99"
+
+
+def test_the_baseline_has_dashes_where_it_has_nothing() -> None:
+    row = rows_of(results_table(section_of([baseline()])))[0]
+    assert row[texts.METHOD] == "TF-IDF + SVM"
+    assert {row[key] for key in (texts.LEARNING_RATE, texts.SCALE, texts.THESIS_ACCURACY, texts.EPOCHS)} == {"–"}
+
+
+def test_the_thesis_has_no_column_beside_other_data() -> None:
+    record = finished(lora(8), accuracy=0.9, data=data_facts(("beauty", "travel")))
+    section = section_of([record])
+    assert not [column.heading for column in results_table(section).columns if column.heading.startswith("Thesis")]
+    data = data_table(section)
+    assert data is not None
+    assert [column.heading for column in data.columns] == ["Class", "Validation", "Test"]
+
+
+def test_settings_that_differ_have_columns_and_the_others_are_shared() -> None:
+    section = section_of(study())
+    assert differing_settings(section.arms) == ["training.patience"]
+    shared = shared_settings(section.arms)
+    assert shared["lora.dropout"] == 0.1
+    assert shared["training.epochs"] == 5
+    assert "training.patience" not in shared
+    rows = rows_of(results_table(section))
+    assert [row["Patience"] for row in rows[:4]] == ["–", "3", "5", "3"]
+
+
+def test_a_patience_without_end_is_told_from_no_patience_at_all() -> None:
+    endless = finished(lora(4), accuracy=0.9, training=training(5e-4, patience=None))
+    rows = rows_of(results_table(section_of([baseline(), endless, finished(lora(8), accuracy=0.9)])))
+    assert [row["Patience"] for row in rows] == ["–", "none", "3"]
+
+
+def test_the_data_table_is_table_3_1s_columns() -> None:
+    table = data_table(section_of(study()))
+    assert table is not None
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["livedoor-homme"][1:] == ("256", "204", "51", "257")
+    assert rows["All"] == ("736", "3,686", "2,945", "736", "3,687")
+
+
+def test_without_a_finished_run_there_is_no_data_table() -> None:
+    assert data_table(section_of([failed(lora(8), error="x")])) is None
+
+
+def test_the_comparison_says_what_is_not_like_the_thesis() -> None:
+    rows = {row[0]: row[1:] for row in comparison_table(section_of(study())).rows}
+    assert rows[texts.ROW_TOKENS] == ("128", "512", "no")
+    assert rows[texts.ROW_ENCODER] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
+    assert rows[texts.ROW_BATCH] == ("8", "8", "yes")
+    assert rows[texts.ROW_PATIENCE][::2] == ("3, 5", "yes")
+    assert rows[texts.ROW_GPU] == ("none", "NVIDIA GeForce RTX 2070", "no")
+    other = [finished(lora(8), accuracy=0.9, training=training(5e-4, patience=2))]
+    assert {row[0]: row[3] for row in comparison_table(section_of(other)).rows}[texts.ROW_PATIENCE] == "no"
+
+
+def test_gpu_memory_has_a_column_where_there_is_a_gpu() -> None:
+    record = finished(lora(8), accuracy=0.9)
+    assert record.costs
+    on_gpu = record.model_copy(
+        update={"costs": record.costs.model_copy(update={"peak_gpu_memory_bytes": 2_500_000_000})}
+    )
+    (row,) = rows_of(results_table(section_of([on_gpu])))
+    assert row[texts.GPU_MEMORY] == "2,500"
+
+
+def test_synthetic_scores_are_consistent() -> None:
+    made = scores(0.9)
+    assert sum(map(sum, made.confusion)) == made.documents == 3686
+    assert sum(score.support for score in made.per_class.values()) == 3686
