@@ -1,0 +1,277 @@
+"""A section's figures, as matplotlib figures that are not yet saved; build and save them under `style.applied`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from tanzaku.report import style, texts, thesis
+from tanzaku.report.arms import Arm, Section
+from tanzaku.report.confusion import confusion_figure
+from tanzaku.report.losses import loss_figure
+from tanzaku.report.series import Series, baselines_of, series_of
+
+_Value = Callable[[Arm], float | None]
+_THESIS_POINTS = "_thesis"  # matplotlib leaves labels with an underscore out of legends; `_finish` adds one for all
+_POINT_SIZE = 5.2
+_RING_SIZE = 7.5  # around our own points, which the sizes should lie on
+_LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
+
+
+def figures_of(section: Section) -> dict[str, Figure]:
+    """Every figure that the section's records allow, by name."""
+    figures = {
+        "accuracy": accuracy_figure(section),
+        "time": time_figure(section),
+        "size": size_figure(section),
+        "loss": loss_figure(section),
+        "confusion": confusion_figure(section),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def accuracy_figure(section: Section) -> Figure | None:
+    """Test accuracy in percent against the rank, with 95 % intervals; baselines across, the thesis's points hollow."""
+    series, baselines = series_of(section), baselines_of(section)
+    if not series:
+        return None
+    figure, axes = _rank_axes(series, texts.AXIS_ACCURACY, height=2.9)
+    published = _thesis_accuracy if thesis.is_thesis_data(section.data) else _nothing
+    for index, one in enumerate(series):
+        dodge = 2 ** (0.16 * (index - (len(series) - 1) / 2))
+        _draw_series(axes, one, index=index, value=_accuracy, dodge=dodge, error=_accuracy_error)
+        _draw_thesis_series(axes, one, index=index, published=published, dodge=dodge)
+    last = max(_rank(arm) for one in series for arm in one.arms)
+    for index, (label, arm) in enumerate(baselines):
+        colour = _draw_baseline(axes, label, arm, index=index, value=_accuracy)
+        place, error = last * 2 ** (0.6 + 0.4 * index), _accuracy_error([arm])
+        axes.errorbar(place, _accuracy(arm) or 0.0, yerr=error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
+        _draw_thesis(axes, [place], [published(arm)], marker="D", colour=colour)
+    _finish(figure, axes)
+    return figure
+
+
+def time_figure(section: Section) -> Figure | None:
+    """Training seconds without evaluation against the rank; the thesis's were measured elsewhere and are left out."""
+
+    def seconds(arm: Arm) -> float | None:
+        return _mean_cost(arm, "train_seconds")
+
+    series, baselines = series_of(section), baselines_of(section)
+    drawn = _cost_axes(series, baselines, texts.AXIS_SECONDS, seconds)
+    if drawn is None:
+        return None
+    figure, axes = drawn
+    _scale_cost_axis(axes, logarithmic=False)
+    _finish(figure, axes)
+    return figure
+
+
+def size_figure(section: Section) -> Figure | None:
+    """Saved size in MB against the rank, both axes logarithmic, with the thesis's sizes.
+
+    A size depends on the method and the rank alone, so there is one line a method, whatever it was trained with.
+    """
+    series, baselines = _one_line_a_method(section)
+    drawn = _cost_axes(series, baselines, texts.AXIS_SIZE, _megabytes)
+    if drawn is None:
+        return None
+    figure, axes = drawn
+    if thesis.is_thesis_data(section.data):
+        for index, one in enumerate(series):
+            _draw_thesis_series(axes, one, index=index, published=_thesis_megabytes, size=_RING_SIZE)
+    _scale_cost_axis(axes, logarithmic=True)
+    _finish(figure, axes)
+    return figure
+
+
+def _one_line_a_method(section: Section) -> tuple[list[Series], list[tuple[str, Arm]]]:
+    """Series and baselines with the first arm, in the table's order, of each method and rank."""
+    firsts: dict[tuple[str, int | None], Arm] = {}
+    for arm in section.arms:
+        if _megabytes(arm):
+            firsts.setdefault((arm.method, arm.rank), arm)
+    names = {arm.method: texts.SHORT_METHOD_NAMES.get(arm.method, arm.method) for arm in firsts.values()}
+    lines = {
+        method: tuple(arm for arm in firsts.values() if arm.method == method and arm.rank is not None)
+        for method in names
+    }
+    series = [Series(names[method], tuple(sorted(arms, key=_rank))) for method, arms in lines.items() if arms]
+    return series, [(names[arm.method], arm) for arm in firsts.values() if arm.rank is None]
+
+
+def _cost_axes(
+    series: Sequence[Series], baselines: Sequence[tuple[str, Arm]], label: str, value: _Value
+) -> tuple[Figure, Axes] | None:
+    if not any(value(arm) for one in series for arm in one.arms):
+        return None
+    figure, axes = _rank_axes(series, label, height=2.6)
+    for index, one in enumerate(series):
+        _draw_series(axes, one, index=index, value=value)
+    for index, (name, arm) in enumerate(baselines):
+        if value(arm):
+            _draw_baseline(axes, name, arm, index=index, value=value)
+    return figure, axes
+
+
+def _scale_cost_axis(axes: Axes, *, logarithmic: bool) -> None:
+    heights = [float(height) for line in axes.lines for height in line.get_ydata()]  # type: ignore[union-attr, arg-type]
+    positive = [height for height in heights if height > 0]
+    if not logarithmic and max(positive) < _LOG_FROM_RATIO * min(positive):
+        axes.set_ylim(bottom=0)
+        return
+    axes.set_yscale("log")
+    # With under two decades on the axis, powers of ten alone would leave it almost bare.
+    narrow = max(positive) < 100 * min(positive)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda height, _: f"{height:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _rank_axes(series: Iterable[Series], label: str, *, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(style.WIDTH_INCHES, height))
+    axes = figure.add_subplot()
+    ranks = sorted({arm.rank for one in series for arm in one.arms if arm.rank is not None})
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(ranks))
+    axes.xaxis.set_major_formatter(FixedFormatter([str(rank) for rank in ranks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(texts.AXIS_RANK)
+    axes.set_ylabel(label)
+    axes.margins(y=0.08)
+    return figure, axes
+
+
+def _draw_series(
+    axes: Axes,
+    series: Series,
+    *,
+    index: int,
+    value: _Value,
+    dodge: float = 1.0,
+    error: Callable[[Sequence[Arm]], Any] | None = None,
+) -> None:
+    arms = [arm for arm in series.arms if value(arm) is not None]
+    axes.errorbar(
+        [_rank(arm) * dodge for arm in arms],
+        [value(arm) or 0.0 for arm in arms],
+        yerr=error(arms) if error else None,
+        label=series.label,
+        color=style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)],
+        marker=style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)],
+        linestyle=style.SERIES_DASHES[index % len(style.SERIES_DASHES)],
+        elinewidth=0.9,
+        capsize=1.6,
+        zorder=3,
+    )
+
+
+def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Value) -> str:
+    colour = style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR)
+    dash = style.BASELINE_DASHES[index % len(style.BASELINE_DASHES)]
+    axes.axhline(value(arm) or 0.0, label=label, color=colour, linestyle=dash, linewidth=1.0, zorder=2)
+    return colour
+
+
+def _draw_thesis_series(
+    axes: Axes, series: Series, *, index: int, published: _Value, dodge: float = 1.0, size: float = _POINT_SIZE
+) -> None:
+    _draw_thesis(
+        axes,
+        [_rank(arm) * dodge for arm in series.arms],
+        [published(arm) for arm in series.arms],
+        marker=style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)],
+        colour=style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)],
+        size=size,
+    )
+
+
+def _draw_thesis(
+    axes: Axes,
+    places: Sequence[float],
+    heights: Sequence[float | None],
+    *,
+    marker: str,
+    colour: str,
+    size: float = _POINT_SIZE,
+) -> None:
+    points = [(place, height) for place, height in zip(places, heights, strict=True) if height is not None]
+    if not points:
+        return
+    axes.plot(
+        [place for place, _ in points],
+        [height for _, height in points],
+        label=_THESIS_POINTS,
+        linestyle="none",
+        marker=marker,
+        markersize=size,
+        markerfacecolor="none",
+        markeredgecolor=colour,
+        markeredgewidth=0.9,
+        zorder=4,
+    )
+
+
+def _finish(figure: Figure, axes: Axes) -> None:
+    """One legend below the axes: the lines with error bars, the baselines, and the thesis's points once, in grey."""
+    drawn: list[Any] = [*axes.containers, *axes.lines]
+    entries = [(artist, artist.get_label()) for artist in drawn if not artist.get_label().startswith("_")]
+    if any(line.get_label() == _THESIS_POINTS for line in axes.lines):
+        hollow = Line2D(
+            [], [], linestyle="none", marker="o", markerfacecolor="none", markeredgecolor=style.OTHER_COLOUR
+        )
+        entries.append((hollow, texts.LEGEND_THESIS))
+    figure.legend(
+        [handle for handle, _ in entries],
+        [label for _, label in entries],
+        loc="outside lower center",
+        ncols=2 if len(entries) > 2 else 1,
+        columnspacing=1.2,
+    )
+
+
+def _nothing(_: Arm) -> float | None:
+    return None
+
+
+def _accuracy(arm: Arm) -> float | None:
+    return 100 * arm.accuracy.mean if arm.accuracy else None
+
+
+def _accuracy_error(arms: Sequence[Arm]) -> list[list[float]]:
+    """Distances down and up from the mean to the interval's ends, in percentage points."""
+    below, above = [], []
+    for arm in arms:
+        interval, mean = arm.interval(), _accuracy(arm)
+        below.append(max(0.0, mean - 100 * interval.low) if interval and mean is not None else 0.0)
+        above.append(max(0.0, 100 * interval.high - mean) if interval and mean is not None else 0.0)
+    return [below, above]
+
+
+def _rank(arm: Arm) -> int:
+    return arm.rank or 1
+
+
+def _megabytes(arm: Arm) -> float | None:
+    size = _mean_cost(arm, "saved_bytes")
+    return size / 1e6 if size else None
+
+
+def _mean_cost(arm: Arm, name: str) -> float | None:
+    value = arm.cost(name)
+    return value.mean if value else None
+
+
+def _thesis_accuracy(arm: Arm) -> float | None:
+    row = thesis.published_for(arm)
+    return row.accuracy_percent if row else None
+
+
+def _thesis_megabytes(arm: Arm) -> float | None:
+    row = thesis.published_for(arm)
+    return thesis.published_megabytes(row) if row else None

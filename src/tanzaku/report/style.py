@@ -1,0 +1,54 @@
+"""How figures look: drawn for a column of 8 cm, told apart by shape and dash as well as by colour."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
+
+# Okabe and Ito's palette, safe for the common kinds of colour blindness; ordered so that neighbours differ in grey too.
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+SERIES_MARKERS = ("o", "s", "^", "D", "v", "P")
+SERIES_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+
+BASELINE_COLOURS = {"full": "#000000", "tfidf-svm": "#6A3D9A", "head": "#8C6D1F"}
+BASELINE_DASHES = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 1, 1, 1, 1, 1)))
+OTHER_COLOUR = "#555555"
+
+RC: dict[str, Any] = {
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.8,
+    "savefig.dpi": 300,
+    "figure.constrained_layout.use": True,
+    # Outlines in the SVG: it looks the same where the fonts are missing.
+    "svg.fonttype": "path",
+    # With the date left out (see `write`), equal records give equal bytes.
+    "svg.hashsalt": "tanzaku",
+}
+
+
+def applied() -> AbstractContextManager[None]:
+    """Matplotlib with this style and nothing of the user's own settings, for building and for saving."""
+    from matplotlib import style
+
+    return style.context(["default", RC])

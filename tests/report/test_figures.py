@@ -1,0 +1,147 @@
+"""The figures' content, read from matplotlib's objects before anything is saved."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from tanzaku.report import texts
+from tanzaku.report.arms import sections_of
+from tanzaku.report.confusion import confusion_figure
+from tanzaku.report.figures import accuracy_figure, figures_of, size_figure, time_figure
+from tanzaku.report.losses import loss_figure, smoothed
+from tanzaku.report.style import applied
+from tests.report.records import RANKS, THESIS_ACCURACIES, baseline, data_facts, failed, finished, lora, study
+
+
+@pytest.fixture(autouse=True)
+def _style() -> Iterator[None]:
+    with applied():
+        yield
+
+
+def bars(figure: Figure) -> dict[str, ErrorbarContainer]:
+    found = [box for box in figure.axes[0].containers if isinstance(box, ErrorbarContainer)]
+    return {str(box.get_label()): box for box in found if not str(box.get_label()).startswith("_")}
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def hollow(figure: Figure) -> list[float]:
+    lines = [line for line in figure.axes[0].lines if line.get_label() == "_thesis"]
+    return [float(height) for line in lines for height in np.asarray(line.get_ydata())]
+
+
+def test_accuracy_has_a_line_a_learning_rate_and_the_baselines_across() -> None:
+    (section,) = sections_of(study())
+    figure = accuracy_figure(section)
+    assert figure is not None
+    lines = bars(figure)
+    assert list(lines) == ["LoRA, lr 5e-4", "LoRA, lr 5e-5"]
+    for (_, accuracies), container in zip(THESIS_ACCURACIES.items(), lines.values(), strict=True):
+        heights = np.asarray(container.lines[0].get_ydata())
+        assert heights == pytest.approx([100 * accuracy for accuracy in accuracies], abs=0.02)
+        assert container.has_yerr
+    assert legend(figure) == [*lines, "TF-IDF", "Head", "Full", texts.LEGEND_THESIS]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == [str(rank) for rank in RANKS]
+
+
+def test_accuracy_error_bars_are_the_intervals() -> None:
+    (section,) = sections_of([finished(lora(8), accuracy=0.9)])
+    figure = accuracy_figure(section)
+    assert figure is not None
+    interval = section.arms[0].interval()
+    assert interval is not None
+    (segment,) = bars(figure)["LoRA, lr 5e-4"].lines[2][0].get_segments()
+    assert sorted(segment[:, 1]) == pytest.approx([100 * interval.low, 100 * interval.high])
+
+
+def test_the_thesis_s_points_are_hollow_and_only_beside_its_own_data() -> None:
+    (section,) = sections_of(study())
+    figure = accuracy_figure(section)
+    assert figure is not None
+    assert sorted(hollow(figure)) == sorted(
+        [92.95, 92.84, 93.22, 93.11, 93.35, 93.87, 90.18, 85.34, 85.46, 85.27, 85.46, 85.67, 85.82, 85.64, 95.23]
+    )
+    (other,) = sections_of([finished(lora(8), accuracy=0.9, data=data_facts(("a", "b")))])
+    figure = accuracy_figure(other)
+    assert figure is not None
+    assert hollow(figure) == []
+    assert texts.LEGEND_THESIS not in legend(figure)
+
+
+def test_size_is_one_line_a_method_on_logarithmic_axes() -> None:
+    (section,) = sections_of(study())
+    figure = size_figure(section)
+    assert figure is not None
+    assert legend(figure) == ["LoRA", "TF-IDF", "Head", "Full", texts.LEGEND_THESIS]
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
+    assert hollow(figure) == [0.34, 0.64, 1.2, 4.8, 9.5, 18.9, 37.8]
+
+
+def test_time_starts_at_zero_unless_the_methods_are_far_apart() -> None:
+    (section,) = sections_of(study())
+    figure = time_figure(section)
+    assert figure is not None
+    assert figure.axes[0].get_yscale() == "linear"
+    assert figure.axes[0].get_ylim()[0] == 0
+    slow = finished(lora(8), accuracy=0.9)
+    assert slow.costs
+    slow = slow.model_copy(update={"costs": slow.costs.model_copy(update={"train_seconds": 5000.0})})
+    (section,) = sections_of([baseline(), slow])
+    figure = time_figure(section)
+    assert figure is not None
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_losses_have_a_row_a_learning_rate_and_a_line_a_run() -> None:
+    (section,) = sections_of(study())
+    figure = loss_figure(section)
+    assert figure is not None
+    labels = [axes.get_ylabel() for axes in figure.axes[::2]]
+    assert labels == ["LoRA\nlr 5e-4", "LoRA\nlr 5e-5", "no rank\n5 epochs"]
+    assert [len(axes.lines) for axes in figure.axes] == [7, 7, 7, 7, 2, 2]
+    assert legend(figure) == [*(f"r={rank}" for rank in RANKS), "Head", "Full"]
+    validation = figure.axes[1].lines[0]
+    record = next(arm for arm in section.arms if arm.rank == 2).finished[0]
+    assert list(np.asarray(validation.get_ydata())) == [epoch.val_loss for epoch in record.history]
+
+
+def test_smoothing_is_a_running_mean() -> None:
+    assert smoothed([1.0, 2.0]) == [1.0, 2.0]
+    values = [float(index) for index in range(50)]
+    assert smoothed(values)[:3] == [0.0, 0.5, 1.5]
+    assert len(smoothed(values)) == 50
+
+
+def test_confusion_is_of_the_best_on_the_validation_set() -> None:
+    (section,) = sections_of(study())
+    figure = confusion_figure(section)
+    assert figure is not None
+    (image,) = figure.axes[0].images
+    assert np.asarray(image.get_array()).shape == (9, 9)
+    assert np.asarray(image.get_array()).sum(axis=1) == pytest.approx(1)
+    record = section.arms[0].finished[0]
+    assert record.test
+    shown = sorted(int(text.get_text()) for text in figure.axes[0].texts)
+    assert shown == sorted(count for row in record.test.confusion for count in row if count)
+    assert "TF-IDF + SVM" in str(figure.get_suptitle())
+
+
+def test_confusions_of_seeds_are_added() -> None:
+    (section,) = sections_of([finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2)])
+    figure = confusion_figure(section)
+    assert figure is not None
+    assert sum(int(text.get_text()) for text in figure.axes[0].texts) == 2 * 3686
+    assert "2 seeds together" in figure.get_suptitle()
+
+
+def test_without_what_they_show_figures_are_left_out() -> None:
+    (section,) = sections_of([baseline()])
+    assert list(figures_of(section)) == ["confusion"]
+    (section,) = sections_of([failed(lora(8), error="x")])
+    assert figures_of(section) == {}
