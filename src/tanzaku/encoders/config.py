@@ -1,0 +1,46 @@
+"""An encoder's configuration, read without running anything from the checkpoint."""
+
+from transformers import AutoConfig, PretrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, read_settings
+from tanzaku.errors import EncoderError
+
+
+def load_config(source: EncoderSource) -> PretrainedConfig:
+    """The encoder's configuration.
+
+    Raises:
+        EncoderError: It asks for code of its own, or names no architecture that transformers has.
+    """
+    settings = read_settings(source, CONFIG_FILE)
+    _refuse_code(settings, source)
+    model_type = settings.get("model_type")
+    if model_type not in CONFIG_MAPPING_NAMES:
+        wrong = (
+            f"the model_type {model_type!r}, which this transformers does not have" if model_type else "no model_type"
+        )
+        raise EncoderError(
+            f"encoder {source.name!r}: {source.folder / CONFIG_FILE} names {wrong}; "
+            'write the right one into it (a BERT is "model_type": "bert"), install a newer transformers, '
+            "or choose another encoder"
+        )
+    if "quantization_config" in settings:
+        raise EncoderError(f"encoder {source.name!r} is quantised, and Tanzaku trains full weights; use the original")
+    try:
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers checks each architecture's fields in its own way
+        raise EncoderError(
+            f"encoder {source.name!r}: {source.folder / CONFIG_FILE} can't be used ({error}); fetch it anew"
+        ) from error
+
+
+def _refuse_code(settings: dict[str, object], source: EncoderSource) -> None:
+    if "auto_map" in settings:
+        raise EncoderError(
+            f"encoder {source.name!r} brings Python code of its own (auto_map in {CONFIG_FILE}), and Tanzaku never "
+            "runs code from a checkpoint; choose an encoder whose architecture is part of transformers, or, if this "
+            'one\'s model_type is, copy its folder and delete "auto_map" from the copy'
+        )

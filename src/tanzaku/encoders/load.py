@@ -1,0 +1,155 @@
+"""From the name of an encoder to a model with a fresh classification head."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+
+from tanzaku.encoders.config import load_config
+from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, resolve_encoder
+from tanzaku.encoders.tokenizer import load_tokenizer
+from tanzaku.encoders.weights import read_weights
+from tanzaku.errors import EncoderError
+
+__all__ = [
+    "EncoderSource",
+    "SequenceClassifier",
+    "bare_classifier",
+    "check_max_tokens",
+    "load_classifier",
+    "load_config",
+    "load_tokenizer",
+    "max_positions",
+    "resolve_encoder",
+]
+
+
+@dataclass(frozen=True)
+class SequenceClassifier:
+    """An encoder with a classification head, float32, on the CPU.
+
+    `head` names the modules that start from random numbers, such as `("classifier",)` or
+    `("bert.pooler", "classifier")`: the largest ones of which the checkpoint has no weight at all, and always the
+    projection onto the labels. Every method trains and saves these in full.
+    """
+
+    model: PreTrainedModel
+    head: tuple[str, ...]
+
+
+def load_classifier(source: EncoderSource, *, label_names: Sequence[str], seed: int) -> SequenceClassifier:
+    """The encoder's weights with a head for these labels.
+
+    The new modules are drawn from `seed` alone: the same seed gives the same numbers, and the caller's random state
+    is left as it was. A head that the checkpoint has for labels of its own is not kept.
+
+    Raises:
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
+    """
+    config = _with_labels(load_config(source), label_names)
+    bare = bare_classifier(config, labels=len(label_names))
+    projection = _label_projection(config, bare, labels=len(label_names))
+    weights = {name: tensor for name, tensor in read_weights(source).items() if name not in projection}
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        # The CPU's generator alone: torch.manual_seed would disturb those of the GPUs as well.
+        torch.default_generator.manual_seed(seed)
+        try:
+            model, info = type(bare).from_pretrained(
+                None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+            )
+        except (RuntimeError, ValueError) as error:
+            raise EncoderError(
+                f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); fetch both anew"
+            ) from error
+    model.name_or_path = model.config.name_or_path = source.name
+    missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
+    _refuse_holes(source, model, missing)
+    return SequenceClassifier(model=model, head=_largest_modules(model, missing | projection))
+
+
+def bare_classifier(config: PretrainedConfig, *, labels: int) -> PreTrainedModel:
+    """A classifier's shapes without its weights, on PyTorch's meta device: costs no memory and no download.
+
+    Raises:
+        EncoderError: The architecture has no sequence classifier in transformers.
+    """
+    config = copy.deepcopy(config)
+    config.num_labels = labels
+    try:
+        with torch.device("meta"), quiet_transformers():
+            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    except (ValueError, KeyError) as error:
+        raise EncoderError(
+            f"an encoder of the type {config.model_type!r} has no sequence classifier in transformers; "
+            "choose one of BERT's family, such as bert, roberta, deberta-v2 or modernbert"
+        ) from error
+
+
+def max_positions(config: PretrainedConfig) -> int | None:
+    """The most tokens that a text can have for this encoder; None where the configuration sets no limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    for name, module in bare_classifier(config, labels=2).named_modules():
+        # RoBERTa and its kin count positions from the padding's index + 1 on, so the table has rows to spare.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(positions) - module.padding_idx - 1
+    return int(positions)
+
+
+def check_max_tokens(config: PretrainedConfig, max_tokens: int) -> None:
+    """Make sure that the encoder has a position for every token.
+
+    Raises:
+        EncoderError: It has fewer; the message names the limit.
+    """
+    limit = max_positions(config)
+    if limit is not None and max_tokens > limit:
+        raise EncoderError(
+            f"max_tokens = {max_tokens} is more than the encoder's {limit} positions; set max_tokens to {limit} or less"
+        )
+
+
+def _with_labels(config: PretrainedConfig, label_names: Sequence[str]) -> PretrainedConfig:
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: index for index, name in enumerate(label_names)}
+    config.problem_type = "single_label_classification"
+    return config
+
+
+def _label_projection(config: PretrainedConfig, bare: nn.Module, *, labels: int) -> set[str]:
+    """The parameters whose shape follows the number of labels: the last layer of the head, whatever it is called."""
+    wider = dict(bare_classifier(config, labels=labels + 1).named_parameters())
+    return {name for name, parameter in bare.named_parameters() if parameter.shape != wider[name].shape}
+
+
+def _refuse_holes(source: EncoderSource, model: PreTrainedModel, missing: Iterable[str]) -> None:
+    """Only a head, or the pooler that masked-language-model pretraining leaves out, may be missing."""
+    prefix = f"{model.base_model_prefix}."
+    holes = sorted(name for name in missing if name.startswith(prefix) and ".pooler." not in f".{name}")
+    if holes:
+        raise EncoderError(
+            f"encoder {source.name!r}: the weights lack {len(holes)} of the encoder's own tensors, such as {holes[0]}; "
+            f"they are incomplete, or {CONFIG_FILE} describes another model; fetch both anew"
+        )
+
+
+def _largest_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
+    """The fewest modules that cover the parameters `names`, without any other parameter in them."""
+    parameters = [name for name, _ in model.named_parameters()]
+    modules = set()
+    for name in names:
+        parts = name.split(".")[:-1]
+        for length in range(1, len(parts) + 1):
+            module = ".".join(parts[:length])
+            if length == len(parts) or all(other in names for other in parameters if other.startswith(f"{module}.")):
+                modules.add(module)
+                break
+    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    return tuple(sorted(modules, key=order.__getitem__))

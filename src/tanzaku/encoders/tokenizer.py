@@ -1,0 +1,128 @@
+"""Loads an encoder's tokenizer, and makes sure that it is the one the encoder was pretrained with."""
+
+import importlib.util
+import shutil
+from typing import Any
+
+from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from tanzaku.encoders.config import load_config
+from tanzaku.encoders.fit import check_fit
+from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of, read_settings
+from tanzaku.errors import EncoderError
+
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+JAPANESE_CLASS = "BertJapaneseTokenizer"
+
+# What each word segmenter imports, and the name that pip knows it by.
+_SEGMENTER_PACKAGES = {
+    "mecab": {"fugashi": "fugashi"},
+    "sudachi": {"sudachipy": "sudachipy", "sudachidict_core": "sudachidict_core"},
+    "jumanpp": {"rhoknp": "rhoknp"},
+}
+_DICTIONARY_PACKAGES = {"ipadic": "ipadic", "unidic_lite": "unidic-lite", "unidic": "unidic"}
+
+
+def load_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer, checked against its vocabulary and its embedding.
+
+    Raises:
+        EncoderError: A dictionary is missing, a file is damaged, the settings are wrong for the vocabulary, or the
+            vocabulary is larger than the embedding. The message says what to install or to write where.
+    """
+    config = load_config(source)
+    settings = read_settings(source, TOKENIZER_CONFIG_FILE)
+    if "auto_map" in settings:
+        raise EncoderError(
+            f"encoder {source.name!r}: its tokenizer is Python code of its own (auto_map in {TOKENIZER_CONFIG_FILE}), "
+            "and Tanzaku never runs code from a checkpoint; choose an encoder whose tokenizer is part of transformers"
+        )
+    if not files_of(source).tokenizer:
+        raise EncoderError(
+            f"encoder {source.name!r}: {source.folder} has no tokenizer files (vocab.txt, tokenizer.json, or a "
+            "sentencepiece model); copy them from where the weights came from"
+        )
+    tokenizer = _build(source, config)
+    check_fit(tokenizer, embedding_rows=config.vocab_size, where=f"encoder {source.name!r} ({source.folder})")
+    return tokenizer
+
+
+def tokenizer_class_name(source: EncoderSource) -> str | None:
+    """The class that the checkpoint asks for; None where neither of its configurations names one."""
+    for file_name in (TOKENIZER_CONFIG_FILE, CONFIG_FILE):
+        if name := read_settings(source, file_name).get("tokenizer_class"):
+            return str(name)
+    return None
+
+
+def japanese_settings(source: EncoderSource) -> dict[str, Any]:
+    """What to tell `BertJapaneseTokenizer` beside what the checkpoint says.
+
+    The checkpoints of 2019 and 2020 leave out what was the default when they were published: words by MeCab with
+    IPADIC. transformers has changed both since (the dictionary to unidic-lite in 2024, pull request 33372), and would
+    segment them otherwise than they were pretrained, without a word.
+    """
+    settings = read_settings(source, TOKENIZER_CONFIG_FILE)
+    words = settings.get("word_tokenizer_type") or "mecab"
+    added: dict[str, Any] = {"word_tokenizer_type": words}
+    if "subword_tokenizer_type" not in settings and (source.folder / "vocab.txt").is_file():
+        pieces = (source.folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        added["subword_tokenizer_type"] = "wordpiece" if any(piece[:2] == "##" for piece in pieces) else "character"
+    if words == "mecab":
+        added["mecab_kwargs"] = {"mecab_dic": "ipadic"} | (settings.get("mecab_kwargs") or {})
+    return added
+
+
+def missing_packages(source: EncoderSource) -> tuple[str, ...]:
+    """What pip would have to install for the tokenizer, by the names that pip knows."""
+    if tokenizer_class_name(source) != JAPANESE_CLASS:
+        return ()
+    settings = japanese_settings(source)
+    needed = dict(_SEGMENTER_PACKAGES.get(settings["word_tokenizer_type"], {}))
+    if dictionary := settings.get("mecab_kwargs", {}).get("mecab_dic"):
+        needed |= {dictionary: _DICTIONARY_PACKAGES[dictionary]} if dictionary in _DICTIONARY_PACKAGES else {}
+    return tuple(package for module, package in needed.items() if importlib.util.find_spec(module) is None)
+
+
+def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    name = tokenizer_class_name(source)
+    if name == JAPANESE_CLASS:
+        _check_installed(source)
+    try:
+        with quiet_transformers():
+            if name == JAPANESE_CLASS:
+                tokenizer = BertJapaneseTokenizer.from_pretrained(
+                    source.folder, local_files_only=True, **japanese_settings(source)
+                )
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    source.folder, config=config, local_files_only=True, trust_remote_code=False
+                )
+    except Exception as error:  # each tokenizer class fails in its own way on a damaged or missing file
+        raise EncoderError(
+            f"encoder {source.name!r}: the tokenizer in {source.folder} can't be loaded "
+            f"({type(error).__name__}: {error}); fetch the encoder's files anew"
+        ) from error
+    return tokenizer
+
+
+def _check_installed(source: EncoderSource) -> None:
+    settings = japanese_settings(source)
+    if missing := missing_packages(source):
+        extra = "; python -m unidic download" if "unidic" in missing else ""
+        raise EncoderError(
+            f"encoder {source.name!r}: its tokenizer segments words with {settings['word_tokenizer_type']}, which "
+            f"needs {', '.join(missing)}; run: pip install {' '.join(missing)}{extra}"
+        )
+    dictionary = settings.get("mecab_kwargs", {}).get("mecab_dic")
+    if dictionary is not None and dictionary not in _DICTIONARY_PACKAGES:
+        raise EncoderError(
+            f"encoder {source.name!r}: {TOKENIZER_CONFIG_FILE} names the MeCab dictionary {dictionary!r}; "
+            f"transformers has {', '.join(sorted(_DICTIONARY_PACKAGES))}"
+        )
+    if settings["word_tokenizer_type"] == "jumanpp" and shutil.which("jumanpp") is None:
+        raise EncoderError(
+            f"encoder {source.name!r}: its tokenizer needs the program jumanpp on the PATH; "
+            "build it from https://github.com/ku-nlp/jumanpp"
+        )

@@ -1,0 +1,68 @@
+"""The tensors of a checkpoint, without ever running code from it."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from tanzaku.encoders.source import EncoderSource, files_of, shard_names
+from tanzaku.errors import EncoderError
+
+
+def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
+    """All tensors of an encoder's checkpoint by name, on the CPU, floating-point ones as float32.
+
+    Safetensors files hold nothing but tensors. A `pytorch_model.bin` is a pickle: it is read by PyTorch's
+    weights-only loader alone, which builds tensors and refuses everything else.
+
+    Raises:
+        EncoderError: A file is damaged, or holds more than tensors.
+    """
+    files = files_of(source)
+    read = _read_safetensors if files.weights_format == "safetensors" else _read_pytorch
+    weights: dict[str, torch.Tensor] = {}
+    for name in shard_names(source.folder, files):
+        weights.update(read(source.folder / name))
+    # Always a copy: a file mapped into memory could change under the model.
+    return {
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in weights.items()
+    }
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(f"{path} is damaged or incomplete ({error}); fetch the encoder anew") from error
+
+
+def _read_pytorch(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise EncoderError(
+            f"{path} was not read: it is a pickle that holds more than tensors, or is damaged "
+            f"({_first_line(error)}). Nothing in it was run. Fetch the encoder anew from its publisher, or use one "
+            "that comes as model.safetensors"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise EncoderError(f"{path} is damaged or incomplete ({_first_line(error)}); fetch the encoder anew") from error
+    if not isinstance(weights, dict):
+        raise EncoderError(f"{path} holds a {type(weights).__name__}, not tensors by name; fetch the encoder anew")
+    wrong = [
+        name for name, value in weights.items() if not isinstance(name, str) or not isinstance(value, torch.Tensor)
+    ]
+    if wrong:
+        raise EncoderError(
+            f"{path} holds more than tensors by name (such as {wrong[0]!r}); it looks like a training checkpoint, "
+            "so save the model alone with transformers' save_pretrained"
+        )
+    return weights
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,131 @@
+"""What this machine has: cores, memory, low-precision arithmetic, a GPU. Detected, never assumed."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# As Linux spells them in /proc/cpuinfo: x86's AVX512-BF16 and AMX, ARM's BF16 extension.
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
+_CPU_NAME_KEYS = ("model name", "hardware", "cpu model")
+_CPUINFO = Path("/proc/cpuinfo")
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The facts of a machine that speed and memory depend on."""
+
+    platform: str  # operating system, its version and the architecture
+    python: str  # such as "3.11.9"
+    cpu: str  # the processor's name
+    physical_cores: int
+    logical_cores: int  # that this process may use, which a container or taskset may have cut
+    torch_threads: int  # that PyTorch computes one operation with
+    memory_bytes: int  # that this process may use, which a container may have cut
+    cpu_bfloat16: bool  # bfloat16 in the processor's own instructions, not emulated
+    gpu: str | None  # the first GPU's name
+    gpu_memory_bytes: int | None
+    gpu_bfloat16: bool | None
+
+
+def describe_machine() -> Machine:
+    """Look at this machine; imports PyTorch."""
+    import torch
+
+    gpu, gpu_memory_bytes, gpu_bfloat16 = _gpu()
+    logical = _usable_cores()
+    return Machine(
+        platform=platform.platform(),
+        python=platform.python_version(),
+        cpu=_cpu_name(),
+        # A virtual machine may hide which threads share a core.
+        physical_cores=min(psutil.cpu_count(logical=False) or logical, logical),
+        logical_cores=logical,
+        torch_threads=torch.get_num_threads(),
+        memory_bytes=_memory_bytes(),
+        cpu_bfloat16=_cpu_bfloat16(),
+        gpu=gpu,
+        gpu_memory_bytes=gpu_memory_bytes,
+        gpu_bfloat16=gpu_bfloat16,
+    )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_bytes() -> int:
+    total = int(psutil.virtual_memory().total)
+    for path in _CGROUP_LIMITS:
+        try:
+            limit = path.read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if limit.isdigit():  # "max" where there is none
+            return min(total, int(limit))
+    return total
+
+
+def _cpu_name() -> str:
+    facts = _cpuinfo()
+    for key in _CPU_NAME_KEYS:
+        if facts.get(key):
+            return facts[key]
+    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def _cpu_bfloat16() -> bool:
+    facts = _cpuinfo()
+    flags = set(facts.get("flags", facts.get("features", "")).split())
+    if flags:
+        return bool(flags & _BFLOAT16_FLAGS)
+    if platform.system() == "Darwin":
+        return _sysctl("hw.optional.arm.FEAT_BF16") == "1"
+    return platform.system() == "Windows" and _windows_bfloat16()
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's entries in /proc/cpuinfo, keys in lower case; empty where there is none."""
+    try:
+        first = _CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _sysctl(name: str) -> str | None:
+    if platform.system() != "Darwin":
+        return None
+    try:
+        result = subprocess.run(["sysctl", "-n", name], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def _windows_bfloat16() -> bool:
+    """Asks PyTorch, which knows x86's instructions; on ARM nobody tells, and then it counts as missing."""
+    import torch
+
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def _gpu() -> tuple[str | None, int | None, bool | None]:
+    """Name, memory in bytes, and native bfloat16 of the first GPU that PyTorch can use."""
+    import torch
+
+    if torch.cuda.is_available():
+        facts = torch.cuda.get_device_properties(0)
+        return facts.name, int(facts.total_memory), torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available():
+        # Its memory is the machine's own, and PyTorch computes bfloat16 there from macOS 14 on.
+        return "Apple GPU (MPS)", None, int(platform.mac_ver()[0].partition(".")[0] or 0) >= 14
+    return None, None, None
