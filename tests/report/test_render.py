@@ -4,7 +4,7 @@ import csv
 import io
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -54,11 +54,13 @@ def read_markdown(text: str, *, table: bool = False) -> str:
     return "".join(child.content for child in children) if not table else inline[-1].content
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(NASTY)
 def test_latex_shows_the_text(text: str) -> None:
     assert read_latex(escape_latex(text)) == one_line(text)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(NASTY)
 def test_markdown_shows_the_text(text: str) -> None:
     shown = one_line(text)
@@ -66,6 +68,7 @@ def test_markdown_shows_the_text(text: str) -> None:
         assert read_markdown(escape_markdown(text)) == shown
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(NASTY, min_size=2, max_size=2))
 def test_a_markdown_table_keeps_its_shape(cells: list[str]) -> None:
     table = Table("caption", (Column("a|b"), Column("c", numeric=True)), (tuple(cells), ("1", "2")))
@@ -76,6 +79,7 @@ def test_a_markdown_table_keeps_its_shape(cells: list[str]) -> None:
     assert shown == ["a|b", "c", *(one_line(cell) for cell in cells), "1", "2"]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(NASTY, min_size=2, max_size=2))
 def test_a_latex_table_keeps_its_shape(cells: list[str]) -> None:
     table = Table("100 % & more", (Column("a"), Column("b", numeric=True)), (tuple(cells),))
@@ -88,6 +92,7 @@ def test_a_latex_table_keeps_its_shape(cells: list[str]) -> None:
 
 
 # A carriage return alone is read back by Python's csv only with newline="", as here.
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(NASTY.filter(lambda text: "\0" not in text), min_size=2, max_size=2), st.floats(allow_nan=False))
 def test_csv_reads_back_equal(cells: list[str], number: float) -> None:
     text = csv_text([{"a": cells[0], "b": cells[1], "number": number}, {"c": None}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tanzaku.report.arms import Section
     from tanzaku.report.render import Table
     from tanzaku.report.write import Report
 
@@ -42,7 +42,7 @@ def _print_tables(written: Report, console: Console) -> None:
     for number, section in enumerate(written.sections, start=1):
         if console.is_terminal:
             console.print(section_heading(section, number=number), markup=False, style="bold")
-            for table in _fitting(section, console):
+            for table in _fitting(results_table(section), width=console.width):
                 _draw(table, console)
             for note in notes(section):
                 console.print(note.replace("**", ""), markup=False)
@@ -54,27 +54,29 @@ def _print_tables(written: Report, console: Console) -> None:
         console.print(count_text(written.records), markup=False)
 
 
-def _fitting(section: Section, console: Console) -> list[Table]:
-    """The results in one table if the terminal is wide enough, in two otherwise."""
-    from tanzaku.report import texts
-    from tanzaku.report.tables import results_table
+def _fitting(table: Table, *, width: int) -> list[Table]:
+    """The table in as many parts as it takes to show every cell whole; each begins with the columns of all parts."""
+    shared = [index for index, column in enumerate(table.columns) if column.group == "both"]
+    room = width - 2 - sum(_needed_width(table, index) for index in shared)
+    parts: list[list[int]] = [[]]
+    for index in (index for index in range(len(table.columns)) if index not in shared):
+        taken = sum(_needed_width(table, other) for other in parts[-1])
+        if parts[-1] and taken + _needed_width(table, index) > room:
+            parts.append([])
+        parts[-1].append(index)
+    return [
+        replace(
+            table,
+            columns=tuple(table.columns[index] for index in (*shared, *part)),
+            rows=tuple(tuple(row[index] for index in (*shared, *part)) for row in table.rows),
+        )
+        for part in parts
+    ]
 
-    results = results_table(section)
-    needed = sum(
-        3 + max(len(cell) for cell in (*(row[index] for row in results.rows), _longest_word(column.heading)))
-        for index, column in enumerate(results.columns)
-    )
-    if needed < console.width:
-        return [results]
-    halves: tuple[tuple[Literal["quality", "cost"], str], ...] = (
-        ("quality", texts.RESULTS_QUALITY),
-        ("cost", texts.RESULTS_COST),
-    )
-    return [results.half(group, caption=caption) for group, caption in halves]
 
-
-def _longest_word(text: str) -> str:
-    return max(text.split(), key=len)
+def _needed_width(table: Table, index: int) -> int:
+    """A column's longest cell or word of its heading, with a blank on either side and one between columns."""
+    return 3 + max(map(len, (*(row[index] for row in table.rows), *table.columns[index].heading.split())))
 
 
 def _draw(table: Table, console: Console) -> None:
@@ -84,9 +86,10 @@ def _draw(table: Table, console: Console) -> None:
 
     from tanzaku.report.render import one_line
 
-    drawn = RichTable(title=table.caption, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in table.columns:
-        drawn.add_column(Text(column.heading), justify="right" if column.numeric else "left")
+    drawn = RichTable(box=box.SIMPLE_HEAD)
+    for index, column in enumerate(table.columns):
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        drawn.add_column(Text(column.heading), justify=justify, width=_needed_width(table, index) - 3)
     for row in table.rows:
         drawn.add_row(*(Text(one_line(cell)) for cell in row))
     console.print(drawn)

@@ -19,7 +19,7 @@ SIZE = "Saved (MB)"
 THESIS_SIZE = "Thesis: saved (MB)"
 PARAMETERS = "Trained parameters"
 TRAIN_SECONDS = "Training (s)"
-TRAIN_SECONDS_WITH_EVALUATION = "with evaluation (s)"
+TRAIN_SECONDS_WITH_EVALUATION = "Training with evaluation (s)"
 THESIS_SECONDS = "Thesis: training (s)"
 MEMORY = "Peak memory (MB)"
 GPU_MEMORY = "Peak GPU memory (MB)"
@@ -115,7 +115,8 @@ REPEATED = "{count} finished runs repeat another's settings and seed; the latest
 SIDE_BY_SIDE = (
     "The thesis's figures are those of its Tables 3.2 to 3.4, beside the arms with their method, rank, learning rate "
     "and epochs. Its sizes are printed in Table 3.2 alone and hold for the same rank in the others; its seconds "
-    "include evaluation. Side by side is not like for like where the table below says “no”."
+    "include evaluation. Side by side is not like for like: the report's table “How these runs differ from the "
+    "thesis's” says in what."
 )
 NO_THESIS = (
     "The thesis's figures are left out: they are for its nine Livedoor categories, and these records are of other data."
