@@ -47,7 +47,7 @@ def _version(package: str) -> str:
 @functools.cache
 def _git_state() -> tuple[str | None, bool | None]:
     """Commit and whether code in it was changed; (None, None) where Tanzaku runs from no checkout of its own."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]  # the package
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         # What is not tracked (a prepared corpus, runs) changes no result.
@@ -59,7 +59,7 @@ def _git_state() -> tuple[str | None, bool | None]:
 def _git(folder: Path, *arguments: str) -> str:
     # The package is a checkout's own only where git tracks it: an installed copy inside somebody's repository is not.
     subprocess.run(
-        ["git", "-C", str(folder), "ls-files", "--error-unmatch", "environment.py"], check=True, capture_output=True
+        ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True
     )
     result = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
     return result.stdout.strip()

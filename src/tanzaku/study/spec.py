@@ -21,6 +21,7 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 
 Model = TypeVar("Model", bound=BaseModel)
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method, the order and the dropout.")]
 
 
 class _Spec(BaseModel):
@@ -80,7 +81,7 @@ class RunSpec(_Spec):
     encoder: EncoderSpec | None
     method: EncoderMethod | TextMethod
     training: TrainingSpec | None
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method, the order and the dropout.")]
+    seed: Seed
 
     @field_validator("method", mode="before")
     @classmethod
@@ -129,7 +130,7 @@ class StudySpec(_Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
     description: Annotated[str, Field(description="What the study is for.")] = ""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
     data: DataSpec
     encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}

@@ -1,0 +1,276 @@
+"""The contract that every method keeps: one matrix over `METHODS`."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
+
+from tanzaku.encoders.load import SequenceClassifier, bare_classifier, load_classifier, resolve_encoder
+from tanzaku.errors import MethodError
+from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.study.spec import TrainingSpec
+from tests.tiny import WORDS, make_documents
+
+NAMES = sorted(WORDS)
+ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("full", {}),
+    ("head", {}),
+    ("lora", {"rank": 2}),
+    ("lora", {"rank": 4, "alpha": 16, "dropout": 0.0}),
+    ("lora", {"rank": 3, "targets": ["query", "key", "value", "dense"]}),
+]
+TEXT_METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("tfidf-svm", {}),
+    ("tfidf-svm", {"analyzer": "character", "longest_ngram": 3}),
+]
+
+
+def test_the_matrix_covers_every_method() -> None:
+    assert {name for name, _ in ENCODER_METHODS + TEXT_METHODS} == set(METHODS)
+
+
+def test_no_option_is_called_as_a_training_setting() -> None:
+    for name, kind in METHODS.items():
+        assert not set(kind.model_fields) & set(TrainingSpec.model_fields), name
+
+
+@pytest.fixture(params=["pooler in the checkpoint", "pooler made anew"])
+def encoder(request: pytest.FixtureRequest, tiny_encoder: Path, tiny_masked_encoder: Path) -> Path:
+    return tiny_encoder if request.param == "pooler in the checkpoint" else tiny_masked_encoder
+
+
+def _load(encoder: Path, *, seed: int = 0) -> SequenceClassifier:
+    return load_classifier(resolve_encoder(str(encoder)), label_names=NAMES, seed=seed)
+
+
+def _method(name: str, options: dict[str, Any]) -> EncoderMethod:
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, EncoderMethod)
+    return method
+
+
+def _inputs() -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, 20, (6, 11), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[2, 7:] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@torch.no_grad()
+def _logits(model: nn.Module) -> torch.Tensor:
+    return model.eval()(**_inputs()).logits
+
+
+def _train_a_little(model: nn.Module) -> None:
+    """A few large steps, so that nothing that is trained is still as it began (LoRA's B begins at 0)."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    model.train()
+    for step in range(4):
+        loss = nn.functional.cross_entropy(model(**_inputs()).logits, torch.tensor([0, 1, 2, 0, 1, 2]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert torch.isfinite(loss), step
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_is_the_identity_at_initialisation(encoder: Path, name: str, options: dict[str, Any]) -> None:
+    bare = _load(encoder)
+    expected = _logits(bare.model)
+    adapted = _method(name, options).attach(bare.model, head=bare.head)
+    torch.testing.assert_close(_logits(adapted), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_trains_what_it_declares_and_nothing_else(encoder: Path, name: str, options: dict[str, Any]) -> None:
+    loaded = _load(encoder)
+    method = _method(name, options)
+    bare = bare_classifier(AutoConfig.from_pretrained(encoder), labels=len(NAMES))
+    model = method.attach(loaded.model, head=loaded.head)
+    declared = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    _train_a_little(model)
+    changed = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
+    assert changed <= declared
+    # Every part of what is declared moves, but for embeddings' unused rows and the like, which whole tensors hide.
+    assert {key for key in declared - changed if "position" not in key and "token_type" not in key} == set()
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert method.trainable_parameters(bare, head=loaded.head) == count
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_merged_equals_unmerged(encoder: Path, name: str, options: dict[str, Any]) -> None:
+    loaded = _load(encoder)
+    kind = type(loaded.model)
+    method = _method(name, options)
+    model = method.attach(loaded.model, head=loaded.head)
+    _train_a_little(model)
+    expected = _logits(model)
+    merged = method.merge(model)
+    assert type(merged) is kind
+    torch.testing.assert_close(_logits(merged), expected, rtol=1e-4, atol=1e-5)
+
+
+_RELOAD = """
+import sys
+from pathlib import Path
+import numpy as np
+from tests.methods.test_contract import _load, _logits, _method
+encoder, name, options, folder = sys.argv[1:]
+loaded = _load(Path(encoder), seed=12345)  # another seed: what is loaded must not depend on it
+model = _method(name, eval(options)).load(loaded.model, Path(folder), head=loaded.head)
+np.save(Path(folder) / "logits.npy", _logits(model).numpy())
+"""
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_reloaded_in_a_fresh_process_equals_saved(
+    encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    loaded = _load(encoder)
+    method = _method(name, options)
+    model = method.attach(loaded.model, head=loaded.head)
+    _train_a_little(model)
+    expected = _logits(model).numpy()
+    method.save(model, tmp_path)
+    assert not list(tmp_path.glob("**/*.bin")), "a pickle was written"
+    command = [sys.executable, "-W", "ignore", "-c", _RELOAD, str(encoder), name, repr(options), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_saves_only_what_was_trained(encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    loaded = _load(encoder)
+    model = _method(name, options).attach(loaded.model, head=loaded.head)
+    _method(name, options).save(model, tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    saved = sum(tensor.numel() for tensor in load_file(file).values())
+    assert saved == sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
+def test_what_does_not_fit_is_an_error(encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    loaded = _load(encoder)
+    with pytest.raises(MethodError):
+        _method(name, options).load(loaded.model, tmp_path, head=loaded.head)
+
+
+def test_an_adapter_opens_in_plain_peft(tmp_path: Path, encoder: Path) -> None:
+    from peft import PeftModel
+
+    loaded = _load(encoder)
+    method = _method("lora", {"rank": 2})
+    model = method.attach(loaded.model, head=loaded.head)
+    _train_a_little(model)
+    expected = _logits(model)
+    method.save(model, tmp_path)
+    base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=3)
+    torch.testing.assert_close(_logits(PeftModel.from_pretrained(base, tmp_path)), expected, rtol=0, atol=1e-6)
+
+
+def test_an_adapter_of_plain_peft_opens_here(tmp_path: Path, tiny_encoder: Path) -> None:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    base = _load(tiny_encoder)
+    config = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, lora_alpha=2, lora_dropout=0.1)  # as script A.3 has it
+    theirs = get_peft_model(base.model, config)
+    _train_a_little(theirs)
+    expected = _logits(theirs)
+    theirs.save_pretrained(tmp_path)
+    fresh = _load(tiny_encoder, seed=3)
+    ours = _method("lora", {"rank": 2}).load(fresh.model, tmp_path, head=fresh.head)
+    torch.testing.assert_close(_logits(ours), expected, rtol=0, atol=1e-6)
+
+
+def test_merging_adds_the_scaled_product(tiny_encoder: Path) -> None:
+    loaded = _load(tiny_encoder)
+    name = "bert.encoder.layer.0.attention.self.query"
+    frozen = loaded.model.get_submodule(name).weight.detach().clone()
+    method = _method("lora", {"rank": 2, "alpha": 6})
+    model = method.attach(loaded.model, head=loaded.head)
+    _train_a_little(model)
+    layer = model.get_submodule(f"base_model.model.{name}")
+    product = layer.lora_B["default"].weight.detach() @ layer.lora_A["default"].weight.detach()  # type: ignore[union-attr, index, operator]
+    merged = method.merge(model).get_submodule(name).weight
+    torch.testing.assert_close(merged, frozen + 3 * product)
+
+
+def test_the_scale_is_shown() -> None:
+    assert _method("lora", {"rank": 64, "alpha": 8}).details() == {"scale": 0.125}
+    assert _method("lora", {"rank": 256}).details() == {"scale": 1.0}
+
+
+def test_a_target_that_is_not_there_names_those_that_are(tiny_encoder: Path) -> None:
+    loaded = _load(tiny_encoder)
+    with pytest.raises(MethodError, match=r"'q_proj'.*dense, key, query, value"):
+        _method("lora", {"targets": ["q_proj"]}).attach(loaded.model, head=loaded.head)
+
+
+@pytest.fixture(scope="module")
+def base_shape() -> nn.Module:
+    """BERT-base with 32,000 words and nine classes, without weights."""
+    return bare_classifier(BertConfig(vocab_size=32_000), labels=9)
+
+
+@pytest.mark.parametrize("rank", [2, 4, 8, 32, 64, 128, 256])
+def test_lora_on_bert_base_has_the_closed_formulas_parameters(base_shape: nn.Module, rank: int) -> None:
+    layers, targets, hidden, labels = 12, 2, 768, 9
+    expected = layers * targets * 2 * hidden * rank + (hidden + 1) * labels
+    assert _method("lora", {"rank": rank}).trainable_parameters(base_shape, head=("classifier",)) == expected
+
+
+@pytest.mark.parametrize(("name", "options"), TEXT_METHODS)
+def test_a_text_method_round_trips_in_a_fresh_process(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, TextMethod)
+    train, test = make_documents(60, seed=1), make_documents(30, seed=2)
+    classes = [NAMES.index(label) for label in train.labels]
+    fitted = method.fit(train.texts, classes, labels=3, seed=0)
+    expected = method.scores(fitted, test.texts)
+    assert expected.shape == (30, 3)
+    assert np.mean(expected.argmax(axis=1) == [NAMES.index(label) for label in test.labels]) > 0.9
+    method.save(fitted, tmp_path)
+    script = (
+        "import sys; from pathlib import Path; import numpy as np; from tanzaku.methods import METHODS\n"
+        "from tests.tiny import make_documents\n"
+        "method = METHODS[sys.argv[1]].model_validate(eval(sys.argv[2])); folder = Path(sys.argv[3])\n"
+        "np.save(folder / 'scores.npy', method.scores(method.load(folder), make_documents(30, seed=2).texts))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, name, repr(options), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    # Saved in float32: seven digits.
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), TEXT_METHODS)
+def test_a_text_methods_parameters_are_counted(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    from safetensors.numpy import load_file as load_numpy
+
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, TextMethod)
+    train = make_documents(30, seed=1)
+    fitted = method.fit(train.texts, [NAMES.index(label) for label in train.labels], labels=3, seed=0)
+    method.save(fitted, tmp_path)
+    numbers = load_numpy(tmp_path / "weights.safetensors")
+    assert method.parameters(fitted) == sum(array.size for array in numbers.values())
+    with pytest.raises(MethodError, match="holds no saved tfidf-svm"):
+        method.load(tmp_path / "nowhere")
+
+
+def test_two_classes_have_two_scores() -> None:
+    method = METHODS["tfidf-svm"]()
+    assert isinstance(method, TextMethod)
+    train = make_documents(40, seed=1, names=("空", "海"))
+    classes = [int(label == "海") for label in train.labels]
+    fitted = method.fit(train.texts, classes, labels=2, seed=0)
+    scores = method.scores(fitted, train.texts)
+    assert scores.shape == (40, 2)
+    assert scores.argmax(axis=1).tolist() == classes

@@ -1,0 +1,247 @@
+"""Studies as a whole: killed and resumed, run twice at once, with runs that fail."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
+from tanzaku.study.plan import plan_study
+from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
+from tanzaku.study.spec import StudySpec
+from tests.tiny import make_dataset
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+
+
+def _study(encoder: Path, **changes: object) -> StudySpec:
+    content: dict[str, object] = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(encoder), "max_tokens": 24},
+        "training": {"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 0.002},
+        "arms": [{"method": "tfidf-svm"}, {"method": "head"}, {"method": "lora", "rank": 2}, {"method": "full"}],
+    }
+    return StudySpec.model_validate(content | changes)
+
+
+# A study in a process of its own, as `tanzaku study run` makes it: on the test's dataset, with the engine.
+_SCRIPT = """
+import json, sys
+from pathlib import Path
+from tanzaku.study.engine import RunBusy, RunEnds, make_runs
+from tanzaku.study.plan import plan_study
+from tanzaku.study.spec import StudySpec
+from tests.tiny import make_dataset
+
+if __name__ == "__main__":
+    study = StudySpec.model_validate_json(sys.argv[1])
+    dataset = make_dataset(train=int(sys.argv[3]))
+    plan = plan_study(study, dataset=dataset, out=Path(sys.argv[2]))
+    for event in make_runs(plan.runs, dataset=dataset, study=study.name, retry_failed="--retry" in sys.argv):
+        if isinstance(event, RunEnds):
+            print("found" if event.found else "made", event.run.run_id, event.record.status, flush=True)
+        elif isinstance(event, RunBusy):
+            print("busy", event.run.run_id, flush=True)
+"""
+
+
+def _start(tmp_path: Path, study: StudySpec, out: Path, *arguments: str, train: int = 48) -> subprocess.Popen[str]:
+    script = tmp_path / "study_script.py"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(script), study.model_dump_json(), str(out), str(train), *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> list[str]:
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return output.splitlines()
+
+
+def _comparable(record: RunRecord) -> dict[str, object]:
+    """All of a record but the clock, the memory and how often the run was resumed."""
+    content = record.model_dump(mode="json", exclude={"started", "ended", "resumptions", "costs", "environment"})
+    for epoch in content["history"]:
+        del epoch["train_seconds"], epoch["eval_seconds"]
+    return content
+
+
+def _assert_same(one: Path, two: Path) -> None:
+    folders = sorted(path.parent.name for path in one.glob("*/record.json"))
+    assert folders == sorted(path.parent.name for path in two.glob("*/record.json"))
+    for name in folders:
+        assert _comparable(read_record(one / name)) == _comparable(read_record(two / name)), name
+        assert read_predictions(one / name) == read_predictions(two / name), name
+        assert (one / name / "test-logits.npy").read_bytes() == (two / name / "test-logits.npy").read_bytes(), name
+        for file in (one / name / "model").glob("*"):
+            if file.suffix != ".md":  # PEFT's model card
+                assert file.read_bytes() == (two / name / "model" / file.name).read_bytes(), f"{name}/{file.name}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+    # Long enough that a kill falls into the training as well as between runs and into a checkpoint's writing.
+    study = _study(
+        tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, {"method": "full"}]
+    )
+    train = 1200
+    _finish(_start(tmp_path, study, tmp_path / "undisturbed", train=train))
+    kills, moments = 0, random.Random(0)
+    while kills < KILLS:
+        process = _start(tmp_path, study, tmp_path / "killed", train=train)
+        _wait_for_a_run(process, tmp_path / "killed")
+        time.sleep(moments.uniform(0, 2.5))
+        if process.poll() is not None:
+            pytest.fail(f"the study ended after {kills} kills: it is too short for this test")
+        # The study's own process alone: its children must see that it is gone and end themselves.
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    _finish(_start(tmp_path, study, tmp_path / "killed", train=train))
+    _assert_same(tmp_path / "undisturbed", tmp_path / "killed")
+    assert sum(record.resumptions for record in read_records(tmp_path / "killed")) > 0, "no kill hit a training"
+
+
+def _wait_for_a_run(process: subprocess.Popen[str], out: Path) -> None:
+    """Wait until the study, started anew, works on a run: until some log grows."""
+    sizes = {path: path.stat().st_size for path in out.glob("*/log.jsonl")}
+    while process.poll() is None:
+        if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("*/log.jsonl")):
+            return
+        time.sleep(0.02)
+
+
+def _make(study: StudySpec, out: Path, dataset: Dataset, **options: bool) -> list[RunStarts | RunEnds | RunBusy]:
+    plan = plan_study(study, dataset=dataset, out=out)
+    return list(make_runs(plan.runs, dataset=dataset, study=study.name, **options))
+
+
+@pytest.mark.slow
+def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
+    tmp_path: Path, tiny_masked_encoder: Path
+) -> None:
+    study, dataset = _study(tiny_masked_encoder), make_dataset()
+    events = _make(study, tmp_path, dataset)
+    records = {event.record.method: event.record for event in events if isinstance(event, RunEnds)}
+    assert list(records) == ["tfidf-svm", "head", "lora", "full"]
+    for method, record in records.items():
+        assert record.status == "finished"
+        assert record.test is not None
+        assert record.val is not None
+        assert record.costs is not None
+        classes, predicted = read_predictions(tmp_path / record.run_id)
+        assert record.test.accuracy == np.mean(np.array(classes) == np.array(predicted))
+        assert [dataset.label_names[index] for index in classes] == list(dataset.test.labels)
+        saved = sum(path.stat().st_size for path in (tmp_path / record.run_id / "model").rglob("*"))
+        assert record.costs.saved_bytes == saved
+        assert record.costs.peak_memory_bytes is not None
+        assert record.costs.train_seconds_with_evaluation >= record.costs.train_seconds > 0
+        assert not (tmp_path / record.run_id / "checkpoints").exists()
+        if method == "tfidf-svm":
+            continue
+        assert record.encoder is not None
+        assert record.encoder.head == ("bert.pooler", "classifier")
+        assert [epoch.epoch for epoch in record.history] == [1, 2, 3]
+        best = min(record.history, key=lambda epoch: epoch.val_loss)
+        assert record.best_epoch == best.epoch
+        assert record.val.accuracy == pytest.approx(best.val_accuracy)
+    assert records["lora"].method_details == {"scale": 1.0}
+    again = _make(study, tmp_path, dataset)
+    assert all(isinstance(event, RunEnds) and event.found for event in again)
+    assert [event.record for event in again if isinstance(event, RunEnds)] == list(records.values())
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder: Path) -> None:
+    arms = [{"method": "full", "learning_rate": 1e30}, {"method": "tfidf-svm"}]
+    study, dataset = _study(tiny_encoder, arms=arms), make_dataset()
+    failed, finished = (event.record for event in _make(study, tmp_path, dataset) if isinstance(event, RunEnds))
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert "smaller learning rate" in failed.error
+    assert failed.test is None
+    assert finished.status == "finished"
+    again = _make(study, tmp_path, dataset)
+    assert [event.found for event in again if isinstance(event, RunEnds)] == [True, True]
+    retried = _make(study, tmp_path, dataset, retry_failed=True)
+    assert [event.found for event in retried if isinstance(event, RunEnds)] == [False, True]
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
+    study = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}])
+    process = _start(tmp_path, study, tmp_path / "out", train=3000)
+    _wait_for_a_run(process, tmp_path / "out")
+    os.kill(_training_process(tmp_path / "out"), signal.SIGKILL)
+    assert [line.split()[2] for line in _finish(process)] == ["failed", "finished"]
+    (record,) = (record for record in read_records(tmp_path / "out") if record.status == "failed")
+    assert record.error is not None
+    assert "SIGKILL" in record.error
+    # The retry goes on from the checkpoint.
+    lines = _finish(_start(tmp_path, study, tmp_path / "out", "--retry", train=3000))
+    assert [line.split()[::2] for line in lines] == [["made", "finished"], ["found", "finished"]]
+    assert read_record(tmp_path / "out" / record.run_id).status == "finished"
+
+
+def _training_process(out: Path) -> int:
+    """The process that has a run's lock file open."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            opened = [str(link.readlink()) for link in (folder / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(name.startswith(str(out)) and name.endswith("/lock") for name in opened):
+            return int(folder.name)
+    raise AssertionError("no process has a run's lock file open")
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_encoder: Path) -> None:
+    study, out = _study(tiny_encoder), tmp_path / "out"
+    processes = [_start(tmp_path, study, out, train=600) for _ in range(2)]
+    lines = [line.split() for process in processes for line in _finish(process)]
+    made = sorted(words[1] for words in lines if words[0] == "made")
+    runs = sorted(path.parent.name for path in out.glob("*/record.json"))
+    assert len(runs) == 4
+    for run in runs:
+        starts = [json.loads(line) for line in (out / run / "log.jsonl").read_text().splitlines()]
+        ended = [entry for entry in starts if entry["event"] == "TrainingDone"]
+        assert len(ended) == (0 if run.startswith("tfidf") else 1), "a run was made twice"
+    assert set(made) == set(runs)
+    # Both processes end with the records of all runs.
+    assert len([words for words in lines if words[0] in ("made", "found")]) == 8
+
+
+@pytest.mark.slow
+def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+    study = _study(
+        tiny_masked_encoder,
+        arms=[{"method": "full"}],
+        training={"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 60},
+    )
+    _finish(_start(tmp_path, study, tmp_path / "undisturbed", train=1200))
+    process = _start(tmp_path, study, tmp_path / "stopped", train=1200)
+    _wait_for_a_run(process, tmp_path / "stopped")
+    os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert "StudyInterrupted" in errors
+    assert not list((tmp_path / "stopped").glob("*/record.json"))
+    assert list((tmp_path / "stopped").glob("*/checkpoints/step-*"))
+    _finish(_start(tmp_path, study, tmp_path / "stopped", train=1200))
+    _assert_same(tmp_path / "undisturbed", tmp_path / "stopped")

@@ -1,0 +1,212 @@
+"""Study files: what they may say, and the runs that follow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanzaku.errors import SpecError
+from tanzaku.methods import METHODS
+from tanzaku.study.spec import RunSpec, StudySpec, TrainingSpec, expand, read_study
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+_STUDY = """
+name = "small"
+seeds = [1, 2]
+[data]
+source = "sample"
+[encoder]
+name = "an/encoder"
+[training]
+epochs = 2
+[[arms]]
+method = "tfidf-svm"
+[[arms]]
+method = "lora"
+rank = [2, 4]
+targets = [["query"], ["query", "value"]]
+learning_rate = [5e-4, 5e-5]
+patience = 3
+[[arms]]
+method = "full"
+learning_rate = 5e-5
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(_STUDY, encoding="utf-8")
+    return path
+
+
+def test_the_grid_is_complete_and_in_order(study_file: Path) -> None:
+    runs = expand(read_study(study_file))
+    assert len(runs) == 2 * (1 + 2 * 2 * 2 + 1)
+    assert [run.seed for run in runs] == [1] * 10 + [2] * 10
+    assert [run.method_name for run in runs[:10]] == ["tfidf-svm", *["lora"] * 8, "full"]
+    assert [run.method.label(run.method_name) for run in runs[1:9]] == ["lora-r2"] * 4 + ["lora-r4"] * 4
+    assert all(run.training is not None and run.training.epochs == 2 for run in runs if run.encoder)
+    assert {run.training.patience for run in runs if run.training} == {3, None}
+    assert runs[0].encoder is None
+    assert runs[0].training is None
+
+
+def test_a_run_given_twice_is_made_once(study_file: Path) -> None:
+    once = expand(read_study(study_file))
+    assert len(expand(read_study(study_file, overrides=["seeds=[1,2,1]", "arms.1.rank=[2,4,2]"]))) == len(once)
+
+
+def test_a_resolved_run_survives_json(study_file: Path) -> None:
+    for run in expand(read_study(study_file)):
+        assert RunSpec.model_validate_json(run.model_dump_json()) == run
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("arms.1.rank=0", r"arms\.1 \(lora\): rank = 0: .*greater than or equal to 1"),
+        ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
+        ("arms.1.rank=[]", "rank is an empty list"),
+        ("arms.1.ranks=2", r"unknown option 'ranks'; it takes alpha, batch_size.*rank.*weight_decay"),
+        ("arms.0.rank=2", r"arms\.0 \(tfidf-svm\): unknown option 'rank'; it takes analyzer, longest_ngram, penalty"),
+        ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, tfidf-svm"),
+        ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
+        ("training.epochs=few", "epochs = 'few'"),
+        ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens"),
+        ("training.learning_rates=1", r"unknown key 'learning_rates'"),
+        ("seeds=[]", "seeds"),
+        ("seeds=[-1]", r"seeds\.0 = -1"),
+        ("name=../x", "name = '../x'"),
+        ("nope=1", "unknown key 'nope'"),
+        ("arms.9.rank=1", r"'9' is not a place in the list; it takes 0 to 2"),
+        ("epochs", "give key=value"),
+        ("name.x=1", "name is 'small', which holds no further keys"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path, override: str, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        read_study(study_file, overrides=[override])
+
+
+def test_a_missing_learning_rate_is_an_error(study_file: Path) -> None:
+    study_file.write_text(_STUDY.replace("learning_rate = 5e-5", ""), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"arms\.2 \(full\): training: learning_rate is missing"):
+        read_study(study_file)
+
+
+def test_an_encoder_method_needs_an_encoder(study_file: Path) -> None:
+    study_file.write_text(_STUDY.replace('[encoder]\nname = "an/encoder"', ""), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"the study has no \[encoder\]"):
+        read_study(study_file)
+
+
+def test_a_file_that_is_missing_or_no_toml_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="can't be read"):
+        read_study(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = ", encoding="utf-8")
+    with pytest.raises(SpecError, match="is not valid TOML"):
+        read_study(tmp_path / "bad.toml")
+
+
+def _run(**changes: object) -> RunSpec:
+    content: dict[str, object] = {
+        "data": {"source": "a"},
+        "encoder": {"name": "e"},
+        "method": {"name": "lora", "rank": 4},
+        "training": {"learning_rate": 5e-4},
+        "seed": 1,
+    }
+    return RunSpec.model_validate(content | changes)
+
+
+def _identity(run: RunSpec, data: str = "d", encoder: str = "e") -> str:
+    return run.identity(data_fingerprint=data, encoder_fingerprint=encoder)
+
+
+def test_identity_follows_what_the_result_depends_on() -> None:
+    base = _identity(_run())
+    assert base == _identity(_run(data={"source": "elsewhere"}))
+    assert base == _identity(_run(encoder={"name": "the same under another name"}))
+    assert base == _identity(_run(training={"learning_rate": 5e-4, "checkpoint_minutes": 1}))
+    others = [
+        _identity(_run(), data="other"),
+        _identity(_run(), encoder="other"),
+        _identity(_run(seed=2)),
+        _identity(_run(encoder={"name": "e", "max_tokens": 64})),
+        _identity(_run(method={"name": "lora", "rank": 8})),
+        _identity(_run(method={"name": "full"})),
+        _identity(_run(training={"learning_rate": 5e-5})),
+    ]
+    assert len({base, *others}) == 1 + len(others)
+
+
+@given(rank=st.integers(1, 4096), rate=st.floats(1e-7, 1.0), seed=st.integers(0, 2**32 - 1))
+def test_a_runs_folder_name_is_safe_on_every_system(rank: int, rate: float, seed: int) -> None:
+    run = _run(method={"name": "lora", "rank": rank}, training={"learning_rate": rate}, seed=seed)
+    name = run.run_id(data_fingerprint="d", encoder_fingerprint="e")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.+")
+    assert len(name) < 100
+
+
+_THESIS_RANKS = [2, 4, 8, 32, 64, 128, 256]
+
+
+def _arms(study: StudySpec, method: str) -> list[RunSpec]:
+    return [run for run in expand(study) if run.method_name == method]
+
+
+@pytest.mark.parametrize(
+    ("table", "rate", "epochs", "lora_patience"),
+    [("3.2", 5e-4, 5, 3), ("3.3", 5e-5, 5, 3), ("3.4", 5e-5, 100, 5)],
+)
+def test_the_thesis_studies_have_the_thesis_settings(table: str, rate: float, epochs: int, lora_patience: int) -> None:
+    study = read_study(STUDIES / f"thesis-table-{table}.toml")
+    lora = _arms(study, "lora")
+    assert [run.method.rank for run in lora] == _THESIS_RANKS  # type: ignore[union-attr]
+    for run in lora + _arms(study, "full"):
+        assert run.encoder is not None
+        assert run.encoder.name == "tohoku-nlp/bert-base-japanese"
+        assert run.encoder.max_tokens == 512
+        is_full = run.method_name == "full"
+        defaults = TrainingSpec(learning_rate=1.0).model_dump()
+        assert run.training is not None
+        assert run.training.model_dump() == defaults | {
+            "learning_rate": 5e-5 if is_full else rate,
+            "epochs": epochs,
+            "patience": 5 if is_full else lora_patience,
+            "threshold": 0.005,
+            "padding": "max_tokens",
+        }
+    for run in lora:
+        assert run.method.details() == {"scale": 1.0}
+        assert run.method.model_dump() | {"rank": 0} == {
+            "rank": 0,
+            "alpha": "rank",
+            "dropout": 0.1,
+            "targets": ("query", "value"),
+        }
+    assert len(_arms(study, "full")) == (0 if table == "3.3" else 1)
+    assert len(_arms(study, "tfidf-svm")) == 1
+
+
+def test_every_study_that_ships_is_valid() -> None:
+    files = sorted(STUDIES.glob("*.toml"))
+    assert len(files) >= 5
+    for path in files:
+        assert read_study(path).name == path.stem
+
+
+def test_reading_a_study_imports_no_pytorch() -> None:
+    script = "import sys, tanzaku.study.spec; sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_methods_have_a_description_for_every_option() -> None:
+    for name, kind in METHODS.items():
+        for option, field in kind.model_fields.items():
+            assert field.description, f"{name}.{option}"
