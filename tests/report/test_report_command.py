@@ -40,7 +40,7 @@ def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("width", "parts"), [(80, 5), (130, 2), (400, 1)])
+@pytest.mark.parametrize(("width", "parts"), [(80, 6), (130, 2), (400, 1)])
 def test_a_terminal_gets_tables_that_fit_with_every_cell_whole(width: int, parts: int) -> None:
     records = study()
     written = Report(records=tuple(records), sections=tuple(sections_of(records)), paths=())
