@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+from tanzaku.cli.report import report
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tanzaku.study.spec import StudySpec
 
 app = typer.Typer(help="Run a study, see where it stands, and report on it.", no_args_is_help=True)
+app.command()(report)
 
 _RUN_EXAMPLES = """
 Examples:
@@ -121,21 +124,30 @@ def _list_runs(spec: "StudySpec") -> None:
 
 
 def _print_summary(records: "list[RunRecord]") -> None:
-    table = Table("run", "test accuracy (%)", "95 % interval", "macro-F1 (%)", "MB", "training (s)", "parameters")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for record in records:
-        if record.test is None or record.costs is None:
-            table.add_row(record.run_id, "failed", Text(record.error or ""), "", "", "", "")
-            continue
-        low, high = record.test.accuracy_interval
-        table.add_row(
-            record.run_id,
-            f"{100 * record.test.accuracy:.2f}",
-            f"{100 * low:.2f} to {100 * high:.2f}",
-            f"{100 * record.test.macro_f1:.2f}",
-            f"{record.costs.saved_bytes / 1e6:.2f}",
-            f"{record.costs.train_seconds_with_evaluation:.1f}",
-            f"{record.costs.trainable_parameters:,}",
-        )
-    Console(highlight=False).print(table)
+    """A table on a terminal; tab-separated lines where another program reads."""
+    columns = ("run", "test accuracy (%)", "95 % interval", "macro-F1 (%)", "MB", "training (s)", "parameters")
+    rows = [_summary_row(record) for record in records]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table(columns[0], *(Column(name, justify="right") for name in columns[1:]))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _summary_row(record: "RunRecord") -> tuple[str, ...]:
+    if record.test is None or record.costs is None:
+        return (record.run_id, "failed", " ".join((record.error or "").split()), "", "", "", "")
+    low, high = record.test.accuracy_interval
+    return (
+        record.run_id,
+        f"{100 * record.test.accuracy:.2f}",
+        f"{100 * low:.2f} to {100 * high:.2f}",
+        f"{100 * record.test.macro_f1:.2f}",
+        f"{record.costs.saved_bytes / 1e6:.2f}",
+        f"{record.costs.train_seconds_with_evaluation:.1f}",
+        f"{record.costs.trainable_parameters:,}",
+    )

@@ -86,7 +86,8 @@ class Lora(EncoderMethod):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
-        model.save_pretrained(folder)
+        # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
+        model.save_pretrained(folder, save_embedding_layers=False)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Open the adapter with PEFT."""

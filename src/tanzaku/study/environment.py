@@ -1,6 +1,5 @@
 """What a record says of the machine and the software it was made with."""
 
-import functools
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ def now() -> str:
 def describe_environment() -> Environment:
     """The machine, the packages' versions, and the state of the git checkout that the code runs from."""
     machine = describe_machine()
-    commit, dirty = _git_state()
+    commit, dirty = _GIT_STATE
     return Environment(
         versions={"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         platform=machine.platform,
@@ -44,7 +43,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-@functools.cache
 def _git_state() -> tuple[str | None, bool | None]:
     """Commit and whether code in it was changed; (None, None) where Tanzaku runs from no checkout of its own."""
     folder = Path(__file__).parents[1]  # the package
@@ -63,3 +61,7 @@ def _git(folder: Path, *arguments: str) -> str:
     )
     result = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
     return result.stdout.strip()
+
+
+# When the code is imported, not when a record is written: what is committed meanwhile is not what ran.
+_GIT_STATE = _git_state()
