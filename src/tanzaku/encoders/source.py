@@ -24,6 +24,7 @@ _TOKENIZER_FILES = {
     "vocab.json",
     "vocab.txt",
 }
+_VOCABULARY_FILES = {"tokenizer.json", "vocab.json", "vocab.txt"}
 _SENTENCEPIECE_SUFFIXES = (".model", ".spm")
 # In the order of preference; each format as (whole file, index of the shards, a shard).
 _WEIGHT_FORMATS = {
@@ -54,6 +55,11 @@ class EncoderFiles:
     weights_format: str
     weights: tuple[str, ...]
     tokenizer: tuple[str, ...]
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether a tokenizer can be built from them."""
+        return any(name in _VOCABULARY_FILES or name.endswith(_SENTENCEPIECE_SUFFIXES) for name in self.tokenizer)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -38,9 +38,9 @@ def load_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
             f"encoder {source.name!r}: its tokenizer is Python code of its own (auto_map in {TOKENIZER_CONFIG_FILE}), "
             "and Tanzaku never runs code from a checkpoint; choose an encoder whose tokenizer is part of transformers"
         )
-    if not files_of(source).tokenizer:
+    if not files_of(source).has_vocabulary:
         raise EncoderError(
-            f"encoder {source.name!r}: {source.folder} has no tokenizer files (vocab.txt, tokenizer.json, or a "
+            f"encoder {source.name!r}: {source.folder} has no vocabulary (vocab.txt, tokenizer.json, or a "
             "sentencepiece model); copy them from where the weights came from"
         )
     tokenizer = _build(source, config)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def _quiet_peft() -> Iterator[None]:
+def quiet_peft() -> Iterator[None]:
     """PEFT reads a property that transformers has renamed; no user can mend that."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
@@ -72,7 +72,7 @@ class Lora(EncoderMethod):
             modules_to_save=[name.rpartition(".")[2] for name in head],
             exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
         )
-        with _quiet_peft():
+        with quiet_peft():
             return get_peft_model(model, config)
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
@@ -97,7 +97,7 @@ class Lora(EncoderMethod):
         if not (folder / "adapter_model.safetensors").is_file():
             raise MethodError(f"{folder} holds no adapter_model.safetensors; give the folder that a LoRA run saved")
         try:
-            with _quiet_peft():
+            with quiet_peft():
                 return PeftModel.from_pretrained(model, folder)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error

@@ -1,0 +1,216 @@
+import hashlib
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    MPNetConfig,
+    RobertaConfig,
+    T5Config,
+)
+
+from tanzaku.encoders.load import (
+    bare_classifier,
+    check_max_tokens,
+    load_classifier,
+    load_config,
+    load_tokenizer,
+    max_positions,
+    resolve_encoder,
+)
+from tanzaku.errors import EncoderError
+from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_weights
+
+LABELS = ("映画", "家電", "音楽")
+TEXT = "新しい映画を友だちと見る。"
+
+# Prints the SHA-256 of each checkpoint's logits for TEXT, as a process sees them that knows nothing of this one.
+_FRESH_PROCESS = """
+import hashlib, sys
+import torch
+from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
+for folder in sys.argv[3:]:
+    source = resolve_encoder(folder)
+    model = load_classifier(source, label_names=("映画", "家電", "音楽"), seed=int(sys.argv[1])).model
+    inputs = load_tokenizer(source)(sys.argv[2], return_tensors="pt")
+    with torch.no_grad():
+        print(hashlib.sha256(model(**inputs).logits.numpy().tobytes()).hexdigest(), source.fingerprint)
+"""
+
+
+def _logits(folder: Path, *, seed: int = 5) -> np.ndarray:
+    source = resolve_encoder(str(folder))
+    model = load_classifier(source, label_names=LABELS, seed=seed).model
+    with torch.no_grad():
+        return model(**load_tokenizer(source)(TEXT, return_tensors="pt")).logits.numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_checkpoint_loads_with_its_head(kind: str, checkpoint: Callable[[str], Path]) -> None:
+    source = resolve_encoder(str(checkpoint(kind)))
+    loaded = load_classifier(source, label_names=LABELS, seed=1)
+    assert loaded.head == KINDS[kind][1]
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    assert {parameter.device.type for parameter in loaded.model.parameters()} == {"cpu"}
+    assert loaded.model.config.id2label == dict(enumerate(LABELS))
+    assert loaded.model.config.label2id == {"映画": 0, "家電": 1, "音楽": 2}
+    assert loaded.model.name_or_path == str(checkpoint(kind))
+    check_max_tokens(load_config(source), 64)
+    with pytest.raises(EncoderError, match="64 positions; set max_tokens to 64 or less"):
+        check_max_tokens(load_config(source), 65)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_the_head_is_the_checkpoints(kind: str, checkpoint: Callable[[str], Path]) -> None:
+    from transformers import AutoConfig
+
+    expected = random_weights(AutoConfig.from_pretrained(checkpoint(kind)))
+    loaded = load_classifier(resolve_encoder(str(checkpoint(kind))), label_names=LABELS, seed=1)
+    own = {name for name in loaded.model.state_dict() if not name.startswith(tuple(f"{part}." for part in loaded.head))}
+    assert own <= set(expected)
+    assert all(torch.equal(loaded.model.state_dict()[name], expected[name]) for name in own)
+
+
+def test_a_fresh_process_computes_the_same_logits(checkpoint: Callable[[str], Path]) -> None:
+    folders = [str(checkpoint(kind)) for kind in KINDS]
+    command = [sys.executable, "-W", "error", "-c", _FRESH_PROCESS, "5", TEXT, *folders]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+    here = [
+        f"{hashlib.sha256(_logits(Path(folder)).tobytes()).hexdigest()} {resolve_encoder(folder).fingerprint}"
+        for folder in folders
+    ]
+    assert lines[:-1] == here
+
+
+def test_the_seed_decides_the_head_and_nothing_else_changes(checkpoint: Callable[[str], Path]) -> None:
+    source = resolve_encoder(str(checkpoint("bert-ipadic")))
+    torch.manual_seed(11)
+    np.random.seed(11)
+    random.seed(11)
+    states = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index]
+    first = load_classifier(source, label_names=LABELS, seed=1).model.state_dict()
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]  # type: ignore[index]
+    torch.rand(5)
+    again = load_classifier(source, label_names=LABELS, seed=1).model.state_dict()
+    other = load_classifier(source, label_names=LABELS, seed=2).model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], other[name])}
+    assert changed == {"bert.pooler.dense.weight", "classifier.weight"}
+
+
+def test_the_new_head_is_drawn_as_the_architecture_says(checkpoint: Callable[[str], Path]) -> None:
+    model = load_classifier(resolve_encoder(str(checkpoint("bert-ipadic"))), label_names=LABELS, seed=1).model
+    assert model.bert.pooler.dense.weight.std().item() == pytest.approx(
+        0.2, rel=0.1
+    )  # the configuration's initializer_range
+    assert not model.classifier.bias.any()
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "safetensors-sharded", "bin", "bin-sharded"])
+def test_every_layout_of_the_weights_gives_the_same_model(layout: str, tmp_path: Path) -> None:
+    plain = make_mecab_bert(tmp_path / "plain")
+    other = make_mecab_bert(tmp_path / "other", layout=layout, legacy_names=True)
+    assert np.array_equal(_logits(plain), _logits(other))
+
+
+def test_weights_without_the_prefix_of_a_head_model_load(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    expected = _logits(folder)
+    weights = random_weights(load_config(resolve_encoder(str(folder))))
+    bare = {name.removeprefix("bert."): tensor for name, tensor in weights.items() if name.startswith("bert.")}
+    write_weights(folder, bare)
+    assert np.array_equal(_logits(folder), expected)
+
+
+def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", config_settings={"dtype": "float16"})
+    weights = random_weights(load_config(resolve_encoder(str(folder))))
+    write_weights(folder, {name: tensor.half() for name, tensor in weights.items()})
+    model = load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1).model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.dtype == torch.float32
+
+
+def test_a_head_for_other_labels_is_not_kept(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", config_settings={"architectures": ["BertForSequenceClassification"]})
+    config = load_config(resolve_encoder(str(folder)))
+    for labels in (3, 5):
+        config.num_labels = labels
+        BertForSequenceClassification(config).save_pretrained(folder)
+        loaded = load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
+        assert loaded.head == ("classifier",)  # the pooler was trained with that head, and stays
+        assert loaded.model.classifier.weight.shape == (3, 32)
+
+
+def test_a_checkpoint_with_a_hole_is_refused(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    weights = random_weights(load_config(resolve_encoder(str(folder))))
+    write_weights(folder, {name: tensor for name, tensor in weights.items() if ".layer.1." not in name})
+    with pytest.raises(EncoderError, match=r"lack 16 of the encoder's own tensors, such as bert.encoder.layer.1"):
+        load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", config_settings={"hidden_size": 64})
+    with pytest.raises(EncoderError, match=r"the weights do not fit config.json"):
+        load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
+
+
+def test_bare_classifier_has_shapes_and_no_storage() -> None:
+    config = BertConfig(vocab_size=32_000)
+    before = config.to_dict()
+    bare = bare_classifier(config, labels=9)
+    assert {parameter.device.type for parameter in bare.parameters()} == {"meta"}
+    assert bare.classifier.weight.shape == (9, 768)
+    # BERT-base with 32,000 words: 110,617,344 of the encoder and its pooler, 9 x 769 of the classifier.
+    assert sum(parameter.numel() for parameter in bare.parameters()) == 110_617_344 + 9 * 769
+    assert config.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (BertConfig(), 512),
+        (RobertaConfig(max_position_embeddings=514, pad_token_id=1), 512),
+        (MPNetConfig(max_position_embeddings=514, pad_token_id=1), 512),
+        (T5Config(), None),
+    ],
+)
+def test_positions_are_counted_as_the_architecture_does(config: Any, limit: int | None) -> None:
+    assert max_positions(config) == limit
+
+
+def test_an_architecture_without_a_classifier_is_named() -> None:
+    from transformers import ViTConfig
+
+    with pytest.raises(EncoderError, match="'vit' has no sequence classifier"):
+        bare_classifier(ViTConfig(), labels=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"auto_map": {"AutoModel": "modeling.Evil"}}, "brings Python code of its own"),
+        ({"model_type": "made-up"}, "the model_type 'made-up', which this transformers does not have"),
+        ({"model_type": None}, "names no model_type; write the right one"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "is quantised"),
+        ({"num_attention_heads": "four"}, "can't be used"),
+    ],
+)
+def test_a_configuration_that_can_not_be_used_says_why(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", config_settings=settings)
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n", encoding="utf-8")
+    with pytest.raises(EncoderError, match=message):
+        load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
+    with pytest.raises(EncoderError, match=message):
+        load_tokenizer(resolve_encoder(str(folder)))
+    assert not (tmp_path / "ran").exists()

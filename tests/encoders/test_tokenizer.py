@@ -1,0 +1,226 @@
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+from transformers import BertJapaneseTokenizer
+
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.errors import EncoderError, TanzakuWarning
+from tests.checkpoints import (
+    KINDS,
+    SPECIAL_TOKENS,
+    character_vocabulary,
+    make_mecab_bert,
+    mecab_vocabulary,
+    sentences,
+    write_json,
+)
+
+# IPADIC keeps について as one word, unidic-lite cuts it into three.
+TELLING = "山について友だちと話す。"
+
+
+def _load(folder: Path) -> Any:
+    return load_tokenizer(resolve_encoder(str(folder)))
+
+
+def _write_vocabulary(folder: Path, pieces: list[str]) -> None:
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_reads_japanese(kind: str, checkpoint: Callable[[str], Path]) -> None:
+    tokenizer = _load(checkpoint(kind))
+    ids = tokenizer("新しい映画を友だちと見る。")["input_ids"]
+    assert ids[0] == tokenizer.cls_token_id
+    assert ids[-1] == tokenizer.sep_token_id
+    assert tokenizer.unk_token_id not in ids
+    pieces = tokenizer.convert_ids_to_tokens(ids[1:-1])
+    assert "".join(pieces).replace("##", "").replace("▁", "") == "新しい映画を友だちと見る。"
+
+
+def test_sentencepiece_ids_are_sentencepieces_own(checkpoint: Callable[[str], Path]) -> None:
+    tokenizer = _load(checkpoint("deberta-v2"))
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(checkpoint("deberta-v2") / "spm.model"))
+    texts = [unicodedata.normalize("NFKC", text) for text in sentences()[:40]]
+    assert tokenizer(texts, add_special_tokens=False)["input_ids"] == [reference.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # As they lie on the hub: the first version names no dictionary, or no settings at all beside the class.
+        {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "do_lower_case": False},
+        {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "mecab_kwargs": None},
+        {"tokenizer_class": "BertJapaneseTokenizer", "mecab_kwargs": {"normalize_text": True}},
+        {"do_lower_case": False, "model_max_length": 512},
+        {},
+    ],
+)
+def test_an_old_checkpoint_without_a_dictionary_gets_ipadic(tmp_path: Path, settings: dict[str, Any]) -> None:
+    named = {} if "tokenizer_class" in settings else {"tokenizer_class": "BertJapaneseTokenizer"}
+    folder = make_mecab_bert(tmp_path / "old", tokenizer_settings=settings, config_settings=named)
+    tokenizer = _load(folder)
+    expected = BertJapaneseTokenizer(
+        str(folder / "vocab.txt"), word_tokenizer_type="mecab", mecab_kwargs={"mecab_dic": "ipadic"}
+    )
+    assert "について" in tokenizer.word_tokenizer.tokenize(TELLING)
+    assert tokenizer(list(sentences()))["input_ids"] == expected(list(sentences()))["input_ids"]
+
+
+def test_an_old_character_checkpoint_without_settings_splits_into_characters(tmp_path: Path) -> None:
+    named = {"tokenizer_class": "BertJapaneseTokenizer"}
+    folder = make_mecab_bert(tmp_path / "old", characters=True, tokenizer_settings={}, config_settings=named)
+    assert _load(folder).tokenize("新しい映画") == list("新しい映画")
+
+
+def test_a_named_dictionary_is_used(checkpoint: Callable[[str], Path]) -> None:
+    assert "について" not in _load(checkpoint("bert-unidic")).word_tokenizer.tokenize(TELLING)
+    assert "について" in _load(checkpoint("bert-ipadic")).word_tokenizer.tokenize(TELLING)
+
+
+@pytest.mark.parametrize("name", [None, "BertTokenizer", "BertTokenizerFast"])
+def test_a_plain_bert_tokenizer_on_mecabs_words_is_refused(tmp_path: Path, name: str | None) -> None:
+    """cl-tohoku/bert-japanese issue 24: without tokenizer_class, kanji are isolated in silence."""
+    settings = {"do_lower_case": False} | ({"tokenizer_class": name} if name else {})
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings)
+    with pytest.raises(EncoderError, match=r'BertTokenizer does not fit.*"tokenizer_class": "BertJapaneseTokenizer"'):
+        _load(folder)
+
+
+def test_a_tokenizer_that_finds_no_word_ends_is_refused(tmp_path: Path) -> None:
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "tokenize_chinese_chars": False}
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings)
+    with pytest.raises(EncoderError, match="does not fit the vocabulary"):
+        _load(folder)
+
+
+def test_segmenting_by_spaces_is_refused(tmp_path: Path) -> None:
+    settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic"}
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings)
+    with pytest.raises(EncoderError, match="BertJapaneseTokenizer does not fit the vocabulary"):
+        _load(folder)
+
+
+def test_a_plain_bert_tokenizer_on_characters_is_fine(tmp_path: Path) -> None:
+    characters = character_vocabulary()[len(SPECIAL_TOKENS) :]
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings)
+    _write_vocabulary(folder, [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)])
+    assert _load(folder).tokenize("映画") == ["映", "画"]
+
+
+def test_a_vocabulary_without_japanese_is_refused(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    _write_vocabulary(folder, [*SPECIAL_TOKENS, *(f"word{number}" for number in range(2000)), "。", "、"])
+    with pytest.raises(
+        EncoderError, match=r"% of the tokens of plain Japanese sentences are \[UNK\].*Japanese encoder"
+    ):
+        _load(folder)
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    with (folder / "vocab.txt").open("a", encoding="utf-8") as handle:
+        handle.write("さらに\n")
+    with pytest.raises(EncoderError, match="has 3,001 tokens, the encoder's embedding 3,000 rows"):
+        _load(folder)
+
+
+def test_missing_special_tokens_are_named(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    _write_vocabulary(folder, [piece for piece in mecab_vocabulary("ipadic") if piece != "[SEP]"])
+    with pytest.raises(EncoderError, match=r"no sep token|3,001 tokens"):
+        _load(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"mecab_kwargs": {"mecab_dic": "unidic"}},
+            r"needs unidic; run: pip install unidic; python -m unidic download",
+        ),
+        ({"word_tokenizer_type": "sudachi"}, r"needs .*sudachipy.*; run: pip install sudachipy sudachidict_core"),
+        ({"word_tokenizer_type": "jumanpp"}, r"run: pip install rhoknp"),
+        ({"mecab_kwargs": {"mecab_dic": "naist"}}, r"names the MeCab dictionary 'naist'; transformers has ipadic"),
+        ({"word_tokenizer_type": "kytea"}, r"can't be loaded .*kytea"),
+    ],
+)
+def test_a_missing_segmenter_names_the_command(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    usual = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=usual | settings)
+    with pytest.raises(EncoderError, match=message):
+        _load(folder)
+
+
+def test_without_ipadic_the_message_names_the_command(checkpoint: Callable[[str], Path]) -> None:
+    """A process in which ipadic is not there: its finder is told so before anything is imported."""
+    code = (
+        "import sys, importlib.util as u\n"
+        "real = u.find_spec\n"
+        "u.find_spec = lambda name, package=None: None if name == 'ipadic' else real(name, package)\n"
+        "from tanzaku.encoders.load import load_tokenizer, resolve_encoder\n"
+        "from tanzaku.errors import EncoderError\n"
+        "try:\n"
+        "    load_tokenizer(resolve_encoder(sys.argv[1]))\n"
+        "except EncoderError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(checkpoint("bert-ipadic"))]
+    assert "run: pip install ipadic" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_code_in_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    settings = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings)
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+    with pytest.raises(EncoderError, match="never runs code from a checkpoint"):
+        _load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_without_a_vocabulary_says_so(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(EncoderError, match=r"has no vocabulary \(vocab.txt, tokenizer.json"):
+        _load(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    (folder / "tokenizer_config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(EncoderError, match=r"tokenizer_config.json (can't be read as JSON|holds no JSON object)"):
+        _load(folder)
+
+
+def test_a_damaged_fast_tokenizer_is_named(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(checkpoint("modernbert"), folder)
+    write_json(folder / "tokenizer.json", {"version": "1.0"})
+    with pytest.raises(EncoderError, match="can't be loaded"):
+        _load(folder)
+
+
+@pytest.mark.parametrize(("vocabulary", "used"), [("ipadic", "unidic_lite"), ("unidic_lite", "ipadic")])
+def test_the_other_dictionary_is_warned_of(tmp_path: Path, vocabulary: str, used: str) -> None:
+    settings = {
+        "tokenizer_class": "BertJapaneseTokenizer",
+        "word_tokenizer_type": "mecab",
+        "mecab_kwargs": {"mecab_dic": used},
+    }
+    folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings=settings, config_settings={"vocab_size": 6000})
+    pieces = mecab_vocabulary(vocabulary)
+    # As a real vocabulary of IPADIC's words has, and one of UniDic's has not.
+    pieces += ["について", "として", "という", "によって", "における"] if vocabulary == "ipadic" else []
+    pieces = list(dict.fromkeys(pieces))
+    _write_vocabulary(folder, pieces + [f"[unused{number}]" for number in range(6000 - len(pieces))])
+    with pytest.warns(TanzakuWarning, match=f"cut with {used}, but the vocabulary looks as if made with {vocabulary}"):
+        _load(folder)

@@ -1,0 +1,87 @@
+"""The structure that DESIGN promises: imports that point one way, files that stay small, a command line that starts at
+once."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"
+
+# The data's way, from left to right; a room imports from its left only. The first entry is what everybody may use.
+ROOMS = [
+    {"errors", "files", "machine"},
+    {"data"},
+    {"encoders"},
+    {"methods"},
+    {"training"},
+    {"pretraining"},
+    {"measure"},
+    {"study"},
+    {"report"},
+    {"ship"},
+    {"cli"},
+]
+PLACE = {name: place for place, names in enumerate(ROOMS) for name in names}
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("tanzaku.")}
+    return rooms
+
+
+def test_imports_point_from_right_to_left() -> None:
+    modules = [path for path in _modules() if path.parent != PACKAGE or path.stem in PLACE]
+    assert len(modules) > 40
+    for path in modules:
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        assert room in PLACE, f"{room} has no place in the data's way; give it one here and in the documentation"
+        for imported in _imported_rooms(path):
+            allowed = PLACE[imported] <= PLACE[room] if room != "errors" else False
+            assert allowed, f"{path} imports {imported}, which stands to its right"
+
+
+def test_tests_mirror_the_source() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    missing = [room for room in rooms if not list((Path(__file__).parent / room).glob("test_*.py"))]
+    assert missing == []
+
+
+def test_files_are_small_and_nothing_is_called_utils() -> None:
+    for path in _modules():
+        assert "util" not in path.stem, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, f"{path}: is there a second room in it?"
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in _modules():
+        if path.is_relative_to(PACKAGE / "cli"):
+            continue
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        printed = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert printed == [], f"{path}:{printed}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["study", "run", "--help"], ["data", "livedoor", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom tanzaku.cli import main\n"
+        f"sys.argv = ['tanzaku', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'sklearn', 'pandas', 'matplotlib', 'pyarrow', 'statsmodels'}\n"
+        "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
