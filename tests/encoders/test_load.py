@@ -1,4 +1,5 @@
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from transformers import (
     T5Config,
 )
 
+from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.load import (
     bare_classifier,
     check_max_tokens,
@@ -32,17 +34,20 @@ from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_weig
 LABELS = ("映画", "家電", "音楽")
 TEXT = "新しい映画を友だちと見る。"
 
-# Prints the SHA-256 of each checkpoint's logits for TEXT, as a process sees them that knows nothing of this one.
+# Prints what a process sees of each checkpoint that knows nothing of this one: the SHA-256 of its logits for TEXT,
+# and both fingerprints.
 _FRESH_PROCESS = """
 import hashlib, sys
 import torch
+from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
 for folder in sys.argv[3:]:
     source = resolve_encoder(folder)
+    tokenizer = load_tokenizer(source)
     model = load_classifier(source, label_names=("映画", "家電", "音楽"), seed=int(sys.argv[1])).model
-    inputs = load_tokenizer(source)(sys.argv[2], return_tensors="pt")
     with torch.no_grad():
-        print(hashlib.sha256(model(**inputs).logits.numpy().tobytes()).hexdigest(), source.fingerprint)
+        logits = model(**tokenizer(sys.argv[2], return_tensors="pt")).logits.numpy()
+    print(hashlib.sha256(logits.tobytes()).hexdigest(), source.fingerprint, tokenizer_fingerprint(tokenizer))
 """
 
 
@@ -79,15 +84,18 @@ def test_what_is_not_the_head_is_the_checkpoints(kind: str, checkpoint: Callable
     assert all(torch.equal(loaded.model.state_dict()[name], expected[name]) for name in own)
 
 
-def test_a_fresh_process_computes_the_same_logits(checkpoint: Callable[[str], Path]) -> None:
+def test_a_fresh_process_computes_the_same_logits_and_fingerprints(checkpoint: Callable[[str], Path]) -> None:
     folders = [str(checkpoint(kind)) for kind in KINDS]
     command = [sys.executable, "-W", "error", "-c", _FRESH_PROCESS, "5", TEXT, *folders]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+    environment = os.environ | {"PYTHONHASHSEED": "12345"}
+    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    sources = [resolve_encoder(folder) for folder in folders]
     here = [
-        f"{hashlib.sha256(_logits(Path(folder)).tobytes()).hexdigest()} {resolve_encoder(folder).fingerprint}"
-        for folder in folders
+        f"{hashlib.sha256(_logits(source.folder).tobytes()).hexdigest()} {source.fingerprint} "
+        f"{tokenizer_fingerprint(load_tokenizer(source))}"
+        for source in sources
     ]
-    assert lines[:-1] == here
+    assert result.stdout.splitlines() == here
 
 
 def test_the_seed_decides_the_head_and_nothing_else_changes(checkpoint: Callable[[str], Path]) -> None:

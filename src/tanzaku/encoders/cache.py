@@ -1,10 +1,11 @@
 """Token ids on disk, by content: an entry is a folder that is whole or absent."""
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
+import uuid
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from tanzaku.files import sha256_of_file, sync_directory, sync_file
 _FORMAT = "tanzaku-tokens-1"
 _ARRAYS = {"ids": np.dtype(np.int32), "offsets": np.dtype(np.int64)}
 _MANIFEST = "manifest.json"
+_PUT_ATTEMPTS = 3
 # A new version of any of these may cut a text otherwise.
 _PACKAGES = ("transformers", "tokenizers", "sentencepiece", "fugashi", "ipadic", "unidic-lite", "unidic")
 
@@ -64,12 +66,11 @@ def entry_name(tokenizer: Any, texts: Sequence[str], *, max_tokens: int, key: st
 def read_entry(name: str, *, documents: int) -> tuple[np.ndarray, np.ndarray] | None:
     """(ids, offsets) of an entry, mapped from the disk; None where it is missing or damaged."""
     folder = tokens_folder() / name
+    if not _is_whole(folder):
+        return None
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        if any(sha256_of_file(folder / f"{array}.npy") != manifest[array] for array in _ARRAYS):
-            return None
         ids, offsets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in _ARRAYS)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
     if ids.dtype != _ARRAYS["ids"] or offsets.dtype != _ARRAYS["offsets"] or offsets.shape != (documents + 1,):
         return None
@@ -104,14 +105,29 @@ def _save(path: Path, values: np.ndarray) -> str:
 
 
 def _put(beside: Path, folder: Path) -> None:
-    try:
-        beside.rename(folder)
-    except OSError:
-        # An entry is there already: a damaged one, or one that another process has just made, which is as good.
-        old = folder.with_name(f".old-{os.getpid()}-{folder.name}")
-        folder.rename(old)
+    """Give the new entry its name, unless another process has just made the same; a damaged one makes way."""
+    for _ in range(_PUT_ATTEMPTS):
+        try:
+            beside.rename(folder)
+            return
+        except OSError:
+            if not folder.exists():
+                raise
+        if _is_whole(folder):
+            return
+        old = folder.with_name(f".old-{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):  # another process has moved it away first
+            folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
-        beside.rename(folder)
+    raise OSError(f"{folder} is in the way")
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        return all(sha256_of_file(folder / f"{array}.npy") == manifest[array] for array in _ARRAYS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _backend(fast: Any) -> str:

@@ -44,6 +44,7 @@ def load_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
             "sentencepiece model); copy them from where the weights came from"
         )
     tokenizer = _build(source, config)
+    _refuse_invented_tokens(source, tokenizer, settings)
     check_fit(tokenizer, embedding_rows=config.vocab_size, where=f"encoder {source.name!r} ({source.folder})")
     return tokenizer
 
@@ -105,6 +106,21 @@ def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokeniz
             f"({type(error).__name__}: {error}); fetch the encoder's files anew"
         ) from error
     return tokenizer
+
+
+def _refuse_invented_tokens(source: EncoderSource, tokenizer: Any, settings: dict[str, Any]) -> None:
+    """transformers gives a special token that vocab.txt lacks a new id, whose vector was never trained."""
+    vocabulary = source.folder / "vocab.txt"
+    added = {"tokenizer.json", "added_tokens.json"} & set(files_of(source).tokenizer)
+    if added or "added_tokens_decoder" in settings or not vocabulary.is_file():
+        return
+    pieces = set(vocabulary.read_text(encoding="utf-8").split("\n"))
+    tokens = (tokenizer.unk_token, tokenizer.pad_token, tokenizer.sep_token, tokenizer.cls_token)
+    if absent := [token for token in tokens if token is not None and token not in pieces]:
+        raise EncoderError(
+            f"encoder {source.name!r}: {vocabulary} lacks {', '.join(absent)}; name the vocabulary's own special "
+            f'tokens in {TOKENIZER_CONFIG_FILE} ("sep_token" and so on), or fetch the file anew'
+        )
 
 
 def _check_installed(source: EncoderSource) -> None:

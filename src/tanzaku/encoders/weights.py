@@ -1,6 +1,7 @@
 """The tensors of a checkpoint, without ever running code from it."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_pytorch(path: Path) -> dict[str, torch.Tensor]:
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of an unusual pickle protocol; the loader refuses by itself what it does not know.
+            warnings.simplefilter("ignore", UserWarning)
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise EncoderError(
             f"{path} was not read: it is a pickle that holds more than tensors, or is damaged "
