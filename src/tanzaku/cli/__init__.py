@@ -5,11 +5,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from tanzaku import __version__
-from tanzaku.cli import data, study
+from tanzaku.cli import data, messages, study
+from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.errors import TanzakuError
 
 app = typer.Typer(
@@ -31,11 +30,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     del version
+    context.with_resource(warnings_as_lines())
 
 
 def main() -> None:
@@ -43,5 +44,5 @@ def main() -> None:
     try:
         app()
     except TanzakuError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        messages.error(str(error))
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.cli.messages import warn
+from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
     from tanzaku.data.download import Progress
@@ -64,21 +64,20 @@ def livedoor(
     from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
 
     cleaning = cleaning_named(text)  # before a download that would be for nothing
-    with _warnings_on_stderr():
-        with (
-            _download_bar(wanted=archive is None) as on_progress,
-            unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
-        ):
-            preparation = prepare_livedoor(folder, text=cleaning, source=source)
-        _write(
-            preparation,
-            out,
-            force=force,
-            as_json=as_json,
-            title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if cleaning == "thesis" else ", unsigned"),
-            order=list(PUBLISHED_ARTICLES),
-            note=THESIS_NOTE if cleaning == "thesis" else None,
-        )
+    with (
+        _download_bar(wanted=archive is None) as on_progress,
+        unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
+    ):
+        preparation = prepare_livedoor(folder, text=cleaning, source=source)
+    _write(
+        preparation,
+        out,
+        force=force,
+        as_json=as_json,
+        title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if cleaning == "thesis" else ", unsigned"),
+        order=list(PUBLISHED_ARTICLES),
+        note=THESIS_NOTE if cleaning == "thesis" else None,
+    )
 
 
 @app.command("import")
@@ -146,26 +145,23 @@ def import_(
         "drop_empty": drop_empty,
         "drop_unlabelled": drop_unlabelled,
     }
-    with _warnings_on_stderr():
-        if source is not None and train is None and val is None and test is None:
-            ratios = Ratios(
-                train=DEFAULT_RATIOS.train if train_size is None else train_size,
-                val=DEFAULT_RATIOS.val if val_size is None else val_size,
-            )
-            preparation = import_documents(source, ratios=ratios, **common)
-        elif source is None and train is not None and test is not None:
-            if train_size is not None or (val is not None and val_size is not None):
-                raise DataError(
-                    "--train-size and --val-size split a SOURCE; data that is split already stays as it is."
-                )
-            share = DEFAULT_RATIOS.val if val_size is None else val_size
-            preparation = import_splits(train=train, val=val, test=test, val_size=share, **common)
-        else:
-            raise DataError(
-                "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
-                "is split already."
-            )
-        _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
+    if source is not None and train is None and val is None and test is None:
+        ratios = Ratios(
+            train=DEFAULT_RATIOS.train if train_size is None else train_size,
+            val=DEFAULT_RATIOS.val if val_size is None else val_size,
+        )
+        preparation = import_documents(source, ratios=ratios, **common)
+    elif source is None and train is not None and test is not None:
+        if train_size is not None or (val is not None and val_size is not None):
+            raise DataError("--train-size and --val-size split a SOURCE; data that is split already stays as it is.")
+        share = DEFAULT_RATIOS.val if val_size is None else val_size
+        preparation = import_splits(train=train, val=val, test=test, val_size=share, **common)
+    else:
+        raise DataError(
+            "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
+            "is split already."
+        )
+    _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
 
 
 @app.command()
@@ -178,8 +174,7 @@ def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
     """
     from tanzaku.data.embedded import prepare_sample
 
-    with _warnings_on_stderr():
-        _write(prepare_sample(), out, force=force, as_json=as_json, title="Tanzaku's sample corpus")
+    _write(prepare_sample(), out, force=force, as_json=as_json, title="Tanzaku's sample corpus")
 
 
 @app.command()
@@ -198,8 +193,7 @@ def show(
     from tanzaku.data.dataset import load_dataset
     from tanzaku.data.overview import describe
 
-    with _warnings_on_stderr():
-        figures = describe(load_dataset(source))
+    figures = describe(load_dataset(source))
     if as_json:
         _print_json(figures)
         return
@@ -218,7 +212,7 @@ def show(
         f"{duplicates['with_several_labels']:,} under several labels."
     )
     for message in figures["warnings"]:
-        _warn(message)
+        warn(message)
 
 
 def _write(
@@ -278,34 +272,6 @@ def _download_bar(*, wanted: bool) -> Iterator["Progress | None"]:
             progress.update(tasks[0], completed=done, total=total)
 
         yield on_progress
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Print Tanzaku's own warnings as one line each; others go the way they always go."""
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-        warnings.simplefilter("always", TanzakuWarning)
-
-        def show_warning(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, TanzakuWarning):
-                _warn(str(message))
-            else:
-                usual(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show_warning
-        yield
-
-
-def _warn(message: str) -> None:
-    _console(sys.stderr).print(Text.assemble(("warning: ", "bold yellow"), message))
 
 
 def _console(stream: TextIO) -> Console:

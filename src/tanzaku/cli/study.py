@@ -1,5 +1,6 @@
 """`tanzaku study`: run a study, see where it stands, report on it."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +82,7 @@ def _make(spec: "StudySpec", out: Path, *, retry_failed: bool, console: Console)
     from tanzaku.data.dataset import load_dataset
     from tanzaku.study.engine import RunEnds, StudyInterrupted, make_runs
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
     dataset = load_dataset(spec.data.source)
     from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
 

@@ -25,7 +25,10 @@ class Full(EncoderMethod):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `model.safetensors` and `config.json`, which plain transformers opens."""
-        model.save_pretrained(folder)
+        from tanzaku.encoders.quiet import quiet_transformers
+
+        with quiet_transformers():
+            model.save_pretrained(folder)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Put the saved weights onto `model`."""

@@ -203,9 +203,7 @@ def _child(planned: PlannedRun, dataset: Dataset, study: str) -> None:
             status = _run_and_record(planned, dataset, study, stop.is_set)
     except Timeout:
         status = _BUSY
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # no clean-up of PyTorch's threads: nothing is left to write
+    sys.exit(status)
 
 
 def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool]) -> int:

@@ -1,0 +1,50 @@
+"""Errors and warnings of ours, as one line each on standard error."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from tanzaku.errors import TanzakuWarning
+
+
+def error(message: str) -> None:
+    """Say what ended the work."""
+    _say("error: ", "bold red", message)
+
+
+def warn(message: str) -> None:
+    """Say what the user should look at."""
+    _say("warning: ", "bold yellow", message)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print Tanzaku's own warnings as one line each; others go the way they always go."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.simplefilter("always", TanzakuWarning)
+
+        def show_warning(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, TanzakuWarning):
+                warn(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_warning
+        yield
+
+
+def _say(kind: str, style: str, message: str) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble((kind, style), message))
