@@ -140,9 +140,10 @@ def test_missing_special_tokens_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("package", "settings", "message"),
     [
         (
+            "unidic",
             {"mecab_kwargs": {"mecab_dic": "unidic"}},
             r"needs unidic; run: pip install unidic; python -m unidic download",
         ),

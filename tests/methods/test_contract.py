@@ -209,7 +209,7 @@ def test_merging_adds_the_scaled_product(tiny_encoder: Path) -> None:
     model = method.attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     layer = model.get_submodule(f"base_model.model.{name}")
-    product = layer.lora_B["default"].weight.detach() @ layer.lora_A["default"].weight.detach()  # type: ignore[union-attr, index, operator]
+    product = layer.lora_B["default"].weight.detach() @ layer.lora_A["default"].weight.detach()  # type: ignore[union-attr, index]
     merged = method.merge(model).get_submodule(name).weight
     torch.testing.assert_close(merged, frozen + 3 * product)
 

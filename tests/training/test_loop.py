@@ -159,9 +159,7 @@ def test_takes_the_steps_that_trainer_takes(
     assert [step.learning_rate for step in steps] == pytest.approx(losses.rates, rel=1e-6)
     theirs = dict(reference.named_parameters())
     for key, parameter in ours.named_parameters():
-        torch.testing.assert_close(
-            parameter, theirs[key], rtol=1e-3, atol=2e-5, msg=lambda text, key=key: f"{key}: {text}"
-        )
+        torch.testing.assert_close(parameter, theirs[key], rtol=1e-3, atol=2e-5)
 
 
 def test_padding_changes_nothing(tiny_encoder: Path) -> None:

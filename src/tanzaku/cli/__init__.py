@@ -9,6 +9,7 @@ import typer
 from tanzaku import __version__
 from tanzaku.cli import data, messages, study
 from tanzaku.cli.messages import warnings_as_lines
+from tanzaku.cli.pretrain import pretrain
 from tanzaku.errors import TanzakuError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+app.command(name="pretrain")(pretrain)
 
 
 def _print_version(wanted: bool) -> None:

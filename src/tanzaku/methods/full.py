@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tanzaku.methods.interface import EncoderMethod
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 
 class Full(EncoderMethod):
@@ -28,7 +29,7 @@ class Full(EncoderMethod):
         from tanzaku.encoders.quiet import quiet_transformers
 
         with quiet_transformers():
-            model.save_pretrained(folder)
+            cast("PreTrainedModel", model).save_pretrained(folder)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Put the saved weights onto `model`."""

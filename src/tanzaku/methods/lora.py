@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field
 
 from tanzaku.errors import MethodError
+from tanzaku.files import write_atomically
 from tanzaku.methods.interface import EncoderMethod
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import nn
 
 
@@ -24,6 +27,13 @@ def quiet_peft() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         yield
+
+
+def _sort_names(path: Path) -> None:
+    """PEFT writes sets of names in an order that changes from process to process; equal runs shall write equal bytes."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
+    write_atomically(path, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
 
 
 class Lora(EncoderMethod):
@@ -87,7 +97,8 @@ class Lora(EncoderMethod):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
         # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
-        model.save_pretrained(folder, save_embedding_layers=False)
+        cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
+        _sort_names(folder / "adapter_config.json")
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Open the adapter with PEFT."""
@@ -104,7 +115,7 @@ class Lora(EncoderMethod):
 
     def merge(self, model: nn.Module) -> nn.Module:
         """Add (α/r)·B·A to the frozen weights."""
-        return model.merge_and_unload()
+        return cast("PeftModel", model).merge_and_unload()
 
     def _target_layers(self, model: nn.Module, head: Sequence[str]) -> list[nn.Linear]:
         from torch import nn

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 
-RECORD_VERSION = 1
+RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
 

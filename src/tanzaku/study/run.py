@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from tanzaku.study.record import (
 from tanzaku.study.spec import RunSpec, TrainingSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.loop import Event, Training, TrainingDone, evaluate
+from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
 
@@ -65,12 +65,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(spec.method, EncoderMethod):
         assert encoder is not None
-        facts, val, test = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
+        result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
     else:
-        facts, val, test = _fit(spec, spec.method, dataset, folder)
+        result = _fit(spec, spec.method, dataset, folder)
+    np.save(folder / LOGITS_FILE, result.test, allow_pickle=False)
     classes = class_indices(dataset.test, dataset)
-    np.save(folder / LOGITS_FILE, test, allow_pickle=False)
-    write_predictions(folder, classes=classes.tolist(), predicted=test.argmax(axis=1).tolist())
+    write_predictions(folder, classes=classes.tolist(), predicted=result.test.argmax(axis=1).tolist())
     record = RunRecord(
         run_id=folder.name,
         study=study,
@@ -81,12 +81,21 @@ def run(
         method_details=spec.method.details(),
         data=data_facts(dataset),
         environment=describe_environment(),
-        val=_scores(dataset.val, val, dataset),
-        test=_scores(dataset.test, test, dataset),
-        **facts,
+        val=_scores(dataset.val, result.val, dataset),
+        test=_scores(dataset.test, result.test, dataset),
+        **result.facts,
     )
     write_record(record, folder)
     return record
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The record's fields that follow from the method, and the scores (documents, labels) of two splits."""
+
+    facts: dict[str, Any]
+    val: np.ndarray
+    test: np.ndarray
 
 
 def _adapt(
@@ -97,16 +106,14 @@ def _adapt(
     folder: Path,
     listeners: Sequence[Callable[[Event], None]],
     should_stop: Callable[[], bool],
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Train an encoder method; the record's facts, and the logits of the validation and the test set."""
-
+) -> _Result:
+    """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     assert spec.training is not None
     train, val, test = tokenized_splits(spec, dataset, encoder)
     seed_everything(spec.seed)
     loaded = load_classifier(encoder, label_names=dataset.label_names, seed=spec.seed)
     encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head)
     model = method.attach(loaded.model, head=loaded.head).to(_device())
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop)
     done = _listen(training, listeners)
@@ -114,33 +121,33 @@ def _adapt(
     val_logits, _ = _classify(model, val, spec.training.eval_batch_size)
     test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size)
     checkpoints.clear()
-    history = tuple(EpochRecord(**asdict(result)) for result in done.history)
+    facts = {
+        "encoder": encoder_facts,
+        "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
+        "training_curve": done.curve,
+        "best_epoch": done.best_epoch,
+        "stopped_early": done.stopped_early,
+        "resumptions": done.resumptions,
+        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
+    }
+    return _Result(facts, val_logits, test_logits)
+
+
+def _costs(history: Sequence[EpochResult], model: nn.Module, saved: Path, *, test_seconds: float) -> Costs:
     train_seconds = sum(epoch.train_seconds for epoch in history)
-    costs = Costs(
+    return Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=train_seconds + sum(epoch.eval_seconds for epoch in history),
         test_seconds=test_seconds,
         peak_memory_bytes=peak_memory_bytes(),
         peak_gpu_memory_bytes=peak_gpu_memory_bytes(),
-        trainable_parameters=trainable,
-        saved_bytes=folder_bytes(folder / MODEL_FOLDER),
+        trainable_parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        saved_bytes=folder_bytes(saved),
     )
-    facts = {
-        "encoder": encoder_facts,
-        "history": history,
-        "training_curve": done.curve,
-        "best_epoch": done.best_epoch,
-        "stopped_early": done.stopped_early,
-        "resumptions": done.resumptions,
-        "costs": costs,
-    }
-    return facts, val_logits, test_logits
 
 
-def _fit(
-    spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Fit a text method; the record's facts, and the scores of the validation and the test set."""
+def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _Result:
+    """Fit a text method, save it, and classify the validation and the test set with it."""
     began = time.perf_counter()
     classes = class_indices(dataset.train, dataset).tolist()
     fitted = method.fit(dataset.train.texts, classes, labels=len(dataset.label_names), seed=spec.seed)
@@ -159,7 +166,7 @@ def _fit(
         trainable_parameters=method.parameters(fitted),
         saved_bytes=folder_bytes(folder / MODEL_FOLDER),
     )
-    return {"costs": costs}, val, test
+    return _Result({"costs": costs}, val, test)
 
 
 def tokenized_splits(

@@ -72,7 +72,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest valid checkpoint, or None, and a message for each damaged one that was passed over."""
-        complaints = []
+        complaints: list[str] = []
         for folder in self._folders():
             try:
                 return self._read(folder), complaints

@@ -267,7 +267,7 @@ class Training:
         self._saved_at = time.monotonic()
         if self.checkpoints is None:
             return
-        tensors = {f"model.{name}": parameter for name, parameter in self._parameters.items()}
+        tensors: dict[str, Tensor] = {f"model.{name}": parameter for name, parameter in self._parameters.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
         stopping = {**asdict(self.stopping), "best_loss": _none_if_infinite(self.stopping.best_loss)}
