@@ -26,9 +26,9 @@ _RENAMED_OWNERS = (("cl-tohoku/", "tohoku-nlp/"),)
 def fetch(name: str, *, revision: str | None = None) -> Path:
     """The local folder with an encoder's files: downloaded, or found in the hub's cache.
 
-    Only the config, the tokenizer and one format of the weights are fetched, with a progress bar on standard error;
-    an interrupted download goes on where it stopped. `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` are
-    the hub client's own variables and hold here.
+    Only the config, the tokenizer and one format of the weights are fetched, with a progress bar on standard error. A
+    connection that breaks is taken up where it broke; after a kill, the files that are whole are kept.
+    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` are the hub client's own variables and hold here.
 
     Args:
         name: A hub id, `owner/name`, or an old name without an owner.
@@ -61,8 +61,10 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    listing = HfApi().list_repo_files(name, revision=revision)
-    files = select_files([path for path in listing if "/" not in path], where=f"encoder {name!r} on the hub")
+    # Not list_repo_files: that tries for half a minute when there is no network, and the cache may hold it all.
+    about = HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    listing = [file.rfilename for file in about.siblings or () if "/" not in file.rfilename]
+    files = select_files(listing, where=f"encoder {name!r} on the hub")
     return Path(snapshot_download(name, revision=revision, allow_patterns=list(files.names)))
 
 
