@@ -23,3 +23,17 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A toy encoder from the sample corpus, a study on it, and its report. No network is needed after `setup`.
+quickstart: setup
+	$(BIN)/tanzaku pretrain src/tanzaku/data/sample/text --out build/quickstart-encoder \
+		--shape 2x128 --vocabulary-size 4000 --steps 600
+	$(BIN)/tanzaku study run studies/quickstart.toml
+	$(BIN)/tanzaku study report runs/quickstart
+
+bench: setup
+	$(BIN)/python benchmarks/train_step.py --method full
+	$(BIN)/python benchmarks/train_step.py --method lora
+
+clean:
+	rm -rf $(VENV) build runs

@@ -1,0 +1,136 @@
+"""What the README and the study files tell a newcomer to type: every command is run, scaled down where it is long."""
+
+import csv
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tanzaku.study.record import read_records
+from tests.tiny import WORDS, make_documents
+
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "studies").glob("*.toml"))
+TANZAKU = [sys.executable, "-m", "tanzaku"]
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    finished = subprocess.run(
+        [*TANZAKU, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        check=False,
+    )
+    assert finished.returncode == 0, f"{command}: {finished.stderr}"
+    return finished
+
+
+def _write_reviews(folder: Path) -> None:
+    documents = make_documents(90, seed=1)
+    with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["body", "stars"])
+        writer.writerows(zip(documents.texts, documents.labels, strict=True))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the study files, and data that was imported as the README says."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "studies").symlink_to(ROOT / "studies")
+    _write_reviews(folder)
+    for command in _commands("README.md"):
+        if command[:2] == ["data", "import"]:
+            _run(command, folder)
+    assert (folder / "data" / "reviews" / "manifest.json").is_file()
+    return folder
+
+
+def _commands(readme: str) -> list[list[str]]:
+    """The `tanzaku` commands of a page's bash blocks, without the leading word."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / readme).read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("tanzaku ")]
+
+
+def test_both_readmes_tell_the_same_commands() -> None:
+    assert _commands("README.md") == _commands("README.ja.md")
+    assert len(_commands("README.md")) == 7
+
+
+def test_the_make_targets_that_are_told_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    told = set()
+    for page in ("README.md", "README.ja.md", "CONTRIBUTING.md"):
+        told |= set(re.findall(r"^make ([a-z]+)", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert {"setup", "test", "lint", "format", "quickstart"} <= told <= targets
+    assert "bench" in targets
+
+
+def _scaled_down(study: Path, encoder: Path) -> list[str]:
+    """Overrides that keep one value of every axis, one epoch and a tiny encoder."""
+    overrides = [
+        f"encoder.name={encoder}",
+        "encoder.max_tokens=24",
+        "training.epochs=1",
+        "data.source=data/reviews",
+    ]
+    for number, arm in enumerate(tomllib.loads(study.read_text(encoding="utf-8"))["arms"]):
+        overrides += [
+            f"arms.{number}.{key}=[{value[0]}]"
+            for key, value in arm.items()
+            if isinstance(value, list) and key in ("rank", "learning_rate")
+        ]
+    return [part for override in overrides for part in ("--set", override)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_every_study_that_ships_runs_and_reports(workplace: Path, tiny_encoder: Path, study: Path) -> None:
+    out = Path("runs") / study.stem
+    command = ["study", "run", f"studies/{study.name}", "--out", str(out), *_scaled_down(study, tiny_encoder)]
+    summary = _run(command, workplace).stdout.splitlines()
+    arms = tomllib.loads(study.read_text(encoding="utf-8"))["arms"]
+    records = read_records(workplace / out)
+    assert len(records) == len(summary) - 1 == len(arms)
+    assert {record.status for record in records} == {"finished"}
+    assert {record.data.label_names for record in records} == {tuple(sorted(WORDS))}
+    _run(["study", "report", str(out)], workplace)
+    report = (workplace / out / "report" / "report.md").read_text(encoding="utf-8")
+    assert "TF-IDF" in report
+
+
+def test_every_study_was_found() -> None:
+    assert len(STUDIES) == 5
+
+
+def test_the_studies_of_the_readme_can_be_run(workplace: Path) -> None:
+    commands = [command for command in _commands("README.md") if command[:2] == ["study", "run"]]
+    assert len(commands) == 3
+    for command in commands:
+        runs = _run([*command, "--dry-run"], workplace).stdout.splitlines()
+        assert len(runs) >= 8
+
+
+def test_an_error_is_one_line_and_the_exit_status_says_it(workplace: Path) -> None:
+    finished = subprocess.run(
+        [*TANZAKU, "study", "run", "studies/quickstart.toml", "--set", "encoder.name=./nowhere"],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("error: ")
+    assert "Traceback" not in finished.stderr
+    assert "./nowhere" in finished.stderr
