@@ -8,6 +8,7 @@ import typer
 
 from tanzaku import __version__
 from tanzaku.cli import data, messages, study
+from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.pretrain import pretrain
 from tanzaku.errors import TanzakuError
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+app.command(name="doctor")(doctor)
 app.command(name="pretrain")(pretrain)
 
 

@@ -1,0 +1,60 @@
+"""`tanzaku doctor`: is everything here that a study needs?"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tanzaku.encoders.checks import Check
+
+_STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
+
+
+def doctor(
+    encoder: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENCODER]", help="Check this encoder too: a local folder, a hub id, or tanzaku-mini."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="The encoder's branch, tag or commit on the hub.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
+) -> None:
+    """Check this installation and machine, and an encoder; exit status 1 if anything fails.
+
+    Examples:
+
+        tanzaku doctor
+
+        tanzaku doctor tohoku-nlp/bert-base-japanese
+
+        tanzaku doctor ./my-encoder --json
+    """
+    from tanzaku.encoders.checks import check_machine
+
+    checks = _shown(check_machine(), silent=as_json)
+    if encoder is not None:
+        from tanzaku.encoders.inspection import check_encoder
+
+        checks += _shown(check_encoder(encoder, revision=revision), silent=as_json)
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _shown(checks: "Iterable[Check]", *, silent: bool) -> "list[Check]":
+    """All checks, each printed as soon as it is made."""
+    console = Console(highlight=False, soft_wrap=True, quiet=silent)
+    made = []
+    for check in checks:
+        made.append(check)
+        console.print(Text.assemble((f"{check.status:<5}", _STYLES[check.status]), f"{check.name}: {check.detail}"))
+        if check.remedy:
+            console.print(Text.assemble("     ", (f"→ {check.remedy}", "bold")))
+    return made

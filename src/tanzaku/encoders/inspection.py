@@ -1,0 +1,99 @@
+"""What `tanzaku doctor ENCODER` looks at: everything that could go wrong with an encoder in a study."""
+
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from tanzaku.encoders.checks import Check
+from tanzaku.encoders.fit import GOLDEN_SENTENCES, golden_pieces, unknown_share
+from tanzaku.encoders.load import load_classifier, load_config, max_positions
+from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, files_of, read_settings, resolve_encoder
+from tanzaku.encoders.tokenizer import (
+    JAPANESE_CLASS,
+    TOKENIZER_CONFIG_FILE,
+    japanese_settings,
+    load_tokenizer,
+    tokenizer_class_name,
+)
+from tanzaku.errors import EncoderError, TanzakuWarning
+
+_LABELS = ("one", "two")
+
+
+def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
+    """Check an encoder from its files to its head, one step after another; a step that fails ends its branch."""
+    source = yield from _attempt("encoder", lambda: resolve_encoder(name, revision=revision))
+    if source is None:
+        return
+    yield _files(source)
+    config = yield from _attempt("configuration", lambda: load_config(source))
+    if config is None:
+        return
+    limit = max_positions(config)
+    positions = "no limit" if limit is None else f"max_tokens up to {limit}"
+    yield Check("configuration", "ok", f"{config.model_type}, hidden size {config.hidden_size}; {positions}")
+    tokenizer = yield from _attempt("tokenizer", lambda: load_tokenizer(source))
+    if tokenizer is not None:
+        yield from _tokenizer(source, tokenizer, rows=config.vocab_size)
+    loaded = yield from _attempt("weights", lambda: load_classifier(source, label_names=_LABELS, seed=0))
+    if loaded is not None:
+        parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+        yield Check("weights", "ok", f"{parameters:,} parameters with a head for {len(_LABELS)} labels, float32")
+        yield Check("head", "ok", f"made anew and trained by every method: {', '.join(loaded.head)}")
+
+
+def _attempt(name: str, step: Callable[[], Any]) -> Generator[Check, None, Any]:
+    """Do a step; its warnings and its error become checks. Returns the step's result, None where it failed."""
+    result, failure = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TanzakuWarning)
+        try:
+            result = step()
+        except EncoderError as error:
+            failure = _as_check(name, "fail", str(error))
+    for warning in caught:
+        if issubclass(warning.category, TanzakuWarning):
+            yield _as_check(name, "warn", str(warning.message))
+    if failure is not None:
+        yield failure
+    return result
+
+
+def _as_check(name: str, status: Any, message: str) -> Check:
+    """Our messages read "what is wrong; what to do"."""
+    detail, _, remedy = message.partition("; ")
+    return Check(name, status, detail, remedy or None)
+
+
+def _files(source: EncoderSource) -> Check:
+    files = files_of(source)
+    weights_bytes = sum((source.folder / name).stat().st_size for name in files.weights)
+    kind = {
+        "safetensors": "safetensors",
+        "pytorch": "pytorch_model.bin, read by PyTorch's weights-only loader",
+    }[files.weights_format]
+    where = "" if source.name == EMBEDDED_NAME else f"{source.folder}; "
+    return Check(
+        "encoder", "ok", f"{where}{weights_bytes / 1e6:.1f} MB of {kind}; fingerprint {source.fingerprint[:12]}"
+    )
+
+
+def _tokenizer(source: EncoderSource, tokenizer: Any, *, rows: int) -> Iterator[Check]:
+    yield Check("tokenizer", "ok", f"{type(tokenizer).__name__}, {_words(source, tokenizer)}")
+    yield Check("vocabulary", "ok", f"{len(tokenizer):,} tokens for {rows:,} rows of the embedding")
+    yield Check("golden sentences", "ok", f"{unknown_share(tokenizer):.0%} unknown; {GOLDEN_SENTENCES[0]}")
+    yield Check("golden tokens", "ok", " ".join(golden_pieces(tokenizer)[0]))
+
+
+def _words(source: EncoderSource, tokenizer: Any) -> str:
+    if tokenizer_class_name(source) != JAPANESE_CLASS:
+        return "fast" if tokenizer.is_fast else "without a fast way"
+    settings = japanese_settings(source)
+    words = f"words by {settings['word_tokenizer_type']}"
+    if "mecab_kwargs" not in settings:
+        return words
+    given = read_settings(source, TOKENIZER_CONFIG_FILE).get("mecab_kwargs") or {}
+    told = (
+        "" if "mecab_dic" in given else " (the checkpoint names none; IPADIC was the default when such were published)"
+    )
+    return f"{words} with {settings['mecab_kwargs']['mecab_dic']}{told}, pieces by {tokenizer.subword_tokenizer_type}"

@@ -1,0 +1,81 @@
+import os
+import platform
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from tanzaku.machine import Machine, describe_machine
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    return describe_machine()
+
+
+def test_facts_are_this_machines(machine: Machine) -> None:
+    assert machine.python == platform.python_version()
+    assert machine.platform == platform.platform()
+    assert machine.cpu
+    assert 1 <= machine.physical_cores <= machine.logical_cores <= (os.cpu_count() or 1)
+    assert machine.torch_threads == torch.get_num_threads()
+    assert 100_000_000 < machine.memory_bytes <= psutil.virtual_memory().total
+    with pytest.raises(FrozenInstanceError):
+        machine.cpu = "another"  # type: ignore[misc]
+
+
+def test_a_gpu_is_described_whole_or_not_at_all(machine: Machine) -> None:
+    assert (machine.gpu is None) == (machine.gpu_bfloat16 is None)
+    assert (machine.gpu is not None) == (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="PyTorch tells this of x86 alone")
+def test_bfloat16_is_what_pytorch_finds(machine: Machine) -> None:
+    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert machine.cpu_bfloat16 == supported
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name", "bfloat16"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16\n\nprocessor\t: 1\n",
+            "Some CPU",
+            True,
+        ),
+        ("processor\t: 0\nmodel name\t: Old CPU\nflags\t\t: fpu sse2 avx512f avx512_vnni\n", "Old CPU", False),
+        ("processor\t: 0\nmodel name\t: New CPU\nflags\t\t: fpu amx_tile amx_bf16\n", "New CPU", True),
+        ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", None, True),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", None, False),
+    ],
+)
+def test_proc_cpuinfo_is_read_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, name: str | None, bfloat16: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo, encoding="utf-8")
+    monkeypatch.setattr("tanzaku.machine._CPUINFO", tmp_path / "cpuinfo")
+    machine = describe_machine()
+    assert machine.cpu_bfloat16 is bfloat16
+    assert machine.cpu == name if name else machine.cpu
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr("tanzaku.machine._CGROUP_LIMITS", (tmp_path / "absent", limit))
+    limit.write_text("123456789\n", encoding="ascii")
+    assert describe_machine().memory_bytes == 123_456_789
+    limit.write_text("max\n", encoding="ascii")
+    assert describe_machine().memory_bytes == psutil.virtual_memory().total
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call on this system")
+def test_cores_are_those_that_the_process_may_use() -> None:
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        machine = describe_machine()
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert (machine.physical_cores, machine.logical_cores) == (1, 1)
