@@ -1,0 +1,123 @@
+"""From the token stream to packed batches: what is held out, where sequences are cut, in which order they come."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tanzaku.errors import DataError
+from tanzaku.pretraining.masking import MaskedBatch, Masker
+
+_LARGEST_BLOCK = 8192
+_SMALLEST_BLOCK = 64
+_BLOCKS = 256  # at least so many, where the text is long enough, so that a small share can be held out
+# Apart from the user's seed: two phases, or two seeds, on one text hold out the same blocks and the same masks.
+_HELD_OUT_SEED = 0
+_ORDER, _MASKS = 1, 2  # keep the streams of random numbers apart
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some blocks of the stream, read as if they lay end to end."""
+
+    ids: np.ndarray  # (tokens,)
+    blocks: np.ndarray  # (blocks,) int64: their numbers
+    block_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.blocks) * self.block_tokens
+
+    def cut(self, starts: np.ndarray, *, length: int) -> np.ndarray:
+        """(sequences, length): `length` tokens from each of `starts` on."""
+        places = starts[:, None] + np.arange(length)
+        return self.ids[self.blocks[places // self.block_tokens] * self.block_tokens + places % self.block_tokens]
+
+
+class PackedBatches:
+    """Batches of sequences [CLS] … [SEP] without padding; batch number n is the same whenever it is asked for.
+
+    Every epoch cuts the stream at other places, and every batch draws its masks anew.
+
+    Args:
+        ids: The token stream, (tokens,).
+        first: The id of [CLS].
+        last: The id of [SEP].
+        masker: Hides tokens.
+        max_tokens: Tokens of a sequence.
+        batch_tokens: Tokens of a batch, at most.
+        held_out: Share of the stream that is kept for evaluation.
+        held_out_tokens: Tokens of it that are used, at most.
+        seed: Of the order and the masks.
+
+    Raises:
+        DataError: The text is too short for one batch.
+    """
+
+    def __init__(
+        self,
+        ids: np.ndarray,
+        *,
+        first: int,
+        last: int,
+        masker: Masker,
+        max_tokens: int,
+        batch_tokens: int,
+        held_out: float,
+        held_out_tokens: int,
+        seed: int,
+    ) -> None:
+        self._training, self._held_out = _split(ids, held_out=held_out)
+        self._first, self._last, self._masker, self._seed = first, last, masker, seed
+        self._body = max_tokens - 2
+        self._max_tokens = max_tokens
+        self._held_out_tokens = held_out_tokens
+        self.sequences = batch_tokens // max_tokens  # of a batch
+        self.batch_tokens = self.sequences * max_tokens
+        # One sequence less than there are, since an epoch's first cut may lie anywhere in the first sequence.
+        self.steps_per_epoch = max(0, len(self._training) // self._body - 1) // self.sequences
+        self._epoch, self._starts = -1, np.zeros(0, dtype=np.int64)
+        if self.steps_per_epoch < 1 or len(self._held_out) < self._body:
+            raise DataError(
+                f"the text has {len(ids):,} tokens, too few for batches of {batch_tokens:,} tokens and sequences of "
+                f"{max_tokens:,}, with {held_out:.1%} held out; give more text, or smaller --batch-tokens"
+            )
+
+    def training(self, step: int) -> MaskedBatch:
+        """The batch of a step, counted from 0: (sequences, max_tokens)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._starts = epoch, self._starts_of(epoch)
+        starts = self._starts[place * self.sequences : (place + 1) * self.sequences]
+        random = np.random.default_rng([self._seed, _MASKS, step])
+        return self._masker(self._packed(self._training, starts), random=random)
+
+    def held_out(self) -> list[MaskedBatch]:
+        """The batches of an evaluation, always the same."""
+        most = max(1, self._held_out_tokens // self._max_tokens)
+        starts = np.arange(0, len(self._held_out) - self._body + 1, self._body)[:most]
+        pieces = [starts[place : place + self.sequences] for place in range(0, len(starts), self.sequences)]
+        random = np.random.default_rng([_HELD_OUT_SEED, _MASKS])
+        return [self._masker(self._packed(self._held_out, piece), random=random) for piece in pieces]
+
+    def _starts_of(self, epoch: int) -> np.ndarray:
+        random = np.random.default_rng([self._seed, _ORDER, epoch])
+        offset = int(random.integers(self._body))
+        starts = np.arange(offset, len(self._training) - self._body + 1, self._body)
+        return random.permutation(starts)
+
+    def _packed(self, part: _Part, starts: np.ndarray) -> np.ndarray:
+        packed = np.empty((len(starts), self._max_tokens), dtype=np.int64)  # (sequences, max_tokens)
+        packed[:, 0], packed[:, -1] = self._first, self._last
+        packed[:, 1:-1] = part.cut(starts, length=self._body)
+        return packed
+
+
+def _split(ids: np.ndarray, *, held_out: float) -> tuple[_Part, _Part]:
+    """Training and held-out blocks, spread over the whole stream by chance; a last piece of a block is left out."""
+    block_tokens = min(_LARGEST_BLOCK, max(_SMALLEST_BLOCK, len(ids) // _BLOCKS))
+    blocks = len(ids) // block_tokens
+    order = np.random.default_rng(_HELD_OUT_SEED).permutation(blocks)
+    kept = max(1, round(held_out * blocks))
+    return (
+        _Part(ids=ids, blocks=np.sort(order[kept:]), block_tokens=block_tokens),
+        _Part(ids=ids, blocks=np.sort(order[:kept]), block_tokens=block_tokens),
+    )

@@ -1,0 +1,308 @@
+"""The pretraining loop: steps, evaluations, checkpoints; yields events, and goes on exactly where it was killed."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tanzaku.errors import TanzakuError
+from tanzaku.pretraining.batches import PackedBatches
+from tanzaku.pretraining.compute import Compute
+from tanzaku.pretraining.masking import MaskedBatch
+from tanzaku.pretraining.model import MaskedPredictor
+from tanzaku.pretraining.schedule import learning_rate_factor
+from tanzaku.training.checkpoint import Checkpoints, random_state, random_tensors, restore_random
+from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
+
+_STEPS_A_REPORT = 10
+_MODEL = "model."
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One line of the history. Losses are in nats a masked token; `train_loss` is the mean since the line before."""
+
+    step: int
+    epoch: float  # passes over the training text so far
+    tokens: int  # that went through the encoder so far, [CLS] and [SEP] among them
+    seconds: float  # since the start, without the time between two sessions
+    learning_rate: float
+    train_loss: float
+    held_out_loss: float
+    held_out_accuracy: float
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """Some steps are done; `loss` is their mean, `progress` the share of the budget that is spent."""
+
+    step: int
+    progress: float
+    loss: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EvaluationDone:
+    """The held-out text was read."""
+
+    result: Evaluation
+
+
+@dataclass(frozen=True)
+class WentOn:
+    """The work goes on from the checkpoint of `step`."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A checkpoint is damaged and was not used."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Asked to stop; the checkpoint of `step` is saved."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The budget is spent."""
+
+    history: tuple[Evaluation, ...]
+    step: int
+    tokens: int
+    seconds: float
+    resumptions: int
+
+
+LoopEvent = StepsDone | EvaluationDone | WentOn | PassedOver | Stopped | Finished
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a number of steps, or minutes of work."""
+
+    steps: int | None
+    minutes: float | None
+
+    def progress(self, *, step: int, seconds: float) -> float:
+        """The share that is spent, from 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.minutes is not None
+        return min(1.0, seconds / (60 * self.minutes))
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """The numbers of the loop; see `PretrainOptions` for what they mean."""
+
+    budget: Budget
+    warmup: float
+    schedule: Literal["linear", "cosine"]
+    learning_rate: float
+    max_grad_norm: float
+    evaluations: int
+    checkpoint_minutes: float
+
+
+class PretrainLoop:
+    """Trains `predictor.model` in place.
+
+    With a budget of steps the result is the same however often the work is interrupted, to the last bit on the same
+    CPU and thread count. With a budget of minutes, so is the course of the schedule.
+    """
+
+    def __init__(
+        self,
+        predictor: MaskedPredictor,
+        optimizer: torch.optim.Optimizer,
+        batches: PackedBatches,
+        *,
+        settings: LoopSettings,
+        compute: Compute,
+        checkpoints: Checkpoints,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._predictor, self._model, self._optimizer = predictor, predictor.model, optimizer
+        self._batches, self._settings, self._compute = batches, settings, compute
+        self._checkpoints, self._stop = checkpoints, stop
+        self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        self._history: list[Evaluation] = []
+        self._step = self._resumptions = 0
+        self._seconds_before = 0.0  # of earlier sessions
+        self._next_evaluation = 1  # of settings.evaluations, evenly over the budget
+        self._loss_steps = 0  # since the last evaluation, as is their sum
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=compute.device)
+        self._started = self._saved_at = time.monotonic()
+
+    def run(self) -> Iterator[LoopEvent]:
+        """Do the work, or what is left of it.
+
+        Raises:
+            TanzakuError: The loss is no longer a number.
+        """
+        yield from self._restore()
+        self._started = self._saved_at = time.monotonic()
+        held_out = self._batches.held_out()
+        while (progress := self._progress()) < 1.0:
+            if self._stop():
+                self._save()
+                yield Stopped(self._step)
+                return
+            yield from self._train(progress)
+            if self._evaluation_is_due(self._progress()):
+                yield EvaluationDone(self._evaluate(held_out))
+            if time.monotonic() - self._saved_at >= 60 * self._settings.checkpoint_minutes:
+                self._save()
+        if not self._history or self._history[-1].step < self._step:
+            yield EvaluationDone(self._evaluate(held_out))
+        self._save()
+        yield Finished(
+            history=tuple(self._history),
+            step=self._step,
+            tokens=self._step * self._batches.batch_tokens,
+            seconds=self._seconds(),
+            resumptions=self._resumptions,
+        )
+
+    def _train(self, progress: float) -> Iterator[StepsDone]:
+        """Steps until something may have to be done between them."""
+        self._model.train()
+        began, first = time.monotonic(), self._step
+        losses = torch.zeros((), dtype=torch.float64, device=self._compute.device)
+        for _ in range(_STEPS_A_REPORT):
+            loss = self._train_step(progress)
+            losses += loss
+            self._loss_sum += loss
+            progress = self._progress()
+            if self._evaluation_is_due(progress) or self._stop():
+                break
+        count, total = self._step - first, float(losses)
+        self._loss_steps += count
+        if not math.isfinite(total):
+            raise TanzakuError(
+                f"the loss is no longer a number by step {self._step}; start anew with a lower --learning-rate, "
+                "a longer --warmup or --precision float32"
+            )
+        yield StepsDone(
+            step=self._step,
+            progress=progress,
+            loss=total / count,
+            tokens_per_second=count * self._batches.batch_tokens / max(1e-9, time.monotonic() - began),
+            seconds_left=self._session_seconds_left(progress),
+        )
+
+    def _train_step(self, progress: float) -> Tensor:
+        """One step; gives the loss, (), not yet waited for."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate(progress)
+        batch = self._batches.training(self._step)
+        with self._compute.autocast():
+            loss = self._predictor.loss(*self._tensors(batch))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        return loss.detach()
+
+    def _evaluate(self, held_out: list[MaskedBatch]) -> Evaluation:
+        self._model.eval()
+        loss = correct = torch.zeros((), dtype=torch.float64, device=self._compute.device)
+        count = 0
+        with torch.no_grad(), self._compute.autocast():
+            for batch in held_out:
+                input_ids, positions, labels = self._tensors(batch)
+                logits = self._predictor.logits(input_ids, positions).float()  # (masked, vocabulary)
+                loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
+                correct = correct + (logits.argmax(dim=-1) == labels).sum()
+                count += len(labels)
+        result = Evaluation(
+            step=self._step,
+            epoch=self._step / self._batches.steps_per_epoch,
+            tokens=self._step * self._batches.batch_tokens,
+            seconds=self._seconds(),
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            train_loss=float(self._loss_sum) / max(1, self._loss_steps),
+            held_out_loss=float(loss) / count,
+            held_out_accuracy=float(correct) / count,
+        )
+        self._history.append(result)
+        self._loss_sum.zero_()
+        self._loss_steps = 0
+        # Time runs on during an evaluation: those that it has passed by are left out.
+        passed = int(self._progress() * self._settings.evaluations)
+        self._next_evaluation = max(self._next_evaluation, passed) + 1
+        return result
+
+    def _evaluation_is_due(self, progress: float) -> bool:
+        return progress >= min(1.0, self._next_evaluation / self._settings.evaluations)
+
+    def _learning_rate(self, progress: float) -> float:
+        if self._settings.budget.steps is not None:
+            # The first step's rate and the last's lie half a step inside the budget: neither is 0.
+            progress += 0.5 / self._settings.budget.steps
+        factor = learning_rate_factor(progress, warmup=self._settings.warmup, schedule=self._settings.schedule)
+        return self._settings.learning_rate * factor
+
+    def _tensors(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        arrays = (batch.input_ids, batch.positions, batch.labels)
+        ids, positions, labels = (
+            torch.from_numpy(array).to(self._compute.device, non_blocking=True) for array in arrays
+        )
+        return ids, positions, labels
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _progress(self) -> float:
+        return self._settings.budget.progress(step=self._step, seconds=self._seconds())
+
+    def _session_seconds_left(self, progress: float) -> float:
+        return self._seconds() * (1.0 - progress) / max(1e-9, progress)
+
+    def _save(self) -> None:
+        tensors = {f"{_MODEL}{name}": parameter for name, parameter in self._model.named_parameters()}
+        state = {
+            "seconds": self._seconds(),
+            "resumptions": self._resumptions,
+            "history": [asdict(evaluation) for evaluation in self._history],
+            "next_evaluation": self._next_evaluation,
+            "loss_sum": float(self._loss_sum),
+            "loss_steps": self._loss_steps,
+            "random": random_state(),
+        }
+        tensors |= optimizer_tensors(self._optimizer, self._model) | random_tensors()
+        self._checkpoints.save(self._step, tensors=tensors, state=state)
+        self._saved_at = time.monotonic()
+
+    def _restore(self) -> Iterator[WentOn | PassedOver]:
+        found, complaints = self._checkpoints.newest()
+        yield from map(PassedOver, complaints)
+        if found is None:
+            return
+        with torch.no_grad():
+            for name, parameter in self._model.named_parameters():
+                parameter.copy_(found.tensors[f"{_MODEL}{name}"])
+        restore_optimizer(self._optimizer, self._model, found.tensors)
+        restore_random(found.tensors, found.state["random"])
+        self._step, self._seconds_before = found.step, found.state["seconds"]
+        self._resumptions = found.state["resumptions"] + 1
+        self._history = [Evaluation(**line) for line in found.state["history"]]
+        self._next_evaluation = found.state["next_evaluation"]
+        self._loss_sum.fill_(found.state["loss_sum"])
+        self._loss_steps = found.state["loss_steps"]
+        yield WentOn(step=self._step)

@@ -1,0 +1,89 @@
+"""Which tokens are hidden, and what stands in their place."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tanzaku.errors import EncoderError
+
+_SHOWN_AS_MASK = 0.8
+_SHOWN_AS_RANDOM = 0.1
+_CONTINUATION = "##"
+
+
+@dataclass(frozen=True)
+class MaskedBatch:
+    """A batch to predict from.
+
+    `input_ids` (batch, seq) int64; `positions` (masked,) int64, ascending, into the flattened batch; `labels`
+    (masked,) int64, the ids that stood there.
+    """
+
+    input_ids: np.ndarray
+    positions: np.ndarray
+    labels: np.ndarray
+
+
+class Masker:
+    """Draws masks for one vocabulary: 80 % [MASK], 10 % another token, 10 % as it was (Devlin et al. 2019, §3.1).
+
+    Special tokens are neither hidden nor drawn. A batch has exactly its share of masked tokens (to the nearest
+    token, or, with whole words, to the last word that still fits): every batch costs the same.
+
+    Args:
+        tokenizer: Gives the vocabulary.
+        rate: Share of the ordinary tokens to hide.
+        whole_words: Hide all pieces of a word (Cui et al. 2021, arXiv 1906.08101).
+
+    Raises:
+        EncoderError: It has no [MASK], or whole words are asked of a vocabulary whose pieces do not tell them.
+    """
+
+    def __init__(self, tokenizer: Any, *, rate: float, whole_words: bool) -> None:
+        if tokenizer.mask_token_id is None:
+            raise EncoderError("the encoder's tokenizer has no mask token, so it can't learn by masking")
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        self._rate = rate
+        self._mask_id = tokenizer.mask_token_id
+        self._ordinary = np.ones(len(pieces), dtype=bool)
+        self._ordinary[list(tokenizer.all_special_ids)] = False
+        self._candidates = np.flatnonzero(self._ordinary)
+        self._continues = np.array([piece.startswith(_CONTINUATION) for piece in pieces])
+        self._whole_words = whole_words
+        if whole_words and not self._continues.any():
+            raise EncoderError(
+                f"whole words can't be masked: no piece of the vocabulary starts with {_CONTINUATION!r}; "
+                "leave --whole-words out"
+            )
+
+    def __call__(self, ids: np.ndarray, *, random: np.random.Generator) -> MaskedBatch:
+        """Mask a batch (batch, seq) of any integer dtype with fresh random numbers."""
+        inputs = ids.astype(np.int64).ravel()
+        ordinary = self._ordinary[inputs]
+        count = max(1, round(self._rate * int(ordinary.sum())))
+        if self._whole_words:
+            positions = self._choose_words(inputs, ordinary, count, random)
+        else:
+            positions = np.sort(random.choice(np.flatnonzero(ordinary), size=count, replace=False))
+        labels = inputs[positions]
+        fate = random.random(len(positions))
+        inputs[positions[fate < _SHOWN_AS_MASK]] = self._mask_id
+        drawn = positions[(fate >= _SHOWN_AS_MASK) & (fate < _SHOWN_AS_MASK + _SHOWN_AS_RANDOM)]
+        inputs[drawn] = random.choice(self._candidates, size=len(drawn))
+        return MaskedBatch(input_ids=inputs.reshape(ids.shape), positions=positions, labels=labels)
+
+    def _choose_words(
+        self, inputs: np.ndarray, ordinary: np.ndarray, count: int, random: np.random.Generator
+    ) -> np.ndarray:
+        # A word goes on only where an ordinary token stands before: rows begin with [CLS], so none crosses a row.
+        goes_on = self._continues[inputs] & ordinary
+        goes_on[1:] &= ordinary[:-1]
+        goes_on[0] = False
+        word_of = np.cumsum(~goes_on) - 1
+        lengths = np.bincount(word_of[ordinary], minlength=int(word_of[-1]) + 1)
+        order = random.permutation(np.flatnonzero(lengths))
+        chosen = np.zeros(len(lengths), dtype=bool)
+        # At least one word, however long it is.
+        chosen[order[: max(1, np.searchsorted(np.cumsum(lengths[order]), count, side="right"))]] = True
+        return np.flatnonzero(chosen[word_of] & ordinary)

@@ -1,0 +1,161 @@
+"""The encoder with its masked-language-model head: new, or loaded with room for longer sequences."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PretrainedConfig, PreTrainedModel
+
+from tanzaku.encoders.load import EncoderSource, load_config, max_positions
+from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.weights import read_weights
+from tanzaku.errors import EncoderError
+
+_POSITIONS = "position_embeddings.weight"
+
+
+def new_encoder(
+    *,
+    layers: int,
+    hidden: int,
+    heads: int,
+    intermediate: int,
+    vocabulary_size: int,
+    positions: int,
+    initial_std: float,
+    tie: bool,
+    dropout: float,
+    pad_id: int,
+    seed: int,
+) -> PreTrainedModel:
+    """A BERT (Devlin et al. 2019) with random float32 weights from `seed`; the caller's random state is left alone."""
+    config = BertConfig(
+        vocab_size=vocabulary_size,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=intermediate,
+        max_position_embeddings=positions,
+        initializer_range=initial_std,
+        tie_word_embeddings=tie,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=pad_id,
+        use_cache=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return BertForMaskedLM(config)
+
+
+def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed: int) -> PreTrainedModel:
+    """An encoder with its head, float32, on the CPU; its position table grows where `max_tokens` asks for more.
+
+    Args:
+        source: The encoder.
+        max_tokens: Tokens of the sequences to come.
+        dropout: Of its dropout modules while training; the configuration keeps its own for fine-tuning.
+        seed: Of a head that the checkpoint may lack.
+
+    Raises:
+        EncoderError: The weights are damaged or lack a part of the encoder, the architecture has no such head, or its
+            positions can't grow.
+    """
+    config = load_config(source)
+    weights = read_weights(source)
+    limit = max_positions(config)
+    if limit is not None and max_tokens > limit:
+        weights = _grow(config, weights, limit=limit, max_tokens=max_tokens, name=source.name)
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.default_generator.manual_seed(seed)
+        try:
+            # The class's own from_pretrained: the automatic one needs a path.
+            kind = type(_bare(config))
+            model, info = kind.from_pretrained(
+                None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise EncoderError(
+                f"encoder {source.name!r} can't be loaded with a masked-language-model head: {error}"
+            ) from error
+    prefix = f"{model.base_model_prefix}."
+    if holes := sorted(key for key in info["missing_keys"] if key.startswith(prefix) and ".pooler." not in key):
+        raise EncoderError(f"encoder {source.name!r}: the weights lack {holes[0]}; fetch the encoder anew")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    return model
+
+
+def grown_positions(table: Tensor, *, reserved: int, positions: int) -> Tensor:
+    """A table with `positions` rows after its `reserved` ones, in which the learned rows come again and again.
+
+    Rows that start from random numbers threw the loss of a trained encoder far back, and a small learning rate did
+    not mend it; copies keep what was learned.
+
+    Args:
+        table: (reserved + learned, hidden), any dtype.
+        reserved: Rows at the start that stand for no position (RoBERTa has two).
+        positions: Positions wanted.
+
+    Returns:
+        (reserved + positions, hidden), in the table's dtype.
+    """
+    learned = table[reserved:]
+    return torch.cat([table[:reserved], learned[torch.arange(positions) % len(learned)]])
+
+
+class MaskedPredictor:
+    """The model's predictions where tokens are masked, and nothing of what they do not need.
+
+    The hidden states are gathered before the head, so that the projection onto the vocabulary, the largest matrix of
+    a small encoder, is computed for the masked tokens alone.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._positions: Tensor | None = None
+        model.base_model.register_forward_hook(self._gather)
+
+    def logits(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        """(masked, vocabulary) for `input_ids` (batch, seq) int64 at `positions` (masked,) of the flattened batch."""
+        self._positions = positions
+        try:
+            return self.model(input_ids=input_ids).logits[0]  # (masked, vocabulary)
+        finally:
+            self._positions = None
+
+    def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
+        return functional.cross_entropy(self.logits(input_ids, positions).float(), labels)
+
+    def _gather(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        del module, inputs
+        if self._positions is not None:
+            hidden = output.last_hidden_state.flatten(0, 1)  # (batch * seq, hidden)
+            output.last_hidden_state = hidden[self._positions][None]  # (1, masked, hidden)
+        return output
+
+
+def _bare(config: PretrainedConfig) -> PreTrainedModel:
+    with torch.device("meta"):
+        return AutoModelForMaskedLM.from_config(config, trust_remote_code=False)
+
+
+def _grow(
+    config: PretrainedConfig, weights: dict[str, Tensor], *, limit: int, max_tokens: int, name: str
+) -> dict[str, Tensor]:
+    """Weights with `max_tokens` positions; sets the configuration's number of them."""
+    tables = [key for key in weights if key.endswith(_POSITIONS)]
+    if not tables:
+        raise EncoderError(
+            f"max_tokens = {max_tokens} is more than the {limit} positions of the encoder {name!r}, and it has no "
+            f"position table that could grow; set max_tokens to {limit} or less"
+        )
+    reserved = config.max_position_embeddings - limit
+    config.max_position_embeddings = reserved + max_tokens
+    grown = {key: grown_positions(weights[key], reserved=reserved, positions=max_tokens) for key in tables}
+    # A saved list of the positions' numbers, which older checkpoints have, would be too short.
+    kept = {key: tensor for key, tensor in weights.items() if not key.endswith("embeddings.position_ids")}
+    return kept | grown

@@ -1,0 +1,162 @@
+"""What can be said of one pretraining; every default stands here."""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tanzaku.errors import SpecError
+
+_SHAPE = re.compile(r"(\d+)x(\d+)")
+_HEAD_SIZE = 64
+# A prototype (4 layers, 256 wide, 2,048 tokens a step) learned well at the first; trained weights bear a tenth.
+_LEARNING_RATE_FROM_SCRATCH = 1e-3
+_LEARNING_RATE_CONTINUED = 1e-4
+# These change when something is saved or shown, never what is learned.
+_WITHOUT_EFFECT = {"checkpoint_minutes", "workers"}
+
+
+class PretrainOptions(BaseModel):
+    """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_encoder: Annotated[str | None, Field(description="Go on from this encoder: folder, hub id or name.")] = None
+    shape: Annotated[str | None, Field(description="Layers x hidden size of a new encoder; 4x256 if not given.")] = None
+    heads: Annotated[int | None, Field(ge=1, description="Attention heads; the hidden size / 64 if not given.")] = None
+    intermediate: Annotated[
+        int | None, Field(ge=1, description="Width of the feed-forward layer; 4 x hidden if not given.")
+    ] = None
+    initial_std: Annotated[float, Field(gt=0, description="Standard deviation of a new encoder's weights.")] = 0.02
+    tie: Annotated[bool, Field(description="One matrix as a new encoder's embedding and output projection.")] = True
+    vocabulary_size: Annotated[
+        int, Field(ge=8, description="WordPieces of a new vocabulary, the five special too.")
+    ] = 12_000
+    character_coverage: Annotated[
+        float,
+        Field(
+            gt=0, le=1, description="Share of the text's characters that a new vocabulary has; rarer ones are [UNK]."
+        ),
+    ] = 0.999
+    documents: Annotated[
+        Literal["blank-line", "line"], Field(description="What ends a document: a blank line, or every line's end.")
+    ] = "blank-line"
+    max_tokens: Annotated[int, Field(ge=8, description="Tokens of a sequence, [CLS] and [SEP] among them.")] = 128
+    batch_tokens: Annotated[int, Field(ge=8, description="Tokens of a step.")] = 2048
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="At its highest; 1e-3 from scratch, 1e-4 continued, if not given.")
+    ] = None
+    schedule: Annotated[Literal["linear", "cosine"], Field(description="How the learning rate falls to 0.")] = "linear"
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the budget in which the rate rises from 0.")] = (
+        0.05
+    )
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's decoupled weight decay.")] = 0.01
+    beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.98
+    epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-6
+    max_grad_norm: Annotated[float, Field(gt=0, description="The gradient is clipped to this Euclidean norm.")] = 1.0
+    steps: Annotated[int | None, Field(ge=1, description="The budget as optimiser steps.")] = None
+    minutes: Annotated[
+        float | None, Field(gt=0, description="The budget as minutes of training, evaluation and checkpoints included.")
+    ] = None
+    masking_rate: Annotated[float, Field(gt=0, lt=1, description="Share of the tokens to predict.")] = 0.2
+    whole_words: Annotated[bool, Field(description="Mask all pieces of a word together.")] = False
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability while training.")] = 0.0
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(description="Arithmetic of the matrix products; auto is bfloat16 where the hardware computes it."),
+    ] = "auto"
+    attention: Annotated[
+        Literal["auto", "sdpa", "eager"],
+        Field(description="Attention's implementation; auto is fused (sdpa) on a GPU and plain on a CPU."),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where to compute.")] = "auto"
+    held_out: Annotated[float, Field(gt=0, lt=0.5, description="Share of the text that is kept for evaluation.")] = 0.01
+    held_out_tokens: Annotated[int, Field(ge=8, description="Tokens of it that an evaluation reads at most.")] = 200_000
+    evaluations: Annotated[
+        int, Field(ge=1, description="Evaluations, evenly over the budget; the last at its end.")
+    ] = 20
+    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
+    checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
+    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; one a core if not given.")] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
+
+    @model_validator(mode="after")
+    def _check(self) -> "PretrainOptions":
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give the budget either as steps or as minutes")
+        if self.batch_tokens < self.max_tokens:
+            raise ValueError(
+                f"batch_tokens = {self.batch_tokens} is less than one sequence of {self.max_tokens} tokens"
+            )
+        if self.from_encoder is not None:
+            given = self.model_fields_set & _OF_A_NEW_ENCODER
+            if refused := sorted(name for name in given if getattr(self, name) is not None):
+                raise ValueError(f"{refused[0]} is fixed by the encoder that from_encoder names; leave it out")
+            return self
+        layers, hidden = parse_shape(self.shape or "4x256")
+        heads = self.heads or max(1, hidden // _HEAD_SIZE)
+        if layers < 1 or hidden < 1 or hidden % heads:
+            raise ValueError(f"a hidden size of {hidden} can't be divided among {heads} heads; choose --heads to fit")
+        return self
+
+    def resolved(self) -> "PretrainOptions":
+        """With every default filled in that depends on another option."""
+        content: dict[str, Any] = self.model_dump(exclude_none=True)
+        if self.from_encoder is not None:
+            for name in _OF_A_NEW_ENCODER:
+                content.pop(name, None)
+            content.setdefault("learning_rate", _LEARNING_RATE_CONTINUED)
+            return PretrainOptions.model_validate(content)
+        layers, hidden = parse_shape(content.setdefault("shape", "4x256"))
+        del layers
+        content.setdefault("heads", max(1, hidden // _HEAD_SIZE))
+        content.setdefault("intermediate", 4 * hidden)
+        content.setdefault("learning_rate", _LEARNING_RATE_FROM_SCRATCH)
+        return PretrainOptions.model_validate(content)
+
+    def identity(self, **inputs: Any) -> str:
+        """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
+        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"})
+        return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
+
+
+_OF_A_NEW_ENCODER = {
+    "shape",
+    "heads",
+    "intermediate",
+    "initial_std",
+    "tie",
+    "vocabulary_size",
+    "character_coverage",
+}
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """(layers, hidden size) of a shape such as "4x256".
+
+    Raises:
+        ValueError: It is not of this form.
+    """
+    match = _SHAPE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"the shape {text!r} is not understood; write layers x hidden size, such as 4x256")
+    return int(match[1]), int(match[2])
+
+
+def read_options(content: dict[str, Any]) -> PretrainOptions:
+    """Check the options that a user gave; None stands for "not given".
+
+    Raises:
+        SpecError: One is unknown or has a value that it can't have; the message names it.
+    """
+    try:
+        options = PretrainOptions.model_validate({key: value for key, value in content.items() if value is not None})
+        return options.resolved()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise SpecError(f"pretrain: {name + ': ' if name else ''}{message}") from error

@@ -1,0 +1,100 @@
+"""What a person sees of a pretraining: a bar with loss, speed and time left, or plain lines now and then."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from tanzaku.pretraining.loop import EvaluationDone, PassedOver, StepsDone, Stopped, WentOn
+from tanzaku.pretraining.prepare import Reading
+from tanzaku.pretraining.run import Begins
+
+_PLAIN_SECONDS = 30.0
+_PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising"}
+_SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
+
+
+class PretrainProgress:
+    """Shows events on standard error."""
+
+    def __init__(self, *, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._plain = not self._console.is_terminal
+        self._said_at = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+            disable=self._plain,
+        )
+        self._task = self._bar.add_task("", total=1.0, note="", visible=False)
+        self._loss = self._speed = 0.0
+
+    def __enter__(self) -> "PretrainProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Any) -> None:
+        """Show the event."""
+        match event:
+            case Reading(purpose=purpose, done=done, total=total):
+                self._move(_PURPOSES[purpose], done / max(1, total), f"of {total / 1e6:.0f} MB")
+            case Begins():
+                self._begin(event)
+            case WentOn(step=step):
+                self._say(f"goes on from the checkpoint of step {step:,}")
+            case PassedOver(message=message):
+                self._say(f"warning: {message}")
+            case StepsDone():
+                self._steps(event)
+            case EvaluationDone(result=result):
+                self._say(
+                    f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
+                    f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, held-out loss "
+                    f"{result.held_out_loss:.4f}, held-out accuracy {100 * result.held_out_accuracy:.2f} %"
+                )
+            case Stopped(step=step):
+                self._say(f"stopped at step {step:,}; the checkpoint is saved")
+
+    def _begin(self, event: Begins) -> None:
+        grown = f", grown from {event.grown_from} by copying" if event.grown_from else ""
+        self._say(
+            f"{event.parameters / 1e6:.2f} M parameters, {event.positions} positions{grown}; "
+            f"{event.stream_tokens / 1e6:.2f} M tokens of text, {event.steps_per_epoch:,} steps of "
+            f"{event.batch_tokens:,} tokens an epoch; {event.compute.precision} on {event.compute.device}, "
+            f"{event.compute.attention} attention"
+        )
+
+    def _steps(self, event: StepsDone) -> None:
+        kept = _SMOOTHING if self._speed else 0.0
+        self._loss = kept * self._loss + (1 - kept) * event.loss
+        self._speed = kept * self._speed + (1 - kept) * event.tokens_per_second
+        left = _clock(event.seconds_left)
+        note = f"step {event.step:,}, loss {self._loss:.4f}, {self._speed:,.0f} tokens/s, {left} left"
+        self._move("training", event.progress, note)
+
+    def _move(self, what: str, progress: float, note: str) -> None:
+        self._bar.update(self._task, description=what, completed=progress, note=note, visible=True)
+        if self._plain and time.monotonic() - self._said_at > _PLAIN_SECONDS:
+            self._say(f"{what}: {100 * progress:.1f} %, {note}")
+
+    def _say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        self._console.print(Text(text), soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

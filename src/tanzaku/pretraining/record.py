@@ -1,0 +1,143 @@
+"""What is kept of a pretraining, as one versioned JSON file beside the weights."""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tanzaku.errors import RecordError
+from tanzaku.machine import describe_machine
+
+RECORD_FILE = "record.json"
+_PACKAGES = ("tanzaku", "torch", "transformers", "tokenizers", "fugashi", "ipadic", "numpy", "safetensors")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceFacts(_Part):
+    """One text file."""
+
+    name: str
+    sha256: Annotated[str, Field(description="Of the file as it lies on disk.")]
+    size: Annotated[int, Field(description="In bytes, as it lies on disk.")]
+    characters: Annotated[int, Field(description="Without line ends and the spaces around lines.")]
+
+
+class StreamFacts(_Part):
+    """The text as tokens."""
+
+    documents: int
+    characters: int
+    tokens: Annotated[int, Field(description="A [SEP] after each document among them.")]
+    steps_per_epoch: int
+    batch_tokens: int
+
+
+class EncoderFacts(_Part):
+    """The encoder that was trained."""
+
+    model_type: str
+    parameters: int
+    positions: int | None
+    vocabulary_size: int
+    from_name: str | None
+    from_fingerprint: str | None
+    from_positions: Annotated[int | None, Field(description="Before the table grew.")]
+
+
+class EvaluationFacts(_Part):
+    """One evaluation; see `tanzaku.pretraining.loop.Evaluation`."""
+
+    step: int
+    epoch: float
+    tokens: int
+    seconds: float
+    learning_rate: float
+    train_loss: float
+    held_out_loss: float
+    held_out_accuracy: float
+
+
+class PretrainRecord(_Part):
+    """One finished pretraining."""
+
+    version: Literal[1] = 1
+    kind: Literal["pretraining"] = "pretraining"
+    identity: Annotated[str, Field(description="SHA-256 over all that decides the result.")]
+    started: Annotated[str, Field(description="Of the last session, ISO 8601, UTC.")]
+    ended: str
+    resumptions: int
+    options: dict[str, Any]
+    compute: Annotated[dict[str, str], Field(description="Device, precision and attention that were used.")]
+    sources: tuple[SourceFacts, ...]
+    stream: StreamFacts
+    encoder: EncoderFacts
+    steps: int
+    tokens_seen: Annotated[int, Field(description="[CLS] and [SEP] among them.")]
+    seconds: Annotated[float, Field(description="Training, evaluation and checkpoints, over all sessions.")]
+    history: tuple[EvaluationFacts, ...]
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+def read_pretrain_record(folder: Path) -> PretrainRecord:
+    """Read the record in a pretrained encoder's folder.
+
+    Raises:
+        RecordError: It is missing, damaged, or of another kind or version.
+    """
+    path = folder / RECORD_FILE
+    try:
+        return PretrainRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise RecordError(f"{path} can't be read as the record of a pretraining: {error}") from error
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def surroundings() -> dict[str, Any]:
+    """The fields `machine`, `versions`, `git_commit` and `git_dirty` of a record."""
+    commit, dirty = _git_state()
+    return {
+        "machine": asdict(describe_machine()),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit and whether the package was changed since; (None, None) where it is not a checkout's own."""
+    package = Path(__file__).parents[1]
+    try:
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        return _git(package, "rev-parse", "HEAD"), bool(
+            _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
+    return result.stdout.strip()

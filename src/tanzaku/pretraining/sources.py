@@ -1,0 +1,126 @@
+"""The user's own unlabelled text: found, checked, and read line by line, however large it is."""
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tanzaku.errors import DataError
+from tanzaku.files import sha256_of_file
+
+_SUFFIXES = (".txt", ".txt.xz", ".txt.gz")
+_BYTE_ORDER_MARK = "\ufeff"
+# So many characters go to a worker at once: long enough to be worth the sending, short enough for a smooth bar.
+_CHUNK_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """One text file: `size` in bytes as it lies on disk, `sha256` of these bytes in hexadecimal."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def find_sources(texts: Sequence[Path]) -> list[TextSource]:
+    """The text files that are meant by `texts`: files as they are, folders as the .txt, .txt.xz and .txt.gz below them.
+
+    A file that is named twice counts once. The order is that of `texts`, and of the names below a folder.
+
+    Raises:
+        DataError: A path does not exist, a folder has no such file, or nothing is given.
+    """
+    paths: dict[Path, None] = {}
+    for text in texts:
+        if text.is_dir():
+            found = sorted(path for path in text.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file())
+            if not found:
+                raise DataError(f"{text}: no {', '.join(_SUFFIXES)} file lies in or below this folder")
+        elif text.is_file():
+            found = [text]
+        else:
+            raise DataError(f"{text}: there is no such file or folder; give text files (also .xz, .gz) or folders")
+        paths.update((path.resolve(), None) for path in found)
+    if not paths:
+        raise DataError("no text to pretrain on; give text files (also .xz, .gz) or folders of them")
+    try:
+        return [TextSource(path=path, size=path.stat().st_size, sha256=sha256_of_file(path)) for path in paths]
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be read: {error.strerror}") from error
+
+
+def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:
+    """The lines of a file as UTF-8, without their ends; a byte order mark at the start is left out.
+
+    Args:
+        source: The file; its name says whether it is compressed.
+        progress: Called now and then with the number of bytes read from disk since the last call.
+
+    Raises:
+        DataError: It can't be read, is damaged, or is not UTF-8; the message says which byte.
+    """
+    offset = reported = 0
+    try:
+        with source.path.open("rb") as raw:
+            for number, line in enumerate(_decompressed(source.path, raw), start=1):
+                yield _decode(line, source=source, number=number, offset=offset)
+                offset += len(line)
+                if progress is not None and raw.tell() != reported:
+                    progress(raw.tell() - reported)
+                    reported = raw.tell()
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{source.path}: can't be read: {error}; is it damaged or cut off?") from error
+
+
+def read_chunks(
+    source: TextSource, *, every_line: bool, progress: Callable[[int], None] | None = None
+) -> Iterator[list[str]]:
+    """A file's lines in chunks of some 200,000 characters, "" between documents and as the file's last line.
+
+    Args:
+        source: The file.
+        every_line: Whether each line is a document; otherwise blank lines stand between documents.
+        progress: As in `read_lines`.
+    """
+    chunk: list[str] = []
+    characters = 0
+    in_document = False
+    for line in read_lines(source, progress=progress):
+        text = line.strip()
+        if text:
+            chunk.append(text)
+            characters += len(text)
+        if (in_document and not text) or (text and every_line):
+            chunk.append("")
+        in_document = bool(text) and not every_line
+        if characters >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if in_document:
+        chunk.append("")
+    if chunk:
+        yield chunk
+
+
+def _decompressed(path: Path, raw: BinaryIO) -> Iterator[bytes]:
+    if path.suffix == ".xz":
+        return iter(lzma.open(raw, "rb"))
+    if path.suffix == ".gz":
+        return iter(cast(BinaryIO, gzip.open(raw, "rb")))
+    return iter(raw)
+
+
+def _decode(line: bytes, *, source: TextSource, number: int, offset: int) -> str:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = "of the decompressed text" if source.path.suffix in {".xz", ".gz"} else "of the file"
+        raise DataError(
+            f"{source.path}, line {number}: byte {offset + error.start} {where}, 0x{line[error.start]:02x}, is not "
+            "valid UTF-8. Save the text as UTF-8, for instance with: iconv -f cp932 -t utf-8"
+        ) from error
+    return text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
