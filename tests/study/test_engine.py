@@ -66,7 +66,7 @@ def _start(tmp_path: Path, study: StudySpec, out: Path, *arguments: str, train: 
 
 
 def _finish(process: subprocess.Popen[str]) -> list[str]:
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return output.splitlines()
 
@@ -92,7 +92,7 @@ def _assert_same(one: Path, two: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Path, tiny_masked_encoder: Path) -> None:
     # Long enough that a kill falls into the training as well as between runs and into a checkpoint's writing.
     study = _study(
@@ -131,6 +131,7 @@ def _make(study: StudySpec, out: Path, dataset: Dataset, **options: bool) -> lis
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
     tmp_path: Path, tiny_masked_encoder: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder: Path) -> None:
     arms = [{"method": "full", "learning_rate": 1e30}, {"method": "tfidf-svm"}]
     study, dataset = _study(tiny_encoder, arms=arms), make_dataset()
@@ -182,6 +184,7 @@ def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
     study = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}])
     process = _start(tmp_path, study, tmp_path / "out", train=3000)
@@ -212,6 +215,7 @@ def _training_process(out: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_encoder: Path) -> None:
     study, out = _study(tiny_encoder), tmp_path / "out"
     processes = [_start(tmp_path, study, out, train=600) for _ in range(2)]
@@ -229,6 +233,7 @@ def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_enco
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_masked_encoder: Path) -> None:
     study = _study(
         tiny_masked_encoder,
@@ -239,7 +244,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
     process = _start(tmp_path, study, tmp_path / "stopped", train=1200)
     _wait_for_a_run(process, tmp_path / "stopped")
     os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=900)
     assert "StudyInterrupted" in errors
     assert not list((tmp_path / "stopped").glob("*/record.json"))
     assert list((tmp_path / "stopped").glob("*/checkpoints/step-*"))

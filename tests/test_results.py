@@ -1,0 +1,87 @@
+"""The figures that the README shows are those of the committed records, to the digit; and the committed report is what
+the committed records give.
+
+    python -m tests.test_results
+
+prints the README's table.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tanzaku.report.arms import Arm, sections_of
+from tanzaku.report.formats import compact, interval, megabytes, method_name, percent, seconds
+from tanzaku.report.thesis import published_for, published_megabytes
+from tanzaku.report.write import write_report
+from tanzaku.study.record import read_predictions, read_records
+from tanzaku.study.spec import RunSpec, StudySpec, expand, read_study
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "records" / "livedoor-ranks"
+
+
+def _row(arm: Arm) -> str:
+    published = published_for(arm)
+    accuracy = arm.accuracy
+    assert accuracy is not None
+    cells = [
+        method_name(arm),
+        "–" if arm.learning_rate is None else compact(arm.learning_rate),
+        f"{percent(accuracy.mean)} ({interval(arm.interval())})",
+        "–" if published is None else f"{published.accuracy_percent:.2f} ({published.table})",
+        megabytes(_mean(arm, "saved_bytes") / 1e6),
+        "–" if published is None else megabytes(published_megabytes(published)),
+        seconds(_mean(arm, "train_seconds_with_evaluation")),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _mean(arm: Arm, cost: str) -> float:
+    value = arm.cost(cost)
+    assert value is not None
+    return value.mean
+
+
+def _rows() -> list[str]:
+    (section,) = sections_of(read_records(RECORDS))
+    return [_row(arm) for arm in section.arms]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_readmes_table_is_the_records(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    rows = _rows()
+    assert "\n".join(rows) in text
+    # A row that no record stands behind would begin as one of these does.
+    shown = [line for line in text.splitlines() if line.startswith(("| LoRA", "| TF-IDF", "| Full", "| Head"))]
+    assert shown == rows
+
+
+def test_the_records_are_the_whole_study() -> None:
+    study: StudySpec = read_study(ROOT / "studies" / "livedoor-ranks.toml")
+    wanted = [run.model_dump(exclude={"data", "encoder"}) for run in expand(study)]
+    records = read_records(RECORDS)
+    found = [RunSpec.model_validate(record.spec).model_dump(exclude={"data", "encoder"}) for record in records]
+    assert len(found) == len(wanted) == 17
+    assert all(run in found for run in wanted)
+    assert {record.status for record in records} == {"finished"}
+    assert {record.environment.git_dirty for record in records} == {False}
+
+
+def test_the_records_measures_follow_from_their_predictions() -> None:
+    for record in read_records(RECORDS):
+        classes, predicted = read_predictions(RECORDS / record.run_id)
+        assert record.test is not None
+        assert record.test.correct == sum(one == other for one, other in zip(classes, predicted, strict=True))
+        assert record.test.documents == len(classes) == 3686
+
+
+def test_the_committed_report_is_what_the_records_give(tmp_path: Path) -> None:
+    write_report(RECORDS, tmp_path)
+    for name in ("report.md", "tables.tex", "arms.csv", "runs.csv"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (RECORDS / "report" / name).read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print("\n".join(_rows()))
