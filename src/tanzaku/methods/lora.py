@@ -30,7 +30,7 @@ def quiet_peft() -> Iterator[None]:
 
 
 def _sort_names(path: Path) -> None:
-    """PEFT writes sets of names in an order that changes from process to process; equal runs shall write equal bytes."""
+    """PEFT writes sets of names in an order that changes from process to process; equal runs write equal bytes."""
     content = json.loads(path.read_text(encoding="utf-8"))
     ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
     write_atomically(path, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")

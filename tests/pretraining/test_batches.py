@@ -1,0 +1,105 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tanzaku.errors import DataError
+from tanzaku.pretraining.batches import PackedBatches
+from tanzaku.pretraining.masking import MaskedBatch, Masker
+
+VOCABULARY = 60_000
+
+
+class _Numbers:
+    """A vocabulary in which a token's id tells its place in the stream."""
+
+    mask_token_id = 4
+    all_special_ids = (0, 1, 2, 3, 4)
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [str(index) for index in ids]
+
+
+def _batches(tokens: int = 50_000, **changes: Any) -> PackedBatches:
+    ids = np.arange(5, tokens + 5, dtype=np.uint16)
+    settings: dict[str, Any] = {
+        "first": 2,
+        "last": 3,
+        "masker": Masker(_Numbers(), rate=0.2, whole_words=False),
+        "max_tokens": 34,
+        "batch_tokens": 34 * 8,
+        "held_out": 0.02,
+        "held_out_tokens": 200_000,
+        "seed": 1,
+    }
+    return PackedBatches(ids, **settings | changes)
+
+
+def _original(batch: MaskedBatch) -> np.ndarray:
+    ids = batch.input_ids.copy().ravel()
+    ids[batch.positions] = batch.labels
+    return ids.reshape(batch.input_ids.shape)
+
+
+def test_sequences_are_packed_between_cls_and_sep() -> None:
+    ids = _original(_batches().training(0))
+    assert ids.shape == (8, 34)
+    assert (ids[:, 0] == 2).all()
+    assert (ids[:, -1] == 3).all()
+    assert (ids[:, 1:-1] >= 5).all()
+    # Neighbours in the stream, but for the places where a held-out block was taken out.
+    assert (np.diff(ids[:, 1:-1], axis=1) == 1).mean() > 0.99
+
+
+def test_an_epoch_reads_nearly_all_once_and_nothing_held_out() -> None:
+    batches = _batches()
+    read = np.concatenate(
+        [_original(batches.training(step))[:, 1:-1].ravel() for step in range(batches.steps_per_epoch)]
+    )
+    held_out = np.concatenate([_original(batch)[:, 1:-1].ravel() for batch in batches.held_out()])
+    assert len(np.unique(read)) == len(read) > 0.98 * 49_000
+    assert not np.isin(held_out, read).any()
+    assert len(held_out) == pytest.approx(1000, abs=150)
+
+
+def test_every_epoch_cuts_and_masks_anew() -> None:
+    batches = _batches()
+    epochs = [
+        [
+            batches.training(step)
+            for step in range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+        ]
+        for epoch in range(2)
+    ]
+    starts = [{int(row[1]) for batch in epoch for row in _original(batch)} for epoch in epochs]
+    assert len(starts[0] & starts[1]) < 0.2 * len(starts[0])
+    masked = [{int(label) for batch in epoch for label in batch.labels} for epoch in epochs]
+    assert len(masked[0] & masked[1]) / len(masked[0]) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_batch_does_not_depend_on_what_was_asked_before() -> None:
+    forwards, anew = _batches(), _batches()
+    step = forwards.steps_per_epoch + 3
+    for earlier in range(step):
+        forwards.training(earlier)
+    assert np.array_equal(forwards.training(step).input_ids, anew.training(step).input_ids)
+    assert not np.array_equal(forwards.training(step).input_ids, _batches(seed=2).training(step).input_ids)
+
+
+def test_the_held_out_text_is_the_same_for_every_seed_and_length() -> None:
+    def held_out(**changes: Any) -> set[int]:
+        return {int(index) for batch in _batches(**changes).held_out() for index in _original(batch)[:, 1:-1].ravel()}
+
+    short, other, long = held_out(), held_out(seed=9), held_out(max_tokens=66, batch_tokens=66 * 8)
+    assert short == other
+    assert len(short & long) > 0.9 * len(long)
+    assert np.array_equal(_batches().held_out()[0].input_ids, _batches().held_out()[0].input_ids)
+    assert len(held_out(held_out_tokens=70)) == 2 * 32
+
+
+def test_too_little_text() -> None:
+    with pytest.raises(DataError, match=r"300 tokens, too few for batches of 272 tokens"):
+        _batches(tokens=300)

@@ -1,0 +1,45 @@
+from typing import Any
+
+import pytest
+
+from tanzaku.errors import SpecError
+from tanzaku.pretraining.options import read_options
+
+
+def test_defaults_that_follow_from_others() -> None:
+    new = read_options({"steps": 10, "shape": "6x320"})
+    assert (new.heads, new.intermediate, new.learning_rate) == (5, 1280, 1e-3)
+    continued = read_options({"steps": 10, "from_encoder": "somewhere"})
+    assert (continued.heads, continued.shape, continued.learning_rate) == (None, None, 1e-4)
+    assert read_options({"steps": 10, "shape": "2x32"}).heads == 1
+
+
+def test_resolved_options_resolve_to_themselves() -> None:
+    for content in ({"steps": 10}, {"minutes": 1.5, "from_encoder": "somewhere"}):
+        options = read_options(content)
+        assert read_options(options.model_dump(exclude_unset=True)) == options
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"steps": 1, "shape": "4by256"}, "the shape '4by256' is not understood; write layers x hidden size"),
+        ({"steps": 1, "shape": "4x256", "heads": 3}, "can't be divided among 3 heads"),
+        ({}, "either as steps or as minutes"),
+        ({"steps": 1, "minutes": 1.0}, "either as steps or as minutes"),
+        ({"steps": 1, "max_tokens": 4096}, "less than one sequence of 4096 tokens"),
+        ({"steps": 1, "from_encoder": "x", "shape": "4x256"}, "shape is fixed by the encoder"),
+        ({"steps": 1, "masking_rate": 1.5}, "masking_rate: Input should be less than 1"),
+        ({"steps": 1, "precision": "float8"}, "precision: Input should be 'auto', 'float32' or 'bfloat16'"),
+    ],
+)
+def test_what_is_refused(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        read_options(content)
+
+
+def test_identity_follows_what_decides_the_result() -> None:
+    first = read_options({"steps": 10})
+    assert first.identity(texts=["a"]) == read_options({"steps": 10, "checkpoint_minutes": 1.0}).identity(texts=["a"])
+    assert first.identity(texts=["a"]) != first.identity(texts=["b"])
+    assert first.identity(texts=["a"]) != read_options({"steps": 10, "seed": 1}).identity(texts=["a"])

@@ -1,0 +1,267 @@
+"""Pretraining as a whole: it learns, its result opens elsewhere, and killing it changes nothing."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tanzaku.errors import SpecError, TanzakuError
+from tanzaku.pretraining.loop import EvaluationDone, StepsDone, Stopped, WentOn
+from tanzaku.pretraining.options import read_options
+from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
+from tanzaku.pretraining.run import Begins, pretrain
+
+_SMALL: dict[str, Any] = {
+    "shape": "2x32",
+    "heads": 2,
+    "vocabulary_size": 2000,
+    "max_tokens": 32,
+    "batch_tokens": 512,
+    "learning_rate": 5e-3,
+    "evaluations": 4,
+    "precision": "float32",
+    "device": "cpu",
+}
+_KILLS = 3
+
+_SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from tanzaku.pretraining.loop import StepsDone
+from tanzaku.pretraining.options import read_options
+from tanzaku.pretraining.run import pretrain
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    def report(event):
+        if isinstance(event, StepsDone):
+            print("step", event.step, flush=True)
+    pretrain([Path(sys.argv[1])], Path(sys.argv[2]), options=read_options(json.loads(sys.argv[3])), report=report)
+"""
+
+
+def _pretrain(text: Path, out: Path, **changes: Any) -> tuple[PretrainRecord, list[Any]]:
+    events: list[Any] = []
+    record = pretrain([text], out, options=read_options(_SMALL | changes), report=events.append)
+    assert record is not None
+    return record, events
+
+
+def _plain_transformers(folder: Path) -> dict[str, Any]:
+    """What a fresh process sees that does not know Tanzaku."""
+    script = (
+        "import json, sys, torch\n"
+        "from transformers import AutoModelForMaskedLM, AutoTokenizer\n"
+        "tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n"
+        "model, info = AutoModelForMaskedLM.from_pretrained(sys.argv[1], output_loading_info=True)\n"
+        "encoded = tokenizer('新しい店の料理はとても[MASK]。', return_tensors='pt')\n"
+        "logits = model(**encoded).logits\n"
+        "print(json.dumps({'class': type(tokenizer).__name__, 'dtype': str(model.dtype),\n"
+        "  'missing': sorted(info['missing_keys']), 'unexpected': sorted(info['unexpected_keys']),\n"
+        "  'limit': tokenizer.model_max_length, 'finite': bool(torch.isfinite(logits).all()),\n"
+        "  'masks': int((encoded['input_ids'] == tokenizer.mask_token_id).sum())}))\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], check=True, capture_output=True, text=True, env=environment
+    )
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PretrainRecord, list[Any]]:
+    out = tmp_path_factory.mktemp("trained") / "encoder"
+    return out, *_pretrain(corpus, out, steps=240)
+
+
+def test_it_learns(trained: tuple[Path, PretrainRecord, list[Any]]) -> None:
+    _, record, events = trained
+    losses = [line.held_out_loss for line in record.history]
+    assert len(losses) == 4
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 6.3 < 7.0 < next(event.loss for event in events if isinstance(event, StepsDone))
+    assert record.history[-1].held_out_accuracy > 0.02
+
+
+def test_the_record_tells_all(trained: tuple[Path, PretrainRecord, list[Any]], corpus: Path) -> None:
+    out, record, _ = trained
+    assert read_pretrain_record(out) == record
+    assert record.steps == 240
+    assert record.tokens_seen == 240 * 512
+    assert record.options["steps"] == 240
+    assert record.compute == {"device": "cpu", "precision": "float32", "attention": "eager"}
+    (source,) = record.sources
+    assert source.name == corpus.name
+    assert source.size == corpus.stat().st_size
+    text = corpus.read_text(encoding="utf-8")
+    assert source.characters == sum(len(line.strip()) for line in text.splitlines())
+    assert record.stream.documents == 378
+    assert record.machine["cpu"]
+    assert record.versions["torch"] == torch.__version__
+
+
+def test_plain_transformers_opens_it(trained: tuple[Path, PretrainRecord, list[Any]]) -> None:
+    out, _, _ = trained
+    assert {path.name for path in out.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "record.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    }
+    assert _plain_transformers(out) == {
+        "class": "BertJapaneseTokenizer",
+        "dtype": "torch.float32",
+        "missing": [],
+        "unexpected": [],
+        "limit": 32,
+        "finite": True,
+        "masks": 1,
+    }
+
+
+def test_a_second_phase_at_longer_sequences(
+    trained: tuple[Path, PretrainRecord, list[Any]], corpus: Path, tmp_path: Path
+) -> None:
+    first, before, _ = trained
+    only = {key: _SMALL[key] for key in ("batch_tokens", "evaluations", "precision", "device")}
+    options = read_options(
+        {**only, "from_encoder": str(first), "max_tokens": 128, "steps": 30, "save_dtype": "float16"}
+    )
+    events: list[Any] = []
+    record = pretrain([corpus], tmp_path / "long", options=options, work=tmp_path, report=events.append)
+    assert record is not None
+    (begins,) = (event for event in events if isinstance(event, Begins))
+    assert (begins.positions, begins.grown_from) == (128, 32)
+    assert (record.encoder.from_positions, record.encoder.positions) == (32, 128)
+    # Copied positions keep what was learned: the longer sequences are no worse to begin with.
+    assert record.history[0].held_out_loss < before.history[-1].held_out_loss + 0.1
+    seen = _plain_transformers(tmp_path / "long")
+    assert (seen["dtype"], seen["limit"], seen["finite"], seen["missing"]) == ("torch.float16", 128, True, [])
+
+
+def test_the_same_call_finds_the_result(
+    trained: tuple[Path, PretrainRecord, list[Any]], corpus: Path, tmp_path: Path
+) -> None:
+    out, record, _ = trained
+    assert _pretrain(corpus, out, steps=240) == (record, [])
+    with pytest.raises(SpecError, match="holds another pretraining"):
+        _pretrain(corpus, out, steps=241)
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    with pytest.raises(SpecError, match="holds something else"):
+        _pretrain(corpus, tmp_path, steps=1)
+
+
+def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path) -> None:
+    options = read_options(_SMALL | {"steps": 40})
+    events: list[Any] = []
+
+    def stop() -> bool:
+        return any(isinstance(event, EvaluationDone) for event in events)
+
+    assert pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=events.append, stop=stop) is None
+    assert events[-1] == Stopped(10)
+    assert not (tmp_path / "a").exists()
+    record, events = _pretrain(corpus, tmp_path / "a.other", steps=40)
+    again: list[Any] = []
+    resumed = pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=again.append)
+    assert resumed is not None
+    assert WentOn(10) in again
+    assert resumed.resumptions == 1
+    assert [line.held_out_loss for line in resumed.history] == [line.held_out_loss for line in record.history]
+    assert [line.train_loss for line in resumed.history] == [line.train_loss for line in record.history]
+
+
+def test_killing_it_changes_no_bit(corpus: Path, tmp_path: Path) -> None:
+    # Dropout, so that PyTorch's own random state matters too.
+    changes = {"steps": 100, "checkpoint_minutes": 0.0005, "dropout": 0.1}
+    script, out = tmp_path / "script.py", tmp_path / "killed"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    reference, _ = _pretrain(corpus, tmp_path / "whole", **changes)
+    chance = random.Random(0)
+    for kill in range(_KILLS + 1):
+        command = [sys.executable, str(script), str(corpus), str(out), json.dumps(_SMALL | changes)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            if kill == _KILLS:
+                process.stdout.read()
+                break
+            process.stdout.readline()  # some steps are done
+            time.sleep(chance.uniform(0.0, 0.1))
+            process.send_signal(signal.SIGKILL)
+    record = read_pretrain_record(out)
+    assert record.resumptions >= 1
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, tmp_path / "whole"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    timeless = {"seconds"}
+    assert [line.model_dump(exclude=timeless) for line in record.history] == [
+        line.model_dump(exclude=timeless) for line in reference.history
+    ]
+
+
+def test_a_time_budget_is_kept_and_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(step=0.1)  # each look at the clock
+    monkeypatch.setattr("tanzaku.pretraining.loop.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    options = read_options(_SMALL | {"minutes": 0.2, "evaluations": 4})
+    events: list[Any] = []
+
+    def stop() -> bool:
+        return sum(isinstance(event, EvaluationDone) for event in events) == 2
+
+    out = tmp_path / "timed"
+    assert pretrain([corpus], out, options=options, report=events.append, stop=stop) is None
+    next(itertools.islice(seconds, 5000, None))  # between two sessions
+    events.append(None)
+    record = pretrain([corpus], out, options=options, report=events.append)
+    assert record is not None
+    assert record.resumptions == 1
+    assert 12 <= record.seconds < 14
+    assert [round(line.seconds) for line in record.history] == pytest.approx([3, 6, 9, 12], abs=1)
+    shares = [event.progress for event in events if isinstance(event, StepsDone)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    rates = [line.learning_rate / _SMALL["learning_rate"] for line in record.history]
+    assert rates == pytest.approx([0.79, 0.53, 0.26, 0.0], abs=0.05)
+
+
+def test_bfloat16_learns_as_float32_does(corpus: Path, tmp_path: Path) -> None:
+    ends = [
+        _pretrain(corpus, tmp_path / precision, steps=80, precision=precision)[0].history[-1].held_out_loss
+        for precision in ("float32", "bfloat16")
+    ]
+    assert ends[0] == pytest.approx(ends[1], abs=0.05)
+
+
+def test_whole_words_untied_and_cosine(corpus: Path, tmp_path: Path) -> None:
+    record, _ = _pretrain(
+        corpus, tmp_path / "other", steps=10, whole_words=True, tie=False, schedule="cosine", max_tokens=64
+    )
+    assert "cls.predictions.decoder.weight" in load_file(tmp_path / "other" / "model.safetensors")
+    assert record.steps == 10
+
+
+def test_a_loss_that_is_no_number_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(TanzakuError, match=r"no longer a number .* lower --learning-rate"):
+        _pretrain(corpus, tmp_path / "hot", steps=60, learning_rate=1e30, warmup=0.0)
+
+
+def test_one_process_at_a_time(corpus: Path, tmp_path: Path) -> None:
+    def disturb(event: Any) -> None:
+        if isinstance(event, Begins):
+            with pytest.raises(TanzakuError, match="another process is at this very pretraining"):
+                _pretrain(corpus, tmp_path / "twice", steps=2)
+
+    pretrain([corpus], tmp_path / "twice", options=read_options(_SMALL | {"steps": 2}), report=disturb)

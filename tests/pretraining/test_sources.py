@@ -1,0 +1,83 @@
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+
+from tanzaku.errors import DataError
+from tanzaku.pretraining.sources import find_sources, read_chunks, read_lines
+
+TEXT = "空は青い。\n雲が行く。\n\n海は広い。\n"
+
+
+def _lines(path: Path, *, every_line: bool = False) -> list[str]:
+    (source,) = find_sources([path])
+    return [line for chunk in read_chunks(source, every_line=every_line) for line in chunk]
+
+
+def test_plain_xz_and_gz_read_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "b.txt.xz").write_bytes(lzma.compress(TEXT.encode()))
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    (tmp_path / "notes.md").write_text("not meant", encoding="utf-8")
+    sources = find_sources([tmp_path])
+    assert [source.path.name for source in sources] == ["a.txt", "b.txt.xz", "c.txt.gz"]
+    assert all(list(read_lines(source)) == list(read_lines(sources[0])) for source in sources)
+
+
+def test_documents_end_at_blank_lines_or_at_every_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\ufeff\n" + TEXT.replace("\n", "\r\n") + "\n\n", encoding="utf-8")
+    assert _lines(path) == ["空は青い。", "雲が行く。", "", "海は広い。", ""]
+    assert _lines(path, every_line=True) == ["空は青い。", "", "雲が行く。", "", "海は広い。", ""]
+
+
+def test_a_document_ends_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("空は青い。", encoding="utf-8")
+    assert _lines(path) == ["空は青い。", ""]
+
+
+def test_a_long_document_is_cut_into_chunks_but_not_into_documents(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(("あ" * 1000 + "\n") * 450, encoding="utf-8")
+    chunks = list(read_chunks(find_sources([path])[0], every_line=False))
+    assert [chunk.count("") for chunk in chunks] == [0, 0, 1]
+
+
+def test_progress_counts_the_files_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.xz"
+    path.write_bytes(lzma.compress(TEXT.encode()))
+    counted: list[int] = []
+    list(read_lines(find_sources([path])[0], progress=counted.append))
+    assert sum(counted) == path.stat().st_size
+
+
+def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    assert len(find_sources([path, tmp_path, tmp_path / "." / "a.txt"])) == 1
+
+
+def test_which_byte_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("空\n".encode() + "海".encode() + b"\x83\x41\n")
+    with pytest.raises(DataError, match=r"a\.txt, line 2: byte 7 of the file, 0x83, is not valid UTF-8"):
+        list(read_lines(find_sources([path])[0]))
+
+
+@pytest.mark.parametrize("suffix", ["xz", "gz"])
+def test_a_cut_off_file_is_an_error(tmp_path: Path, suffix: str) -> None:
+    content = TEXT.encode() * 100
+    packed = lzma.compress(content) if suffix == "xz" else gzip.compress(content)
+    path = tmp_path / f"a.txt.{suffix}"
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match="damaged or cut off"):
+        list(read_lines(find_sources([path])[0]))
+
+
+def test_missing_text_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.txt: there is no such file or folder"):
+        find_sources([tmp_path / "nowhere.txt"])
+    with pytest.raises(DataError, match="lies in or below"):
+        find_sources([tmp_path])
