@@ -134,7 +134,7 @@ def _print_summary(records: "list[RunRecord]") -> None:
         for row in (columns, *rows):
             typer.echo("\t".join(row))
         return
-    table = Table(columns[0], *(Column(name, justify="right") for name in columns[1:]))
+    table = Table(Column(columns[0], overflow="fold"), *(Column(name, justify="right") for name in columns[1:]))
     for row in rows:
         table.add_row(*row)
     console.print(table)
