@@ -1,11 +1,7 @@
 """What is kept of a pretraining, as one versioned JSON file beside the weights."""
 
 import json
-import platform
-import subprocess
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tanzaku.errors import RecordError
 from tanzaku.machine import describe_machine
+from tanzaku.provenance import GIT_STATE, versions
 
 RECORD_FILE = "record.json"
 _PACKAGES = ("tanzaku", "torch", "transformers", "tokenizers", "fugashi", "ipadic", "numpy", "safetensors")
@@ -103,41 +100,12 @@ def read_pretrain_record(folder: Path) -> PretrainRecord:
         raise RecordError(f"{path} can't be read as the record of a pretraining: {error}") from error
 
 
-def now() -> str:
-    """The time, ISO 8601 in UTC to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def surroundings() -> dict[str, Any]:
     """The fields `machine`, `versions`, `git_commit` and `git_dirty` of a record."""
-    commit, dirty = _git_state()
+    commit, dirty = GIT_STATE
     return {
         "machine": asdict(describe_machine()),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": versions(_PACKAGES),
         "git_commit": commit,
         "git_dirty": dirty,
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether the package was changed since; (None, None) where it is not a checkout's own."""
-    package = Path(__file__).parents[1]
-    try:
-        _git(package, "ls-files", "--error-unmatch", "__init__.py")
-        return _git(package, "rev-parse", "HEAD"), bool(
-            _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return result.stdout.strip()

@@ -25,12 +25,12 @@ from tanzaku.pretraining.record import (
     PretrainRecord,
     SourceFacts,
     StreamFacts,
-    now,
     surroundings,
 )
 from tanzaku.pretraining.save import find_result, save_encoder
 from tanzaku.pretraining.sources import TextSource, find_sources
 from tanzaku.pretraining.stream import TokenStream
+from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.optimizer import build_adamw
 

@@ -175,7 +175,8 @@ def _record_death(planned: PlannedRun, status: int | None, *, dataset: Dataset, 
 
 
 def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study: str) -> None:
-    from tanzaku.study.environment import describe_environment, now
+    from tanzaku.provenance import now
+    from tanzaku.study.environment import describe_environment
     from tanzaku.study.run import data_facts
 
     record = RunRecord(

@@ -18,7 +18,8 @@ from tanzaku.files import folder_bytes
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
 from tanzaku.methods import EncoderMethod, TextMethod
-from tanzaku.study.environment import describe_environment, now
+from tanzaku.provenance import now
+from tanzaku.study.environment import describe_environment
 from tanzaku.study.record import (
     Costs,
     DataFacts,
