@@ -164,8 +164,9 @@ def test_the_same_call_finds_the_result(
         _pretrain(corpus, tmp_path, steps=1)
 
 
-def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path) -> None:
-    options = read_options(_SMALL | {"steps": 40})
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "muon"}], ids=["adamw", "muon"])
+def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    options = read_options(_SMALL | {"steps": 40} | changes)
     events: list[Any] = []
 
     def stop() -> bool:
@@ -174,7 +175,7 @@ def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path) -> Non
     assert pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=events.append, stop=stop) is None
     assert events[-1] == Stopped(10)
     assert not (tmp_path / "a").exists()
-    record, events = _pretrain(corpus, tmp_path / "a.other", steps=40)
+    record, events = _pretrain(corpus, tmp_path / "a.other", steps=40, **changes)
     again: list[Any] = []
     resumed = pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=again.append)
     assert resumed is not None
@@ -182,6 +183,20 @@ def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path) -> Non
     assert resumed.resumptions == 1
     assert [line.held_out_loss for line in resumed.history] == [line.held_out_loss for line in record.history]
     assert [line.train_loss for line in resumed.history] == [line.train_loss for line in record.history]
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "a.other"))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_muon_learns_and_both_rates_follow_the_schedule(corpus: Path, tmp_path: Path) -> None:
+    record, _ = _pretrain(corpus, tmp_path / "muon", steps=80, optimizer="muon")
+    losses = [line.held_out_loss for line in record.history]
+    assert losses == sorted(losses, reverse=True)
+    assert record.options["muon_learning_rate"] == 0.02
+    for line in record.history:
+        assert line.muon_learning_rate is not None
+        assert line.muon_learning_rate / 0.02 == pytest.approx(line.learning_rate / _SMALL["learning_rate"])
+    adamw, _ = _pretrain(corpus, tmp_path / "adamw", steps=2)
+    assert adamw.history[-1].muon_learning_rate is None
 
 
 @pytest.mark.slow

@@ -65,9 +65,15 @@ def pretrain(
     held_out_tokens: Annotated[int | None, _option("Tokens an evaluation reads at most (200000).", panel=_TEXT)] = None,
     evaluations: Annotated[int | None, _option("Evaluations over the budget (20).", panel=_TEXT)] = None,
     learning_rate: Annotated[float | None, _option("At its highest (1e-3; with --from 1e-4).", panel=_LEARNING)] = None,
+    optimizer: Annotated[
+        str | None, _option("adamw, or muon for the layers' matrices and adamw for the rest (adamw).", panel=_LEARNING)
+    ] = None,
+    muon_learning_rate: Annotated[
+        float | None, _option("Muon's at its highest (0.02; with --from 0.002).", panel=_LEARNING)
+    ] = None,
     schedule: Annotated[str | None, _option("linear or cosine (linear).", panel=_LEARNING)] = None,
     warmup: Annotated[float | None, _option("Share of the budget to warm up in (0.05).", panel=_LEARNING)] = None,
-    weight_decay: Annotated[float | None, _option("AdamW's weight decay (0.01).", panel=_LEARNING)] = None,
+    weight_decay: Annotated[float | None, _option("Decoupled weight decay (0.01).", panel=_LEARNING)] = None,
     beta1: Annotated[float | None, _option("AdamW's first decay (0.9).", panel=_LEARNING)] = None,
     beta2: Annotated[float | None, _option("AdamW's second decay (0.98).", panel=_LEARNING)] = None,
     epsilon: Annotated[float | None, _option("AdamW's ε (1e-6).", panel=_LEARNING)] = None,

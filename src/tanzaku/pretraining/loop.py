@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -35,6 +35,7 @@ class Evaluation:
     train_loss: float
     held_out_loss: float
     held_out_accuracy: float
+    muon_learning_rate: float | None = None  # of the hidden matrices, where Muon trains them
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,6 @@ class LoopSettings:
     budget: Budget
     warmup: float
     schedule: Literal["linear", "cosine"]
-    learning_rate: float
     max_grad_norm: float
     evaluations: int
     checkpoint_minutes: float
@@ -121,6 +121,9 @@ class LoopSettings:
 class PretrainLoop:
     """Trains `predictor.model` in place.
 
+    Every parameter belongs to one of the optimisers; the schedule takes their rates as they come as its height.
+    The first is AdamW's; a second is Muon's.
+
     With a budget of steps the result is the same however often the work is interrupted, to the last bit on the same
     CPU and thread count. With a budget of minutes, so is the course of the schedule.
     """
@@ -128,7 +131,7 @@ class PretrainLoop:
     def __init__(
         self,
         predictor: MaskedPredictor,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         batches: PackedBatches,
         *,
         settings: LoopSettings,
@@ -136,10 +139,12 @@ class PretrainLoop:
         checkpoints: Checkpoints,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._predictor, self._model, self._optimizer = predictor, predictor.model, optimizer
+        self._predictor, self._model, self._optimizers = predictor, predictor.model, optimizers
         self._batches, self._settings, self._compute = batches, settings, compute
         self._checkpoints, self._stop = checkpoints, stop
         self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self._highest_rates = [(group, group["lr"]) for group in groups]
         self._history: list[Evaluation] = []
         self._step = self._resumptions = 0
         self._seconds_before = 0.0  # of earlier sessions
@@ -207,15 +212,17 @@ class PretrainLoop:
 
     def _train_step(self, progress: float) -> Tensor:
         """One step; gives the loss, (), not yet waited for."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate(progress)
+        factor = self._rate_factor(progress)
+        for group, highest in self._highest_rates:
+            group["lr"] = highest * factor
         batch = self._batches.training(self._step)
         with self._compute.autocast():
             loss = self._predictor.loss(*self._tensors(batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self._step += 1
         return loss.detach()
 
@@ -230,15 +237,17 @@ class PretrainLoop:
                 loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
                 correct = correct + (logits.argmax(dim=-1) == labels).sum()
                 count += len(labels)
+        rates = [optimizer.param_groups[0]["lr"] for optimizer in self._optimizers]
         result = Evaluation(
             step=self._step,
             epoch=self._step / self._batches.steps_per_epoch,
             tokens=self._step * self._batches.batch_tokens,
             seconds=self._seconds(),
-            learning_rate=self._optimizer.param_groups[0]["lr"],
+            learning_rate=rates[0],
             train_loss=float(self._loss_sum) / max(1, self._loss_steps),
             held_out_loss=float(loss) / count,
             held_out_accuracy=float(correct) / count,
+            muon_learning_rate=rates[1] if len(rates) > 1 else None,
         )
         self._history.append(result)
         self._loss_sum.zero_()
@@ -251,12 +260,11 @@ class PretrainLoop:
     def _evaluation_is_due(self, progress: float) -> bool:
         return progress >= min(1.0, self._next_evaluation / self._settings.evaluations)
 
-    def _learning_rate(self, progress: float) -> float:
+    def _rate_factor(self, progress: float) -> float:
         if self._settings.budget.steps is not None:
             # The first step's rate and the last's lie half a step inside the budget: neither is 0.
             progress += 0.5 / self._settings.budget.steps
-        factor = learning_rate_factor(progress, warmup=self._settings.warmup, schedule=self._settings.schedule)
-        return self._settings.learning_rate * factor
+        return learning_rate_factor(progress, warmup=self._settings.warmup, schedule=self._settings.schedule)
 
     def _tensors(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
         arrays = (batch.input_ids, batch.positions, batch.labels)
@@ -285,7 +293,7 @@ class PretrainLoop:
             "loss_steps": self._loss_steps,
             "random": random_state(),
         }
-        tensors |= optimizer_tensors(self._optimizer, self._model) | random_tensors()
+        tensors |= optimizer_tensors(self._optimizers, self._model) | random_tensors()
         self._checkpoints.save(self._step, tensors=tensors, state=state)
         self._saved_at = time.monotonic()
 
@@ -297,7 +305,7 @@ class PretrainLoop:
         with torch.no_grad():
             for name, parameter in self._model.named_parameters():
                 parameter.copy_(found.tensors[f"{_MODEL}{name}"])
-        restore_optimizer(self._optimizer, self._model, found.tensors)
+        restore_optimizer(self._optimizers, self._model, found.tensors)
         restore_random(found.tensors, found.state["random"])
         self._step, self._seconds_before = found.step, found.state["seconds"]
         self._resumptions = found.state["resumptions"] + 1

@@ -14,6 +14,9 @@ _HEAD_SIZE = 64
 # A prototype (4 layers, 256 wide, 2,048 tokens a step) learned well at the first; trained weights bear a tenth.
 _LEARNING_RATE_FROM_SCRATCH = 1e-3
 _LEARNING_RATE_CONTINUED = 1e-4
+# Jordan et al. 2024 found 0.02 to do for language models of every size; and again a tenth for trained weights.
+_MUON_RATE_FROM_SCRATCH = 0.02
+_MUON_RATE_CONTINUED = 0.002
 # These change when something is saved or shown, never what is learned.
 _WITHOUT_EFFECT = {"checkpoint_minutes", "workers"}
 
@@ -45,6 +48,14 @@ class PretrainOptions(BaseModel):
     ] = "blank-line"
     max_tokens: Annotated[int, Field(ge=8, description="Tokens of a sequence, [CLS] and [SEP] among them.")] = 128
     batch_tokens: Annotated[int, Field(ge=8, description="Tokens of a step.")] = 2048
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        Field(description="AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."),
+    ] = "adamw"
+    muon_learning_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Muon's, at its highest; 0.02 from scratch, 0.002 continued, if not given."),
+    ] = None
     learning_rate: Annotated[
         float | None, Field(gt=0, description="At its highest; 1e-3 from scratch, 1e-4 continued, if not given.")
     ] = None
@@ -52,7 +63,7 @@ class PretrainOptions(BaseModel):
     warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the budget in which the rate rises from 0.")] = (
         0.05
     )
-    weight_decay: Annotated[float, Field(ge=0, description="AdamW's decoupled weight decay.")] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="Decoupled weight decay, of AdamW and Muon.")] = 0.01
     beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.98
     epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-6
@@ -87,6 +98,8 @@ class PretrainOptions(BaseModel):
     def _check(self) -> "PretrainOptions":
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("give the budget either as steps or as minutes")
+        if self.optimizer == "adamw" and self.muon_learning_rate is not None:
+            raise ValueError("muon_learning_rate is for optimizer = muon alone; leave it out, or choose muon")
         if self.batch_tokens < self.max_tokens:
             raise ValueError(
                 f"batch_tokens = {self.batch_tokens} is less than one sequence of {self.max_tokens} tokens"
@@ -109,17 +122,23 @@ class PretrainOptions(BaseModel):
             for name in _OF_A_NEW_ENCODER:
                 content.pop(name, None)
             content.setdefault("learning_rate", _LEARNING_RATE_CONTINUED)
+            if self.optimizer == "muon":
+                content.setdefault("muon_learning_rate", _MUON_RATE_CONTINUED)
             return PretrainOptions.model_validate(content)
         layers, hidden = parse_shape(content.setdefault("shape", "4x256"))
         del layers
         content.setdefault("heads", max(1, hidden // _HEAD_SIZE))
         content.setdefault("intermediate", 4 * hidden)
         content.setdefault("learning_rate", _LEARNING_RATE_FROM_SCRATCH)
+        if self.optimizer == "muon":
+            content.setdefault("muon_learning_rate", _MUON_RATE_FROM_SCRATCH)
         return PretrainOptions.model_validate(content)
 
     def identity(self, **inputs: Any) -> str:
         """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
-        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"})
+        # With AdamW these say nothing, and checkpoints from before there was Muon stay usable.
+        of_muon = {"optimizer", "muon_learning_rate"} if self.optimizer == "adamw" else set()
+        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"} | of_muon)
         return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 
 

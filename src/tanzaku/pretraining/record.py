@@ -61,6 +61,7 @@ class EvaluationFacts(_Part):
     train_loss: float
     held_out_loss: float
     held_out_accuracy: float
+    muon_learning_rate: float | None = None
 
 
 class PretrainRecord(_Part):

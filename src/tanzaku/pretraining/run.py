@@ -32,7 +32,7 @@ from tanzaku.pretraining.sources import TextSource, find_sources
 from tanzaku.pretraining.stream import TokenStream
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.optimizer import build_adamw, build_muon, hidden_matrices
 
 _NAME_CHARACTERS = 16  # of the identity, for a folder's name
 
@@ -192,36 +192,49 @@ def _train(
     stop: Callable[[], bool],
 ) -> Finished | None:
     options = inputs.options
-    assert options.learning_rate is not None
     if inputs.compute.device == "cpu":
         keep_freed_memory()
     torch.manual_seed(options.seed)  # for dropout, where there is any
-    optimizer = build_adamw(
-        model,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        beta1=options.beta1,
-        beta2=options.beta2,
-        epsilon=options.epsilon,
-    )
     settings = LoopSettings(
         budget=Budget(steps=options.steps, minutes=options.minutes),
         warmup=options.warmup,
         schedule=options.schedule,
-        learning_rate=options.learning_rate,
         max_grad_norm=options.max_grad_norm,
         evaluations=options.evaluations,
         checkpoint_minutes=options.checkpoint_minutes,
     )
-    predictor = MaskedPredictor(model)
     loop = PretrainLoop(
-        predictor, optimizer, batches, settings=settings, compute=inputs.compute, checkpoints=checkpoints, stop=stop
+        MaskedPredictor(model),
+        _optimizers(model, options),
+        batches,
+        settings=settings,
+        compute=inputs.compute,
+        checkpoints=checkpoints,
+        stop=stop,
     )
     for event in loop.run():
         report(event)
         if isinstance(event, Finished):
             return event
     return None
+
+
+def _optimizers(model: PreTrainedModel, options: PretrainOptions) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or for all but the matrices inside the layers, which are then Muon's."""
+    assert options.learning_rate is not None
+    adamw = build_adamw(
+        model,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        beta1=options.beta1,
+        beta2=options.beta2,
+        epsilon=options.epsilon,
+        without=hidden_matrices(model) if options.optimizer == "muon" else (),
+    )
+    if options.optimizer == "adamw":
+        return [adamw]
+    assert options.muon_learning_rate is not None
+    return [adamw, build_muon(model, learning_rate=options.muon_learning_rate, weight_decay=options.weight_decay)]
 
 
 def _encoder_facts(model: PreTrainedModel, source: EncoderSource | None) -> EncoderFacts:

@@ -1,13 +1,16 @@
-"""AdamW with the settings of Hugging Face's `Trainer`, and the learning rate over time."""
+"""AdamW with the settings of Hugging Face's `Trainer`, Muon for hidden matrices, and the learning rate over time."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tanzaku.errors import EncoderError
+
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|[._])norm($|\.)", re.IGNORECASE)
+_IN_A_LAYER = re.compile(r"(^|[._])layers?\.\d+\.")  # bert.encoder.layer.0., model.layers.0., albert_layers.0.
 
 
 def build_adamw(
@@ -18,12 +21,17 @@ def build_adamw(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    without: Collection[str] = (),
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over the trainable parameters.
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over the trainable parameters that `without` does not name.
 
     Biases and normalisation weights are not decayed. PyTorch's fused kernel is used, as `Trainer` uses it.
     """
-    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    trainable = [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and name not in without
+    ]
     decayed = [parameter for name, parameter in trainable if not _NO_DECAY.search(name)]
     exempt = [parameter for name, parameter in trainable if _NO_DECAY.search(name)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": exempt, "weight_decay": 0.0}]
@@ -36,28 +44,74 @@ def build_adamw(
     )
 
 
+def hidden_matrices(model: nn.Module) -> list[str]:
+    """The names of the trainable (out, in) weights of linear maps inside the transformer layers."""
+    owners = dict(model.named_modules())
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+        and parameter.ndim == 2
+        and _IN_A_LAYER.search(name)
+        and not isinstance(owners[name.rpartition(".")[0]], nn.Embedding)
+    ]
+
+
+def build_muon(model: nn.Module, *, learning_rate: float, weight_decay: float = 0.0) -> torch.optim.Muon:
+    """Muon over the `hidden_matrices`: momentum, made orthogonal by five Newton-Schulz iterations.
+
+    Momentum 0.95 (Nesterov's), the iteration's coefficients and the factor √max(1, out/in) on the rate are those of
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the weight decay is decoupled.
+
+    Raises:
+        EncoderError: The model has no such matrix.
+    """
+    parameters = dict(model.named_parameters())
+    matrices = [parameters[name] for name in hidden_matrices(model)]
+    if not matrices:
+        raise EncoderError("muon finds no transformer layers with weight matrices in this encoder; use adamw")
+    return torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay)
+
+
 def linear_decay(step: int, *, total_steps: int) -> float:
     """The factor on the learning rate at `step` (from 0): 1 at the first, falling linearly to 0 after the last."""
     return max(0.0, (total_steps - step) / max(1, total_steps))
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimiser's state as tensors named `optimizer.<field>.<parameter>`."""
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer], model: nn.Module
+) -> dict[str, Tensor]:
+    """The state as tensors named `optimizer.<field>.<parameter>`, of one optimiser or of several that share a model."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         f"optimizer.{field}.{names[id(parameter)]}": tensor
-        for parameter, fields in optimizer.state.items()
+        for one in _several(optimizer)
+        for parameter, fields in one.state.items()
         for field, tensor in fields.items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, onto the parameters of the same names."""
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Put back what `optimizer_tensors` gave, onto the parameters of the same names, each at its own optimiser."""
     parameters = dict(model.named_parameters())
+    owners = {
+        id(parameter): one for one in _several(optimizer) for group in one.param_groups for parameter in group["params"]
+    }
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
         if kind != "optimizer":
             continue
         field, _, name = rest.partition(".")
-        state: dict[str, Any] = optimizer.state[parameters[name]]
-        state[field] = tensor.to(parameters[name].device)
+        parameter = parameters[name]
+        state: dict[str, Any] = owners[id(parameter)].state[parameter]
+        state[field] = tensor.to(parameter.device)
+
+
+def _several(
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+) -> Sequence[torch.optim.Optimizer]:
+    return [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else optimizer
