@@ -43,6 +43,9 @@ def pretrain(
     heads: Annotated[int | None, _option("Attention heads (hidden size / 64).", panel=_NEW)] = None,
     intermediate: Annotated[int | None, _option("Feed-forward width (4 x hidden).", panel=_NEW)] = None,
     initial_std: Annotated[float | None, _option("Standard deviation of new weights (0.02).", panel=_NEW)] = None,
+    initial_embeddings: Annotated[
+        str | None, _option("counts of the text's neighbouring pieces, or random (counts).", panel=_NEW)
+    ] = None,
     tie: Annotated[
         bool | None,
         _option("One matrix for embedding and output (yes).", panel=_NEW, name="--tie/--no-tie"),

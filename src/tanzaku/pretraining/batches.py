@@ -1,10 +1,12 @@
 """From the token stream to packed batches: what is held out, where sequences are cut, in which order they come."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tanzaku.errors import DataError
+from tanzaku.pretraining.cooccurrence import chunks_of_blocks
 from tanzaku.pretraining.masking import MaskedBatch, Masker
 
 _LARGEST_BLOCK = 8192
@@ -89,6 +91,16 @@ class PackedBatches:
         starts = self._starts[place * self.sequences : (place + 1) * self.sequences]
         random = np.random.default_rng([self._seed, _MASKS, step])
         return self._masker(self._packed(self._training, starts), random=random)
+
+    def training_text(self) -> Iterator[np.ndarray]:
+        """All that is trained on, as running text: (rows, tokens) at a time."""
+        part = self._training
+        return chunks_of_blocks(part.ids, part.blocks, block_tokens=part.block_tokens)
+
+    @property
+    def training_tokens(self) -> int:
+        """Of the running text that is trained on."""
+        return len(self._training)
 
     def held_out(self) -> list[MaskedBatch]:
         """The batches of an evaluation, always the same."""

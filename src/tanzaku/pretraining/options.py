@@ -33,6 +33,10 @@ class PretrainOptions(BaseModel):
         int | None, Field(ge=1, description="Width of the feed-forward layer; 4 x hidden if not given.")
     ] = None
     initial_std: Annotated[float, Field(gt=0, description="Standard deviation of a new encoder's weights.")] = 0.02
+    initial_embeddings: Annotated[
+        Literal["counts", "random"],
+        Field(description="A new encoder's embeddings: from counts of the text's neighbouring pieces, or random."),
+    ] = "counts"
     tie: Annotated[bool, Field(description="One matrix as a new encoder's embedding and output projection.")] = True
     vocabulary_size: Annotated[
         int, Field(ge=8, description="WordPieces of a new vocabulary, the five special too.")
@@ -147,6 +151,7 @@ _OF_A_NEW_ENCODER = {
     "heads",
     "intermediate",
     "initial_std",
+    "initial_embeddings",
     "tie",
     "vocabulary_size",
     "character_coverage",

@@ -26,7 +26,7 @@ _WORTH_PROCESSES_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Reading:
-    """Text is being read: `done` of `total` bytes on disk, for `purpose`."""
+    """Text is being read: `done` of `total` bytes on disk (tokens, for the neighbours), for `purpose`."""
 
     purpose: str
     done: int

@@ -13,7 +13,8 @@ from tanzaku.pretraining.prepare import Reading
 from tanzaku.pretraining.run import Begins
 
 _PLAIN_SECONDS = 30.0
-_PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising"}
+_PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising", "neighbours": "counting neighbours"}
+_UNITS = {"vocabulary": "MB", "tokens": "MB", "neighbours": "M tokens"}
 _SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
 
 
@@ -49,7 +50,7 @@ class PretrainProgress:
         """Show the event."""
         match event:
             case Reading(purpose=purpose, done=done, total=total):
-                self._move(_PURPOSES[purpose], done / max(1, total), f"of {total / 1e6:.0f} MB")
+                self._move(_PURPOSES[purpose], done / max(1, total), f"of {total / 1e6:.0f} {_UNITS[purpose]}")
             case Begins():
                 self._begin(event)
             case WentOn(step=step):

@@ -14,11 +14,12 @@ from tanzaku.encoders.load import EncoderSource, load_config, max_positions, res
 from tanzaku.errors import TanzakuError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.compute import Compute, choose_compute, keep_freed_memory
+from tanzaku.pretraining.cooccurrence import start_from_counts
 from tanzaku.pretraining.loop import Budget, Finished, LoopSettings, PretrainLoop
 from tanzaku.pretraining.masking import Masker
 from tanzaku.pretraining.model import MaskedPredictor, load_encoder, new_encoder
 from tanzaku.pretraining.options import PretrainOptions, parse_shape
-from tanzaku.pretraining.prepare import Report, prepare_stream, prepare_tokenizer
+from tanzaku.pretraining.prepare import Reading, Report, prepare_stream, prepare_tokenizer
 from tanzaku.pretraining.record import (
     EncoderFacts,
     EvaluationFacts,
@@ -95,7 +96,7 @@ def pretrain(
         tokenizer = prepare_tokenizer(inputs.texts, options=options, source=inputs.source, work=work, report=report)
         stream = prepare_stream(tokenizer, inputs.texts, options=options, work=work, report=report)
         batches = _cut(stream, tokenizer, options)
-        model = _model(inputs, tokenizer)
+        model = _model(inputs, tokenizer, batches, report)
         encoder = _encoder_facts(model, inputs.source)
         grown_from = encoder.from_positions if encoder.from_positions != encoder.positions else None
         tokens, epoch = len(stream.ids), batches.steps_per_epoch
@@ -156,7 +157,7 @@ def _cut(stream: TokenStream, tokenizer: Any, options: PretrainOptions) -> Packe
     )
 
 
-def _model(inputs: _Inputs, tokenizer: Any) -> PreTrainedModel:
+def _model(inputs: _Inputs, tokenizer: Any, batches: PackedBatches, report: Report) -> PreTrainedModel:
     options = inputs.options
     if inputs.source is not None:
         model = load_encoder(inputs.source, max_tokens=options.max_tokens, dropout=options.dropout, seed=options.seed)
@@ -178,8 +179,23 @@ def _model(inputs: _Inputs, tokenizer: Any) -> PreTrainedModel:
             pad_id=tokenizer.pad_token_id,
             seed=options.seed,
         )
+        if options.initial_embeddings == "counts":
+            _count(model, tokenizer, batches, report, seed=options.seed)
     model.set_attn_implementation(inputs.compute.attention)
     return model.to(inputs.compute.device)
+
+
+def _count(model: PreTrainedModel, tokenizer: Any, batches: PackedBatches, report: Report, *, seed: int) -> None:
+    done, total = 0, batches.training_tokens
+
+    def progress(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        report(Reading("neighbours", done, total))
+
+    start_from_counts(
+        model, batches.training_text(), special_ids=tokenizer.all_special_ids, seed=seed, progress=progress
+    )
 
 
 def _train(
