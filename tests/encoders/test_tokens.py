@@ -67,6 +67,15 @@ def test_ids_are_the_references(kind: str, max_tokens: int, checkpoint: Callable
     assert max(map(len, _lists(documents))) == max_tokens
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_documents_are_not_truncated(kind: str, checkpoint: Callable[[str], Path]) -> None:
+    tokenizer = load_tokenizer(resolve_encoder(str(checkpoint(kind))))
+    texts = ("".join(sentences()[:30]), *sentences()[:9], "")
+    whole = _lists(tokenize(tokenizer, texts, max_tokens=None))
+    assert whole == [tokenizer(text, truncation=False, verbose=False)["input_ids"] for text in texts]
+    assert len(whole[0]) > 64
+
+
 @given(text=st.text(st.sampled_from("山海空行くと、。 \n[SEP]#ａＢがｶﾞ😀"), max_size=40), max_tokens=st.integers(3, 20))
 @settings(max_examples=200, deadline=None)
 def test_any_text_has_the_references_ids(text: str, max_tokens: int) -> None:
@@ -141,12 +150,13 @@ def test_everything_that_decides_the_ids_is_in_the_key(
     other = load_tokenizer(resolve_encoder(str(checkpoint("bert-unidic"))))
     tokenize(tokenizer, ["山", "海"], max_tokens=8, cache_key="key")
     tokenize(tokenizer, ["山", "海"], max_tokens=9, cache_key="key")
+    tokenize(tokenizer, ["山", "海"], max_tokens=None, cache_key="key")
     tokenize(tokenizer, ["山海"], max_tokens=8, cache_key="key")
     tokenize(tokenizer, ["山", "海"], max_tokens=8, cache_key="other")
     tokenize(other, ["山", "海"], max_tokens=8, cache_key="key")
     tokenizer.truncation_side = "left"
     tokenize(tokenizer, ["山", "海"], max_tokens=8, cache_key="key")
-    assert len(list(cache.iterdir())) == 6
+    assert len(list(cache.iterdir())) == 7
 
 
 def test_the_tokenizers_fingerprint_covers_vocabulary_and_settings_but_not_the_place(tmp_path: Path) -> None:

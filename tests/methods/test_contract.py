@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,11 +13,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
 
 from tanzaku.encoders.load import SequenceClassifier, bare_classifier, load_classifier, resolve_encoder
+from tanzaku.encoders.pooled import reading_of
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.methods.lora import quiet_peft
-from tanzaku.study.spec import TrainingSpec
+from tanzaku.study.spec import ENCODER_SETTINGS, TrainingSpec
 from tests.tiny import WORDS, make_documents
 
 NAMES = sorted(WORDS)
@@ -40,16 +42,45 @@ def test_the_matrix_covers_every_method() -> None:
 
 def test_no_option_is_called_as_a_training_setting() -> None:
     for name, kind in METHODS.items():
-        assert not set(kind.model_fields) & set(TrainingSpec.model_fields), name
+        assert not set(kind.model_fields) & (set(TrainingSpec.model_fields) | set(ENCODER_SETTINGS)), name
+
+
+class Case(NamedTuple):
+    """An encoder, and how its classifier reads documents."""
+
+    folder: Path
+    pooling: Pooling = "cls"
+    long_text: LongText = "head"
 
 
 @pytest.fixture(params=["pooler in the checkpoint", "pooler made anew"])
-def encoder(request: pytest.FixtureRequest, tiny_encoder: Path, tiny_masked_encoder: Path) -> Path:
-    return tiny_encoder if request.param == "pooler in the checkpoint" else tiny_masked_encoder
+def plain_encoder(request: pytest.FixtureRequest, tiny_encoder: Path, tiny_masked_encoder: Path) -> Case:
+    return Case(tiny_encoder if request.param == "pooler in the checkpoint" else tiny_masked_encoder)
 
 
-def _load(encoder: Path, *, seed: int = 0) -> SequenceClassifier:
-    return load_classifier(resolve_encoder(str(encoder)), label_names=NAMES, seed=seed)
+@pytest.fixture(
+    params=[
+        ("pooler in the checkpoint", "cls", "head"),
+        ("pooler made anew", "cls", "head"),
+        ("pooler in the checkpoint", "mean", "head"),
+        ("pooler made anew", "cls", "windows"),
+        ("pooler made anew", "mean+max", "windows"),
+    ],
+    ids=" ".join,
+)
+def encoder(request: pytest.FixtureRequest, tiny_encoder: Path, tiny_masked_encoder: Path) -> Case:
+    checkpoint, pooling, long_text = request.param
+    return Case(tiny_encoder if checkpoint == "pooler in the checkpoint" else tiny_masked_encoder, pooling, long_text)
+
+
+def _load(case: Case, *, seed: int = 0) -> SequenceClassifier:
+    return load_classifier(
+        resolve_encoder(str(case.folder)),
+        label_names=NAMES,
+        seed=seed,
+        pooling=case.pooling,
+        long_text=case.long_text,
+    )
 
 
 def _method(name: str, options: dict[str, Any]) -> EncoderMethod:
@@ -58,16 +89,20 @@ def _method(name: str, options: dict[str, Any]) -> EncoderMethod:
     return method
 
 
-def _inputs() -> dict[str, torch.Tensor]:
+def _inputs(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Six rows, of six documents or, where the model reads windows, of three."""
     ids = torch.randint(5, 20, (6, 11), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[2, 7:] = 0
-    return {"input_ids": ids, "attention_mask": mask}
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if reading_of(model.config)[1] == "windows":  # type: ignore[arg-type]
+        inputs["documents"] = torch.tensor([0, 0, 1, 2, 2, 2])
+    return inputs
 
 
 @torch.no_grad()
 def _logits(model: nn.Module) -> torch.Tensor:
-    return model.eval()(**_inputs()).logits
+    return model.eval()(**_inputs(model)).logits
 
 
 def _train_a_little(model: nn.Module) -> None:
@@ -75,7 +110,8 @@ def _train_a_little(model: nn.Module) -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     model.train()
     for step in range(4):
-        loss = nn.functional.cross_entropy(model(**_inputs()).logits, torch.tensor([0, 1, 2, 0, 1, 2]))
+        logits = model(**_inputs(model)).logits  # (documents, labels)
+        loss = nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 3)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -83,7 +119,7 @@ def _train_a_little(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
-def test_is_the_identity_at_initialisation(encoder: Path, name: str, options: dict[str, Any]) -> None:
+def test_is_the_identity_at_initialisation(encoder: Case, name: str, options: dict[str, Any]) -> None:
     bare = _load(encoder)
     expected = _logits(bare.model)
     adapted = _method(name, options).attach(bare.model, head=bare.head)
@@ -91,10 +127,15 @@ def test_is_the_identity_at_initialisation(encoder: Path, name: str, options: di
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
-def test_trains_what_it_declares_and_nothing_else(encoder: Path, name: str, options: dict[str, Any]) -> None:
+def test_trains_what_it_declares_and_nothing_else(encoder: Case, name: str, options: dict[str, Any]) -> None:
     loaded = _load(encoder)
     method = _method(name, options)
-    bare = bare_classifier(AutoConfig.from_pretrained(encoder), labels=len(NAMES))
+    bare = bare_classifier(
+        AutoConfig.from_pretrained(encoder.folder),
+        labels=len(NAMES),
+        pooling=encoder.pooling,
+        long_text=encoder.long_text,
+    )
     model = method.attach(loaded.model, head=loaded.head)
     declared = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
@@ -108,7 +149,7 @@ def test_trains_what_it_declares_and_nothing_else(encoder: Path, name: str, opti
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
-def test_merged_equals_unmerged(encoder: Path, name: str, options: dict[str, Any]) -> None:
+def test_merged_equals_unmerged(encoder: Case, name: str, options: dict[str, Any]) -> None:
     loaded = _load(encoder)
     kind = type(loaded.model)
     method = _method(name, options)
@@ -124,16 +165,17 @@ _RELOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-from tests.methods.test_contract import ENCODER_METHODS, _load, _logits, _method
+from tests.methods.test_contract import ENCODER_METHODS, Case, _load, _logits, _method
 for number, (name, options) in enumerate(ENCODER_METHODS):
-    loaded = _load(Path(sys.argv[1]), seed=12345)  # another seed: what is loaded must not depend on it
+    case = Case(Path(sys.argv[1]), *sys.argv[3:])
+    loaded = _load(case, seed=12345)  # another seed: what is loaded must not depend on it
     folder = Path(sys.argv[2]) / str(number)
     model = _method(name, options).load(loaded.model, folder, head=loaded.head)
     np.save(folder / "logits.npy", _logits(model).numpy())
 """
 
 
-def test_reloaded_in_a_fresh_process_equals_saved(encoder: Path, tmp_path: Path) -> None:
+def test_reloaded_in_a_fresh_process_equals_saved(encoder: Case, tmp_path: Path) -> None:
     # All methods in one fresh process, since importing PyTorch takes longer than the test.
     expected = []
     for number, (name, options) in enumerate(ENCODER_METHODS):
@@ -146,7 +188,7 @@ def test_reloaded_in_a_fresh_process_equals_saved(encoder: Path, tmp_path: Path)
     assert not [path for path in tmp_path.glob("**/*") if path.suffix in (".bin", ".pt", ".pkl")], (
         "a pickle was written"
     )
-    command = [sys.executable, "-W", "ignore", "-c", _RELOAD, str(encoder), str(tmp_path)]
+    command = [sys.executable, "-W", "ignore", "-c", _RELOAD, str(encoder.folder), str(tmp_path), *encoder[1:]]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
     for number, (name, options) in enumerate(ENCODER_METHODS):
         found = np.load(tmp_path / str(number) / "logits.npy")
@@ -154,7 +196,7 @@ def test_reloaded_in_a_fresh_process_equals_saved(encoder: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
-def test_saves_only_what_was_trained(encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_saves_only_what_was_trained(encoder: Case, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     loaded = _load(encoder)
     model = _method(name, options).attach(loaded.model, head=loaded.head)
     _method(name, options).save(model, tmp_path)
@@ -164,23 +206,23 @@ def test_saves_only_what_was_trained(encoder: Path, tmp_path: Path, name: str, o
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
-def test_what_does_not_fit_is_an_error(encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_what_does_not_fit_is_an_error(encoder: Case, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     loaded = _load(encoder)
     with pytest.raises(MethodError):
         _method(name, options).load(loaded.model, tmp_path, head=loaded.head)
 
 
-def test_an_adapter_opens_in_plain_peft(tmp_path: Path, encoder: Path) -> None:
+def test_an_adapter_opens_in_plain_peft(tmp_path: Path, plain_encoder: Case) -> None:
     from peft import PeftModel
 
-    loaded = _load(encoder)
+    loaded = _load(plain_encoder)
     method = _method("lora", {"rank": 2})
     model = method.attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     expected = _logits(model)
     method.save(model, tmp_path)
     with quiet_transformers():
-        base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=3)
+        base = AutoModelForSequenceClassification.from_pretrained(plain_encoder.folder, num_labels=3)
     with quiet_peft():
         opened = PeftModel.from_pretrained(base, tmp_path)
     torch.testing.assert_close(_logits(opened), expected, rtol=0, atol=1e-6)
@@ -189,20 +231,20 @@ def test_an_adapter_opens_in_plain_peft(tmp_path: Path, encoder: Path) -> None:
 def test_an_adapter_of_plain_peft_opens_here(tmp_path: Path, tiny_encoder: Path) -> None:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    base = _load(tiny_encoder)
+    base = _load(Case(tiny_encoder))
     config = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, lora_alpha=2, lora_dropout=0.1)  # as script A.3 has it
     with quiet_peft():
         theirs = get_peft_model(base.model, config)
     _train_a_little(theirs)
     expected = _logits(theirs)
     theirs.save_pretrained(tmp_path)
-    fresh = _load(tiny_encoder, seed=3)
+    fresh = _load(Case(tiny_encoder), seed=3)
     ours = _method("lora", {"rank": 2}).load(fresh.model, tmp_path, head=fresh.head)
     torch.testing.assert_close(_logits(ours), expected, rtol=0, atol=1e-6)
 
 
 def test_merging_adds_the_scaled_product(tiny_encoder: Path) -> None:
-    loaded = _load(tiny_encoder)
+    loaded = _load(Case(tiny_encoder))
     name = "bert.encoder.layer.0.attention.self.query"
     frozen = loaded.model.get_submodule(name).weight.detach().clone()
     method = _method("lora", {"rank": 2, "alpha": 6})
@@ -220,7 +262,7 @@ def test_the_scale_is_shown() -> None:
 
 
 def test_a_target_that_is_not_there_names_those_that_are(tiny_encoder: Path) -> None:
-    loaded = _load(tiny_encoder)
+    loaded = _load(Case(tiny_encoder))
     with pytest.raises(MethodError, match=r"'q_proj'.*dense, key, query, value"):
         _method("lora", {"targets": ["q_proj"]}).attach(loaded.model, head=loaded.head)
 

@@ -54,8 +54,11 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def entry_name(tokenizer: Any, texts: Sequence[str], *, max_tokens: int, key: str) -> str:
-    """The entry's folder name: a SHA-256, in hexadecimal, over everything that decides the ids."""
+def entry_name(tokenizer: Any, texts: Sequence[str], *, max_tokens: int | None, key: str) -> str:
+    """The entry's folder name: a SHA-256, in hexadecimal, over everything that decides the ids.
+
+    `max_tokens` is None for whole documents, whose entry serves every length that is cut from them.
+    """
     digest = hashlib.sha256()
     for field in (_FORMAT, key, tokenizer_fingerprint(tokenizer), str(max_tokens), *texts):
         encoded = field.encode("utf-8", "surrogatepass")

@@ -11,7 +11,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from tanzaku.encoders.config import load_config
+from tanzaku.encoders.pooled import is_pooled, pooled_class, write_reading
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, resolve_encoder
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.weights import read_weights
@@ -43,18 +45,35 @@ class SequenceClassifier:
     head: tuple[str, ...]
 
 
-def load_classifier(source: EncoderSource, *, label_names: Sequence[str], seed: int) -> SequenceClassifier:
+def load_classifier(
+    source: EncoderSource,
+    *,
+    label_names: Sequence[str],
+    seed: int,
+    pooling: Pooling = "cls",
+    long_text: LongText = "head",
+) -> SequenceClassifier:
     """The encoder's weights with a head for these labels.
 
     The new modules are drawn from `seed` alone: the same seed gives the same numbers, and the caller's random state
     is left as it was. A head that the checkpoint has for labels of its own is not kept.
 
+    Args:
+        source: The encoder's files.
+        label_names: The classes, in the order of the logits.
+        seed: Of the new modules.
+        pooling: What the head sees. With "cls", and documents of one row, the model is transformers' own sequence
+            classifier; otherwise a `PooledClassifier`.
+        long_text: How documents are cut; "windows" takes a `PooledClassifier`.
+
     Raises:
         EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
     """
     config = _with_labels(load_config(source), label_names)
-    bare = bare_classifier(config, labels=len(label_names))
-    projection = _label_projection(config, bare, labels=len(label_names))
+    write_reading(config, pooling=pooling, long_text=long_text)
+    bare = bare_classifier(config, labels=len(label_names), pooling=pooling, long_text=long_text)
+    wider = bare_classifier(config, labels=len(label_names) + 1, pooling=pooling, long_text=long_text)
+    projection = _label_projection(bare, wider)
     weights = {name: tensor for name, tensor in read_weights(source).items() if name not in projection}
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         # The CPU's generator alone: torch.manual_seed would disturb those of the GPUs as well.
@@ -73,14 +92,22 @@ def load_classifier(source: EncoderSource, *, label_names: Sequence[str], seed: 
     return SequenceClassifier(model=model, head=_largest_modules(model, missing | projection))
 
 
-def bare_classifier(config: PretrainedConfig, *, labels: int) -> PreTrainedModel:
+def bare_classifier(
+    config: PretrainedConfig, *, labels: int, pooling: Pooling = "cls", long_text: LongText = "head"
+) -> PreTrainedModel:
     """A classifier's shapes without its weights, on PyTorch's meta device: costs no memory and no download.
 
+    Its class is the one that `load_classifier` gives for the same `pooling` and `long_text`.
+
     Raises:
-        EncoderError: The architecture has no sequence classifier in transformers.
+        EncoderError: The architecture has no sequence classifier in transformers, or can't be pooled.
     """
     config = copy.deepcopy(config)
     config.num_labels = labels
+    write_reading(config, pooling=pooling, long_text=long_text)
+    if is_pooled(pooling, long_text):
+        with torch.device("meta"), quiet_transformers():
+            return pooled_class(config)(config)
     try:
         with torch.device("meta"), quiet_transformers():
             return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
@@ -123,10 +150,11 @@ def _with_labels(config: PretrainedConfig, label_names: Sequence[str]) -> Pretra
     return config
 
 
-def _label_projection(config: PretrainedConfig, bare: nn.Module, *, labels: int) -> set[str]:
-    """The parameters whose shape follows the number of labels: the last layer of the head, whatever it is called."""
-    wider = dict(bare_classifier(config, labels=labels + 1).named_parameters())
-    return {name for name, parameter in bare.named_parameters() if parameter.shape != wider[name].shape}
+def _label_projection(bare: nn.Module, wider: nn.Module) -> set[str]:
+    """The parameters whose shape follows the number of labels, which `wider` has one more of: the last layer of the
+    head, whatever it is called."""
+    shapes = {name: parameter.shape for name, parameter in wider.named_parameters()}
+    return {name for name, parameter in bare.named_parameters() if parameter.shape != shapes[name]}
 
 
 def _refuse_holes(source: EncoderSource, model: PreTrainedModel, missing: Iterable[str]) -> None:

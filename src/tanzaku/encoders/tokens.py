@@ -12,6 +12,8 @@ from tanzaku.errors import EncoderError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# More than any document has; a tokenizer truncates here when the whole document is asked for.
+_NO_LIMIT = 2**31 - 1
 # So many texts go to the tokenizer at once: enough for its threads, few enough for a smooth progress bar.
 _BATCH = 64
 
@@ -41,7 +43,7 @@ def tokenize(
     tokenizer: "PreTrainedTokenizerBase",
     texts: Sequence[str],
     *,
-    max_tokens: int,
+    max_tokens: int | None,
     cache_key: str | None = None,
     progress: bool = False,
 ) -> TokenizedDocuments:
@@ -50,7 +52,7 @@ def tokenize(
     Args:
         tokenizer: The encoder's tokenizer.
         texts: The documents.
-        max_tokens: The most tokens a document keeps, [CLS] and [SEP] among them.
+        max_tokens: The most tokens a document keeps, [CLS] and [SEP] among them; None keeps all of them.
         cache_key: Any text that stands for the encoder, such as its fingerprint: the result is kept on disk under
             this key, the texts', the tokenizer's and `max_tokens`, and read from there the next time. None: no cache.
         progress: Show a bar on standard error.
@@ -58,16 +60,17 @@ def tokenize(
     Raises:
         EncoderError: `max_tokens` leaves no room for a token between [CLS] and [SEP].
     """
-    if max_tokens < 3:
+    if max_tokens is not None and max_tokens < 3:
         raise EncoderError(f"max_tokens = {max_tokens} leaves no room for text between [CLS] and [SEP]; set 3 or more")
+    limit = _NO_LIMIT if max_tokens is None else max_tokens
     if cache_key is None:
-        return _tokenize(tokenizer, texts, max_tokens, progress)
+        return _tokenize(tokenizer, texts, limit, progress)
     from tanzaku.encoders.cache import entry_name, read_entry, write_entry
 
     name = entry_name(tokenizer, texts, max_tokens=max_tokens, key=cache_key)
     if (entry := read_entry(name, documents=len(texts))) is not None:
         return TokenizedDocuments(*entry)
-    documents = _tokenize(tokenizer, texts, max_tokens, progress)
+    documents = _tokenize(tokenizer, texts, limit, progress)
     write_entry(name, documents.ids, documents.offsets)
     return documents
 
