@@ -13,9 +13,10 @@ from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
+from tanzaku.encoders.reading import LongText, Pooling, tokenized_length
 from tanzaku.encoders.tokens import tokenize
 from tanzaku.methods import METHODS, EncoderMethod
-from tanzaku.training.batches import LabelledTokens, epoch_order
+from tanzaku.training.batches import Batch, LabelledTokens, epoch_order
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.loop import (
     CheckpointPassedOver,
@@ -27,6 +28,7 @@ from tanzaku.training.loop import (
     Training,
     TrainingDone,
     evaluate,
+    model_logits,
 )
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
@@ -254,3 +256,73 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny_encoder: Path) -> None:
     model = _model(tiny_encoder, "full", {})
     with pytest.raises(FloatingPointError, match="smaller learning rate"):
         list(_training(model, train, val, learning_rate=1e30).run())
+
+
+def test_one_forward_serves_training_and_evaluation(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    asked: list[tuple[bool, int]] = []
+
+    def forward(model: nn.Module, batch: Batch) -> torch.Tensor:
+        asked.append((model.training, len(batch)))
+        return model_logits(model, batch)
+
+    theirs, ours = _model(tiny_encoder, "full", {}), _model(tiny_encoder, "full", {})
+    expected = list(_training(theirs, train, val, epochs=1).run())
+    found = list(_training(ours, train, val, epochs=1, forward=forward).run())
+    assert asked == [(True, 8), (True, 8), (True, 8), (False, 7), (False, 7), (False, 4)]
+    assert [e.loss for e in found if isinstance(e, StepDone)] == [e.loss for e in expected if isinstance(e, StepDone)]
+    for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(parameter, other)
+
+
+def _long_split(encoder: Path, long_text: LongText, *, max_tokens: int) -> LabelledTokens:
+    tokenizer = load_tokenizer(resolve_encoder(str(encoder)))
+    documents = make_documents(14, seed=4)
+    classes = np.array([NAMES.index(label) for label in documents.labels])
+    tokens = tokenize(tokenizer, documents.texts, max_tokens=tokenized_length(long_text, max_tokens=max_tokens))
+    return LabelledTokens(tokens, classes, pad_id=0, long_text=long_text, max_tokens=max_tokens)
+
+
+def _pooled(encoder: Path, pooling: Pooling, long_text: LongText) -> nn.Module:
+    source = resolve_encoder(str(encoder))
+    return load_classifier(source, label_names=NAMES, seed=SEED, pooling=pooling, long_text=long_text).model
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "mean+max"])
+def test_documents_that_fit_have_the_same_logits_however_long_ones_are_read(
+    tiny_encoder: Path, pooling: Pooling
+) -> None:
+    ways: tuple[LongText, ...] = ("head", "head+tail", "windows")
+    logits = [
+        _result(
+            evaluate(_pooled(tiny_encoder, pooling, way), _long_split(tiny_encoder, way, max_tokens=40), batch_size=4)
+        ).logits
+        for way in ways
+    ]
+    np.testing.assert_allclose(logits[1], logits[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(logits[2], logits[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "mean+max"])
+def test_windows_of_a_split_are_averaged(tiny_encoder: Path, pooling: Pooling) -> None:
+    model = _pooled(tiny_encoder, pooling, "windows")
+    split = _long_split(tiny_encoder, "windows", max_tokens=8)
+    batch = split.batch(range(len(split)))
+    assert batch.documents is not None
+    assert len(batch.input_ids) > 20, "too few documents are long"
+    with torch.no_grad():
+        # The head is linear: the mean of the windows' logits is the logits of the windows' mean.
+        apart = model.eval()(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.numpy()
+    numbers = batch.documents.numpy()
+    expected = np.stack([apart[numbers == document].mean(axis=0) for document in range(len(split))])
+    for batch_size in (1, 5, 100):
+        found = _result(evaluate(model, split, batch_size=batch_size)).logits
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_learns_from_windows(tiny_encoder: Path) -> None:
+    train, val = (_long_split(tiny_encoder, "windows", max_tokens=8) for _ in range(2))
+    model = _pooled(tiny_encoder, "mean", "windows")
+    done = list(_training(model, train, val, epochs=12, learning_rate=5e-3, stopping=EarlyStopping(None)).run())[-1]
+    assert isinstance(done, TrainingDone)
+    assert done.history[-1].val_loss < 0.5 * done.history[0].val_loss

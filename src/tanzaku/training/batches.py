@@ -1,4 +1,4 @@
-"""Batches of tokenised documents: the seeded order of an epoch, and padding."""
+"""Batches of tokenised documents: the seeded order of an epoch, the rows of long documents, and padding."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tanzaku.encoders.reading import LongText, count_windows, pieces
 from tanzaku.encoders.tokens import TokenizedDocuments
+from tanzaku.errors import EncoderError
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded documents. `input_ids` and `attention_mask` (batch, tokens) int64, `labels` (batch,) int64."""
+    """Padded documents.
+
+    `input_ids` and `attention_mask` (rows, tokens) int64, `labels` (documents,) int64. `documents` (rows,) int64 says
+    which document of the batch, from 0, each row belongs to; it is None where row i is document i.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
+    documents: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device))
+        documents = None if self.documents is None else self.documents.to(device)
+        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), documents)
 
     def __len__(self) -> int:
+        """How many documents, not rows."""
         return len(self.labels)
 
 
@@ -31,36 +40,76 @@ class LabelledTokens:
     """A split, tokenised: document i has `tokens[i]` and the class index `classes[i]`.
 
     Args:
-        tokens: The documents' ids.
+        tokens: The documents' ids; whole documents where `long_text` cuts them.
         classes: (documents,) int64.
-        pad_id: Fills a batch's shorter documents; the attention mask leaves it out.
-        pad_to: Pad every batch to this many tokens; None pads it to its own longest document.
+        pad_id: Fills a batch's shorter rows; the attention mask leaves it out.
+        pad_to: Pad every batch to this many tokens; None pads it to its own longest row.
+        long_text: How a document that is too long is cut when a batch is made; see `tanzaku.encoders.reading`.
+        max_tokens: The most tokens of a row; "head" does not need it, since the tokenizer has truncated.
+        max_windows: The most windows of a document; None for all.
+
+    Raises:
+        EncoderError: `long_text` cuts, but `max_tokens` is missing.
     """
 
     tokens: TokenizedDocuments
     classes: np.ndarray
     pad_id: int
     pad_to: int | None = None
+    long_text: LongText = "head"
+    max_tokens: int | None = None
+    max_windows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_text != "head" and self.max_tokens is None:
+            raise EncoderError(f"long_text = {self.long_text!r} needs to know max_tokens, the length to cut to")
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
-        """The documents of these rows, padded on the right."""
-        documents = [self.tokens[int(row)] for row in rows]
-        width = self.pad_to or max(len(document) for document in documents)
-        input_ids = np.full((len(documents), width), self.pad_id, dtype=np.int64)
-        attention_mask = np.zeros((len(documents), width), dtype=np.int64)
-        for place, document in enumerate(documents):
-            input_ids[place, : len(document)] = document
-            attention_mask[place, : len(document)] = 1
-        labels = self.classes[np.asarray(rows)]
-        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), torch.from_numpy(labels))
+    def batch(self, documents: Sequence[int] | np.ndarray) -> Batch:
+        """The documents of these indices, padded on the right; one row each, or as many as they have windows."""
+        cut = [
+            pieces(
+                self.tokens[int(document)],
+                long_text=self.long_text,
+                max_tokens=self.max_tokens,
+                max_windows=self.max_windows,
+            )
+            for document in documents
+        ]
+        rows = [row for parts in cut for row in parts]
+        width = self.pad_to or max(len(row) for row in rows)
+        input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        attention_mask = np.zeros((len(rows), width), dtype=np.int64)
+        for place, row in enumerate(rows):
+            input_ids[place, : len(row)] = row
+            attention_mask[place, : len(row)] = 1
+        labels = torch.from_numpy(self.classes[np.asarray(documents)])
+        belongs = None
+        if self.long_text == "windows":
+            belongs = torch.from_numpy(np.repeat(np.arange(len(cut)), [len(parts) for parts in cut]))  # (rows,)
+        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All documents in their own order."""
-        for start in range(0, len(self), batch_size):
-            yield self.batch(range(start, min(start + batch_size, len(self))))
+        """All documents in their own order, at most `batch_size` rows a batch, but always a whole document."""
+        start, rows = 0, 0
+        counts = self._rows()
+        for document, count in enumerate(counts):
+            if document > start and rows + count > batch_size:
+                yield self.batch(range(start, document))
+                start, rows = document, 0
+            rows += count
+        if start < len(counts):
+            yield self.batch(range(start, len(counts)))
+
+    def _rows(self) -> list[int]:
+        """How many rows each document has in a batch."""
+        if self.long_text != "windows":
+            return [1] * len(self)
+        assert self.max_tokens is not None
+        lengths = np.diff(self.tokens.offsets)
+        return count_windows(lengths, max_tokens=self.max_tokens, max_windows=self.max_windows).tolist()
 
 
 def epoch_order(documents: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -70,6 +119,6 @@ def epoch_order(documents: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def epoch_batches(documents: int, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The rows of each batch of an epoch; the last may be smaller."""
+    """The documents of each batch of an epoch; the last may be smaller."""
     order = epoch_order(documents, seed=seed, epoch=epoch)
     return [order[start : start + batch_size] for start in range(0, documents, batch_size)]

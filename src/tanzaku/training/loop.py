@@ -119,25 +119,33 @@ class Evaluation:
     loss: float
 
 
+def model_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's logits (documents, labels) for a batch, by the model's own forward."""
+    if batch.documents is None:
+        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, documents=batch.documents).logits
+
+
 @dataclass
 class Training:
     """Trains one model. Everything it needs is built before and given flat.
 
     Args:
-        model: Called with `input_ids`, `attention_mask`; its result has `.logits` (batch, labels).
+        model: What is trained; `forward` calls it.
         train: The training split.
         val: The validation split; evaluated after each epoch.
         optimizer: Over the model's trainable parameters, at the first step's learning rate.
         stopping: Early stopping; also knows the best epoch.
         epochs: At most so many passes.
         batch_size: Documents a step.
-        eval_batch_size: Documents a batch in evaluation.
+        eval_batch_size: Rows a batch in evaluation: documents, or the windows that they are cut into.
         max_grad_norm: The gradient is clipped to this Euclidean norm.
         seed: Of the epochs' orders.
         log_steps: The training curve has one point for so many steps.
         checkpoints: Where to save, or None.
         checkpoint_seconds: Save at least so often, besides each epoch's end.
         should_stop: Asked after each step; True saves a checkpoint and raises `Interrupted`.
+        forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
     """
 
     model: nn.Module
@@ -154,6 +162,7 @@ class Training:
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = math.inf
     should_stop: Callable[[], bool] = lambda: False
+    forward: Callable[[nn.Module, Batch], Tensor] = model_logits
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
@@ -191,20 +200,20 @@ class Training:
         state = self._state
         batches = epoch_batches(len(self.train), batch_size=self.batch_size, seed=self.seed, epoch=state.epoch)
         self.model.train()
-        for rows in batches[state.step_in_epoch :]:
+        for documents in batches[state.step_in_epoch :]:
             began = time.perf_counter()
             learning_rate = self._set_learning_rate()
-            loss = self._step(rows)
+            loss = self._step(documents)
             state.epoch_train_seconds += time.perf_counter() - began
             state.step += 1
             state.step_in_epoch += 1
             self._log(loss)
-            yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(rows))
+            yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(documents))
             self._save_when_due()
 
-    def _step(self, rows: np.ndarray) -> float:
-        batch = self.train.batch(rows).to(self._device)
-        logits = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits  # (batch, labels)
+    def _step(self, documents: np.ndarray) -> float:
+        batch = self.train.batch(documents).to(self._device)
+        logits = self.forward(self.model, batch)  # (documents, labels)
         loss = nn.functional.cross_entropy(logits, batch.labels)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
@@ -234,7 +243,7 @@ class Training:
     def _finish_epoch(self) -> Iterator[Event]:
         state = self._state
         began = time.perf_counter()
-        evaluation = yield from evaluate(self.model, self.val, batch_size=self.eval_batch_size)
+        evaluation = yield from evaluate(self.model, self.val, batch_size=self.eval_batch_size, forward=self.forward)
         eval_seconds = time.perf_counter() - began
         if not math.isfinite(evaluation.loss):
             raise FloatingPointError(f"the validation loss is {evaluation.loss} after epoch {state.epoch}")
@@ -314,15 +323,23 @@ def _none_if_infinite(value: float) -> float | None:
 
 
 def evaluate(
-    model: nn.Module, split: LabelledTokens, *, batch_size: int
+    model: nn.Module,
+    split: LabelledTokens,
+    *,
+    batch_size: int,
+    forward: Callable[[nn.Module, Batch], Tensor] = model_logits,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
-    """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`."""
+    """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
+
+    A batch has at most `batch_size` rows (documents, or the windows that they are cut into), but always a whole
+    document: so memory is bounded however long the documents are that share one.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     logits: list[Tensor] = []
     for batch in split.in_order(batch_size):
-        logits.append(_logits(model, batch.to(device)))
+        logits.append(_without_gradients(forward, model, batch.to(device)))
         yield EvaluationProgress(sum(map(len, logits)), len(split))
     model.train(was_training)
     everything = torch.cat(logits)  # (documents, labels)
@@ -332,5 +349,5 @@ def evaluate(
 
 # A function of its own: a generator that yields inside `no_grad` would leave gradients off for whoever listens.
 @torch.no_grad()
-def _logits(model: nn.Module, batch: Batch) -> Tensor:
-    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float().cpu()
+def _without_gradients(forward: Callable[[nn.Module, Batch], Tensor], model: nn.Module, batch: Batch) -> Tensor:
+    return forward(model, batch).float().cpu()
