@@ -95,7 +95,7 @@ def _inputs(model: nn.Module) -> dict[str, torch.Tensor]:
     mask = torch.ones_like(ids)
     mask[2, 7:] = 0
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if reading_of(model.config)[1] == "windows":  # type: ignore[arg-type]
+    if reading_of(model.config)[1] == "windows":
         inputs["documents"] = torch.tensor([0, 0, 1, 2, 2, 2])
     return inputs
 

@@ -6,7 +6,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from tanzaku.report.arms import arms_of, overlapping_pairs, sections_of, seed_interval
+from tanzaku.report import formats, thesis
+from tanzaku.report.arms import MAX_TOKENS, POOLING, Arm, arms_of, overlapping_pairs, sections_of, seed_interval
+from tanzaku.report.series import distinct_labels
+from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
 
 
@@ -135,3 +138,57 @@ def test_overlaps_are_counted_among_one_run_arms() -> None:
     assert half_width == max(widths)
     several = arms_of([finished(lora(2), accuracy=0.8, seed=seed) for seed in (1, 2)])
     assert overlapping_pairs(several) == (0, 0, 0.0)
+
+
+def _reading(record: RunRecord, **encoder: object) -> RunRecord:
+    return record.model_copy(update={"spec": {**record.spec, "encoder": {**record.spec["encoder"], **encoder}}})
+
+
+def _default(**changes: object) -> RunRecord:
+    """A record as it is written since encoders have these settings; those of `finished` are older."""
+    return _reading(finished(lora(8), accuracy=0.9), pooling="cls", long_text="head", max_windows=None, **changes)
+
+
+def test_a_record_from_before_a_setting_has_its_default() -> None:
+    old, new = finished(lora(8), accuracy=0.9, seed=1), _default()
+    (arm,) = arms_of([old, new])
+    assert len(arm.finished) == 2
+    assert POOLING not in arm.settings
+    assert formats.arm_name(arm) == "LoRA r=8, lr 5e-4, 5 epochs"
+
+
+def test_arms_that_read_documents_otherwise_have_other_names() -> None:
+    records = [
+        baseline(),
+        finished(lora(8), accuracy=0.9),
+        _reading(finished(lora(8), accuracy=0.9), pooling="mean", long_text="head", max_windows=None),
+        _reading(finished(lora(8), accuracy=0.9), pooling="mean", long_text="windows", max_windows=4),
+    ]
+    arms = arms_of(records)
+    assert sorted(formats.arm_name(arm) for arm in arms) == [
+        "LoRA r=8, lr 5e-4, 5 epochs, cls, head",
+        "LoRA r=8, lr 5e-4, 5 epochs, mean, head",
+        "LoRA r=8, lr 5e-4, 5 epochs, mean, windows, at most 4 windows",
+        "TF-IDF + SVM",
+    ]
+    assert [arm.settings.get(POOLING) for arm in arms if arm.method == "lora"].count("cls") == 1
+    assert len(set(distinct_labels([arm for arm in arms if arm.rank]))) == 3
+
+
+def test_the_length_is_named_where_it_differs() -> None:
+    same = arms_of([_default(), finished(lora(4), accuracy=0.9)])
+    assert not any("tokens" in formats.arm_name(arm) for arm in same)
+    differing = arms_of([_default(), _default(max_tokens=64)])
+    assert sorted(formats.arm_name(arm)[-10:].strip() for arm in differing) == ["128 tokens", "64 tokens"]
+    assert {arm.settings[MAX_TOKENS] for arm in differing} == {64, 128}
+
+
+def test_another_reading_is_not_put_beside_the_thesis() -> None:
+    def row(**encoder: object) -> thesis.Published | None:
+        arm: Arm
+        (arm,) = arms_of([_reading(_default(), **encoder)])
+        return thesis.published_for(arm)
+
+    assert row() is not None
+    assert row(pooling="mean") is None
+    assert row(long_text="windows") is None

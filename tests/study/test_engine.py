@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 
 from tanzaku.data.dataset import Dataset
+from tanzaku.encoders.cache import tokens_folder
+from tanzaku.errors import EncoderError
+from tanzaku.report import formats
+from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
@@ -173,6 +177,69 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
     again = _make(study, tmp_path, dataset)
     assert all(isinstance(event, RunEnds) and event.found for event in again)
     assert [event.record for event in again if isinstance(event, RunEnds)] == list(records.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:no installed font")
+def test_arms_that_read_documents_otherwise_run_and_are_told_apart(
+    tmp_path: Path, tiny_masked_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANZAKU_CACHE", str(tmp_path / "cache"))
+    arms = [
+        {"method": "tfidf-svm"},
+        {
+            "method": "lora",
+            "rank": 2,
+            "pooling": ["cls", "mean+max"],
+            "long_text": ["head", "windows"],
+            "max_tokens": 12,
+        },
+        {"method": "head", "long_text": "head+tail", "max_tokens": 10},
+    ]
+    training = {"epochs": 1, "learning_rate": 5e-3}
+    study, dataset = _study(tiny_masked_encoder, arms=arms, training=training), make_dataset(train=16)
+    plan = plan_study(study, dataset=dataset, out=tmp_path / "out")
+    # Three splits, truncated for "head" at 12 tokens, and whole for all else.
+    assert len([path for path in tokens_folder().iterdir() if path.is_dir()]) == 6
+    events = _make(study, tmp_path / "out", dataset)
+    records = [event.record for event in events if isinstance(event, RunEnds)]
+    assert [(record.status, record.error) for record in records] == [("finished", None)] * 6
+    names = [record.run_id.rpartition("-s42-")[0] for record in records]
+    assert (
+        names
+        == [run.run_id.rpartition("-s42-")[0] for run in plan.runs]
+        == [
+            "tfidf-svm",
+            "lora-r2-lr0.005-t12",
+            "lora-r2-lr0.005-t12-windows",
+            "lora-r2-lr0.005-t12-mean+max",
+            "lora-r2-lr0.005-t12-mean+max-windows",
+            "head-lr0.005-t10-head+tail",
+        ]
+    )
+    heads = {record.run_id: record.encoder.head for record in records if record.encoder}
+    assert {name for name, head in heads.items() if head == ("classifier",)} == {
+        name for name in heads if "mean" in name
+    }
+    report = write_report(tmp_path / "out", tmp_path / "report")
+    assert len(report.sections) == 1
+    assert len({formats.arm_name(arm) for arm in report.sections[0].arms}) == 6
+
+
+def test_what_an_encoder_can_not_read_is_found_before_anything_runs(tmp_path: Path, tiny_encoder: Path) -> None:
+    arms = [{"method": "head"}, {"method": "head", "long_text": "windows", "max_tokens": [32, 65]}]
+    with pytest.raises(EncoderError, match="max_tokens = 65 is more than the encoder's 64 positions"):
+        plan_study(_study(tiny_encoder, arms=arms), dataset=make_dataset(train=6), out=tmp_path)
+
+
+def test_a_run_is_found_under_the_name_that_an_earlier_version_gave_it(tmp_path: Path, tiny_encoder: Path) -> None:
+    study, dataset = _study(tiny_encoder, arms=[{"method": "head"}]), make_dataset(train=6)
+    (planned,) = plan_study(study, dataset=dataset, out=tmp_path).runs
+    assert planned.run_id.startswith("head-lr0.005-t24-s42-")
+    (tmp_path / planned.run_id.replace("-t24", "")).mkdir()
+    (again,) = plan_study(study, dataset=dataset, out=tmp_path).runs
+    assert again.run_id == planned.run_id.replace("-t24", "")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
+from tanzaku.study.record import read_records
 from tanzaku.study.spec import RunSpec, StudySpec, TrainingSpec, expand, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -77,7 +78,15 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, tfidf-svm"),
         ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
         ("training.epochs=few", "epochs = 'few'"),
-        ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens"),
+        ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens, pooling, long_text"),
+        ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
+        (
+            "arms.1.long_text=tail",
+            r"arms\.1 \(lora\): encoder: long_text = 'tail': .*'head', 'head\+tail' or 'windows'",
+        ),
+        ("arms.1.max_windows=0", r"arms\.1 \(lora\): encoder: max_windows = 0"),
+        ("arms.1.name=other", r"arms\.1 \(lora\): unknown option 'name'"),
+        ("arms.0.pooling=mean", r"arms\.0 \(tfidf-svm\): unknown option 'pooling'"),
         ("training.learning_rates=1", r"unknown key 'learning_rates'"),
         ("seeds=[]", "seeds"),
         ("seeds=[-1]", r"seeds\.0 = -1"),
@@ -124,6 +133,47 @@ def _run(**changes: object) -> RunSpec:
     return RunSpec.model_validate(content | changes)
 
 
+def test_an_arm_sets_how_documents_are_read(study_file: Path) -> None:
+    overrides = [
+        "encoder.max_tokens=64",
+        'arms.1={method="lora", rank=2, learning_rate=5e-4, pooling=["cls","mean"], long_text=["head","windows"], '
+        "max_tokens=[32,64], max_windows=4}",
+    ]
+    runs = [run for run in expand(read_study(study_file, overrides=overrides)) if run.seed == 1 and run.encoder]
+    read = [
+        (run.method_name, run.encoder.max_tokens, run.encoder.pooling, run.encoder.long_text, run.encoder.max_windows)
+        for run in runs
+        if run.encoder
+    ]
+    lora = [(32, "cls", "head", None), (64, "cls", "head", None), (32, "cls", "windows", 4), (64, "cls", "windows", 4)]
+    assert read == [
+        *(("lora", *one) for one in lora),
+        *(("lora", tokens, "mean", way, most) for tokens, _, way, most in lora),
+        ("full", 64, "cls", "head", None),
+    ]
+    assert {run.encoder.name for run in runs if run.encoder} == {"an/encoder"}
+
+
+def test_runs_that_read_otherwise_have_readable_names_of_their_own() -> None:
+    def name(**encoder: object) -> str:
+        run = _run(encoder={"name": "e", **encoder})
+        return run.run_id(data_fingerprint="d", encoder_fingerprint="e").rpartition("-")[0]
+
+    assert name() == "lora-r4-lr0.0005-s1"
+    assert name(max_tokens=128) == "lora-r4-lr0.0005-t128-s1"
+    assert name(pooling="mean+max", long_text="head+tail") == "lora-r4-lr0.0005-mean+max-head+tail-s1"
+    assert name(long_text="windows", max_windows=4) == "lora-r4-lr0.0005-windows-w4-s1"
+
+
+def test_the_identities_of_the_first_records_still_hold() -> None:
+    records = read_records(Path(__file__).parents[2] / "records")
+    assert len(records) >= 17
+    for record in records:
+        encoder = record.encoder.fingerprint if record.encoder else None
+        found = _identity(RunSpec.model_validate(record.spec), record.data.fingerprint, encoder)  # type: ignore[arg-type]
+        assert record.run_id.endswith(found[:10])
+
+
 def _identity(run: RunSpec, data: str = "d", encoder: str = "e") -> str:
     return run.identity(data_fingerprint=data, encoder_fingerprint=encoder)
 
@@ -133,11 +183,16 @@ def test_identity_follows_what_the_result_depends_on() -> None:
     assert base == _identity(_run(data={"source": "elsewhere"}))
     assert base == _identity(_run(encoder={"name": "the same under another name"}))
     assert base == _identity(_run(training={"learning_rate": 5e-4, "checkpoint_minutes": 1}))
+    assert base == _identity(_run(encoder={"name": "e", "max_windows": 3}))
     others = [
         _identity(_run(), data="other"),
         _identity(_run(), encoder="other"),
         _identity(_run(seed=2)),
         _identity(_run(encoder={"name": "e", "max_tokens": 64})),
+        _identity(_run(encoder={"name": "e", "pooling": "mean"})),
+        _identity(_run(encoder={"name": "e", "long_text": "head+tail"})),
+        _identity(_run(encoder={"name": "e", "long_text": "windows"})),
+        _identity(_run(encoder={"name": "e", "long_text": "windows", "max_windows": 3})),
         _identity(_run(method={"name": "lora", "rank": 8})),
         _identity(_run(method={"name": "full"})),
         _identity(_run(training={"learning_rate": 5e-5})),

@@ -122,7 +122,8 @@ def _list_runs(spec: "StudySpec") -> None:
 
     for number, run in enumerate(expand(spec), start=1):
         rate = f" learning_rate={run.training.learning_rate:g}" if run.training else ""
-        typer.echo(f"{number}\t{run.method.label(run.method_name)}{rate} seed={run.seed}")
+        reading = "".join(f" {name}={value}" for name, value in run.encoder.changed().items()) if run.encoder else ""
+        typer.echo(f"{number}\t{run.method.label(run.method_name)}{rate}{reading} seed={run.seed}")
 
 
 def _print_summary(records: "list[RunRecord]") -> None:

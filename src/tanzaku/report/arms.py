@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
+from tanzaku.study.spec import EncoderSpec
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
 LEARNING_RATE = "training.learning_rate"
 EPOCHS = "training.epochs"
+MAX_TOKENS = "encoder.max_tokens"
+POOLING = "encoder.pooling"
+LONG_TEXT = "encoder.long_text"
+MAX_WINDOWS = "encoder.max_windows"
 
 # The order of the rows; methods that are not named here come between `full` and `lora`, by name.
 _METHOD_ORDER = {BASELINE: 0, "head": 1, "full": 2, "lora": 9}
 _OTHER_METHOD = 5
 # They change where an encoder is found and how often a run is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
+# Settings that the first records do not have: a record without one has its default, and a section shows one only where
+# some arm has another value.
+_LATER = {key: EncoderSpec.model_fields[key.partition(".")[2]].default for key in (POOLING, LONG_TEXT, MAX_WINDOWS)}
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class Arm:
     failed: tuple[RunRecord, ...]
     repeated: tuple[RunRecord, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
+    named_by: tuple[str, ...] = ()
+    """Settings of how documents are read that its name must show: some arm beside it has another value."""
 
     @property
     def rank(self) -> int | None:
@@ -207,19 +217,36 @@ def sections_of(records: Sequence[RunRecord]) -> list[Section]:
 def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
     """Group the records of one section into arms, in the order of the report's rows."""
     groups: dict[str, list[RunRecord]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for record in records:
-        groups.setdefault(_canonical(settings_of(record)), []).append(record)
-    return tuple(sorted((_arm(members) for members in groups.values()), key=_order))
+        found = settings_of(record)
+        groups.setdefault(_canonical(found), []).append(record)
+        settings.setdefault(_canonical(found), found)
+    unused = {
+        key for key, default in _LATER.items() if all(one.get(key, default) == default for one in settings.values())
+    }
+    shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
+    named_by = _naming(shown.values())
+    arms = (_arm(members, settings=shown[name], named_by=named_by) for name, members in groups.items())
+    return tuple(sorted(arms, key=_order))
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
-    flat = {
+    flat = dict(_LATER) if record.spec.get("encoder") else {}
+    flat |= {
         f"{part}.{key}": value
         for part in ("method", "encoder", "training")
         for key, value in (record.spec.get(part) or {}).items()
     }
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+
+
+def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
+    """What arms' names must say of how documents are read: what differs between them or from the default."""
+    # Of the later ones, those that no arm has changed are not among the settings any more.
+    values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_LATER)}
+    return tuple(key for key, found in values.items() if len(found) > 1 or (found and key in _LATER))
 
 
 def overlapping_pairs(arms: Sequence[Arm]) -> tuple[int, int, float]:
@@ -263,17 +290,18 @@ def _spelled_encoder(record: RunRecord) -> str:
     return _canonical([record.spec["encoder"]["name"], record.spec["encoder"].get("revision")])
 
 
-def _arm(records: Sequence[RunRecord]) -> Arm:
+def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], named_by: tuple[str, ...]) -> Arm:
     by_seed: dict[int, list[RunRecord]] = {}
     for record in sorted(records, key=lambda record: (record.spec["seed"], record.ended)):
         if record.status == "finished":
             by_seed.setdefault(record.spec["seed"], []).append(record)
     return Arm(
         method=records[0].method,
-        settings=settings_of(records[0]),
+        settings=settings,
         finished=tuple(runs[-1] for runs in by_seed.values()),
         failed=tuple(record for record in records if record.status == "failed"),
         repeated=tuple(record for runs in by_seed.values() for record in runs[:-1]),
+        named_by=tuple(key for key in named_by if key in settings),
     )
 
 

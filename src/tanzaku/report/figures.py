@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from tanzaku.report import style, texts, thesis
-from tanzaku.report.arms import Arm, Section
+from tanzaku.report.arms import POOLING, Arm, Section
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.losses import loss_figure
 from tanzaku.report.series import Series, baselines_of, series_of
@@ -75,7 +75,8 @@ def time_figure(section: Section) -> Figure | None:
 def size_figure(section: Section) -> Figure | None:
     """Saved size in MB against the rank, both axes logarithmic, with the thesis's sizes.
 
-    A size depends on the method and the rank alone, so there is one line a method, whatever it was trained with.
+    A size depends on the method, the rank and the pooling alone, so there is one line a method and pooling, whatever it
+    was trained with.
     """
     series, baselines = _one_line_a_method(section)
     drawn = _cost_axes(series, baselines, texts.AXIS_SIZE, _megabytes)
@@ -91,18 +92,22 @@ def size_figure(section: Section) -> Figure | None:
 
 
 def _one_line_a_method(section: Section) -> tuple[list[Series], list[tuple[str, Arm]]]:
-    """Series and baselines with the first arm, in the table's order, of each method and rank."""
+    """Series and baselines with the first arm, in the table's order, of each method, pooling and rank."""
     firsts: dict[tuple[str, int | None], Arm] = {}
     for arm in section.arms:
         if _megabytes(arm):
-            firsts.setdefault((arm.method, arm.rank), arm)
-    names = {arm.method: texts.SHORT_METHOD_NAMES.get(arm.method, arm.method) for arm in firsts.values()}
-    lines = {
-        method: tuple(arm for arm in firsts.values() if arm.method == method and arm.rank is not None)
-        for method in names
-    }
-    series = [Series(names[method], tuple(sorted(arms, key=_rank))) for method, arms in lines.items() if arms]
-    return series, [(names[arm.method], arm) for arm in firsts.values() if arm.rank is None]
+            firsts.setdefault((_method_and_pooling(arm), arm.rank), arm)
+    lines: dict[str, list[Arm]] = {}
+    for (name, rank), arm in firsts.items():
+        if rank is not None:
+            lines.setdefault(name, []).append(arm)
+    series = [Series(name, tuple(sorted(arms, key=_rank))) for name, arms in lines.items()]
+    return series, [(name, arm) for (name, rank), arm in firsts.items() if rank is None]
+
+
+def _method_and_pooling(arm: Arm) -> str:
+    name = texts.SHORT_METHOD_NAMES.get(arm.method, arm.method)
+    return f"{name}, {arm.settings[POOLING]}" if POOLING in arm.settings else name
 
 
 def _cost_axes(

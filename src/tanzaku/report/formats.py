@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tanzaku.report import texts
-from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate, Interval
+from tanzaku.report.arms import (
+    EPOCHS,
+    LEARNING_RATE,
+    Arm,
+    Estimate,
+    Interval,
+)
 
 
 def percent(share: float) -> str:
@@ -84,13 +90,22 @@ def method_name(arm: Arm) -> str:
 
 
 def arm_name(arm: Arm) -> str:
-    """The method with its rank and what it was trained with, such as `LoRA r=8, lr 5e-4, 5 epochs`."""
+    """The method with its rank and what it was trained with, such as `LoRA r=8, lr 5e-4, 5 epochs`.
+
+    Where that tells the arm from others or from the default, how documents were read follows: `…, mean, windows`.
+    """
     parts = [method_name(arm)]
     if LEARNING_RATE in arm.settings:
         parts.append(f"lr {compact(arm.settings[LEARNING_RATE])}")
     if EPOCHS in arm.settings:
         parts.append(f"{arm.settings[EPOCHS]} epochs")
+    parts += [reading(key, arm.settings[key]) for key in arm.named_by if arm.settings[key] is not None]
     return ", ".join(parts)
+
+
+def reading(key: str, value: Any) -> str:
+    """One of the settings of how documents are read, in words."""
+    return texts.READINGS[key].format(value=value)
 
 
 def _two_digits(size: float) -> str:

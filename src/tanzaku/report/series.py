@@ -57,4 +57,6 @@ def _label_part(key: str, value: Any) -> str:
         return f"lr {formats.compact(value)}"
     if key == EPOCHS:
         return f"{value} epochs"
+    if key in texts.READINGS and value is not None:
+        return formats.reading(key, value)
     return f"{key.partition('.')[2].replace('_', ' ')} {formats.setting(value)}"

@@ -25,6 +25,14 @@ MEMORY = "Peak memory (MB)"
 GPU_MEMORY = "Peak GPU memory (MB)"
 EPOCHS = "Epochs run / best"
 
+# How documents are read, in names and legends.
+READINGS = {
+    "encoder.max_tokens": "{value} tokens",
+    "encoder.pooling": "{value}",
+    "encoder.long_text": "{value}",
+    "encoder.max_windows": "at most {value} windows",
+}
+
 WILSON = "Wilson"
 STUDENT = "t over {runs} seeds"
 NONE = "–"

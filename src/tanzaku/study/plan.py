@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import EncoderSource, bare_classifier, check_max_tokens, load_config, resolve_encoder
+from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods import EncoderMethod
 from tanzaku.study.engine import PlannedRun
 from tanzaku.study.run import tokenized_splits
-from tanzaku.study.spec import RunSpec, StudySpec, expand
+from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec, expand
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,13 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     runs = []
     for spec in specs:
         run_id = spec.run_id(data_fingerprint=dataset.fingerprint, encoder_fingerprint=fingerprint)
-        runs.append(PlannedRun(spec, out / run_id, encoder if spec.encoder else None))
+        runs.append(PlannedRun(spec, _folder(out, run_id), encoder if spec.encoder else None))
     return Plan(study.name, dataset, runs)
+
+
+def _folder(out: Path, run_id: str) -> Path:
+    """The run's folder: one with its identity, should an earlier version have called it otherwise, or a new one."""
+    return next(iter(sorted(out.glob(f"*-{run_id[-IDENTITY_DIGITS:]}"))), out / run_id)
 
 
 def _prepare_encoder(specs: list[RunSpec], dataset: Dataset, *, progress: bool) -> EncoderSource | None:
@@ -51,14 +59,38 @@ def _prepare_encoder(specs: list[RunSpec], dataset: Dataset, *, progress: bool) 
     settings = with_encoder[0].encoder
     assert settings is not None
     encoder = resolve_encoder(settings.name, revision=settings.revision)
-    config = load_config(encoder)
-    check_max_tokens(config, settings.max_tokens)
-    bare = bare_classifier(config, labels=len(dataset.label_names))
-    for spec in with_encoder:
-        assert isinstance(spec.method, EncoderMethod)
-        try:
-            spec.method.trainable_parameters(bare, head=())
-        except MethodError as error:
-            raise SpecError(f"the encoder {settings.name} and an arm do not go together: {error}") from error
-    tokenized_splits(with_encoder[0], dataset, encoder, progress=progress)
+    _check_fit(with_encoder, encoder, labels=len(dataset.label_names))
+    for spec in _one_for_each_length(with_encoder):
+        tokenized_splits(spec, dataset, encoder, progress=progress)
     return encoder
+
+
+def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> None:
+    """Make sure that the encoder can read and pool as each run wants it, and has the layers that the methods target."""
+    config = load_config(encoder)
+    bare: dict[tuple[str, str], nn.Module] = {}
+    for spec in specs:
+        assert isinstance(spec.method, EncoderMethod)
+        reading = _reading(spec)
+        check_max_tokens(config, reading.max_tokens)
+        key = (reading.pooling, reading.long_text)
+        if key not in bare:
+            bare[key] = bare_classifier(config, labels=labels, pooling=reading.pooling, long_text=reading.long_text)
+        try:
+            spec.method.trainable_parameters(bare[key], head=())
+        except MethodError as error:
+            raise SpecError(f"the encoder {reading.name} and an arm do not go together: {error}") from error
+
+
+def _one_for_each_length(specs: list[RunSpec]) -> list[RunSpec]:
+    """A run for each number of tokens that documents are truncated to, the whole document among them."""
+    firsts: dict[int | None, RunSpec] = {}
+    for spec in specs:
+        reading = _reading(spec)
+        firsts.setdefault(tokenized_length(reading.long_text, max_tokens=reading.max_tokens), spec)
+    return list(firsts.values())
+
+
+def _reading(spec: RunSpec) -> EncoderSpec:
+    assert spec.encoder is not None
+    return spec.encoder

@@ -13,6 +13,7 @@ from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import EncoderSource, load_classifier, load_tokenizer
+from tanzaku.encoders.reading import tokenized_length
 from tanzaku.encoders.tokens import tokenize
 from tanzaku.files import folder_bytes
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
@@ -110,9 +111,16 @@ def _adapt(
 ) -> _Result:
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     assert spec.training is not None
+    assert spec.encoder is not None
     train, val, test = tokenized_splits(spec, dataset, encoder)
     seed_everything(spec.seed)
-    loaded = load_classifier(encoder, label_names=dataset.label_names, seed=spec.seed)
+    loaded = load_classifier(
+        encoder,
+        label_names=dataset.label_names,
+        seed=spec.seed,
+        pooling=spec.encoder.pooling,
+        long_text=spec.encoder.long_text,
+    )
     encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head)
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
@@ -174,18 +182,20 @@ def tokenized_splits(
     spec: RunSpec, dataset: Dataset, encoder: EncoderSource, *, progress: bool = False
 ) -> tuple[LabelledTokens, LabelledTokens, LabelledTokens]:
     """The train, validation and test split as tokens; from the cache on disk where they are there."""
-
     assert spec.encoder is not None
     assert spec.training is not None
-    max_tokens = spec.encoder.max_tokens
+    reading = spec.encoder
+    length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
     tokenizer = load_tokenizer(encoder)
-    pad_to = max_tokens if spec.training.padding == "max_tokens" else None
     train, val, test = (
         LabelledTokens(
-            tokenize(tokenizer, split.texts, max_tokens=max_tokens, cache_key=encoder.fingerprint, progress=progress),
+            tokenize(tokenizer, split.texts, max_tokens=length, cache_key=encoder.fingerprint, progress=progress),
             class_indices(split, dataset),
             pad_id=tokenizer.pad_token_id,
-            pad_to=pad_to,
+            pad_to=reading.max_tokens if spec.training.padding == "max_tokens" else None,
+            long_text=reading.long_text,
+            max_tokens=reading.max_tokens,
+            max_windows=reading.max_windows,
         )
         for split in (dataset.train, dataset.val, dataset.test)
     )

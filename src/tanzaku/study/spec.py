@@ -1,8 +1,9 @@
 """What a study file may say, and the runs that follow from it.
 
 A study file is TOML: `name`, `seeds`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs. An arm
-names its `method` and gives, flat, the method's options and whatever of `[training]` it sets differently; a list where
-one value is expected is an axis of the grid. `expand` turns a study into fully resolved runs.
+names its `method` and gives, flat, the method's options and whatever of `[training]` and of `[encoder]` (but for which
+encoder it is) it sets differently; a list where one value is expected is an axis of the grid. `expand` turns a study
+into fully resolved runs.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_serializer, field_validator
 
+from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 
 Model = TypeVar("Model", bound=BaseModel)
+# So much of a run's identity ends the name of its folder.
+IDENTITY_DIGITS = 10
+
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method, the order and the dropout.")]
 
 
@@ -37,13 +42,61 @@ class DataSpec(_Spec):
 
 
 class EncoderSpec(_Spec):
-    """Which encoder is adapted."""
+    """Which encoder is adapted, and how it reads documents."""
 
     name: Annotated[str, Field(description="Hub id, local folder, or the name of an embedded encoder.")]
     revision: Annotated[str | None, Field(description="Branch, tag or commit on the hub.")] = None
-    max_tokens: Annotated[int, Field(ge=8, description="Tokens of a document that are read, [CLS] and [SEP] too.")] = (
-        512
-    )
+    max_tokens: Annotated[
+        int,
+        Field(ge=8, description="Tokens that the encoder reads at once, [CLS] and [SEP] too: of a document or window."),
+    ] = 512
+    pooling: Annotated[
+        Pooling,
+        Field(
+            description="What the classifier sees: the encoder's pooler on [CLS], the mean of all tokens' hidden "
+            "states, or the mean and the maximum side by side."
+        ),
+    ] = "cls"
+    long_text: Annotated[
+        LongText,
+        Field(
+            description="What is read of a document of more than max_tokens: its first tokens, its first and last "
+            "ones, or all of it in windows whose features are averaged."
+        ),
+    ] = "head"
+    max_windows: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Windows of a document that are read at most, for memory: what follows the first so many is "
+            'left out. Without it, all are. Means something for long_text = "windows" alone.',
+        ),
+    ] = None
+
+    @field_validator("max_windows")
+    @classmethod
+    def _windows_alone(cls, value: int | None, others: ValidationInfo) -> int | None:
+        """Where it changes nothing it is None, so that it makes no other run of the same one."""
+        return value if others.data.get("long_text") == "windows" else None
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not at their defaults, which encoder it is left out."""
+        values = {name: getattr(self, name) for name in ENCODER_SETTINGS}
+        return {name: value for name, value in values.items() if value != EncoderSpec.model_fields[name].default}
+
+    def labels(self) -> list[str]:
+        """What is not at its default in short words for a folder, such as `["t128", "mean", "windows", "w4"]`."""
+        prefixes = {"max_tokens": "t", "max_windows": "w"}
+        return [f"{prefixes.get(name, '')}{value}" for name, value in self.changed().items()]
+
+
+# Not settings: which encoder it is.
+_ENCODER_NAMES = ("name", "revision")
+# They came after the first runs were made: at their defaults they are left out of a run's identity, which so stays the
+# same.
+_LATER_ENCODER_SETTINGS = ("pooling", "long_text", "max_windows")
+# What an arm may set of `[encoder]`.
+ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
 
 class TrainingSpec(_Spec):
@@ -52,7 +105,9 @@ class TrainingSpec(_Spec):
     learning_rate: Annotated[float, Field(gt=0, description="At the first step; it falls linearly to 0 at the last.")]
     epochs: Annotated[int, Field(ge=1, description="At most so many passes over the training documents.")] = 5
     batch_size: Annotated[int, Field(ge=1, description="Documents a step.")] = 8
-    eval_batch_size: Annotated[int, Field(ge=1, description="Documents a batch in evaluation.")] = 32
+    eval_batch_size: Annotated[
+        int, Field(ge=1, description="Documents, or windows of documents, a batch in evaluation.")
+    ] = 32
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's decoupled weight decay.")] = 0.0
     beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.999
@@ -109,7 +164,11 @@ class RunSpec(_Spec):
         content = self.model_dump(mode="json")
         del content["data"]
         if content["encoder"]:
-            del content["encoder"]["name"], content["encoder"]["revision"]
+            for name in _ENCODER_NAMES:
+                del content["encoder"][name]
+            for name in _LATER_ENCODER_SETTINGS:
+                if content["encoder"][name] == EncoderSpec.model_fields[name].default:
+                    del content["encoder"][name]
             content["encoder"]["fingerprint"] = encoder_fingerprint
         if content["training"]:
             del content["training"]["checkpoint_minutes"]
@@ -121,8 +180,10 @@ class RunSpec(_Spec):
         parts = [self.method.label(self.method_name)]
         if self.training:
             parts.append(f"lr{self.training.learning_rate:.6g}")
+        if self.encoder:
+            parts += self.encoder.labels()
         identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
-        return "-".join([*parts, f"s{self.seed}", identity[:10]])
+        return "-".join([*parts, f"s{self.seed}", identity[:IDENTITY_DIGITS]])
 
 
 class StudySpec(_Spec):
@@ -189,23 +250,31 @@ def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str)
     kind = method_named(name, where=where)
     where = f"{where} ({name})"
     trainable = set(TrainingSpec.model_fields) if kind.uses_encoder else set()
-    if unknown := set(options) - set(kind.model_fields) - trainable:
-        choices = ", ".join(sorted(set(kind.model_fields) | trainable)) or "no options"
+    readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
+    if unknown := set(options) - set(kind.model_fields) - trainable - readable:
+        choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
         raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
     if kind.uses_encoder and study.encoder is None:
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
     for values in _grid(options, kind):
-        method = _validated(
-            kind, {key: value for key, value in values.items() if key in kind.model_fields}, where=where
-        )
-        training = {**study.training, **{key: value for key, value in values.items() if key in trainable}}
         yield RunSpec(
             data=study.data,
-            encoder=_validated(EncoderSpec, study.encoder, where="encoder") if kind.uses_encoder else None,
-            method=method,
-            training=_validated(TrainingSpec, training, where=f"{where}: training") if kind.uses_encoder else None,
+            encoder=_resolved(EncoderSpec, study.encoder, values, readable, where=f"{where}: encoder"),
+            method=_validated(kind, _chosen(values, set(kind.model_fields)), where=where),
+            training=_resolved(TrainingSpec, study.training, values, trainable, where=f"{where}: training"),
             seed=seed,
         )
+
+
+def _resolved(
+    kind: type[Model], shared: dict[str, Any] | None, values: dict[str, Any], names: set[str], *, where: str
+) -> Model | None:
+    """What the arms share, but for what of `names` this arm sets itself; None where the method takes none of them."""
+    return _validated(kind, {**(shared or {}), **_chosen(values, names)}, where=where) if names else None
+
+
+def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in names}
 
 
 def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> Iterator[dict[str, Any]]:
