@@ -31,9 +31,10 @@ quickstart: setup
 	$(BIN)/tanzaku study run studies/quickstart.toml
 	$(BIN)/tanzaku study report runs/quickstart
 
+# For a machine with nothing else to do; writes records/benchmarks and docs/performance.md.
 bench: setup
-	$(BIN)/python benchmarks/train_step.py --method full
-	$(BIN)/python benchmarks/train_step.py --method lora
+	$(BIN)/python -m benchmarks > /dev/null
+	$(BIN)/python -m benchmarks.page
 
 clean:
 	rm -rf $(VENV) build runs

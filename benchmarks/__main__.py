@@ -1,0 +1,80 @@
+"""Runs the benchmark: the record goes to its file and to standard output, progress to standard error."""
+
+import argparse
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.scale import scale_named
+from benchmarks.suite import GROUPS
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parse(given)
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+    from benchmarks.record import RECORDS, make_record
+    from benchmarks.rows import rows_of, skipped_rows
+    from benchmarks.suite import measurements, run_rounds
+    from tanzaku.encoders.quiet import quiet_transformers
+    from tanzaku.files import write_json_atomically
+    from tanzaku.provenance import now
+
+    started = now()
+    scale = scale_named(options.scale)
+    rounds = options.rounds or scale.rounds
+    chosen = measurements(scale, texts=options.texts, groups=options.only or GROUPS)
+    with quiet_transformers():
+        numbers = run_rounds(chosen, rounds=rounds, report=lambda line: print(line, file=sys.stderr, flush=True))
+    record = make_record(
+        rows_of(chosen, numbers, scale=scale),
+        skipped=skipped_rows() if options.only is None or "memory" in options.only else [],
+        scale=scale,
+        rounds=rounds,
+        # The folder's name alone: a record says nothing of the machine's paths.
+        texts="the sample corpus" if options.texts is None else options.texts.resolve().name,
+        command=shlex.join(["python", "-m", "benchmarks", *given]),
+        started=started,
+    )
+    out = options.out
+    if out is None and options.only is None and scale.name == "full":
+        out = RECORDS / ("gpu.json" if record["machine"]["gpu"] else "cpu.json")
+    if out is not None:
+        write_json_atomically(out, record)
+    print(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Times Tanzaku beside the thesis's scripts and plain transformers. The whole of it writes "
+        "records/benchmarks/cpu.json (or gpu.json); a part of it only prints, unless --out is given.",
+    )
+    parser.add_argument("--only", action="append", choices=GROUPS, help="measure this group alone; may be repeated")
+    parser.add_argument("--rounds", type=_positive, help="measure everything so often (3)")
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument(
+        "--quick", dest="scale", action="store_const", const="quick", help="real encoders, one round, few documents"
+    )
+    scale.add_argument(
+        "--tiny", dest="scale", action="store_const", const="tiny", help="a toy encoder; shows that everything works"
+    )
+    parser.add_argument("--texts", type=Path, help="tokenize the texts of this folder, prepared by `tanzaku data`")
+    parser.add_argument("--out", type=Path, help="write the record here")
+    parser.set_defaults(scale="full")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    main()

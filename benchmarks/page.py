@@ -1,0 +1,144 @@
+"""docs/performance.md, made from the committed records and the remarks beside this file.
+
+python -m benchmarks.page
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import read_records
+from benchmarks.rows import RATIO, ROW_NAMES
+from tanzaku.files import write_atomically
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+REMARKS = Path(__file__).with_name("remarks.md")
+
+DESCRIPTIONS = {
+    "lora_step_base_vs_trainer": "LoRA, BERT-base: a step, beside the thesis's script",
+    "lora_step_base_vs_tuned_trainer": "LoRA, BERT-base: a step, beside `Trainer` tuned",
+    "lora_step_base_thesis_settings_vs_trainer": "the same with the thesis's settings (every dropout 0.1), beside its "
+    "script",
+    "lora_step_mini_vs_trainer": "LoRA, the small encoder: a step, beside the thesis's script",
+    "full_step_base_vs_trainer": "full fine-tuning, BERT-base: a step, beside the thesis's script",
+    "full_step_mini_vs_trainer": "full fine-tuning, the small encoder: a step, beside the thesis's script",
+    "lora_all_linear_step_vs_full_step_mini": "LoRA (r = 16) on all linear layers, the small encoder: seconds over "
+    "those of full fine-tuning, both Tanzaku's",
+    "lora_step_base_share_of_limit": "LoRA, BERT-base: the arithmetic that a step can't do without, at the speed of "
+    "this machine's matrix products, over the measured seconds",
+    "classify_base_vs_pipeline": "classifying, BERT-base, beside `transformers.pipeline`",
+    "tokenize_vs_reference": "tokenizing on one core, beside `BertJapaneseTokenizer`",
+    "train_memory_vs_trainer": "training LoRA, BERT-base: peak memory over the thesis's script's",
+    "classify_memory_million_vs_ten_thousand": "classifying a stream: peak memory for the many texts over that for the "
+    "few",
+}
+# These compare costs: smaller is better. All others say how many times as fast, or which share is reached.
+_COSTS = {
+    "lora_all_linear_step_vs_full_step_mini",
+    "train_memory_vs_trainer",
+    "classify_memory_million_vs_ten_thousand",
+}
+_SHARES = {"lora_step_base_share_of_limit"}
+
+_HEAD = """# Performance
+
+Made by `python -m benchmarks.page` from [records/benchmarks](../records/benchmarks); `make bench` makes these records.
+A test holds this page to them.
+
+## What is compared
+
+- `trainer`: the thesis's scripts. `Trainer` with its defaults, float32, every text padded to 512 tokens, batches of 8;
+  PEFT's LoRA with r = α = 8 and dropout 0.1, or full fine-tuning.
+- `tuned_trainer`: the same in bfloat16 where the machine computes it natively, batches padded to their longest
+  document, documents of like length together.
+- `tanzaku_thesis`: Tanzaku in the thesis's settings, every dropout 0.1.
+- `tanzaku`: Tanzaku without dropout, batches padded to their longest document.
+
+All train the same documents in the same few batches: random tokens with the lengths of Livedoor's training articles, at
+quantiles that stand for a whole epoch (`benchmarks/documents.py`). Where a side groups by length, its batches are as
+alike in length as the grouping of a whole epoch makes them. One step of each round warms up and is not counted; the
+rest are timed from end to end, so that padding and grouping count. The weights are random.
+
+Classifying goes from texts to classes, with the lengths of Livedoor's test articles; the pipeline is as it comes (one
+document a batch, float32). Tokenizing takes real texts, each once. Memory is what a process of its own needs beyond its
+libraries (`benchmarks/memory.py`). The limit is the faster precision of the feed-forward part's matrix product; the
+arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens, without padding.
+
+All measurements take turns, round by round, every other round backwards. A comparison is made within each round; the
+tables show the median of the rounds, and the lowest and the highest.
+"""
+_NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with nothing else to do.\n"
+
+
+def make_page(records: Sequence[Mapping[str, Any]], remarks: str) -> str:
+    """The page's text."""
+    sections = [_section(record) for record in records] or [_NOTHING]
+    return "\n".join([_HEAD, *(section.strip("\n") + "\n" for section in sections), remarks.strip("\n") + "\n"])
+
+
+def _section(record: Mapping[str, Any]) -> str:
+    rows = {row["name"]: row for row in record["rows"]}
+    compared = [(name, rows[name]) for name in ROW_NAMES if name in rows]
+    measured = [row for row in record["rows"] if row["unit"] != RATIO]
+    lines = [
+        f"## {record['machine']['gpu'] or record['machine']['cpu']}",
+        "",
+        _facts(record),
+        "",
+        "| | | lowest–highest |",
+        "| --- | ---: | ---: |",
+        *(_comparison(name, row) for name, row in compared),
+        *(f"| {DESCRIPTIONS[one['name']]} | not measured: {one['reason']} | |" for one in record["skipped"]),
+        "",
+        "| measured | median | lowest–highest | |",
+        "| --- | ---: | ---: | --- |",
+        *(_measurement(row) for row in measured),
+    ]
+    return "\n".join(lines)
+
+
+def _facts(record: Mapping[str, Any]) -> str:
+    machine, versions, git = record["machine"], record["versions"], record["git"]
+    software = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers", "peft"))
+    commit = "no git checkout" if git["commit"] is None else f"commit {git['commit'][:10]}"
+    native = machine["gpu_bfloat16"] if machine["gpu"] else machine["cpu_bfloat16"]
+    mini = record["scale"]["mini"]
+    return (
+        f"{machine['cpu']}, {machine['physical_cores']} cores, {machine['torch_threads']} threads, "
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, bfloat16 {'native' if native else 'emulated'}; {software}; "
+        f"{commit}{' with changes' if git['dirty'] else ''}; `{record['command']}`, {record['rounds']} rounds, ended "
+        f"{record['ended']}. The small encoder has {mini['layers']} layers of {mini['hidden']} and "
+        f"{mini['vocabulary']:,} pieces. Tokenized: {record['tokenized_texts']}."
+    )
+
+
+def _comparison(name: str, row: Mapping[str, Any]) -> str:
+    def shown(value: float) -> str:
+        if name in _SHARES:
+            return f"{100 * value:.0f} %"
+        return f"{value:.2f}" if name in _COSTS else f"{value:.1f}×"
+
+    low, high = row["spread"]
+    return f"| {DESCRIPTIONS[name]} | {shown(row['value'])} | {shown(low)}–{shown(high)} |"
+
+
+def _measurement(row: Mapping[str, Any]) -> str:
+    unit, divisor = ("MB", 1e6) if row["unit"] == "bytes" else (row["unit"], 1.0)
+    value, low, high = (_digits(number / divisor) for number in (row["value"], *row["spread"]))
+    return f"| `{row['name']}` | {value} | {low}–{high} | {unit} |"
+
+
+def _digits(number: float) -> str:
+    """Three figures, without an exponent."""
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:#.3g}".rstrip(".")
+
+
+def main() -> None:
+    """Write the page."""
+    write_atomically(PAGE, make_page(read_records(), REMARKS.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

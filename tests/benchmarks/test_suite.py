@@ -1,0 +1,135 @@
+"""The whole benchmark, with a toy encoder; what its numbers are says nothing, that they are all there does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import pipeline
+
+from benchmarks.documents import texts_to_classify
+from benchmarks.models import random_classifier, word_tokenizer
+from benchmarks.ours import build_classifier, classify
+from benchmarks.page import DESCRIPTIONS, PAGE, REMARKS, make_page
+from benchmarks.record import read_records
+from benchmarks.rows import COMPARISONS, RATIO, ROW_NAMES
+from benchmarks.scale import SCALES
+from benchmarks.suite import Measurement, measurements, run_rounds
+
+ROOT = Path(__file__).parents[2]
+MAY_BE_SKIPPED = {"classify_memory_million_vs_ten_thousand"}
+
+
+def _run(*arguments: str) -> Any:
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)  # nothing else is on standard output
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("record") / "record.json"
+    printed = _run("--tiny", "--out", str(out))
+    assert json.loads(out.read_text(encoding="utf-8")) == printed
+    return dict(printed)
+
+
+@pytest.mark.slow
+def test_every_row_is_there(record: dict[str, Any]) -> None:
+    names = [row["name"] for row in record["rows"]]
+    skipped = [one["name"] for one in record["skipped"]]
+    assert len(set(names)) == len(names)
+    assert set(ROW_NAMES) - set(names) == set(skipped) <= MAY_BE_SKIPPED
+    assert {"machine", "git", "versions", "command"} <= set(record)
+    for row in record["rows"]:
+        low, high = row["spread"]
+        assert 0 < low <= row["value"] <= high < float("inf")
+        assert row["unit"]
+
+
+@pytest.mark.slow
+def test_every_comparison_stands_on_two_measurements_of_one_kind(record: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in record["rows"]}
+    for name, (left, right) in COMPARISONS.items():
+        if name not in rows:
+            continue
+        assert rows[name]["unit"] == RATIO
+        assert rows[left]["unit"] == rows[right]["unit"] != RATIO
+        # The median of the quotients lies between the extreme ones.
+        lowest = rows[left]["spread"][0] / rows[right]["spread"][1]
+        highest = rows[left]["spread"][1] / rows[right]["spread"][0]
+        assert lowest <= rows[name]["value"] * (1 + 1e-9)
+        assert rows[name]["value"] <= highest * (1 + 1e-9)
+
+
+@pytest.mark.slow
+def test_the_page_shows_every_row(record: dict[str, Any]) -> None:
+    page = make_page([record], "## Remarks\n\nOne.\n")
+    assert all(description in page for description in DESCRIPTIONS.values())
+    assert all(f"`{row['name']}`" in page for row in record["rows"] if row["unit"] != RATIO)
+    assert page.endswith("## Remarks\n\nOne.\n")
+    assert record["machine"]["cpu"] in page
+
+
+def test_a_part_has_only_its_rows_and_writes_nowhere() -> None:
+    before = sorted((ROOT / "records").rglob("*"))
+    record = _run("--tiny", "--only", "products", "--rounds", "1")
+    assert {row["name"] for row in record["rows"]} == {
+        f"product_{shape}_{precision}" for shape in ("base", "mini") for precision in ("float32", "bfloat16")
+    }
+    assert record["rounds"] == 1
+    assert sorted((ROOT / "records").rglob("*")) == before
+
+
+def test_rounds_take_turns_and_every_other_goes_backwards() -> None:
+    called: list[str] = []
+
+    def measure(name: str) -> float:
+        called.append(name)
+        return float(len(called))
+
+    chosen = [
+        Measurement("group", name, "unit", lambda name=name: measure(name), once=name == "c")  # type: ignore[misc]
+        for name in "abc"
+    ]
+    numbers = run_rounds(chosen, rounds=3, report=lambda _: None)
+    assert "".join(called) == "abc" + "ba" + "ab"
+    assert numbers == {"a": [1, 5, 6], "b": [2, 4, 7], "c": [3]}
+
+
+def test_every_compared_measurement_exists() -> None:
+    names = {one.name for one in measurements(SCALES["full"], texts=None)}
+    wanted = {name for row, pair in COMPARISONS.items() if row not in MAY_BE_SKIPPED for name in pair}
+    assert wanted <= names
+    assert set(DESCRIPTIONS) == set(ROW_NAMES)
+
+
+def test_the_performance_page_is_what_the_records_give() -> None:
+    records = read_records()
+    assert PAGE.read_text(encoding="utf-8") == make_page(records, REMARKS.read_text(encoding="utf-8"))
+    for record in records:
+        assert record["scale"]["name"] == "full"
+        assert record["git"]["dirty"] is False
+        assert "--only" not in record["command"]
+
+
+def test_both_classifiers_say_the_same() -> None:
+    scale = SCALES["tiny"]
+    texts = texts_to_classify(20, max_tokens=scale.max_tokens, vocabulary=scale.base.vocabulary)
+    tokenizer = word_tokenizer(scale.base.vocabulary, max_tokens=scale.max_tokens)
+    ours = build_classifier(scale.base, max_tokens=scale.max_tokens)
+    model = random_classifier(scale.base, dropout=0.0, max_tokens=scale.max_tokens)
+    with torch.no_grad():
+        for parameter in (*ours.model.parameters(), *model.parameters()):
+            parameter.mul_(20)  # fresh weights are so small that all texts look alike
+    logits = torch.from_numpy(classify(ours, tokenizer, texts, max_tokens=scale.max_tokens))
+    theirs = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")(texts, truncation=True)
+    highest, classes = logits.softmax(dim=-1).max(dim=-1)
+    assert classes.tolist() == [int(one["label"].removeprefix("LABEL_")) for one in theirs]
+    assert highest.tolist() == pytest.approx([one["score"] for one in theirs], abs=1e-5)
+    assert len({round(value, 5) for value in highest.tolist()}) > 10  # the texts are told apart
