@@ -46,6 +46,7 @@ def pretrain(
     initial_embeddings: Annotated[
         str | None, _option("counts of the text's neighbouring pieces, or random (counts).", panel=_NEW)
     ] = None,
+    initial_positions: Annotated[str | None, _option("sinusoidal, or random (sinusoidal).", panel=_NEW)] = None,
     tie: Annotated[
         bool | None,
         _option("One matrix for embedding and output (yes).", panel=_NEW, name="--tie/--no-tie"),
@@ -69,7 +70,7 @@ def pretrain(
     evaluations: Annotated[int | None, _option("Evaluations over the budget (20).", panel=_TEXT)] = None,
     learning_rate: Annotated[float | None, _option("At its highest (1e-3; with --from 1e-4).", panel=_LEARNING)] = None,
     optimizer: Annotated[
-        str | None, _option("adamw, or muon for the layers' matrices and adamw for the rest (adamw).", panel=_LEARNING)
+        str | None, _option("adamw, or muon for the layers' matrices and adamw for the rest (muon).", panel=_LEARNING)
     ] = None,
     muon_learning_rate: Annotated[
         float | None, _option("Muon's at its highest (0.02; with --from 0.002).", panel=_LEARNING)

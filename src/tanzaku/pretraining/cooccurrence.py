@@ -18,8 +18,6 @@ _WINDOW = 5  # pieces to each side
 _SMALLEST_COUNT = 2  # pairs that are rarer say little and are most of the matrix
 # Levy, Goldberg and Dagan 2015, section 7: contexts smoothed by 0.75, singular values weighted by their square root.
 _CONTEXT_SMOOTHING, _SINGULAR_POWER = 0.75, 0.5
-# Twice the standard deviation of new weights: the embeddings are larger than the position vectors added to them.
-_ROOT_MEAN_SQUARE = 0.04
 _ROWS_A_CHUNK = 256  # of 8,192 pieces each, so that the sorting of pairs stays within some hundred megabytes
 
 
@@ -93,6 +91,7 @@ def start_from_counts(
     blocks: Iterator[np.ndarray],
     *,
     special_ids: Collection[int],
+    root_mean_square: float,
     seed: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -104,6 +103,7 @@ def start_from_counts(
         model: Changed in place.
         blocks: The training text; see `count_neighbours`.
         special_ids: Pieces that are no text.
+        root_mean_square: Of each vector's elements.
         seed: Of the decomposition.
         progress: See `count_neighbours`.
     """
@@ -112,7 +112,7 @@ def start_from_counts(
     vectors, known = word_vectors(pairs, size=table.shape[1], without=special_ids, seed=seed)
     lengths = np.sqrt(np.square(vectors).mean(axis=1, keepdims=True))
     known &= lengths[:, 0] > 0
-    vectors[known] *= _ROOT_MEAN_SQUARE / lengths[known]
+    vectors[known] *= root_mean_square / lengths[known]
     rows = torch.from_numpy(np.flatnonzero(known))
     table[rows, : vectors.shape[1]] = torch.from_numpy(vectors[known])
     output = model.get_output_embeddings()

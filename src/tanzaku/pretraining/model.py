@@ -1,5 +1,6 @@
 """The encoder with its masked-language-model head: new, or loaded with room for longer sequences."""
 
+import math
 from typing import Any
 
 import torch
@@ -47,6 +48,21 @@ def new_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return BertForMaskedLM(config)
+
+
+@torch.no_grad()
+def start_from_sinusoids(model: PreTrainedModel, *, root_mean_square: float) -> None:
+    """Set a new BERT's position vectors to sines and cosines (Vaswani et al. 2017, section 3.5), to be trained on.
+
+    With them a shift by some positions is a linear map from the start, so heads that look at a neighbour are soon
+    found; from random vectors this took thousands of steps.
+    """
+    table = model.base_model.embeddings.position_embeddings.weight  # (positions, hidden)
+    positions, hidden = table.shape
+    rates = 10_000 ** (-torch.arange(0, hidden, 2) / hidden)  # (hidden / 2,)
+    angles = torch.arange(positions)[:, None] * rates  # (positions, hidden / 2)
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :hidden]
+    table.copy_(waves * (root_mean_square * math.sqrt(2)))  # a wave's own is 1 / √2
 
 
 def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed: int) -> PreTrainedModel:

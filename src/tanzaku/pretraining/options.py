@@ -37,6 +37,10 @@ class PretrainOptions(BaseModel):
         Literal["counts", "random"],
         Field(description="A new encoder's embeddings: from counts of the text's neighbouring pieces, or random."),
     ] = "counts"
+    initial_positions: Annotated[
+        Literal["sinusoidal", "random"],
+        Field(description="A new encoder's position vectors before they are trained: sines and cosines, or random."),
+    ] = "sinusoidal"
     tie: Annotated[bool, Field(description="One matrix as a new encoder's embedding and output projection.")] = True
     vocabulary_size: Annotated[
         int, Field(ge=8, description="WordPieces of a new vocabulary, the five special too.")
@@ -55,7 +59,7 @@ class PretrainOptions(BaseModel):
     optimizer: Annotated[
         Literal["adamw", "muon"],
         Field(description="AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."),
-    ] = "adamw"
+    ] = "muon"
     muon_learning_rate: Annotated[
         float | None,
         Field(gt=0, description="Muon's, at its highest; 0.02 from scratch, 0.002 continued, if not given."),
@@ -152,6 +156,7 @@ _OF_A_NEW_ENCODER = {
     "intermediate",
     "initial_std",
     "initial_embeddings",
+    "initial_positions",
     "tie",
     "vocabulary_size",
     "character_coverage",

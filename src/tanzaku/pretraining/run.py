@@ -17,7 +17,7 @@ from tanzaku.pretraining.compute import Compute, choose_compute, keep_freed_memo
 from tanzaku.pretraining.cooccurrence import start_from_counts
 from tanzaku.pretraining.loop import Budget, Finished, LoopSettings, PretrainLoop
 from tanzaku.pretraining.masking import Masker
-from tanzaku.pretraining.model import MaskedPredictor, load_encoder, new_encoder
+from tanzaku.pretraining.model import MaskedPredictor, load_encoder, new_encoder, start_from_sinusoids
 from tanzaku.pretraining.options import PretrainOptions, parse_shape
 from tanzaku.pretraining.prepare import Reading, Report, prepare_stream, prepare_tokenizer
 from tanzaku.pretraining.record import (
@@ -35,6 +35,8 @@ from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.optimizer import build_adamw, build_muon, hidden_matrices
 
+# The root mean square of embeddings that do not start from random numbers, in standard deviations of new weights.
+_START = 2.0
 _NAME_CHARACTERS = 16  # of the identity, for a folder's name
 
 
@@ -179,13 +181,17 @@ def _model(inputs: _Inputs, tokenizer: Any, batches: PackedBatches, report: Repo
             pad_id=tokenizer.pad_token_id,
             seed=options.seed,
         )
+        if options.initial_positions == "sinusoidal":
+            start_from_sinusoids(model, root_mean_square=_START * options.initial_std)
         if options.initial_embeddings == "counts":
-            _count(model, tokenizer, batches, report, seed=options.seed)
+            _count(model, tokenizer, batches, report, options)
     model.set_attn_implementation(inputs.compute.attention)
     return model.to(inputs.compute.device)
 
 
-def _count(model: PreTrainedModel, tokenizer: Any, batches: PackedBatches, report: Report, *, seed: int) -> None:
+def _count(
+    model: PreTrainedModel, tokenizer: Any, batches: PackedBatches, report: Report, options: PretrainOptions
+) -> None:
     done, total = 0, batches.training_tokens
 
     def progress(tokens: int) -> None:
@@ -194,7 +200,12 @@ def _count(model: PreTrainedModel, tokenizer: Any, batches: PackedBatches, repor
         report(Reading("neighbours", done, total))
 
     start_from_counts(
-        model, batches.training_text(), special_ids=tokenizer.all_special_ids, seed=seed, progress=progress
+        model,
+        batches.training_text(),
+        special_ids=tokenizer.all_special_ids,
+        root_mean_square=_START * options.initial_std,
+        seed=options.seed,
+        progress=progress,
     )
 
 
