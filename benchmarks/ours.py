@@ -2,13 +2,12 @@
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.documents import PAD, StepDocuments
 from benchmarks.models import HEAD, device, random_classifier, synchronize
@@ -16,7 +15,8 @@ from benchmarks.scale import BATCH_SIZE, LABELS, Shape
 from benchmarks.trainers import THESIS_DROPOUT, THESIS_RANK
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.methods import METHODS, EncoderMethod
-from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
+from tanzaku.training.batches import LabelledTokens, epoch_batches
+from tanzaku.training.forward import Forward, choose_forward
 from tanzaku.training.loop import StepDone, Training
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
@@ -50,11 +50,10 @@ ALL_LINEAR_SETTINGS = Settings(dropout=0.0, pad_to_longest=True, rank=16, target
 
 @dataclass(frozen=True)
 class Ours:
-    """A model on its device, and what runs it on a batch: (model, batch) -> logits (documents, labels); None: its own
-    forward."""
+    """A model on its device, and what runs it on a batch."""
 
     model: nn.Module
-    forward: Callable[[nn.Module, Batch], Tensor] | None
+    forward: Forward
 
 
 def build_ours(shape: Shape, method: str, settings: Settings, *, max_tokens: int) -> Ours:
@@ -63,14 +62,14 @@ def build_ours(shape: Shape, method: str, settings: Settings, *, max_tokens: int
     adaptation = METHODS[method].model_validate(options if method == "lora" else {})
     assert isinstance(adaptation, EncoderMethod)
     classifier = random_classifier(shape, dropout=settings.dropout, max_tokens=max_tokens)
-    return Ours(adaptation.attach(classifier, head=HEAD).to(device()), forward=None)
+    model = adaptation.attach(classifier, head=HEAD).to(device())
+    return Ours(model, forward=choose_forward(model, fast=True, precision="auto").run)
 
 
 def step_seconds(shape: Shape, method: str, documents: StepDocuments, *, settings: Settings, max_tokens: int) -> float:
     """Seconds a step of `Training`, on the documents in batches by chance."""
     ours = build_ours(shape, method, settings, max_tokens=max_tokens)
     split = _in_training_order(documents, pad_to=None if settings.pad_to_longest else max_tokens)
-    plugged: dict[str, Any] = {} if ours.forward is None else {"forward": ours.forward}
     training = Training(
         model=ours.model,
         train=split,
@@ -83,7 +82,7 @@ def step_seconds(shape: Shape, method: str, documents: StepDocuments, *, setting
         max_grad_norm=1.0,
         seed=_SEED,
         log_steps=10,
-        **plugged,
+        forward=ours.forward,
     )
     steps = len(split) // BATCH_SIZE - 1
     times = []
@@ -108,11 +107,12 @@ def _in_training_order(documents: StepDocuments, *, pad_to: int | None) -> Label
     )
 
 
-def build_classifier(shape: Shape, *, max_tokens: int) -> Ours:
+def build_classifier(
+    shape: Shape, *, max_tokens: int, precision: Literal["auto", "float32", "bfloat16"] = "auto"
+) -> Ours:
     """Our model as it classifies: nothing is trained, nothing dropped."""
-    ours = build_ours(shape, "full", DEFAULT_SETTINGS, max_tokens=max_tokens)
-    ours.model.eval().requires_grad_(False)
-    return ours
+    model = random_classifier(shape, dropout=0.0, max_tokens=max_tokens).to(device()).eval().requires_grad_(False)
+    return Ours(model, forward=choose_forward(model, fast=True, precision=precision).run)
 
 
 @torch.inference_mode()
@@ -124,11 +124,5 @@ def classify(ours: Ours, tokenizer: Any, texts: list[str], *, max_tokens: int) -
     logits = np.empty((len(texts), LABELS), dtype=np.float32)
     for start in range(0, len(order), BATCH_SIZE):
         rows = order[start : start + BATCH_SIZE]
-        logits[rows] = _logits(ours, split.batch(rows).to(device())).float().cpu().numpy()
+        logits[rows] = ours.forward(ours.model, split.batch(rows).to(device())).float().cpu().numpy()
     return logits
-
-
-def _logits(ours: Ours, batch: Batch) -> Tensor:
-    if ours.forward is not None:
-        return ours.forward(ours.model, batch)
-    return ours.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits

@@ -64,6 +64,10 @@ def test_the_records_are_the_whole_study() -> None:
     records = read_records(RECORDS)
     found = [RunSpec.model_validate(record.spec).model_dump(exclude={"data", "encoder"}) for record in records]
     assert len(found) == len(wanted) == 17
+    for run in (*wanted, *found):
+        # The records were made before there was a fast path, which computes the same.
+        if run["training"]:
+            del run["training"]["fast"], run["training"]["precision"]
     assert all(run in found for run in wanted)
     assert {record.status for record in records} == {"finished"}
     assert {record.environment.git_dirty for record in records} == {False}

@@ -1,8 +1,10 @@
 """What this machine has: cores, memory, low-precision arithmetic, a GPU. Detected, never assumed."""
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 _CPU_NAME_KEYS = ("model name", "hardware", "cpu model")
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+# glibc's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_NEVER_TRIM = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,19 @@ def describe_machine() -> Machine:
         gpu_memory_bytes=gpu_memory_bytes,
         gpu_bfloat16=gpu_bfloat16,
     )
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory that tensors free, where it is glibc.
+
+    Otherwise each large tensor is mapped anew, and the kernel clears every page of it at the first touch: this made
+    steps of a small encoder a tenth shorter.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(_M_MMAP_MAX, 0)
+    library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
 
 
 def _usable_cores() -> int:

@@ -28,7 +28,8 @@ def test_all_sides_train_the_same_parameters_from_the_same_encoder(method: Any) 
         ours = build_ours(SHAPE, method, settings, max_tokens=SCALE.max_tokens).model
         assert _trainable(ours) == _trainable(theirs)
         frozen = dict(theirs.named_parameters())
-        assert all(torch.equal(p, frozen[n]) for n, p in ours.named_parameters() if "lora_" not in n)
+        # What is frozen may have been rounded to the fast path's precision.
+        assert all(torch.equal(p, frozen[n].to(p.dtype)) for n, p in ours.named_parameters() if "lora_" not in n)
 
 
 def test_lora_on_all_linear_layers_leaves_none_out() -> None:

@@ -122,7 +122,7 @@ def test_both_classifiers_say_the_same() -> None:
     scale = SCALES["tiny"]
     texts = texts_to_classify(20, max_tokens=scale.max_tokens, vocabulary=scale.base.vocabulary)
     tokenizer = word_tokenizer(scale.base.vocabulary, max_tokens=scale.max_tokens)
-    ours = build_classifier(scale.base, max_tokens=scale.max_tokens)
+    ours = build_classifier(scale.base, max_tokens=scale.max_tokens, precision="float32")
     model = random_classifier(scale.base, dropout=0.0, max_tokens=scale.max_tokens)
     with torch.no_grad():
         for parameter in (*ours.model.parameters(), *model.parameters()):

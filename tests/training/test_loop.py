@@ -18,6 +18,7 @@ from tanzaku.encoders.tokens import tokenize
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.training.batches import Batch, LabelledTokens, epoch_order
 from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.forward import model_logits
 from tanzaku.training.loop import (
     CheckpointPassedOver,
     EpochDone,
@@ -28,7 +29,6 @@ from tanzaku.training.loop import (
     Training,
     TrainingDone,
     evaluate,
-    model_logits,
 )
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping

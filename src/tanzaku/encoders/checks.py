@@ -135,7 +135,7 @@ def _check_hardware() -> Iterator[Check]:
     machine = describe_machine()
     cores = f"{machine.physical_cores} cores, {machine.logical_cores} threads"
     yield Check("processor", "ok", f"{machine.cpu}: {cores}; PyTorch computes with {machine.torch_threads}")
-    yield Check("bfloat16", "ok", "in the processor" if machine.cpu_bfloat16 else "not in the processor: use float32")
+    yield Check("bfloat16", "ok", _bfloat16_detail(machine.cpu_bfloat16))
     enough = machine.memory_bytes >= _ENOUGH_MEMORY_BYTES
     yield Check(
         "memory",
@@ -148,6 +148,12 @@ def _check_hardware() -> Iterator[Check]:
         return
     memory = f", {machine.gpu_memory_bytes / 1e9:.1f} GB" if machine.gpu_memory_bytes else ""
     yield Check("GPU", "ok", f"{machine.gpu}{memory}, bfloat16: {'yes' if machine.gpu_bfloat16 else 'no'}")
+
+
+def _bfloat16_detail(native: bool) -> str:
+    if native:
+        return "in the processor; the fast path computes with it"
+    return "not in the processor; the fast path computes with float32"
 
 
 def _check_disk() -> Iterator[Check]:

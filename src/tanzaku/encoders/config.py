@@ -1,11 +1,28 @@
 """An encoder's configuration, read without running anything from the checkpoint."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, read_settings
 from tanzaku.errors import EncoderError
+
+# What transformers' configurations of BERT's family call them.
+_HIDDEN_DROPOUTS = (
+    "hidden_dropout_prob",
+    "dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "pooler_dropout",
+    "summary_last_dropout",
+    "classifier_dropout",
+    "classifier_dropout_prob",
+    "seq_classif_dropout",
+)
+_ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 def load_config(source: EncoderSource) -> PretrainedConfig:
@@ -44,3 +61,19 @@ def _refuse_code(settings: dict[str, object], source: EncoderSource) -> None:
             "runs code from a checkpoint; choose an encoder whose architecture is part of transformers, or, if this "
             'one\'s model_type is, copy its folder and delete "auto_map" from the copy'
         )
+
+
+@contextmanager
+def dropout_set(config: PretrainedConfig, *, hidden: float | None, attention: float | None) -> Iterator[None]:
+    """While this lasts, models made from `config` have these dropout probabilities; None leaves the configuration's."""
+    wanted = [(_HIDDEN_DROPOUTS, hidden), (_ATTENTION_DROPOUTS, attention)]
+    before = {name: getattr(config, name) for names, _ in wanted for name in names if hasattr(config, name)}
+    for names, probability in wanted:
+        for name in names:
+            if probability is not None and before.get(name) is not None:
+                setattr(config, name, probability)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
-from tanzaku.encoders.config import load_config
+from tanzaku.encoders.config import dropout_set, load_config
 from tanzaku.encoders.pooled import is_pooled, pooled_class, write_reading
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
@@ -52,6 +52,8 @@ def load_classifier(
     seed: int,
     pooling: Pooling = "cls",
     long_text: LongText = "head",
+    hidden_dropout: float | None = None,
+    attention_dropout: float | None = None,
 ) -> SequenceClassifier:
     """The encoder's weights with a head for these labels.
 
@@ -65,6 +67,9 @@ def load_classifier(
         pooling: What the head sees. With "cls", and documents of one row, the model is transformers' own sequence
             classifier; otherwise a `PooledClassifier`.
         long_text: How documents are cut; "windows" takes a `PooledClassifier`.
+        hidden_dropout: Probability for hidden states, the head's input among them; None for the configuration's. The
+            model's configuration, which is saved with it, is not changed.
+        attention_dropout: Likewise, for attention probabilities.
 
     Raises:
         EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
@@ -79,9 +84,10 @@ def load_classifier(
         # The CPU's generator alone: torch.manual_seed would disturb those of the GPUs as well.
         torch.default_generator.manual_seed(seed)
         try:
-            model, info = type(bare).from_pretrained(
-                None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
-            )
+            with dropout_set(config, hidden=hidden_dropout, attention=attention_dropout):
+                model, info = type(bare).from_pretrained(
+                    None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+                )
         except (RuntimeError, ValueError) as error:
             raise EncoderError(
                 f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); fetch both anew"

@@ -44,7 +44,7 @@ class Lora(EncoderMethod):
         Literal["rank"] | Annotated[float, Field(gt=0)],
         Field(description='α of the scale α/r: a number, or "rank" for α = r (scale 1 at every rank).'),
     ] = "rank"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
     targets: Annotated[
         tuple[str, ...],
         Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),

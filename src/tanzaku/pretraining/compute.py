@@ -1,8 +1,5 @@
-"""Where and how the arithmetic is done: device, precision, attention, and memory that is not given back in between."""
+"""Where and how the arithmetic is done: device, precision and attention."""
 
-import ctypes
-import platform
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +8,6 @@ import torch
 
 from tanzaku.errors import TanzakuError
 from tanzaku.machine import describe_machine
-
-# glibc's <malloc.h>.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_NEVER_TRIM = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -50,16 +43,3 @@ def choose_compute(*, device: str, precision: str, attention: str) -> Compute:
     # (16 sequences, 4 heads of 64), and 40 against 49 ms at 512 tokens.
     fused = attention == "sdpa" or (attention == "auto" and chosen == "cuda")
     return Compute(device=chosen, precision="bfloat16" if low else "float32", attention="sdpa" if fused else "eager")
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep the memory that tensors free, where it is glibc.
-
-    Otherwise each large tensor is mapped anew, and the kernel clears every page of it at the first touch: this made
-    steps of a small encoder a tenth shorter.
-    """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return
-    library = ctypes.CDLL(None)
-    library.mallopt(_M_MMAP_MAX, 0)
-    library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
-from tanzaku.study.spec import EncoderSpec
+from tanzaku.study.spec import EARLIER_TRAINING, EncoderSpec
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
@@ -31,7 +31,10 @@ _OTHER_METHOD = 5
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 # Settings that the first records do not have: a record without one has its default, and a section shows one only where
 # some arm has another value.
-_LATER = {key: EncoderSpec.model_fields[key.partition(".")[2]].default for key in (POOLING, LONG_TEXT, MAX_WINDOWS)}
+_LATER = {
+    **{key: EncoderSpec.model_fields[key.partition(".")[2]].default for key in (POOLING, LONG_TEXT, MAX_WINDOWS)},
+    **{f"training.{name}": value for name, value in EARLIER_TRAINING.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -243,10 +246,13 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
-    """What arms' names must say of how documents are read: what differs between them or from the default."""
+    """What arms' names must say: how documents are read, where it differs between them or from the default, and what
+    came later to the settings of training, where arms differ in it."""
     # Of the later ones, those that no arm has changed are not among the settings any more.
     values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_LATER)}
-    return tuple(key for key, found in values.items() if len(found) > 1 or (found and key in _LATER))
+    return tuple(
+        key for key, found in values.items() if len(found) > 1 or (found and key in (POOLING, LONG_TEXT, MAX_WINDOWS))
+    )
 
 
 def overlapping_pairs(arms: Sequence[Arm]) -> tuple[int, int, float]:

@@ -31,6 +31,10 @@ READINGS = {
     "encoder.pooling": "{value}",
     "encoder.long_text": "{value}",
     "encoder.max_windows": "at most {value} windows",
+    "training.hidden_dropout": "hidden dropout {value}",
+    "training.attention_dropout": "attention dropout {value}",
+    "training.fast": "fast path: {value}",
+    "training.precision": "{value}",
 }
 
 WILSON = "Wilson"

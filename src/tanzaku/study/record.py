@@ -52,6 +52,15 @@ class EncoderFacts(_Part):
     head: Annotated[tuple[str, ...], Field(description="Modules that the checkpoint lacks; trained in full.")]
 
 
+class ComputeFacts(_Part):
+    """How the encoder was computed."""
+
+    path: Annotated[Literal["fast", "transformers"], Field(description="The fast path, or transformers' own forward.")]
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="Of matrix products and, on the fast path, frozen weights.")
+    ]
+
+
 class Environment(_Part):
     """What the run ran on."""
 
@@ -129,6 +138,9 @@ class RunRecord(_Part):
     ] = {}
     data: DataFacts
     encoder: EncoderFacts | None = None
+    compute: Annotated[ComputeFacts | None, Field(description="None where there is no encoder, or was no choice.")] = (
+        None
+    )
     environment: Environment
     history: tuple[EpochRecord, ...] = ()
     training_curve: Annotated[

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.record import (
+    ComputeFacts,
     Costs,
     DataFacts,
     EncoderFacts,
@@ -34,6 +35,7 @@ from tanzaku.study.record import (
 from tanzaku.study.spec import RunSpec, TrainingSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.forward import Forward, choose_forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
@@ -120,18 +122,22 @@ def _adapt(
         seed=spec.seed,
         pooling=spec.encoder.pooling,
         long_text=spec.encoder.long_text,
+        hidden_dropout=_probability(spec.training.hidden_dropout),
+        attention_dropout=_probability(spec.training.attention_dropout),
     )
     encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head)
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
-    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop)
+    forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
+    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, forward.run)
     done = _listen(training, listeners)
     method.save(model, folder / MODEL_FOLDER)
-    val_logits, _ = _classify(model, val, spec.training.eval_batch_size)
-    test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size)
+    val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
+    test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size, forward.run)
     checkpoints.clear()
     facts = {
         "encoder": encoder_facts,
+        "compute": ComputeFacts(path=forward.path, precision=forward.precision),
         "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
         "training_curve": done.curve,
         "best_epoch": done.best_epoch,
@@ -202,6 +208,10 @@ def tokenized_splits(
     return train, val, test
 
 
+def _probability(dropout: float | Literal["encoder"]) -> float | None:
+    return None if dropout == "encoder" else dropout
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and PyTorch."""
 
@@ -236,6 +246,7 @@ def _build_training(
     val: LabelledTokens,
     checkpoints: Checkpoints,
     should_stop: Callable[[], bool],
+    forward: Forward,
 ) -> Training:
 
     optimizer = build_adamw(
@@ -261,6 +272,7 @@ def _build_training(
         checkpoints=checkpoints,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         should_stop=should_stop,
+        forward=forward,
     )
 
 
@@ -273,11 +285,11 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
     return event
 
 
-def _classify(model: nn.Module, split: LabelledTokens, batch_size: int) -> tuple[np.ndarray, float]:
+def _classify(model: nn.Module, split: LabelledTokens, batch_size: int, forward: Forward) -> tuple[np.ndarray, float]:
     """Logits (documents, labels) float32, and the seconds that they took."""
 
     began = time.perf_counter()
-    progress = evaluate(model, split, batch_size=batch_size)
+    progress = evaluate(model, split, batch_size=batch_size, forward=forward)
     while True:
         try:
             next(progress)

@@ -95,6 +95,13 @@ _ENCODER_NAMES = ("name", "revision")
 # They came after the first runs were made: at their defaults they are left out of a run's identity, which so stays the
 # same.
 _LATER_ENCODER_SETTINGS = ("pooling", "long_text", "max_windows")
+# What runs did before these settings were there; a record without them means this.
+EARLIER_TRAINING = {
+    "fast": False,
+    "precision": "float32",
+    "hidden_dropout": "encoder",
+    "attention_dropout": "encoder",
+}
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
@@ -123,6 +130,24 @@ class TrainingSpec(_Spec):
         Literal["longest", "max_tokens"],
         Field(description="Pad a batch to its longest document, or always to max_tokens as the thesis's scripts do."),
     ] = "longest"
+    hidden_dropout: Annotated[
+        Literal["encoder"] | Annotated[float, Field(ge=0, lt=1)],
+        Field(description='Dropout on hidden states while training; "encoder" for that of its configuration.'),
+    ] = 0.0
+    attention_dropout: Annotated[
+        Literal["encoder"] | Annotated[float, Field(ge=0, lt=1)],
+        Field(description='Dropout on attention probabilities; "encoder" for that of its configuration.'),
+    ] = 0.0
+    fast: Annotated[
+        bool, Field(description="Take the fast path where encoder and method allow it; false for transformers' own.")
+    ] = True
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(
+            description="Of matrix products and frozen weights; auto is bfloat16 on the fast path where the hardware "
+            "has it, and float32 elsewhere."
+        ),
+    ] = "auto"
     log_steps: Annotated[int, Field(ge=1, description="The training curve has one point for so many steps.")] = 10
     checkpoint_minutes: Annotated[
         float, Field(gt=0, description="Save a checkpoint at least so often, besides each epoch's end.")
@@ -145,6 +170,12 @@ class RunSpec(_Spec):
             return value
         options = dict(value)
         return method_named(str(options.pop("name", "")), where="method").model_validate(options)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _fill_in_earlier(cls, value: Any) -> Any:
+        # A study's settings come as a TrainingSpec; a dictionary is a record's, which may be older than a setting.
+        return {**EARLIER_TRAINING, **value} if isinstance(value, dict) else value
 
     @field_serializer("method")
     def _dump_method(self, method: EncoderMethod | TextMethod) -> dict[str, Any]:
@@ -172,6 +203,9 @@ class RunSpec(_Spec):
             content["encoder"]["fingerprint"] = encoder_fingerprint
         if content["training"]:
             del content["training"]["checkpoint_minutes"]
+            for name, earlier in EARLIER_TRAINING.items():
+                if content["training"][name] == earlier:
+                    del content["training"][name]
         content["data_fingerprint"] = data_fingerprint
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

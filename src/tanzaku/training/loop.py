@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tanzaku.errors import CheckpointError
 from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
+from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.optimizer import linear_decay, optimizer_tensors, restore_optimizer
 from tanzaku.training.stopping import EarlyStopping
 
@@ -119,13 +120,6 @@ class Evaluation:
     loss: float
 
 
-def model_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """The model's logits (documents, labels) for a batch, by the model's own forward."""
-    if batch.documents is None:
-        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, documents=batch.documents).logits
-
-
 @dataclass
 class Training:
     """Trains one model. Everything it needs is built before and given flat.
@@ -162,7 +156,7 @@ class Training:
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = math.inf
     should_stop: Callable[[], bool] = lambda: False
-    forward: Callable[[nn.Module, Batch], Tensor] = model_logits
+    forward: Forward = model_logits
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
@@ -327,7 +321,7 @@ def evaluate(
     split: LabelledTokens,
     *,
     batch_size: int,
-    forward: Callable[[nn.Module, Batch], Tensor] = model_logits,
+    forward: Forward = model_logits,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
 
@@ -349,5 +343,5 @@ def evaluate(
 
 # A function of its own: a generator that yields inside `no_grad` would leave gradients off for whoever listens.
 @torch.no_grad()
-def _without_gradients(forward: Callable[[nn.Module, Batch], Tensor], model: nn.Module, batch: Batch) -> Tensor:
+def _without_gradients(forward: Forward, model: nn.Module, batch: Batch) -> Tensor:
     return forward(model, batch).float().cpu()

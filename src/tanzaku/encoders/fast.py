@@ -1,0 +1,213 @@
+"""The fast path for BERT: what transformers computes, without what is not needed.
+
+- The documents of a batch lie end to end, so nothing is computed for padding.
+- Frozen weights stay in bfloat16 where the hardware multiplies it, trained ones in float32, and sums are kept wide.
+- A head that reads [CLS] alone needs the last layer for [CLS] alone: its query, and everything after attention.
+- Dropout is drawn cheaply, and LoRA without dropout is one matrix product.
+
+In float32 the logits and gradients equal those of transformers up to rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertForSequenceClassification, BertModel
+
+from tanzaku.encoders.attention import attend
+from tanzaku.encoders.dropout import dropout
+from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear
+from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Rows(Protocol):
+    """A batch of padded rows on the model's device; `tanzaku.training.batches.Batch` is one.
+
+    `input_ids` and `attention_mask` (rows, tokens), padded on the right; `documents` (rows,) as `PooledClassifier`
+    takes it, or None.
+    """
+
+    @property
+    def input_ids(self) -> Tensor:
+        """(rows, tokens) int64."""
+        ...
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """(rows, tokens), 0 for padding."""
+        ...
+
+    @property
+    def documents(self) -> Tensor | None:
+        """(rows,) int64, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Layer:
+    query: FastLinear
+    key: FastLinear
+    value: FastLinear
+    attended: FastLinear
+    attention_norm: nn.LayerNorm
+    intermediate: FastLinear
+    activation: nn.Module
+    output: FastLinear
+    output_norm: nn.LayerNorm
+    attention_dropout: nn.Dropout
+    hidden_dropout: nn.Dropout
+
+
+class FastForward:
+    """Computes logits (documents, labels), float32, from a model and a batch on its device; see `fast_forward`."""
+
+    def __init__(self, classifier: Any, layers: list[_Layer], *, heads: int, dtype: torch.dtype) -> None:
+        self._classifier, self._layers, self._heads, self._dtype = classifier, layers, heads, dtype
+        self._embeddings = classifier.base_model.embeddings
+        pooling = classifier.pooling if isinstance(classifier, PooledClassifier) else "cls"
+        self._pooling, self._reads_cls_alone = pooling, pooling == "cls"
+
+    def __call__(self, model: nn.Module, batch: Rows) -> Tensor:
+        """The logits of `model`, which must be the one that this was made for."""
+        lengths = batch.attention_mask.sum(dim=1).tolist()
+        hidden = self._encode(batch.input_ids, batch.attention_mask, lengths)
+        features = self._pool(hidden.float(), lengths)  # (rows, features)
+        if batch.documents is not None:
+            features = mean_of_windows(features, batch.documents)
+        return cast(Tensor, self._classifier.classifier(self._classifier.dropout(features)))
+
+    def _encode(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The last hidden states (tokens, hidden), or (rows, hidden) where [CLS] alone is read."""
+        hidden = self._embed(input_ids, attention_mask)
+        for layer in self._layers[:-1]:
+            hidden = self._run_layer(layer, hidden, hidden, lengths=lengths, query_lengths=lengths)
+        if not self._reads_cls_alone:
+            return self._run_layer(self._layers[-1], hidden, hidden, lengths=lengths, query_lengths=lengths)
+        starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).to(hidden.device)
+        return self._run_layer(
+            self._layers[-1], hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths)
+        )
+
+    def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        parts = self._embeddings
+        present = attention_mask.bool()
+        ids = input_ids[present]  # (tokens,)
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)[present]
+        words = parts.word_embeddings(ids)
+        types = parts.token_type_embeddings.weight[0].to(words.dtype)
+        summed = words + types + parts.position_embeddings(positions).to(words.dtype)  # (tokens, hidden)
+        return self._drop(_normalise(summed, parts.LayerNorm).to(self._dtype), parts.dropout)
+
+    def _run_layer(
+        self,
+        layer: _Layer,
+        queries: Tensor,
+        hidden: Tensor,
+        *,
+        lengths: Sequence[int],
+        query_lengths: Sequence[int],
+    ) -> Tensor:
+        """One layer for `queries` (queries, hidden), which look at all of `hidden` (tokens, hidden)."""
+        drop = layer.attention_dropout
+        mixed = attend(
+            layer.query(queries),
+            layer.key(hidden),
+            layer.value(hidden),
+            heads=self._heads,
+            lengths=lengths,
+            query_lengths=query_lengths,
+            dropout=drop.p if drop.training else 0.0,
+        )
+        attended = _normalise(self._drop(layer.attended(mixed), layer.hidden_dropout) + queries, layer.attention_norm)
+        inner = layer.activation(layer.intermediate(attended))  # (queries, intermediate)
+        return _normalise(self._drop(layer.output(inner), layer.hidden_dropout) + attended, layer.output_norm)
+
+    def _drop(self, x: Tensor, module: nn.Dropout) -> Tensor:
+        return dropout(x, probability=module.p, training=module.training)
+
+    def _pool(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(rows, features) float32."""
+        if self._reads_cls_alone:
+            pooler = getattr(self._classifier.base_model, "pooler", None)
+            return hidden if pooler is None else cast(Tensor, pooler(hidden[:, None]))
+        rows = hidden.split(list(lengths))
+        mean = torch.stack([row.mean(dim=0) for row in rows])
+        if self._pooling == "mean":
+            return mean
+        return torch.cat([mean, torch.stack([row.amax(dim=0) for row in rows])], dim=-1)
+
+
+def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | None:
+    """A fast forward for `model`; None where the model is not of the kind that it can do.
+
+    That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
+    LoRA. The model's frozen weights are converted to `precision` in place; make this after freezing.
+
+    Args:
+        model: In training mode or not; both are served.
+        precision: Of the matrix products and of what flows between layers. The head is always float32.
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    classifier: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+    if not isinstance(classifier, BertForSequenceClassification | PooledClassifier):
+        return None
+    encoder = classifier.base_model
+    if type(encoder) is not BertModel or encoder.config.is_decoder or not encoder.encoder.layer:
+        return None
+    layers = [_layer(layer, dtype) for layer in encoder.encoder.layer]
+    if None in layers or not _embeddings_are_plain(encoder.embeddings):
+        return None
+    if dtype != torch.float32:
+        for table in (encoder.embeddings.word_embeddings, encoder.embeddings.position_embeddings):
+            convert_frozen(table, dtype=dtype)
+    return FastForward(classifier, cast(list[_Layer], layers), heads=encoder.config.num_attention_heads, dtype=dtype)
+
+
+def _embeddings_are_plain(embeddings: Any) -> bool:
+    tables = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
+    return all(type(table) is nn.Embedding for table in tables) and type(embeddings.LayerNorm) is nn.LayerNorm
+
+
+def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
+    attention = layer.attention
+    modules = (
+        attention.self.query,
+        attention.self.key,
+        attention.self.value,
+        attention.output.dense,
+        layer.intermediate.dense,
+        layer.output.dense,
+    )
+    norms = (attention.output.LayerNorm, layer.output.LayerNorm)
+    linear = [fast_linear(module, dtype=dtype) for module in modules]
+    if None in linear or any(type(norm) is not nn.LayerNorm for norm in norms):
+        return None
+    query, key, value, attended, intermediate, output = cast(list[FastLinear], linear)
+    return _Layer(
+        query=query,
+        key=key,
+        value=value,
+        attended=attended,
+        attention_norm=norms[0],
+        intermediate=intermediate,
+        activation=layer.intermediate.intermediate_act_fn,
+        output=output,
+        output_norm=norms[1],
+        attention_dropout=attention.self.dropout,
+        hidden_dropout=layer.output.dropout,
+    )
+
+
+def _normalise(x: Tensor, module: nn.LayerNorm) -> Tensor:
+    """Layer normalisation in `x`'s dtype with the module's own weights."""
+    if (
+        x.dtype == module.weight.dtype or x.device.type == "cpu"
+    ):  # the CPU's kernel takes float32 weights beside bfloat16
+        return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
+    wide = functional.layer_norm(x.float(), module.normalized_shape, module.weight, module.bias, module.eps)
+    return wide.to(x.dtype)

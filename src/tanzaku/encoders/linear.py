@@ -1,0 +1,137 @@
+"""Linear layers for the fast path: frozen weights in low precision, trained ones cast, LoRA without its detours."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tanzaku.encoders.dropout import dropout
+
+FastLinear = Callable[[Tensor], Tensor]
+
+
+def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
+    """A function that computes what `module` computes, on (tokens, inputs) in `dtype`; None if it can't be had.
+
+    Frozen weights are converted to `dtype` where they stand, so that they take no second place in memory; what is
+    trained stays as it is and is cast for each call.
+
+    Args:
+        module: An `nn.Linear`, or PEFT's LoRA around one with one active adapter of the plain kind.
+        dtype: Of the arithmetic.
+    """
+    if type(module) is nn.Linear:
+        return _Plain(module, dtype)
+    return _lora(module, dtype)
+
+
+def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
+    from peft.tuners.lora import Linear as LoraLinear
+
+    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear:
+        return None
+    layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
+    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+        return None
+    name = layer.active_adapters[0]
+    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
+        return None
+    base, a, b, drop = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_dropout[name]
+    scale = float(layer.scaling[name])
+    if not getattr(drop, "p", 0.0):
+        return _MergedLora(base, a, b, scale=scale, dtype=dtype)
+    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=drop)
+
+
+class _Plain:
+    def __init__(self, module: nn.Linear, dtype: torch.dtype) -> None:
+        self._module, self._dtype = module, dtype
+        convert_frozen(module, dtype=dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        bias = self._module.bias
+        return functional.linear(x, self._module.weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
+
+
+def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
+    """Convert the frozen parameters that stand directly in `module`, in place."""
+    for parameter in module.parameters(recurse=False):
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+
+
+class _DroppedLora:
+    """y = x Wᵀ + b + s · dropout(x) Aᵀ Bᵀ (Hu et al. 2021, equation 3)."""
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        a: Tensor,
+        b: Tensor,
+        *,
+        scale: float,
+        dtype: torch.dtype,
+        drop: nn.Dropout,
+    ) -> None:
+        self._base, self._a, self._b = _Plain(base, dtype), a, b
+        self._scale, self._dtype, self._drop = scale, dtype, drop
+
+    def __call__(self, x: Tensor) -> Tensor:
+        dropped = dropout(x, probability=self._drop.p, training=self._drop.training)
+        narrow = functional.linear(dropped, self._a.to(self._dtype))  # (tokens, rank)
+        return self._base(x) + functional.linear(narrow, (self._b * self._scale).to(self._dtype))
+
+
+class _MergedLora:
+    """Without dropout, LoRA is one matrix, W + s·B·A, which is made once a step.
+
+    The sum is made in float32 and rounded once, as full fine-tuning's weights are: an update that is small beside W
+    would vanish if W were rounded first.
+    """
+
+    def __init__(self, base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype) -> None:
+        self._base, self._a, self._b, self._scale, self._dtype = base, a, b, scale, dtype
+        self._made_from: tuple[int, int, int] | None = None
+        self._weight = torch.empty(0)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        bias = self._base.bias
+        return _LowRank.apply(
+            x, self._merged(), None if bias is None else bias.to(self._dtype), self._a, self._b, self._scale
+        )
+
+    @torch.no_grad()
+    def _merged(self) -> Tensor:
+        base = self._base.weight
+        versions = (base._version, self._a._version, self._b._version)
+        if versions != self._made_from:
+            self._weight = torch.addmm(base, self._b.to(base.dtype), self._a.to(base.dtype), alpha=self._scale)
+            self._weight, self._made_from = self._weight.to(self._dtype), versions
+        return self._weight
+
+
+class _LowRank(torch.autograd.Function):
+    """y = x W'ᵀ + b with W' = W + s·B·A merged; the gradients of A and B never take the detour over that of W'.
+
+    With g = ∂L/∂y: ∂L/∂B = s · gᵀ (x Aᵀ) and ∂L/∂A = s · (g B)ᵀ x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, weight, a, b)
+        ctx.scale = scale
+        return functional.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b = ctx.saved_tensors
+        needs_x, _, needs_bias, needs_a, needs_b, _ = ctx.needs_input_grad
+        grad_x = grad @ weight if needs_x else None
+        grad_a = grad_b = None
+        if needs_b:
+            grad_b = (grad.t() @ functional.linear(x, a.to(x.dtype))).to(b.dtype) * ctx.scale  # (outputs, rank)
+        if needs_a:
+            grad_a = ((grad @ b.to(x.dtype)).t() @ x).to(a.dtype) * ctx.scale  # (rank, inputs)
+        return grad_x, None, grad.sum(dim=0) if needs_bias else None, grad_a, grad_b, None

@@ -1,0 +1,63 @@
+"""How a model is run on a batch: by its own forward, under autocast, or by the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tanzaku.encoders.fast import Precision, fast_forward
+from tanzaku.machine import describe_machine
+from tanzaku.training.batches import Batch
+
+Forward = Callable[[nn.Module, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class ChosenForward:
+    """A forward (model, batch) -> logits (documents, labels) float32, and what it is."""
+
+    run: Forward
+    path: Literal["fast", "transformers"]
+    precision: Precision
+
+
+def model_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's logits (documents, labels) for a batch, by the model's own forward."""
+    if batch.documents is None:
+        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, documents=batch.documents).logits
+
+
+def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "float32", "bfloat16"]) -> ChosenForward:
+    """The forward for a model on its device, after its method froze what it freezes.
+
+    Args:
+        model: The fast path converts its frozen weights in place.
+        fast: Whether the fast path may be taken; it is where the encoder and the method allow it.
+        precision: "auto" is bfloat16 where the fast path may be taken and the hardware multiplies bfloat16 itself, and
+            float32 elsewhere: emulated, bfloat16 is slower than float32.
+    """
+    device = next(model.parameters()).device.type
+    chosen: Precision = "float32"
+    if precision == "bfloat16" or (precision == "auto" and fast and _multiplies_bfloat16(device)):
+        chosen = "bfloat16"
+    if fast and (forward := fast_forward(model, precision=chosen)) is not None:
+        return ChosenForward(forward, "fast", chosen)
+    return ChosenForward(_autocast(device) if chosen == "bfloat16" else model_logits, "transformers", chosen)
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    machine = describe_machine()
+    return bool(machine.gpu_bfloat16 if device == "cuda" else machine.cpu_bfloat16)
+
+
+def _autocast(device: str) -> Forward:
+    def forward(model: nn.Module, batch: Batch) -> Tensor:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            return model_logits(model, batch).float()
+
+    return forward
