@@ -38,7 +38,7 @@ def test_a_tiny_encoder_goes_on_from_the_command_line(text: Path, tiny_masked_en
     ("arguments", "message"),
     [
         (["--steps", "1", "--shape", "large"], "the shape 'large' is not understood"),
-        ([], "either as steps or as minutes"),
+        ([], "either as steps, as minutes or as epochs"),
         (["--steps", "1", "--from", "x", "--no-tie"], "tie is fixed by the encoder"),
     ],
 )

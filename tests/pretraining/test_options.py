@@ -35,8 +35,8 @@ def test_resolved_options_resolve_to_themselves() -> None:
     [
         ({"steps": 1, "shape": "4by256"}, "the shape '4by256' is not understood; write layers x hidden size"),
         ({"steps": 1, "shape": "4x256", "heads": 3}, "can't be divided among 3 heads"),
-        ({}, "either as steps or as minutes"),
-        ({"steps": 1, "minutes": 1.0}, "either as steps or as minutes"),
+        ({}, "either as steps, as minutes or as epochs"),
+        ({"steps": 1, "minutes": 1.0}, "either as steps, as minutes or as epochs"),
         ({"steps": 1, "max_tokens": 4096}, "less than one sequence of 4096 tokens"),
         ({"steps": 1, "from_encoder": "x", "shape": "4x256"}, "shape is fixed by the encoder"),
         ({"steps": 1, "muon_learning_rate": 0.01}, "muon_learning_rate is for optimizer = muon alone"),
@@ -61,7 +61,7 @@ def test_identity_follows_what_decides_the_result() -> None:
 def test_an_identity_outlives_new_options() -> None:
     """The checkpoints of a long pretraining must be found by a Tanzaku that has since learned more options."""
     options = read_options({"steps": 10})
-    since = {"optimizer", "muon_learning_rate"}
+    since = {"optimizer", "muon_learning_rate", "epochs"}
     content = options.model_dump(mode="json", exclude=since | {"checkpoint_minutes", "workers", "from_encoder"})
     expected = hashlib.sha256(json.dumps([content, {"texts": ["a"]}], sort_keys=True).encode()).hexdigest()
     assert options.identity(texts=["a"]) == expected

@@ -35,6 +35,7 @@ def pretrain(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Train for so many steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train for so long; the schedule is fitted to it.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Train for so many passes over the text.")] = None,
     work: Annotated[
         Path | None,
         typer.Option(help="Folder for vocabulary, tokens and checkpoints.", show_default="<out>.work"),
@@ -93,8 +94,8 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on your own unlabelled text, from scratch or from another encoder.
 
-    Give a budget, --steps or --minutes. The same command goes on after an interruption. The path of the encoder goes
-    to standard output, progress to standard error.
+    Give a budget: --steps, --minutes or --epochs. The same command goes on after an interruption. The path of the
+    encoder goes to standard output, progress to standard error.
 
         tanzaku pretrain text/ --out my-encoder --shape 4x256 --minutes 60
 

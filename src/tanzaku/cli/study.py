@@ -80,14 +80,19 @@ def status(
 
 def _make(spec: "StudySpec", out: Path, *, retry_failed: bool, console: Console) -> "list[RunRecord]":
     from tanzaku.data.dataset import load_dataset
-    from tanzaku.study.engine import RunEnds, StudyInterrupted, make_runs
+    from tanzaku.study.engine import RunEnds, make_runs
+    from tanzaku.study.process import StudyInterrupted
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
     dataset = load_dataset(spec.data.source)
     from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
 
-    plan = plan_study(spec, dataset=dataset, out=out, progress=True)
     records = []
+    try:
+        plan = plan_study(spec, dataset=dataset, out=out, progress=True)
+    except StudyInterrupted as interrupted:
+        console.print("interrupted while pretraining the encoder; the same command goes on from the checkpoint")
+        raise typer.Exit(130) from interrupted
     try:
         for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
             _say(event, console)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,12 +20,92 @@ _MUON_RATE_FROM_SCRATCH = 0.02
 _MUON_RATE_CONTINUED = 0.002
 # These change when something is saved or shown, never what is learned.
 _WITHOUT_EFFECT = {"checkpoint_minutes", "workers"}
+_BUDGETS = ("epochs", "steps", "minutes")
 
 
-class PretrainOptions(BaseModel):
-    """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
+class ContinuedOptions(BaseModel):
+    """The options of going on from an encoder on a given text, frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: Annotated[int, Field(ge=8, description="Tokens of a sequence, [CLS] and [SEP] among them.")] = 128
+    batch_tokens: Annotated[int, Field(ge=8, description="Tokens of a step.")] = 2048
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        Field(description="AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."),
+    ] = "muon"
+    muon_learning_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Muon's, at its highest; 0.02 from scratch, 0.002 continued, if not given."),
+    ] = None
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="At its highest; 1e-3 from scratch, 1e-4 continued, if not given.")
+    ] = None
+    schedule: Annotated[Literal["linear", "cosine"], Field(description="How the learning rate falls to 0.")] = "linear"
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the budget in which the rate rises from 0.")] = (
+        0.05
+    )
+    weight_decay: Annotated[float, Field(ge=0, description="Decoupled weight decay, of AdamW and Muon.")] = 0.01
+    beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.98
+    epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-6
+    max_grad_norm: Annotated[float, Field(gt=0, description="The gradient is clipped to this Euclidean norm.")] = 1.0
+    steps: Annotated[int | None, Field(ge=1, description="The budget as optimiser steps.")] = None
+    minutes: Annotated[
+        float | None, Field(gt=0, description="The budget as minutes of training, evaluation and checkpoints included.")
+    ] = None
+    epochs: Annotated[
+        float | None, Field(gt=0, description="The budget as passes over the text, without what is held out.")
+    ] = None
+    masking_rate: Annotated[float, Field(gt=0, lt=1, description="Share of the tokens to predict.")] = 0.2
+    whole_words: Annotated[bool, Field(description="Mask all pieces of a word together.")] = False
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability while training.")] = 0.0
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(description="Arithmetic of the matrix products; auto is bfloat16 where the hardware computes it."),
+    ] = "auto"
+    attention: Annotated[
+        Literal["auto", "sdpa", "eager"],
+        Field(description="Attention's implementation; auto is fused (sdpa) on a GPU and plain on a CPU."),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where to compute.")] = "auto"
+    held_out: Annotated[float, Field(gt=0, lt=0.5, description="Share of the text that is kept for evaluation.")] = 0.01
+    held_out_tokens: Annotated[int, Field(ge=8, description="Tokens of it that an evaluation reads at most.")] = 200_000
+    evaluations: Annotated[
+        int, Field(ge=1, description="Evaluations, evenly over the budget; the last at its end.")
+    ] = 20
+    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
+    checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
+    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; one a core if not given.")] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
+
+    @model_validator(mode="after")
+    def _check_learning(self) -> Self:
+        if sum(budget is not None for budget in (self.steps, self.minutes, self.epochs)) != 1:
+            raise ValueError("give the budget either as steps, as minutes or as epochs")
+        if self.optimizer == "adamw" and self.muon_learning_rate is not None:
+            raise ValueError("muon_learning_rate is for optimizer = muon alone; leave it out, or choose muon")
+        if self.batch_tokens < self.max_tokens:
+            raise ValueError(
+                f"batch_tokens = {self.batch_tokens} is less than one sequence of {self.max_tokens} tokens"
+            )
+        return self
+
+    def going_on_from(self, encoder: str) -> "PretrainOptions":
+        """These options as those of `tanzaku pretrain --from`, resolved."""
+        return PretrainOptions(**self.model_dump(exclude_unset=True), from_encoder=encoder).resolved()
+
+    def budget(self) -> str:
+        """The budget in one word, such as "3epochs"."""
+        return describe_options({"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}).replace(" ", "")
+
+    def __str__(self) -> str:
+        """The budget, and what differs from the defaults, such as "3 epochs, max_tokens 512"."""
+        return describe_options(self.model_dump(mode="json"))
+
+
+class PretrainOptions(ContinuedOptions):
+    """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
 
     from_encoder: Annotated[str | None, Field(description="Go on from this encoder: folder, hub id or name.")] = None
     shape: Annotated[str | None, Field(description="Layers x hidden size of a new encoder; 4x256 if not given.")] = None
@@ -54,64 +135,9 @@ class PretrainOptions(BaseModel):
     documents: Annotated[
         Literal["blank-line", "line"], Field(description="What ends a document: a blank line, or every line's end.")
     ] = "blank-line"
-    max_tokens: Annotated[int, Field(ge=8, description="Tokens of a sequence, [CLS] and [SEP] among them.")] = 128
-    batch_tokens: Annotated[int, Field(ge=8, description="Tokens of a step.")] = 2048
-    optimizer: Annotated[
-        Literal["adamw", "muon"],
-        Field(description="AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."),
-    ] = "muon"
-    muon_learning_rate: Annotated[
-        float | None,
-        Field(gt=0, description="Muon's, at its highest; 0.02 from scratch, 0.002 continued, if not given."),
-    ] = None
-    learning_rate: Annotated[
-        float | None, Field(gt=0, description="At its highest; 1e-3 from scratch, 1e-4 continued, if not given.")
-    ] = None
-    schedule: Annotated[Literal["linear", "cosine"], Field(description="How the learning rate falls to 0.")] = "linear"
-    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the budget in which the rate rises from 0.")] = (
-        0.05
-    )
-    weight_decay: Annotated[float, Field(ge=0, description="Decoupled weight decay, of AdamW and Muon.")] = 0.01
-    beta1: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the first moment.")] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1, description="AdamW's decay of the second moment.")] = 0.98
-    epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-6
-    max_grad_norm: Annotated[float, Field(gt=0, description="The gradient is clipped to this Euclidean norm.")] = 1.0
-    steps: Annotated[int | None, Field(ge=1, description="The budget as optimiser steps.")] = None
-    minutes: Annotated[
-        float | None, Field(gt=0, description="The budget as minutes of training, evaluation and checkpoints included.")
-    ] = None
-    masking_rate: Annotated[float, Field(gt=0, lt=1, description="Share of the tokens to predict.")] = 0.2
-    whole_words: Annotated[bool, Field(description="Mask all pieces of a word together.")] = False
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability while training.")] = 0.0
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Field(description="Arithmetic of the matrix products; auto is bfloat16 where the hardware computes it."),
-    ] = "auto"
-    attention: Annotated[
-        Literal["auto", "sdpa", "eager"],
-        Field(description="Attention's implementation; auto is fused (sdpa) on a GPU and plain on a CPU."),
-    ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where to compute.")] = "auto"
-    held_out: Annotated[float, Field(gt=0, lt=0.5, description="Share of the text that is kept for evaluation.")] = 0.01
-    held_out_tokens: Annotated[int, Field(ge=8, description="Tokens of it that an evaluation reads at most.")] = 200_000
-    evaluations: Annotated[
-        int, Field(ge=1, description="Evaluations, evenly over the budget; the last at its end.")
-    ] = 20
-    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
-    checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
-    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; one a core if not given.")] = None
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
 
     @model_validator(mode="after")
-    def _check(self) -> "PretrainOptions":
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError("give the budget either as steps or as minutes")
-        if self.optimizer == "adamw" and self.muon_learning_rate is not None:
-            raise ValueError("muon_learning_rate is for optimizer = muon alone; leave it out, or choose muon")
-        if self.batch_tokens < self.max_tokens:
-            raise ValueError(
-                f"batch_tokens = {self.batch_tokens} is less than one sequence of {self.max_tokens} tokens"
-            )
+    def _check_encoder(self) -> Self:
         if self.from_encoder is not None:
             given = self.model_fields_set & _OF_A_NEW_ENCODER
             if refused := sorted(name for name in given if getattr(self, name) is not None):
@@ -144,9 +170,10 @@ class PretrainOptions(BaseModel):
 
     def identity(self, **inputs: Any) -> str:
         """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
-        # With AdamW these say nothing, and checkpoints from before there was Muon stay usable.
+        # Where they say nothing they are left out: checkpoints from before there were such options stay usable.
         of_muon = {"optimizer", "muon_learning_rate"} if self.optimizer == "adamw" else set()
-        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"} | of_muon)
+        of_epochs = {"epochs"} if self.epochs is None else set()
+        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"} | of_muon | of_epochs)
         return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 
 
@@ -173,6 +200,19 @@ def parse_shape(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"the shape {text!r} is not understood; write layers x hidden size, such as 4x256")
     return int(match[1]), int(match[2])
+
+
+def describe_options(content: Mapping[str, Any]) -> str:
+    """The label of `ContinuedOptions` as a record has them."""
+    budget = next(f"{content[unit]:g} {unit}" for unit in _BUDGETS if content.get(unit) is not None)
+    fields = ContinuedOptions.model_fields
+    named = {*_BUDGETS, *_WITHOUT_EFFECT}
+    further = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sorted(content.items())
+        if name not in named and (name not in fields or value != fields[name].default)
+    ]
+    return ", ".join([budget, *further])
 
 
 def read_options(content: dict[str, Any]) -> PretrainOptions:

@@ -224,7 +224,7 @@ def _train(
         keep_freed_memory()
     torch.manual_seed(options.seed)  # for dropout, where there is any
     settings = LoopSettings(
-        budget=Budget(steps=options.steps, minutes=options.minutes),
+        budget=_budget(options, batches),
         warmup=options.warmup,
         schedule=options.schedule,
         max_grad_norm=options.max_grad_norm,
@@ -245,6 +245,13 @@ def _train(
         if isinstance(event, Finished):
             return event
     return None
+
+
+def _budget(options: PretrainOptions, batches: PackedBatches) -> Budget:
+    """The budget, epochs as the steps that they take."""
+    if options.epochs is None:
+        return Budget(steps=options.steps, minutes=options.minutes)
+    return Budget(steps=max(1, round(options.epochs * batches.steps_per_epoch)), minutes=None)
 
 
 def _optimizers(model: PreTrainedModel, options: PretrainOptions) -> list[torch.optim.Optimizer]:

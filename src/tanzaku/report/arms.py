@@ -1,7 +1,7 @@
 """Records to sections and arms: what belongs side by side, and what the seeds of one arm say together.
 
-A section holds the runs that may be compared: the same documents (equal data fingerprints) and the same encoder. An
-arm holds the runs of a section that differ in nothing but their seed.
+A section holds the runs that may be compared: the same documents (equal data fingerprints) and the same encoder, before
+any pretraining on the training texts. An arm holds the runs of a section that differ in nothing but their seed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tanzaku.pretraining.options import describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, EncoderSpec
 
@@ -23,6 +24,7 @@ MAX_TOKENS = "encoder.max_tokens"
 POOLING = "encoder.pooling"
 LONG_TEXT = "encoder.long_text"
 MAX_WINDOWS = "encoder.max_windows"
+PRETRAINING = "encoder.pretrain"
 
 # The order of the rows; methods that are not named here come between `full` and `lora`, by name.
 _METHOD_ORDER = {BASELINE: 0, "head": 1, "full": 2, "lora": 9}
@@ -32,7 +34,10 @@ _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minu
 # Settings that the first records do not have: a record without one has its default, and a section shows one only where
 # some arm has another value.
 _LATER = {
-    **{key: EncoderSpec.model_fields[key.partition(".")[2]].default for key in (POOLING, LONG_TEXT, MAX_WINDOWS)},
+    **{
+        key: EncoderSpec.model_fields[key.partition(".")[2]].default
+        for key in (POOLING, LONG_TEXT, MAX_WINDOWS, PRETRAINING)
+    },
     **{f"training.{name}": value for name, value in EARLIER_TRAINING.items()},
 }
 
@@ -157,7 +162,7 @@ class Section:
 
     data: DataFacts
     encoder: EncoderFacts | None
-    """None where no run came far enough to tell, or where none needs an encoder."""
+    """Without pretraining, if an arm has it so. None where no run came far enough to tell, or where none needs one."""
     encoder_name: str | None
     arms: tuple[Arm, ...]
 
@@ -242,6 +247,8 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
         for part in ("method", "encoder", "training")
         for key, value in (record.spec.get(part) or {}).items()
     }
+    if flat.get(PRETRAINING):
+        flat[PRETRAINING] = describe_options(flat[PRETRAINING])
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
 
 
@@ -251,7 +258,7 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
     # Of the later ones, those that no arm has changed are not among the settings any more.
     values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_LATER)}
     return tuple(
-        key for key, found in values.items() if len(found) > 1 or (found and key in (POOLING, LONG_TEXT, MAX_WINDOWS))
+        key for key, found in values.items() if len(found) > 1 or (found and not key.startswith("training.") and key in _LATER)
     )
 
 
@@ -265,10 +272,11 @@ def overlapping_pairs(arms: Sequence[Arm]) -> tuple[int, int, float]:
 
 
 def _section(records: Sequence[RunRecord]) -> Section:
+    known = [record.encoder for record in records if record.encoder]
     specs = [record.spec["encoder"] for record in records if record.spec.get("encoder")]
     return Section(
         data=records[0].data,
-        encoder=next((record.encoder for record in records if record.encoder), None),
+        encoder=min(known, key=lambda facts: facts.pretraining is not None, default=None),
         encoder_name=specs[0]["name"] if specs else None,
         arms=arms_of(records),
     )
@@ -278,7 +286,7 @@ def _known_encoders(records: Iterable[RunRecord]) -> dict[str, set[str]]:
     known: dict[str, set[str]] = {}
     for record in records:
         if record.encoder and record.spec.get("encoder"):
-            known.setdefault(_spelled_encoder(record), set()).add(record.encoder.fingerprint)
+            known.setdefault(_spelled_encoder(record), set()).add(_base_fingerprint(record.encoder))
     return known
 
 
@@ -287,9 +295,13 @@ def _encoder_key(record: RunRecord, known: dict[str, set[str]]) -> str | None:
     if not record.spec.get("encoder"):
         return None
     if record.encoder:
-        return record.encoder.fingerprint
+        return _base_fingerprint(record.encoder)
     fingerprints = known.get(_spelled_encoder(record), set())
     return next(iter(fingerprints)) if len(fingerprints) == 1 else _spelled_encoder(record)
+
+
+def _base_fingerprint(encoder: EncoderFacts) -> str:
+    return encoder.pretraining.base_fingerprint if encoder.pretraining else encoder.fingerprint
 
 
 def _spelled_encoder(record: RunRecord) -> str:

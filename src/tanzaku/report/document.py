@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tanzaku.report import formats, tables, texts, thesis
-from tanzaku.report.arms import Section, overlapping_pairs
+from tanzaku.report.arms import PRETRAINING, Section, overlapping_pairs
 from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
 from tanzaku.report.series import series_of
 from tanzaku.study.record import Environment, RunRecord
@@ -173,7 +173,28 @@ def _encoder_lines(section: Section) -> list[str]:
         parameters=encoder.parameters,
         fingerprint=encoder.fingerprint[:_FINGERPRINT_DIGITS],
     )
-    return [facts, ""]
+    pretraining = _pretraining_lines(section)
+    return [facts, "", *(_bullets(pretraining) if pretraining else [])]
+
+
+def _pretraining_lines(section: Section) -> list[str]:
+    """One line for each pretraining that arms build on."""
+    lines = {}
+    for arm in section.arms:
+        for encoder in (record.encoder for record in (*arm.finished, *arm.repeated)):
+            if encoder is None or encoder.pretraining is None:
+                continue
+            facts = encoder.pretraining
+            lines[facts.identity] = texts.PRETRAINING_FACTS.format(
+                options=escape_markdown(arm.settings[PRETRAINING]),
+                documents=facts.documents,
+                steps=facts.steps,
+                seconds=facts.seconds,
+                first=facts.first_held_out_loss,
+                last=facts.held_out_loss,
+                fingerprint=encoder.fingerprint[:_FINGERPRINT_DIGITS],
+            )
+    return list(lines.values())
 
 
 def _environment_lines(section: Section) -> list[str]:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tanzaku.report import texts
-from tanzaku.report.arms import (
-    EPOCHS,
-    LEARNING_RATE,
-    Arm,
-    Estimate,
-    Interval,
-)
+from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate, Interval
 
 
 def percent(share: float) -> str:

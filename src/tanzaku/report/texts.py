@@ -25,7 +25,7 @@ MEMORY = "Peak memory (MB)"
 GPU_MEMORY = "Peak GPU memory (MB)"
 EPOCHS = "Epochs run / best"
 
-# How documents are read, in names and legends.
+# How documents are read, and what the encoder learnt before, in names and legends.
 READINGS = {
     "encoder.max_tokens": "{value} tokens",
     "encoder.pooling": "{value}",
@@ -35,6 +35,7 @@ READINGS = {
     "training.attention_dropout": "attention dropout {value}",
     "training.fast": "fast path: {value}",
     "training.precision": "{value}",
+    "encoder.pretrain": "pretrained {value}",
 }
 
 WILSON = "Wilson"
@@ -103,6 +104,11 @@ DATA_FACTS = (
 DATA_COUNTS = "Documents a class; training documents a class are not in the records."
 ENCODER_FACTS = (
     "Encoder `{name}` ({model_type}): {shape}, {parameters:,} parameters with its head; fingerprint {fingerprint}."
+)
+PRETRAINING_FACTS = (
+    "Pretrained {options}: the encoder went on learning masked words on the {documents:,} training texts, {steps:,} "
+    "steps in {seconds:.0f} s, which are not among the runs' seconds; held-out loss {first:.4f} at the first "
+    "evaluation and {last:.4f} at the end; fingerprint {fingerprint}."
 )
 ENCODER_UNKNOWN = "Encoder `{name}`: no run came far enough to load it."
 SHARED = "Settings that the runs share: {settings}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tanzaku.report.arms import LONG_TEXT, POOLING, Arm
+from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm
 from tanzaku.study.record import DataFacts
 
 
@@ -106,11 +106,11 @@ def is_thesis_data(data: DataFacts) -> bool:
 def published_for(arm: Arm) -> Published | None:
     """The row of Table 3.2, 3.3 or 3.4 whose method, rank, learning rate and epochs are the arm's, if there is one.
 
-    LoRA must also have the thesis's α = r, dropout and targets, and the classifier must see the [CLS] of a document's
-    head, as the thesis's does. Encoder, tokens and the rest are not looked at: the report says beside the table how
-    they differ.
+    LoRA must also have the thesis's α = r, dropout and targets, the classifier must see the [CLS] of a document's head,
+    as the thesis's does, and the encoder must be as it was named. Encoder, tokens and the rest are not looked at: the
+    report says beside the table how they differ.
     """
-    if arm.method == "lora" and not _is_thesis_lora(arm):
+    if arm.settings.get(PRETRAINING) or (arm.method == "lora" and not _is_thesis_lora(arm)):
         return None
     if (arm.settings.get(POOLING, "cls"), arm.settings.get(LONG_TEXT, "head")) != ("cls", "head"):
         return None

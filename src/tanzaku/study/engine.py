@@ -6,36 +6,36 @@ lock when its process dies, however it dies.
 """
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import TanzakuError
 from tanzaku.files import write_atomically
+from tanzaku.study.process import (
+    BUSY,
+    FINISHED,
+    INTERRUPTED,
+    StudyInterrupted,
+    begin_child,
+    describe_death,
+    process_context,
+    run_to_the_end,
+)
 from tanzaku.study.record import RECORD_FILE, RunRecord, read_record, write_record
 from tanzaku.study.spec import RunSpec
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
 
-_FINISHED, _BUSY, _INTERRUPTED = 0, 75, 130
 _BUSY_POLL_SECONDS = 2.0
-_PRELOADED = ["torch", "transformers", "peft", "sklearn.svm", "statsmodels.stats.proportion", "tanzaku.study.run"]
-
-
-class StudyInterrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
-    """The study was asked to stop; the same command goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ def make_runs(
             if planned.run_id not in announced:
                 yield RunStarts(planned, number, total)
             status = _make_in_process(planned, dataset=dataset, study=study)
-            if status == _BUSY:
+            if status == BUSY:
                 busy.append((number, planned))
                 if planned.run_id not in announced:
                     yield RunBusy(planned)
                 announced.add(planned.run_id)
                 continue
-            if status == _INTERRUPTED:
+            if status == INTERRUPTED:
                 raise StudyInterrupted
             yield RunEnds(planned, read_record(planned.folder), found=False)
         waiting = busy
@@ -135,43 +135,15 @@ def _lock(planned: PlannedRun) -> FileLock:
 
 
 def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str) -> int:
-    context = _process_context()
-    process = context.Process(
+    process = process_context().Process(
         target=_child, kwargs={"planned": planned, "dataset": dataset, "study": study}, name=planned.run_id
     )
-    process.start()
-    try:
-        process.join()
-    except KeyboardInterrupt:
-        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends.
-        process.terminate()
-        process.join()
-        return _INTERRUPTED
-    if process.exitcode not in (_FINISHED, _BUSY, _INTERRUPTED):
-        _record_death(planned, process.exitcode, dataset=dataset, study=study)
-    return process.exitcode if process.exitcode in (_BUSY, _INTERRUPTED) else _FINISHED
-
-
-def _process_context() -> Any:
-    """Fork from a server process that has imported everything heavy and done nothing else, where there is fork."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
-
-
-def _record_death(planned: PlannedRun, status: int | None, *, dataset: Dataset, study: str) -> None:
-    if status is not None and status < 0:
-        name = signal.Signals(-status).name
-        error = f"the process was ended by {name}" + (
-            "; usually the machine had run out of memory: a smaller batch_size or max_tokens needs less"
-            if name == "SIGKILL"
-            else ""
-        )
-    else:
-        error = f"the process ended with status {status}"
-    _record_failure(planned, error, dataset=dataset, study=study)
+    status = run_to_the_end(process)
+    if status in (BUSY, INTERRUPTED):
+        return status
+    if status != FINISHED:
+        _record_failure(planned, describe_death(status), dataset=dataset, study=study)
+    return FINISHED
 
 
 def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study: str) -> None:
@@ -195,15 +167,12 @@ def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study:
 
 
 def _child(planned: PlannedRun, dataset: Dataset, study: str) -> None:
-    _die_with_parent()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    asked_to_stop = begin_child()
     try:
         with _lock(planned):
-            status = _run_and_record(planned, dataset, study, stop.is_set)
+            status = _run_and_record(planned, dataset, study, asked_to_stop)
     except Timeout:
-        status = _BUSY
+        status = BUSY
     sys.exit(status)
 
 
@@ -213,7 +182,7 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
     from tanzaku.training.loop import Interrupted
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
-        return _FINISHED
+        return FINISHED
     log = LogFile(planned.folder / "log.jsonl")
     try:
         with RunProgress(planned.run_id) as progress:
@@ -227,7 +196,7 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
                 should_stop=should_stop,
             )
     except Interrupted:
-        return _INTERRUPTED
+        return INTERRUPTED
     except (TanzakuError, FloatingPointError) as error:
         _record_failure(planned, str(error), dataset=dataset, study=study)
     except Exception as error:
@@ -235,16 +204,4 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
         _record_failure(planned, f"{type(error).__name__}: {error}", dataset=dataset, study=study)
     finally:
         log.close()
-    return _FINISHED
-
-
-def _die_with_parent() -> None:
-    """End this process when the one that started it is gone: a killed study must not go on computing unseen."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return FINISHED

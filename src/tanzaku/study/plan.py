@@ -10,7 +10,9 @@ from tanzaku.encoders.load import EncoderSource, bare_classifier, check_max_toke
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods import EncoderMethod
+from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.engine import PlannedRun
+from tanzaku.study.pretrained import pretrained_encoder
 from tanzaku.study.run import tokenized_splits
 from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec, expand
 
@@ -25,25 +27,29 @@ class Plan:
 
 
 def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False) -> Plan:
-    """Fetch the encoder, tokenise the documents (once, into the cache), and check every arm against both.
+    """Fetch the encoder, check every arm against it, pretrain it where arms ask for that, and tokenise the documents.
+
+    Each is made once: pretrained encoders are kept in `out`, tokens in the cache.
 
     Args:
         study: The study.
         dataset: Its data, loaded.
         out: Each run gets a folder in it.
-        progress: Show a bar for the tokenisation.
+        progress: Show bars for the pretraining and the tokenisation.
 
     Raises:
         EncoderError: The encoder can't be found or used.
         SpecError: An arm does not fit the encoder; the message names the arm.
+        StudyInterrupted: The pretraining was asked to stop; a later call goes on with it.
     """
     specs = expand(study)
-    encoder = _prepare_encoder(specs, dataset, progress=progress)
-    fingerprint = encoder.fingerprint if encoder else None
+    encoders = _prepare_encoders(specs, dataset, out=out, progress=progress)
     runs = []
     for spec in specs:
+        encoder = encoders[spec.encoder.pretrain] if spec.encoder else None
+        fingerprint = encoder.fingerprint if encoder else None
         run_id = spec.run_id(data_fingerprint=dataset.fingerprint, encoder_fingerprint=fingerprint)
-        runs.append(PlannedRun(spec, _folder(out, run_id), encoder if spec.encoder else None))
+        runs.append(PlannedRun(spec, _folder(out, run_id), encoder))
     return Plan(study.name, dataset, runs)
 
 
@@ -52,17 +58,25 @@ def _folder(out: Path, run_id: str) -> Path:
     return next(iter(sorted(out.glob(f"*-{run_id[-IDENTITY_DIGITS:]}"))), out / run_id)
 
 
-def _prepare_encoder(specs: list[RunSpec], dataset: Dataset, *, progress: bool) -> EncoderSource | None:
+def _prepare_encoders(
+    specs: list[RunSpec], dataset: Dataset, *, out: Path, progress: bool
+) -> dict[ContinuedOptions | None, EncoderSource]:
+    """The encoder as it is (None) and after each pretraining that an arm asks for."""
     with_encoder = [spec for spec in specs if spec.encoder is not None]
     if not with_encoder:
-        return None
-    settings = with_encoder[0].encoder
-    assert settings is not None
-    encoder = resolve_encoder(settings.name, revision=settings.revision)
-    _check_fit(with_encoder, encoder, labels=len(dataset.label_names))
-    for spec in _one_for_each_length(with_encoder):
-        tokenized_splits(spec, dataset, encoder, progress=progress)
-    return encoder
+        return {}
+    settings = _reading(with_encoder[0])
+    base = resolve_encoder(settings.name, revision=settings.revision)
+    _check_fit(with_encoder, base, labels=len(dataset.label_names))
+    encoders: dict[ContinuedOptions | None, EncoderSource] = {}
+    for options in dict.fromkeys(_reading(spec).pretrain for spec in with_encoder):
+        encoder = base
+        if options is not None:
+            encoder = pretrained_encoder(base, options, texts=dataset.train.texts, out=out, progress=progress)
+        for spec in _one_for_each_length([spec for spec in with_encoder if _reading(spec).pretrain == options]):
+            tokenized_splits(spec, dataset, encoder, progress=progress)
+        encoders[options] = encoder
+    return encoders
 
 
 def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> None:
@@ -72,7 +86,9 @@ def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> 
     for spec in specs:
         assert isinstance(spec.method, EncoderMethod)
         reading = _reading(spec)
-        check_max_tokens(config, reading.max_tokens)
+        # Pretraining on longer sequences lets the position table grow, and says so where it can't.
+        if reading.pretrain is None or reading.max_tokens > reading.pretrain.max_tokens:
+            check_max_tokens(config, reading.max_tokens)
         key = (reading.pooling, reading.long_text)
         if key not in bare:
             bare[key] = bare_classifier(config, labels=labels, pooling=reading.pooling, long_text=reading.long_text)

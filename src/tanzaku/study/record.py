@@ -37,10 +37,25 @@ class DataFacts(_Part):
     test_documents: int
 
 
+class PretrainingFacts(_Part):
+    """The continued pretraining on the training texts that gave the encoder; its own record tells all."""
+
+    folder: Annotated[str, Field(description="Of the encoder and that record, below the study's folder.")]
+    identity: Annotated[str, Field(description="Of that record.")]
+    base_fingerprint: Annotated[str, Field(description="Of the encoder that it went on from.")]
+    documents: Annotated[int, Field(description="Training texts that were read.")]
+    steps: int
+    tokens_seen: int
+    seconds: Annotated[float, Field(description="Once for all runs that share the encoder; not among their costs.")]
+    first_held_out_loss: Annotated[float, Field(description="At the first evaluation, in nats a masked token.")]
+    held_out_loss: Annotated[float, Field(description="At the end.")]
+    held_out_accuracy: Annotated[float, Field(description="At masked places, at the end.")]
+
+
 class EncoderFacts(_Part):
     """The encoder that was adapted."""
 
-    name: str
+    name: Annotated[str, Field(description="As the study names it; with a pretraining, that of its base.")]
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
     model_type: str
     layers: int
@@ -50,6 +65,7 @@ class EncoderFacts(_Part):
         int, Field(description="Parameters of the encoder with its head, before a method is attached.")
     ]
     head: Annotated[tuple[str, ...], Field(description="Modules that the checkpoint lacks; trained in full.")]
+    pretraining: PretrainingFacts | None = None
 
 
 class ComputeFacts(_Part):
@@ -189,10 +205,19 @@ def read_records(runs: Path) -> list[RunRecord]:
     Raises:
         RecordError: There is none, or one is damaged.
     """
-    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}"))
+    # Encoders that a study pretrained lie beside its runs, with records of their own kind.
+    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
     if not folders:
         raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote")
     return [read_record(folder) for folder in folders]
+
+
+def _is_of_pretraining(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == "pretraining"
 
 
 def write_predictions(folder: Path, *, classes: list[int], predicted: list[int]) -> None:

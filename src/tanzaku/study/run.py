@@ -21,12 +21,14 @@ from tanzaku.measure.metrics import measure
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
+from tanzaku.study.pretrained import pretraining_facts
 from tanzaku.study.record import (
     ComputeFacts,
     Costs,
     DataFacts,
     EncoderFacts,
     EpochRecord,
+    PretrainingFacts,
     RunRecord,
     Scores,
     write_predictions,
@@ -125,7 +127,8 @@ def _adapt(
         hidden_dropout=_probability(spec.training.hidden_dropout),
         attention_dropout=_probability(spec.training.attention_dropout),
     )
-    encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head)
+    pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
+    encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
@@ -297,7 +300,9 @@ def _classify(model: nn.Module, split: LabelledTokens, batch_size: int, forward:
             return finished.value.logits, time.perf_counter() - began
 
 
-def _encoder_facts(encoder: EncoderSource, model: Any, head: tuple[str, ...]) -> EncoderFacts:
+def _encoder_facts(
+    encoder: EncoderSource, model: Any, head: tuple[str, ...], pretraining: PretrainingFacts | None
+) -> EncoderFacts:
     config = model.config
     return EncoderFacts(
         name=encoder.name,
@@ -308,6 +313,7 @@ def _encoder_facts(encoder: EncoderSource, model: Any, head: tuple[str, ...]) ->
         vocabulary_size=config.vocab_size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         head=head,
+        pretraining=pretraining,
     )
 
 

@@ -14,13 +14,14 @@ import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_serializer, field_validator
 
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.pretraining.options import ContinuedOptions
 
 Model = TypeVar("Model", bound=BaseModel)
 # So much of a run's identity ends the name of its folder.
@@ -73,6 +74,16 @@ class EncoderSpec(_Spec):
         ),
     ] = None
 
+    pretrain: Annotated[
+        ContinuedOptions | None,
+        Field(description="Pretraining of the encoder on the training texts, before any arm; false or nothing: none."),
+    ] = None
+
+    @field_validator("pretrain", mode="before")
+    @classmethod
+    def _parse_pretrain(cls, value: Any) -> Any:
+        return None if value is False else value
+
     @field_validator("max_windows")
     @classmethod
     def _windows_alone(cls, value: int | None, others: ValidationInfo) -> int | None:
@@ -86,8 +97,11 @@ class EncoderSpec(_Spec):
 
     def labels(self) -> list[str]:
         """What is not at its default in short words for a folder, such as `["t128", "mean", "windows", "w4"]`."""
-        prefixes = {"max_tokens": "t", "max_windows": "w"}
-        return [f"{prefixes.get(name, '')}{value}" for name, value in self.changed().items()]
+        prefixes = {"max_tokens": "t", "max_windows": "w", "pretrain": "pretrained-"}
+        return [
+            f"{prefixes.get(name, '')}{value.budget() if isinstance(value, ContinuedOptions) else value}"
+            for name, value in self.changed().items()
+        ]
 
 
 # Not settings: which encoder it is.
@@ -195,7 +209,8 @@ class RunSpec(_Spec):
         content = self.model_dump(mode="json")
         del content["data"]
         if content["encoder"]:
-            for name in _ENCODER_NAMES:
+            # A pretraining shows in the fingerprint of what it gave.
+            for name in (*_ENCODER_NAMES, "pretrain"):
                 del content["encoder"][name]
             for name in _LATER_ENCODER_SETTINGS:
                 if content["encoder"][name] == EncoderSpec.model_fields[name].default:
@@ -337,10 +352,19 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}; it takes {', '.join(kind.model_fields)}"
+        return f"unknown key {place!r}; it takes {', '.join(_model_at(kind, first['loc'][:-1]).model_fields)}"
     if first["type"] == "missing":
         return f"{place} is missing"
-    return f"{place} = {first['input']!r}: {first['msg']}"
+    return f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
+    """The model that stands at `place` inside `kind`."""
+    for part in place:
+        annotation = kind.model_fields[str(part)].annotation
+        kinds = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+        kind = next(one for one in kinds if issubclass(one, BaseModel))
+    return kind
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:

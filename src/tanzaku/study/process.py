@@ -1,0 +1,66 @@
+"""The processes of a study, one a run and one a pretraining: what one crashes or allocates is not the others'."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+FINISHED, BUSY, INTERRUPTED = 0, 75, 130
+_PRELOADED = ["torch", "transformers", "peft", "sklearn.svm", "statsmodels.stats.proportion", "tanzaku.study.run"]
+
+
+class StudyInterrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
+    """The study was asked to stop; the same command goes on with it."""
+
+
+def process_context() -> Any:
+    """Fork from a server process that has imported everything heavy and done nothing else, where there is fork."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def run_to_the_end(process: Any) -> int:
+    """Start a process and wait for it; its exit status, or `INTERRUPTED` where this one was asked to stop meanwhile."""
+    process.start()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends.
+        process.terminate()
+        process.join()
+        return INTERRUPTED
+    return int(process.exitcode)
+
+
+def begin_child() -> Callable[[], bool]:
+    """Set up this process, which `run_to_the_end` started; gives the function that says whether it was asked to stop.
+
+    It ends with the process that started it: a killed study must not go on computing unseen.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop.is_set
+
+
+def describe_death(status: int) -> str:
+    """What a process died of, by its exit status, for a person."""
+    if status >= 0:
+        return f"the process ended with status {status}"
+    name = signal.Signals(-status).name
+    remedy = "; usually the machine had run out of memory: a smaller batch_size or max_tokens needs less"
+    return f"the process was ended by {name}{remedy if name == 'SIGKILL' else ''}"
