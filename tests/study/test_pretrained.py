@@ -75,9 +75,9 @@ def test_an_arm_switches_it_off_sets_its_own_or_compares(tmp_path: Path) -> None
     grid = expand(_study(tmp_path, arms=[{"method": "head", "pretrain": [False, {"epochs": 1}, {"epochs": 2.5}]}]))
     ids = [run.run_id(data_fingerprint="d", encoder_fingerprint="e") for run in grid]
     assert ["-".join(run_id.split("-")[:-2]) for run_id in ids] == [
-        "head-lr0.005",
-        "head-lr0.005-pretrained-1epochs",
-        "head-lr0.005-pretrained-2.5epochs",
+        "head-lr0.005-t24",
+        "head-lr0.005-t24-pretrained-1epochs",
+        "head-lr0.005-t24-pretrained-2.5epochs",
     ]
 
 
