@@ -33,5 +33,9 @@ class RecordError(TanzakuError):
     """A run record that is damaged, missing or of an unknown version."""
 
 
+class ProcessError(TanzakuError):
+    """A worker process that could not be started, or died."""
+
+
 class TanzakuWarning(UserWarning):
     """Something that the user should look at, but that need not stop the work."""

@@ -43,7 +43,7 @@ def describe_machine() -> Machine:
     import torch
 
     gpu, gpu_memory_bytes, gpu_bfloat16 = _gpu()
-    logical = _usable_cores()
+    logical = usable_cores()
     return Machine(
         platform=platform.platform(),
         python=platform.python_version(),
@@ -73,7 +73,8 @@ def keep_freed_memory() -> None:
     library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """The logical cores that this process may use; imports nothing."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

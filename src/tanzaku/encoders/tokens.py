@@ -1,13 +1,17 @@
 """Documents to token ids: identical to the reference tokenizer's, faster, and kept on disk."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tanzaku.errors import EncoderError
+from tanzaku.encoders.parallel import map_chunks
+from tanzaku.errors import EncoderError, ProcessError, TanzakuWarning
+from tanzaku.machine import usable_cores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 _NO_LIMIT = 2**31 - 1
 # So many texts go to the tokenizer at once: enough for its threads, few enough for a smooth progress bar.
 _BATCH = 64
+# One core takes some four seconds for so many characters of Japanese; another process takes two until it begins.
+_WORTH_PROCESSES_CHARACTERS = 4_000_000
+_Encoded = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,9 @@ def tokenize(
 ) -> TokenizedDocuments:
     """Turn each text into the ids of `tokenizer(text, truncation=True, max_length=max_tokens)`.
 
+    Many texts go through one process a core, with the same result; where no process can be started, through this one.
+    A script that calls this must have its own work under `if __name__ == "__main__":`, as for any process of Python's.
+
     Args:
         tokenizer: The encoder's tokenizer.
         texts: The documents.
@@ -75,43 +85,75 @@ def tokenize(
     return documents
 
 
-def _tokenize(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_tokens: int, progress: bool
-) -> TokenizedDocuments:
+def text_encoder(tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> Callable[[list[str]], _Encoded]:
+    """A function from some texts to their ids, end to end, and the number of each text's ids."""
     from tanzaku.encoders.words import WordIds
 
     words = WordIds.of(tokenizer)
-    encoded: Iterable[Sequence[int]] = (
-        _by_reference(tokenizer, texts, max_tokens)
-        if words is None
-        else (words.encode(text, max_tokens=max_tokens) for text in texts)
-    )
-    if progress:
-        encoded = _with_bar(encoded, total=len(texts))
-    documents = [np.asarray(ids, dtype=np.int32) for ids in encoded]
-    offsets = np.zeros(len(documents) + 1, dtype=np.int64)
-    np.cumsum([len(ids) for ids in documents], out=offsets[1:])
-    return TokenizedDocuments(np.concatenate([np.zeros(0, dtype=np.int32), *documents]), offsets)
+
+    def encode(texts: list[str]) -> _Encoded:
+        if words is None:
+            encoded = tokenizer(
+                texts,
+                truncation=True,
+                max_length=max_tokens,
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
+        else:
+            encoded = [words.encode(text, max_tokens=max_tokens) for text in texts]
+        ids = np.fromiter(itertools.chain.from_iterable(encoded), dtype=np.int32)
+        return ids, np.array([len(document) for document in encoded], dtype=np.int64)
+
+    return encode
 
 
-def _by_reference(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_tokens: int
-) -> Iterator[Sequence[int]]:
-    remaining = iter(texts)
-    while batch := list(itertools.islice(remaining, _BATCH)):
-        yield from tokenizer(
-            batch,
-            truncation=True,
-            max_length=max_tokens,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
+def _tokenize(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_tokens: int, progress: bool
+) -> TokenizedDocuments:
+    workers = _workers(tokenizer, texts)
+    try:
+        return _collect(tokenizer, texts, max_tokens, progress, workers=workers)
+    except ProcessError as error:
+        if workers == 1:
+            raise
+        warnings.warn(f"tokenising in one process: {error}", TanzakuWarning, stacklevel=3)
+        return _collect(tokenizer, texts, max_tokens, progress, workers=1)
 
 
-def _with_bar(encoded: Iterable[Sequence[int]], *, total: int) -> Iterator[Sequence[int]]:
+def _collect(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], max_tokens: int, progress: bool, *, workers: int
+) -> TokenizedDocuments:
+    chunks = (list(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH))
+    ids, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
+    with _bar(len(texts), shown=progress) as advance:
+        for some_ids, some_lengths in map_chunks(
+            chunks, maker=text_encoder, arguments=(tokenizer, max_tokens), workers=workers
+        ):
+            ids.append(some_ids)
+            lengths.append(some_lengths)
+            advance(len(some_lengths))
+    return TokenizedDocuments(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
+
+
+def _workers(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> int:
+    """One process, unless the texts are long and the tokenizer (other than the Rust ones) knows no threads."""
+    if tokenizer.is_fast or sum(map(len, texts)) < _WORTH_PROCESSES_CHARACTERS:
+        return 1
+    return max(1, min(usable_cores(), len(texts) // _BATCH))
+
+
+@contextmanager
+def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where that is a terminal; gives the function that moves it by some documents."""
+    if not shown:
+        yield lambda _: None
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     console = Console(stderr=True)
-    return iter(track(encoded, description="Tokenising", total=total, console=console, disable=not console.is_terminal))
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Tokenising", total=total)
+        yield lambda documents: bar.advance(task, documents)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.words import WordIds
 from tanzaku.files import sync_directory, sync_file, write_json_atomically
-from tanzaku.pretraining.parallel import map_chunks
 from tanzaku.pretraining.sources import TextSource
 
 _FORMAT = "tanzaku-stream-1"

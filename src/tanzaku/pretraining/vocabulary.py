@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertJapaneseTokenizer
 from transformers.models.bert_japanese.tokenization_bert_japanese import MecabTokenizer
 
+from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import DataError
 from tanzaku.files import sync_directory, write_atomically
-from tanzaku.pretraining.parallel import map_chunks
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _DICTIONARY = "ipadic"

@@ -1,12 +1,13 @@
 """The processes of a study, one a run and one a pretraining: what one crashes or allocates is not the others'."""
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from tanzaku.encoders.parallel import end_with_parent
 
 FINISHED, BUSY, INTERRUPTED = 0, 75, 130
 _PRELOADED = ["torch", "transformers", "peft", "sklearn.svm", "statsmodels.stats.proportion", "tanzaku.study.run"]
@@ -43,14 +44,7 @@ def begin_child() -> Callable[[], bool]:
 
     It ends with the process that started it: a killed study must not go on computing unseen.
     """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,0 +1,125 @@
+"""Tokenising in several processes: the same ids in the same order, and one process where several can't be."""
+
+import io
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tanzaku.encoders import tokens
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.encoders.parallel import map_chunks
+from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
+from tanzaku.errors import ProcessError, TanzakuWarning
+from tests.checkpoints import make_mecab_bert, sentences
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_tokenizer(resolve_encoder(str(make_mecab_bert(tmp_path_factory.mktemp("encoder") / "bert"))))
+
+
+@pytest.fixture
+def many() -> tuple[str, ...]:
+    """Texts of all lengths, an empty one and one that spells out a special token among them."""
+    pieces = sentences()
+    return tuple("".join(pieces[: number % 7]) + ("[SEP]" * (number % 11 == 0)) for number in range(300))
+
+
+def _alone(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, texts: tuple[str, ...]) -> TokenizedDocuments:
+    with monkeypatch.context() as patch:
+        patch.setattr(tokens, "_workers", lambda *_: 1)
+        return tokenize(tokenizer, texts, max_tokens=40)
+
+
+def _equal(one: TokenizedDocuments, other: TokenizedDocuments) -> bool:
+    return bool(np.array_equal(one.ids, other.ids) and np.array_equal(one.offsets, other.offsets))
+
+
+def test_several_processes_give_the_same_ids_in_order(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]
+) -> None:
+    alone = _alone(monkeypatch, tokenizer, many)
+    reference = [tokenizer(text, truncation=True, max_length=40)["input_ids"] for text in many]
+    assert [alone[index].tolist() for index in range(len(alone))] == reference
+    monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
+    screen = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
+    assert _equal(tokenize(tokenizer, many, max_tokens=40, progress=True), alone)
+    assert "100%" in screen.getvalue()
+
+
+def test_processes_are_for_long_inputs_of_tokenizers_without_threads(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: Any
+) -> None:
+    monkeypatch.setattr(tokens, "usable_cores", lambda: 8)
+    text = "山" * (tokens._WORTH_PROCESSES_CHARACTERS // 256)
+    assert tokens._workers(tokenizer, [text] * 255) == 1
+    assert tokens._workers(tokenizer, [text] * 257) == 4  # as many as there are chunks
+    assert tokens._workers(tokenizer, [text] * 10_000) == 8
+    assert tokens._workers(tokenizer, [text * 257]) == 1
+
+    class Rust:
+        is_fast = True
+
+    assert tokens._workers(Rust(), [text] * 10_000) == 1
+
+
+def _tokenize_in_a_daemon(folder: str, texts: tuple[str, ...], sender: Any) -> None:
+    tokens._workers = lambda *_: 2
+    sender.send(tokenize(load_tokenizer(resolve_encoder(folder)), texts, max_tokens=40).ids.tolist())
+
+
+def test_a_daemon_works_alone(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]) -> None:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (tokenizer.name_or_path, many, sender)
+    process = context.Process(target=_tokenize_in_a_daemon, args=arguments, daemon=True)
+    process.start()
+    assert receiver.recv() == _alone(monkeypatch, tokenizer, many).ids.tolist()
+    process.join()
+
+
+def test_where_no_process_can_be_started_one_is_enough(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]
+) -> None:
+    alone = _alone(monkeypatch, tokenizer, many)
+    monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
+    monkeypatch.setattr(tokenizer, "a_lambda_does_not_pickle", lambda: None, raising=False)
+    with pytest.warns(TanzakuWarning, match="tokenising in one process: tokenising processes can't be started"):
+        assert _equal(tokenize(tokenizer, many, max_tokens=40), alone)
+
+
+def _work(kind: str) -> Callable[[list[str]], Any]:
+    def work(lines: list[str]) -> Any:
+        if kind == "dies" and "dead" in lines:
+            os._exit(9)
+        if kind == "fails" and "dead" in lines:
+            raise ValueError("of its own")
+        return os.getpid() if kind == "tells" else [line.upper() for line in lines]
+
+    return work
+
+
+def test_results_keep_their_order_and_errors_their_kind() -> None:
+    chunks = [[str(number)] for number in range(40)]
+    assert list(map_chunks(chunks, maker=_work, arguments=("upper",), workers=2)) == chunks
+    assert os.getpid() not in set(map_chunks(chunks, maker=_work, arguments=("tells",), workers=2))
+    assert set(map_chunks(chunks, maker=_work, arguments=("tells",), workers=1)) == {os.getpid()}
+    with pytest.raises(ValueError, match="of its own"):
+        list(map_chunks([*chunks, ["dead"]], maker=_work, arguments=("fails",), workers=2))
+    with pytest.raises(ProcessError, match="died"):
+        list(map_chunks([*chunks, ["dead"]], maker=_work, arguments=("dies",), workers=2))
+
+
+def test_a_readers_own_error_is_not_taken_for_a_processs() -> None:
+    def unreadable() -> Iterator[list[str]]:
+        yield ["a"]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(map_chunks(unreadable(), maker=_work, arguments=("upper",), workers=2))
