@@ -37,5 +37,9 @@ class ProcessError(TanzakuError):
     """A worker process that could not be started, or died."""
 
 
+class BundleError(TanzakuError):
+    """A run that can't be packed, or a bundle that is damaged or lacks its encoder."""
+
+
 class TanzakuWarning(UserWarning):
     """Something that the user should look at, but that need not stop the work."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from tanzaku.methods.interface import EncoderMethod
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class Full(EncoderMethod):
     """Trains all weights (Devlin et al. 2019, section 4)."""
+
+    saves_whole_model: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Make every parameter trainable."""

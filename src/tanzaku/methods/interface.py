@@ -36,6 +36,7 @@ class EncoderMethod(_Options, ABC):
     """
 
     uses_encoder: ClassVar[bool] = True
+    saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
 
     @abstractmethod
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

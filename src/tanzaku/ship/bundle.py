@@ -1,0 +1,129 @@
+"""A bundle: a folder that classifies. What is in it, and how it is read.
+
+    bundle.json     labels, method, encoder, the run it comes from and how good that was
+    model/          what the method saved; not there where `encoder/` holds all weights
+    encoder/        the encoder's configuration and tokenizer, and in a whole bundle all weights with the head
+    manifest.json   the SHA-256 of each of these files
+
+Nothing in a bundle is code or a pickle, and nothing of it is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tanzaku.errors import BundleError, SpecError
+from tanzaku.methods import EncoderMethod, TextMethod
+from tanzaku.ship.manifest import check_manifest
+from tanzaku.study.record import DataFacts
+from tanzaku.study.spec import EncoderSpec, method_named
+
+BUNDLE_VERSION: Literal[1] = 1
+BUNDLE_FILE = "bundle.json"
+MODEL_FOLDER = "model"
+ENCODER_FOLDER = "encoder"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitScores(_Part):
+    """How well the run classified one split."""
+
+    documents: int
+    accuracy: float
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
+    macro_f1: float
+
+
+class RunFacts(_Part):
+    """The run that the bundle comes from."""
+
+    run_id: str
+    study: str
+    seed: int
+    ended: Annotated[str, Field(description="ISO 8601, UTC.")]
+    versions: Annotated[dict[str, str], Field(description="Of the packages that it was trained with.")]
+    data: DataFacts
+    val: SplitScores
+    test: SplitScores
+
+
+class BaseFacts(_Part):
+    """The encoder that was adapted."""
+
+    fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
+    model_type: str
+    parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
+
+
+class BundleFacts(_Part):
+    """All that a bundle says of itself: the content of `bundle.json`."""
+
+    version: Literal[1] = BUNDLE_VERSION
+    tanzaku: Annotated[str, Field(description="The version of Tanzaku that packed it.")]
+    label_names: Annotated[tuple[str, ...], Field(min_length=2, description="In the order of the classes' indices.")]
+    method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
+    encoder: Annotated[
+        EncoderSpec | None, Field(description="The run's resolved [encoder] section; None where the method needs none.")
+    ]
+    base: Annotated[BaseFacts | None, Field(description="None where the method needs no encoder.")]
+    whole: Annotated[bool, Field(description="Whether `encoder/` holds all weights; else the base must be found.")]
+    run: RunFacts
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether the base encoder must be at hand to classify."""
+        return self.encoder is not None and not self.whole
+
+    def build_method(self) -> EncoderMethod | TextMethod:
+        """The method with its options.
+
+        Raises:
+            BundleError: This Tanzaku has no such method or option.
+        """
+        options = dict(self.method)
+        try:
+            return method_named(str(options.pop("name", "")), where="method").model_validate(options)
+        except (SpecError, ValidationError) as error:
+            raise BundleError(
+                f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on this machine, its files checked."""
+
+    folder: Path
+    facts: BundleFacts
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Check a bundle's files against its manifest, and read what it says of itself.
+
+    Raises:
+        BundleError: There is no bundle, a file is missing, damaged or not its own, or it is of another version.
+    """
+    folder = Path(folder)
+    check_manifest(folder)
+    path = folder / BUNDLE_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} can't be read ({error}); pack the bundle anew") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != BUNDLE_VERSION:
+        raise BundleError(f"{path} has version {version!r}; this Tanzaku reads version {BUNDLE_VERSION}")
+    try:
+        return Bundle(folder, BundleFacts.model_validate(content))
+    except ValidationError as error:
+        raise BundleError(
+            f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): {error}"
+        ) from error

@@ -1,0 +1,197 @@
+"""The one way to predict: texts in, predictions out, in the texts' order and in constant memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from tanzaku.errors import BundleError, DataError
+from tanzaku.ship.bundle import BundleFacts, open_bundle
+from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
+
+# A first answer comes soon, and sorting by length pays from some hundred texts on.
+_FIRST_CHUNK = 32
+DEFAULT_CHUNK = 2048
+DEFAULT_BATCH_TOKENS = 8192
+
+
+def _unheard(count: int) -> None:
+    """What hears of batches where nobody listens."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of one text.
+
+    `score` is the label's logit, or, for a method without probabilities (tfidf-svm), its distance to the separating
+    plane; `probability` is then None. `scores` and `probabilities` have every label, the likeliest first, where they
+    were asked for; else they are None.
+    """
+
+    label: str
+    probability: float | None
+    score: float
+    probabilities: dict[str, float] | None = None
+    scores: dict[str, float] | None = None
+
+
+class Classifier:
+    """Classifies texts with a bundle. `facts` is what the bundle says of itself."""
+
+    def __init__(self, facts: BundleFacts, scorer: Scorer) -> None:
+        self.facts = facts
+        self._scorer = scorer
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        encoder: str | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    ) -> Classifier:
+        """Check a bundle and make it ready.
+
+        Args:
+            folder: What `tanzaku pack` wrote.
+            encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
+            device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
+            precision: `"float32"` gives the logits that the study's evaluation gave; `"bfloat16"` is faster where the
+                processor has it in its instructions, and rounds to about three digits; `"auto"` takes it there.
+            batch_tokens: The most tokens that go through the model at once, padding counted; bounds the memory.
+
+        Raises:
+            BundleError: There is no bundle, it is damaged, or its encoder is missing or another one.
+        """
+        for name, value, choices in (
+            ("device", device, get_args(Device)),
+            ("precision", precision, get_args(Precision)),
+        ):
+            if value not in choices:
+                raise BundleError(f"{name} = {value!r}; choose one of {', '.join(choices)}")
+        if batch_tokens < 1:
+            raise BundleError(f"batch_tokens = {batch_tokens}; give 1 or more")
+        bundle = open_bundle(folder)
+        scorer = load_scorer(bundle, encoder=encoder, device=device, precision=precision, batch_tokens=batch_tokens)
+        return cls(bundle.facts, scorer)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the scores' columns."""
+        return self.facts.label_names
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether predictions have a probability; tfidf-svm's have scores alone."""
+        return self._scorer.probabilistic
+
+    def __call__(self, texts: Sequence[str], *, all_labels: bool = False) -> list[Prediction]:
+        """Classify texts; `all_labels` adds the score and probability of every label.
+
+        Raises:
+            DataError: A text holds half a surrogate pair, which is no character.
+            TypeError: `texts` is one text, or holds something else than texts.
+        """
+        return list(self.stream(texts, all_labels=all_labels))
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        all_labels: bool = False,
+        chunk: int = DEFAULT_CHUNK,
+        listener: Callable[[int], None] = _unheard,
+    ) -> Iterator[Prediction]:
+        """Classify any number of texts in constant memory; a prediction for each, in their order.
+
+        Args:
+            texts: Read as needed: never more than `chunk` beyond the predictions that were taken.
+            all_labels: Add the score and probability of every label.
+            chunk: At most so many texts are sorted by length together; 1 answers each text before the next is read.
+            listener: Called after each batch with the number of texts in it.
+
+        Raises:
+            DataError, TypeError: As in `__call__`, when the text's turn comes.
+        """
+        if chunk < 1:
+            raise BundleError(f"chunk = {chunk}; give 1 or more")
+        for_each = self._predict_all if all_labels else self._predict
+        pieces = _chunks(_checked(texts), largest=chunk)
+        return itertools.chain.from_iterable(for_each(self._scorer(piece, listener=listener)) for piece in pieces)
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """Logits, or tfidf-svm's distances: (texts, labels) float32, columns as in `label_names`.
+
+        Raises:
+            DataError, TypeError: As in `__call__`.
+        """
+        pieces = [self._scorer(piece, listener=_unheard) for piece in _chunks(_checked(texts), largest=DEFAULT_CHUNK)]
+        return np.concatenate([np.zeros((0, len(self.label_names)), dtype=np.float32), *pieces])
+
+    def _predict(self, scores: np.ndarray) -> list[Prediction]:
+        best = scores.argmax(axis=1)
+        probabilities = _softmax(scores) if self.has_probabilities else None
+        return [
+            Prediction(
+                label=self.label_names[column],
+                probability=None if probabilities is None else float(probabilities[row, column]),
+                score=float(scores[row, column]),
+            )
+            for row, column in enumerate(best)
+        ]
+
+    def _predict_all(self, scores: np.ndarray) -> list[Prediction]:
+        order = np.argsort(-scores, axis=1, kind="stable")
+        probabilities = _softmax(scores) if self.has_probabilities else None
+        return [
+            Prediction(
+                label=prediction.label,
+                probability=prediction.probability,
+                score=prediction.score,
+                probabilities=None if probabilities is None else self._by_label(probabilities[row], order[row]),
+                scores=self._by_label(scores[row], order[row]),
+            )
+            for row, prediction in enumerate(self._predict(scores))
+        ]
+
+    def _by_label(self, values: np.ndarray, order: np.ndarray) -> dict[str, float]:
+        return {self.label_names[column]: float(values[column]) for column in order}
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    if isinstance(texts, str):
+        raise TypeError("a list of texts is wanted, not one text; write [text]")
+    return map(_check, texts, itertools.count(1))
+
+
+def _check(text: str, number: int) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"text {number} is of the type {type(text).__name__}; texts are strings")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"text {number} holds half a surrogate pair ({text[error.start]!r}), which is no character; "
+            "mend the escape, or read the text in its right encoding"
+        ) from error
+    return text
+
+
+def _chunks(texts: Iterator[str], *, largest: int) -> Iterator[list[str]]:
+    size = min(_FIRST_CHUNK, largest)
+    while chunk := list(itertools.islice(texts, size)):
+        yield chunk
+        size = min(2 * size, largest)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities of the same shape, (texts, labels) float64."""
+    exponentials = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,0 +1,79 @@
+"""The manifest of a bundle: the SHA-256 of every file in it, written last. It finds damage; it is no signature."""
+
+import json
+from pathlib import Path
+
+from tanzaku.errors import BundleError
+from tanzaku.files import sha256_of_file, write_json_atomically
+
+MANIFEST_FILE = "manifest.json"
+_FORMAT = "tanzaku-bundle-1"
+# Settings, tensors, vocabularies and sentencepiece models: none of these can hold a pickle or code.
+_ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm")
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the sums of all files below `folder` into its manifest.
+
+    Raises:
+        BundleError: A file is of a kind that no bundle holds.
+    """
+    names = _names_in(folder)
+    for name in names:
+        if not name.endswith(_ENDINGS):
+            raise BundleError(f"{name} can't go into a bundle, which holds {', '.join(_ENDINGS)} files and no others")
+    write_json_atomically(
+        folder / MANIFEST_FILE, {"format": _FORMAT, "files": {name: sha256_of_file(folder / name) for name in names}}
+    )
+
+
+def check_manifest(folder: Path) -> None:
+    """Make sure that a bundle's files are those that its manifest names, byte for byte, and no others.
+
+    Raises:
+        BundleError: There is no bundle in `folder`, or a file of it is missing, damaged or not its own; the message
+            names the file.
+    """
+    sums = _read(folder)
+    present = set(_names_in(folder))
+    for name in sorted(sums):
+        if name not in present:
+            raise BundleError(f"the bundle {folder} is incomplete: {name} is missing; copy or pack it anew")
+    if extra := sorted(present - set(sums)):
+        raise BundleError(
+            f"the bundle {folder} holds {extra[0]}, which its manifest does not name; remove that file, or pack anew"
+        )
+    for name, expected in sorted(sums.items()):
+        if not name.endswith(_ENDINGS):
+            raise BundleError(f"the bundle {folder} holds {name}, and no bundle holds such a file; pack it anew")
+        if (found := sha256_of_file(folder / name)) != expected:
+            raise BundleError(
+                f"the bundle {folder} is damaged: the SHA-256 of {name} is {found[:12]}…, and its manifest says "
+                f"{str(expected)[:12]}…; copy or pack it anew"
+            )
+
+
+def _read(folder: Path) -> dict[str, str]:
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST_FILE}; give a folder that `tanzaku pack` wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle anew") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != _FORMAT:
+        raise BundleError(
+            f"{path} has the format {found!r}; this Tanzaku reads {_FORMAT}: install the one that packed it"
+        )
+    sums = content.get("files")
+    if not isinstance(sums, dict):
+        raise BundleError(f"{path} names no files; copy or pack the bundle anew")
+    return sums
+
+
+def _names_in(folder: Path) -> list[str]:
+    """All files but the manifest, by their paths in the folder with forward slashes."""
+    # A link counts as a file even where it leads nowhere.
+    paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST_FILE)

@@ -1,0 +1,216 @@
+"""From a finished run, or the best one of a study, to a bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tanzaku import __version__
+from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
+from tanzaku.errors import BundleError
+from tanzaku.files import sync_directory, sync_file, write_atomically
+from tanzaku.methods import EncoderMethod
+from tanzaku.ship.bundle import (
+    BUNDLE_FILE,
+    ENCODER_FOLDER,
+    MODEL_FOLDER,
+    BaseFacts,
+    Bundle,
+    BundleFacts,
+    RunFacts,
+    SplitScores,
+    open_bundle,
+)
+from tanzaku.ship.loading import find_encoder, load_adapted
+from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
+from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, read_record
+from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
+from tanzaku.study.spec import RunSpec
+
+# PEFT's model card: an empty form that names the machine's folders.
+_LEFT_OUT = {"README.md"}
+
+
+def pack(
+    source: str | Path,
+    out: str | Path,
+    *,
+    with_encoder: bool = False,
+    encoder: str | None = None,
+    force: bool = False,
+) -> Bundle:
+    """Make a bundle; it is built beside `out` and renamed, so that `out` is whole or not there.
+
+    Args:
+        source: The folder of a finished run, or of a study: of that, the run with the best validation accuracy is
+            taken, and of equal ones the smallest.
+        out: The bundle's folder, new or empty.
+        with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder.
+        encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
+        force: Replace a bundle that lies in `out`.
+
+    Raises:
+        BundleError: There is no finished run, its model is gone, the encoder is another than the run's, or something
+            lies in `out`.
+        RecordError: A record is damaged.
+    """
+    folder = choose_run(Path(source))
+    record = read_record(folder)
+    out = Path(out)
+    _check_out(out, force=force)
+    spec = RunSpec.model_validate(record.spec)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        whole = _fill(beside, folder, record, spec, with_encoder=with_encoder, encoder=encoder)
+        facts = _facts(record, spec, whole=whole)
+        write_atomically(beside / BUNDLE_FILE, facts.model_dump_json(indent=1) + "\n")
+        write_manifest(beside)
+        _put(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return open_bundle(out)
+
+
+def choose_run(source: Path) -> Path:
+    """The run's folder itself, or the best run's below a study's folder: never by the test set.
+
+    Raises:
+        BundleError: No finished run lies there, or the runs are of different data, which can't be compared.
+    """
+    if (source / RECORD_FILE).is_file():
+        record = read_record(source)
+        if record.status != "finished":
+            raise BundleError(f"the run {source} failed ({record.error}); pack a run that is finished")
+        return source
+    folders = sorted(path.parent for path in source.glob(f"**/{RECORD_FILE}"))
+    records = [(folder, read_record(folder)) for folder in folders]
+    finished = [(folder, record) for folder, record in records if record.status == "finished"]
+    if not finished:
+        raise BundleError(
+            f"no finished run lies in {source}; give the folder that `tanzaku study run` wrote, or one run's in it"
+        )
+    if len({record.data.fingerprint for _, record in finished}) > 1:
+        names = sorted({record.data.name for _, record in finished})
+        raise BundleError(
+            f"the runs in {source} are of different data ({', '.join(names)}), so none of them is the best; "
+            "give the folder of one run"
+        )
+    return min(finished, key=lambda entry: _rank(entry[1]))[0]
+
+
+def _rank(record: RunRecord) -> tuple[float, int, str]:
+    assert record.val is not None
+    assert record.costs is not None
+    return -record.val.accuracy, record.costs.saved_bytes, record.run_id
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST_FILE).is_file():
+        raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
+    if not force:
+        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force (force=True)")
+
+
+def _fill(
+    bundle: Path, run: Path, record: RunRecord, spec: RunSpec, *, with_encoder: bool, encoder: str | None
+) -> bool:
+    """Copy or make the model's files; says whether the bundle holds all weights of an encoder."""
+    saved = run / RUN_MODEL_FOLDER
+    if not saved.is_dir():
+        raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; make the run again")
+    if not isinstance(spec.method, EncoderMethod):
+        _copy(saved, bundle / MODEL_FOLDER)
+        return False
+    assert spec.encoder is not None
+    assert record.encoder is not None
+    source = find_encoder(
+        spec.encoder, fingerprint=record.encoder.fingerprint, other_name=encoder, needed_by=f"the run {run.name}"
+    )
+    _copy_settings(source, bundle / ENCODER_FOLDER)
+    if spec.method.saves_whole_model:
+        _copy(saved, bundle / ENCODER_FOLDER)
+        return True
+    if with_encoder:
+        _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
+        return True
+    _copy(saved, bundle / MODEL_FOLDER)
+    return False
+
+
+def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path, folder: Path) -> None:
+    """Write the adapted model as a plain one."""
+    from tanzaku.methods.full import Full
+
+    assert isinstance(spec.method, EncoderMethod)
+    model = load_adapted(source, spec.method, saved, label_names=record.data.label_names)
+    Full().save(model, folder)
+
+
+def _copy_settings(source: EncoderSource, folder: Path) -> None:
+    folder.mkdir()
+    for name in (CONFIG_FILE, *files_of(source).tokenizer):
+        shutil.copyfile(source.folder / name, folder / name)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and path.name not in _LEFT_OUT:
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)  # not its permissions: the bundle's files are new ones
+
+
+def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
+    assert record.val is not None
+    assert record.test is not None
+    base = record.encoder
+    return BundleFacts(
+        tanzaku=__version__,
+        label_names=record.data.label_names,
+        method=spec.model_dump(mode="json")["method"],
+        encoder=spec.encoder,
+        base=BaseFacts(fingerprint=base.fingerprint, model_type=base.model_type, parameters=base.parameters)
+        if base
+        else None,
+        whole=whole,
+        run=RunFacts(
+            run_id=record.run_id,
+            study=record.study,
+            seed=spec.seed,
+            ended=record.ended,
+            versions=record.environment.versions,
+            data=record.data,
+            val=_split_scores(record.val),
+            test=_split_scores(record.test),
+        ),
+    )
+
+
+def _split_scores(scores: Scores) -> SplitScores:
+    return SplitScores(
+        documents=scores.documents,
+        accuracy=scores.accuracy,
+        accuracy_interval=scores.accuracy_interval,
+        macro_f1=scores.macro_f1,
+    )
+
+
+def _put(beside: Path, out: Path) -> None:
+    for path in beside.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    for folder in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
+        sync_directory(folder)
+    if out.exists():
+        old = out.with_name(f".{out.name}.{os.getpid()}.old")
+        out.rename(old)
+        beside.rename(out)
+        shutil.rmtree(old)
+    else:
+        beside.rename(out)
+    sync_directory(out.parent)

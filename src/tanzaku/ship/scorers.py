@@ -1,0 +1,150 @@
+"""What turns texts into scores: a plain model with its tokenizer, or a method that reads texts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from tanzaku.methods import EncoderMethod, TextMethod
+from tanzaku.ship.bundle import MODEL_FOLDER, Bundle
+from tanzaku.ship.loading import load_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from tanzaku.pretraining.compute import Compute
+    from tanzaku.study.spec import EncoderSpec
+    from tanzaku.training.batches import Batch, LabelledTokens
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Scorer(Protocol):
+    """Scores texts; the largest of a row is the prediction."""
+
+    probabilistic: bool
+    """Whether the softmax of a row is the model's own estimate of probabilities."""
+
+    def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
+        """Scores (texts, labels) float32 of one text at least; the listener hears of each batch how many it had."""
+        ...
+
+
+def load_scorer(
+    bundle: Bundle, *, encoder: str | None, device: Device, precision: Precision, batch_tokens: int
+) -> Scorer:
+    """The scorer of a bundle; see `Classifier.load`."""
+    method = bundle.facts.build_method()
+    if not isinstance(method, EncoderMethod):
+        return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
+    from tanzaku.pretraining.compute import choose_compute
+
+    assert bundle.facts.encoder is not None
+    compute = choose_compute(device=device, precision=precision, attention="auto")
+    model, tokenizer = load_model(bundle, encoder=encoder)
+    return EncoderScorer(model, tokenizer, bundle.facts.encoder, compute=compute, batch_tokens=batch_tokens)
+
+
+class TextScorer:
+    """A method without an encoder. Its scores are distances to planes: nothing says how likely a label is."""
+
+    probabilistic = False
+
+    def __init__(self, method: TextMethod, fitted: Any) -> None:
+        self._method = method
+        self._fitted = fitted
+
+    def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
+        """The method's scores, (texts, labels) float32."""
+        scores = self._method.scores(self._fitted, texts)
+        listener(len(texts))
+        return scores
+
+
+class EncoderScorer:
+    """A plain model: texts are tokenised, sorted by length, and go through it in batches of about equal work.
+
+    Args:
+        model: In evaluation mode, float32, on the CPU.
+        tokenizer: The encoder's.
+        encoder: The [encoder] section: how a text becomes tokens.
+        compute: Device and precision.
+        batch_tokens: The most tokens of a batch, padding counted; a text that is longer is a batch of its own.
+    """
+
+    probabilistic = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        encoder: EncoderSpec,
+        *,
+        compute: Compute,
+        batch_tokens: int,
+    ) -> None:
+        import torch
+
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._compute = compute
+        self._batch_tokens = batch_tokens
+        self._device = torch.device(compute.device)
+        self._model = (model if compute.precision == "float32" else _lower_linear_weights(model)).to(self._device)
+
+    def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
+        """Logits, (texts, labels) float32."""
+        tokens = self._read(texts)
+        logits: dict[int, np.ndarray] = {}
+        for rows in _batches([len(tokens.tokens[row]) for row in range(len(tokens))], budget=self._batch_tokens):
+            batch = tokens.batch(rows).to(self._device)
+            with self._compute.autocast():
+                logits.update(zip(rows, _logits(self._model, batch).float().cpu().numpy(), strict=True))
+            listener(len(rows))
+        return np.stack([logits[row] for row in range(len(texts))])  # (texts, labels)
+
+    def _read(self, texts: Sequence[str]) -> LabelledTokens:
+        """The texts as the study read its test set; the one place where the [encoder] section decides the tokens."""
+        from tanzaku.encoders.tokens import tokenize
+        from tanzaku.training.batches import LabelledTokens
+
+        tokens = tokenize(self._tokenizer, texts, max_tokens=self._encoder.max_tokens)
+        unlabelled = np.zeros(len(texts), dtype=np.int64)
+        return LabelledTokens(tokens, unlabelled, pad_id=self._tokenizer.pad_token_id)
+
+
+def _logits(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Run the model on a batch; (batch, labels)."""
+    import torch
+
+    with torch.inference_mode():
+        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+
+
+def _lower_linear_weights(model: nn.Module) -> nn.Module:
+    """Keep the weights of matrix products in bfloat16, as autocast would cast them again for every batch.
+
+    Sums, normalisation and embeddings stay float32.
+    """
+    import torch
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+    return model
+
+
+def _batches(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
+    """Rows from the longest to the shortest, so many a batch that rows times the longest one's length fit `budget`."""
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    start = 0
+    while start < len(order):
+        rows = order[start : start + max(1, budget // lengths[order[start]])]
+        yield rows
+        start += len(rows)

@@ -1,0 +1,196 @@
+"""One way to predict, and it is the study's own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tanzaku.errors import BundleError, DataError
+from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
+from tanzaku.ship.packing import pack
+from tests.ship.conftest import METHODS, Study
+from tests.tiny import COMMON, WORDS
+
+# Other padding and other batches change the order of float32 sums, and merging that of LoRA's products.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def lora(study: Study) -> Classifier:
+    return Classifier.load(study.bundles["lora"], precision="float32", batch_tokens=64)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_scores_are_those_of_the_studys_own_evaluation(study: Study, method: str) -> None:
+    classifier = Classifier.load(study.bundles[method], precision="float32", batch_tokens=100)
+    scores = classifier.scores(study.dataset.test.texts)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, study.logits(method), rtol=0, atol=TOLERANCE)
+    labels = [prediction.label for prediction in classifier(study.dataset.test.texts)]
+    assert labels == [study.dataset.label_names[column] for column in study.logits(method).argmax(axis=1)]
+
+
+@pytest.mark.parametrize("method", ["head", "lora"])
+def test_a_bundle_with_its_encoder_scores_alike_and_needs_no_other(
+    study: Study, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = pack(study.runs[method], tmp_path / "bundle", with_encoder=True)
+    assert not bundle.facts.needs_encoder
+    hidden = study.encoder.rename(tmp_path / "hidden")
+    try:
+        scores = Classifier.load(bundle.folder, precision="float32").scores(study.dataset.test.texts)
+    finally:
+        hidden.rename(study.encoder)
+    np.testing.assert_allclose(scores, study.logits(method), rtol=0, atol=TOLERANCE)
+
+
+def test_full_needs_no_encoder(study: Study, tmp_path: Path) -> None:
+    hidden = study.encoder.rename(tmp_path / "hidden")
+    try:
+        scores = Classifier.load(study.bundles["full"], precision="float32").scores(study.dataset.test.texts)
+    finally:
+        hidden.rename(study.encoder)
+    np.testing.assert_allclose(scores, study.logits("full"), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fresh_process_scores_exactly_alike(study: Study, method: str, tmp_path: Path) -> None:
+    texts = study.dataset.test.texts
+    (tmp_path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    script = (
+        "import json, sys\nimport numpy as np\nfrom pathlib import Path\n"
+        "from tanzaku.ship.classifier import Classifier\n"
+        "texts = json.loads(Path(sys.argv[2]).read_text(encoding='utf-8'))\n"
+        "np.save(sys.argv[3], Classifier.load(sys.argv[1], precision='float32').scores(texts))\n"
+    )
+    command = [sys.executable, "-c", script, str(study.bundles[method]), str(tmp_path / "texts.json")]
+    subprocess.run([*command, str(tmp_path / "scores.npy")], check=True, capture_output=True)
+    here = Classifier.load(study.bundles[method], precision="float32").scores(texts)
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), here)
+
+
+_words = st.sampled_from([*COMMON, *(word for words in WORDS.values() for word in words)])
+_texts = st.lists(st.lists(_words, max_size=25).map("".join), max_size=40)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=_texts, chunk=st.integers(1, 50))
+def test_a_stream_predicts_in_order_what_one_text_at_a_time_does(
+    lora: Classifier, texts: list[str], chunk: int
+) -> None:
+    one_by_one = [lora([text])[0] for text in texts]
+    streamed = list(lora.stream(texts, chunk=chunk))
+    assert len(streamed) == len(texts)
+    for one, other in zip(one_by_one, streamed, strict=True):
+        assert one.score == pytest.approx(other.score, abs=TOLERANCE)
+        assert one.probability == pytest.approx(other.probability, abs=TOLERANCE)
+
+
+def test_a_stream_reads_no_more_than_a_chunk_ahead_and_keeps_nothing(lora: Classifier) -> None:
+    read = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal read
+        for number in range(20_000):
+            read += 1
+            yield f"海{'見る' * (number % 3)}"
+
+    taken = 0
+    for _ in lora.stream(texts()):
+        taken += 1
+        assert read <= taken + DEFAULT_CHUNK
+    assert taken == read == 20_000
+
+
+def test_a_chunk_of_one_answers_before_the_next_text_is_read(lora: Classifier) -> None:
+    texts = iter(["海", "山", "空"])
+    predictions = lora.stream(texts, chunk=1)
+    next(predictions)
+    assert next(texts) == "山"
+
+
+def test_the_listener_hears_of_every_text(lora: Classifier) -> None:
+    heard: list[int] = []
+    list(lora.stream(["海を見る。"] * 100, listener=heard.append))
+    assert sum(heard) == 100
+    assert len(heard) > 4
+
+
+def test_probabilities_are_the_softmax_and_labels_stand_likeliest_first(study: Study, lora: Classifier) -> None:
+    texts = study.dataset.test.texts
+    expected = torch.softmax(torch.from_numpy(study.logits("lora")).double(), dim=1).numpy()
+    for row, prediction in enumerate(lora(texts, all_labels=True)):
+        assert prediction.probabilities is not None
+        assert prediction.scores is not None
+        assert list(prediction.probabilities) == list(prediction.scores)
+        assert list(prediction.probabilities)[0] == prediction.label
+        values = list(prediction.probabilities.values())
+        assert values == sorted(values, reverse=True)
+        assert sum(values) == pytest.approx(1)
+        for name, probability in prediction.probabilities.items():
+            assert probability == pytest.approx(expected[row, lora.label_names.index(name)], abs=TOLERANCE)
+        assert prediction.probability == prediction.probabilities[prediction.label]
+        assert prediction.score == prediction.scores[prediction.label]
+    assert lora(texts)[0].probabilities is None
+
+
+def test_tfidf_has_scores_and_no_probabilities(study: Study) -> None:
+    classifier = Classifier.load(study.bundles["tfidf-svm"])
+    assert not classifier.has_probabilities
+    prediction = classifier(["海に船がある。"], all_labels=True)[0]
+    assert prediction.probability is None
+    assert prediction.probabilities is None
+    assert prediction.scores is not None
+    assert prediction.score == max(prediction.scores.values()) == prediction.scores[prediction.label]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_empty_text_is_classified_and_no_texts_give_nothing(study: Study, method: str) -> None:
+    classifier = Classifier.load(study.bundles[method])
+    assert len(classifier(["", "  "])) == 2
+    assert classifier([]) == []
+    assert classifier.scores([]).shape == (0, 3)
+
+
+def test_bfloat16_keeps_low_weights_and_stays_near(study: Study) -> None:
+    texts = study.dataset.test.texts
+    low = Classifier.load(study.bundles["full"], precision="bfloat16")
+    kinds = {
+        parameter.dtype
+        for module in low._scorer._model.modules()  # type: ignore[attr-defined]
+        if isinstance(module, torch.nn.Linear)
+        for parameter in module.parameters()
+    }
+    assert kinds == {torch.bfloat16}
+    expected = study.logits("full")
+    # bfloat16 has 8 bits: each of the few roundings on the way to a logit is up to 2^-8 of the values there.
+    np.testing.assert_allclose(low.scores(texts), expected, rtol=0, atol=2**-4 * np.abs(expected).max())
+
+
+def test_what_is_no_list_of_texts_is_refused(lora: Classifier) -> None:
+    with pytest.raises(TypeError, match="write \\[text\\]"):
+        lora("海")
+    with pytest.raises(TypeError, match="text 2 is of the type NoneType"):
+        lora(["海", None])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="text 2 holds half a surrogate pair"):
+        lora(["海", "\ud800"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float8"}, "precision = 'float8'; choose one of auto, float32, bfloat16"),
+        ({"device": "tpu"}, "device = 'tpu'; choose one of auto, cpu, cuda"),
+        ({"batch_tokens": 0}, "batch_tokens = 0; give 1 or more"),
+    ],
+)
+def test_wrong_options_are_named(study: Study, options: dict[str, object], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        Classifier.load(study.bundles["lora"], **options)  # type: ignore[arg-type]

@@ -1,0 +1,309 @@
+"""Bundles: what is in them, which run they are made of, and what damage looks like."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from peft import PeftConfig
+
+from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.encoders.source import EncoderSource
+from tanzaku.errors import BundleError
+from tanzaku.files import sha256_of_file
+from tanzaku.ship.bundle import Bundle, open_bundle
+from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.manifest import write_manifest
+from tanzaku.ship.packing import choose_run, pack
+from tanzaku.study.record import read_record
+from tests.checkpoints import make_mecab_bert
+from tests.ship.conftest import METHODS, Study
+from tests.tiny import make_encoder
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+_COMMON = {"bundle.json", "manifest.json"}
+_SETTINGS = {"encoder/config.json", "encoder/tokenizer_config.json", "encoder/vocab.txt"}
+
+
+@pytest.mark.parametrize(
+    ("method", "files"),
+    [
+        ("full", _COMMON | _SETTINGS | {"encoder/model.safetensors"}),
+        ("head", _COMMON | _SETTINGS | {"model/head.safetensors"}),
+        ("lora", _COMMON | _SETTINGS | {"model/adapter_model.safetensors", "model/adapter_config.json"}),
+        ("tfidf-svm", _COMMON | {"model/terms.json", "model/weights.safetensors"}),
+    ],
+)
+def test_a_bundle_holds_what_classifies_and_no_more(study: Study, method: str, files: set[str]) -> None:
+    assert _files(study.bundles[method]) == files
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bundle_says_where_it_comes_from(study: Study, method: str) -> None:
+    facts, record = open_bundle(study.bundles[method]).facts, read_record(study.runs[method])
+    assert record.val is not None
+    assert record.test is not None
+    assert facts.method == record.spec["method"]
+    assert facts.run.run_id == record.run_id
+    assert (facts.run.val.accuracy, facts.run.test.accuracy) == (record.val.accuracy, record.test.accuracy)
+    assert facts.run.data.fingerprint == study.dataset.fingerprint
+    assert facts.label_names == study.dataset.label_names
+    assert (None if facts.encoder is None else facts.encoder.model_dump(mode="json")) == record.spec["encoder"]
+    if facts.base is not None:
+        assert facts.base.fingerprint == resolve_encoder(str(study.encoder)).fingerprint
+    assert facts.needs_encoder == (method in ("head", "lora"))
+
+
+def test_the_same_run_gives_the_same_bytes(study: Study, tmp_path: Path) -> None:
+    pack(study.runs["lora"], tmp_path / "again")
+    for name in _files(tmp_path / "again"):
+        assert (tmp_path / "again" / name).read_bytes() == (study.bundles["lora"] / name).read_bytes(), name
+
+
+def test_a_whole_bundle_opens_in_plain_transformers_and_an_adapter_in_plain_peft(study: Study) -> None:
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(study.bundles["full"] / "encoder")
+    assert tuple(model.config.id2label.values()) == study.dataset.label_names
+    assert PeftConfig.from_pretrained(study.bundles["lora"] / "model").r == 8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [None, {}, {"word_tokenizer_type": "mecab"}, {"tokenizer_class": "BertJapaneseTokenizer"}],
+    ids=["in full", "no file", "no class", "no dictionary"],
+)
+def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
+    tmp_path: Path, settings: dict[str, Any] | None
+) -> None:
+    from tanzaku.study.run import run
+    from tanzaku.study.spec import StudySpec, expand
+    from tests.tiny import make_dataset
+
+    encoder = make_mecab_bert(
+        tmp_path / "encoder",
+        tokenizer_settings=settings,
+        config_settings={"tokenizer_class": "BertJapaneseTokenizer"},
+    )
+    source = resolve_encoder(str(encoder))
+    spec = expand(
+        StudySpec.model_validate(
+            {
+                "name": "t",
+                "data": {"source": "-"},
+                "encoder": {"name": str(encoder), "max_tokens": 16},
+                "training": {"epochs": 1, "learning_rate": 1e-3},
+                "arms": [{"method": "full"}],
+            }
+        )
+    )[0]
+    run(spec, dataset=make_dataset(train=6, val=3, test=3), encoder=source, folder=tmp_path / "run", study="t")
+    bundle = pack(tmp_path / "run", tmp_path / "bundle")
+    packed = load_tokenizer(EncoderSource("packed", bundle.folder / "encoder", ""))
+    assert tokenizer_fingerprint(packed) == tokenizer_fingerprint(load_tokenizer(source))
+
+
+# -- which run of a study ---------------------------------------------------------------------------------------------
+
+
+def _copies(study: Study, folder: Path, changes: dict[str, Callable[[dict[str, Any]], None]]) -> Path:
+    """A study of copies of the lora run, each record changed."""
+    for name, change in changes.items():
+        shutil.copytree(study.runs["lora"], folder / name)
+        path = folder / name / "record.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["run_id"] = name
+        change(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def _measured(*, val: float, test: float = 0.5, saved_bytes: int = 1000) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        content["val"]["accuracy"], content["test"]["accuracy"] = val, test
+        content["costs"]["saved_bytes"] = saved_bytes
+
+    return change
+
+
+def _failed(content: dict[str, Any]) -> None:
+    content.update(status="failed", error="out of memory", val=None, test=None, costs=None)
+
+
+def test_the_best_run_is_that_by_validation_never_by_test(study: Study, tmp_path: Path) -> None:
+    runs = _copies(
+        study,
+        tmp_path,
+        {"a": _measured(val=0.7, test=0.99), "b": _measured(val=0.8, test=0.1), "c": _failed},
+    )
+    assert choose_run(runs) == runs / "b"
+    assert pack(runs, tmp_path / "out").facts.run.run_id == "b"
+
+
+def test_of_equal_runs_the_smallest_is_taken(study: Study, tmp_path: Path) -> None:
+    sizes = {"a": 3000, "b": 1000, "c": 2000}
+    runs = _copies(study, tmp_path, {name: _measured(val=0.8, saved_bytes=size) for name, size in sizes.items()})
+    assert choose_run(runs) == runs / "b"
+
+
+def test_runs_of_different_data_have_no_best_one(study: Study, tmp_path: Path) -> None:
+    def other(content: dict[str, Any]) -> None:
+        content["data"].update(fingerprint="f" * 64, name="other")
+
+    runs = _copies(study, tmp_path, {"a": _measured(val=0.7), "b": other})
+    with pytest.raises(BundleError, match=r"different data \(other, tiny\)"):
+        choose_run(runs)
+
+
+def test_where_nothing_can_be_packed_it_says_so(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no finished run lies in"):
+        pack(tmp_path, tmp_path / "out")
+    runs = _copies(study, tmp_path / "runs", {"failed": _failed, "emptied": _measured(val=0.7)})
+    with pytest.raises(BundleError, match=r"failed \(out of memory\)"):
+        pack(runs / "failed", tmp_path / "out")
+    shutil.rmtree(runs / "emptied" / "model")
+    with pytest.raises(BundleError, match="has no model/ folder any more"):
+        pack(runs / "emptied", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+# -- where a bundle goes ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten_unless_it_is_a_bundle_and_wished(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    pack(study.runs["lora"], out)  # an empty folder is as good as none
+    with pytest.raises(BundleError, match="holds a bundle already"):
+        pack(study.runs["head"], out)
+    pack(study.runs["head"], out, force=True)
+    assert open_bundle(out).facts.method["name"] == "head"
+    with pytest.raises(BundleError, match="holds something that is no bundle"):
+        pack(study.runs["lora"], study.encoder, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_no_bundle_holds_is_not_packed(study: Study, tmp_path: Path) -> None:
+    runs = _copies(study, tmp_path / "runs", {"a": _measured(val=0.7)})
+    (runs / "a" / "model" / "training_args.bin").write_bytes(b"pickle")
+    with pytest.raises(BundleError, match=r"model/training_args.bin can't go into a bundle"):
+        pack(runs / "a", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(study: Study, tmp_path: Path) -> Bundle:
+    folder = tmp_path / "bundle"
+    shutil.copytree(study.bundles["lora"], folder)
+    return open_bundle(folder)
+
+
+def _flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("name", ["model/adapter_model.safetensors", "encoder/vocab.txt", "bundle.json"])
+def test_a_flipped_bit_is_found_and_named(bundle: Bundle, name: str) -> None:
+    _flip_a_byte(bundle.folder / name)
+    with pytest.raises(BundleError, match=f"is damaged: the SHA-256 of {name}"):
+        Classifier.load(bundle.folder)
+
+
+def test_a_missing_and_an_extra_file_are_named(bundle: Bundle) -> None:
+    extra = bundle.folder / "model" / "extra.py"
+    extra.write_text("print('run')", encoding="utf-8")
+    with pytest.raises(BundleError, match="holds model/extra.py, which its manifest does not name"):
+        Classifier.load(bundle.folder)
+    extra.unlink()
+    (bundle.folder / "encoder" / "vocab.txt").unlink()
+    with pytest.raises(BundleError, match="encoder/vocab.txt is missing"):
+        Classifier.load(bundle.folder)
+
+
+def test_a_pickle_is_refused_also_where_the_manifest_names_it(bundle: Bundle) -> None:
+    path = bundle.folder / "model" / "adapter_model.bin"
+    path.write_bytes(b"pickle")
+    manifest = bundle.folder / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content["files"]["model/adapter_model.bin"] = sha256_of_file(path)
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"holds model/adapter_model.bin, and no bundle holds such a file"):
+        Classifier.load(bundle.folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": "other"}', '{"format": "tanzaku-bundle-1"}'])
+def test_a_manifest_that_is_none_is_an_error(bundle: Bundle, content: str) -> None:
+    (bundle.folder / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest.json (can't be read|has the format|names no files)"):
+        Classifier.load(bundle.folder)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is no bundle: it has no manifest.json"):
+        Classifier.load(tmp_path)
+
+
+def _rewrite(bundle: Bundle, **changes: object) -> None:
+    path = bundle.folder / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    write_manifest(bundle.folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "has version 2; this Tanzaku reads version 1"),
+        ({"new": 1}, "does not describe a bundle of this Tanzaku"),
+        ({"method": {"name": "later"}}, "there is no method 'later'"),
+        ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),
+    ],
+)
+def test_a_bundle_of_another_tanzaku_says_so(bundle: Bundle, changes: dict[str, object], message: str) -> None:
+    _rewrite(bundle, **changes)
+    with pytest.raises(BundleError, match=message):
+        Classifier.load(bundle.folder)
+
+
+# -- the base encoder -------------------------------------------------------------------------------------------------
+
+
+def test_another_encoder_is_refused_and_the_difference_named(study: Study, tmp_path: Path) -> None:
+    other = make_encoder(tmp_path / "wider", hidden=64, pooler=False)
+    with pytest.raises(BundleError, match=r"they differ in config.json\).*--with-encoder"):
+        Classifier.load(study.bundles["lora"], encoder=str(other))
+    weights = tmp_path / "weights"
+    shutil.copytree(study.encoder, weights)
+    _flip_a_byte(weights / "model.safetensors")
+    with pytest.raises(BundleError, match=r"they differ in the weights\)"):
+        Classifier.load(study.bundles["lora"], encoder=str(weights))
+
+
+def test_a_missing_encoder_is_named_and_may_lie_elsewhere(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    texts = study.dataset.test.texts
+    here = Classifier.load(study.bundles["lora"], precision="float32").scores(texts)
+    moved = study.encoder.rename(tmp_path / "moved")
+    try:
+        with pytest.raises(BundleError, match=r"needs the encoder .*Or name a folder with the right one \(--encoder"):
+            Classifier.load(study.bundles["lora"])
+        with pytest.raises(BundleError, match="the run lora-s42 needs the encoder"):
+            pack(study.runs["lora"], tmp_path / "out")
+        there = Classifier.load(study.bundles["lora"], precision="float32", encoder=str(moved)).scores(texts)
+        repacked = pack(study.runs["lora"], tmp_path / "repacked", encoder=str(moved))
+    finally:
+        moved.rename(study.encoder)
+    assert (here == there).all()
+    assert (Classifier.load(repacked.folder, precision="float32").scores(texts) == here).all()
