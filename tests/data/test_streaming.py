@@ -1,0 +1,107 @@
+"""Texts from files of any size: what `read_documents` reads, but one by one."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanzaku.data.readers import ReadOptions, read_documents
+from tanzaku.data.streaming import stream_lines, stream_texts
+from tanzaku.errors import DataError
+
+TEXTS = ["海", '引用"符, と\n改行\tと\r\n行', "", "終わり\u2028行"]
+
+
+def _write(path: Path, texts: list[str], *, column: str = "text") -> Path:
+    rows = [{column: text, "label": "x"} for text in texts]
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    else:
+        with path.open("w", encoding="utf-8-sig", newline="") as handle:
+            writer = csv.DictWriter(handle, [column, "label"], delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_rows_come_as_the_importer_reads_them(tmp_path: Path, ending: str) -> None:
+    path = _write(tmp_path / f"texts{ending}", TEXTS, column="body")
+    assert list(stream_texts(path, column="body")) == TEXTS
+    assert (
+        list(stream_texts(path, column="body")) == read_documents(path, options=ReadOptions(text_column="body")).texts
+    )
+    with pytest.raises(DataError, match=r"named 'text'.*'body', 'label'|no key 'text'.*'body', 'label'"):
+        list(stream_texts(path))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\ufeff"))))
+def test_a_line_is_a_text_and_no_line_is_lost(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "texts.txt"
+    path.write_bytes("".join(f"{text}\n" for text in texts).encode())
+    assert list(stream_texts(path)) == texts
+    with path.open("rb") as handle:
+        assert list(stream_lines(handle, name="x")) == texts
+
+
+def test_the_last_line_needs_no_end_and_windows_line_ends_are_ends(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufeff海\r\n\r\n山".encode())
+    assert list(stream_texts(path)) == ["海", "", "山"]
+    path.write_bytes("海\n山\n".encode("cp932"))
+    assert list(stream_texts(path, encoding="cp932")) == ["海", "山"]
+
+
+def test_a_file_is_read_as_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "海"}\n' * 10_000 + "broken\n", encoding="utf-8")
+    texts = stream_texts(path)
+    assert [next(texts) for _ in range(9_000)] == ["海"] * 9_000
+    with pytest.raises(DataError, match="line 10001: is not JSON"):
+        list(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"text,label\na,b\na,b,c\n", r"row 2 \(line 3\): has 3 fields, the header has 2"),
+        ("a.csv", b'text,label\n"a"b,c\n', "in the row from line 2 on"),
+        ("a.csv", b"text,text\na,b\n", "2 columns are named 'text'"),
+        ("a.jsonl", b"[1]\n", "line 1: holds a JSON list"),
+        ("a.jsonl", b'{"text": 1}\n', "line 1: the text is 1, a int"),
+        ("a.parquet", b"no parquet", "can't be read as Parquet"),
+        ("a.txt", "海\n山".encode("cp932"), r"line 1: the byte .* pass --encoding cp932"),
+    ],
+)
+def test_what_can_not_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(stream_texts(tmp_path / name))
+
+
+def test_what_no_file_can_be_is_found_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        stream_texts(tmp_path / "none.txt")
+    (tmp_path / "a.xlsx").touch()
+    with pytest.raises(DataError, match=r"the ending '.xlsx'. Rename it to one of .txt, .csv"):
+        stream_texts(tmp_path / "a.xlsx")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DataError, match="no column 'body'"):
+        stream_texts(tmp_path / "a.txt", column="body")
+
+
+def test_bytes_in_a_stream_that_are_no_text_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes("海\n".encode("cp932"))
+    with path.open("rb") as handle, pytest.raises(DataError, match=r"standard input, after line 0: .*--encoding"):
+        list(stream_lines(handle, name="standard input"))
+    with path.open("rb") as handle, pytest.raises(DataError, match="no text encoding 'klingon'"):
+        list(stream_lines(handle, name="x", encoding="klingon"))
