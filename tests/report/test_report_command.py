@@ -26,6 +26,7 @@ def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_p
     assert lines[0].startswith("| Method ")
     assert len(lines) == 2 + 17
     assert result.stderr.splitlines()[0] == str(runs / "report" / "report.md")
+    assert result.stderr.splitlines()[-1].startswith(f"Next: tanzaku pack {runs} --out")
     again = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "elsewhere")])
     assert again.stdout == result.stdout
     assert (tmp_path / "elsewhere" / "tables.tex").is_file()

@@ -130,7 +130,7 @@ def test_probabilities_are_the_softmax_and_labels_stand_likeliest_first(study: S
         assert prediction.probabilities is not None
         assert prediction.scores is not None
         assert list(prediction.probabilities) == list(prediction.scores)
-        assert list(prediction.probabilities)[0] == prediction.label
+        assert next(iter(prediction.probabilities)) == prediction.label
         values = list(prediction.probabilities.values())
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1)

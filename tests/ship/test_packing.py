@@ -167,6 +167,14 @@ def test_where_nothing_can_be_packed_it_says_so(study: Study, tmp_path: Path) ->
     runs = _copies(study, tmp_path / "runs", {"failed": _failed, "emptied": _measured(val=0.7)})
     with pytest.raises(BundleError, match=r"failed \(out of memory\)"):
         pack(runs / "failed", tmp_path / "out")
+
+    def later(content: dict[str, Any]) -> None:
+        content["spec"]["encoder"]["later"] = 1
+
+    newer = _copies(study, tmp_path / "newer", {"run": later})
+    with pytest.raises(BundleError, match="does not know the settings of the run"):
+        pack(newer / "run", tmp_path / "out")
+    shutil.rmtree(newer)
     shutil.rmtree(runs / "emptied" / "model")
     with pytest.raises(BundleError, match="has no model/ folder any more"):
         pack(runs / "emptied", tmp_path / "out")
@@ -223,11 +231,11 @@ def test_a_flipped_bit_is_found_and_named(bundle: Bundle, name: str) -> None:
 def test_a_missing_and_an_extra_file_are_named(bundle: Bundle) -> None:
     extra = bundle.folder / "model" / "extra.py"
     extra.write_text("print('run')", encoding="utf-8")
-    with pytest.raises(BundleError, match="holds model/extra.py, which its manifest does not name"):
+    with pytest.raises(BundleError, match=r"holds model/extra.py, which its manifest does not name"):
         Classifier.load(bundle.folder)
     extra.unlink()
     (bundle.folder / "encoder" / "vocab.txt").unlink()
-    with pytest.raises(BundleError, match="encoder/vocab.txt is missing"):
+    with pytest.raises(BundleError, match=r"encoder/vocab.txt is missing"):
         Classifier.load(bundle.folder)
 
 
@@ -250,7 +258,7 @@ def test_a_manifest_that_is_none_is_an_error(bundle: Bundle, content: str) -> No
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no bundle: it has no manifest.json"):
+    with pytest.raises(BundleError, match=r"is no bundle: it has no manifest.json"):
         Classifier.load(tmp_path)
 
 

@@ -8,8 +8,10 @@ import typer
 
 from tanzaku import __version__
 from tanzaku.cli import data, messages, study
+from tanzaku.cli.classify import classify
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
+from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import pretrain
 from tanzaku.errors import TanzakuError
 
@@ -24,6 +26,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command(name="doctor")(doctor)
 app.command(name="pretrain")(pretrain)
+app.command(name="pack")(pack)
+app.command(name="classify")(classify)
 
 
 def _print_version(wanted: bool) -> None:

@@ -31,6 +31,7 @@ def report(
     _print_tables(written, Console(highlight=False))
     for path in written.paths:
         typer.echo(str(path), err=True)
+    typer.echo(f"Next: tanzaku pack {runs} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
 
 
 def _print_tables(written: Report, console: Console) -> None:

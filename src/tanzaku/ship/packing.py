@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from tanzaku import __version__
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
 from tanzaku.errors import BundleError
@@ -59,7 +61,7 @@ def pack(
     record = read_record(folder)
     out = Path(out)
     _check_out(out, force=force)
-    spec = RunSpec.model_validate(record.spec)
+    spec = _spec_of(record, folder)
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -72,6 +74,17 @@ def pack(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return open_bundle(out)
+
+
+def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
+    try:
+        return RunSpec.model_validate(record.spec)
+    except ValidationError as error:
+        made_by = record.environment.versions.get("tanzaku")
+        raise BundleError(
+            f"this Tanzaku ({__version__}) does not know the settings of the run {folder}, which Tanzaku {made_by} "
+            f"made; pack it with that: {error}"
+        ) from error
 
 
 def choose_run(source: Path) -> Path:

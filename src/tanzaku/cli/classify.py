@@ -1,0 +1,213 @@
+"""`tanzaku classify`: texts in, labels out."""
+
+import itertools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import Console
+
+from tanzaku.cli.predictions import Format, Layout, writer
+from tanzaku.errors import DataError, TanzakuWarning
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Generator
+
+    from tanzaku.cli.predictions import Write
+    from tanzaku.ship.classifier import Classifier
+
+_STANDARD_INPUT = "-"
+
+
+class Precision(StrEnum):
+    """As `Classifier.load` takes it."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Device(StrEnum):
+    """As `Classifier.load` takes it."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the texts come from: as arguments, or from a file (`-` is standard input)."""
+
+    texts: tuple[str, ...]
+    file: Path | None
+    column: str | None
+    encoding: str
+    quotes: bool
+
+    def open(self) -> Iterator[str]:
+        """The texts, read as they are taken."""
+        from tanzaku.data.streaming import stream_lines, stream_texts
+
+        if self.texts:
+            return iter(self.texts)
+        if self.file is None:
+            return stream_lines(sys.stdin.buffer, name="standard input", encoding=self.encoding)
+        return stream_texts(self.file, column=self.column, encoding=self.encoding, quotes=self.quotes)
+
+    def check(self) -> None:
+        """Read the first text of a file: a missing column should not be found after a model was loaded."""
+        if self.file is not None:
+            with closing(cast("Generator[str]", self.open())) as texts:
+                next(texts, None)
+
+
+def classify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; `-`, or none, reads standard input.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A .txt with one text a line, or a .csv, .tsv, .jsonl or .parquet.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The file's column, or JSON key, with the texts.", show_default="text")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="The text's encoding, by Python's name for it.")] = "utf-8",
+    quotes: Annotated[bool, typer.Option("--quotes/--no-quotes", help="Quotes enclose fields in CSV and TSV.")] = True,
+    format: Annotated[
+        Format | None, typer.Option(help="How to print.", show_default="table on a terminal, else jsonl")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Show so many labels of each text, the likeliest first.")] = 1,
+    with_text: Annotated[bool, typer.Option("--text/--no-text", help="Print the text beside its label.")] = True,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.AUTO,
+    device: Annotated[Device, typer.Option(help="What computes.")] = Device.AUTO,
+) -> None:
+    """Classify texts with a bundle: one result a text, in order, in constant memory.
+
+    An empty line is classified as an empty text, and counted in a warning. Results go to standard output, progress and
+    warnings to standard error.
+
+    Examples:
+
+        tanzaku classify my-bundle 新しい映画を友だちと見る。
+
+        tanzaku classify my-bundle --file reviews.csv --column body --format csv > labels.csv
+
+        cat texts.txt | tanzaku classify my-bundle --top 3
+    """
+    source = _source(texts or [], file, column=column, encoding=encoding, quotes=quotes)
+    source.check()
+    from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
+
+    classifier = Classifier.load(bundle, encoder=encoder, precision=precision.value, device=device.value)
+    kind = format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
+    try:
+        write = _writer(kind, classifier, top=top, with_text=with_text)
+        empty = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if empty:
+        shown = ", ".join(map(str, empty.first)) + (", …" if empty.count > len(empty.first) else "")
+        warnings.warn(
+            f"{empty.count:,} texts are empty (number {shown}): their labels say nothing", TanzakuWarning, stacklevel=2
+        )
+
+
+def _source(texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool) -> _Source:
+    piped = texts == [_STANDARD_INPUT] or (not texts and file is None) or file == Path(_STANDARD_INPUT)
+    if texts and file is not None:
+        raise DataError("texts and --file were both given; give one of them")
+    if column is not None and (piped or texts):
+        raise DataError(f"--column {column} names a column of a --file; texts and standard input have one text a line")
+    if not texts and file is None and sys.stdin.isatty():
+        raise DataError("no texts: give them as arguments, with --file, or pipe them in, one a line")
+    return _Source(
+        texts=() if piped else tuple(texts),
+        file=None if piped else file,
+        column=column,
+        encoding=encoding,
+        quotes=quotes,
+    )
+
+
+def _writer(kind: Format, classifier: "Classifier", *, top: int, with_text: bool) -> "Write":
+    layout = Layout(
+        label_names=classifier.label_names,
+        top=min(top, len(classifier.label_names)),
+        probabilities=classifier.has_probabilities,
+        with_text=with_text,
+        width=Console().width,
+    )
+    if kind is not Format.TABLE:
+        # Programs read UTF-8 and line feeds, whatever the machine's own habits are.
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", newline="\n")
+    return writer(kind, sys.stdout, layout)
+
+
+@dataclass
+class _Empty:
+    """The empty texts so far: how many, and the numbers of the first five."""
+
+    count: int
+    first: list[int]
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) < 5:
+            self.first.append(number)
+
+
+def _classify(
+    classifier: "Classifier", texts: Iterator[str], write: "Write", *, all_labels: bool, chunk: int
+) -> _Empty:
+    empty = _Empty(0, [])
+    texts, again = itertools.tee(texts)
+    with _progress() as advance:
+        predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk, listener=advance)
+        # The stream reads ahead; `tee` keeps what it has read, so the predictions are asked first.
+        for number, (prediction, text) in enumerate(zip(predictions, again, strict=True), start=1):
+            write(number, text, prediction)
+            sys.stdout.flush()
+            if not text.strip():
+                empty.add(number)
+    return empty
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """A count and a speed on standard error, unless results go to the same terminal or nobody watches."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and not sys.stdout.isatty()
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("texts", total=None, speed="")
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+            speed = bar.tasks[0].speed
+            bar.update(task, speed="" if speed is None else f"{speed:,.0f}/s")
+
+        yield advance

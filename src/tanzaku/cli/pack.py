@@ -1,0 +1,59 @@
+"""`tanzaku pack`: a finished run, or the best one of a study, as a bundle that classifies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from tanzaku.ship.bundle import Bundle
+
+
+def pack(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study: its best run is taken.")
+    ],
+    out: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
+    with_encoder: Annotated[
+        bool, typer.Option("--with-encoder", help="Store all weights, so that no encoder is needed to classify.")
+    ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+) -> None:
+    """Pack a run into a bundle: a folder that `tanzaku classify` reads.
+
+    Of a study, the run with the best validation accuracy is taken, and of equal ones the smallest. The bundle's path
+    goes to standard output, what is in it to standard error.
+
+    Examples:
+
+        tanzaku pack runs/my-study --out my-bundle
+
+        tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
+    """
+    from tanzaku.ship.packing import pack as make
+
+    bundle = make(source, out, with_encoder=with_encoder, encoder=encoder, force=force)
+    _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
+    typer.echo(out)
+
+
+def _describe(bundle: "Bundle", console: Console) -> None:
+    from tanzaku.files import folder_bytes
+
+    facts = bundle.facts
+    console.print(
+        f"{facts.run.run_id}: validation accuracy {100 * facts.run.val.accuracy:.2f} %, "
+        f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
+        f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
+    )
+    if facts.needs_encoder:
+        assert facts.encoder is not None
+        console.print(
+            f"To classify, it needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs that too."
+        )
+    console.print(f"Next: tanzaku classify {bundle.folder} TEXT")

@@ -1,0 +1,128 @@
+"""How predictions are printed: a table for people, JSONL, CSV and TSV for programs. A line each, at once."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
+
+if TYPE_CHECKING:
+    from tanzaku.ship.classifier import Prediction
+
+
+class Format(StrEnum):
+    """What predictions are printed as."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a line shows.
+
+    `top` labels of `label_names`, the likeliest first; their scores where `probabilities` is False; the text itself
+    where `with_text` is True; `width` is the terminal's, in cells.
+    """
+
+    label_names: tuple[str, ...]
+    top: int
+    probabilities: bool
+    with_text: bool
+    width: int
+
+
+_COLUMNS = ("label", "probability", "score")
+
+Write = Callable[[int, str, "Prediction"], None]
+
+
+def writer(kind: Format, stream: TextIO, layout: Layout) -> Write:
+    """A function that prints one prediction: the text's number from 1 on, the text, its prediction."""
+    if kind is Format.TABLE:
+        return _table(stream, layout)
+    if kind is Format.JSONL:
+        return _json_lines(stream, layout)
+    return _separated(stream, layout, delimiter="," if kind is Format.CSV else "\t")
+
+
+def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float | None, float]]:
+    """Label, probability and score of the `top` likeliest labels."""
+    if layout.top == 1 or prediction.scores is None:
+        return [(prediction.label, prediction.probability, prediction.score)]
+    probabilities = prediction.probabilities or {}
+    ranks = [(label, probabilities.get(label), score) for label, score in prediction.scores.items()]
+    return ranks[: layout.top]
+
+
+def _json_lines(stream: TextIO, layout: Layout) -> Write:
+    def write(number: int, text: str, prediction: "Prediction") -> None:
+        content: dict[str, Any] = {"number": number}
+        if layout.with_text:
+            content["text"] = text
+        content |= {"label": prediction.label, "probability": prediction.probability, "score": prediction.score}
+        if layout.top > 1:
+            content["top"] = [dict(zip(_COLUMNS, rank, strict=True)) for rank in _ranks(prediction, layout)]
+        stream.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+    return write
+
+
+@dataclass(frozen=True)
+class _LineFeeds:
+    """Ends rows with a line feed alone. csv's own setting for that leaves a carriage return in a text unquoted."""
+
+    stream: TextIO
+
+    def write(self, row: str) -> None:
+        """Write one row."""
+        self.stream.write(row.removesuffix("\r\n") + "\n")
+
+
+def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
+    rows = csv.writer(_LineFeeds(stream), delimiter=delimiter)
+    text_column = ["text"] if layout.with_text else []
+    names = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
+    rows.writerow(["number", *text_column, *names])
+
+    def write(number: int, text: str, prediction: "Prediction") -> None:
+        values = [value for rank in _ranks(prediction, layout) for value in rank]
+        rows.writerow([number, *([text] if layout.with_text else []), *values])
+
+    return write
+
+
+def _table(stream: TextIO, layout: Layout) -> Write:
+    """Columns of fixed width, so that a line can be printed before the next text is read."""
+    label_width = max(map(cell_len, (*layout.label_names, "label")))
+    heading = "probability" if layout.probabilities else "score"
+
+    def line(ranks: Sequence[tuple[str, str]], text: str) -> str:
+        cells = [f"{set_cell_size(label, label_width)}  {value:>{len(heading)}}" for label, value in ranks]
+        before = "  ".join(cells)
+        if not layout.with_text:
+            return before + "\n"
+        shown = "".join(character if character.isprintable() else " " for character in text[: layout.width + 1])
+        return f"{before}  {_cut(shown, max(10, layout.width - cell_len(before) - 2))}\n"
+
+    def write(_number: int, text: str, prediction: "Prediction") -> None:
+        ranks = [(label, _value(probability, score)) for label, probability, score in _ranks(prediction, layout)]
+        stream.write(line(ranks, text))
+
+    stream.write(line([("label", heading)] * layout.top, "text"))
+    return write
+
+
+def _value(probability: float | None, score: float) -> str:
+    return f"{score:.3f}" if probability is None else f"{100 * probability:.1f} %"
+
+
+def _cut(text: str, width: int) -> str:
+    if len(text) <= width and cell_len(text) <= width:
+        return text
+    return set_cell_size(text[:width], width - 1) + "…"

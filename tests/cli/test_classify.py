@@ -1,0 +1,198 @@
+"""`tanzaku pack` and `tanzaku classify`; as processes where pipes are in question."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tanzaku.cli import app
+from tanzaku.errors import TanzakuError
+from tanzaku.ship.classifier import Classifier
+from tests.ship.conftest import Study, study
+
+__all__ = ["study"]  # the fixture
+
+TEXTS = ['海に"船"、\n島', "山, 木", "空\rと雲\t風", "", "🌊"]
+
+
+def _tanzaku(*arguments: object, given: bytes | None = None) -> Result:
+    done = CliRunner().invoke(app, list(map(str, arguments)), input=given)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    return done
+
+
+def _fails(*arguments: object) -> str:
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert isinstance(done.exception, TanzakuError)
+    return str(done.exception)
+
+
+def _start(*arguments: object, **streams: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tanzaku", *map(str, arguments)], **streams)
+
+
+@pytest.fixture(scope="module")
+def labels(study: Study) -> list[str]:
+    return [prediction.label for prediction in Classifier.load(study.bundles["lora"])(TEXTS)]
+
+
+def test_pack_says_what_it_took_and_classify_finds_it(study: Study, tmp_path: Path) -> None:
+    done = _tanzaku("pack", study.folder, "--out", tmp_path / "bundle")
+    assert done.stdout == f"{tmp_path / 'bundle'}\n"
+    said = done.stderr
+    assert "validation accuracy" in said
+    assert f"Next: tanzaku classify {tmp_path / 'bundle'} TEXT" in said
+    lines = _tanzaku("classify", tmp_path / "bundle", "海に船がある。", "山").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["海に船がある。", "山"]
+
+
+def test_pack_says_that_an_adapter_needs_its_encoder(study: Study, tmp_path: Path) -> None:
+    needs = "it needs the encoder"
+    assert needs in _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "a").stderr
+    whole = _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "b", "--with-encoder").stderr
+    assert needs not in whole
+
+
+def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:
+    given = "海に船がある。\n\n山\n\n"
+    for arguments in ([], ["-"], ["--file", "-"]):
+        done = _tanzaku("classify", study.bundles["lora"], *arguments, given=given.encode())
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [row["text"] for row in rows] == ["海に船がある。", "", "山", ""]
+        assert [row["number"] for row in rows] == [1, 2, 3, 4]
+        assert all(0 < row["probability"] <= 1 for row in rows)
+        assert done.stderr == "warning: 2 texts are empty (number 2, 4): their labels say nothing\n"
+
+
+@pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_separated_values_round_trip_whatever_the_text(
+    study: Study, labels: list[str], tmp_path: Path, kind: str, delimiter: str
+) -> None:
+    path = tmp_path / "texts.csv"
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle, quoting=csv.QUOTE_ALL).writerows([["body"], *([text] for text in TEXTS)])
+    command = ["classify", study.bundles["lora"], "--file", path, "--column", "body", "--format", kind]
+    printed = _tanzaku(*command).stdout_bytes.decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(printed, newline=""), delimiter=delimiter))
+    assert [row["text"] for row in rows] == TEXTS
+    assert [row["label"] for row in rows] == labels
+    without = _tanzaku(*command, "--no-text").stdout.splitlines()
+    assert without[0] == delimiter.join(["number", "label", "probability", "score"])
+    assert len(without) == 1 + len(TEXTS)
+
+
+def test_top_shows_the_likeliest_labels_and_no_more_than_there_are(study: Study) -> None:
+    done = _tanzaku("classify", study.bundles["lora"], "海", "--top", 9)
+    row = json.loads(done.stdout)
+    assert {entry["label"] for entry in row["top"]} == set(study.dataset.label_names)
+    assert row["top"][0]["label"] == row["label"]
+    assert sum(entry["probability"] for entry in row["top"]) == pytest.approx(1)
+    done = _tanzaku("classify", study.bundles["lora"], "海", "--top", 2, "--format", "csv")
+    header, values = done.stdout.splitlines()
+    assert header == "number,text,label,probability,score,label_2,probability_2,score_2"
+    assert len(values.split(",")) == 8
+
+
+def test_a_table_has_a_line_a_text_and_tfidf_shows_scores(study: Study) -> None:
+    texts = ["海に\n船がある。", "山" * 200]
+    lines = _tanzaku("classify", study.bundles["lora"], *texts, "--format", "table").stdout.splitlines()
+    assert lines[0].split() == ["label", "probability", "text"]
+    assert len(lines) == 3
+    assert lines[1].endswith("%  海に 船がある。")
+    assert lines[2].endswith("…")
+    scores = _tanzaku("classify", study.bundles["tfidf-svm"], *texts, "--format", "table").stdout.splitlines()
+    assert scores[0].split() == ["label", "score", "text"]
+    row = json.loads(_tanzaku("classify", study.bundles["tfidf-svm"], "海").stdout)
+    assert row["probability"] is None
+    assert isinstance(row["score"], float)
+
+
+def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("海に船がある。\n" * 20_000, encoding="utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = ["classify", study.bundles["tfidf-svm"], "--file", path]
+    with _start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | locale) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["text"] == "海に船がある。"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_an_answer_comes_before_the_next_line_with_a_chunk_of_one(study: Study) -> None:
+    command = ["classify", study.bundles["tfidf-svm"], "--chunk", 1]
+    with _start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for text in ("海", "山"):
+            process.stdin.write(f"{text}\n".encode())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["text"] == text
+        assert process.communicate()[0] == b""
+
+
+def test_an_error_is_one_line(study: Study) -> None:
+    with _start("classify", study.encoder, "海", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 1
+    assert output == b""
+    assert errors.decode().startswith("error: ")
+    assert errors.decode().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["海", "--file", "x.txt"], "texts and --file were both given"),
+        (["海", "--column", "body"], "names a column of a --file"),
+        (["--file", "nowhere.txt"], "nowhere.txt: there is no such file"),
+    ],
+)
+def test_what_does_not_go_together_is_said(study: Study, arguments: list[str], message: str) -> None:
+    assert message in _fails("classify", study.bundles["lora"], *arguments)
+
+
+def test_a_missing_column_is_found_before_the_model_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("body\n海\n", encoding="utf-8")
+    assert "no column is named 'text'" in _fails("classify", tmp_path / "no-bundle", "--file", path)
+
+
+@pytest.mark.parametrize("command", ["pack", "classify"])
+def test_help_has_examples_and_imports_nothing_heavy(command: str) -> None:
+    script = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom tanzaku.cli import app\n"
+        f"print(CliRunner().invoke(app, [{command!r}, '--help']).output)\n"
+        "assert not {'torch', 'transformers', 'numpy', 'pyarrow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert f"tanzaku {command} " in done.stdout
+
+
+def test_what_the_documentation_tells_to_type_works(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "classify.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) == 5
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "my-study").symlink_to(study.folder)
+    (tmp_path / "reviews.csv").write_text("body\n海\n山\n", encoding="utf-8")
+    (tmp_path / "texts.txt").write_text("海\n山\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        words, _, given = command.split(" > ")[0].partition(" < ")
+        done = _tanzaku(*shlex.split(words)[1:], given=Path(given).read_bytes() if given else b"")
+        assert len(done.stdout.splitlines()) == {"pack": 1, "classify": 3 if "csv" in words else 2}[words.split()[1]]
