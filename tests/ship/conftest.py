@@ -42,7 +42,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
             "name": "tiny",
             "data": {"source": "made by the test"},
             "encoder": {"name": str(encoder), "max_tokens": 16},
-            "training": {"epochs": 1, "learning_rate": 5e-3},
+            "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
             "arms": [{"method": name} for name in METHODS],
         }
     )

@@ -258,7 +258,9 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
     # Of the later ones, those that no arm has changed are not among the settings any more.
     values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_LATER)}
     return tuple(
-        key for key, found in values.items() if len(found) > 1 or (found and not key.startswith("training.") and key in _LATER)
+        key
+        for key, found in values.items()
+        if len(found) > 1 or (found and not key.startswith("training.") and key in _LATER)
     )
 
 

@@ -44,17 +44,22 @@ def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module
         needed_by=f"the bundle {bundle.folder}",
         expected=bundle.folder / ENCODER_FOLDER,
     )
-    model = load_adapted(source, method, bundle.folder / MODEL_FOLDER, label_names=facts.label_names).eval()
+    saved = bundle.folder / MODEL_FOLDER
+    model = load_adapted(source, method, saved, label_names=facts.label_names, reading=facts.encoder).eval()
     # From the encoder: the fingerprint covers its tokenizer, so the bundle's copy is the same.
     return model, load_tokenizer(source)
 
 
-def load_adapted(source: EncoderSource, method: EncoderMethod, saved: Path, *, label_names: Sequence[str]) -> nn.Module:
-    """The base encoder with what `method` saved in `saved`, merged into a plain model."""
+def load_adapted(
+    source: EncoderSource, method: EncoderMethod, saved: Path, *, label_names: Sequence[str], reading: EncoderSpec
+) -> nn.Module:
+    """The base encoder with what `method` saved in `saved`, merged into a plain model that pools as `reading` says."""
     from tanzaku.encoders.load import load_classifier
 
     # The seed draws a head that the saved one takes the place of.
-    loaded = load_classifier(source, label_names=label_names, seed=0)
+    loaded = load_classifier(
+        source, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
+    )
     return method.merge(method.load(loaded.model, saved, head=loaded.head))
 
 
@@ -114,11 +119,13 @@ def _load_whole(source: EncoderSource) -> PreTrainedModel:
 
     from tanzaku.encoders.config import load_config
     from tanzaku.encoders.load import bare_classifier
+    from tanzaku.encoders.pooled import reading_of
     from tanzaku.encoders.quiet import quiet_transformers
     from tanzaku.encoders.weights import read_weights
 
     config = load_config(source)
-    bare = bare_classifier(config, labels=config.num_labels)
+    pooling, long_text = reading_of(config)
+    bare = bare_classifier(config, labels=config.num_labels, pooling=pooling, long_text=long_text)
     with quiet_transformers():
         model, info = type(bare).from_pretrained(
             None, config=config, state_dict=read_weights(source), dtype=torch.float32, output_loading_info=True

@@ -26,7 +26,7 @@ from tanzaku.ship.bundle import (
 )
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
-from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, read_record
+from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, read_record, record_folders
 from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.spec import RunSpec
 
@@ -48,7 +48,8 @@ def pack(
         source: The folder of a finished run, or of a study: of that, the run with the best validation accuracy is
             taken, and of equal ones the smallest.
         out: The bundle's folder, new or empty.
-        with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder.
+        with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
+            in any case where the study pretrained the encoder itself.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
         force: Replace a bundle that lies in `out`.
 
@@ -98,8 +99,7 @@ def choose_run(source: Path) -> Path:
         if record.status != "finished":
             raise BundleError(f"the run {source} failed ({record.error}); pack a run that is finished")
         return source
-    folders = sorted(path.parent for path in source.glob(f"**/{RECORD_FILE}"))
-    records = [(folder, read_record(folder)) for folder in folders]
+    records = [(folder, read_record(folder)) for folder in record_folders(source)]
     finished = [(folder, record) for folder, record in records if record.status == "finished"]
     if not finished:
         raise BundleError(
@@ -141,14 +141,18 @@ def _fill(
         return False
     assert spec.encoder is not None
     assert record.encoder is not None
+    made = record.encoder.pretraining
     source = find_encoder(
-        spec.encoder, fingerprint=record.encoder.fingerprint, other_name=encoder, needed_by=f"the run {run.name}"
+        spec.encoder,
+        fingerprint=record.encoder.fingerprint,
+        other_name=encoder or (str(run.parent / made.folder) if made else None),
+        needed_by=f"the run {run.name}",
     )
     _copy_settings(source, bundle / ENCODER_FOLDER)
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
         return True
-    if with_encoder:
+    if with_encoder or made:  # an encoder that the study pretrained itself is found nowhere else
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
         return True
     _copy(saved, bundle / MODEL_FOLDER)
@@ -160,7 +164,8 @@ def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path,
     from tanzaku.methods.full import Full
 
     assert isinstance(spec.method, EncoderMethod)
-    model = load_adapted(source, spec.method, saved, label_names=record.data.label_names)
+    assert spec.encoder is not None
+    model = load_adapted(source, spec.method, saved, label_names=record.data.label_names, reading=spec.encoder)
     Full().save(model, folder)
 
 

@@ -12,13 +12,12 @@ from tanzaku.ship.bundle import MODEL_FOLDER, Bundle
 from tanzaku.ship.loading import load_model
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from tanzaku.pretraining.compute import Compute
     from tanzaku.study.spec import EncoderSpec
-    from tanzaku.training.batches import Batch, LabelledTokens
+    from tanzaku.training.batches import LabelledTokens
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -90,54 +89,46 @@ class EncoderScorer:
     ) -> None:
         import torch
 
+        from tanzaku.training.forward import choose_forward
+
         self._tokenizer = tokenizer
         self._encoder = encoder
-        self._compute = compute
         self._batch_tokens = batch_tokens
         self._device = torch.device(compute.device)
-        self._model = (model if compute.precision == "float32" else _lower_linear_weights(model)).to(self._device)
+        self._model = model.requires_grad_(False).to(self._device)
+        # Nothing is trained, so all weights may be lowered where they stand.
+        self._forward = choose_forward(self._model, fast=True, precision=compute.precision).run
 
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """Logits, (texts, labels) float32."""
+        import torch
+
         tokens = self._read(texts)
         logits: dict[int, np.ndarray] = {}
         for rows in _batches([len(tokens.tokens[row]) for row in range(len(tokens))], budget=self._batch_tokens):
             batch = tokens.batch(rows).to(self._device)
-            with self._compute.autocast():
-                logits.update(zip(rows, _logits(self._model, batch).float().cpu().numpy(), strict=True))
+            with torch.inference_mode():
+                scores = self._forward(self._model, batch).float().cpu().numpy()  # (batch, labels)
+            logits.update(zip(rows, scores, strict=True))
             listener(len(rows))
         return np.stack([logits[row] for row in range(len(texts))])  # (texts, labels)
 
     def _read(self, texts: Sequence[str]) -> LabelledTokens:
         """The texts as the study read its test set; the one place where the [encoder] section decides the tokens."""
+        from tanzaku.encoders.reading import tokenized_length
         from tanzaku.encoders.tokens import tokenize
         from tanzaku.training.batches import LabelledTokens
 
-        tokens = tokenize(self._tokenizer, texts, max_tokens=self._encoder.max_tokens)
-        unlabelled = np.zeros(len(texts), dtype=np.int64)
-        return LabelledTokens(tokens, unlabelled, pad_id=self._tokenizer.pad_token_id)
-
-
-def _logits(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Run the model on a batch; (batch, labels)."""
-    import torch
-
-    with torch.inference_mode():
-        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-
-
-def _lower_linear_weights(model: nn.Module) -> nn.Module:
-    """Keep the weights of matrix products in bfloat16, as autocast would cast them again for every batch.
-
-    Sums, normalisation and embeddings stay float32.
-    """
-    import torch
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
-    return model
+        reading = self._encoder
+        length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
+        return LabelledTokens(
+            tokenize(self._tokenizer, texts, max_tokens=length),
+            np.zeros(len(texts), dtype=np.int64),  # there are no labels
+            pad_id=self._tokenizer.pad_token_id,
+            long_text=reading.long_text,
+            max_tokens=reading.max_tokens,
+            max_windows=reading.max_windows,
+        )
 
 
 def _batches(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:

@@ -205,11 +205,16 @@ def read_records(runs: Path) -> list[RunRecord]:
     Raises:
         RecordError: There is none, or one is damaged.
     """
-    # Encoders that a study pretrained lie beside its runs, with records of their own kind.
-    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
+    folders = record_folders(runs)
     if not folders:
         raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote")
     return [read_record(folder) for folder in folders]
+
+
+def record_folders(runs: Path) -> list[Path]:
+    """The folders below `runs` that hold a run's record, in the order of their names."""
+    # Encoders that a study pretrained lie beside its runs, with records of their own kind.
+    return sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
 
 
 def _is_of_pretraining(path: Path) -> bool:
