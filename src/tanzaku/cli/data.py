@@ -126,9 +126,7 @@ def import_(
 
         tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
     """
-    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits
     from tanzaku.data.readers import ReadOptions
-    from tanzaku.data.split import Ratios
 
     common: dict[str, Any] = {
         "name": name,
@@ -145,23 +143,36 @@ def import_(
         "drop_empty": drop_empty,
         "drop_unlabelled": drop_unlabelled,
     }
-    if source is not None and train is None and val is None and test is None:
-        ratios = Ratios(
-            train=DEFAULT_RATIOS.train if train_size is None else train_size,
-            val=DEFAULT_RATIOS.val if val_size is None else val_size,
-        )
-        preparation = import_documents(source, ratios=ratios, **common)
-    elif source is None and train is not None and test is not None:
-        if train_size is not None or (val is not None and val_size is not None):
-            raise DataError("--train-size and --val-size split a SOURCE; data that is split already stays as it is.")
-        share = DEFAULT_RATIOS.val if val_size is None else val_size
-        preparation = import_splits(train=train, val=val, test=test, val_size=share, **common)
-    else:
+    splits = (train, val, test)
+    preparation = _imported(source, splits, train_size=train_size, val_size=val_size, common=common)
+    _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
+
+
+def _imported(
+    source: Path | None,
+    splits: tuple[Path | None, Path | None, Path | None],
+    *,
+    train_size: float | None,
+    val_size: float | None,
+    common: dict[str, Any],
+) -> "Preparation":
+    """What `import_` was given: one source to be split, or splits (train, val, test)."""
+    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits
+    from tanzaku.data.split import Ratios
+
+    train, val, test = splits
+    val_share = DEFAULT_RATIOS.val if val_size is None else val_size
+    if source is not None and not any(splits):
+        train_share = DEFAULT_RATIOS.train if train_size is None else train_size
+        return import_documents(source, ratios=Ratios(train=train_share, val=val_share), **common)
+    if source is not None or train is None or test is None:
         raise DataError(
             "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
             "is split already."
         )
-    _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
+    if train_size is not None or (val is not None and val_size is not None):
+        raise DataError("--train-size and --val-size split a SOURCE; data that is split already stays as it is.")
+    return import_splits(train=train, val=val, test=test, val_size=val_share, **common)
 
 
 @app.command()

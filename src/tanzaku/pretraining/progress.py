@@ -1,18 +1,16 @@
 """What a person sees of a pretraining: a bar with loss, speed and time left, or plain lines now and then."""
 
-import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
+from tanzaku.display import Display
 from tanzaku.pretraining.loop import EvaluationDone, PassedOver, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.prepare import Reading
 from tanzaku.pretraining.run import Begins
 
-_PLAIN_SECONDS = 30.0
 _PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising", "neighbours": "counting neighbours"}
 _UNITS = {"vocabulary": "MB", "tokens": "MB", "neighbours": "M tokens"}
 _SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
@@ -22,29 +20,24 @@ class PretrainProgress:
     """Shows events on standard error."""
 
     def __init__(self, *, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
-        self._plain = not self._console.is_terminal
-        self._said_at = time.monotonic()
-        self._bar = Progress(
+        self._display = Display(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
-            console=self._console,
-            transient=True,
-            disable=self._plain,
+            console=console,
         )
-        self._task = self._bar.add_task("", total=1.0, note="", visible=False)
+        self._task = self._display.bar.add_task("", total=1.0, note="", visible=False)
         self._loss = self._speed = 0.0
 
     def __enter__(self) -> "PretrainProgress":
-        self._bar.start()
+        self._display.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._display.__exit__(kind, error, traceback)
 
     def __call__(self, event: Any) -> None:
         """Show the event."""
@@ -54,23 +47,23 @@ class PretrainProgress:
             case Begins():
                 self._begin(event)
             case WentOn(step=step):
-                self._say(f"goes on from the checkpoint of step {step:,}")
+                self._display.say(f"goes on from the checkpoint of step {step:,}")
             case PassedOver(message=message):
-                self._say(f"warning: {message}")
+                self._display.say(f"warning: {message}")
             case StepsDone():
                 self._steps(event)
             case EvaluationDone(result=result):
-                self._say(
+                self._display.say(
                     f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
                     f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, held-out loss "
                     f"{result.held_out_loss:.4f}, held-out accuracy {100 * result.held_out_accuracy:.2f} %"
                 )
             case Stopped(step=step):
-                self._say(f"stopped at step {step:,}; the checkpoint is saved")
+                self._display.say(f"stopped at step {step:,}; the checkpoint is saved")
 
     def _begin(self, event: Begins) -> None:
         grown = f", grown from {event.grown_from} by copying" if event.grown_from else ""
-        self._say(
+        self._display.say(
             f"{event.parameters / 1e6:.2f} M parameters, {event.positions} positions{grown}; "
             f"{event.stream_tokens / 1e6:.2f} M tokens of text, {event.steps_per_epoch:,} steps of "
             f"{event.batch_tokens:,} tokens an epoch; {event.compute.precision} on {event.compute.device}, "
@@ -86,13 +79,8 @@ class PretrainProgress:
         self._move("training", event.progress, note)
 
     def _move(self, what: str, progress: float, note: str) -> None:
-        self._bar.update(self._task, description=what, completed=progress, note=note, visible=True)
-        if self._plain and time.monotonic() - self._said_at > _PLAIN_SECONDS:
-            self._say(f"{what}: {100 * progress:.1f} %, {note}")
-
-    def _say(self, text: str) -> None:
-        self._said_at = time.monotonic()
-        self._console.print(Text(text), soft_wrap=True)
+        self._display.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
+        self._display.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
 
 
 def _clock(seconds: float) -> str:

@@ -96,27 +96,50 @@ def pretrain(
         return found
     folder = work / "checkpoints" / inputs.identity[:_NAME_CHARACTERS]
     with _alone(folder):
-        tokenizer = prepare_tokenizer(inputs.texts, options=options, source=inputs.source, work=work, report=report)
-        stream = prepare_stream(tokenizer, inputs.texts, options=options, work=work, report=report)
-        batches = _cut(stream, tokenizer, options)
-        model = _model(inputs, tokenizer, batches, report)
-        encoder = _encoder_facts(model, inputs.source)
-        grown_from = encoder.from_positions if encoder.from_positions != encoder.positions else None
-        tokens, epoch = len(stream.ids), batches.steps_per_epoch
-        report(
-            Begins(
-                inputs.compute, encoder.parameters, tokens, batches.batch_tokens, epoch, encoder.positions, grown_from
-            )
-        )
         checkpoints = Checkpoints(folder, identity=inputs.identity)
-        finished = _train(model, batches, inputs, checkpoints=checkpoints, report=report, stop=stop)
-        if finished is None:
-            return None
-        record = _record(inputs, stream, batches, encoder, finished, started=started)
-        dtype = torch.float16 if options.save_dtype == "float16" else torch.float32
-        save_encoder(model, tokenizer, record, out, dtype=dtype)
-        checkpoints.clear()
+        record = _make(inputs, out, work, checkpoints, started=started, report=report, stop=stop)
+        if record is not None:
+            checkpoints.clear()
     return record
+
+
+def _make(
+    inputs: _Inputs,
+    out: Path,
+    work: Path,
+    checkpoints: Checkpoints,
+    *,
+    started: str,
+    report: Report,
+    stop: Callable[[], bool],
+) -> PretrainRecord | None:
+    """From text to a saved encoder; None where `stop` ended it."""
+    options = inputs.options
+    tokenizer = prepare_tokenizer(inputs.texts, options=options, source=inputs.source, work=work, report=report)
+    stream = prepare_stream(tokenizer, inputs.texts, options=options, work=work, report=report)
+    batches = _cut(stream, tokenizer, options)
+    model = _model(inputs, tokenizer, batches, report)
+    encoder = _encoder_facts(model, inputs.source)
+    report(_begins(inputs, stream, batches, encoder))
+    finished = _train(model, batches, inputs, checkpoints=checkpoints, report=report, stop=stop)
+    if finished is None:
+        return None
+    record = _record(inputs, stream, batches, encoder, finished, started=started)
+    dtype = torch.float16 if options.save_dtype == "float16" else torch.float32
+    save_encoder(model, tokenizer, record, out, dtype=dtype)
+    return record
+
+
+def _begins(inputs: _Inputs, stream: TokenStream, batches: PackedBatches, encoder: EncoderFacts) -> Begins:
+    return Begins(
+        compute=inputs.compute,
+        parameters=encoder.parameters,
+        stream_tokens=len(stream.ids),
+        batch_tokens=batches.batch_tokens,
+        steps_per_epoch=batches.steps_per_epoch,
+        positions=encoder.positions,
+        grown_from=encoder.from_positions if encoder.from_positions != encoder.positions else None,
+    )
 
 
 def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions) -> _Inputs:

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tanzaku.display import Display
 from tanzaku.training.loop import (
     CheckpointPassedOver,
     EpochDone,
@@ -19,8 +20,6 @@ from tanzaku.training.loop import (
     StepDone,
     TrainingDone,
 )
-
-_PLAIN_SECONDS = 30.0
 
 
 class LogFile:
@@ -54,32 +53,29 @@ class RunProgress:
     """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal."""
 
     def __init__(self, title: str, *, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
-        self._title = title
-        self._plain = not self._console.is_terminal
-        self._said_at = time.monotonic()
-        self._bar = Progress(
+        self._display = Display(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _SpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=self._console,
-            transient=True,
-            disable=self._plain,
+            console=console,
+            indent="  ",
+            title=title,
         )
+        self._bar = self._display.bar
         self._training = self._bar.add_task("training", total=None, note="")
         self._evaluation = self._bar.add_task("validation", total=None, visible=False, note="")
 
     def __enter__(self) -> "RunProgress":
-        self._bar.start()
+        self._display.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._display.__exit__(kind, error, traceback)
 
     def __call__(self, event: Event) -> None:
         """Show the event."""
@@ -89,23 +85,18 @@ class RunProgress:
             case EvaluationProgress(documents=documents, total_documents=total):
                 self._bar.update(self._evaluation, completed=documents, total=total, visible=documents < total)
             case EpochDone(result=result):
-                self._say(
+                self._display.say(
                     f"epoch {result.epoch}: training loss {result.train_loss:.4f}, validation loss "
                     f"{result.val_loss:.4f}, validation accuracy {100 * result.val_accuracy:.2f} %, "
                     f"{result.train_seconds:.0f} s"
                 )
                 self._bar.reset(self._evaluation, visible=False)
             case Resumed(step=step):
-                self._say(f"goes on from the checkpoint of step {step}")
+                self._display.say(f"goes on from the checkpoint of step {step}")
             case CheckpointPassedOver(message=message):
-                self._say(f"warning: {message}")
+                self._display.say(f"warning: {message}")
 
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
         self._bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
-        if self._plain and time.monotonic() - self._said_at > _PLAIN_SECONDS:
-            self._say(f"step {event.step}/{event.total_steps}, {note}")
-
-    def _say(self, text: str) -> None:
-        self._said_at = time.monotonic()
-        self._console.print(Text(f"  {self._title}: {text}" if self._plain else f"  {text}"), soft_wrap=True)
+        self._display.say_without_bar(f"step {event.step}/{event.total_steps}, {note}")

@@ -1,0 +1,49 @@
+"""What a person sees of long work, on standard error: a bar, or plain lines now and then where that is no terminal."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+from rich.text import Text
+
+_PLAIN_SECONDS = 30.0
+
+
+class Display:
+    """A bar with lines above it, which stay when the bar goes.
+
+    Args:
+        columns: Of the bar.
+        console: Standard error if not given.
+        indent: Before every line.
+        title: Also before it, where lines of several works come one after the other in a log.
+    """
+
+    def __init__(
+        self, *columns: ProgressColumn, console: Console | None = None, indent: str = "", title: str = ""
+    ) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._plain = not self._console.is_terminal
+        self._before = f"{indent}{title}: " if self._plain and title else indent
+        self._said_at = time.monotonic()
+        self.bar = Progress(*columns, console=self._console, transient=True, disable=self._plain)
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._said_at = time.monotonic()
+        self._console.print(Text(f"{self._before}{text}"), soft_wrap=True)
+
+    def say_without_bar(self, text: str) -> None:
+        """Print what the bar shows, where there is none and nothing was printed for half a minute."""
+        if self._plain and time.monotonic() - self._said_at > _PLAIN_SECONDS:
+            self.say(text)
