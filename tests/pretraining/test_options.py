@@ -39,7 +39,10 @@ def test_resolved_options_resolve_to_themselves() -> None:
         ({"steps": 1, "minutes": 1.0}, "either as steps, as minutes or as epochs"),
         ({"steps": 1, "max_tokens": 4096}, "less than one sequence of 4096 tokens"),
         ({"steps": 1, "from_encoder": "x", "shape": "4x256"}, "shape is fixed by the encoder"),
-        ({"steps": 1, "optimizer": "adamw", "muon_learning_rate": 0.01}, "muon_learning_rate is for optimizer = muon alone"),
+        (
+            {"steps": 1, "optimizer": "adamw", "muon_learning_rate": 0.01},
+            "muon_learning_rate is for optimizer = muon alone",
+        ),
         ({"steps": 1, "masking_rate": 1.5}, "masking_rate: Input should be less than 1"),
         ({"steps": 1, "precision": "float8"}, "precision: Input should be 'auto', 'float32' or 'bfloat16'"),
     ],
@@ -55,7 +58,9 @@ def test_identity_follows_what_decides_the_result() -> None:
     assert first.identity(texts=["a"]) != first.identity(texts=["b"])
     assert first.identity(texts=["a"]) != read_options({"steps": 10, "seed": 1}).identity(texts=["a"])
     muon, slower = ({"steps": 10, "optimizer": "muon", "muon_learning_rate": rate} for rate in (0.02, 0.01))
-    assert len({read_options(content).identity() for content in ({"steps": 10, "optimizer": "adamw"}, muon, slower)}) == 3
+    assert (
+        len({read_options(content).identity() for content in ({"steps": 10, "optimizer": "adamw"}, muon, slower)}) == 3
+    )
 
 
 def test_an_identity_outlives_new_options() -> None:
