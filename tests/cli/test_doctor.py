@@ -44,6 +44,7 @@ def test_an_encoder_is_shown_from_its_files_to_its_head(tmp_path: Path) -> None:
     assert checks["golden tokens"]["detail"] == "山 に 行く と 、 空 に 白い 雲 が 見える 。"
     assert checks["weights"]["detail"].endswith("parameters with a head for 2 labels, float32")
     assert checks["head"]["detail"] == "made anew and trained by every method: bert.pooler, classifier"
+    assert checks["fast path"]["detail"].startswith("taken for this encoder")
 
 
 def test_an_old_checkpoint_says_that_its_dictionary_was_filled_in(tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_a_fast_tokenizer_is_shown_too(tmp_path: Path) -> None:
     assert checks["configuration"]["detail"].startswith("modernbert, hidden size 32")
     assert checks["tokenizer"]["detail"].endswith(", fast")
     assert checks["head"]["detail"].endswith(": classifier")
+    assert checks["fast path"]["detail"].startswith("not for this architecture")
 
 
 def test_a_tokenizer_that_does_not_fit_fails_and_the_rest_is_still_checked(tmp_path: Path) -> None:

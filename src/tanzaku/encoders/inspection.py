@@ -4,7 +4,10 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from tanzaku.encoders.checks import Check
+from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.fit import GOLDEN_SENTENCES, golden_pieces, unknown_share
 from tanzaku.encoders.load import load_classifier, load_config, max_positions
 from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, files_of, read_settings, resolve_encoder
@@ -40,6 +43,7 @@ def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
         parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
         yield Check("weights", "ok", f"{parameters:,} parameters with a head for {len(_LABELS)} labels, float32")
         yield Check("head", "ok", f"made anew and trained by every method: {', '.join(loaded.head)}")
+        yield _path(loaded.model)
 
 
 def _attempt(name: str, step: Callable[[], Any]) -> Generator[Check, None, Any]:
@@ -63,6 +67,12 @@ def _as_check(name: str, status: Any, message: str) -> Check:
     """Our messages read "what is wrong; what to do"."""
     detail, _, remedy = message.partition("; ")
     return Check(name, status, detail, remedy or None)
+
+
+def _path(model: PreTrainedModel) -> Check:
+    if fast_forward(model, precision="float32") is not None:
+        return Check("fast path", "ok", "taken for this encoder; training.fast = false turns it off")
+    return Check("fast path", "ok", "not for this architecture: transformers computes it (the fast path knows BERT)")
 
 
 def _files(source: EncoderSource) -> Check:
