@@ -63,8 +63,8 @@ class Classifier:
             folder: What `tanzaku pack` wrote.
             encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
             device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
-            precision: `"auto"`, as in a study, is bfloat16 where the hardware has it in its instructions, which rounds to
-                about three digits, and float32 elsewhere; either may be chosen.
+            precision: `"auto"`, as in a study, is bfloat16 where the hardware has it in its instructions (it rounds to
+                about three digits), and float32 elsewhere; either may be chosen.
             batch_tokens: The most tokens that go through the model at once, padding counted; bounds the memory.
 
         Raises:
