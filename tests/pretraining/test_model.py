@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,13 @@ from transformers import (
 
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.errors import EncoderError
-from tanzaku.pretraining.model import MaskedPredictor, grown_positions, load_encoder, new_encoder
+from tanzaku.pretraining.model import (
+    MaskedPredictor,
+    grown_positions,
+    load_encoder,
+    new_encoder,
+    start_from_sinusoids,
+)
 
 VOCABULARY = 50
 
@@ -89,6 +96,35 @@ def test_tied_matrices_are_one() -> None:
     for tie in (True, False):
         model = _bert(tie=tie)
         assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tie
+
+
+def _sinusoids(model: PreTrainedModel, *, root_mean_square: float) -> torch.Tensor:
+    """The position vectors (positions, hidden) afterwards; a wave's own root mean square is 1 / √2."""
+    start_from_sinusoids(model, root_mean_square=root_mean_square)
+    return model.base_model.embeddings.position_embeddings.weight.detach()
+
+
+def test_positions_start_as_the_papers_waves_and_nothing_else_changes() -> None:
+    model = _bert()
+    others = {name: value.clone() for name, value in model.state_dict().items() if "position_embeddings" not in name}
+    table = _sinusoids(model, root_mean_square=0.02) / (0.02 * math.sqrt(2))
+    for position in range(16):
+        for pair in range(16):  # Vaswani et al. 2017, section 3.5
+            angle = position / 10_000 ** (2 * pair / 32)
+            assert float(table[position, 2 * pair]) == pytest.approx(math.sin(angle), abs=1e-5)
+            assert float(table[position, 2 * pair + 1]) == pytest.approx(math.cos(angle), abs=1e-5)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in others.items())
+    torch.testing.assert_close((0.02 * math.sqrt(2) * table).square().mean(dim=1).sqrt(), torch.full((16,), 0.02))
+
+
+@pytest.mark.parametrize("shift", [1, 5])
+def test_a_shift_of_the_first_positions_is_a_rotation_of_each_wave(shift: int) -> None:
+    table = _sinusoids(_bert(), root_mean_square=1.0)
+    # sin(a + b) = sin a cos b + cos a sin b, and cos(a + b) = cos a cos b - sin a sin b: one 2 x 2 matrix a wave.
+    angles = [shift / 10_000 ** (2 * pair / 32) for pair in range(16)]
+    rotations = [[[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]] for a in angles]
+    rotation = torch.block_diag(*(torch.tensor(matrix) for matrix in rotations))  # (hidden, hidden)
+    torch.testing.assert_close(table[:-shift] @ rotation, table[shift:], rtol=0, atol=1e-5)
 
 
 def test_grown_positions_are_copies_in_order() -> None:
