@@ -85,16 +85,15 @@ class _DroppedLora:
 
 
 class _MergedLora:
-    """Without dropout, LoRA is one matrix, W + s·B·A, which is made once a step.
+    """Without dropout, LoRA is one matrix, W + s·B·A, made for each call.
 
     The sum is made in float32 and rounded once, as full fine-tuning's weights are: an update that is small beside W
-    would vanish if W were rounded first.
+    would vanish if W were rounded first. It is not kept: a call takes many tokens and is the only one of its step, and
+    nothing tells whether A and B have changed, since fused optimisers leave a tensor's version as it was.
     """
 
     def __init__(self, base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype) -> None:
         self._base, self._a, self._b, self._scale, self._dtype = base, a, b, scale, dtype
-        self._made_from: tuple[int, int, int] | None = None
-        self._weight = torch.empty(0)
 
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._base.bias
@@ -104,12 +103,8 @@ class _MergedLora:
 
     @torch.no_grad()
     def _merged(self) -> Tensor:
-        base = self._base.weight
-        versions = (base._version, self._a._version, self._b._version)
-        if versions != self._made_from:
-            self._weight = torch.addmm(base, self._b.to(base.dtype), self._a.to(base.dtype), alpha=self._scale)
-            self._weight, self._made_from = self._weight.to(self._dtype), versions
-        return self._weight
+        base = self._base.weight  # (outputs, inputs)
+        return torch.addmm(base, self._b.to(base.dtype), self._a.to(base.dtype), alpha=self._scale).to(self._dtype)
 
 
 class _LowRank(torch.autograd.Function):

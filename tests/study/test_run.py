@@ -1,0 +1,81 @@
+"""One run: the fast path learns what transformers' own forward learns, and the record says which was taken."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tanzaku.encoders.load import resolve_encoder
+from tanzaku.study.record import ComputeFacts, RunRecord, read_record
+from tanzaku.study.run import LOGITS_FILE, run
+from tanzaku.study.spec import StudySpec, expand
+from tests.checkpoints import make_roberta
+from tests.tiny import make_dataset
+
+DATASET = make_dataset(train=20, val=12, test=15)
+
+
+def _run(encoder: Path | None, folder: Path, arm: dict[str, Any], **training: Any) -> RunRecord:
+    content: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "arms": [arm],
+        "training": {"epochs": 2, "learning_rate": 5e-3} | training,
+    }
+    if encoder is not None:
+        content["encoder"] = {"name": str(encoder), "max_tokens": 24}
+    (spec,) = expand(StudySpec.model_validate(content))
+    source = None if encoder is None else resolve_encoder(str(encoder))
+    return run(spec, dataset=DATASET, encoder=source, folder=folder, study="tiny")
+
+
+def _losses(record: RunRecord) -> list[float]:
+    epochs = [value for epoch in record.history for value in (epoch.train_loss, epoch.val_loss)]
+    return [*(loss for _, loss in record.training_curve), *epochs]
+
+
+@pytest.mark.parametrize("reading", [{}, {"pooling": "mean", "long_text": "windows", "max_tokens": 10}])
+@pytest.mark.parametrize("method", [{"method": "lora", "rank": 2, "dropout": 0.0}, {"method": "full"}])
+def test_fast_and_transformers_have_equal_losses_in_float32(
+    tiny_encoder: Path, tmp_path: Path, method: dict[str, Any], reading: dict[str, Any]
+) -> None:
+    records = {
+        path: _run(
+            tiny_encoder, tmp_path / path, method | reading, fast=path == "fast", precision="float32", log_steps=1
+        )
+        for path in ("fast", "transformers")
+    }
+    fast, own = records["fast"], records["transformers"]
+    assert fast.compute == ComputeFacts(path="fast", precision="float32")
+    assert own.compute == ComputeFacts(path="transformers", precision="float32")
+    assert len(_losses(own)) == 6 + 4
+    assert own.history[-1].val_loss != own.history[0].val_loss
+    # The rounding of each step grows through AdamW, which divides small gradients by their own size.
+    assert _losses(fast) == pytest.approx(_losses(own), rel=1e-4)
+    logits = {path: np.load(tmp_path / path / LOGITS_FILE, allow_pickle=False) for path in records}
+    np.testing.assert_allclose(logits["fast"], logits["transformers"], rtol=0, atol=1e-3)
+    assert read_record(tmp_path / "fast") == fast
+
+
+def test_what_the_fast_path_can_not_do_is_computed_by_transformers(tmp_path: Path) -> None:
+    roberta = make_roberta(tmp_path / "roberta")
+    record = _run(roberta, tmp_path / "run", {"method": "head"}, epochs=1, precision="float32")
+    assert record.compute == ComputeFacts(path="transformers", precision="float32")
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_bfloat16_is_recorded_and_learns_what_float32_learns(tiny_encoder: Path, tmp_path: Path, fast: bool) -> None:
+    arm = {"method": "lora", "rank": 2}
+    low = _run(tiny_encoder, tmp_path / "low", arm, fast=fast, precision="bfloat16")
+    high = _run(tiny_encoder, tmp_path / "high", arm, fast=False, precision="float32")
+    assert low.compute == ComputeFacts(path="fast" if fast else "transformers", precision="bfloat16")
+    # Two epochs of rounding to 8 binary digits.
+    assert _losses(low) == pytest.approx(_losses(high), rel=0.05)
+    assert _losses(low) != _losses(high)
+
+
+def test_a_method_without_an_encoder_has_nothing_to_choose(tmp_path: Path) -> None:
+    record = _run(None, tmp_path, {"method": "tfidf-svm"})
+    assert record.compute is None
+    assert read_record(tmp_path).compute is None
