@@ -181,3 +181,9 @@ def test_other_architectures_and_methods_are_left_to_transformers() -> None:
     disabled = _lora(_plain())
     with disabled.disable_adapter():  # type: ignore[operator]
         assert fast_forward(disabled, precision="float32") is None
+
+
+def test_a_model_that_it_can_not_do_keeps_its_weights() -> None:
+    model = _lora(_plain(), use_dora=True)
+    assert fast_forward(model, precision="bfloat16") is None
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

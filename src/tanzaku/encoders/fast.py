@@ -62,6 +62,11 @@ class _Layer:
     attention_dropout: nn.Dropout
     hidden_dropout: nn.Dropout
 
+    def lower(self) -> None:
+        """Convert the frozen weights in place."""
+        for linear in (self.query, self.key, self.value, self.attended, self.intermediate, self.output):
+            linear.lower()
+
 
 class FastForward:
     """Computes logits (documents, labels), float32, from a model and a batch on its device; see `fast_forward`."""
@@ -146,7 +151,8 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     """A fast forward for `model`; None where the model is not of the kind that it can do.
 
     That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
-    LoRA. The model's frozen weights are converted to `precision` in place; make this after freezing.
+    LoRA. Its frozen weights are converted to `precision` in place, so make this after freezing; a model of another kind
+    is left as it was.
 
     Args:
         model: In training mode or not; both are served.
@@ -159,13 +165,17 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     encoder = classifier.base_model
     if type(encoder) is not BertModel or encoder.config.is_decoder or not encoder.encoder.layer:
         return None
-    layers = [_layer(layer, dtype) for layer in encoder.encoder.layer]
-    if None in layers or not _embeddings_are_plain(encoder.embeddings):
+    found = [_layer(layer, dtype) for layer in encoder.encoder.layer]
+    layers = [layer for layer in found if layer is not None]
+    if len(layers) < len(found) or not _embeddings_are_plain(encoder.embeddings):
         return None
+    # Only now is it certain that nobody else computes with these weights.
+    for layer in layers:
+        layer.lower()
     if dtype != torch.float32:
         for table in (encoder.embeddings.word_embeddings, encoder.embeddings.position_embeddings):
             convert_frozen(table, dtype=dtype)
-    return FastForward(classifier, cast(list[_Layer], layers), heads=encoder.config.num_attention_heads, dtype=dtype)
+    return FastForward(classifier, layers, heads=encoder.config.num_attention_heads, dtype=dtype)
 
 
 def _embeddings_are_plain(embeddings: Any) -> bool:

@@ -1,7 +1,6 @@
 """Linear layers for the fast path: frozen weights in low precision, trained ones cast, LoRA without its detours."""
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +8,24 @@ from torch.nn import functional
 
 from tanzaku.encoders.dropout import dropout
 
-FastLinear = Callable[[Tensor], Tensor]
+
+class FastLinear(Protocol):
+    """Computes what a module computes, in the dtype that it was made for."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(tokens, inputs) to (tokens, outputs)."""
+        ...
+
+    def lower(self) -> None:
+        """Convert the frozen weights to that dtype where they stand, so that they take no second place in memory."""
+        ...
 
 
 def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     """A function that computes what `module` computes, on (tokens, inputs) in `dtype`; None if it can't be had.
 
-    Frozen weights are converted to `dtype` where they stand, so that they take no second place in memory; what is
-    trained stays as it is and is cast for each call.
+    What is trained stays as it is and is cast for each call, and so is what is frozen until `lower` is called; nothing
+    is changed before.
 
     Args:
         module: An `nn.Linear`, or PEFT's LoRA around one with one active adapter of the plain kind.
@@ -48,7 +57,9 @@ def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
 class _Plain:
     def __init__(self, module: nn.Linear, dtype: torch.dtype) -> None:
         self._module, self._dtype = module, dtype
-        convert_frozen(module, dtype=dtype)
+
+    def lower(self) -> None:
+        convert_frozen(self._module, dtype=self._dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._module.bias
@@ -78,6 +89,9 @@ class _DroppedLora:
         self._base, self._a, self._b = _Plain(base, dtype), a, b
         self._scale, self._dtype, self._drop = scale, dtype, drop
 
+    def lower(self) -> None:
+        self._base.lower()
+
     def __call__(self, x: Tensor) -> Tensor:
         dropped = dropout(x, probability=self._drop.p, training=self._drop.training)
         narrow = functional.linear(dropped, self._a.to(self._dtype))  # (tokens, rank)
@@ -94,6 +108,9 @@ class _MergedLora:
 
     def __init__(self, base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype) -> None:
         self._base, self._a, self._b, self._scale, self._dtype = base, a, b, scale, dtype
+
+    def lower(self) -> None:
+        """Nothing: see above, W is not rounded first."""
 
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._base.bias
