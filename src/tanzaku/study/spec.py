@@ -158,8 +158,8 @@ class TrainingSpec(_Spec):
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(
-            description="Of matrix products and frozen weights; auto is bfloat16 on the fast path where the hardware "
-            "has it, and float32 elsewhere."
+            description="Of matrix products and, on the fast path, frozen weights; auto is bfloat16 where the hardware "
+            "has it and fast is true, and float32 elsewhere."
         ),
     ] = "auto"
     log_steps: Annotated[int, Field(ge=1, description="The training curve has one point for so many steps.")] = 10

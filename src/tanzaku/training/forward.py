@@ -38,8 +38,9 @@ def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "
     Args:
         model: The fast path converts its frozen weights in place.
         fast: Whether the fast path may be taken; it is where the encoder and the method allow it.
-        precision: "auto" is bfloat16 where the fast path may be taken and the hardware multiplies bfloat16 itself, and
-            float32 elsewhere: emulated, bfloat16 is slower than float32.
+        precision: "auto" is bfloat16 where `fast` is true and the hardware multiplies bfloat16 itself, and float32
+            elsewhere: emulated, bfloat16 is slower than float32. A model that the fast path can't do has it by
+            autocast.
     """
     device = next(model.parameters()).device.type
     chosen: Precision = "float32"
