@@ -20,6 +20,8 @@ from benchmarks.scale import SCALES
 from benchmarks.suite import Measurement, measurements, run_rounds
 
 ROOT = Path(__file__).parents[2]
+# Most tests read the one record, slow ones too.
+pytestmark = pytest.mark.xdist_group("benchmark suite")
 MAY_BE_SKIPPED = {"classify_memory_million_vs_ten_thousand"}
 
 

@@ -24,7 +24,7 @@ from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
-KILLS = 10
+KILLS = 4
 
 
 def _study(encoder: Path, **changes: object) -> StudySpec:
@@ -62,7 +62,8 @@ if __name__ == "__main__":
 def _start(tmp_path: Path, study: StudySpec, out: Path, *arguments: str, train: int = 48) -> subprocess.Popen[str]:
     script = tmp_path / "study_script.py"
     script.write_text(_SCRIPT, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    # Both this checkout's package and its tests.
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, str(script), study.model_dump_json(), str(out), str(train), *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -101,9 +102,9 @@ def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Pat
     study = _study(
         tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, {"method": "full"}]
     )
-    _finish(_start(tmp_path, study, tmp_path / "undisturbed", train=1200))
+    _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
     kills, studies, resumptions, moments = 0, 0, 0, random.Random(0)
-    # On a fast machine a study ends before it was killed ten times: then another is killed as well.
+    # On a fast machine a study ends before it was killed so often: then another is killed as well.
     while kills < KILLS:
         out = tmp_path / f"killed-{studies}"
         kills += _kill_until_it_ends(tmp_path, study, out, moments=moments, most=KILLS - kills)
@@ -316,7 +317,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
         arms=[{"method": "full"}],
         training={"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 60},
     )
-    _finish(_start(tmp_path, study, tmp_path / "undisturbed", train=1200))
+    _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
     process = _start(tmp_path, study, tmp_path / "stopped", train=1200)
     _wait_for_a_run(process, tmp_path / "stopped")
     os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)

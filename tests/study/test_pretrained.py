@@ -219,7 +219,7 @@ def test_killed_it_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path, tiny_m
 def _start(tmp_path: Path, encoder: Path, out: Path, options: ContinuedOptions) -> subprocess.Popen[str]:
     script = tmp_path / "pretrain_script.py"
     script.write_text(_SCRIPT, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     command = [sys.executable, str(script), str(encoder), str(out), options.model_dump_json(exclude_unset=True)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
