@@ -12,8 +12,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 setup: $(VENV)/installed
 
+# Each file's tests stay in one process, slow tests go alone and first; see tests/conftest.py.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,10 +1,28 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures that several rooms' tests share, and how the tests are dealt out to several processes."""
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.tiny import make_encoder
+
+# No test times anything: on a busy machine an example may take as long as it likes.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, each in whichever process is free, so that none is left for the end.
+
+    The other tests of a file stay together, so that its fixtures are made once; so do slow ones whose file gives them
+    an `xdist_group`. See `make test`.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if not any(item.iter_markers("slow")) and not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

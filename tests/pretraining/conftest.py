@@ -1,10 +1,8 @@
 """A small Japanese corpus: the articles that the package ships, in one file with a blank line between them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import tanzaku.data
 
@@ -18,12 +16,3 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "articles.txt"
     path.write_text("\n\n".join(articles) + "\n", encoding="utf-8")
     return path
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are not worth a second thread, which makes everything wait where the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
