@@ -24,7 +24,7 @@ from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
-KILLS = 4
+KILLS = 10
 
 
 def _study(encoder: Path, **changes: object) -> StudySpec:
