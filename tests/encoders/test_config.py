@@ -11,6 +11,7 @@ from transformers import (
     DistilBertConfig,
     ModernBertConfig,
     PretrainedConfig,
+    PreTrainedModel,
     RobertaConfig,
 )
 
@@ -35,14 +36,15 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def _made(config: PretrainedConfig, *, hidden: float | None, attention: float | None) -> nn.Module:
+def _made(config: PretrainedConfig, *, hidden: float | None, attention: float | None) -> PreTrainedModel:
     with dropout_set(config, hidden=hidden, attention=attention):
         return AutoModelForSequenceClassification.from_config(config)
 
 
 def _probabilities(model: nn.Module) -> tuple[set[float], set[float]]:
     """Of hidden states and of attention; ModernBERT keeps the latter in a number, and in a module on its output."""
-    hidden, attention = set(), set()
+    hidden: set[float] = set()
+    attention: set[float] = set()
     for name, module in model.named_modules():
         if hasattr(module, "attention_dropout"):
             attention.add(float(module.attention_dropout))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.encoders.load import EncoderSource, load_classifier, load_tokenizer
+from tanzaku.encoders.load import EncoderSource, SequenceClassifier, load_classifier, load_tokenizer
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.encoders.tokens import tokenize
 from tanzaku.files import folder_bytes
@@ -34,7 +34,7 @@ from tanzaku.study.record import (
     write_predictions,
     write_record,
 )
-from tanzaku.study.spec import RunSpec, TrainingSpec
+from tanzaku.study.spec import EncoderSpec, RunSpec, TrainingSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.forward import Forward, choose_forward
@@ -66,7 +66,6 @@ def run(
         TanzakuError: The encoder, the method or the data can't be used.
         Interrupted: `should_stop` said so; a checkpoint was saved.
     """
-
     started = now()
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(spec.method, EncoderMethod):
@@ -118,15 +117,7 @@ def _adapt(
     assert spec.encoder is not None
     train, val, test = tokenized_splits(spec, dataset, encoder)
     seed_everything(spec.seed)
-    loaded = load_classifier(
-        encoder,
-        label_names=dataset.label_names,
-        seed=spec.seed,
-        pooling=spec.encoder.pooling,
-        long_text=spec.encoder.long_text,
-        hidden_dropout=_probability(spec.training.hidden_dropout),
-        attention_dropout=_probability(spec.training.attention_dropout),
-    )
+    loaded = _load(spec.encoder, spec.training, encoder, dataset.label_names, seed=spec.seed)
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
     model = method.attach(loaded.model, head=loaded.head).to(_device())
@@ -211,13 +202,26 @@ def tokenized_splits(
     return train, val, test
 
 
+def _load(
+    reading: EncoderSpec, training: TrainingSpec, encoder: EncoderSource, label_names: Sequence[str], *, seed: int
+) -> SequenceClassifier:
+    return load_classifier(
+        encoder,
+        label_names=label_names,
+        seed=seed,
+        pooling=reading.pooling,
+        long_text=reading.long_text,
+        hidden_dropout=_probability(training.hidden_dropout),
+        attention_dropout=_probability(training.attention_dropout),
+    )
+
+
 def _probability(dropout: float | Literal["encoder"]) -> float | None:
     return None if dropout == "encoder" else dropout
 
 
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and PyTorch."""
-
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -251,7 +255,6 @@ def _build_training(
     should_stop: Callable[[], bool],
     forward: Forward,
 ) -> Training:
-
     optimizer = build_adamw(
         model,
         learning_rate=settings.learning_rate,
@@ -280,7 +283,6 @@ def _build_training(
 
 
 def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:
-
     for event in training.run():
         for listener in listeners:
             listener(event)
@@ -290,7 +292,6 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
 
 def _classify(model: nn.Module, split: LabelledTokens, batch_size: int, forward: Forward) -> tuple[np.ndarray, float]:
     """Logits (documents, labels) float32, and the seconds that they took."""
-
     began = time.perf_counter()
     progress = evaluate(model, split, batch_size=batch_size, forward=forward)
     while True:
@@ -323,5 +324,4 @@ def _scores(split: Documents, logits: np.ndarray, dataset: Dataset) -> Scores:
 
 
 def _device() -> torch.device:
-
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
