@@ -3,7 +3,7 @@
 import io
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.errors import ProcessError, TanzakuWarning
 from tests.checkpoints import make_mecab_bert, sentences
+from tests.encoders.chunk_work import make_work
 
 
 @pytest.fixture(scope="module")
@@ -94,26 +95,15 @@ def test_where_no_process_can_be_started_one_is_enough(
         assert _equal(tokenize(tokenizer, many, max_tokens=40), alone)
 
 
-def _work(kind: str) -> Callable[[list[str]], Any]:
-    def work(lines: list[str]) -> Any:
-        if kind == "dies" and "dead" in lines:
-            os._exit(9)
-        if kind == "fails" and "dead" in lines:
-            raise ValueError("of its own")
-        return os.getpid() if kind == "tells" else [line.upper() for line in lines]
-
-    return work
-
-
 def test_results_keep_their_order_and_errors_their_kind() -> None:
     chunks = [[str(number)] for number in range(40)]
-    assert list(map_chunks(chunks, maker=_work, arguments=("upper",), workers=2)) == chunks
-    assert os.getpid() not in set(map_chunks(chunks, maker=_work, arguments=("tells",), workers=2))
-    assert set(map_chunks(chunks, maker=_work, arguments=("tells",), workers=1)) == {os.getpid()}
+    assert list(map_chunks(chunks, maker=make_work, arguments=("upper",), workers=2)) == chunks
+    assert os.getpid() not in set(map_chunks(chunks, maker=make_work, arguments=("tells",), workers=2))
+    assert set(map_chunks(chunks, maker=make_work, arguments=("tells",), workers=1)) == {os.getpid()}
     with pytest.raises(ValueError, match="of its own"):
-        list(map_chunks([*chunks, ["dead"]], maker=_work, arguments=("fails",), workers=2))
+        list(map_chunks([*chunks, ["dead"]], maker=make_work, arguments=("fails",), workers=2))
     with pytest.raises(ProcessError, match="died"):
-        list(map_chunks([*chunks, ["dead"]], maker=_work, arguments=("dies",), workers=2))
+        list(map_chunks([*chunks, ["dead"]], maker=make_work, arguments=("dies",), workers=2))
 
 
 def test_a_readers_own_error_is_not_taken_for_a_processs() -> None:
@@ -122,4 +112,4 @@ def test_a_readers_own_error_is_not_taken_for_a_processs() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(map_chunks(unreadable(), maker=_work, arguments=("upper",), workers=2))
+        list(map_chunks(unreadable(), maker=make_work, arguments=("upper",), workers=2))
