@@ -1,14 +1,30 @@
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
 from tanzaku.errors import TanzakuError
+from tanzaku.pretraining.options import PretrainOptions
 from tests.tiny import VOCABULARY
+
+_PAGE = Path(__file__).parents[2] / "docs" / "pretraining.md"
+_BUDGET = {"steps", "minutes", "epochs"}
+# What the documentation's commands are scaled down to; the encoder named is replaced by a tiny one.
+_SMALLER = {
+    "--shape": "2x32",
+    "--max-tokens": "32",
+    "--batch-tokens": "128",
+}
+_SMALLEST = ["--vocabulary-size", "2000", "--steps", "3", "--evaluations", "1"]
 
 _TANZAKU = [sys.executable, "-c", "from tanzaku.cli import main; main()"]
 
@@ -57,3 +73,88 @@ def test_help_does_not_import_pytorch() -> None:
     assert time.perf_counter() - started < 5
     assert "Ctrl-C" not in result.output
     assert "--masking-rate" in result.output
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", _PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def _smaller(command: str) -> list[str]:
+    """The documentation's command with a few steps in place of its minutes."""
+    words = shlex.split(command)[1:]
+    for option, value in _SMALLER.items():
+        if option in words:
+            words[words.index(option) + 1] = value
+    del words[words.index("--minutes") : words.index("--minutes") + 2]
+    more = _SMALLEST[2:] if "--from" in words else _SMALLEST
+    size = [] if "--batch-tokens" in words else ["--batch-tokens", _SMALLER["--batch-tokens"]]
+    return [*words, *more, *size]
+
+
+def _sample_text() -> Path:
+    import tanzaku.data
+
+    return Path(tanzaku.data.__file__).parent / "sample" / "text"
+
+
+@pytest.mark.slow
+def test_what_the_documentation_tells_to_type_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = [line for block in _blocks("bash") for line in block.splitlines()]
+    assert len(commands) == 3
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(_sample_text(), "text")
+    texts = [path.read_text(encoding="utf-8") for path in sorted(Path("text").glob("*/*-*.txt"))]
+    Path("training-texts.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    for command in commands:
+        words = [word.replace("tanzaku-mini", "my-encoder") for word in _smaller(command)]
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert (Path(result.stdout.strip()) / "model.safetensors").is_file()
+    (script,) = _blocks("python")
+    for long, short in (("2x128", "2x32"), ("1000", "3"), ("4000", "2000"), ('"my-encoder"', '"from-python"')):
+        assert long in script
+        script = script.replace(long, short)
+    exec(script, {})
+    assert Path("from-python/record.json").is_file()
+
+
+def _told() -> dict[str, str]:
+    """The options of the documentation's tables, and their defaults as they are written there."""
+    rows = re.findall(r"^\| (`--.+?) \| (.*?) ?\|", _PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {
+        option: default
+        for options, defaults in rows
+        for option, default in zip_longest(re.findall(r"--([a-z0-9-]+)", options), defaults.split(", "), fillvalue="")
+    }
+
+
+def _default(text: str) -> object:
+    return {"yes": True, "no": False}.get(text, text)
+
+
+def test_the_documentation_has_every_option_with_its_default() -> None:
+    parameters = typer.main.get_command(app).commands["pretrain"].params  # type: ignore[attr-defined]
+    options = {parameter.opts[0].removeprefix("--") for parameter in parameters if parameter.opts[0].startswith("--")}
+    told = _told()
+    assert set(told) == options - {"help"}
+    defaults = PretrainOptions(steps=1).resolved()
+    for option, text in told.items():
+        name = option.replace("-", "_")
+        if name in {"out", "from", "work", "workers"} | _BUDGET:
+            continue
+        value = getattr(defaults, name)
+        assert type(value)(_default(text)) == value, option
+
+
+def test_the_help_says_the_defaults() -> None:
+    new, continued = PretrainOptions(steps=1).resolved(), PretrainOptions(steps=1, from_encoder="any").resolved()
+    found = 0
+    for parameter in typer.main.get_command(app).commands["pretrain"].params:  # type: ignore[attr-defined]
+        said = re.search(r" \(([^() ]+?)(?:; with --from (.+?))?\)\.$", getattr(parameter, "help", None) or "")
+        if said is None:
+            continue
+        for options, text in ((new, said[1]), (continued, said[2])):
+            if text is not None:
+                value = getattr(options, str(parameter.name))
+                assert type(value)(_default(text)) == value, parameter.name
+        found += 1
+    assert found == 32
