@@ -196,3 +196,8 @@ def test_what_the_documentation_tells_to_type_works(
         words, _, given = command.split(" > ")[0].partition(" < ")
         done = _tanzaku(*shlex.split(words)[1:], given=Path(given).read_bytes() if given else b"")
         assert len(done.stdout.splitlines()) == {"pack": 1, "classify": 3 if "csv" in words else 2}[words.split()[1]]
+    (script,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(script, names)
+    assert isinstance(names["classifier"], Classifier)
+    assert names["prediction"].label in names["classifier"].label_names

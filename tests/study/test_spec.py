@@ -1,7 +1,9 @@
 """Study files: what they may say, and the runs that follow."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
 from tanzaku.study.record import read_records
-from tanzaku.study.spec import RunSpec, StudySpec, TrainingSpec, expand, read_study
+from tanzaku.study.spec import DataSpec, EncoderSpec, RunSpec, StudySpec, TrainingSpec, expand, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
+PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
 
 _STUDY = """
 name = "small"
@@ -267,3 +270,32 @@ def test_methods_have_a_description_for_every_option() -> None:
     for name, kind in METHODS.items():
         for option, field in kind.model_fields.items():
             assert field.description, f"{name}.{option}"
+
+
+def _examples() -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path) -> None:
+    whole = _examples()[0]
+    told = tomllib.loads(whole)
+    assert set(told) == set(StudySpec.model_fields)
+    assert set(told["data"]) == set(DataSpec.model_fields)
+    assert set(told["encoder"]) == set(EncoderSpec.model_fields)
+    assert set(told["training"]) == set(TrainingSpec.model_fields)
+    # These have no default, or a value there that shows what they are for.
+    chosen = {"learning_rate", "patience", "threshold"}
+    defaults = TrainingSpec(learning_rate=1.0).model_dump()
+    for name in set(told["training"]) - chosen:
+        assert told["training"][name] == defaults[name], name
+    (tmp_path / "study.toml").write_text(whole, encoding="utf-8")
+    assert len(expand(read_study(tmp_path / "study.toml"))) == 3 * (1 + 12)
+
+
+@pytest.mark.parametrize(("number", "runs"), [(1, 4), (2, 4)])
+def test_the_documentations_arms_are_what_it_says(number: int, runs: int) -> None:
+    examples = _examples()
+    assert len(examples) == 3
+    content = {"training": {"learning_rate": 1e-4}, "encoder": {"name": "an/encoder"}}
+    content |= {"name": "told", "data": {"source": "sample"}} | tomllib.loads(examples[number])
+    assert len(expand(StudySpec.model_validate(content))) == runs
