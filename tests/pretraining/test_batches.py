@@ -44,6 +44,23 @@ def _original(batch: MaskedBatch) -> np.ndarray:
     return ids.reshape(batch.input_ids.shape)
 
 
+def test_shifts_reach_every_position_and_change_nothing_else() -> None:
+    plain, shifted = _batches(), _batches(largest_shift=6)
+    shifts = []
+    for step in range(20):
+        batch, reference = shifted.training(step), plain.training(step)
+        assert reference.shifts is None
+        assert np.array_equal(batch.input_ids, reference.input_ids)
+        assert np.array_equal(batch.labels, reference.labels)
+        assert batch.shifts is not None
+        shifts += batch.shifts.tolist()
+    assert set(shifts) == set(range(7))
+    again = shifted.training(3).shifts
+    assert again is not None
+    assert again.tolist() == shifts[24:32]
+    assert all(batch.shifts is None for batch in shifted.held_out())
+
+
 def test_sequences_are_packed_between_cls_and_sep() -> None:
     ids = _original(_batches().training(0))
     assert ids.shape == (8, 34)

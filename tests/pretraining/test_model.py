@@ -82,6 +82,21 @@ def test_the_gathered_loss_equals_transformers_own(kind: str) -> None:
     assert model(input_ids=ids).logits.shape == (3, 12, VOCABULARY)
 
 
+def test_a_shift_moves_all_tokens_but_the_first_along_the_position_table() -> None:
+    model = _bert(tie=True).eval()
+    ids = torch.randint(5, VOCABULARY, (2, 10), generator=torch.Generator().manual_seed(1))
+    everywhere = torch.arange(20)
+    places = torch.tensor([[0, *range(4, 13)], [0, *range(7, 16)]])
+    expected = model(input_ids=ids, position_ids=places).logits.flatten(0, 1)
+    with torch.no_grad():
+        moved = MaskedPredictor(model).logits(ids, everywhere, torch.tensor([3, 6]))
+        unmoved = MaskedPredictor(model).logits(ids, everywhere, torch.tensor([0, 0]))
+        plain = MaskedPredictor(model).logits(ids, everywhere)
+    assert torch.equal(moved, expected)
+    assert torch.equal(unmoved, plain)
+    assert not torch.allclose(moved, plain)
+
+
 def test_a_new_encoder_follows_its_seed_and_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     first, same, other = _bert(seed=3), _bert(seed=3), _bert(seed=4)

@@ -24,6 +24,14 @@ def test_muon_starts_at_its_own_rate_and_continues_at_a_tenth() -> None:
     assert read_options({"steps": 10, "optimizer": "adamw"}).muon_learning_rate is None
 
 
+def test_positions_are_those_of_a_sequence_unless_given() -> None:
+    assert read_options({"steps": 10, "max_tokens": 64}).positions == 64
+    assert read_options({"steps": 10, "max_tokens": 64, "positions": 512}).positions == 512
+    with_room, without = ({"steps": 10, "positions": places} for places in (512, 128))
+    assert read_options(without).identity() == read_options({"steps": 10}).identity()
+    assert read_options(with_room).identity() != read_options(without).identity()
+
+
 def test_resolved_options_resolve_to_themselves() -> None:
     for content in ({"steps": 10}, {"minutes": 1.5, "from_encoder": "somewhere"}, {"steps": 1, "optimizer": "muon"}):
         options = read_options(content)
@@ -38,6 +46,8 @@ def test_resolved_options_resolve_to_themselves() -> None:
         ({}, "either as steps, as minutes or as epochs"),
         ({"steps": 1, "minutes": 1.0}, "either as steps, as minutes or as epochs"),
         ({"steps": 1, "max_tokens": 4096}, "less than one sequence of 4096 tokens"),
+        ({"steps": 1, "positions": 64}, "positions = 64 is less than a sequence of 128 tokens"),
+        ({"steps": 1, "from_encoder": "x", "positions": 512}, "positions is fixed by the encoder"),
         ({"steps": 1, "from_encoder": "x", "shape": "4x256"}, "shape is fixed by the encoder"),
         (
             {"steps": 1, "optimizer": "adamw", "muon_learning_rate": 0.01},
@@ -66,7 +76,7 @@ def test_identity_follows_what_decides_the_result() -> None:
 def test_an_identity_outlives_new_options() -> None:
     """The checkpoints of a long pretraining must be found by a Tanzaku that has since learned more options."""
     options = read_options({"steps": 10, "optimizer": "adamw"})
-    since = {"optimizer", "muon_learning_rate", "epochs"}
+    since = {"optimizer", "muon_learning_rate", "epochs", "positions"}
     content = options.model_dump(mode="json", exclude=since | {"checkpoint_minutes", "workers", "from_encoder"})
     expected = hashlib.sha256(json.dumps([content, {"texts": ["a"]}], sort_keys=True).encode()).hexdigest()
     assert options.identity(texts=["a"]) == expected

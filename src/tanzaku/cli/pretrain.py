@@ -48,6 +48,7 @@ def pretrain(
         str | None, _option("counts of the text's neighbouring pieces, or random (counts).", panel=_NEW)
     ] = None,
     initial_positions: Annotated[str | None, _option("sinusoidal, or random (sinusoidal).", panel=_NEW)] = None,
+    positions: Annotated[int | None, _option("Tokens that it can read at once (max tokens).", panel=_NEW)] = None,
     tie: Annotated[
         bool | None,
         _option("One matrix for embedding and output (yes).", panel=_NEW, name="--tie/--no-tie"),
@@ -97,7 +98,7 @@ def pretrain(
     Give a budget: --steps, --minutes or --epochs. The same command goes on after an interruption. The path of the
     encoder goes to standard output, progress to standard error.
 
-        tanzaku pretrain text/ --out my-encoder --shape 4x256 --minutes 60
+        tanzaku pretrain text/ --out my-encoder --shape 4x256 --positions 512 --minutes 60
 
         tanzaku pretrain text/ --out my-long-encoder --from my-encoder --max-tokens 512 --minutes 20
     """

@@ -1,7 +1,7 @@
 """From the token stream to packed batches: what is held out, where sequences are cut, in which order they come."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _SMALLEST_BLOCK = 64
 _BLOCKS = 256  # at least so many, where the text is long enough, so that a small share can be held out
 # Apart from the user's seed: two phases, or two seeds, on one text hold out the same blocks and the same masks.
 _HELD_OUT_SEED = 0
-_ORDER, _MASKS = 1, 2  # keep the streams of random numbers apart
+_ORDER, _MASKS, _SHIFTS = 1, 2, 3  # keep the streams of random numbers apart
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class _Part:
 class PackedBatches:
     """Batches of sequences [CLS] … [SEP] without padding; batch number n is the same whenever it is asked for.
 
-    Every epoch cuts the stream at other places, and every batch draws its masks anew.
+    Every epoch cuts the stream at other places, and every batch draws its masks anew. Where a new encoder has more
+    positions than a sequence has tokens, sequences are moved along its table, so that all of it is trained.
 
     Args:
         ids: The token stream, (tokens,).
@@ -48,7 +49,8 @@ class PackedBatches:
         batch_tokens: Tokens of a batch, at most.
         held_out: Share of the stream that is kept for evaluation.
         held_out_tokens: Tokens of it that are used, at most.
-        seed: Of the order and the masks.
+        seed: Of the order, the masks and the shifts.
+        largest_shift: A training sequence is moved along the encoder's positions by 0 to this many places.
 
     Raises:
         DataError: The text is too short for one batch.
@@ -66,11 +68,12 @@ class PackedBatches:
         held_out: float,
         held_out_tokens: int,
         seed: int,
+        largest_shift: int = 0,
     ) -> None:
         self._training, self._held_out = _split(ids, held_out=held_out)
         self._first, self._last, self._masker, self._seed = first, last, masker, seed
         self._body = max_tokens - 2
-        self._max_tokens = max_tokens
+        self._max_tokens, self._largest_shift = max_tokens, largest_shift
         self._held_out_tokens = held_out_tokens
         self.sequences = batch_tokens // max_tokens  # of a batch
         self.batch_tokens = self.sequences * max_tokens
@@ -90,7 +93,11 @@ class PackedBatches:
             self._epoch, self._starts = epoch, self._starts_of(epoch)
         starts = self._starts[place * self.sequences : (place + 1) * self.sequences]
         random = np.random.default_rng([self._seed, _MASKS, step])
-        return self._masker(self._packed(self._training, starts), random=random)
+        batch = self._masker(self._packed(self._training, starts), random=random)
+        if not self._largest_shift:
+            return batch
+        random = np.random.default_rng([self._seed, _SHIFTS, step])
+        return replace(batch, shifts=random.integers(self._largest_shift, size=len(starts), endpoint=True))
 
     def training_text(self) -> Iterator[np.ndarray]:
         """All that is trained on, as running text: (rows, tokens) at a time."""

@@ -217,7 +217,7 @@ class PretrainLoop:
             group["lr"] = highest * factor
         batch = self._batches.training(self._step)
         with self._compute.autocast():
-            loss = self._predictor.loss(*self._tensors(batch))
+            loss = self._predictor.loss(*self._tensors(batch), shifts=self._shifts(batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
         for optimizer in self._optimizers:
@@ -272,6 +272,9 @@ class PretrainLoop:
             torch.from_numpy(array).to(self._compute.device, non_blocking=True) for array in arrays
         )
         return ids, positions, labels
+
+    def _shifts(self, batch: MaskedBatch) -> Tensor | None:
+        return None if batch.shifts is None else torch.from_numpy(batch.shifts).to(self._compute.device)
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started

@@ -17,12 +17,14 @@ class MaskedBatch:
     """A batch to predict from.
 
     `input_ids` (batch, seq) int64; `positions` (masked,) int64, ascending, into the flattened batch; `labels`
-    (masked,) int64, the ids that stood there.
+    (masked,) int64, the ids that stood there. `shifts` (batch,) int64 says by how many places of the encoder's position
+    table each sequence is moved, [CLS] excepted; None: none is.
     """
 
     input_ids: np.ndarray
     positions: np.ndarray
     labels: np.ndarray
+    shifts: np.ndarray | None = None
 
 
 class Masker:

@@ -134,17 +134,22 @@ class MaskedPredictor:
         self._positions: Tensor | None = None
         model.base_model.register_forward_hook(self._gather)
 
-    def logits(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """(masked, vocabulary) for `input_ids` (batch, seq) int64 at `positions` (masked,) of the flattened batch."""
+    def logits(self, input_ids: Tensor, positions: Tensor, shifts: Tensor | None = None) -> Tensor:
+        """(masked, vocabulary) for `input_ids` (batch, seq) int64 at `positions` (masked,) of the flattened batch.
+
+        `shifts` (batch,) int64 moves each sequence along the position table, but for its first token, which is [CLS]
+        and stays where a document's stands.
+        """
         self._positions = positions
+        moved = {} if shifts is None else {"position_ids": _moved(input_ids.shape[1], shifts)}
         try:
-            return self.model(input_ids=input_ids).logits[0]  # (masked, vocabulary)
+            return self.model(input_ids=input_ids, **moved).logits[0]  # (masked, vocabulary)
         finally:
             self._positions = None
 
-    def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor, shifts: Tensor | None = None) -> Tensor:
         """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
-        return functional.cross_entropy(self.logits(input_ids, positions).float(), labels)
+        return functional.cross_entropy(self.logits(input_ids, positions, shifts).float(), labels)
 
     def _gather(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         del module, inputs
@@ -152,6 +157,13 @@ class MaskedPredictor:
             hidden = output.last_hidden_state.flatten(0, 1)  # (batch * seq, hidden)
             output.last_hidden_state = hidden[self._positions][None]  # (1, masked, hidden)
         return output
+
+
+def _moved(tokens: int, shifts: Tensor) -> Tensor:
+    """(batch, tokens) int64: the places of the position table."""
+    places = torch.arange(tokens, device=shifts.device) + shifts[:, None]
+    places[:, 0] = 0
+    return places
 
 
 def _bare(config: PretrainedConfig) -> PreTrainedModel:

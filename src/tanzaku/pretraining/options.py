@@ -122,6 +122,10 @@ class PretrainOptions(ContinuedOptions):
         Literal["sinusoidal", "random"],
         Field(description="A new encoder's position vectors before they are trained: sines and cosines, or random."),
     ] = "sinusoidal"
+    positions: Annotated[
+        int | None,
+        Field(ge=8, description="Tokens that a new encoder can read at once; max_tokens if not given."),
+    ] = None
     tie: Annotated[bool, Field(description="One matrix as a new encoder's embedding and output projection.")] = True
     vocabulary_size: Annotated[
         int, Field(ge=8, description="WordPieces of a new vocabulary, the five special too.")
@@ -147,6 +151,8 @@ class PretrainOptions(ContinuedOptions):
         heads = self.heads or max(1, hidden // _HEAD_SIZE)
         if layers < 1 or hidden < 1 or hidden % heads:
             raise ValueError(f"a hidden size of {hidden} can't be divided among {heads} heads; choose --heads to fit")
+        if self.positions is not None and self.positions < self.max_tokens:
+            raise ValueError(f"positions = {self.positions} is less than a sequence of {self.max_tokens} tokens")
         return self
 
     def resolved(self) -> "PretrainOptions":
@@ -163,6 +169,7 @@ class PretrainOptions(ContinuedOptions):
         del layers
         content.setdefault("heads", max(1, hidden // _HEAD_SIZE))
         content.setdefault("intermediate", 4 * hidden)
+        content.setdefault("positions", self.max_tokens)
         content.setdefault("learning_rate", _LEARNING_RATE_FROM_SCRATCH)
         if self.optimizer == "muon":
             content.setdefault("muon_learning_rate", _MUON_RATE_FROM_SCRATCH)
@@ -173,7 +180,9 @@ class PretrainOptions(ContinuedOptions):
         # Where they say nothing they are left out: checkpoints from before there were such options stay usable.
         of_muon = {"optimizer", "muon_learning_rate"} if self.optimizer == "adamw" else set()
         of_epochs = {"epochs"} if self.epochs is None else set()
-        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder"} | of_muon | of_epochs)
+        of_positions = {"positions"} if self.positions in (None, self.max_tokens) else set()
+        left_out = _WITHOUT_EFFECT | {"from_encoder"} | of_muon | of_epochs | of_positions
+        content = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 
 
@@ -184,6 +193,7 @@ _OF_A_NEW_ENCODER = {
     "initial_std",
     "initial_embeddings",
     "initial_positions",
+    "positions",
     "tie",
     "vocabulary_size",
     "character_coverage",

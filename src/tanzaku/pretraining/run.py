@@ -180,6 +180,7 @@ def _cut(stream: TokenStream, tokenizer: Any, options: PretrainOptions) -> Packe
         held_out=options.held_out,
         held_out_tokens=options.held_out_tokens,
         seed=options.seed,
+        largest_shift=(options.positions or options.max_tokens) - options.max_tokens,
     )
 
 
@@ -198,7 +199,7 @@ def _model(inputs: _Inputs, tokenizer: Any, batches: PackedBatches, report: Repo
             heads=options.heads,
             intermediate=options.intermediate,
             vocabulary_size=len(tokenizer),
-            positions=options.max_tokens,
+            positions=options.positions or options.max_tokens,
             initial_std=options.initial_std,
             tie=options.tie,
             dropout=options.dropout,
