@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError
+from tanzaku.pretraining.cross_entropy import cross_entropy
 
 _POSITIONS = "position_embeddings.weight"
 
@@ -149,7 +149,7 @@ class MaskedPredictor:
 
     def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor, shifts: Tensor | None = None) -> Tensor:
         """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
-        return functional.cross_entropy(self.logits(input_ids, positions, shifts).float(), labels)
+        return cross_entropy(self.logits(input_ids, positions, shifts), labels)
 
     def _gather(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         del module, inputs

@@ -1,0 +1,41 @@
+"""The cross-entropy over a vocabulary, without the copies that PyTorch's own makes."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean negative log probability of the labels, in nats, float32, ().
+
+    The logits of a masked language model are its largest tensor by far: here they are passed over in their own dtype,
+    and what the forward pass leaves is the gradient itself, softmax(logits) minus the one-hot labels (Bridle 1990).
+    PyTorch's own takes float32 logits, and log probabilities and a gradient of the same size beside them, which with
+    24,000 pieces cost a sixth of a small encoder's step.
+
+    Args:
+        logits: (rows, classes), float32 or bfloat16; sums are float32.
+        labels: (rows,) int64.
+    """
+    return cast(Tensor, _CrossEntropy.apply(logits, labels))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        rows = torch.arange(len(labels), device=labels.device)
+        of_labels = logits[rows, labels].float()  # (rows,)
+        largest = logits.amax(dim=1, keepdim=True)  # (rows, 1)
+        gradient = (logits - largest).exp_()  # (rows, classes)
+        total = gradient.sum(dim=1, keepdim=True, dtype=torch.float32)  # (rows, 1)
+        loss = (total.log() + largest.float()).squeeze(1).sub_(of_labels).mean()
+        gradient *= (1 / (total * len(labels))).to(gradient.dtype)
+        gradient[rows, labels] -= 1 / len(labels)
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad.to(gradient.dtype), None
