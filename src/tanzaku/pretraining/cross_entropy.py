@@ -25,12 +25,12 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         rows = torch.arange(len(labels), device=labels.device)
-        of_labels = logits[rows, labels].float()  # (rows,)
-        largest = logits.amax(dim=1, keepdim=True)  # (rows, 1)
-        gradient = (logits - largest).exp_()  # (rows, classes)
-        total = gradient.sum(dim=1, keepdim=True, dtype=torch.float32)  # (rows, 1)
-        loss = (total.log() + largest.float()).squeeze(1).sub_(of_labels).mean()
-        gradient *= (1 / (total * len(labels))).to(gradient.dtype)
+        largest, places = logits.max(dim=1)  # (rows,)
+        gradient = torch.softmax(logits, dim=1)  # (rows, classes)
+        # The largest probability is at least 1 / classes, so that its logarithm is safe where the label's may not be.
+        log_total = largest.float() - gradient[rows, places].float().log()  # (rows,)
+        loss = (log_total - logits[rows, labels].float()).mean()
+        gradient *= 1 / len(labels)
         gradient[rows, labels] -= 1 / len(labels)
         ctx.save_for_backward(gradient)
         return loss
