@@ -1,6 +1,7 @@
 .PHONY: setup test lint format quickstart bench clean
 
 PYTHON ?= python3
+SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを試した。
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -25,11 +26,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A toy encoder from the sample corpus, a study on it, and its report. No network is needed after `setup`.
+# A study of the embedded encoder on the sample corpus, its report, and its best run at work. No network is needed after
+# `setup`.
 quickstart: setup
-	$(BIN)/tanzaku pretrain src/tanzaku/data/sample/text --out build/quickstart-encoder \
-		--shape 2x128 --vocabulary-size 4000 --steps 600
 	$(BIN)/tanzaku study run studies/quickstart.toml
+	$(BIN)/tanzaku pack runs/quickstart --out runs/quickstart/bundle --force
+	$(BIN)/tanzaku classify runs/quickstart/bundle "$(SENTENCE)"
 	$(BIN)/tanzaku study report runs/quickstart
 
 # For a machine with nothing else to do; writes records/benchmarks and docs/performance.md.
