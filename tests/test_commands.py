@@ -64,7 +64,7 @@ def _commands(readme: str) -> list[list[str]]:
 
 def test_both_readmes_tell_the_same_commands() -> None:
     assert _commands("README.md") == _commands("README.ja.md")
-    assert len(_commands("README.md")) == 7
+    assert len(_commands("README.md")) == 9
 
 
 def test_the_make_targets_that_are_told_exist() -> None:
@@ -111,6 +111,19 @@ def test_every_study_that_ships_runs_and_reports(workplace: Path, tiny_encoder: 
     _run(["study", "report", str(out)], workplace)
     report = (workplace / out / "report" / "report.md").read_text(encoding="utf-8")
     assert "TF-IDF" in report
+
+
+@pytest.mark.slow
+def test_the_readmes_way_from_own_documents_to_labels(workplace: Path, tiny_encoder: Path) -> None:
+    commands = _commands("README.md")
+    first = next(place for place, command in enumerate(commands) if "runs/reviews" in command)
+    study, report, pack, classify = commands[first : first + 4]
+    _run([*study, *_scaled_down(ROOT / study[2], tiny_encoder)], workplace)
+    _run(report, workplace)
+    _run(pack, workplace)
+    answer = json.loads(_run(classify, workplace).stdout)
+    assert answer["text"] == classify[-1]
+    assert answer["label"] in WORDS
 
 
 def test_every_study_was_found() -> None:
