@@ -33,10 +33,16 @@ with torch.no_grad():
 place = encoded["input_ids"][0].tolist().index(tokenizer.mask_token_id)
 best = logits[place].topk(5).indices.tolist()
 print(json.dumps({
-    "tokenizer": type(tokenizer).__name__, "model": type(model).__name__, "encoder": type(encoder).__name__,
-    "stored": str(encoder.dtype), "missing": sorted(info["missing_keys"]), "unexpected": sorted(info["unexpected_keys"]),
-    "ids": encoded["input_ids"][0].tolist(), "tokens": tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist()),
-    "best": tokenizer.convert_ids_to_tokens(best), "shape": list(hidden.shape),
+    "tokenizer": type(tokenizer).__name__,
+    "model": type(model).__name__,
+    "encoder": type(encoder).__name__,
+    "stored": str(encoder.dtype),
+    "missing": sorted(info["missing_keys"]),
+    "unexpected": sorted(info["unexpected_keys"]),
+    "ids": encoded["input_ids"][0].tolist(),
+    "tokens": tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist()),
+    "best": tokenizer.convert_ids_to_tokens(best),
+    "shape": list(hidden.shape),
 }))
 """
 
