@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tanzaku.encoders.load import resolve_encoder
+from tanzaku.study.expansion import expand
 from tanzaku.study.record import ComputeFacts, RunRecord, read_record
 from tanzaku.study.run import LOGITS_FILE, run
-from tanzaku.study.spec import StudySpec, expand
+from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset
 

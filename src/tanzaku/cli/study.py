@@ -51,7 +51,7 @@ def run(
     Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
     output, progress to standard error. The exit status is 1 where a run failed.
     """
-    from tanzaku.study.spec import read_study
+    from tanzaku.study.expansion import read_study
 
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name
@@ -123,7 +123,7 @@ def _say(event: "StudyEvent", console: Console) -> None:
 
 
 def _list_runs(spec: "StudySpec") -> None:
-    from tanzaku.study.spec import expand
+    from tanzaku.study.expansion import expand
 
     for number, run in enumerate(expand(spec), start=1):
         rate = f" learning_rate={run.training.learning_rate:g}" if run.training else ""
