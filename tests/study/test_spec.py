@@ -81,6 +81,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.0.rank=2", r"arms\.0 \(tfidf-svm\): unknown option 'rank'; it takes analyzer, longest_ngram, penalty"),
         ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, tfidf-svm"),
         ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
+        ("training.schedule=step", "schedule = 'step': .*'linear', 'cosine', 'constant', 'wsd' or 'plateau'"),
+        ("arms.2={method='full', learning_rate=1e-4, schedule='wsd', warmup=0.9}", "warmup = 0.9 and decay = 0.2"),
         ("training.epochs=few", "epochs = 'few'"),
         ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens, pooling, long_text"),
         ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
@@ -167,6 +169,8 @@ def test_runs_that_read_otherwise_have_readable_names_of_their_own() -> None:
     assert name(max_tokens=128) == "lora-r4-lr0.0005-t128-s1"
     assert name(pooling="mean+max", long_text="head+tail") == "lora-r4-lr0.0005-mean+max-head+tail-s1"
     assert name(long_text="windows", max_windows=4) == "lora-r4-lr0.0005-windows-w4-s1"
+    cosine = _run(training={"learning_rate": 5e-4, "schedule": "cosine"})
+    assert cosine.run_id(data_fingerprint="d", encoder_fingerprint="e").startswith("lora-r4-lr0.0005-cosine-s1-")
 
 
 def test_the_identities_of_the_first_records_still_hold() -> None:
@@ -188,6 +192,7 @@ def test_identity_follows_what_the_result_depends_on() -> None:
     assert base == _identity(_run(encoder={"name": "the same under another name"}))
     assert base == _identity(_run(training={"learning_rate": 5e-4, "checkpoint_minutes": 1}))
     assert base == _identity(_run(encoder={"name": "e", "max_windows": 3}))
+    assert base == _identity(_run(training={"learning_rate": 5e-4, "decay": 0.3, "plateau_patience": 7}))
     others = [
         _identity(_run(), data="other"),
         _identity(_run(), encoder="other"),
@@ -200,6 +205,18 @@ def test_identity_follows_what_the_result_depends_on() -> None:
         _identity(_run(method={"name": "lora", "rank": 8})),
         _identity(_run(method={"name": "full"})),
         _identity(_run(training={"learning_rate": 5e-5})),
+        *(
+            _identity(_run(training={"learning_rate": 5e-4, **changes}))
+            for changes in (
+                {"warmup": 0.1},
+                {"schedule": "cosine"},
+                {"schedule": "wsd"},
+                {"schedule": "wsd", "decay": 0.3},
+                {"schedule": "plateau"},
+                {"schedule": "plateau", "plateau_factor": 0.1},
+                {"schedule": "plateau", "plateau_patience": 2},
+            )
+        ),
     ]
     assert len({base, *others}) == 1 + len(others)
 

@@ -31,6 +31,7 @@ from tanzaku.training.loop import (
     evaluate,
 )
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 from tests.tiny import WORDS, make_documents
 
@@ -193,6 +194,22 @@ def test_restores_the_best_epoch(tiny_encoder: Path) -> None:
     assert _result(evaluate(model, val, batch_size=7)).loss == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_every_step_has_the_rate_that_the_schedule_says(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    schedule = Schedule("cosine", warmup=0.3)
+    optimizer = build_adamw(model := _model(tiny_encoder, "head", {}), learning_rate=1e-3)
+    used = []
+
+    def remember(*_: Any) -> None:
+        used.append(optimizer.param_groups[0]["lr"])
+
+    optimizer.register_step_pre_hook(remember)
+    events = list(_training(model, train, val, optimizer=optimizer, learning_rate=1e-3, schedule=schedule).run())
+    expected = [1e-3 * schedule.factor(step, total_steps=9) for step in range(10)]
+    assert used == [e.learning_rate for e in events if isinstance(e, StepDone)] == expected[:9]
+    assert [e.result.learning_rate for e in events if isinstance(e, EpochDone)] == expected[3::3]
+
+
 def test_stops_early_and_says_so(tiny_encoder: Path) -> None:
     train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
     model = _model(tiny_encoder, "head", {})
@@ -203,9 +220,11 @@ def test_stops_early_and_says_so(tiny_encoder: Path) -> None:
     assert len(done.history) == 2  # the first counts as an improvement, the second can't
 
 
-@pytest.mark.parametrize("name", ["full", "lora"])
+@pytest.mark.parametrize(("name", "plateau"), [("full", True), ("lora", False)])
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 7, 12])
-def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: str, stop_after: int) -> None:
+def test_resumes_bit_identical(
+    tiny_masked_encoder: Path, tmp_path: Path, name: str, plateau: bool, stop_after: int
+) -> None:
     train, val = _split(tiny_masked_encoder, 44, 1, pad=False), _split(tiny_masked_encoder, 18, 2, pad=False)
 
     def trained(folder: Path, should_stop: Callable[[], bool]) -> tuple[nn.Module, list[Event]]:
@@ -213,7 +232,10 @@ def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: 
         checkpoints = Checkpoints(folder, identity="run")
         events: list[Event] = []
         try:
-            for event in _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop).run():
+            # Nothing counts as an improvement: the rate is reduced after the second epoch and after the third.
+            changes = {"schedule": Schedule("plateau"), "plateau": Plateau(0.1, 0, 1e9)} if plateau else {}
+            training = _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop, **changes)
+            for event in training.run():
                 events.append(event)
         except Interrupted:
             pass
@@ -232,9 +254,11 @@ def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: 
     assert isinstance(one, TrainingDone)
     assert isinstance(two, TrainingDone)
     assert one.curve == two.curve
-    assert [(e.train_loss, e.val_loss, e.val_accuracy) for e in one.history] == [
-        (e.train_loss, e.val_loss, e.val_accuracy) for e in two.history
+    assert [(e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in one.history] == [
+        (e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in two.history
     ]
+    rates = [e.learning_rate for e in one.history]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5] if plateau else [1e-3 * 12 / 18, 1e-3 * 6 / 18, 0.0])
     assert (one.best_epoch, two.resumptions) == (two.best_epoch, 1)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tanzaku.pretraining.options import describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
-from tanzaku.study.spec import EARLIER_TRAINING, EncoderSpec
+from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
@@ -39,6 +39,7 @@ _LATER = {
         for key in (POOLING, LONG_TEXT, MAX_WINDOWS, PRETRAINING)
     },
     **{f"training.{name}": value for name, value in EARLIER_TRAINING.items()},
+    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
 }
 
 

@@ -40,6 +40,7 @@ from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.forward import Forward, choose_forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 
 MODEL_FOLDER = "model"
@@ -275,11 +276,19 @@ def _build_training(
         max_grad_norm=settings.max_grad_norm,
         seed=seed,
         log_steps=settings.log_steps,
+        schedule=Schedule(settings.schedule, settings.warmup, settings.decay),
+        plateau=_plateau(settings),
         checkpoints=checkpoints,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         should_stop=should_stop,
         forward=forward,
     )
+
+
+def _plateau(settings: TrainingSpec) -> Plateau | None:
+    if settings.schedule != "plateau":
+        return None
+    return Plateau(settings.plateau_factor, settings.plateau_patience, settings.threshold)
 
 
 def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:

@@ -12,12 +12,13 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
+from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.
 IDENTITY_DIGITS = 10
@@ -111,6 +112,8 @@ EARLIER_TRAINING = {
     "hidden_dropout": "encoder",
     "attention_dropout": "encoder",
 }
+# So did these; what runs did before is their default.
+LATER_TRAINING_SETTINGS = ("schedule", "warmup", "decay", "plateau_factor", "plateau_patience")
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
@@ -118,7 +121,28 @@ ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not i
 class TrainingSpec(_Spec):
     """How an encoder method is trained; the defaults are those of Hugging Face's `Trainer`."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="At the first step; it falls linearly to 0 at the last.")]
+    learning_rate: Annotated[float, Field(gt=0, description="At its highest; `schedule` says when that is.")]
+    schedule: Annotated[
+        ScheduleName,
+        Field(
+            description="How the rate moves over the steps: linear or cosine to 0, constant, wsd (constant, then to "
+            "0), or plateau (reduced where the validation loss stands still)."
+        ),
+    ] = "linear"
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="Share of the steps over which the rate first rises from 0.")
+    ] = 0.0
+    decay: Annotated[
+        float,
+        Field(gt=0, le=1, description='Share of the steps, the last, over which the rate falls; for "wsd" alone.'),
+    ] = 0.2
+    plateau_factor: Annotated[
+        float, Field(gt=0, lt=1, description='The rate is multiplied by this at a reduction; for "plateau" alone.')
+    ] = 0.5
+    plateau_patience: Annotated[
+        int,
+        Field(ge=0, description='Epochs without improvement before the rate is reduced; for "plateau" alone.'),
+    ] = 1
     epochs: Annotated[int, Field(ge=1, description="At most so many passes over the training documents.")] = 5
     batch_size: Annotated[int, Field(ge=1, description="Documents a step.")] = 8
     eval_batch_size: Annotated[
@@ -133,7 +157,8 @@ class TrainingSpec(_Spec):
         int | None, Field(ge=1, description="Stop after so many epochs without improvement; without it, never.")
     ] = None
     threshold: Annotated[
-        float, Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience`.")
+        float,
+        Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience` and plateau."),
     ] = 0.0
     padding: Annotated[
         Literal["longest", "max_tokens"],
@@ -161,6 +186,28 @@ class TrainingSpec(_Spec):
     checkpoint_minutes: Annotated[
         float, Field(gt=0, description="Save a checkpoint at least so often, besides each epoch's end.")
     ] = 10.0
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> TrainingSpec:
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup = {self.warmup:g} and decay = {self.decay:g} are more than all steps together")
+        return self
+
+    @field_validator("decay", "plateau_factor", "plateau_patience")
+    @classmethod
+    def _of_this_schedule(cls, value: float, others: ValidationInfo) -> float:
+        """Where another schedule has no use for it it is at its default, so that it makes no other run of the same."""
+        assert others.field_name is not None
+        used = others.data.get("schedule") == _SCHEDULE_OF[others.field_name]
+        return value if used else cls.model_fields[others.field_name].default
+
+    def labels(self) -> list[str]:
+        """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
+        return [f"lr{self.learning_rate:.6g}", *([] if self.schedule == "linear" else [self.schedule])]
+
+
+# Which schedule a setting is for.
+_SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience": "plateau"}
 
 
 class RunSpec(_Spec):
@@ -216,6 +263,9 @@ class RunSpec(_Spec):
             for name, earlier in EARLIER_TRAINING.items():
                 if content["training"][name] == earlier:
                     del content["training"][name]
+            for name in LATER_TRAINING_SETTINGS:
+                if content["training"][name] == TrainingSpec.model_fields[name].default:
+                    del content["training"][name]
         content["data_fingerprint"] = data_fingerprint
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -223,7 +273,7 @@ class RunSpec(_Spec):
         """A readable name with the start of the identity: the run's folder."""
         parts = [self.method.label(self.method_name)]
         if self.training:
-            parts.append(f"lr{self.training.learning_rate:.6g}")
+            parts += self.training.labels()
         if self.encoder:
             parts += self.encoder.labels()
         identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)

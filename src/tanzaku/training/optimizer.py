@@ -1,4 +1,4 @@
-"""AdamW with the settings of Hugging Face's `Trainer`, Muon for hidden matrices, and the learning rate over time."""
+"""AdamW with the settings of Hugging Face's `Trainer`, and Muon for hidden matrices."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -71,11 +71,6 @@ def build_muon(model: nn.Module, *, learning_rate: float, weight_decay: float = 
     if not matrices:
         raise EncoderError("muon finds no transformer layers with weight matrices in this encoder; use adamw")
     return torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay)
-
-
-def linear_decay(step: int, *, total_steps: int) -> float:
-    """The factor on the learning rate at `step` (from 0): 1 at the first, falling linearly to 0 after the last."""
-    return max(0.0, (total_steps - step) / max(1, total_steps))
 
 
 def optimizer_tensors(
