@@ -81,8 +81,16 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.0.rank=2", r"arms\.0 \(tfidf-svm\): unknown option 'rank'; it takes analyzer, longest_ngram, penalty"),
         ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, tfidf-svm"),
         ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
+        ("arms.2.lora_plus_ratio=16", r"arms\.2 \(full\): unknown option 'lora_plus_ratio'"),
+        (
+            "arms.2={method='head', learning_rate=1e-3, head_learning_rate=1e-2}",
+            r"arms\.2 \(head\): head_learning_rate does nothing for this method; leave it out",
+        ),
         ("training.schedule=step", "schedule = 'step': .*'linear', 'cosine', 'constant', 'wsd' or 'plateau'"),
-        ("arms.2={method='full', learning_rate=1e-4, schedule='wsd', warmup=0.9}", "warmup = 0.9 and decay = 0.2"),
+        (
+            "arms.2={method='full', learning_rate=1e-4, schedule='wsd', warmup=0.9}",
+            "warmup = 0.9 and decay = 0.2",
+        ),
         ("training.epochs=few", "epochs = 'few'"),
         ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens, pooling, long_text"),
         ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
@@ -106,6 +114,13 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
 def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path, override: str, complaint: str) -> None:
     with pytest.raises(SpecError, match=complaint):
         read_study(study_file, overrides=[override])
+
+
+def test_a_shared_rate_of_the_head_is_not_the_head_methods(study_file: Path) -> None:
+    overrides = ["training.head_learning_rate=1e-2", "arms.0={method='head', learning_rate=1e-3}"]
+    runs = expand(read_study(study_file, overrides=overrides))
+    rates = {run.method_name: run.training.head_learning_rate for run in runs if run.training}
+    assert rates == {"head": None, "lora": 1e-2, "full": 1e-2}
 
 
 def test_a_missing_learning_rate_is_an_error(study_file: Path) -> None:
@@ -204,11 +219,13 @@ def test_identity_follows_what_the_result_depends_on() -> None:
         _identity(_run(encoder={"name": "e", "long_text": "windows", "max_windows": 3})),
         _identity(_run(method={"name": "lora", "rank": 8})),
         _identity(_run(method={"name": "full"})),
+        _identity(_run(method={"name": "lora", "rank": 4, "lora_plus_ratio": 16})),
         _identity(_run(training={"learning_rate": 5e-5})),
         *(
             _identity(_run(training={"learning_rate": 5e-4, **changes}))
             for changes in (
                 {"warmup": 0.1},
+                {"head_learning_rate": 5e-3},
                 {"schedule": "cosine"},
                 {"schedule": "wsd"},
                 {"schedule": "wsd", "decay": 0.3},
@@ -267,6 +284,7 @@ def test_the_thesis_studies_have_the_thesis_settings(table: str, rate: float, ep
             "alpha": "rank",
             "dropout": 0.1,
             "targets": ("query", "value"),
+            "lora_plus_ratio": 1.0,
         }
     assert len(_arms(study, "full")) == (0 if table == "3.3" else 1)
     assert len(_arms(study, "tfidf-svm")) == 1
@@ -302,7 +320,7 @@ def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path)
     assert set(told["encoder"]) == set(EncoderSpec.model_fields)
     assert set(told["training"]) == set(TrainingSpec.model_fields)
     # These have no default, or a value there that shows what they are for.
-    chosen = {"learning_rate", "patience", "threshold"}
+    chosen = {"learning_rate", "head_learning_rate", "patience", "threshold"}
     defaults = TrainingSpec(learning_rate=1.0).model_dump()
     for name in set(told["training"]) - chosen:
         assert told["training"][name] == defaults[name], name

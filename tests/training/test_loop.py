@@ -194,6 +194,33 @@ def test_restores_the_best_epoch(tiny_encoder: Path) -> None:
     assert _result(evaluate(model, val, batch_size=7)).loss == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_the_schedule_moves_every_groups_rate_and_the_history_shows_them(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "lora", {"rank": 2})
+    optimizer = build_adamw(
+        model,
+        learning_rate=1e-3,
+        group_of=lambda name: "lora_b" if "lora_B" in name else "head" if "classifier" in name else "other",
+        group_rates={"lora_b": 8e-3, "head": 5e-2},
+    )
+    used = []
+
+    def remember(*_: Any) -> None:
+        used.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+
+    optimizer.register_step_pre_hook(remember)
+    events = list(_training(model, train, val, optimizer=optimizer, learning_rate=1e-3).run())
+    factors = [(9 - step) / 9 for step in range(10)]
+    for rates, factor in zip(used, factors, strict=False):
+        assert rates == pytest.approx({"": 1e-3 * factor, "lora_b": 8e-3 * factor, "head": 5e-2 * factor})
+    assert [e.learning_rate for e in events if isinstance(e, StepDone)] == [rates[""] for rates in used]
+    results = [event.result for event in events if isinstance(event, EpochDone)]
+    assert [result.learning_rate for result in results] == pytest.approx([1e-3 * factors[3 * n] for n in (1, 2, 3)])
+    for number, result in enumerate(results, start=1):
+        factor = factors[3 * number]
+        assert result.group_learning_rates == pytest.approx({"lora_b": 8e-3 * factor, "head": 5e-2 * factor})
+
+
 def test_every_step_has_the_rate_that_the_schedule_says(tiny_encoder: Path) -> None:
     train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
     schedule = Schedule("cosine", warmup=0.3)

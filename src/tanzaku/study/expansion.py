@@ -57,7 +57,11 @@ def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str)
         raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
     kind = method_named(name, where=where)
     where = f"{where} ({name})"
-    trainable = set(TrainingSpec.model_fields) if kind.uses_encoder else set()
+    ignored = set(kind.settings_without_effect) if issubclass(kind, EncoderMethod) else set()
+    if useless := sorted(set(options) & ignored):
+        raise SpecError(f"{where}: {useless[0]} does nothing for this method; leave it out")
+    training = {name: value for name, value in study.training.items() if name not in ignored}
+    trainable = set(TrainingSpec.model_fields) - ignored if kind.uses_encoder else set()
     readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
     if unknown := set(options) - set(kind.model_fields) - trainable - readable:
         choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
@@ -69,7 +73,7 @@ def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str)
             data=study.data,
             encoder=_resolved(EncoderSpec, study.encoder, values, readable, where=f"{where}: encoder"),
             method=_validated(kind, _chosen(values, set(kind.model_fields)), where=where),
-            training=_resolved(TrainingSpec, study.training, values, trainable, where=f"{where}: training"),
+            training=_resolved(TrainingSpec, training, values, trainable, where=f"{where}: training"),
             seed=seed,
         )
 

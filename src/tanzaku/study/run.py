@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +125,10 @@ def _adapt(
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, forward.run)
+    optimizer = _build_optimizer(spec.training, method, model, loaded.head)
+    training = _build_training(
+        spec.training, spec.seed, model, optimizer, train, val, checkpoints, should_stop, forward.run
+    )
     done = _listen(training, listeners)
     method.save(model, folder / MODEL_FOLDER)
     val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
@@ -246,24 +250,37 @@ def data_facts(dataset: Dataset) -> DataFacts:
     )
 
 
-def _build_training(
-    settings: TrainingSpec,
-    seed: int,
-    model: nn.Module,
-    train: LabelledTokens,
-    val: LabelledTokens,
-    checkpoints: Checkpoints,
-    should_stop: Callable[[], bool],
-    forward: Forward,
-) -> Training:
-    optimizer = build_adamw(
+def _build_optimizer(
+    settings: TrainingSpec, method: EncoderMethod, model: nn.Module, head: Sequence[str]
+) -> torch.optim.AdamW:
+    rates: dict[str, float] = {
+        group: settings.learning_rate * factor for group, factor in method.rate_factors().items()
+    }
+    if settings.head_learning_rate is not None:
+        rates["head"] = settings.head_learning_rate
+    return build_adamw(
         model,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         beta1=settings.beta1,
         beta2=settings.beta2,
         epsilon=settings.epsilon,
+        group_of=partial(method.parameter_group, head=head),
+        group_rates=rates,
     )
+
+
+def _build_training(
+    settings: TrainingSpec,
+    seed: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: LabelledTokens,
+    val: LabelledTokens,
+    checkpoints: Checkpoints,
+    should_stop: Callable[[], bool],
+    forward: Forward,
+) -> Training:
     return Training(
         model=model,
         train=train,

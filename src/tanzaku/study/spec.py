@@ -113,7 +113,14 @@ EARLIER_TRAINING = {
     "attention_dropout": "encoder",
 }
 # So did these; what runs did before is their default.
-LATER_TRAINING_SETTINGS = ("schedule", "warmup", "decay", "plateau_factor", "plateau_patience")
+LATER_TRAINING_SETTINGS = (
+    "head_learning_rate",
+    "schedule",
+    "warmup",
+    "decay",
+    "plateau_factor",
+    "plateau_patience",
+)
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
@@ -122,6 +129,10 @@ class TrainingSpec(_Spec):
     """How an encoder method is trained; the defaults are those of Hugging Face's `Trainer`."""
 
     learning_rate: Annotated[float, Field(gt=0, description="At its highest; `schedule` says when that is.")]
+    head_learning_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Of the head, the modules that the checkpoint lacks; without it, the same."),
+    ] = None
     schedule: Annotated[
         ScheduleName,
         Field(
@@ -203,7 +214,8 @@ class TrainingSpec(_Spec):
 
     def labels(self) -> list[str]:
         """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
-        return [f"lr{self.learning_rate:.6g}", *([] if self.schedule == "linear" else [self.schedule])]
+        head = [] if self.head_learning_rate is None else [f"headlr{self.head_learning_rate:.6g}"]
+        return [f"lr{self.learning_rate:.6g}", *head, *([] if self.schedule == "linear" else [self.schedule])]
 
 
 # Which schedule a setting is for.
@@ -250,6 +262,9 @@ class RunSpec(_Spec):
         """
         content = self.model_dump(mode="json")
         del content["data"]
+        for name in self.method.later_options:
+            if content["method"][name] == type(self.method).model_fields[name].default:
+                del content["method"][name]
         if content["encoder"]:
             # A pretraining shows in the fingerprint of what it gave.
             for name in (*_ENCODER_NAMES, "pretrain"):

@@ -25,7 +25,8 @@ from tanzaku.training.stopping import EarlyStopping
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch did. Losses are means: over steps in training, over documents in validation."""
+    """What one epoch did. Losses are means: over steps in training, over documents in validation. Learning rates are
+    those at the epoch's end; `group_learning_rates` has the groups with one of their own."""
 
     epoch: int
     steps: int
@@ -35,6 +36,7 @@ class EpochResult:
     learning_rate: float
     train_seconds: float
     eval_seconds: float
+    group_learning_rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Training:
         model: What is trained; `forward` calls it.
         train: The training split.
         val: The validation split; evaluated after each epoch.
-        optimizer: Over the model's trainable parameters, at the highest learning rates.
+        optimizer: Over the model's trainable parameters, at the highest learning rates; its default one is shown.
         stopping: Early stopping; also knows the best epoch.
         epochs: At most so many passes.
         batch_size: Documents a step.
@@ -225,7 +227,12 @@ class Training:
         factor = self._rate_factor()
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
-        return self._peak_rates[0] * factor
+        return self.optimizer.defaults["lr"] * factor
+
+    def _own_rates(self) -> dict[str, float]:
+        """The highest rates of the groups that have one of their own."""
+        groups = zip(self.optimizer.param_groups, self._peak_rates, strict=True)
+        return {group["name"]: peak for group, peak in groups if group.get("name")}
 
     def _rate_factor(self) -> float:
         factor = self.schedule.factor(self._state.step, total_steps=self._total_steps)
@@ -261,9 +268,10 @@ class Training:
             train_loss=state.epoch_loss / state.step_in_epoch,
             val_loss=evaluation.loss,
             val_accuracy=float((evaluation.logits.argmax(axis=1) == self.val.classes).mean()),
-            learning_rate=self._peak_rates[0] * self._rate_factor(),
+            learning_rate=self.optimizer.defaults["lr"] * self._rate_factor(),
             train_seconds=state.epoch_train_seconds,
             eval_seconds=eval_seconds,
+            group_learning_rates={name: peak * self._rate_factor() for name, peak in self._own_rates().items()},
         )
         state.history.append(asdict(result))
         state.epoch += 1
