@@ -99,6 +99,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
             r"arms\.1 \(lora\): encoder: long_text = 'tail': .*'head', 'head\+tail' or 'windows'",
         ),
         ("arms.1.max_windows=0", r"arms\.1 \(lora\): encoder: max_windows = 0"),
+        ("recipe=best", "recipe = 'best': .*'none', 'thesis' or 'default'"),
+        ("arms.1.recipe=best", r"arms\.1 \(lora\): there is no recipe 'best'; choose one of none, thesis, default"),
         ("arms.1.name=other", r"arms\.1 \(lora\): unknown option 'name'"),
         ("arms.0.pooling=mean", r"arms\.0 \(tfidf-svm\): unknown option 'pooling'"),
         ("training.learning_rates=1", r"unknown key 'learning_rates'"),
@@ -328,10 +330,10 @@ def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path)
     assert len(expand(read_study(tmp_path / "study.toml"))) == 3 * (1 + 12)
 
 
-@pytest.mark.parametrize(("number", "runs"), [(1, 4), (2, 4)])
+@pytest.mark.parametrize(("number", "runs"), [(1, 4), (2, 4), (3, 4)])
 def test_the_documentations_arms_are_what_it_says(number: int, runs: int) -> None:
     examples = _examples()
-    assert len(examples) == 3
+    assert len(examples) == 4
     content = {"training": {"learning_rate": 1e-4}, "encoder": {"name": "an/encoder"}}
     content |= {"name": "told", "data": {"source": "sample"}} | tomllib.loads(examples[number])
     assert len(expand(StudySpec.model_validate(content))) == runs

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
 from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec, TrainingSpec, method_named
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -63,26 +64,41 @@ def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str)
     training = {name: value for name, value in study.training.items() if name not in ignored}
     trainable = set(TrainingSpec.model_fields) - ignored if kind.uses_encoder else set()
     readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
-    if unknown := set(options) - set(kind.model_fields) - trainable - readable:
+    if unknown := set(options) - set(kind.model_fields) - trainable - readable - {"recipe"}:
         choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
         raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
     if kind.uses_encoder and study.encoder is None:
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
-    for values in _grid(options, kind):
+    for values in _grid({"recipe": study.recipe, **options}, kind):
+        recipe = _recipe(values.pop("recipe"), where=where).settings(name)
         yield RunSpec(
             data=study.data,
-            encoder=_resolved(EncoderSpec, study.encoder, values, readable, where=f"{where}: encoder"),
-            method=_validated(kind, _chosen(values, set(kind.model_fields)), where=where),
-            training=_resolved(TrainingSpec, training, values, trainable, where=f"{where}: training"),
+            encoder=_resolved(EncoderSpec, recipe, study.encoder, values, readable, where=f"{where}: encoder"),
+            method=_validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where),
+            training=_resolved(TrainingSpec, recipe, training, values, trainable, where=f"{where}: training"),
             seed=seed,
         )
 
 
+def _recipe(name: Any, *, where: str) -> Recipe:
+    if name not in RECIPE_NAMES:
+        raise SpecError(f"{where}: there is no recipe {name!r}; choose one of {', '.join(RECIPE_NAMES)}")
+    return RECIPES[name]
+
+
 def _resolved(
-    kind: type[Model], shared: dict[str, Any] | None, values: dict[str, Any], names: set[str], *, where: str
+    kind: type[Model],
+    recipe: dict[str, Any],
+    shared: dict[str, Any] | None,
+    values: dict[str, Any],
+    names: set[str],
+    *,
+    where: str,
 ) -> Model | None:
-    """What the arms share, but for what of `names` this arm sets itself; None where the method takes none of them."""
-    return _validated(kind, {**(shared or {}), **_chosen(values, names)}, where=where) if names else None
+    """What the recipe says of `names`, then what the arms share, then what this arm sets itself; None where the method
+    takes none of them."""
+    content = {**_chosen(recipe, names), **(shared or {}), **_chosen(values, names)}
+    return _validated(kind, content, where=where) if names else None
 
 
 def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What a study file may say, and the runs that follow from it.
 
-A study file is TOML: `name`, `seeds`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs. An arm
-names its `method` and gives, flat, the method's options and whatever of `[training]` and of `[encoder]` (but for which
-encoder it is) it sets differently; a list where one value is expected is an axis of the grid. `expansion.py` reads the
-file and turns a study into fully resolved runs.
+A study file is TOML: `name`, `seeds`, `recipe`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs.
+An arm names its `method` and gives, flat, the method's options and whatever of `[training]` and of `[encoder]` (but for
+which encoder it is) it sets differently, and it may have a `recipe` of its own; a list where one value is expected is
+an axis of the grid. `expansion.py` reads the file and turns a study into fully resolved runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
+from tanzaku.study.recipes import RecipeName
 from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.
@@ -301,6 +302,9 @@ class StudySpec(_Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
     description: Annotated[str, Field(description="What the study is for.")] = ""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    recipe: Annotated[
+        RecipeName, Field(description="Fills in what neither [encoder], [training] nor an arm says; see recipes.py.")
+    ] = "none"
     data: DataSpec
     encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
