@@ -274,7 +274,9 @@ def test_resumes_bit_identical(
     assert not any(isinstance(event, TrainingDone) for event in before)
     torch.manual_seed(999)  # whatever the global generator was at, the checkpoint's state counts
     resumed, after = trained(tmp_path / "two", lambda: False)
-    assert Resumed(stop_after) in after
+    (resumption,) = (event for event in after if isinstance(event, Resumed))
+    assert resumption.step == stop_after
+    assert list(resumption.history) == [event.result for event in before if isinstance(event, EpochDone)]
     for (key, parameter), (_, other) in zip(undisturbed.named_parameters(), resumed.named_parameters(), strict=True):
         assert torch.equal(parameter, other), key
     one, two = events[-1], after[-1]

@@ -41,9 +41,10 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training goes on from a checkpoint."""
+    """Training goes on from a checkpoint; `history` has the epochs that were done before."""
 
     step: int
+    history: tuple[EpochResult, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,15 @@ class Training:
         assert self.stopping.best_epoch is not None  # every epoch's loss is checked to be a number
         self._copy_in(self._best)
         yield TrainingDone(
-            history=tuple(EpochResult(**entry) for entry in state.history),
+            history=self._history(),
             curve=tuple((step, loss) for step, loss in state.curve),
             best_epoch=self.stopping.best_epoch,
             stopped_early=len(state.history) < self.epochs,
             resumptions=state.resumptions,
         )
+
+    def _history(self) -> tuple[EpochResult, ...]:
+        return tuple(EpochResult(**entry) for entry in self._state.history)
 
     def _train_epoch(self) -> Iterator[Event]:
         state = self._state
@@ -308,7 +312,7 @@ class Training:
             yield CheckpointPassedOver(complaint)
         if checkpoint is not None:
             self._restore(checkpoint)
-            yield Resumed(self._state.step)
+            yield Resumed(self._state.step, self._history())
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         tensors, content = checkpoint.tensors, dict(checkpoint.state)
