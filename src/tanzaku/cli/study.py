@@ -1,4 +1,4 @@
-"""`tanzaku study`: run a study, see where it stands, report on it."""
+"""`tanzaku study`: run a study, see where it stands, report on it, tune one."""
 
 import signal
 from pathlib import Path
@@ -10,14 +10,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tanzaku.cli.report import report
+from tanzaku.cli.tune import TUNE_EXAMPLES, tune
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
     from tanzaku.study.spec import StudySpec
 
-app = typer.Typer(help="Run a study, see where it stands, and report on it.", no_args_is_help=True)
+app = typer.Typer(help="Run a study, see where it stands, report on it, and tune one.", no_args_is_help=True)
 app.command()(report)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 
 _RUN_EXAMPLES = """
 Examples:

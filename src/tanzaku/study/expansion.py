@@ -18,8 +18,13 @@ from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_study(path: Path, *, overrides: Sequence[str] = ()) -> StudySpec:
+def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
     """Read a study file and apply `key=value` overrides, such as `encoder.name=my/encoder` or `arms.0.rank=[2,4]`.
+
+    Args:
+        path: The file.
+        overrides: In the order in which they are applied.
+        check_arms: Make sure that all runs can be made; a study that is tuned first may leave settings out.
 
     Raises:
         SpecError: The file is missing, is not TOML, or says something that a study can't.
@@ -33,7 +38,8 @@ def read_study(path: Path, *, overrides: Sequence[str] = ()) -> StudySpec:
     for override in overrides:
         _apply_override(content, override)
     study = _validated(StudySpec, content, where=str(path))
-    expand(study)
+    if check_arms:
+        expand(study)
     return study
 
 
@@ -46,12 +52,23 @@ def expand(study: StudySpec) -> list[RunSpec]:
     runs: dict[str, RunSpec] = {}
     for seed in study.seeds:
         for number, arm in enumerate(study.arms):
-            for run in _expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
+            for run in expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
                 runs.setdefault(run.model_dump_json(), run)
     return list(runs.values())
 
 
-def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
+def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
+    """The runs of one arm with one seed: every combination of its axes.
+
+    Args:
+        study: What the arms share.
+        arm: Flat, as in the study file.
+        seed: Of the runs.
+        where: Names the arm in errors.
+
+    Raises:
+        SpecError: The arm names an unknown method, option or value.
+    """
     options = dict(arm)
     name = options.pop("method", None)
     if not isinstance(name, str):
@@ -106,7 +123,18 @@ def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> Iterator[dict[str, Any]]:
-    """Every combination of the axes: lists, but lists of lists for options that are lists themselves."""
+    """Every combination of the axes."""
+    axes = arm_axes(options, kind)
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def arm_axes(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> dict[str, list[Any]]:
+    """Each option's values: of a list the items, but of options that are lists themselves those of a list of lists.
+
+    Raises:
+        SpecError: A list is empty.
+    """
     axes = {}
     for key, value in options.items():
         field = kind.model_fields.get(key)
@@ -115,8 +143,7 @@ def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod])
         if is_axis and not value:
             raise SpecError(f"arms: {key} is an empty list; give at least one value")
         axes[key] = value if is_axis else [value]
-    for combination in itertools.product(*axes.values()):
-        yield dict(zip(axes, combination, strict=True))
+    return axes
 
 
 def _validated(kind: type[Model], content: Any, *, where: str) -> Model:

@@ -19,6 +19,7 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.recipes import RecipeName
+from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.
@@ -308,6 +309,7 @@ class StudySpec(_Spec):
     data: DataSpec
     encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
+    tune: Annotated[TuneSpec | None, Field(description="For `tanzaku study tune` alone.")] = None
     arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
 
 
