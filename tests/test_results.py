@@ -14,8 +14,9 @@ from tanzaku.report.arms import Arm, sections_of
 from tanzaku.report.formats import compact, interval, megabytes, method_name, percent, seconds
 from tanzaku.report.thesis import published_for, published_megabytes
 from tanzaku.report.write import write_report
+from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import read_predictions, read_records
-from tanzaku.study.spec import RunSpec, StudySpec, expand, read_study
+from tanzaku.study.spec import RunSpec, StudySpec
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"

@@ -113,3 +113,20 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("x", encoding="utf-8")
     with pytest.raises(DataError, match="is a file"):
         write_prepared(preparation(("x", "y")), tmp_path / "out")
+
+
+def test_without_the_test_split_its_file_is_not_even_opened(tmp_path: Path) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+    whole = load_dataset(tmp_path)
+    for content in (b"poison", None):
+        (tmp_path / "test.csv").unlink()
+        if content:
+            (tmp_path / "test.csv").write_bytes(content)
+        with pytest.raises(DataError, match=r"test\.csv"):
+            load_dataset(tmp_path)
+        part = load_dataset(tmp_path, test=False)
+        assert (part.train, part.val, part.test) == (whole.train, whole.val, Documents((), ()))
+        assert part.fingerprint != whole.fingerprint
+    (tmp_path / "val.csv").unlink()
+    with pytest.raises(DataError, match=r"val\.csv: is missing"):
+        load_dataset(tmp_path, test=False)

@@ -9,8 +9,9 @@ import pytest
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.ship.packing import pack
+from tanzaku.study.expansion import expand
 from tanzaku.study.run import LOGITS_FILE, run
-from tanzaku.study.spec import StudySpec, expand
+from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset, make_encoder
 
 METHODS = ("full", "head", "lora", "tfidf-svm")

@@ -82,8 +82,9 @@ def test_a_whole_bundle_opens_in_plain_transformers_and_an_adapter_in_plain_peft
 def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
     tmp_path: Path, settings: dict[str, Any] | None
 ) -> None:
+    from tanzaku.study.expansion import expand
     from tanzaku.study.run import run
-    from tanzaku.study.spec import StudySpec, expand
+    from tanzaku.study.spec import StudySpec
     from tests.tiny import make_dataset
 
     encoder = make_mecab_bert(

@@ -27,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 KILLS = 10
 
 
+# Nothing counts as an improvement: the rate is reduced after every epoch from the second on.
+_FULL_ON_A_PLATEAU = {"method": "full", "schedule": "plateau", "plateau_patience": 0, "threshold": 1e9}
+
+
 def _study(encoder: Path, **changes: object) -> StudySpec:
     content: dict[str, object] = {
         "name": "tiny",
@@ -100,7 +104,7 @@ def _assert_same(one: Path, two: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Path, tiny_masked_encoder: Path) -> None:
     study = _study(
-        tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, {"method": "full"}]
+        tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, _FULL_ON_A_PLATEAU]
     )
     _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
     kills, studies, resumptions, moments = 0, 0, 0, random.Random(0)

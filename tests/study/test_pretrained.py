@@ -23,10 +23,11 @@ from tanzaku.report.arms import sections_of
 from tanzaku.report.document import markdown_document
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
+from tanzaku.study.expansion import expand
 from tanzaku.study.plan import plan_study
 from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text_of
 from tanzaku.study.record import read_records
-from tanzaku.study.spec import StudySpec, expand
+from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tanzaku.encoders.load import resolve_encoder
+from tanzaku.study.expansion import expand
 from tanzaku.study.record import ComputeFacts, RunRecord, read_record
 from tanzaku.study.run import LOGITS_FILE, run
-from tanzaku.study.spec import StudySpec, expand
+from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset
 
@@ -73,6 +74,19 @@ def test_bfloat16_is_recorded_and_learns_what_float32_learns(tiny_encoder: Path,
     # Two epochs of rounding to 8 binary digits.
     assert _losses(low) == pytest.approx(_losses(high), rel=0.05)
     assert _losses(low) != _losses(high)
+
+
+def test_a_record_shows_the_rate_of_every_group(tiny_encoder: Path, tmp_path: Path) -> None:
+    arm = {"method": "lora", "rank": 2, "lora_plus_ratio": 4, "head_learning_rate": 2e-2, "schedule": "constant"}
+    record = _run(tiny_encoder, tmp_path / "own", arm, log_steps=1)
+    for epoch in read_record(tmp_path / "own").history:
+        assert epoch.learning_rate == 5e-3
+        assert epoch.group_learning_rates == {"lora_b": 2e-2, "head": 2e-2}
+    assert record.spec["method"]["lora_plus_ratio"] == 4
+    one_rate = _run(tiny_encoder, tmp_path / "one", {"method": "lora", "rank": 2, "schedule": "constant"}, log_steps=1)
+    assert [epoch.group_learning_rates for epoch in one_rate.history] == [{}, {}]
+    assert _losses(one_rate)[0] == _losses(record)[0]
+    assert _losses(one_rate)[1:] != _losses(record)[1:]
 
 
 def test_a_method_without_an_encoder_has_nothing_to_choose(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
+from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import read_records
-from tanzaku.study.spec import DataSpec, EncoderSpec, RunSpec, StudySpec, TrainingSpec, expand, read_study
+from tanzaku.study.spec import DataSpec, EncoderSpec, RunSpec, StudySpec, TrainingSpec
 
 STUDIES = Path(__file__).parents[2] / "studies"
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
@@ -80,6 +81,16 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.0.rank=2", r"arms\.0 \(tfidf-svm\): unknown option 'rank'; it takes analyzer, longest_ngram, penalty"),
         ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, tfidf-svm"),
         ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
+        ("arms.2.lora_plus_ratio=16", r"arms\.2 \(full\): unknown option 'lora_plus_ratio'"),
+        (
+            "arms.2={method='head', learning_rate=1e-3, head_learning_rate=1e-2}",
+            r"arms\.2 \(head\): head_learning_rate does nothing for this method; leave it out",
+        ),
+        ("training.schedule=step", "schedule = 'step': .*'linear', 'cosine', 'constant', 'wsd' or 'plateau'"),
+        (
+            "arms.2={method='full', learning_rate=1e-4, schedule='wsd', warmup=0.9}",
+            "warmup = 0.9 and decay = 0.2",
+        ),
         ("training.epochs=few", "epochs = 'few'"),
         ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens, pooling, long_text"),
         ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
@@ -88,6 +99,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
             r"arms\.1 \(lora\): encoder: long_text = 'tail': .*'head', 'head\+tail' or 'windows'",
         ),
         ("arms.1.max_windows=0", r"arms\.1 \(lora\): encoder: max_windows = 0"),
+        ("recipe=best", "recipe = 'best': .*'none', 'thesis' or 'default'"),
+        ("arms.1.recipe=best", r"arms\.1 \(lora\): there is no recipe 'best'; choose one of none, thesis, default"),
         ("arms.1.name=other", r"arms\.1 \(lora\): unknown option 'name'"),
         ("arms.0.pooling=mean", r"arms\.0 \(tfidf-svm\): unknown option 'pooling'"),
         ("training.learning_rates=1", r"unknown key 'learning_rates'"),
@@ -103,6 +116,13 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
 def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path, override: str, complaint: str) -> None:
     with pytest.raises(SpecError, match=complaint):
         read_study(study_file, overrides=[override])
+
+
+def test_a_shared_rate_of_the_head_is_not_the_head_methods(study_file: Path) -> None:
+    overrides = ["training.head_learning_rate=1e-2", "arms.0={method='head', learning_rate=1e-3}"]
+    runs = expand(read_study(study_file, overrides=overrides))
+    rates = {run.method_name: run.training.head_learning_rate for run in runs if run.training}
+    assert rates == {"head": None, "lora": 1e-2, "full": 1e-2}
 
 
 def test_a_missing_learning_rate_is_an_error(study_file: Path) -> None:
@@ -166,6 +186,8 @@ def test_runs_that_read_otherwise_have_readable_names_of_their_own() -> None:
     assert name(max_tokens=128) == "lora-r4-lr0.0005-t128-s1"
     assert name(pooling="mean+max", long_text="head+tail") == "lora-r4-lr0.0005-mean+max-head+tail-s1"
     assert name(long_text="windows", max_windows=4) == "lora-r4-lr0.0005-windows-w4-s1"
+    cosine = _run(training={"learning_rate": 5e-4, "schedule": "cosine"})
+    assert cosine.run_id(data_fingerprint="d", encoder_fingerprint="e").startswith("lora-r4-lr0.0005-cosine-s1-")
 
 
 def test_the_identities_of_the_first_records_still_hold() -> None:
@@ -187,6 +209,7 @@ def test_identity_follows_what_the_result_depends_on() -> None:
     assert base == _identity(_run(encoder={"name": "the same under another name"}))
     assert base == _identity(_run(training={"learning_rate": 5e-4, "checkpoint_minutes": 1}))
     assert base == _identity(_run(encoder={"name": "e", "max_windows": 3}))
+    assert base == _identity(_run(training={"learning_rate": 5e-4, "decay": 0.3, "plateau_patience": 7}))
     others = [
         _identity(_run(), data="other"),
         _identity(_run(), encoder="other"),
@@ -198,7 +221,21 @@ def test_identity_follows_what_the_result_depends_on() -> None:
         _identity(_run(encoder={"name": "e", "long_text": "windows", "max_windows": 3})),
         _identity(_run(method={"name": "lora", "rank": 8})),
         _identity(_run(method={"name": "full"})),
+        _identity(_run(method={"name": "lora", "rank": 4, "lora_plus_ratio": 16})),
         _identity(_run(training={"learning_rate": 5e-5})),
+        *(
+            _identity(_run(training={"learning_rate": 5e-4, **changes}))
+            for changes in (
+                {"warmup": 0.1},
+                {"head_learning_rate": 5e-3},
+                {"schedule": "cosine"},
+                {"schedule": "wsd"},
+                {"schedule": "wsd", "decay": 0.3},
+                {"schedule": "plateau"},
+                {"schedule": "plateau", "plateau_factor": 0.1},
+                {"schedule": "plateau", "plateau_patience": 2},
+            )
+        ),
     ]
     assert len({base, *others}) == 1 + len(others)
 
@@ -249,6 +286,7 @@ def test_the_thesis_studies_have_the_thesis_settings(table: str, rate: float, ep
             "alpha": "rank",
             "dropout": 0.1,
             "targets": ("query", "value"),
+            "lora_plus_ratio": 1.0,
         }
     assert len(_arms(study, "full")) == (0 if table == "3.3" else 1)
     assert len(_arms(study, "tfidf-svm")) == 1
@@ -262,7 +300,7 @@ def test_every_study_that_ships_is_valid() -> None:
 
 
 def test_reading_a_study_imports_no_pytorch() -> None:
-    script = "import sys, tanzaku.study.spec; sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
+    script = "import sys, tanzaku.study.expansion; sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
@@ -284,7 +322,7 @@ def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path)
     assert set(told["encoder"]) == set(EncoderSpec.model_fields)
     assert set(told["training"]) == set(TrainingSpec.model_fields)
     # These have no default, or a value there that shows what they are for.
-    chosen = {"learning_rate", "patience", "threshold"}
+    chosen = {"learning_rate", "head_learning_rate", "patience", "threshold"}
     defaults = TrainingSpec(learning_rate=1.0).model_dump()
     for name in set(told["training"]) - chosen:
         assert told["training"][name] == defaults[name], name
@@ -292,10 +330,10 @@ def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path)
     assert len(expand(read_study(tmp_path / "study.toml"))) == 3 * (1 + 12)
 
 
-@pytest.mark.parametrize(("number", "runs"), [(1, 4), (2, 4)])
+@pytest.mark.parametrize(("number", "runs"), [(1, 4), (2, 4), (3, 4)])
 def test_the_documentations_arms_are_what_it_says(number: int, runs: int) -> None:
     examples = _examples()
-    assert len(examples) == 3
+    assert len(examples) == 4
     content = {"training": {"learning_rate": 1e-4}, "encoder": {"name": "an/encoder"}}
     content |= {"name": "told", "data": {"source": "sample"}} | tomllib.loads(examples[number])
     assert len(expand(StudySpec.model_validate(content))) == runs

@@ -31,6 +31,7 @@ from tanzaku.training.loop import (
     evaluate,
 )
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 from tests.tiny import WORDS, make_documents
 
@@ -193,6 +194,49 @@ def test_restores_the_best_epoch(tiny_encoder: Path) -> None:
     assert _result(evaluate(model, val, batch_size=7)).loss == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_the_schedule_moves_every_groups_rate_and_the_history_shows_them(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "lora", {"rank": 2})
+    optimizer = build_adamw(
+        model,
+        learning_rate=1e-3,
+        group_of=lambda name: "lora_b" if "lora_B" in name else "head" if "classifier" in name else "other",
+        group_rates={"lora_b": 8e-3, "head": 5e-2},
+    )
+    used = []
+
+    def remember(*_: Any) -> None:
+        used.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+
+    optimizer.register_step_pre_hook(remember)
+    events = list(_training(model, train, val, optimizer=optimizer, learning_rate=1e-3).run())
+    factors = [(9 - step) / 9 for step in range(10)]
+    for rates, factor in zip(used, factors, strict=False):
+        assert rates == pytest.approx({"": 1e-3 * factor, "lora_b": 8e-3 * factor, "head": 5e-2 * factor})
+    assert [e.learning_rate for e in events if isinstance(e, StepDone)] == [rates[""] for rates in used]
+    results = [event.result for event in events if isinstance(event, EpochDone)]
+    assert [result.learning_rate for result in results] == pytest.approx([1e-3 * factors[3 * n] for n in (1, 2, 3)])
+    for number, result in enumerate(results, start=1):
+        factor = factors[3 * number]
+        assert result.group_learning_rates == pytest.approx({"lora_b": 8e-3 * factor, "head": 5e-2 * factor})
+
+
+def test_every_step_has_the_rate_that_the_schedule_says(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    schedule = Schedule("cosine", warmup=0.3)
+    optimizer = build_adamw(model := _model(tiny_encoder, "head", {}), learning_rate=1e-3)
+    used = []
+
+    def remember(*_: Any) -> None:
+        used.append(optimizer.param_groups[0]["lr"])
+
+    optimizer.register_step_pre_hook(remember)
+    events = list(_training(model, train, val, optimizer=optimizer, learning_rate=1e-3, schedule=schedule).run())
+    expected = [1e-3 * schedule.factor(step, total_steps=9) for step in range(10)]
+    assert used == [e.learning_rate for e in events if isinstance(e, StepDone)] == expected[:9]
+    assert [e.result.learning_rate for e in events if isinstance(e, EpochDone)] == expected[3::3]
+
+
 def test_stops_early_and_says_so(tiny_encoder: Path) -> None:
     train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
     model = _model(tiny_encoder, "head", {})
@@ -203,9 +247,11 @@ def test_stops_early_and_says_so(tiny_encoder: Path) -> None:
     assert len(done.history) == 2  # the first counts as an improvement, the second can't
 
 
-@pytest.mark.parametrize("name", ["full", "lora"])
+@pytest.mark.parametrize(("name", "plateau"), [("full", True), ("lora", False)])
 @pytest.mark.parametrize("stop_after", [1, 3, 6, 7, 12])
-def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: str, stop_after: int) -> None:
+def test_resumes_bit_identical(
+    tiny_masked_encoder: Path, tmp_path: Path, name: str, plateau: bool, stop_after: int
+) -> None:
     train, val = _split(tiny_masked_encoder, 44, 1, pad=False), _split(tiny_masked_encoder, 18, 2, pad=False)
 
     def trained(folder: Path, should_stop: Callable[[], bool]) -> tuple[nn.Module, list[Event]]:
@@ -213,7 +259,10 @@ def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: 
         checkpoints = Checkpoints(folder, identity="run")
         events: list[Event] = []
         try:
-            for event in _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop).run():
+            # Nothing counts as an improvement: the rate is reduced after the second epoch and after the third.
+            changes = {"schedule": Schedule("plateau"), "plateau": Plateau(0.1, 0, 1e9)} if plateau else {}
+            training = _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop, **changes)
+            for event in training.run():
                 events.append(event)
         except Interrupted:
             pass
@@ -225,16 +274,20 @@ def test_resumes_bit_identical(tiny_masked_encoder: Path, tmp_path: Path, name: 
     assert not any(isinstance(event, TrainingDone) for event in before)
     torch.manual_seed(999)  # whatever the global generator was at, the checkpoint's state counts
     resumed, after = trained(tmp_path / "two", lambda: False)
-    assert Resumed(stop_after) in after
+    (resumption,) = (event for event in after if isinstance(event, Resumed))
+    assert resumption.step == stop_after
+    assert list(resumption.history) == [event.result for event in before if isinstance(event, EpochDone)]
     for (key, parameter), (_, other) in zip(undisturbed.named_parameters(), resumed.named_parameters(), strict=True):
         assert torch.equal(parameter, other), key
     one, two = events[-1], after[-1]
     assert isinstance(one, TrainingDone)
     assert isinstance(two, TrainingDone)
     assert one.curve == two.curve
-    assert [(e.train_loss, e.val_loss, e.val_accuracy) for e in one.history] == [
-        (e.train_loss, e.val_loss, e.val_accuracy) for e in two.history
+    assert [(e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in one.history] == [
+        (e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in two.history
     ]
+    rates = [e.learning_rate for e in one.history]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5] if plateau else [1e-3 * 12 / 18, 1e-3 * 6 / 18, 0.0])
     assert (one.best_epoch, two.resumptions) == (two.best_epoch, 1)
 
 

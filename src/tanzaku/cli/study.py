@@ -1,4 +1,4 @@
-"""`tanzaku study`: run a study, see where it stands, report on it."""
+"""`tanzaku study`: run a study, see where it stands, report on it, tune one."""
 
 import signal
 from pathlib import Path
@@ -10,14 +10,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tanzaku.cli.report import report
+from tanzaku.cli.tune import TUNE_EXAMPLES, tune
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
     from tanzaku.study.spec import StudySpec
 
-app = typer.Typer(help="Run a study, see where it stands, and report on it.", no_args_is_help=True)
+app = typer.Typer(help="Run a study, see where it stands, report on it, and tune one.", no_args_is_help=True)
 app.command()(report)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 
 _RUN_EXAMPLES = """
 Examples:
@@ -51,7 +53,7 @@ def run(
     Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
     output, progress to standard error. The exit status is 1 where a run failed.
     """
-    from tanzaku.study.spec import read_study
+    from tanzaku.study.expansion import read_study
 
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name
@@ -123,7 +125,7 @@ def _say(event: "StudyEvent", console: Console) -> None:
 
 
 def _list_runs(spec: "StudySpec") -> None:
-    from tanzaku.study.spec import expand
+    from tanzaku.study.expansion import expand
 
     for number, run in enumerate(expand(spec), start=1):
         rate = f" learning_rate={run.training.learning_rate:g}" if run.training else ""

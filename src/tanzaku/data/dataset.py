@@ -1,7 +1,7 @@
 """Documents with labels, and the three splits that a study reads."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -42,12 +42,14 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(source: str | Path) -> Dataset:
+def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     """Read the splits that a study works on.
 
     Args:
         source: A folder that `tanzaku data livedoor`, `import` or `sample` wrote, or `"sample"` for the corpus that
             comes with Tanzaku (a folder of that name is written `./sample`).
+        test: Without it, the test split of a folder is not even opened, and is empty in the result: for a search,
+            which must not see it. The fingerprint is then another one.
 
     Raises:
         DataError: There is no prepared data there, or its files are not the ones that its manifest vouches for.
@@ -56,4 +58,7 @@ def load_dataset(source: str | Path) -> Dataset:
     from tanzaku.data.embedded import prepare_sample
     from tanzaku.data.prepared import read_prepared
 
-    return prepare_sample().dataset if source == SAMPLE else read_prepared(Path(source))
+    if source != SAMPLE:
+        return read_prepared(Path(source), test=test)
+    sample = prepare_sample().dataset
+    return sample if test else replace(sample, test=Documents((), ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tanzaku.methods.interface import EncoderMethod
 
@@ -16,6 +16,8 @@ _FILE = "head.safetensors"
 
 class Head(EncoderMethod):
     """Trains the modules that the checkpoint lacks (linear probing), and nothing else."""
+
+    settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate",)
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Freeze everything but the head."""

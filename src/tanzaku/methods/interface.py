@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+ParameterGroup = Literal["head", "lora_a", "lora_b", "other"]
+
 
 class _Options(BaseModel):
     """Frozen, and an unknown option is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
+    later_options: ClassVar[tuple[str, ...]] = ()
 
     def details(self) -> dict[str, float | int | str]:
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
@@ -37,6 +42,17 @@ class EncoderMethod(_Options, ABC):
 
     uses_encoder: ClassVar[bool] = True
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
+
+    # Settings of training that would do nothing for this method: an arm that names one is refused.
+    settings_without_effect: ClassVar[tuple[str, ...]] = ()
+
+    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
+        """What a trainable parameter of the attached model belongs to, by its full name; each may have its own rate."""
+        return "head" if any(f".{module}." in f".{name}" for module in head) else "other"
+
+    def rate_factors(self) -> dict[ParameterGroup, float]:
+        """Factors on the learning rate, of the groups that the method's options give another one."""
+        return {}
 
     @abstractmethod
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

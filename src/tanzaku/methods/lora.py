@@ -8,13 +8,13 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from tanzaku.errors import MethodError
 from tanzaku.files import write_atomically
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.interface import EncoderMethod, ParameterGroup
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -39,6 +39,8 @@ def _sort_names(path: Path) -> None:
 class Lora(EncoderMethod):
     """Low-rank updates of frozen linear layers; the head is trained in full."""
 
+    later_options: ClassVar[tuple[str, ...]] = ("lora_plus_ratio",)
+
     rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
     alpha: Annotated[
         Literal["rank"] | Annotated[float, Field(gt=0)],
@@ -49,6 +51,10 @@ class Lora(EncoderMethod):
         tuple[str, ...],
         Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),
     ] = ("query", "value")
+    lora_plus_ratio: Annotated[
+        float,
+        Field(gt=0, description="Learning rate of B over that of A (LoRA+); that of A is learning_rate."),
+    ] = 1.0
 
     @property
     def scale(self) -> float:
@@ -66,6 +72,16 @@ class Lora(EncoderMethod):
     def label(self, name: str) -> str:
         """Such as `lora-r8`."""
         return f"{name}-r{self.rank}"
+
+    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
+        """A, B, the head, or the rest."""
+        if ".lora_A." in name:
+            return "lora_a"
+        return "lora_b" if ".lora_B." in name else super().parameter_group(name, head=head)
+
+    def rate_factors(self) -> dict[ParameterGroup, float]:
+        """λ of LoRA+ (Hayou et al. 2024, arXiv 2402.12354, section 4): η_B = λ·η_A."""
+        return {} if self.lora_plus_ratio == 1.0 else {"lora_b": self.lora_plus_ratio}
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""

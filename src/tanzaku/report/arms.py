@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
-from tanzaku.study.spec import EARLIER_TRAINING, EncoderSpec
+from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
@@ -39,6 +40,7 @@ _LATER = {
         for key in (POOLING, LONG_TEXT, MAX_WINDOWS, PRETRAINING)
     },
     **{f"training.{name}": value for name, value in EARLIER_TRAINING.items()},
+    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
 }
 
 
@@ -230,8 +232,9 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         found = settings_of(record)
         groups.setdefault(_canonical(found), []).append(record)
         settings.setdefault(_canonical(found), found)
+    later = _LATER | {key: value for record in records for key, value in _later_options(record.method).items()}
     unused = {
-        key for key, default in _LATER.items() if all(one.get(key, default) == default for one in settings.values())
+        key for key, default in later.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
     named_by = _naming(shown.values())
@@ -242,6 +245,7 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
     flat = dict(_LATER) if record.spec.get("encoder") else {}
+    flat |= _later_options(record.method)
     flat |= {
         f"{part}.{key}": value
         for part in ("method", "encoder", "training")
@@ -250,6 +254,12 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     if flat.get(PRETRAINING):
         flat[PRETRAINING] = describe_options(flat[PRETRAINING])
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+
+
+def _later_options(method: str) -> dict[str, Any]:
+    """The method's options that the first records do not have, with their defaults."""
+    kind = METHODS.get(method)  # a record's method may be one of another version
+    return {f"method.{name}": kind.model_fields[name].default for name in kind.later_options} if kind else {}
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:

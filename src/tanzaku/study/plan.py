@@ -12,9 +12,10 @@ from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods import EncoderMethod
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.engine import PlannedRun
+from tanzaku.study.expansion import expand
 from tanzaku.study.pretrained import pretrained_encoder
 from tanzaku.study.run import tokenized_splits
-from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec, expand
+from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         StudyInterrupted: The pretraining was asked to stop; a later call goes on with it.
     """
     specs = expand(study)
-    encoders = _prepare_encoders(specs, dataset, out=out, progress=progress)
+    encoders = prepare_encoders(specs, dataset, out=out, progress=progress)
     runs = []
     for spec in specs:
         encoder = encoders[spec.encoder.pretrain] if spec.encoder else None
@@ -58,7 +59,7 @@ def _folder(out: Path, run_id: str) -> Path:
     return next(iter(sorted(out.glob(f"*-{run_id[-IDENTITY_DIGITS:]}"))), out / run_id)
 
 
-def _prepare_encoders(
+def prepare_encoders(
     specs: list[RunSpec], dataset: Dataset, *, out: Path, progress: bool
 ) -> dict[ContinuedOptions | None, EncoderSource]:
     """The encoder as it is (None) and after each pretraining that an arm asks for."""

@@ -34,8 +34,9 @@ class LogFile:
         if isinstance(event, EvaluationProgress):
             return
         content = {"event": type(event).__name__, "time": round(time.time(), 3)}
-        if not isinstance(event, TrainingDone):  # its history stands in the log already
+        if not isinstance(event, TrainingDone):
             content |= asdict(event)
+        content.pop("history", None)  # it stands in the log already
         self._handle.write(json.dumps(content, ensure_ascii=False) + "\n")
 
     def close(self) -> None:

@@ -100,6 +100,9 @@ class EpochRecord(_Part):
     val_loss: float
     val_accuracy: float
     learning_rate: Annotated[float, Field(description="At the epoch's end.")]
+    group_learning_rates: Annotated[
+        dict[str, float], Field(description='Likewise, of the groups with one of their own, such as "head".')
+    ] = {}
     train_seconds: Annotated[float, Field(description="Of this epoch, without evaluation.")]
     eval_seconds: float
 

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,9 +38,10 @@ from tanzaku.study.record import (
 from tanzaku.study.spec import EncoderSpec, RunSpec, TrainingSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.forward import Forward, choose_forward
+from tanzaku.training.forward import ChosenForward, Forward, choose_forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 
 MODEL_FOLDER = "model"
@@ -114,23 +116,17 @@ def _adapt(
 ) -> _Result:
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     assert spec.training is not None
-    assert spec.encoder is not None
     train, val, test = tokenized_splits(spec, dataset, encoder)
-    seed_everything(spec.seed)
-    loaded = _load(spec.encoder, spec.training, encoder, dataset.label_names, seed=spec.seed)
-    pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
-    encoder_facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
-    model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
-    forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, forward.run)
-    done = _listen(training, listeners)
+    prepared = prepare_training(spec, train, val, encoder, dataset.label_names, checkpoints, should_stop)
+    model, forward = prepared.training.model, prepared.forward
+    done = _listen(prepared.training, listeners)
     method.save(model, folder / MODEL_FOLDER)
     val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
     test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size, forward.run)
     checkpoints.clear()
     facts = {
-        "encoder": encoder_facts,
+        "encoder": prepared.encoder,
         "compute": ComputeFacts(path=forward.path, precision=forward.precision),
         "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
         "training_curve": done.curve,
@@ -140,6 +136,41 @@ def _adapt(
         "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
     }
     return _Result(facts, val_logits, test_logits)
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """A training that is ready to begin, how its model is computed, and what a record says of its encoder."""
+
+    training: Training
+    forward: ChosenForward
+    encoder: EncoderFacts
+
+
+def prepare_training(
+    spec: RunSpec,
+    train: LabelledTokens,
+    val: LabelledTokens,
+    encoder: EncoderSource,
+    label_names: Sequence[str],
+    checkpoints: Checkpoints,
+    should_stop: Callable[[], bool],
+) -> PreparedTraining:
+    """Seed everything, load the encoder, attach the method and build the training; no test document is needed."""
+    assert isinstance(spec.method, EncoderMethod)
+    assert spec.training is not None
+    assert spec.encoder is not None
+    seed_everything(spec.seed)
+    loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
+    pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
+    facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
+    model = spec.method.attach(loaded.model, head=loaded.head).to(_device())
+    forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
+    optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
+    training = _build_training(
+        spec.training, spec.seed, model, optimizer, train, val, checkpoints, should_stop, forward.run
+    )
+    return PreparedTraining(training, forward, facts)
 
 
 def _costs(history: Sequence[EpochResult], model: nn.Module, saved: Path, *, test_seconds: float) -> Costs:
@@ -245,24 +276,37 @@ def data_facts(dataset: Dataset) -> DataFacts:
     )
 
 
-def _build_training(
-    settings: TrainingSpec,
-    seed: int,
-    model: nn.Module,
-    train: LabelledTokens,
-    val: LabelledTokens,
-    checkpoints: Checkpoints,
-    should_stop: Callable[[], bool],
-    forward: Forward,
-) -> Training:
-    optimizer = build_adamw(
+def _build_optimizer(
+    settings: TrainingSpec, method: EncoderMethod, model: nn.Module, head: Sequence[str]
+) -> torch.optim.AdamW:
+    rates: dict[str, float] = {
+        group: settings.learning_rate * factor for group, factor in method.rate_factors().items()
+    }
+    if settings.head_learning_rate is not None:
+        rates["head"] = settings.head_learning_rate
+    return build_adamw(
         model,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         beta1=settings.beta1,
         beta2=settings.beta2,
         epsilon=settings.epsilon,
+        group_of=partial(method.parameter_group, head=head),
+        group_rates=rates,
     )
+
+
+def _build_training(
+    settings: TrainingSpec,
+    seed: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: LabelledTokens,
+    val: LabelledTokens,
+    checkpoints: Checkpoints,
+    should_stop: Callable[[], bool],
+    forward: Forward,
+) -> Training:
     return Training(
         model=model,
         train=train,
@@ -275,11 +319,19 @@ def _build_training(
         max_grad_norm=settings.max_grad_norm,
         seed=seed,
         log_steps=settings.log_steps,
+        schedule=Schedule(settings.schedule, settings.warmup, settings.decay),
+        plateau=_plateau(settings),
         checkpoints=checkpoints,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         should_stop=should_stop,
         forward=forward,
     )
+
+
+def _plateau(settings: TrainingSpec) -> Plateau | None:
+    if settings.schedule != "plateau":
+        return None
+    return Plateau(settings.plateau_factor, settings.plateau_patience, settings.threshold)
 
 
 def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:

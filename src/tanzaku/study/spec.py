@@ -1,29 +1,27 @@
 """What a study file may say, and the runs that follow from it.
 
-A study file is TOML: `name`, `seeds`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs. An arm
-names its `method` and gives, flat, the method's options and whatever of `[training]` and of `[encoder]` (but for which
-encoder it is) it sets differently; a list where one value is expected is an axis of the grid. `expand` turns a study
-into fully resolved runs.
+A study file is TOML: `name`, `seeds`, `recipe`, `[data]`, `[encoder]`, `[training]` and one `[[arms]]` a group of runs.
+An arm names its `method` and gives, flat, the method's options and whatever of `[training]` and of `[encoder]` (but for
+which encoder it is) it sets differently, and it may have a `recipe` of its own; a list where one value is expected is
+an axis of the grid. `expansion.py` reads the file and turns a study into fully resolved runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import tomllib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
+from tanzaku.study.recipes import RecipeName
+from tanzaku.study.tune.settings import TuneSpec
+from tanzaku.training.schedule import ScheduleName
 
-Model = TypeVar("Model", bound=BaseModel)
 # So much of a run's identity ends the name of its folder.
 IDENTITY_DIGITS = 10
 
@@ -116,6 +114,15 @@ EARLIER_TRAINING = {
     "hidden_dropout": "encoder",
     "attention_dropout": "encoder",
 }
+# So did these; what runs did before is their default.
+LATER_TRAINING_SETTINGS = (
+    "head_learning_rate",
+    "schedule",
+    "warmup",
+    "decay",
+    "plateau_factor",
+    "plateau_patience",
+)
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
@@ -123,7 +130,32 @@ ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not i
 class TrainingSpec(_Spec):
     """How an encoder method is trained; the defaults are those of Hugging Face's `Trainer`."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="At the first step; it falls linearly to 0 at the last.")]
+    learning_rate: Annotated[float, Field(gt=0, description="At its highest; `schedule` says when that is.")]
+    head_learning_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Of the head, the modules that the checkpoint lacks; without it, the same."),
+    ] = None
+    schedule: Annotated[
+        ScheduleName,
+        Field(
+            description="How the rate moves over the steps: linear or cosine to 0, constant, wsd (constant, then to "
+            "0), or plateau (reduced where the validation loss stands still)."
+        ),
+    ] = "linear"
+    warmup: Annotated[
+        float, Field(ge=0, lt=1, description="Share of the steps over which the rate first rises from 0.")
+    ] = 0.0
+    decay: Annotated[
+        float,
+        Field(gt=0, le=1, description='Share of the steps, the last, over which the rate falls; for "wsd" alone.'),
+    ] = 0.2
+    plateau_factor: Annotated[
+        float, Field(gt=0, lt=1, description='The rate is multiplied by this at a reduction; for "plateau" alone.')
+    ] = 0.5
+    plateau_patience: Annotated[
+        int,
+        Field(ge=0, description='Epochs without improvement before the rate is reduced; for "plateau" alone.'),
+    ] = 1
     epochs: Annotated[int, Field(ge=1, description="At most so many passes over the training documents.")] = 5
     batch_size: Annotated[int, Field(ge=1, description="Documents a step.")] = 8
     eval_batch_size: Annotated[
@@ -138,7 +170,8 @@ class TrainingSpec(_Spec):
         int | None, Field(ge=1, description="Stop after so many epochs without improvement; without it, never.")
     ] = None
     threshold: Annotated[
-        float, Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience`.")
+        float,
+        Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience` and plateau."),
     ] = 0.0
     padding: Annotated[
         Literal["longest", "max_tokens"],
@@ -166,6 +199,29 @@ class TrainingSpec(_Spec):
     checkpoint_minutes: Annotated[
         float, Field(gt=0, description="Save a checkpoint at least so often, besides each epoch's end.")
     ] = 10.0
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> TrainingSpec:
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup = {self.warmup:g} and decay = {self.decay:g} are more than all steps together")
+        return self
+
+    @field_validator("decay", "plateau_factor", "plateau_patience")
+    @classmethod
+    def _of_this_schedule(cls, value: float, others: ValidationInfo) -> float:
+        """Where another schedule has no use for it it is at its default, so that it makes no other run of the same."""
+        assert others.field_name is not None
+        used = others.data.get("schedule") == _SCHEDULE_OF[others.field_name]
+        return value if used else cls.model_fields[others.field_name].default
+
+    def labels(self) -> list[str]:
+        """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
+        head = [] if self.head_learning_rate is None else [f"headlr{self.head_learning_rate:.6g}"]
+        return [f"lr{self.learning_rate:.6g}", *head, *([] if self.schedule == "linear" else [self.schedule])]
+
+
+# Which schedule a setting is for.
+_SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience": "plateau"}
 
 
 class RunSpec(_Spec):
@@ -208,6 +264,9 @@ class RunSpec(_Spec):
         """
         content = self.model_dump(mode="json")
         del content["data"]
+        for name in self.method.later_options:
+            if content["method"][name] == type(self.method).model_fields[name].default:
+                del content["method"][name]
         if content["encoder"]:
             # A pretraining shows in the fingerprint of what it gave.
             for name in (*_ENCODER_NAMES, "pretrain"):
@@ -221,6 +280,9 @@ class RunSpec(_Spec):
             for name, earlier in EARLIER_TRAINING.items():
                 if content["training"][name] == earlier:
                     del content["training"][name]
+            for name in LATER_TRAINING_SETTINGS:
+                if content["training"][name] == TrainingSpec.model_fields[name].default:
+                    del content["training"][name]
         content["data_fingerprint"] = data_fingerprint
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -228,7 +290,7 @@ class RunSpec(_Spec):
         """A readable name with the start of the identity: the run's folder."""
         parts = [self.method.label(self.method_name)]
         if self.training:
-            parts.append(f"lr{self.training.learning_rate:.6g}")
+            parts += self.training.labels()
         if self.encoder:
             parts += self.encoder.labels()
         identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
@@ -241,9 +303,13 @@ class StudySpec(_Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
     description: Annotated[str, Field(description="What the study is for.")] = ""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    recipe: Annotated[
+        RecipeName, Field(description="Fills in what neither [encoder], [training] nor an arm says; see recipes.py.")
+    ] = "none"
     data: DataSpec
     encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
+    tune: Annotated[TuneSpec | None, Field(description="For `tanzaku study tune` alone.")] = None
     arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
 
 
@@ -256,145 +322,3 @@ def method_named(name: str, *, where: str) -> type[EncoderMethod] | type[TextMet
     if name not in METHODS:
         raise SpecError(f"{where}: there is no method {name!r}; choose one of {', '.join(METHODS)}")
     return METHODS[name]
-
-
-def read_study(path: Path, *, overrides: Sequence[str] = ()) -> StudySpec:
-    """Read a study file and apply `key=value` overrides, such as `encoder.name=my/encoder` or `arms.0.rank=[2,4]`.
-
-    Raises:
-        SpecError: The file is missing, is not TOML, or says something that a study can't.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"the study file {path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _apply_override(content, override)
-    study = _validated(StudySpec, content, where=str(path))
-    expand(study)
-    return study
-
-
-def expand(study: StudySpec) -> list[RunSpec]:
-    """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
-
-    Raises:
-        SpecError: An arm names an unknown method, option or value.
-    """
-    runs: dict[str, RunSpec] = {}
-    for seed in study.seeds:
-        for number, arm in enumerate(study.arms):
-            for run in _expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
-                runs.setdefault(run.model_dump_json(), run)
-    return list(runs.values())
-
-
-def _expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
-    options = dict(arm)
-    name = options.pop("method", None)
-    if not isinstance(name, str):
-        raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
-    kind = method_named(name, where=where)
-    where = f"{where} ({name})"
-    trainable = set(TrainingSpec.model_fields) if kind.uses_encoder else set()
-    readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
-    if unknown := set(options) - set(kind.model_fields) - trainable - readable:
-        choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
-        raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
-    if kind.uses_encoder and study.encoder is None:
-        raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
-    for values in _grid(options, kind):
-        yield RunSpec(
-            data=study.data,
-            encoder=_resolved(EncoderSpec, study.encoder, values, readable, where=f"{where}: encoder"),
-            method=_validated(kind, _chosen(values, set(kind.model_fields)), where=where),
-            training=_resolved(TrainingSpec, study.training, values, trainable, where=f"{where}: training"),
-            seed=seed,
-        )
-
-
-def _resolved(
-    kind: type[Model], shared: dict[str, Any] | None, values: dict[str, Any], names: set[str], *, where: str
-) -> Model | None:
-    """What the arms share, but for what of `names` this arm sets itself; None where the method takes none of them."""
-    return _validated(kind, {**(shared or {}), **_chosen(values, names)}, where=where) if names else None
-
-
-def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key in names}
-
-
-def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> Iterator[dict[str, Any]]:
-    """Every combination of the axes: lists, but lists of lists for options that are lists themselves."""
-    axes = {}
-    for key, value in options.items():
-        field = kind.model_fields.get(key)
-        takes_list = field is not None and isinstance(field.default, tuple)
-        is_axis = isinstance(value, list) and (not takes_list or any(isinstance(item, list) for item in value))
-        if is_axis and not value:
-            raise SpecError(f"arms: {key} is an empty list; give at least one value")
-        axes[key] = value if is_axis else [value]
-    for combination in itertools.product(*axes.values()):
-        yield dict(zip(axes, combination, strict=True))
-
-
-def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise SpecError(f"{where}: {_explain(error, kind)}") from error
-
-
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """The first complaint, with the place, the value and the choices."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}; it takes {', '.join(_model_at(kind, first['loc'][:-1]).model_fields)}"
-    if first["type"] == "missing":
-        return f"{place} is missing"
-    return f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
-    """The model that stands at `place` inside `kind`."""
-    for part in place:
-        annotation = kind.model_fields[str(part)].annotation
-        kinds = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-        kind = next(one for one in kinds if issubclass(one, BaseModel))
-    return kind
-
-
-def _apply_override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise SpecError(f"--set {override}: give key=value, such as encoder.name=my/encoder or training.epochs=1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    place: Any = content
-    for part in parts[:-1]:
-        place = _step_into(place, part, override)
-    if isinstance(place, list):
-        place[_list_index(place, parts[-1], override)] = value
-    else:
-        place[parts[-1]] = value
-
-
-def _step_into(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        return place[_list_index(place, part, override)]
-    inner = place.setdefault(part, {})
-    if not isinstance(inner, dict | list):
-        raise SpecError(f"--set {override}: {part} is {inner!r}, which holds no further keys")
-    return inner
-
-
-def _list_index(place: list[Any], part: str, override: str) -> int:
-    if not part.isdecimal() or int(part) >= len(place):
-        raise SpecError(f"--set {override}: {part!r} is not a place in the list; it takes 0 to {len(place) - 1}")
-    return int(part)

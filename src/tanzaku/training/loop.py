@@ -18,13 +18,15 @@ from tanzaku.errors import CheckpointError
 from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.forward import Forward, model_logits
-from tanzaku.training.optimizer import linear_decay, optimizer_tensors, restore_optimizer
+from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
+from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch did. Losses are means: over steps in training, over documents in validation."""
+    """What one epoch did. Losses are means: over steps in training, over documents in validation. Learning rates are
+    those at the epoch's end; `group_learning_rates` has the groups with one of their own."""
 
     epoch: int
     steps: int
@@ -34,13 +36,15 @@ class EpochResult:
     learning_rate: float
     train_seconds: float
     eval_seconds: float
+    group_learning_rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training goes on from a checkpoint."""
+    """Training goes on from a checkpoint; `history` has the epochs that were done before."""
 
     step: int
+    history: tuple[EpochResult, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class _State:
     history: list[dict[str, Any]] = field(default_factory=list)
     curve: list[tuple[int, float]] = field(default_factory=list)
     stopping: dict[str, Any] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
     resumptions: int = 0
 
 
@@ -128,7 +133,7 @@ class Training:
         model: What is trained; `forward` calls it.
         train: The training split.
         val: The validation split; evaluated after each epoch.
-        optimizer: Over the model's trainable parameters, at the first step's learning rate.
+        optimizer: Over the model's trainable parameters, at the highest learning rates; its default one is shown.
         stopping: Early stopping; also knows the best epoch.
         epochs: At most so many passes.
         batch_size: Documents a step.
@@ -136,6 +141,8 @@ class Training:
         max_grad_norm: The gradient is clipped to this Euclidean norm.
         seed: Of the epochs' orders.
         log_steps: The training curve has one point for so many steps.
+        schedule: The factor on the learning rates at each step.
+        plateau: Reduces them further where the validation loss stands still.
         checkpoints: Where to save, or None.
         checkpoint_seconds: Save at least so often, besides each epoch's end.
         should_stop: Asked after each step; True saves a checkpoint and raises `Interrupted`.
@@ -153,6 +160,8 @@ class Training:
     max_grad_norm: float
     seed: int
     log_steps: int
+    schedule: Schedule = field(default_factory=Schedule)
+    plateau: Plateau | None = None
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = math.inf
     should_stop: Callable[[], bool] = lambda: False
@@ -183,12 +192,15 @@ class Training:
         assert self.stopping.best_epoch is not None  # every epoch's loss is checked to be a number
         self._copy_in(self._best)
         yield TrainingDone(
-            history=tuple(EpochResult(**entry) for entry in state.history),
+            history=self._history(),
             curve=tuple((step, loss) for step, loss in state.curve),
             best_epoch=self.stopping.best_epoch,
             stopped_early=len(state.history) < self.epochs,
             resumptions=state.resumptions,
         )
+
+    def _history(self) -> tuple[EpochResult, ...]:
+        return tuple(EpochResult(**entry) for entry in self._state.history)
 
     def _train_epoch(self) -> Iterator[Event]:
         state = self._state
@@ -216,10 +228,19 @@ class Training:
         return loss.item()
 
     def _set_learning_rate(self) -> float:
-        factor = linear_decay(self._state.step, total_steps=self._total_steps)
+        factor = self._rate_factor()
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
-        return self._peak_rates[0] * factor
+        return self.optimizer.defaults["lr"] * factor
+
+    def _own_rates(self) -> dict[str, float]:
+        """The highest rates of the groups that have one of their own."""
+        groups = zip(self.optimizer.param_groups, self._peak_rates, strict=True)
+        return {group["name"]: peak for group, peak in groups if group.get("name")}
+
+    def _rate_factor(self) -> float:
+        factor = self.schedule.factor(self._state.step, total_steps=self._total_steps)
+        return factor * self.plateau.reduction if self.plateau else factor
 
     def _log(self, loss: float) -> None:
         state = self._state
@@ -241,6 +262,8 @@ class Training:
         eval_seconds = time.perf_counter() - began
         if not math.isfinite(evaluation.loss):
             raise FloatingPointError(f"the validation loss is {evaluation.loss} after epoch {state.epoch}")
+        if self.plateau:
+            self.plateau.update(evaluation.loss)
         if self.stopping.update(evaluation.loss, epoch=state.epoch):
             self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
         result = EpochResult(
@@ -249,9 +272,10 @@ class Training:
             train_loss=state.epoch_loss / state.step_in_epoch,
             val_loss=evaluation.loss,
             val_accuracy=float((evaluation.logits.argmax(axis=1) == self.val.classes).mean()),
-            learning_rate=self._peak_rates[0] * linear_decay(state.step, total_steps=self._total_steps),
+            learning_rate=self.optimizer.defaults["lr"] * self._rate_factor(),
             train_seconds=state.epoch_train_seconds,
             eval_seconds=eval_seconds,
+            group_learning_rates={name: peak * self._rate_factor() for name, peak in self._own_rates().items()},
         )
         state.history.append(asdict(result))
         state.epoch += 1
@@ -274,7 +298,8 @@ class Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
         stopping = {**asdict(self.stopping), "best_loss": _none_if_infinite(self.stopping.best_loss)}
-        state = {**asdict(self._state), "stopping": stopping, "random": random_state()}
+        plateau = self.plateau.state() if self.plateau else {}
+        state = {**asdict(self._state), "stopping": stopping, "plateau": plateau, "random": random_state()}
         # The state after an epoch's evaluation has the step of the one before it: it is the newer, so it gets the next
         # number.
         self.checkpoints.save(2 * self._state.step + (self._state.step_in_epoch == 0), tensors=tensors, state=state)
@@ -287,7 +312,7 @@ class Training:
             yield CheckpointPassedOver(complaint)
         if checkpoint is not None:
             self._restore(checkpoint)
-            yield Resumed(self._state.step)
+            yield Resumed(self._state.step, self._history())
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         tensors, content = checkpoint.tensors, dict(checkpoint.state)
@@ -302,6 +327,8 @@ class Training:
         for name in ("best_epoch", "epochs_without_improvement"):
             setattr(self.stopping, name, stopping[name])
         self.stopping.best_loss = math.inf if stopping["best_loss"] is None else stopping["best_loss"]
+        if self.plateau:
+            self.plateau.restore(content["plateau"])
         content["curve"] = [(step, loss) for step, loss in content["curve"]]
         self._state = _State(**content)
         self._state.resumptions += 1

@@ -1,7 +1,8 @@
-"""AdamW with the settings of Hugging Face's `Trainer`, Muon for hidden matrices, and the learning rate over time."""
+"""AdamW with the settings of Hugging Face's `Trainer`, and Muon for hidden matrices."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,21 +23,26 @@ def build_adamw(
     beta2: float = 0.999,
     epsilon: float = 1e-8,
     without: Collection[str] = (),
+    group_of: Callable[[str], str] = lambda _: "other",
+    group_rates: Mapping[str, float] = MappingProxyType({}),
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over the trainable parameters that `without` does not name.
 
-    Biases and normalisation weights are not decayed. PyTorch's fused kernel is used, as `Trainer` uses it.
+    Biases and normalisation weights are not decayed. PyTorch's fused kernel is used, as `Trainer` uses it. A parameter
+    that `group_of` puts, by its name, into a group of `group_rates` has that rate instead of `learning_rate`; the
+    optimiser's group is called so (`name`), and those of all other parameters `""`.
     """
-    trainable = [
-        (name, parameter)
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and name not in without
-    ]
-    decayed = [parameter for name, parameter in trainable if not _NO_DECAY.search(name)]
-    exempt = [parameter for name, parameter in trainable if _NO_DECAY.search(name)]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": exempt, "weight_decay": 0.0}]
+    groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad or name in without:
+            continue
+        own = group_of(name) if group_rates else ""
+        group, decayed = own if own in group_rates else "", not _NO_DECAY.search(name)
+        entry = {"params": [], "name": group, "lr": group_rates.get(group, learning_rate)}
+        entry["weight_decay"] = weight_decay if decayed else 0.0
+        groups.setdefault((group, decayed), entry)["params"].append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        list(groups.values()),
         lr=learning_rate,
         betas=(beta1, beta2),
         eps=epsilon,
@@ -71,11 +77,6 @@ def build_muon(model: nn.Module, *, learning_rate: float, weight_decay: float = 
     if not matrices:
         raise EncoderError("muon finds no transformer layers with weight matrices in this encoder; use adamw")
     return torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay)
-
-
-def linear_decay(step: int, *, total_steps: int) -> float:
-    """The factor on the learning rate at `step` (from 0): 1 at the first, falling linearly to 0 after the last."""
-    return max(0.0, (total_steps - step) / max(1, total_steps))
 
 
 def optimizer_tensors(

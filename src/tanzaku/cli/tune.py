@@ -1,0 +1,169 @@
+"""`tanzaku study tune`: search for the settings of an arm on the validation set."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tanzaku.study.spec import StudySpec
+    from tanzaku.study.tune.record import TrialRecord, TuningRecord
+    from tanzaku.study.tune.search import SearchEnds, SearchEvent
+
+TUNE_EXAMPLES = """
+Examples:
+
+    tanzaku study tune studies/quickstart.toml --trials 20
+
+    tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
+
+    tanzaku study run runs/my-study-tune/tuned.toml
+"""
+
+
+def tune(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the search.", show_default="runs/<the study's name>-tune")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a value of the study file; may be given several times."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all, those of earlier calls too.", show_default="30")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes, and rank what there is.")] = None,
+) -> None:
+    """Search for the learning rate, rank, alpha, targets and schedule of one arm, on the validation set alone.
+
+    What is searched stands in the study's \\[tune] (docs/tuning.md); the test set is never read. Trials that are worse
+    than the others are ended early. The same command goes on after an interruption. The ranked trials go to standard
+    output, progress to standard error; the best settings become a study, tuned.toml. Needs the extra: pip install
+    'tanzaku\\[tune]'.
+    """
+    from tanzaku.study.expansion import read_study
+
+    budget = {"trials": trials, "minutes": minutes}
+    budgets = [f"tune.{name}={value}" for name, value in budget.items() if value is not None]
+    spec = read_study(study, overrides=[*(overrides or ()), *budgets], check_arms=False)
+    ended = _search(spec, out or Path("runs") / f"{spec.name}-tune", Console(stderr=True, highlight=False))
+    _print_ranking(ended.record)
+    if ended.tuned is None:
+        raise typer.Exit(1)
+
+
+def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
+    from tanzaku.study.tune.proposals import require_optuna
+
+    require_optuna()
+    from tanzaku.data.dataset import load_dataset
+
+    dataset = load_dataset(spec.data.source, test=False)
+    from tanzaku.study.process import StudyInterrupted
+    from tanzaku.study.tune.search import SearchEnds, search  # imports PyTorch: after the cheap checks
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
+    try:
+        for event in search(spec, dataset=dataset, out=out, progress=True):
+            _say(event, console)
+    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
+        console.print(f"interrupted; the same command goes on. What has ended is in {out}", soft_wrap=True)
+        raise typer.Exit(130) from interrupted
+    assert isinstance(event, SearchEnds)
+    return event
+
+
+def _say(event: SearchEvent, console: Console) -> None:
+    from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts
+
+    match event:
+        case SearchStarts(space=space, ended=ended):
+            before = f"; {ended} trials have ended before" if ended else ""
+            text = Text(f"searches {_settings(space)}{before}")
+        case TrialStarts(proposal=proposal, total=total):
+            text = Text(f"trial {proposal.number + 1} of {total}: {_settings(proposal.settings)}", style="bold")
+        case TrialEnds(trial=trial, best=best):
+            text = Text(f"  {_outcome(trial)}; best so far {_percent(best)}", style=_STYLES[trial.status])
+        case SearchEnds(record=record, tuned=tuned):
+            text = Text(_summary(record, tuned))
+    console.print(text, soft_wrap=True)
+
+
+_STYLES = {"finished": "green", "pruned": "yellow", "failed": "red"}
+
+
+def _outcome(trial: TrialRecord) -> str:
+    if trial.status == "failed":
+        return f"failed: {' '.join((trial.error or '').split())}"
+    ended = "" if trial.status == "finished" else f"pruned after {len(trial.history)} epochs: "
+    return f"{ended}validation accuracy {_percent(trial)}"
+
+
+def _summary(record: TuningRecord, tuned: Path | None) -> str:
+    counts = {status: sum(trial.status == status for trial in record.trials) for status in _STYLES}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    if tuned is None:
+        return f"{told}: no trial has finished, so there is nothing to recommend. The same command goes on."
+    return f"{told}. Next: tanzaku study run {tuned}"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_text(value)}" for name, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"low": low, "high": high}:
+            return f"{low:g} to {high:g}"
+        case float():
+            return f"{value:.4g}"
+        case str():
+            return value
+        case [*items] if all(isinstance(item, str) for item in items):
+            return "+".join(items)
+        case [*items]:
+            return "|".join(map(_text, items))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _percent(trial: TrialRecord | None) -> str:
+    return "–" if trial is None or trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f} %"
+
+
+def _print_ranking(record: TuningRecord) -> None:
+    """A table on a terminal; tab-separated lines where another program reads."""
+    columns = ("place", "trial", "validation accuracy (%)", "loss", "epoch", "seconds", *record.space, "ended")
+    rows = [_row(place, trial, list(record.space)) for place, trial in enumerate(record.ranking, start=1)]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table(*(Column(name, overflow="fold", justify="right") for name in columns))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _row(place: int, trial: TrialRecord, names: list[str]) -> tuple[str, ...]:
+    return (
+        str(place),
+        str(trial.number + 1),
+        "" if trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f}",
+        "" if trial.val_loss is None else f"{trial.val_loss:.4f}",
+        "" if trial.best_epoch is None else str(trial.best_epoch),
+        f"{trial.seconds:.1f}",
+        *(_text(trial.settings[name]) for name in names),
+        trial.status,
+    )

@@ -1,0 +1,206 @@
+"""From a study file to a study, and from a study to its runs, each fully resolved."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from tanzaku.errors import SpecError
+from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
+from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec, TrainingSpec, method_named
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
+    """Read a study file and apply `key=value` overrides, such as `encoder.name=my/encoder` or `arms.0.rank=[2,4]`.
+
+    Args:
+        path: The file.
+        overrides: In the order in which they are applied.
+        check_arms: Make sure that all runs can be made; a study that is tuned first may leave settings out.
+
+    Raises:
+        SpecError: The file is missing, is not TOML, or says something that a study can't.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"the study file {path} can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply_override(content, override)
+    study = _validated(StudySpec, content, where=str(path))
+    if check_arms:
+        expand(study)
+    return study
+
+
+def expand(study: StudySpec) -> list[RunSpec]:
+    """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
+
+    Raises:
+        SpecError: An arm names an unknown method, option or value.
+    """
+    runs: dict[str, RunSpec] = {}
+    for seed in study.seeds:
+        for number, arm in enumerate(study.arms):
+            for run in expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
+                runs.setdefault(run.model_dump_json(), run)
+    return list(runs.values())
+
+
+def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
+    """The runs of one arm with one seed: every combination of its axes.
+
+    Args:
+        study: What the arms share.
+        arm: Flat, as in the study file.
+        seed: Of the runs.
+        where: Names the arm in errors.
+
+    Raises:
+        SpecError: The arm names an unknown method, option or value.
+    """
+    options = dict(arm)
+    name = options.pop("method", None)
+    if not isinstance(name, str):
+        raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
+    kind = method_named(name, where=where)
+    where = f"{where} ({name})"
+    ignored = set(kind.settings_without_effect) if issubclass(kind, EncoderMethod) else set()
+    if useless := sorted(set(options) & ignored):
+        raise SpecError(f"{where}: {useless[0]} does nothing for this method; leave it out")
+    training = {name: value for name, value in study.training.items() if name not in ignored}
+    trainable = set(TrainingSpec.model_fields) - ignored if kind.uses_encoder else set()
+    readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
+    if unknown := set(options) - set(kind.model_fields) - trainable - readable - {"recipe"}:
+        choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
+        raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
+    if kind.uses_encoder and study.encoder is None:
+        raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
+    for values in _grid({"recipe": study.recipe, **options}, kind):
+        recipe = _recipe(values.pop("recipe"), where=where).settings(name)
+        yield RunSpec(
+            data=study.data,
+            encoder=_resolved(EncoderSpec, recipe, study.encoder, values, readable, where=f"{where}: encoder"),
+            method=_validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where),
+            training=_resolved(TrainingSpec, recipe, training, values, trainable, where=f"{where}: training"),
+            seed=seed,
+        )
+
+
+def _recipe(name: Any, *, where: str) -> Recipe:
+    if name not in RECIPE_NAMES:
+        raise SpecError(f"{where}: there is no recipe {name!r}; choose one of {', '.join(RECIPE_NAMES)}")
+    return RECIPES[name]
+
+
+def _resolved(
+    kind: type[Model],
+    recipe: dict[str, Any],
+    shared: dict[str, Any] | None,
+    values: dict[str, Any],
+    names: set[str],
+    *,
+    where: str,
+) -> Model | None:
+    """What the recipe says of `names`, then what the arms share, then what this arm sets itself; None where the method
+    takes none of them."""
+    content = {**_chosen(recipe, names), **(shared or {}), **_chosen(values, names)}
+    return _validated(kind, content, where=where) if names else None
+
+
+def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in names}
+
+
+def _grid(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> Iterator[dict[str, Any]]:
+    """Every combination of the axes."""
+    axes = arm_axes(options, kind)
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def arm_axes(options: dict[str, Any], kind: type[EncoderMethod] | type[TextMethod]) -> dict[str, list[Any]]:
+    """Each option's values: of a list the items, but of options that are lists themselves those of a list of lists.
+
+    Raises:
+        SpecError: A list is empty.
+    """
+    axes = {}
+    for key, value in options.items():
+        field = kind.model_fields.get(key)
+        takes_list = field is not None and isinstance(field.default, tuple)
+        is_axis = isinstance(value, list) and (not takes_list or any(isinstance(item, list) for item in value))
+        if is_axis and not value:
+            raise SpecError(f"arms: {key} is an empty list; give at least one value")
+        axes[key] = value if is_axis else [value]
+    return axes
+
+
+def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(f"{where}: {_explain(error, kind)}") from error
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first complaint, with the place, the value and the choices."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}; it takes {', '.join(_model_at(kind, first['loc'][:-1]).model_fields)}"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
+    """The model that stands at `place` inside `kind`."""
+    for part in place:
+        annotation = kind.model_fields[str(part)].annotation
+        kinds = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+        kind = next(one for one in kinds if issubclass(one, BaseModel))
+    return kind
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise SpecError(f"--set {override}: give key=value, such as encoder.name=my/encoder or training.epochs=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = content
+    for part in parts[:-1]:
+        place = _step_into(place, part, override)
+    if isinstance(place, list):
+        place[_list_index(place, parts[-1], override)] = value
+    else:
+        place[parts[-1]] = value
+
+
+def _step_into(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        return place[_list_index(place, part, override)]
+    inner = place.setdefault(part, {})
+    if not isinstance(inner, dict | list):
+        raise SpecError(f"--set {override}: {part} is {inner!r}, which holds no further keys")
+    return inner
+
+
+def _list_index(place: list[Any], part: str, override: str) -> int:
+    if not part.isdecimal() or int(part) >= len(place):
+        raise SpecError(f"--set {override}: {part!r} is not a place in the list; it takes 0 to {len(place) - 1}")
+    return int(part)

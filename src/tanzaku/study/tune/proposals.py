@@ -1,0 +1,169 @@
+"""Which settings are tried next, and which trial is ended early: Optuna (Akiba et al. 2019, arXiv 1907.10902), on a
+SQLite file that everything is written to at once.
+
+Each value is drawn by a sampler of its own, seeded with the search's seed, the trial's number and the setting's place,
+and so follows from the trials before it alone: a search that was killed and goes on proposes what an undisturbed one
+would have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tanzaku.errors import TanzakuError
+from tanzaku.study.tune.settings import Range, TuneSpec
+
+if TYPE_CHECKING:
+    import optuna
+
+_STUDY_NAME = "tuning"
+_IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Values for the searched settings; `number` counts trials from 0."""
+
+    number: int
+    settings: Mapping[str, Any]
+
+
+class Proposals:
+    """Optuna's side of a search. Close it when done.
+
+    Args:
+        path: The SQLite file; it is made, or goes on.
+        settings: How to search.
+        space: Values or a range for each searched setting.
+        epochs: The most that a trial takes.
+        identity: Names the search; a file of another one is refused.
+
+    Raises:
+        TanzakuError: Optuna is not installed, or the file is another search's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        settings: TuneSpec,
+        space: Mapping[str, tuple[Any, ...] | Range],
+        epochs: int,
+        identity: str,
+    ) -> None:
+        require_optuna()
+        import optuna
+        import sqlalchemy
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._settings = settings
+        self._space = space
+        self._storage = optuna.storages.RDBStorage(str(sqlalchemy.URL.create("sqlite", database=str(path))))
+        self._study = optuna.create_study(
+            study_name=_STUDY_NAME,
+            storage=self._storage,
+            direction="maximize" if settings.objective == "accuracy" else "minimize",
+            pruner=_pruner(settings, epochs=epochs),
+            load_if_exists=True,
+        )
+        found = self._study.user_attrs.get(_IDENTITY)
+        if found not in (None, identity):
+            self.close()
+            raise TanzakuError(
+                f"{path.parent} holds a search with other settings, data or encoder; choose another --out, or remove it"
+            )
+        self._study.set_user_attr(_IDENTITY, identity)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def ended(self) -> list[Proposal]:
+        """The trials that have ended, in the order of their numbers."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [self._proposal(trial.number) for trial in trials if trial.state.is_finished()]
+
+    def next(self) -> Proposal:
+        """A trial that was begun and has not ended, with its settings, or else a new one."""
+        from optuna.trial import TrialState
+
+        begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self._proposal(begun[0].number if begun else self._study.ask().number)
+
+    def report(self, number: int, epoch: int, objective: float) -> bool:
+        """Take in an epoch's objective, also once more; whether the trial should be ended here."""
+        trial, verdict = self._trial(number), f"ended after epoch {epoch}"
+        if verdict in trial.user_attrs:  # Hyperband, asked once more, answers otherwise
+            return bool(trial.user_attrs[verdict])
+        if epoch not in self._study.trials[number].intermediate_values:
+            trial.report(objective, step=epoch)
+        ends = bool(trial.should_prune())
+        trial.set_user_attr(verdict, ends)
+        return ends
+
+    def end(self, number: int, status: Literal["finished", "pruned", "failed"], objective: float | None) -> None:
+        """Write down how a trial ended; a finished one with its objective."""
+        from optuna.trial import TrialState
+
+        states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        self._study.tell(number, objective if status == "finished" else None, state=states[status])
+
+    def _trial(self, number: int) -> optuna.Trial:
+        from optuna.trial import Trial
+
+        return Trial(self._study, self._study.trials[number]._trial_id)
+
+    def _proposal(self, number: int) -> Proposal:
+        """Read back what the storage has of a trial's settings, and draw what it has not."""
+        values = self._study.trials[number].params
+        settings: dict[str, Any] = {}
+        for place, (name, among) in enumerate(self._space.items()):
+            value = values[name] if name in values else self._draw(number, place, name, among)
+            settings[name] = value if isinstance(among, Range) else json.loads(str(value))
+        return Proposal(number, settings)
+
+    def _draw(self, number: int, place: int, name: str, among: tuple[Any, ...] | Range) -> Any:
+        from optuna.samplers import TPESampler
+
+        seed = int(np.random.SeedSequence([self._settings.seed, number, place]).generate_state(1)[0])
+        self._study.sampler = TPESampler(seed=seed, n_startup_trials=self._settings.startup_trials)
+        trial = self._trial(number)
+        if not isinstance(among, Range):
+            # Optuna's storage takes plain values; as JSON a list is one as well.
+            return trial.suggest_categorical(name, [json.dumps(value) for value in among])
+        if among.whole:
+            return trial.suggest_int(name, int(among.low), int(among.high), log=among.log)
+        return trial.suggest_float(name, among.low, among.high, log=among.log)
+
+
+def require_optuna() -> None:
+    """Make sure that Optuna is there.
+
+    Raises:
+        TanzakuError: It is not; the message says how to install it.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise TanzakuError(
+            "the search needs Optuna, which is not installed; install it with: pip install 'tanzaku[tune]'"
+        ) from error
+
+
+def _pruner(settings: TuneSpec, *, epochs: int) -> optuna.pruners.BasePruner:
+    from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+
+    if settings.pruner == "none":
+        return NopPruner()
+    if settings.pruner == "hyperband":
+        return HyperbandPruner(
+            min_resource=settings.unpruned_epochs, max_resource=max(epochs, settings.unpruned_epochs)
+        )
+    return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.unpruned_epochs)

@@ -1,0 +1,244 @@
+"""The search: settings are proposed, trials try them on the validation set, and nothing that ended is lost.
+
+<out>/trials.db          every proposal, every epoch's objective, every end (SQLite, by Optuna)
+<out>/trials/<run>/      a trial: its log, its checkpoints while it lasts, its result
+<out>/encoders/          where the study pretrains its encoder
+<out>/tuning.json        all trials in one record
+<out>/tuned.toml         a study with the best settings
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.encoders.load import EncoderSource
+from tanzaku.errors import RecordError, SpecError, TanzakuError
+from tanzaku.pretraining.options import ContinuedOptions
+from tanzaku.provenance import now
+from tanzaku.study.environment import describe_environment
+from tanzaku.study.plan import prepare_encoders
+from tanzaku.study.process import StudyInterrupted
+from tanzaku.study.record import EpochRecord
+from tanzaku.study.run import data_facts
+from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.tune.proposals import Proposal, Proposals, require_optuna
+from tanzaku.study.tune.record import TrialRecord, TuningRecord, trial_record, write_tuned, write_tuning
+from tanzaku.study.tune.settings import TuneSpec
+from tanzaku.study.tune.space import SearchSpace, search_space
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial, read_result
+
+STORAGE_FILE = "trials.db"
+TRIALS_FOLDER = "trials"
+# They may change from call to call: they say how long is searched and what is done with the result.
+_NOT_IDENTITY = {"arm", "space", "trials", "minutes", "seeds"}
+
+
+@dataclass(frozen=True)
+class SearchStarts:
+    """What will be searched, and how many trials have ended before."""
+
+    space: Mapping[str, Any]
+    ended: int
+
+
+@dataclass(frozen=True)
+class TrialStarts:
+    """A trial is about to be made, or goes on."""
+
+    proposal: Proposal
+    total: int
+
+
+@dataclass(frozen=True)
+class TrialEnds:
+    """A trial has a result; `best` is the best that has finished so far."""
+
+    trial: TrialRecord
+    best: TrialRecord | None
+
+
+@dataclass(frozen=True)
+class SearchEnds:
+    """Everything is written; `tuned` is the study with the best settings, None where no trial has finished."""
+
+    record: TuningRecord
+    tuned: Path | None
+
+
+SearchEvent = SearchStarts | TrialStarts | TrialEnds | SearchEnds
+
+
+def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False) -> Iterator[SearchEvent]:
+    """Make trials until there are enough or the minutes are over; a search that was interrupted goes on.
+
+    Args:
+        study: With its `[tune]`, or without for the defaults.
+        dataset: Training and validation split. Its test split is empty, so that nothing can look at it.
+        out: The search's folder.
+        progress: Show bars for the encoder's pretraining and the tokenisation.
+
+    Raises:
+        SpecError: The search space does not fit the arm or the encoder.
+        StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
+        TanzakuError: Optuna is missing, `out` holds another search, or another process is at this one.
+    """
+    require_optuna()
+    if len(dataset.test):
+        raise TanzakuError("a search must not see the test set; load the data with test=False")
+    settings, space = study.tune or TuneSpec(), search_space(study)
+    corners = space.corners(seed=settings.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / "lock", timeout=0):
+            encoders = prepare_encoders(corners, dataset, out=out, progress=progress)
+            yield from _Search(study, settings, space, corners, dataset, encoders, out).run()
+    except Timeout as error:
+        raise TanzakuError(f"another process is tuning in {out}; wait for it, or choose another --out") from error
+
+
+class _Search:
+    def __init__(
+        self,
+        study: StudySpec,
+        settings: TuneSpec,
+        space: SearchSpace,
+        corners: Sequence[RunSpec],
+        dataset: Dataset,
+        encoders: Mapping[ContinuedOptions | None, EncoderSource],
+        out: Path,
+    ) -> None:
+        self.study, self.settings, self.space, self.dataset, self.out = study, settings, space, dataset, out
+        self.encoders = encoders
+        self.first_encoder = self._encoder(corners[0])
+        self.identity = self._identity(corners[0])
+        self.epochs = max(corner.training.epochs for corner in corners if corner.training)
+        self.trials: list[TrialRecord] = []
+
+    def run(self) -> Iterator[SearchEvent]:
+        minutes = self.settings.minutes
+        deadline = time.time() + 60 * minutes if minutes else None
+        proposals = Proposals(
+            self.out / STORAGE_FILE,
+            settings=self.settings,
+            space=self.space.searched,
+            epochs=self.epochs,
+            identity=self.identity,
+        )
+        with closing(proposals):
+            for proposal in proposals.ended():
+                self._keep(proposal, self._found(proposal))
+            yield SearchStarts(self.space.description(), len(self.trials))
+            while len(self.trials) < self.settings.trials and not _over(deadline):
+                proposal = proposals.next()
+                yield TrialStarts(proposal, self.settings.trials)
+                result = self._make(proposal, proposals, deadline=deadline)
+                if result is None and not _over(deadline):
+                    raise StudyInterrupted
+                if result is not None:
+                    proposals.end(proposal.number, result.status, self._objective(result.best))
+                    self._keep(proposal, result)
+                    record = self._write()
+                    yield TrialEnds(self.trials[-1], record.best)
+        yield self._finish()
+
+    def _make(self, proposal: Proposal, proposals: Proposals, *, deadline: float | None) -> TrialResult | None:
+        spec, error = self._spec(proposal)
+        if spec is None:
+            return TrialResult(status="failed", error=error)
+
+        def verdict(epochs: Sequence[EpochRecord]) -> bool:
+            ends = False
+            for epoch in epochs:
+                objective = self._objective(epoch)
+                assert objective is not None
+                ends = proposals.report(proposal.number, epoch.epoch, objective)
+            return ends
+
+        trial = PlannedTrial(spec, self._folder(spec), self._encoder(spec), deadline)
+        return make_trial(trial, dataset=self.dataset, verdict=verdict)
+
+    def _found(self, proposal: Proposal) -> TrialResult:
+        """The result of a trial that ended in an earlier call."""
+        spec, error = self._spec(proposal)
+        if spec is None:
+            return TrialResult(status="failed", error=error)
+        try:
+            return read_result(self._folder(spec))
+        except RecordError as missing:
+            return TrialResult(status="failed", error=str(missing))
+
+    def _keep(self, proposal: Proposal, result: TrialResult) -> None:
+        spec, _ = self._spec(proposal)
+        run_id = self._folder(spec).name if spec else None
+        self.trials.append(trial_record(proposal.number, dict(proposal.settings), result, spec=spec, run_id=run_id))
+
+    def _spec(self, proposal: Proposal) -> tuple[RunSpec | None, str | None]:
+        """The run that a proposal stands for, or why there is none: some settings do not go together."""
+        try:
+            return self.space.run(proposal.settings, seed=self.settings.seed), None
+        except SpecError as error:
+            return None, str(error)
+
+    def _objective(self, epoch: EpochRecord | None) -> float | None:
+        if epoch is None:
+            return None
+        return epoch.val_accuracy if self.settings.objective == "accuracy" else epoch.val_loss
+
+    def _encoder(self, spec: RunSpec) -> EncoderSource:
+        assert spec.encoder is not None
+        return self.encoders[spec.encoder.pretrain]
+
+    def _folder(self, spec: RunSpec) -> Path:
+        fingerprints = {
+            "data_fingerprint": self.dataset.fingerprint,
+            "encoder_fingerprint": self._encoder(spec).fingerprint,
+        }
+        return self.out / TRIALS_FOLDER / spec.run_id(**fingerprints)
+
+    def _identity(self, first: RunSpec) -> str:
+        content = {
+            "first": first.identity(
+                data_fingerprint=self.dataset.fingerprint, encoder_fingerprint=self._encoder(first).fingerprint
+            ),
+            "space": self.space.description(),
+            "settings": self.settings.model_dump(mode="json", exclude=_NOT_IDENTITY),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _write(self) -> TuningRecord:
+        record = TuningRecord(
+            study=self.study.name,
+            written=now(),
+            identity=self.identity,
+            settings=self.settings.model_dump(mode="json", exclude={"space"}),
+            fixed=dict(self.space.fixed),
+            space=self.space.description(),
+            data=data_facts(self.dataset),
+            encoder=self.first_encoder.name,
+            encoder_fingerprint=self.first_encoder.fingerprint,
+            environment=describe_environment(),
+            trials=tuple(self.trials),
+        )
+        write_tuning(record, self.out)
+        return record
+
+    def _finish(self) -> SearchEnds:
+        record = self._write()
+        if record.best is None:
+            return SearchEnds(record, None)
+        tuned = write_tuned(self.study, record.best, self.out, trials=len(record.trials), seeds=self.settings.seeds)
+        return SearchEnds(record, tuned)
+
+
+def _over(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline

@@ -1,0 +1,111 @@
+"""The search space: which settings of an arm are searched, among which values, and a point of it as a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tanzaku.errors import SpecError
+from tanzaku.methods import EncoderMethod
+from tanzaku.study.expansion import arm_axes, expand_arm
+from tanzaku.study.spec import ENCODER_SETTINGS, RunSpec, StudySpec, TrainingSpec, method_named
+from tanzaku.study.tune.settings import Range, TuneSpec
+
+Choices = tuple[Any, ...]
+
+# What is searched where `[tune.space]` says nothing, so far as the method has it.
+DEFAULT_SPACE: dict[str, Choices | Range] = {
+    "learning_rate": Range(low=1e-5, high=1e-2, log=True),
+    "schedule": ("linear", "cosine", "constant"),
+    "warmup": (0.0, 0.1),
+    "rank": (4, 8, 16, 32, 64),
+    "alpha": ("rank", 16, 32),
+    "targets": (["query", "value"], ["query", "key", "value", "dense"]),
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The arm that is tuned, and what is searched.
+
+    Args:
+        study: What the trials share.
+        where: Names the arm in errors.
+        fixed: The arm's settings that are not searched, flat, its method too.
+        searched: Values or a range, by the setting's name.
+    """
+
+    study: StudySpec
+    where: str
+    fixed: Mapping[str, Any]
+    searched: Mapping[str, Choices | Range]
+
+    def run(self, point: Mapping[str, Any], *, seed: int) -> RunSpec:
+        """The run with these values of the searched settings.
+
+        Raises:
+            SpecError: A value is none that the setting can have.
+        """
+        (run,) = expand_arm(self.study, {**self.fixed, **point}, seed=seed, where=self.where)
+        return run
+
+    def corners(self, *, seed: int) -> list[RunSpec]:
+        """Runs that have every choice, and both ends of every range, once: what is wrong with the space is wrong here.
+
+        Raises:
+            SpecError: As `run`.
+        """
+        ends = {
+            name: (values.low, values.high) if isinstance(values, Range) else values
+            for name, values in self.searched.items()
+        }
+        first = {name: values[0] for name, values in ends.items()}
+        points = [first, *({**first, name: value} for name, values in ends.items() for value in values[1:])]
+        return [self.run(point, seed=seed) for point in points]
+
+    def description(self) -> dict[str, Any]:
+        """The searched settings as JSON."""
+        return {
+            name: values.model_dump() if isinstance(values, Range) else json.loads(json.dumps(values))
+            for name, values in self.searched.items()
+        }
+
+
+def search_space(study: StudySpec) -> SearchSpace:
+    """The space of a study's `[tune]`, or the default one.
+
+    Raises:
+        SpecError: The study has no arm to tune, or the space names what the arm's method does not have.
+    """
+    tune = study.tune or TuneSpec()
+    number = _arm_number(study, tune)
+    arm = dict(study.arms[number])
+    kind = method_named(str(arm.get("method", "")), where=f"arms.{number}")
+    if not issubclass(kind, EncoderMethod):
+        raise SpecError(f"tune: arm = {number}: {arm['method']} adapts no encoder; choose an arm that does")
+    axes = arm_axes(arm, kind)
+    known = {*kind.model_fields, *TrainingSpec.model_fields, *ENCODER_SETTINGS, "recipe"} - {
+        *kind.settings_without_effect
+    }
+    if tune.space is None:
+        space = {name: values for name, values in DEFAULT_SPACE.items() if name in known}
+    else:
+        space = dict(tune.space)
+    if unknown := sorted(set(space) - known):
+        raise SpecError(f"tune.space: {arm['method']} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    searched = {name: tuple(values) for name, values in axes.items() if len(values) > 1} | space
+    fixed = {name: values[0] for name, values in axes.items() if name not in searched}
+    return SearchSpace(study, f"tune of arms.{number}", fixed, searched)
+
+
+def _arm_number(study: StudySpec, tune: TuneSpec) -> int:
+    if tune.arm is not None:
+        if tune.arm >= len(study.arms):
+            raise SpecError(f"tune: arm = {tune.arm}: the study has the arms 0 to {len(study.arms) - 1}")
+        return tune.arm
+    for number, arm in enumerate(study.arms):
+        if method_named(str(arm.get("method", "")), where=f"arms.{number}").uses_encoder:
+            return number
+    raise SpecError("tune: no arm of the study adapts an encoder, so there is nothing to tune; add one")

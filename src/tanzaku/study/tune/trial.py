@@ -1,0 +1,204 @@
+"""One trial: a training that never meets the test set, in a process of its own, and may be ended after any epoch.
+
+It leaves `trial.json` in its folder, written last; until then it goes on from its checkpoints, as a run does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.errors import RecordError, TanzakuError
+from tanzaku.files import write_atomically
+from tanzaku.study.process import FINISHED, INTERRUPTED, begin_child, describe_death, process_context
+from tanzaku.study.record import EpochRecord
+from tanzaku.study.spec import RunSpec
+
+if TYPE_CHECKING:
+    from tanzaku.encoders.load import EncoderSource
+    from tanzaku.training.loop import EpochResult, Event
+
+TRIAL_FILE = "trial.json"
+# What ends a trial: takes the epochs done since the last call, and says whether to end it here.
+Verdict = Callable[[Sequence[EpochRecord]], bool]
+
+
+class TrialResult(BaseModel):
+    """How a trial ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: Literal["finished", "pruned", "failed"]
+    error: str | None = None
+    history: tuple[EpochRecord, ...] = ()
+    trainable_parameters: int | None = None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The first epoch with the lowest validation loss; its weights are what a run keeps."""
+        return min(self.history, key=lambda epoch: epoch.val_loss, default=None)
+
+    @property
+    def seconds(self) -> float:
+        """Of training and validation."""
+        return sum(epoch.train_seconds + epoch.eval_seconds for epoch in self.history)
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial with everything it needs. `deadline` (Unix seconds) asks it to save a checkpoint and stop."""
+
+    spec: RunSpec
+    folder: Path
+    encoder: EncoderSource
+    deadline: float | None = None
+
+
+def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> TrialResult | None:
+    """The trial's result, made in a process of its own unless it is there; None where it was asked to stop.
+
+    Raises:
+        RecordError: The result that is there can't be read.
+    """
+    if (trial.folder / TRIAL_FILE).exists():
+        result = read_result(trial.folder)
+        verdict(result.history)
+        return result
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    context = process_context()
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_child, kwargs={"trial": trial, "dataset": dataset, "parent": theirs}, name=trial.folder.name
+    )
+    try:
+        status = _answer_to_the_end(process, ours, verdict)
+    except KeyboardInterrupt:
+        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends, and
+        # if it waits for an answer the closed pipe ends it.
+        process.terminate()
+        status = INTERRUPTED
+    finally:
+        ours.close()
+        theirs.close()
+    process.join()
+    if status == INTERRUPTED:
+        return None
+    if status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
+        _write_result(TrialResult(status="failed", error=describe_death(status)), trial.folder)
+    return read_result(trial.folder)
+
+
+def _answer_to_the_end(process: Any, connection: Connection, verdict: Verdict) -> int:
+    """Start a trial's process and answer its questions until it ends; its exit status."""
+    process.start()
+    while connection in wait([connection, process.sentinel]):
+        connection.send(verdict([EpochRecord.model_validate(epoch) for epoch in connection.recv()]))
+    process.join()
+    return int(process.exitcode)
+
+
+def read_result(folder: Path) -> TrialResult:
+    """The result in a trial's folder.
+
+    Raises:
+        RecordError: It is missing or damaged.
+    """
+    path = folder / TRIAL_FILE
+    try:
+        return TrialResult.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise RecordError(f"{path} is not a trial's result: {error}; remove its folder to make it again") from error
+
+
+def _write_result(result: TrialResult, folder: Path) -> None:
+    write_atomically(folder / TRIAL_FILE, result.model_dump_json(indent=1) + "\n")
+
+
+def _child(trial: PlannedTrial, dataset: Dataset, parent: Connection) -> None:
+    asked_to_stop = begin_child()
+
+    def should_stop() -> bool:
+        return asked_to_stop() or (trial.deadline is not None and time.time() > trial.deadline)
+
+    def ask(epochs: Sequence[EpochResult]) -> bool:
+        parent.send([asdict(epoch) for epoch in epochs])
+        return bool(parent.recv())
+
+    # A trial whose search was killed may take a moment to see it and end.
+    with FileLock(trial.folder / "lock"):
+        sys.exit(_run_and_record(trial, dataset, ask, should_stop))
+
+
+def _run_and_record(
+    trial: PlannedTrial,
+    dataset: Dataset,
+    ask: Callable[[Sequence[EpochResult]], bool],
+    should_stop: Callable[[], bool],
+) -> int:
+    from tanzaku.study.progress import LogFile, RunProgress
+    from tanzaku.training.loop import Interrupted
+
+    log = LogFile(trial.folder / "log.jsonl")
+    try:
+        with RunProgress(trial.folder.name) as progress:
+            result = _train(trial, dataset, ask, listeners=(progress, log), should_stop=should_stop)
+    except (Interrupted, EOFError, ConnectionError):  # asked to stop, by word or by a closed pipe
+        return INTERRUPTED
+    except (TanzakuError, FloatingPointError) as error:
+        result = TrialResult(status="failed", error=str(error))
+    except Exception as error:
+        write_atomically(trial.folder / "traceback.txt", traceback.format_exc())
+        result = TrialResult(status="failed", error=f"{type(error).__name__}: {error}")
+    finally:
+        log.close()
+    _write_result(result, trial.folder)
+    return FINISHED
+
+
+def _train(
+    trial: PlannedTrial,
+    dataset: Dataset,
+    ask: Callable[[Sequence[EpochResult]], bool],
+    *,
+    listeners: Sequence[Callable[[Event], None]],
+    should_stop: Callable[[], bool],
+) -> TrialResult:
+    """Train until it is done, or until `ask` says that it is not worth going on."""
+    from tanzaku.study.run import CHECKPOINT_FOLDER, prepare_training, tokenized_splits
+    from tanzaku.training.checkpoint import Checkpoints
+    from tanzaku.training.loop import EpochDone, Resumed
+
+    train, val, _ = tokenized_splits(trial.spec, dataset, trial.encoder)
+    checkpoints = Checkpoints(trial.folder / CHECKPOINT_FOLDER, identity=trial.folder.name)
+    prepared = prepare_training(trial.spec, train, val, trial.encoder, dataset.label_names, checkpoints, should_stop)
+    history: list[EpochResult] = []
+    pruned = False
+    for event in prepared.training.run():
+        for listener in listeners:
+            listener(event)
+        if isinstance(event, Resumed):
+            new = event.history
+        elif isinstance(event, EpochDone):
+            new = (event.result,)
+        else:
+            continue
+        history += new
+        if new and ask(new):
+            pruned = True
+            break
+    checkpoints.clear()
+    return TrialResult(
+        status="pruned" if pruned else "finished",
+        history=tuple(EpochRecord(**asdict(epoch)) for epoch in history),
+        trainable_parameters=sum(p.numel() for p in prepared.training.model.parameters() if p.requires_grad),
+    )

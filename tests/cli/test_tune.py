@@ -1,0 +1,137 @@
+"""`tanzaku study tune`: what it prints, and that it never looks at the test set."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tanzaku.cli import app
+from tanzaku.data.dataset import load_dataset
+from tanzaku.data.prepared import Preparation, write_prepared
+from tanzaku.errors import DataError, TanzakuError
+from tanzaku.study.expansion import read_study
+from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.settings import TuneSpec
+from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
+from tests.tiny import make_dataset
+
+_POISON = b"\xff\xfe no CSV, and no test document either \x00"
+
+
+def _tune(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["study", "tune", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: Path) -> Path:
+    """A study on prepared data whose test split is poisoned."""
+    folder = tmp_path_factory.mktemp("tune")
+    write_prepared(Preparation(make_dataset(train=32, val=12), source={}, options={}), folder / "data")
+    (folder / "data" / "test.csv").write_bytes(_POISON)
+    with pytest.raises(DataError, match=r"test\.csv"):
+        load_dataset(folder / "data")
+    path = folder / "tiny.toml"
+    path.write_text(
+        f"""
+name = "tiny"
+[data]
+source = '{folder / "data"}'
+[encoder]
+name = '{tiny_masked_encoder}'
+max_tokens = 24
+[training]
+epochs = 2
+[tune]
+trials = 3
+[tune.space]
+learning_rate = {{ low = 1e-4, high = 1e-2, log = true }}
+targets = [["query"], ["query", "value"]]
+[[arms]]
+method = "lora"
+rank = 2
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_ranks_trials_without_the_test_set(study_file: Path) -> None:
+    out = study_file.parent / "out"
+    done = _tune(study_file, "--out", out)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows[0][:5] == ["place", "trial", "validation accuracy (%)", "loss", "epoch"]
+    assert rows[0][6:] == ["learning_rate", "targets", "ended"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3"]
+    assert sorted(row[1] for row in rows[1:]) == ["1", "2", "3"]
+    accuracies = [float(row[2]) for row in rows[1:]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {row[7] for row in rows[1:]} <= {"query", "query+value"}
+    assert f"3 finished, 0 pruned, 0 failed. Next: tanzaku study run {out / 'tuned.toml'}" in done.stderr
+    assert "searches learning_rate 0.0001 to 0.01, targets query|query+value" in done.stderr
+    assert (study_file.parent / "data" / "test.csv").read_bytes() == _POISON
+    record = json.loads((out / "tuning.json").read_text(encoding="utf-8"))
+    assert record["data"]["test_documents"] == 0
+    assert read_study(out / "tuned.toml").data.source == str(study_file.parent / "data")
+
+    # It works as well where the test set is missing altogether, and goes on with more trials.
+    (study_file.parent / "data" / "test.csv").unlink()
+    done = _tune(study_file, "--out", out, "--trials", 4)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert "3 trials have ended before" in done.stderr
+    assert len(done.stdout.splitlines()) == 5
+
+
+def test_without_a_finished_trial_the_exit_status_says_so(study_file: Path, tmp_path: Path) -> None:
+    done = _tune(study_file, "--out", tmp_path, "--minutes", 1e-9)
+    assert done.exit_code == 1
+    assert "no trial has finished" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_without_optuna_nothing_is_read(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = _tune(study_file, "--out", tmp_path, "--set", "data.source=nowhere")
+    assert isinstance(done.exception, TanzakuError)
+    assert "pip install 'tanzaku[tune]'" in str(done.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, number: signal.Signals) -> None:
+    settings = ["--set", "training.epochs=30", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
+    command = [sys.executable, "-m", "tanzaku", "study", "tune", str(study_file), "--out", str(tmp_path), *settings]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("trials/*/checkpoints/step-*")):
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "the same command goes on" in errors
+    done = _tune(study_file, "--out", tmp_path, *settings)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    (log,) = tmp_path.glob("trials/*/log.jsonl")
+    assert '"event": "Resumed"' in log.read_text(encoding="utf-8")
+
+
+def test_the_documentation_has_every_setting_with_its_default(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    told = tomllib.loads(example)
+    assert set(told["tune"]) == set(TuneSpec.model_fields)
+    defaults = TuneSpec().model_dump(mode="json")
+    for name in set(told["tune"]) - {"arm", "minutes", "space"}:
+        assert told["tune"][name] == defaults[name], name
+    space = search_space(StudySpec.model_validate(told))
+    assert space.corners(seed=1)
+    assert set(space.searched) == {*told["tune"]["space"], "dropout"}
+    for name in DEFAULT_SPACE:
+        assert f"| `{name}` |" in page

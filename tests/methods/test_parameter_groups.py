@@ -1,0 +1,70 @@
+"""What has a learning rate of its own."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft.optimizers import create_loraplus_optimizer
+from torch import nn
+
+from tanzaku.encoders.load import load_classifier, resolve_encoder
+from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.training.optimizer import build_adamw
+from tests.tiny import WORDS
+
+
+def _attached(encoder: Path, name: str, options: dict[str, Any]) -> tuple[EncoderMethod, nn.Module, tuple[str, ...]]:
+    loaded = load_classifier(resolve_encoder(str(encoder)), label_names=sorted(WORDS), seed=1)
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, EncoderMethod)
+    return method, method.attach(loaded.model, head=loaded.head), loaded.head
+
+
+def _rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(parameter)]: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def _adamw(
+    method: EncoderMethod, model: nn.Module, head: tuple[str, ...], rates: Mapping[str, float]
+) -> torch.optim.AdamW:
+    group_of = partial(method.parameter_group, head=head)
+    return build_adamw(model, learning_rate=1e-3, weight_decay=0.1, group_of=group_of, group_rates=rates)
+
+
+def test_lora_plus_gives_a_and_b_the_rates_of_peft(tiny_masked_encoder: Path) -> None:
+    method, model, head = _attached(tiny_masked_encoder, "lora", {"rank": 2, "lora_plus_ratio": 16})
+    factors = method.rate_factors()
+    assert factors == {"lora_b": 16}
+    ours = _rates(model, _adamw(method, model, head, {"lora_b": 1e-3 * factors["lora_b"]}))
+    theirs = _rates(model, create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16))
+    assert set(ours) == set(theirs)
+    assert {name for name, rate in ours.items() if rate == 16e-3} == {name for name in ours if "lora_B" in name}
+    # PEFT gives the rate of B to all vectors, which are the head's biases; all else has the same rate there and here.
+    different = {name for name in ours if ours[name] != theirs[name]}
+    assert different == {name for name in ours if name.endswith(".bias")}
+    assert all(method.parameter_group(name, head=head) == "head" for name in different)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.uses_encoder])
+def test_the_head_of_every_method_has_its_own_rate(tiny_masked_encoder: Path, name: str) -> None:
+    method, model, head = _attached(tiny_masked_encoder, name, {})
+    assert len(head) == 2, "pooler and classifier are meant to be made anew"
+    rates = _rates(model, _adamw(method, model, head, {"head": 5e-2}))
+    fast = {parameter for parameter, rate in rates.items() if rate == 5e-2}
+    assert fast == {parameter for parameter in rates if "pooler" in parameter or "classifier" in parameter}
+    assert len(fast) == 4
+    assert {rate for parameter, rate in rates.items() if parameter not in fast} <= {1e-3}
+
+
+def test_without_rates_of_their_own_there_are_two_groups(tiny_masked_encoder: Path) -> None:
+    method, model, head = _attached(tiny_masked_encoder, "full", {})
+    groups = _adamw(method, model, head, {}).param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.1), (1e-3, 0.0)]
+    decayed = {id(parameter) for parameter in groups[0]["params"]}
+    for parameter_name, parameter in model.named_parameters():
+        exempt = parameter_name.endswith("bias") or "LayerNorm" in parameter_name
+        assert (id(parameter) in decayed) != exempt, parameter_name

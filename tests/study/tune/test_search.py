@@ -1,0 +1,311 @@
+"""A search: what it leaves behind, killed and taken up again, and blind to the test set."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.encoders.load import resolve_encoder
+from tanzaku.errors import TanzakuError
+from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.plan import plan_study
+from tanzaku.study.record import read_records
+from tanzaku.study.run import run
+from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.record import TrialRecord, TuningRecord
+from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, search
+from tanzaku.study.tune.space import search_space
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial
+from tests.tiny import make_dataset
+
+ROOT = Path(__file__).parents[3]
+
+
+def _blind(**sizes: int) -> Dataset:
+    return replace(make_dataset(**sizes), test=Documents((), ()))
+
+
+def _study(encoder: Path, *, tune: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
+    content: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(encoder), "max_tokens": 24},
+        "training": {"epochs": 3, "precision": "float32", "checkpoint_minutes": 0.001},
+        "arms": [{"method": "tfidf-svm"}, {"method": "lora", "rank": [1, 2]}],
+        "tune": {"trials": 7, "startup_trials": 2, "unpruned_epochs": 1, "objective": "loss"}
+        | {"space": {"learning_rate": {"low": 1e-5, "high": 3e-2, "log": True}, "schedule": ["linear", "cosine"]}}
+        | (tune or {}),
+    }
+    return StudySpec.model_validate(content | changes)
+
+
+def _search(study: StudySpec, dataset: Dataset, out: Path) -> list[Any]:
+    return list(search(study, dataset=dataset, out=out))
+
+
+def _record(out: Path) -> TuningRecord:
+    return TuningRecord.model_validate_json((out / "tuning.json").read_text(encoding="utf-8"))
+
+
+def _comparable(record: TuningRecord) -> list[dict[str, Any]]:
+    """All of the trials but the clock."""
+    trials = record.model_dump(mode="json")["trials"]
+    for trial in trials:
+        del trial["seconds"]
+        for epoch in trial["history"]:
+            del epoch["train_seconds"], epoch["eval_seconds"]
+    return trials
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: Path) -> tuple[Path, list[Any]]:
+    """A search that ran without a disturbance, and its events."""
+    out = tmp_path_factory.mktemp("search")
+    return out, _search(_study(tiny_masked_encoder), _blind(), out)
+
+
+def test_every_trial_is_recorded_and_ranked(undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path) -> None:
+    out, events = undisturbed
+    kinds = [type(event) for event in events]
+    assert kinds == [SearchStarts, *[TrialStarts, TrialEnds] * 7, SearchEnds]
+    record = _record(out)
+    assert record == events[-1].record
+    assert record.data.test_documents == 0
+    assert [trial.number for trial in record.trials] == list(range(7))
+    statuses = [trial.status for trial in record.ranking]
+    assert statuses == sorted(statuses, key=["finished", "pruned", "failed"].index)
+    assert statuses.count("pruned") >= 1, "the rates are meant to be so different that some trial is ended early"
+    finished = [trial for trial in record.ranking if trial.status == "finished"]
+    losses = [trial.val_loss for trial in finished if trial.val_loss is not None]
+    assert losses == sorted(losses)
+    assert record.best == finished[0]
+    for trial in record.trials:
+        assert set(trial.settings) == {"rank", "learning_rate", "schedule"}
+        assert trial.spec is not None
+        assert trial.spec["training"]["learning_rate"] == trial.settings["learning_rate"]
+        assert trial.spec["method"]["rank"] == trial.settings["rank"]
+        assert trial.val_loss == min(epoch.val_loss for epoch in trial.history)
+        assert len(trial.history) == 3 or trial.status == "pruned"
+        assert sorted(path.name for path in (out / "trials" / str(trial.run_id)).iterdir()) == [
+            "lock",
+            "log.jsonl",
+            "trial.json",
+        ]
+    bests = [event.best for event in events if isinstance(event, TrialEnds)]
+    assert bests[-1] == record.best
+
+
+def test_the_tuned_study_has_the_best_settings_and_several_seeds(
+    undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path, tmp_path: Path
+) -> None:
+    out, events = undisturbed
+    tuned = read_study(out / "tuned.toml")
+    assert events[-1].tuned == out / "tuned.toml"
+    assert tuned.seeds == (1, 2, 3)
+    best = _record(out).best
+    assert best is not None
+    assert best.spec is not None
+    runs = expand(tuned.model_copy(update={"seeds": (42,)}))
+    assert [run.method_name for run in runs] == ["tfidf-svm", "lora"]
+    assert runs[1].model_dump(mode="json") == best.spec
+    # A run of it trains what the trial trained.
+    made = run(
+        runs[1], dataset=make_dataset(), encoder=resolve_encoder(str(tiny_masked_encoder)), folder=tmp_path, study="t"
+    )
+    assert [epoch.val_loss for epoch in made.history] == [epoch.val_loss for epoch in best.history]
+    assert made.val is not None
+    assert made.val.accuracy == best.val_accuracy
+    assert plan_study(tuned, dataset=make_dataset(), out=tmp_path).runs
+
+
+def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
+    undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path
+) -> None:
+    out, events = undisturbed
+    study = _study(tiny_masked_encoder)
+    again = _search(study, _blind(), out)
+    assert [type(event) for event in again] == [SearchStarts, SearchEnds]
+    assert again[0].ended == 7
+    assert again[1].record.trials == events[-1].record.trials
+    with pytest.raises(TanzakuError, match="holds a search with other settings, data or encoder"):
+        _search(study, _blind(train=45), out)
+    with pytest.raises(TanzakuError, match="holds a search with other settings"):
+        _search(_study(tiny_masked_encoder, tune={"objective": "accuracy"}), _blind(), out)
+    with FileLock(out / "lock"), pytest.raises(TanzakuError, match="another process is tuning in"):
+        _search(study, _blind(), out)
+
+
+def test_a_search_refuses_to_see_the_test_set(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TanzakuError, match="must not see the test set"):
+        _search(_study(tiny_masked_encoder), make_dataset(), tmp_path)
+
+
+def test_failed_trials_are_recorded_and_the_others_go_on(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    # Each value is possible, but the larger two together are more than all steps: no corner shows that.
+    space = {"learning_rate": [1e-3, 1e30], "warmup": [0.1, 0.9], "decay": [0.05, 0.2]}
+    study = _study(
+        tiny_masked_encoder,
+        tune={"trials": 10, "startup_trials": 10, "space": space},
+        arms=[{"method": "full", "schedule": "wsd"}],
+        training={"epochs": 2},
+    )
+    record = _search(study, _blind(train=16, val=6), tmp_path)[-1].record
+    errors: dict[str, set[str | None]] = {"none": set(), "rate": set(), "parts": set()}
+    for trial in record.trials:
+        parts = trial.settings["warmup"] + trial.settings["decay"] > 1
+        rate = trial.settings["learning_rate"] > 1
+        errors["parts" if parts else "rate" if rate else "none"].add(trial.error)
+        assert (trial.status == "finished") == (not parts and not rate)
+        assert (trial.spec is None) == parts
+    assert errors["none"] == {None}
+    assert all("a smaller learning rate usually mends it" in str(error) for error in errors["rate"])
+    assert all("warmup = 0.9 and decay = 0.2" in str(error) for error in errors["parts"])
+    assert all(errors.values()), "each kind is meant to be drawn"
+    assert record.best is not None
+    # They are read back as they were.
+    assert _search(study, _blind(train=16, val=6), tmp_path)[-1].record.trials == record.trials
+
+
+def test_without_time_nothing_is_recommended(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    study = _study(tiny_masked_encoder, tune={"minutes": 1e-9})
+    ended = _search(study, _blind(), tmp_path)[-1]
+    assert isinstance(ended, SearchEnds)
+    assert ended.record.trials == ()
+    assert ended.tuned is None
+    assert not (tmp_path / "tuned.toml").exists()
+
+
+def _planned(encoder: Path, folder: Path, **changes: Any) -> PlannedTrial:
+    study = _study(encoder, **changes)
+    spec = search_space(study).corners(seed=1)[0]
+    return PlannedTrial(spec, folder, resolve_encoder(str(encoder)))
+
+
+def test_a_trial_ends_where_the_verdict_says_and_its_result_is_read_back(
+    tiny_masked_encoder: Path, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def after_two(epochs: Any) -> bool:
+        asked.extend(epoch.epoch for epoch in epochs)
+        return asked[-1] == 2
+
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    result = make_trial(trial, dataset=_blind(), verdict=after_two)
+    assert result is not None
+    assert result.status == "pruned"
+    assert asked == [epoch.epoch for epoch in result.history] == [1, 2]
+    assert make_trial(trial, dataset=_blind(), verdict=after_two) == result
+    assert asked == [1, 2, 1, 2]
+
+
+def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    def kill(epochs: Any) -> bool:
+        (child,) = [one for one in multiprocessing.active_children() if one.name == tmp_path.name]
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        return False
+
+    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=_blind(), verdict=kill)
+    assert isinstance(result, TrialResult)
+    assert result.status == "failed"
+    assert "SIGKILL" in str(result.error)
+
+
+def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    stopped = replace(trial, deadline=time.time() - 1)
+    assert make_trial(stopped, dataset=_blind(), verdict=lambda _: False) is None
+    assert list((tmp_path / "checkpoints").glob("step-*"))
+    result = make_trial(trial, dataset=_blind(), verdict=lambda _: False)
+    assert result is not None
+    assert result.status == "finished"
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in log if line["event"] == "Resumed"] == [1]
+
+
+# A search in a process of its own, as `tanzaku study tune` makes it.
+_SCRIPT = """
+import sys
+from pathlib import Path
+from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.search import search
+from tests.study.tune.test_search import _blind
+
+if __name__ == "__main__":
+    for _ in search(StudySpec.model_validate_json(sys.argv[1]), dataset=_blind(), out=Path(sys.argv[2])):
+        pass
+"""
+
+
+def _start(tmp_path: Path, study: StudySpec, out: Path) -> subprocess.Popen[str]:
+    script = tmp_path / "search_script.py"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(script), study.model_dump_json(), str(out)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(
+    undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path, tmp_path: Path
+) -> None:
+    study, out, moments = _study(tiny_masked_encoder), tmp_path / "killed", random.Random(0)
+    for _ in range(3):
+        process = _start(tmp_path, study, out)
+        _wait_for_a_trial(process, out)
+        time.sleep(moments.uniform(0, 0.5))
+        # The search's own process alone: the trial's must see that it is gone and end itself.
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    process = _start(tmp_path, study, out)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert _comparable(_record(out)) == _comparable(_record(undisturbed[0]))
+    assert (out / "tuned.toml").read_bytes() == (undisturbed[0] / "tuned.toml").read_bytes()
+
+
+def _wait_for_a_trial(process: subprocess.Popen[str], out: Path) -> None:
+    """Wait until the search, started anew, works on a trial: until some log grows."""
+    sizes = {path: path.stat().st_size for path in out.glob("trials/*/log.jsonl")}
+    while process.poll() is None:
+        if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("trials/*/log.jsonl")):
+            return
+        time.sleep(0.02)
+
+
+def test_no_run_record_is_among_what_a_search_leaves(undisturbed: tuple[Path, list[Any]]) -> None:
+    with pytest.raises(TanzakuError, match=r"no record\.json"):
+        read_records(undisturbed[0])
+
+
+def _trial(number: int, status: str, accuracy: float | None, loss: float | None) -> TrialRecord:
+    content: dict[str, Any] = {"number": number, "run_id": None, "status": status, "settings": {}}
+    return TrialRecord.model_validate(content | {"val_accuracy": accuracy, "val_loss": loss})
+
+
+def test_equal_accuracies_are_ranked_by_the_loss(undisturbed: tuple[Path, list[Any]]) -> None:
+    trials = (
+        _trial(0, "failed", None, None),
+        _trial(1, "pruned", 0.99, 0.1),
+        _trial(2, "finished", 0.9, 0.5),
+        _trial(3, "finished", 0.9, 0.4),
+        _trial(4, "finished", 0.95, 0.6),
+    )
+    record = _record(undisturbed[0]).model_copy(update={"trials": trials})
+    by_accuracy = record.model_copy(update={"settings": record.settings | {"objective": "accuracy"}})
+    assert [trial.number for trial in by_accuracy.ranking] == [4, 3, 2, 1, 0]
+    assert [trial.number for trial in record.ranking] == [3, 2, 4, 1, 0]

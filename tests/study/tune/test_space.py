@@ -1,0 +1,139 @@
+"""Search spaces, and studies written as TOML."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanzaku.errors import SpecError
+from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.spec import StudySpec, TrainingSpec
+from tanzaku.study.tune.settings import Range, TuneSpec
+from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
+from tanzaku.study.tune.toml import toml_text
+
+_STUDY = """
+name = "small"
+[data]
+source = "sample"
+[encoder]
+name = "an/encoder"
+[training]
+epochs = 2
+[tune]
+trials = 5
+[tune.space]
+learning_rate = { low = 1e-4, high = 1e-2, log = true }
+rank = { low = 2, high = 64, log = true }
+targets = [["query"], ["query", "value"]]
+[[arms]]
+method = "tfidf-svm"
+[[arms]]
+method = "lora"
+alpha = ["rank", 16]
+dropout = 0.1
+[[arms]]
+method = "head"
+learning_rate = 1e-3
+"""
+
+
+def _study(tmp_path: Path, *overrides: str, text: str = _STUDY) -> StudySpec:
+    path = tmp_path / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_study(path, overrides=overrides, check_arms=False)
+
+
+def test_the_space_is_searched_with_the_arms_axes_and_the_rest_is_fixed(tmp_path: Path) -> None:
+    space = search_space(_study(tmp_path))
+    assert space.fixed == {"method": "lora", "dropout": 0.1}
+    assert space.searched == {
+        "alpha": ("rank", 16),
+        "learning_rate": Range(low=1e-4, high=1e-2, log=True),
+        "rank": Range(low=2, high=64, log=True),
+        "targets": (["query"], ["query", "value"]),
+    }
+    point = {"alpha": 16, "learning_rate": 3e-4, "rank": 5, "targets": ["query"]}
+    run = space.run(point, seed=9)
+    assert run.seed == 9
+    assert run.training is not None
+    assert (run.training.learning_rate, run.training.epochs) == (3e-4, 2)
+    expected = {"rank": 5, "alpha": 16.0, "dropout": 0.1, "targets": ("query",)}
+    assert run.method.model_dump(include=set(expected)) == expected
+
+
+def test_the_corners_have_every_value_and_both_ends(tmp_path: Path) -> None:
+    runs = [run.model_dump() for run in search_space(_study(tmp_path)).corners(seed=1)]
+    assert len(runs) == 1 + 4
+    assert {run["training"]["learning_rate"] for run in runs} == {1e-4, 1e-2}
+    assert {run["method"]["rank"] for run in runs} == {2, 64}
+    assert {run["method"]["alpha"] for run in runs} == {"rank", 16.0}
+    assert {tuple(run["method"]["targets"]) for run in runs} == {("query",), ("query", "value")}
+
+
+@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.uses_encoder])
+def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp_path: Path, method: str) -> None:
+    text = _STUDY.partition("[tune]")[0] + f'[[arms]]\nmethod = "{method}"\n'
+    space = search_space(_study(tmp_path, text=text))
+    kind = METHODS[method]
+    assert issubclass(kind, EncoderMethod)
+    assert set(space.searched) == set(DEFAULT_SPACE) & {*kind.model_fields, *TrainingSpec.model_fields}
+    assert len(space.corners(seed=1)) > len(space.searched)
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("tune.arm=0", r"tune: arm = 0: tfidf-svm adapts no encoder"),
+        ("tune.arm=3", r"tune: arm = 3: the study has the arms 0 to 2"),
+        ("tune.space.ranks=[1]", r"tune\.space: lora has no setting 'ranks'; it has alpha, .*rank"),
+        ("tune.space.rank=[]", r"tune\.space\.rank"),
+        ("tune.space.rank={low=4, high=2}", "low must be smaller than high"),
+        ("tune.space.rank={low=0, high=2, log=true}", "with log greater than 0"),
+        ("tune.space.rank={low=0, high=2}", r"tune of arms\.1 \(lora\): rank = 0"),
+        ("tune.space.schedule=['linear', 'step']", r"tune of arms\.1 \(lora\): training: schedule = 'step'"),
+        ("tune.trials=0", r"tune\.trials = 0"),
+        ("tune.pruner=worst", r"tune\.pruner = 'worst': .*'median', 'hyperband' or 'none'"),
+        ("tune.trial=3", "unknown key 'tune.trial'; it takes arm, space, objective, trials"),
+        ("tune={arm=2, space={head_learning_rate=[0.1]}}", "head has no setting 'head_learning_rate'"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_starts(tmp_path: Path, override: str, complaint: str) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        search_space(_study(tmp_path, override)).corners(seed=1)
+
+
+def test_a_study_without_an_encoder_has_nothing_to_tune(tmp_path: Path) -> None:
+    text = 'name = "a"\n[data]\nsource = "sample"\n[[arms]]\nmethod = "tfidf-svm"\n'
+    with pytest.raises(SpecError, match="no arm of the study adapts an encoder"):
+        search_space(_study(tmp_path, text=text))
+
+
+def test_tune_changes_no_run_of_the_study(tmp_path: Path) -> None:
+    told = _study(tmp_path, "arms.1.learning_rate=1e-3")
+    assert told.tune == TuneSpec(trials=5, space=told.tune.space if told.tune else None)
+    assert expand(told) == expand(told.model_copy(update={"tune": None}))
+
+
+_KEYS = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+_PLAIN = st.one_of(
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+_VALUES = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3))
+_TABLES = st.dictionaries(_KEYS, _VALUES, max_size=4)
+
+
+@given(st.dictionaries(_KEYS, _VALUES | _TABLES | st.lists(_TABLES, max_size=3), max_size=5))
+def test_toml_is_read_back_as_it_was_written(content: dict[str, Any]) -> None:
+    assert tomllib.loads(toml_text(content)) == content
+
+
+def test_toml_leaves_out_what_is_none() -> None:
+    assert tomllib.loads(toml_text({"a": None, "b": {"c": None, "d": {"e": None, "f": 1}}})) == {"b": {"d": {"f": 1}}}
