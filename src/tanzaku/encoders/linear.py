@@ -36,17 +36,22 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     return _lora(module, dtype)
 
 
+def has_plain_lora(layer: Any) -> bool:
+    """Whether a module of PEFT's LoRA adds s·B·A of one active adapter, whatever s, and does nothing else."""
+    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+        return False
+    name = layer.active_adapters[0]
+    known = name in layer.lora_A or name in layer.lora_embedding_A
+    return known and name not in layer.lora_variant and not layer.lora_bias[name]
+
+
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     from peft.tuners.lora import Linear as LoraLinear
 
-    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear:
+    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear or not has_plain_lora(module):
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
-    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
-        return None
     name = layer.active_adapters[0]
-    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
-        return None
     base, a, b, drop = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_dropout[name]
     scale = float(layer.scaling[name])
     if not getattr(drop, "p", 0.0):

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
+
+    Forward = Callable[[nn.Module, Any], Tensor]
 
 
 class _Options(BaseModel):
     """Frozen, and an unknown option is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Options that came after the first runs were made: at their defaults, which therefore never change, they are not
+    # written, so that a run keeps its identity and the arms of a report stay together.
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in self.later}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in defaults or getattr(self, name) != defaults[name]
+        }
 
     def details(self) -> dict[str, float | int | str]:
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
@@ -51,6 +67,15 @@ class EncoderMethod(_Options, ABC):
     @abstractmethod
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """How many parameters `attach` would leave trainable, from a bare model's shapes (the meta device does)."""
+
+    def wrap_forward(self, forward: Forward) -> Forward:
+        """`forward` with what the method does at every step of training; most methods do nothing.
+
+        Args:
+            forward: From the attached model and a batch to logits. Whether it is a step of training is told by
+                `model.training`. What is drawn comes from PyTorch's global generator, whose state checkpoints save.
+        """
+        return forward
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
