@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tanzaku.errors import BundleError, SpecError
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.ship.manifest import check_manifest
-from tanzaku.study.record import DataFacts
+from tanzaku.study.record import DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
 BUNDLE_VERSION: Literal[1] = 1
@@ -31,15 +31,6 @@ ENCODER_FOLDER = "encoder"
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitScores(_Part):
-    """How well the run classified one split."""
-
-    documents: int
-    accuracy: float
-    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
-    macro_f1: float
 
 
 class RunFacts(_Part):

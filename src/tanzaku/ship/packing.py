@@ -21,12 +21,11 @@ from tanzaku.ship.bundle import (
     Bundle,
     BundleFacts,
     RunFacts,
-    SplitScores,
     open_bundle,
 )
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
-from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, read_record, record_folders
+from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, SplitScores, read_record, record_folders
 from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.spec import RunSpec
 

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.pretrained import pretraining_facts
+from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     ComputeFacts,
     Costs,
@@ -123,23 +125,41 @@ def _adapt(
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, forward.run)
+    run_model = method.wrap_forward(forward.run)
+    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, run_model)
     done = _listen(training, listeners)
     method.save(model, folder / MODEL_FOLDER)
-    val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
-    test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size, forward.run)
-    checkpoints.clear()
+    classify = partial(_classify, model, batch_size=spec.training.eval_batch_size, forward=run_model)
+    val_logits, _ = classify(val)
+    test_logits, test_seconds = classify(test)
     facts = {
         "encoder": encoder_facts,
         "compute": ComputeFacts(path=forward.path, precision=forward.precision),
+        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
+        "ranks": measure_ranks(
+            method,
+            model,
+            folder,
+            saved=folder / MODEL_FOLDER,
+            splits=(Classified(val, val_logits), Classified(test, test_logits)),
+            label_names=dataset.label_names,
+            classify=lambda split: classify(split)[0],
+        ),
+        **_course(done),
+    }
+    checkpoints.clear()
+    return _Result(facts, val_logits, test_logits)
+
+
+def _course(done: TrainingDone) -> dict[str, Any]:
+    """How the training went."""
+    return {
         "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
         "training_curve": done.curve,
         "best_epoch": done.best_epoch,
         "stopped_early": done.stopped_early,
         "resumptions": done.resumptions,
-        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
     }
-    return _Result(facts, val_logits, test_logits)
 
 
 def _costs(history: Sequence[EpochResult], model: nn.Module, saved: Path, *, test_seconds: float) -> Costs:
@@ -290,7 +310,9 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
     return event
 
 
-def _classify(model: nn.Module, split: LabelledTokens, batch_size: int, forward: Forward) -> tuple[np.ndarray, float]:
+def _classify(
+    model: nn.Module, split: LabelledTokens, *, batch_size: int, forward: Forward
+) -> tuple[np.ndarray, float]:
     """Logits (documents, labels) float32, and the seconds that they took."""
     began = time.perf_counter()
     progress = evaluate(model, split, batch_size=batch_size, forward=forward)
