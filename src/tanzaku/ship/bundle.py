@@ -54,6 +54,18 @@ class BaseFacts(_Part):
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
 
 
+class CompressionFacts(_Part):
+    """How the adapter was made smaller after the run."""
+
+    rank: Annotated[int | None, Field(description="To which every layer was cut, if that was asked for.")]
+    energy: Annotated[float | None, Field(description="The share of each layer's squared norm that was to be kept.")]
+    ranks: Annotated[tuple[int, int], Field(description="The layers' smallest and largest rank.")]
+    ranks_before: Annotated[tuple[int, int], Field(description="The same before.")]
+    kept_energy: Annotated[float, Field(description="The share that was kept of all layers' squared norms together.")]
+    val: Annotated[SplitScores | None, Field(description="On a validation set, if one was given.")] = None
+    val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
+
+
 class BundleFacts(_Part):
     """All that a bundle says of itself: the content of `bundle.json`."""
 
@@ -67,6 +79,9 @@ class BundleFacts(_Part):
     base: Annotated[BaseFacts | None, Field(description="None where the method needs no encoder.")]
     whole: Annotated[bool, Field(description="Whether `encoder/` holds all weights; else the base must be found.")]
     run: RunFacts
+    compressed: Annotated[
+        CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")
+    ] = None
 
     @property
     def needs_encoder(self) -> bool:

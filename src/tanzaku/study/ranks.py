@@ -84,9 +84,4 @@ def _bytes_at(method: RankedMethod, saved: Path, *, rank: int) -> int:
 
 def _scores(classes: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]) -> SplitScores:
     found = measure(classes, predicted, label_names=label_names)
-    return SplitScores(
-        documents=found.documents,
-        accuracy=found.accuracy,
-        accuracy_interval=found.accuracy_interval,
-        macro_f1=found.macro_f1,
-    )
+    return SplitScores.model_validate(found, from_attributes=True)
