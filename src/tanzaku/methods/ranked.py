@@ -36,9 +36,9 @@ class RankedMethod(EncoderMethod, ABC):
         kept = [(a.detach().clone(), b.detach().clone()) for a, b in factors]
         try:
             with torch.no_grad():
-                for a, b in factors:
+                for (a, b), whole in zip(factors, kept, strict=True):
                     # The shapes stay: whoever computes with these parameters knows them already.
-                    cut_a, cut_b = self.cut(a, b, rank=rank)
+                    cut_a, cut_b = self.cut(*whole, rank=rank)
                     a.zero_()[: len(cut_a)] = cut_a
                     b.zero_()[:, : len(cut_a)] = cut_b
             yield
