@@ -94,6 +94,9 @@ MODELS = {
     "lora-all-linear": lambda: _lora(_plain(), targets=("query", "key", "value", "dense")),
     "lora-with-dropout": lambda: _lora(_plain(), lora_dropout=0.5),
     "lora-rslora": lambda: _lora(_plain(), use_rslora=True),
+    "lora-pattern": lambda: _lora(_plain(), rank_pattern={"layer.1.*": 7}, alpha_pattern={"query": 2}),
+    "lora-pissa": lambda: _lora(_plain(), init_lora_weights="pissa"),
+    "lora-embeddings": lambda: _lora(_plain(), targets=("word_embeddings", "query"), lora_dropout=0.5),
     "lora-mean+max": lambda: _lora(_pooled("mean+max")),
     "one-layer": lambda: _plain(num_hidden_layers=1),
     "tanh": lambda: _plain(hidden_act="gelu_new"),
@@ -143,7 +146,7 @@ def test_bfloat16_differs_by_rounding_alone(name: str) -> None:
 
 
 def test_frozen_weights_are_kept_in_bfloat16_and_trained_ones_in_float32() -> None:
-    model = _lora(_plain(), lora_dropout=0.1)
+    model = _lora(_plain(), targets=("query", "word_embeddings"), lora_dropout=0.1)
     _fast(model, "bfloat16")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad or "LayerNorm" in name or ".pooler." in name:
@@ -178,6 +181,7 @@ def test_other_architectures_and_methods_are_left_to_transformers() -> None:
     roberta = RobertaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     assert fast_forward(RobertaForSequenceClassification(roberta), precision="float32") is None
     assert fast_forward(_lora(_plain(), use_dora=True), precision="float32") is None
+    assert fast_forward(_lora(_plain(), targets=("word_embeddings",), use_dora=True), precision="float32") is None
     disabled = _lora(_plain())
     with disabled.disable_adapter():  # type: ignore[operator]
         assert fast_forward(disabled, precision="float32") is None

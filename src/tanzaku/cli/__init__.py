@@ -9,6 +9,7 @@ import typer
 from tanzaku import __version__
 from tanzaku.cli import data, messages, study
 from tanzaku.cli.classify import classify
+from tanzaku.cli.compress import compress
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.pack import pack
@@ -27,6 +28,7 @@ app.add_typer(study.app, name="study")
 app.command(name="doctor")(doctor)
 app.command(name="pretrain")(pretrain)
 app.command(name="pack")(pack)
+app.command(name="compress")(compress)
 app.command(name="classify")(classify)
 
 

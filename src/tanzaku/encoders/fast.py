@@ -19,7 +19,7 @@ from transformers import BertForSequenceClassification, BertModel
 
 from tanzaku.encoders.attention import attend
 from tanzaku.encoders.dropout import dropout
-from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear
+from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear, has_plain_lora
 from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
 
 Precision = Literal["float32", "bfloat16"]
@@ -151,8 +151,8 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     """A fast forward for `model`; None where the model is not of the kind that it can do.
 
     That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
-    LoRA. Its frozen weights are converted to `precision` in place, so make this after freezing; a model of another kind
-    is left as it was.
+    plain LoRA, on word embeddings too, at any scale; not with DoRA and its like. Its frozen weights are converted to
+    `precision` in place, so make this after freezing; a model of another kind is left as it was.
 
     Args:
         model: In training mode or not; both are served.
@@ -173,13 +173,19 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     for layer in layers:
         layer.lower()
     if dtype != torch.float32:
-        for table in (encoder.embeddings.word_embeddings, encoder.embeddings.position_embeddings):
+        words = encoder.embeddings.word_embeddings
+        for table in (getattr(words, "base_layer", words), encoder.embeddings.position_embeddings):
             convert_frozen(table, dtype=dtype)
     return FastForward(classifier, layers, heads=encoder.config.num_attention_heads, dtype=dtype)
 
 
 def _embeddings_are_plain(embeddings: Any) -> bool:
-    tables = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
+    from peft.tuners.lora import Embedding as LoraEmbedding
+
+    words = embeddings.word_embeddings
+    if type(words) is LoraEmbedding and has_plain_lora(words):
+        words = words.base_layer  # PEFT's own module adds the update, a matrix product of so many rows as there are ids
+    tables = (words, embeddings.position_embeddings, embeddings.token_type_embeddings)
     return all(type(table) is nn.Embedding for table in tables) and type(embeddings.LayerNorm) is nn.LayerNorm
 
 

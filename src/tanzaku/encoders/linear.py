@@ -1,5 +1,6 @@
 """Linear layers for the fast path: frozen weights in low precision, trained ones cast, LoRA without its detours."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tanzaku.encoders.dropout import dropout
+from tanzaku.encoders.nested import FirstColumns, FirstRows
 
 
 class FastLinear(Protocol):
@@ -36,22 +38,39 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     return _lora(module, dtype)
 
 
+def has_plain_lora(layer: Any) -> bool:
+    """Whether a module of PEFT's LoRA adds s·B·A of one active adapter, whatever s, and does nothing else."""
+    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+        return False
+    name = layer.active_adapters[0]
+    known = name in layer.lora_A or name in layer.lora_embedding_A
+    return known and name not in layer.lora_variant and not layer.lora_bias[name]
+
+
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     from peft.tuners.lora import Linear as LoraLinear
 
-    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear:
+    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear or not has_plain_lora(module):
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
-    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
-        return None
     name = layer.active_adapters[0]
-    if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
-        return None
-    base, a, b, drop = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_dropout[name]
-    scale = float(layer.scaling[name])
+    base, drop, scale = layer.base_layer, layer.lora_dropout[name], float(layer.scaling[name])
+    factors = _factors(layer.lora_A[name], layer.lora_B[name])
     if not getattr(drop, "p", 0.0):
-        return _MergedLora(base, a, b, scale=scale, dtype=dtype)
-    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=drop)
+        return _MergedLora(base, factors, scale=scale, dtype=dtype)
+    return _DroppedLora(base, factors, scale=scale, dtype=dtype, drop=drop)
+
+
+# Gives A (rank, inputs) and B (outputs, rank) as they are for this call.
+_Factors = Callable[[], tuple[Tensor, Tensor]]
+
+
+def _factors(first: nn.Module, second: nn.Module) -> _Factors:
+    if isinstance(first, FirstRows) and isinstance(second, FirstColumns):
+        rows, columns = first, second
+        return lambda: (rows.narrow(), columns.narrow())
+    a, b = cast(nn.Linear, first).weight, cast(nn.Linear, second).weight
+    return lambda: (a, b)
 
 
 class _Plain:
@@ -79,23 +98,23 @@ class _DroppedLora:
     def __init__(
         self,
         base: nn.Linear,
-        a: Tensor,
-        b: Tensor,
+        factors: _Factors,
         *,
         scale: float,
         dtype: torch.dtype,
         drop: nn.Dropout,
     ) -> None:
-        self._base, self._a, self._b = _Plain(base, dtype), a, b
+        self._base, self._factors = _Plain(base, dtype), factors
         self._scale, self._dtype, self._drop = scale, dtype, drop
 
     def lower(self) -> None:
         self._base.lower()
 
     def __call__(self, x: Tensor) -> Tensor:
+        a, b = self._factors()
         dropped = dropout(x, probability=self._drop.p, training=self._drop.training)
-        narrow = functional.linear(dropped, self._a.to(self._dtype))  # (tokens, rank)
-        return self._base(x) + functional.linear(narrow, (self._b * self._scale).to(self._dtype))
+        narrow = functional.linear(dropped, a.to(self._dtype))  # (tokens, rank)
+        return self._base(x) + functional.linear(narrow, (b * self._scale).to(self._dtype))
 
 
 class _MergedLora:
@@ -106,22 +125,22 @@ class _MergedLora:
     nothing tells whether A and B have changed, since fused optimisers leave a tensor's version as it was.
     """
 
-    def __init__(self, base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype) -> None:
-        self._base, self._a, self._b, self._scale, self._dtype = base, a, b, scale, dtype
+    def __init__(self, base: nn.Linear, factors: _Factors, *, scale: float, dtype: torch.dtype) -> None:
+        self._base, self._factors, self._scale, self._dtype = base, factors, scale, dtype
 
     def lower(self) -> None:
         """Nothing: see above, W is not rounded first."""
 
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._base.bias
-        return _LowRank.apply(
-            x, self._merged(), None if bias is None else bias.to(self._dtype), self._a, self._b, self._scale
-        )
+        a, b = self._factors()
+        merged = self._merged(a, b)
+        return _LowRank.apply(x, merged, None if bias is None else bias.to(self._dtype), a, b, self._scale)
 
     @torch.no_grad()
-    def _merged(self) -> Tensor:
+    def _merged(self, a: Tensor, b: Tensor) -> Tensor:
         base = self._base.weight  # (outputs, inputs)
-        return torch.addmm(base, self._b.to(base.dtype), self._a.to(base.dtype), alpha=self._scale).to(self._dtype)
+        return torch.addmm(base, b.to(base.dtype), a.to(base.dtype), alpha=self._scale).to(self._dtype)
 
 
 class _LowRank(torch.autograd.Function):

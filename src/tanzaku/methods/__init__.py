@@ -9,12 +9,14 @@ from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
 from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "full": Full,
     "head": Head,
     "lora": Lora,
+    "lora-nested": LoraNested,
     "tfidf-svm": TfidfSvm,
 }
 

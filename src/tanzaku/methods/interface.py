@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
+
+    Forward = Callable[[nn.Module, Any], Tensor]
 
 ParameterGroup = Literal["head", "lora_a", "lora_b", "other"]
 
@@ -23,6 +25,11 @@ class _Options(BaseModel):
 
     # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
     later_options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def later_defaults(cls) -> dict[str, Any]:
+        """The defaults of `later_options`, as JSON has them."""
+        return cls().model_dump(mode="json", include=set(cls.later_options)) if cls.later_options else {}
 
     def details(self) -> dict[str, float | int | str]:
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
@@ -67,6 +74,15 @@ class EncoderMethod(_Options, ABC):
     @abstractmethod
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """How many parameters `attach` would leave trainable, from a bare model's shapes (the meta device does)."""
+
+    def wrap_forward(self, forward: Forward) -> Forward:
+        """`forward` with what the method does at every step of training; most methods do nothing.
+
+        Args:
+            forward: From the attached model and a batch to logits. Whether it is a step of training is told by
+                `model.training`. What is drawn comes from PyTorch's global generator, whose state checkpoints save.
+        """
+        return forward
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:

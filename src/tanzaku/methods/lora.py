@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685), through PEFT: W' = W + (α/r)·B·A on the targeted linear layers."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) and its variants, through PEFT: W' = W + s·B·A on the targeted layers."""
 
 from __future__ import annotations
 
@@ -6,40 +6,49 @@ import contextlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tanzaku.errors import MethodError
-from tanzaku.files import write_atomically
-from tanzaku.methods.interface import EncoderMethod, ParameterGroup
+from tanzaku.methods.adapter import CONFIG_FILE, WEIGHTS_FILE, rewrite_adapter, write_config
+from tanzaku.methods.interface import ParameterGroup
+from tanzaku.methods.rank_pattern import ranks_of
+from tanzaku.methods.ranked import RankedMethod, named_lora_factors
+from tanzaku.methods.targets import EMBEDDINGS, PRESETS, find_targets, is_embedding
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from torch import nn
+    from peft import LoraConfig, PeftModel
+    from torch import Tensor, nn
 
 
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
-    """PEFT reads a property that transformers has renamed; no user can mend that."""
+    """Keep back what no user can mend.
+
+    PEFT reads a property that transformers has renamed, and warns of a conversion of its own that is not the one used
+    here.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Using Rank-Stabilized LoRA with rank_pattern")
         yield
 
 
-def _sort_names(path: Path) -> None:
-    """PEFT writes sets of names in an order that changes from process to process; equal runs write equal bytes."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
-    write_atomically(path, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
+class Lora(RankedMethod):
+    """Low-rank updates of frozen layers; the head is trained in full."""
 
-
-class Lora(EncoderMethod):
-    """Low-rank updates of frozen linear layers; the head is trained in full."""
-
-    later_options: ClassVar[tuple[str, ...]] = ("lora_plus_ratio",)
+    later_options: ClassVar[tuple[str, ...]] = (
+        "lora_plus_ratio",
+        "pooler",
+        "rslora",
+        "dora",
+        "initialization",
+        "rank_pattern",
+        "truncate",
+    )
 
     rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
     alpha: Annotated[
@@ -49,29 +58,93 @@ class Lora(EncoderMethod):
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
     targets: Annotated[
         tuple[str, ...],
-        Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),
+        Field(
+            min_length=1,
+            description=f"The layers to update: presets ({', '.join(PRESETS)}) or names of linear layers, matched at "
+            "the end of the full name.",
+        ),
     ] = ("query", "value")
     lora_plus_ratio: Annotated[
         float,
         Field(gt=0, description="Learning rate of B over that of A (LoRA+); that of A is learning_rate."),
     ] = 1.0
+    pooler: Annotated[
+        bool, Field(description="Update the pooler's linear layer too, which no preset takes; not where it is new.")
+    ] = False
+    rslora: Annotated[bool, Field(description="Scale α/√r instead of α/r (Kalajdzievski 2023, arXiv 2312.03732).")] = (
+        False
+    )
+    dora: Annotated[
+        bool, Field(description="Train the length of each output's weights apart (DoRA, Liu et al. 2024, 2402.09353).")
+    ] = False
+    initialization: Annotated[
+        Literal["random", "pissa"],
+        Field(
+            description="A random and B zero, or both from the largest singular values of W, which stay behind (PiSSA, "
+            "Meng et al. 2024, arXiv 2404.02948)."
+        ),
+    ] = "random"
+    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description='Other ranks: a table from layer numbers ("11", "0-5") or names ("value") to ranks.',
+    )
+    truncate: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(description="Ranks to which the trained update is also cut, by its singular values, and measured."),
+    ] = ()
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("initialization")
+    @classmethod
+    def _pissa_of_matrices(cls, value: str, others: ValidationInfo) -> str:
+        if value == "pissa" and EMBEDDINGS in others.data.get("targets", ()):
+            raise ValueError("PiSSA begins linear layers alone; leave 'embeddings' out of targets, or choose random")
+        return value
+
+    @field_validator("truncate")
+    @classmethod
+    def _smaller_ranks(cls, value: tuple[int, ...], others: ValidationInfo) -> tuple[int, ...]:
+        largest = max((others.data.get("rank", 1), *others.data.get("rank_pattern", {}).values()))
+        if too_large := [rank for rank in value if rank > largest]:
+            raise ValueError(f"{too_large[0]} is more than the largest rank, {largest}; name ranks up to that")
+        if value and others.data.get("initialization") == "pissa":
+            raise ValueError(
+                "while it is trained, a PiSSA's B·A holds most of W itself, so it can't be cut; pack the run and cut "
+                "the bundle with `tanzaku compress`, or choose another initialization"
+            )
+        return value
 
     @property
-    def scale(self) -> float:
-        """The effective scale α/r."""
-        return self._alpha / self.rank
+    def measured_ranks(self) -> tuple[int, ...]:
+        """The ranks of `truncate`."""
+        return self.truncate
 
-    @property
-    def _alpha(self) -> float:
-        return float(self.rank) if self.alpha == "rank" else float(self.alpha)
+    def cut(self, a: Tensor, b: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
+        """The nearest update of that rank."""
+        from tanzaku.methods.truncation import truncate
+
+        return truncate(a, b, rank=rank)
+
+    def scale(self, rank: int) -> float:
+        """The effective scale s at a layer of this rank: α/r, or α/√r."""
+        alpha = rank if self.alpha == "rank" else self.alpha
+        return float(alpha / rank**0.5 if self.rslora else alpha / rank)
 
     def details(self) -> dict[str, float | int | str]:
-        """The effective scale, which a fixed α shrinks as the rank grows."""
-        return {"scale": self.scale}
+        """The effective scale, which a fixed α shrinks as the rank grows; one more for each entry of the pattern."""
+        pattern = {f"scale of {key}": self.scale(rank) for key, rank in self.rank_pattern.items()}
+        return {"scale": self.scale(self.rank), **pattern}
 
     def label(self, name: str) -> str:
-        """Such as `lora-r8`."""
-        return f"{name}-r{self.rank}"
+        """Such as `lora-r8`, or `lora-r8-all-linear-dora`."""
+        presets = [target for target in self.targets if target in PRESETS]
+        switches = [option for option in ("pooler", "rslora", "dora") if getattr(self, option)]
+        others = ["pissa"] * (self.initialization == "pissa") + ["pattern"] * bool(self.rank_pattern)
+        return "-".join([f"{name}-r{self.rank}", *presets, *switches, *others])
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """A, B, the head, or the rest."""
@@ -85,44 +158,80 @@ class Lora(EncoderMethod):
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import get_peft_model
 
-        self._target_layers(model, head)
-        alpha = int(self._alpha) if self._alpha.is_integer() else self._alpha
-        config = LoraConfig(
+        found = find_targets(model, self.targets, pooler=self.pooler, head=head)
+        if self.initialization == "pissa":
+            self._check_singular_values(found)
+        with quiet_peft():
+            adapted = get_peft_model(model, self._config(list(found), head))
+        if self.initialization == "pissa":
+            _remember_beginning(adapted)
+        return adapted
+
+    def _config(self, found: Sequence[str], head: Sequence[str]) -> LoraConfig:
+        from peft import LoraConfig, TaskType
+
+        ranks = ranks_of(found, pattern=self.rank_pattern, rank=self.rank)
+        others = {name: rank for name, rank in ranks.items() if rank != self.rank}
+        alpha = float(self.rank) if self.alpha == "rank" else float(self.alpha)
+        by_name = not self.pooler and not set(self.targets) & set(PRESETS)
+        return LoraConfig(
             task_type=TaskType.SEQ_CLS,
             r=self.rank,
-            lora_alpha=alpha,
+            lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
-            target_modules=list(self.targets),
+            target_modules=list(self.targets if by_name else found),
             modules_to_save=[name.rpartition(".")[2] for name in head],
             exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            init_lora_weights="pissa" if self.initialization == "pissa" else True,
+            rank_pattern=others,
+            alpha_pattern=others if self.alpha == "rank" else {},
         )
-        with quiet_peft():
-            return get_peft_model(model, config)
+
+    def _check_singular_values(self, found: Mapping[str, nn.Module]) -> None:
+        for name, rank in ranks_of(found, pattern=self.rank_pattern, rank=self.rank).items():
+            values = min(found[name].weight.shape)  # type: ignore[arg-type]
+            if rank > values:
+                raise MethodError(
+                    f"lora: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular values; "
+                    "choose a smaller rank"
+                )
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
-        """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head."""
+        """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head; DoRA has a length
+        for each output besides."""
         from tanzaku.methods.weights import head_parameters
 
-        layers = self._target_layers(model, head)
-        return sum(self.rank * (layer.in_features + layer.out_features) for layer in layers) + head_parameters(
-            model, head
-        )
+        found = find_targets(model, self.targets, pooler=self.pooler, head=head)
+        count = head_parameters(model, head)
+        for name, rank in ranks_of(found, pattern=self.rank_pattern, rank=self.rank).items():
+            first, second = found[name].weight.shape  # type: ignore[misc]
+            outputs = second if is_embedding(found[name]) else first
+            count += rank * (first + second) + (outputs if self.dora else 0)
+        return count
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
+        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens.
+
+        A PiSSA is written as the plain LoRA that it is beside the encoder's own weights, of twice the rank: with W
+        = W₀ + s·B₀·A₀, what was learned is s·(B·A − B₀·A₀) = s·[B, −B₀]·[A; A₀] (appendix of the paper).
+        """
         # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
         cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-        _sort_names(folder / "adapter_config.json")
+        write_config(folder, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+        if self.initialization == "pissa":
+            rewrite_adapter(folder, folder, lambda name, a, b: _since_beginning(model, name, a, b))
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Open the adapter with PEFT."""
         from peft import PeftModel
         from safetensors import SafetensorError
 
-        if not (folder / "adapter_model.safetensors").is_file():
-            raise MethodError(f"{folder} holds no adapter_model.safetensors; give the folder that a LoRA run saved")
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a LoRA run saved")
         try:
             with quiet_peft():
                 return PeftModel.from_pretrained(model, folder)
@@ -130,27 +239,21 @@ class Lora(EncoderMethod):
             raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
 
     def merge(self, model: nn.Module) -> nn.Module:
-        """Add (α/r)·B·A to the frozen weights."""
+        """Add s·B·A to the frozen weights."""
         return cast("PeftModel", model).merge_and_unload()
 
-    def _target_layers(self, model: nn.Module, head: Sequence[str]) -> list[nn.Linear]:
-        from torch import nn
 
-        linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        inside_head = tuple(f"{name}." for name in head)
-        found: list[nn.Linear] = []
-        for target in self.targets:
-            matches = [
-                module
-                for name, module in linear.items()
-                if (name == target or name.endswith(f".{target}"))
-                and name not in head
-                and not name.startswith(inside_head)
-            ]
-            if not matches:
-                choices = sorted({name.rpartition(".")[2] for name in linear} - set(head))
-                raise MethodError(
-                    f"lora: targets: no linear layer is called {target!r}; this encoder has {', '.join(choices)}"
-                )
-            found += matches
-        return found
+def _remember_beginning(model: nn.Module) -> None:
+    """Keep a PiSSA's first factors at the model: what was learned is told from them."""
+    factors = named_lora_factors(model).items()
+    beginning = {name: (a.detach().cpu().clone(), b.detach().cpu().clone()) for name, (a, b) in factors}
+    model.lora_beginning = beginning  # type: ignore[assignment]
+
+
+def _since_beginning(model: Any, name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The factors of what a PiSSA has learned; `b` has the scale in it already."""
+    import torch
+
+    first_a, first_b = model.lora_beginning[name]
+    scale = model.get_submodule(f"base_model.model.{name}").scaling["default"]
+    return torch.cat([a, first_a]), torch.cat([b, -scale * first_b], dim=1)

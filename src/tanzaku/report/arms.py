@@ -259,7 +259,7 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
 def _later_options(method: str) -> dict[str, Any]:
     """The method's options that the first records do not have, with their defaults."""
     kind = METHODS.get(method)  # a record's method may be one of another version
-    return {f"method.{name}": kind.model_fields[name].default for name in kind.later_options} if kind else {}
+    return {f"method.{name}": default for name, default in kind.later_defaults().items()} if kind else {}
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tanzaku.errors import BundleError, SpecError
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.ship.manifest import check_manifest
-from tanzaku.study.record import DataFacts
+from tanzaku.study.record import DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
 BUNDLE_VERSION: Literal[1] = 1
@@ -31,15 +31,6 @@ ENCODER_FOLDER = "encoder"
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitScores(_Part):
-    """How well the run classified one split."""
-
-    documents: int
-    accuracy: float
-    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
-    macro_f1: float
 
 
 class RunFacts(_Part):
@@ -63,6 +54,18 @@ class BaseFacts(_Part):
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
 
 
+class CompressionFacts(_Part):
+    """How the adapter was made smaller after the run."""
+
+    rank: Annotated[int | None, Field(description="To which every layer was cut, if that was asked for.")]
+    energy: Annotated[float | None, Field(description="The share of each layer's squared norm that was to be kept.")]
+    ranks: Annotated[tuple[int, int], Field(description="The layers' smallest and largest rank.")]
+    ranks_before: Annotated[tuple[int, int], Field(description="The same before.")]
+    kept_energy: Annotated[float, Field(description="The share that was kept of all layers' squared norms together.")]
+    val: Annotated[SplitScores | None, Field(description="On a validation set, if one was given.")] = None
+    val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
+
+
 class BundleFacts(_Part):
     """All that a bundle says of itself: the content of `bundle.json`."""
 
@@ -76,6 +79,9 @@ class BundleFacts(_Part):
     base: Annotated[BaseFacts | None, Field(description="None where the method needs no encoder.")]
     whole: Annotated[bool, Field(description="Whether `encoder/` holds all weights; else the base must be found.")]
     run: RunFacts
+    compressed: Annotated[
+        CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")
+    ] = None
 
     @property
     def needs_encoder(self) -> bool:

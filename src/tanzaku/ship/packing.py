@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,22 +10,19 @@ from pydantic import ValidationError
 from tanzaku import __version__
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
 from tanzaku.errors import BundleError
-from tanzaku.files import sync_directory, sync_file, write_atomically
 from tanzaku.methods import EncoderMethod
+from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
-    BUNDLE_FILE,
     ENCODER_FOLDER,
     MODEL_FOLDER,
     BaseFacts,
     Bundle,
     BundleFacts,
     RunFacts,
-    SplitScores,
     open_bundle,
 )
 from tanzaku.ship.loading import find_encoder, load_adapted
-from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
-from tanzaku.study.record import RECORD_FILE, RunRecord, Scores, read_record, record_folders
+from tanzaku.study.record import RECORD_FILE, RunRecord, SplitScores, read_record, record_folders
 from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.spec import RunSpec
 
@@ -60,20 +56,10 @@ def pack(
     """
     folder = choose_run(Path(source))
     record = read_record(folder)
-    out = Path(out)
-    _check_out(out, force=force)
     spec = _spec_of(record, folder)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
+    with building(Path(out), force=force) as beside:
         whole = _fill(beside, folder, record, spec, with_encoder=with_encoder, encoder=encoder)
-        facts = _facts(record, spec, whole=whole)
-        write_atomically(beside / BUNDLE_FILE, facts.model_dump_json(indent=1) + "\n")
-        write_manifest(beside)
-        _put(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        write_facts(beside, _facts(record, spec, whole=whole))
     return open_bundle(out)
 
 
@@ -118,15 +104,6 @@ def _rank(record: RunRecord) -> tuple[float, int, str]:
     assert record.val is not None
     assert record.costs is not None
     return -record.val.accuracy, record.costs.saved_bytes, record.run_id
-
-
-def _check_out(out: Path, *, force: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / MANIFEST_FILE).is_file():
-        raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
-    if not force:
-        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force (force=True)")
 
 
 def _fill(
@@ -203,32 +180,7 @@ def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
             ended=record.ended,
             versions=record.environment.versions,
             data=record.data,
-            val=_split_scores(record.val),
-            test=_split_scores(record.test),
+            val=SplitScores.model_validate(record.val, from_attributes=True),
+            test=SplitScores.model_validate(record.test, from_attributes=True),
         ),
     )
-
-
-def _split_scores(scores: Scores) -> SplitScores:
-    return SplitScores(
-        documents=scores.documents,
-        accuracy=scores.accuracy,
-        accuracy_interval=scores.accuracy_interval,
-        macro_f1=scores.macro_f1,
-    )
-
-
-def _put(beside: Path, out: Path) -> None:
-    for path in beside.rglob("*"):
-        if path.is_file():
-            sync_file(path)
-    for folder in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
-        sync_directory(folder)
-    if out.exists():
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        out.rename(old)
-        beside.rename(out)
-        shutil.rmtree(old)
-    else:
-        beside.rename(out)
-    sync_directory(out.parent)

@@ -128,6 +128,15 @@ class Scores(_Part):
     confusion: Annotated[tuple[tuple[int, ...], ...], Field(description="Rows: true class; columns: predicted class.")]
 
 
+class SplitScores(_Part):
+    """How well a split was classified, in few words."""
+
+    documents: int
+    accuracy: float
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
+    macro_f1: float
+
+
 class Costs(_Part):
     """What the run cost."""
 
@@ -138,6 +147,16 @@ class Costs(_Part):
     peak_gpu_memory_bytes: int | None
     trainable_parameters: int
     saved_bytes: Annotated[int, Field(description="Size of the saved adapter's or model's folder.")]
+
+
+class RankRecord(_Part):
+    """The trained adapter at one rank, cut from it after training; its predictions lie in `ranks/r<rank>/`."""
+
+    rank: Annotated[int, Field(description="Layers of a smaller rank keep theirs.")]
+    val: SplitScores
+    test: SplitScores
+    saved_bytes: Annotated[int, Field(description="Size of the adapter's folder at this rank.")]
+    seconds: Annotated[float, Field(description="To cut the adapter and classify both sets; 0 at its own rank.")]
 
 
 class RunRecord(_Part):
@@ -170,6 +189,9 @@ class RunRecord(_Part):
     val: Scores | None = None
     test: Scores | None = None
     costs: Costs | None = None
+    ranks: Annotated[
+        tuple[RankRecord, ...], Field(description="The adapter cut to other ranks, where the method was asked to.")
+    ] = ()
 
     @property
     def method(self) -> str:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.pretrained import pretraining_facts
+from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     ComputeFacts,
     Costs,
@@ -119,23 +120,40 @@ def _adapt(
     train, val, test = tokenized_splits(spec, dataset, encoder)
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     prepared = prepare_training(spec, train, val, encoder, dataset.label_names, checkpoints, should_stop)
-    model, forward = prepared.training.model, prepared.forward
+    model = prepared.training.model
     done = _listen(prepared.training, listeners)
     method.save(model, folder / MODEL_FOLDER)
-    val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
-    test_logits, test_seconds = _classify(model, test, spec.training.eval_batch_size, forward.run)
-    checkpoints.clear()
+    classify = partial(_classify, model, batch_size=spec.training.eval_batch_size, forward=prepared.forward.run)
+    val_logits, _ = classify(val)
+    test_logits, test_seconds = classify(test)
     facts = {
         "encoder": prepared.encoder,
-        "compute": ComputeFacts(path=forward.path, precision=forward.precision),
+        "compute": ComputeFacts(path=prepared.forward.path, precision=prepared.forward.precision),
+        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
+        "ranks": measure_ranks(
+            method,
+            model,
+            folder,
+            saved=folder / MODEL_FOLDER,
+            splits=(Classified(val, val_logits), Classified(test, test_logits)),
+            label_names=dataset.label_names,
+            classify=lambda split: classify(split)[0],
+        ),
+        **_course(done),
+    }
+    checkpoints.clear()
+    return _Result(facts, val_logits, test_logits)
+
+
+def _course(done: TrainingDone) -> dict[str, Any]:
+    """How the training went."""
+    return {
         "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
         "training_curve": done.curve,
         "best_epoch": done.best_epoch,
         "stopped_early": done.stopped_early,
         "resumptions": done.resumptions,
-        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
     }
-    return _Result(facts, val_logits, test_logits)
 
 
 @dataclass(frozen=True)
@@ -165,7 +183,8 @@ def prepare_training(
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
     model = spec.method.attach(loaded.model, head=loaded.head).to(_device())
-    forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
+    chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
+    forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
     training = _build_training(
         spec.training, spec.seed, model, optimizer, train, val, checkpoints, should_stop, forward.run
@@ -342,7 +361,9 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
     return event
 
 
-def _classify(model: nn.Module, split: LabelledTokens, batch_size: int, forward: Forward) -> tuple[np.ndarray, float]:
+def _classify(
+    model: nn.Module, split: LabelledTokens, *, batch_size: int, forward: Forward
+) -> tuple[np.ndarray, float]:
     """Logits (documents, labels) float32, and the seconds that they took."""
     began = time.perf_counter()
     progress = evaluate(model, split, batch_size=batch_size, forward=forward)

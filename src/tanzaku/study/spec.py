@@ -264,8 +264,8 @@ class RunSpec(_Spec):
         """
         content = self.model_dump(mode="json")
         del content["data"]
-        for name in self.method.later_options:
-            if content["method"][name] == type(self.method).model_fields[name].default:
+        for name, default in self.method.later_defaults().items():
+            if content["method"][name] == default:
                 del content["method"][name]
         if content["encoder"]:
             # A pretraining shows in the fingerprint of what it gave.

@@ -1,0 +1,72 @@
+"""`tanzaku compress`: a bundle's adapter at a smaller rank."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from tanzaku.ship.bundle import Bundle
+
+
+def compress(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote, of a LoRA.")],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder, new or empty.")],
+    rank: Annotated[int | None, typer.Option(help="Cut every layer's update to this rank.")] = None,
+    energy: Annotated[
+        float | None,
+        typer.Option(help="Keep this share of each update's squared norm, such as 0.95, with the smallest rank."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help='Prepared data, or "sample": classify its validation set before and after.'
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+) -> None:
+    """Make a bundle's LoRA smaller: each layer's update becomes the nearest one of a lower rank.
+
+    Nothing is trained. Choose --rank or --energy. The new bundle's path goes to standard output, a table of what was
+    kept to standard error.
+
+    Examples:
+
+        tanzaku compress my-bundle --rank 4 --out my-small-bundle --data data/mine
+
+        tanzaku compress my-bundle --energy 0.95 --out my-small-bundle
+    """
+    from tanzaku.data.dataset import load_dataset
+    from tanzaku.ship.compress import compress as make
+
+    dataset = load_dataset(data) if data is not None else None
+    made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
+    _describe(bundle, made, Console(stderr=True, highlight=False, soft_wrap=True))
+    typer.echo(out)
+
+
+def _describe(before: Path, after: "Bundle", console: Console) -> None:
+    from rich.table import Table
+
+    from tanzaku.files import folder_bytes
+    from tanzaku.ship.bundle import MODEL_FOLDER
+
+    facts = after.facts.compressed
+    assert facts is not None
+    table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
+    for name, folder, ranks, kept, scores in (
+        ("before", before, facts.ranks_before, 1.0, facts.val_before),
+        ("after", after.folder, facts.ranks, facts.kept_energy, facts.val),
+    ):
+        table.add_row(
+            name,
+            "–".join(map(str, sorted(set(ranks)))),
+            f"{folder_bytes(folder / MODEL_FOLDER) / 1e6:.2f}",
+            f"{100 * kept:.2f} %",
+            f"{100 * scores.accuracy:.2f} % of {scores.documents:,}" if scores else "not measured (--data)",
+        )
+    console.print(table)

@@ -1,0 +1,63 @@
+"""How a bundle comes to its place: it is built beside it and renamed, so that it is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tanzaku.errors import BundleError
+from tanzaku.files import sync_directory, sync_file, write_atomically
+from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts
+from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
+
+
+@contextmanager
+def building(out: Path, *, force: bool) -> Iterator[Path]:
+    """A new folder to build in, which takes the place `out` when all went well, and is removed otherwise.
+
+    Raises:
+        BundleError: Something lies in `out`; `force` replaces a bundle, and nothing else.
+    """
+    _check_out(out, force=force)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        _put(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_facts(folder: Path, facts: BundleFacts) -> None:
+    """Write what the bundle says of itself, and the sums of all its files."""
+    write_atomically(folder / BUNDLE_FILE, facts.model_dump_json(indent=1) + "\n")
+    write_manifest(folder)
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST_FILE).is_file():
+        raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
+    if not force:
+        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force (force=True)")
+
+
+def _put(beside: Path, out: Path) -> None:
+    for path in beside.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    for folder in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
+        sync_directory(folder)
+    if out.exists():
+        old = out.with_name(f".{out.name}.{os.getpid()}.old")
+        out.rename(old)
+        beside.rename(out)
+        shutil.rmtree(old)
+    else:
+        beside.rename(out)
+    sync_directory(out.parent)

@@ -1,0 +1,138 @@
+"""A bundle's adapter at a smaller rank: each layer's update cut to its largest singular values, as a new bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tanzaku import __version__
+from tanzaku.errors import BundleError, DataError
+from tanzaku.methods.ranked import RankedMethod
+from tanzaku.ship.building import building, write_facts
+from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, open_bundle
+from tanzaku.study.record import SplitScores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tanzaku.data.dataset import Dataset
+
+
+def compress(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    dataset: Dataset | None = None,
+    encoder: str | None = None,
+    force: bool = False,
+) -> Bundle:
+    """Cut a bundle's low-rank adapter, and write what is left as a new bundle.
+
+    Each layer's update s·B·A becomes the nearest one of the lower rank (Eckart and Young 1936); `facts.compressed` of
+    the new bundle says what that kept.
+
+    Args:
+        bundle: What `pack` or this function wrote.
+        out: The new bundle's folder, new or empty.
+        rank: The rank of every layer; those of a smaller one stay as they are. Either this or `energy`.
+        energy: The share, over 0 up to 1, of a layer's squared Frobenius norm that is kept, by the smallest rank that
+            does.
+        dataset: Its validation set is classified before and after.
+        encoder: For that, where the bundle's encoder lies, if not under its name.
+        force: Replace a bundle that lies in `out`.
+
+    Raises:
+        BundleError: The bundle holds no low-rank adapter, rank or energy are out of range, or something lies in `out`.
+        DataError: The dataset has other labels.
+    """
+    source = open_bundle(bundle)
+    _check_request(source, rank=rank, energy=energy)
+    if dataset is not None and dataset.label_names != source.facts.label_names:
+        raise DataError(
+            f"the data {dataset.name} has the labels {', '.join(dataset.label_names)}, and the bundle "
+            f"{', '.join(source.facts.label_names)}; give the data that the bundle is for"
+        )
+    with building(Path(out), force=force) as beside:
+        shutil.copytree(source.folder / ENCODER_FOLDER, beside / ENCODER_FOLDER)
+        compressed = _cut(source.folder / MODEL_FOLDER, beside / MODEL_FOLDER, rank=rank, energy=energy)
+        facts = source.facts.model_copy(update={"tanzaku": __version__, "compressed": compressed})
+        write_facts(beside, facts)
+        if dataset is not None:
+            scores = {
+                "val_before": _validate(source.folder, dataset, encoder),
+                "val": _validate(beside, dataset, encoder),
+            }
+            write_facts(beside, facts.model_copy(update={"compressed": compressed.model_copy(update=scores)}))
+    return open_bundle(out)
+
+
+def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> None:
+    if (rank is None) == (energy is None):
+        raise BundleError("give either rank (--rank) or energy (--energy)")
+    if rank is not None and rank < 1:
+        raise BundleError(f"rank = {rank}; give 1 or more")
+    if energy is not None and not 0 < energy <= 1:
+        raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
+    if not isinstance(source.facts.build_method(), RankedMethod):
+        raise BundleError(
+            f"the bundle {source.folder} is of the method {source.facts.method['name']!r}, which has no ranks to cut; "
+            "give one of a LoRA"
+        )
+    if source.facts.whole:
+        raise BundleError(
+            f"the adapter of the bundle {source.folder} is merged into its encoder; pack the run without "
+            "--with-encoder, and compress that"
+        )
+
+
+def _cut(source: Path, folder: Path, *, rank: int | None, energy: float | None) -> CompressionFacts:
+    from tanzaku.methods.adapter import read_adapter, rewrite_adapter
+    from tanzaku.methods.truncation import rank_for_energy, singular_values, truncate
+
+    adapter = read_adapter(source)
+    before = {layer: len(adapter.update_of(layer)[0]) for layer in adapter.factors}
+    largest = max(before.values())
+    if rank is not None and rank >= largest:
+        raise BundleError(f"rank = {rank}, but no layer has more than {largest} as it is; give a smaller one")
+    values = {layer: singular_values(*adapter.update_of(layer)) for layer in adapter.factors}
+    wanted = {
+        layer: rank or rank_for_energy(found, energy=energy or 1.0)  # one of the two is given, and neither is 0
+        for layer, found in values.items()
+    }
+
+    def change(layer: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        # Without a cut the factors stay as they are, to the bit.
+        return (a, b) if wanted[layer] >= len(a) else truncate(a, b, rank=wanted[layer])
+
+    after = rewrite_adapter(source, folder, change)
+    return CompressionFacts(
+        rank=rank,
+        energy=energy,
+        ranks=(min(after.values()), max(after.values())),
+        ranks_before=(min(before.values()), max(before.values())),
+        kept_energy=_kept(values, after),
+    )
+
+
+def _kept(values: Mapping[str, Tensor], ranks: Mapping[str, int]) -> float:
+    """The share of all squared singular values that is among the first so many of each layer; 1 where all are 0."""
+    whole = sum(float(found.square().sum()) for found in values.values())
+    left = sum(float(found[: ranks[layer]].square().sum()) for layer, found in values.items())
+    return left / whole if whole else 1.0
+
+
+def _validate(folder: Path, dataset: Dataset, encoder: str | None) -> SplitScores:
+    import numpy as np
+
+    from tanzaku.measure.metrics import measure
+    from tanzaku.ship.classifier import Classifier
+
+    classifier = Classifier.load(folder, encoder=encoder)
+    classes = np.array([classifier.label_names.index(label) for label in dataset.val.labels])
+    predicted = classifier.scores(dataset.val.texts).argmax(axis=1)
+    found = measure(classes, predicted, label_names=classifier.label_names)
+    return SplitScores.model_validate(found, from_attributes=True)

@@ -1,0 +1,159 @@
+"""A compressed bundle classifies as the nearest adapter of its rank does, and says what that cost."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from tanzaku.cli import app
+from tanzaku.errors import BundleError, DataError
+from tanzaku.methods.adapter import read_adapter
+from tanzaku.ship.bundle import open_bundle
+from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.compress import compress
+from tanzaku.study.run import run
+from tests.ship.conftest import Study
+from tests.tiny import WORDS, make_dataset
+
+
+def _updates(bundle: Path) -> dict[str, np.ndarray]:
+    """ΔW of every layer of a bundle's adapter."""
+    adapter = read_adapter(bundle / "model")
+    return {layer: (b.double() @ a.double()).numpy() for layer, (a, b) in _pairs(adapter).items()}
+
+
+def _pairs(adapter: Any) -> dict[str, Any]:
+    return {layer: adapter.update_of(layer) for layer in adapter.factors}
+
+
+def test_every_layer_is_numpys_truncation(study: Study, tmp_path: Path) -> None:
+    made = compress(study.bundles["lora"], tmp_path / "small", rank=2)
+    before, after = _updates(study.bundles["lora"]), _updates(tmp_path / "small")
+    assert len(before) == len(after) == 4  # query and value of two layers
+    kept = whole = 0.0
+    for layer, update in before.items():
+        left, values, right = np.linalg.svd(update)
+        expected = (left[:, :2] * values[:2]) @ right[:2]
+        np.testing.assert_allclose(after[layer], expected, rtol=0, atol=1e-5 * values[0])
+        kept, whole = kept + (values[:2] ** 2).sum(), whole + (values**2).sum()
+    facts = made.facts.compressed
+    assert facts is not None
+    assert (facts.rank, facts.energy, facts.ranks, facts.ranks_before) == (2, None, (2, 2), (8, 8))
+    assert facts.kept_energy == pytest.approx(kept / whole)
+    weights = load_file(tmp_path / "small" / "model" / "adapter_model.safetensors")
+    assert {array.shape for name, array in weights.items() if "lora_A" in name} == {(2, 32)}
+
+
+@pytest.mark.parametrize("energy", [0.5, 0.9, 0.999])
+def test_the_energy_that_is_asked_for_is_kept_by_the_smallest_rank(study: Study, tmp_path: Path, energy: float) -> None:
+    compress(study.bundles["lora"], tmp_path / "small", energy=energy)
+    ranks = {layer: len(a) for layer, (a, _) in _pairs(read_adapter(tmp_path / "small" / "model")).items()}
+    for layer, update in _updates(study.bundles["lora"]).items():
+        squares = np.linalg.svd(update, compute_uv=False) ** 2
+        shares = squares.cumsum() / squares.sum()
+        assert ranks[layer] == int(np.argmax(shares >= energy - 1e-9)) + 1
+    texts = study.dataset.test.texts
+    assert Classifier.load(tmp_path / "small").scores(texts).shape == (len(texts), 3)
+
+
+def test_all_of_the_energy_is_the_same_classifier(study: Study, tmp_path: Path) -> None:
+    compress(study.bundles["lora"], tmp_path / "same", energy=1.0)
+    texts = study.dataset.test.texts
+    scores = [Classifier.load(f, precision="float32").scores(texts) for f in (study.bundles["lora"], tmp_path / "same")]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_validation_set_is_classified_before_and_after(study: Study, tmp_path: Path) -> None:
+    made = compress(study.bundles["lora"], tmp_path / "small", rank=1, dataset=study.dataset)
+    facts = made.facts.compressed
+    assert facts is not None
+    assert facts.val is not None
+    assert facts.val_before is not None
+    for folder, scores in ((study.bundles["lora"], facts.val_before), (tmp_path / "small", facts.val)):
+        found = [one.label for one in Classifier.load(folder)(study.dataset.val.texts)]
+        assert scores.accuracy == pytest.approx(np.mean(np.equal(found, study.dataset.val.labels)))
+        assert scores.documents == len(study.dataset.val)
+    # What the run was worth is still said, and apart from it.
+    assert made.facts.run == open_bundle(study.bundles["lora"]).facts.run
+
+
+def test_a_compressed_bundle_can_be_compressed_again(study: Study, tmp_path: Path) -> None:
+    compress(study.bundles["lora"], tmp_path / "four", rank=4)
+    compress(tmp_path / "four", tmp_path / "two", rank=2)
+    compress(study.bundles["lora"], tmp_path / "direct", rank=2)
+    for layer, update in _updates(tmp_path / "direct").items():
+        np.testing.assert_allclose(_updates(tmp_path / "two")[layer], update, rtol=0, atol=1e-5)
+
+
+def test_equal_bundles_give_equal_bytes(study: Study, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        compress(study.bundles["lora"], tmp_path / name, rank=3)
+    assert (tmp_path / "one" / "manifest.json").read_bytes() == (tmp_path / "two" / "manifest.json").read_bytes()
+
+
+def test_what_can_not_be_compressed_says_why(study: Study, tmp_path: Path) -> None:
+    for name, options, message in (
+        ("lora", {}, "give either rank"),
+        ("lora", {"rank": 2, "energy": 0.5}, "give either rank"),
+        ("lora", {"rank": 0}, "rank = 0; give 1 or more"),
+        ("lora", {"rank": 8}, "no layer has more than 8 as it is"),
+        ("lora", {"energy": 1.5}, "energy = 1.5; give a share"),
+        ("full", {"rank": 2}, "of the method 'full', which has no ranks"),
+        ("tfidf-svm", {"rank": 2}, "of the method 'tfidf-svm', which has no ranks"),
+    ):
+        with pytest.raises(BundleError, match=re.escape(message)):
+            compress(study.bundles[name], tmp_path / "out", **options)
+    others = replace(make_dataset(), label_names=("海", "空"))
+    with pytest.raises(DataError, match=f"has the labels 海, 空, and the bundle {', '.join(sorted(WORDS))}"):
+        compress(study.bundles["lora"], tmp_path / "out", rank=2, dataset=others)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_merged_bundle_is_an_error(study: Study, tmp_path: Path) -> None:
+    from tanzaku.ship.packing import pack
+
+    pack(study.runs["lora"], tmp_path / "whole", with_encoder=True)
+    with pytest.raises(BundleError, match="merged into its encoder; pack the run without --with-encoder"):
+        compress(tmp_path / "whole", tmp_path / "out", rank=2)
+
+
+def test_the_command_prints_a_table_and_the_path(study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    result = CliRunner().invoke(app, ["compress", str(study.bundles["lora"]), "--rank", "2", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    before, after = (line for line in result.stderr.splitlines() if re.search(r"│ (before|after)", line))
+    assert " 8 " in before
+    assert " 2 " in after
+    assert "not measured" in after
+    assert open_bundle(out).facts.compressed is not None
+
+
+def test_a_pissa_run_is_cut_beside_the_encoder_as_it_was(study: Study, tmp_path: Path) -> None:
+    from tanzaku.encoders.load import resolve_encoder
+    from tanzaku.ship.packing import pack
+    from tanzaku.study.expansion import expand
+    from tanzaku.study.spec import StudySpec
+
+    content = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(study.encoder), "max_tokens": 16},
+        "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
+        "arms": [{"method": "lora", "rank": 3, "initialization": "pissa"}],
+    }
+    (spec,) = expand(StudySpec.model_validate(content))
+    source = resolve_encoder(str(study.encoder))
+    run(spec, dataset=study.dataset, encoder=source, folder=tmp_path / "run", study="tiny")
+    pack(tmp_path / "run", tmp_path / "bundle")
+    facts = compress(tmp_path / "bundle", tmp_path / "small", rank=3).facts.compressed
+    assert facts is not None
+    assert facts.ranks_before == (6, 6)
+    texts = study.dataset.test.texts
+    whole = Classifier.load(tmp_path / "bundle", precision="float32").scores(texts)
+    np.testing.assert_allclose(whole, np.load(tmp_path / "run" / "test-logits.npy"), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,69 @@
+"""One run's adapter at other ranks: the record says what each classifies, and what is on the disk agrees."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tanzaku.encoders.load import resolve_encoder
+from tanzaku.files import folder_bytes
+from tanzaku.methods.lora import Lora
+from tanzaku.study.expansion import expand
+from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
+from tanzaku.study.run import run
+from tanzaku.study.spec import StudySpec
+from tests.tiny import make_dataset
+
+DATASET = make_dataset(train=24, val=12, test=15)
+RECORDS = Path(__file__).parents[2] / "records"
+
+
+def _run(encoder: Path, folder: Path, arm: dict[str, Any]) -> RunRecord:
+    content = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(encoder), "max_tokens": 24},
+        "training": {"epochs": 2, "learning_rate": 1e-2, "precision": "float32"},
+        "arms": [arm],
+    }
+    (spec,) = expand(StudySpec.model_validate(content))
+    return run(spec, dataset=DATASET, encoder=resolve_encoder(str(encoder)), folder=folder, study="tiny")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_curve_of_a_run_is_in_its_record(tiny_encoder: Path, tmp_path: Path, fast: bool) -> None:
+    arm = {"method": "lora", "rank": 8, "targets": "all-linear", "fast": fast}
+    plain = _run(tiny_encoder, tmp_path / "plain", arm)
+    record = _run(tiny_encoder, tmp_path / "cut", arm | {"truncate": [1, 4, 8]})
+    assert plain.ranks == ()
+    assert [one.rank for one in record.ranks] == [1, 4, 8]
+    assert read_record(tmp_path / "cut") == record
+    # Measuring changes neither the training nor what is saved.
+    assert record.test == plain.test
+    weights = [(tmp_path / name / "model" / "adapter_model.safetensors").read_bytes() for name in ("plain", "cut")]
+    assert weights[0] == weights[1]
+    whole = record.ranks[-1]
+    assert record.test is not None
+    assert (whole.test.accuracy, whole.test.macro_f1) == (record.test.accuracy, record.test.macro_f1)
+    assert whole.seconds == 0 < record.ranks[0].seconds
+    assert record.costs is not None
+    sizes = [one.saved_bytes for one in record.ranks]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == pytest.approx(record.costs.saved_bytes, abs=64)  # the configuration's digits
+    for one in record.ranks:
+        classes, predicted = read_predictions(tmp_path / "cut" / "ranks" / f"r{one.rank}")
+        assert np.mean(np.equal(classes, predicted)) == pytest.approx(one.test.accuracy)
+        assert (one.val.documents, one.test.documents) == (12, 15)
+
+
+def test_the_size_at_a_rank_is_that_of_its_folder(tiny_encoder: Path, tmp_path: Path) -> None:
+    record = _run(tiny_encoder, tmp_path / "run", {"method": "lora", "rank": 8, "truncate": [2]})
+    Lora(rank=8).write_at_rank(tmp_path / "run" / "model", tmp_path / "cut", rank=2)
+    assert record.ranks[0].saved_bytes == folder_bytes(tmp_path / "cut")
+
+
+def test_records_from_before_load() -> None:
+    records = read_records(RECORDS / "livedoor-ranks")
+    assert records
+    assert {record.ranks for record in records} == {()}
