@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 2}),
     ("lora", {"rank": 4, "alpha": 16, "dropout": 0.0}),
     ("lora", {"rank": 3, "targets": ["query", "key", "value", "dense"]}),
+    ("bitfit", {}),
+    ("ln-tuning", {}),
+    ("ia3", {}),
 ]
 TEXT_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("tfidf-svm", {}),
@@ -212,18 +216,24 @@ def test_what_does_not_fit_is_an_error(encoder: Case, tmp_path: Path, name: str,
         _method(name, options).load(loaded.model, tmp_path, head=loaded.head)
 
 
-def test_an_adapter_opens_in_plain_peft(tmp_path: Path, plain_encoder: Case) -> None:
+@pytest.mark.parametrize(("name", "options"), [("lora", {"rank": 2}), ("ln-tuning", {}), ("ia3", {})])
+def test_an_adapter_opens_in_plain_peft(
+    tmp_path: Path, plain_encoder: Case, name: str, options: dict[str, Any]
+) -> None:
     from peft import PeftModel
 
     loaded = _load(plain_encoder)
-    method = _method("lora", {"rank": 2})
+    method = _method(name, options)
     model = method.attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     expected = _logits(model)
     method.save(model, tmp_path)
     with quiet_transformers():
         base = AutoModelForSequenceClassification.from_pretrained(plain_encoder.folder, num_labels=3)
-    with quiet_peft():
+    with quiet_peft(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="Unsupported layer type"
+        )  # LayerNorm: PEFT's own method, all the same
         opened = PeftModel.from_pretrained(base, tmp_path)
     torch.testing.assert_close(_logits(opened), expected, rtol=0, atol=1e-6)
 

@@ -19,7 +19,7 @@ from transformers import BertForSequenceClassification, BertModel
 
 from tanzaku.encoders.attention import attend
 from tanzaku.encoders.dropout import dropout
-from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear
+from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear, plain_norm
 from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
 
 Precision = Literal["float32", "bfloat16"]
@@ -74,6 +74,7 @@ class FastForward:
     def __init__(self, classifier: Any, layers: list[_Layer], *, heads: int, dtype: torch.dtype) -> None:
         self._classifier, self._layers, self._heads, self._dtype = classifier, layers, heads, dtype
         self._embeddings = classifier.base_model.embeddings
+        self._embeddings_norm = cast(nn.LayerNorm, plain_norm(self._embeddings.LayerNorm))
         pooling = classifier.pooling if isinstance(classifier, PooledClassifier) else "cls"
         self._pooling, self._reads_cls_alone = pooling, pooling == "cls"
 
@@ -106,7 +107,7 @@ class FastForward:
         words = parts.word_embeddings(ids)
         types = parts.token_type_embeddings.weight[0].to(words.dtype)
         summed = words + types + parts.position_embeddings(positions).to(words.dtype)  # (tokens, hidden)
-        return self._drop(_normalise(summed, parts.LayerNorm).to(self._dtype), parts.dropout)
+        return self._drop(_normalise(summed, self._embeddings_norm).to(self._dtype), parts.dropout)
 
     def _run_layer(
         self,
@@ -151,8 +152,8 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     """A fast forward for `model`; None where the model is not of the kind that it can do.
 
     That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
-    LoRA. Its frozen weights are converted to `precision` in place, so make this after freezing; a model of another kind
-    is left as it was.
+    LoRA, (IA)³ or LayerNorm tuning. Its frozen weights are converted to `precision` in place, so make this after
+    freezing; a model of another kind is left as it was.
 
     Args:
         model: In training mode or not; both are served.
@@ -180,7 +181,7 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
 
 def _embeddings_are_plain(embeddings: Any) -> bool:
     tables = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
-    return all(type(table) is nn.Embedding for table in tables) and type(embeddings.LayerNorm) is nn.LayerNorm
+    return all(type(table) is nn.Embedding for table in tables) and plain_norm(embeddings.LayerNorm) is not None
 
 
 def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
@@ -193,9 +194,9 @@ def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
         layer.intermediate.dense,
         layer.output.dense,
     )
-    norms = (attention.output.LayerNorm, layer.output.LayerNorm)
+    attention_norm, output_norm = plain_norm(attention.output.LayerNorm), plain_norm(layer.output.LayerNorm)
     linear = [fast_linear(module, dtype=dtype) for module in modules]
-    if None in linear or any(type(norm) is not nn.LayerNorm for norm in norms):
+    if None in linear or attention_norm is None or output_norm is None:
         return None
     query, key, value, attended, intermediate, output = cast(list[FastLinear], linear)
     return _Layer(
@@ -203,11 +204,11 @@ def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
         key=key,
         value=value,
         attended=attended,
-        attention_norm=norms[0],
+        attention_norm=attention_norm,
         intermediate=intermediate,
         activation=layer.intermediate.intermediate_act_fn,
         output=output,
-        output_norm=norms[1],
+        output_norm=output_norm,
         attention_dropout=attention.self.dropout,
         hidden_dropout=layer.output.dropout,
     )

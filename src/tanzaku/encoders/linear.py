@@ -28,12 +28,26 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, or PEFT's LoRA around one with one active adapter of the plain kind.
+        module: An `nn.Linear`, or PEFT's LoRA or (IA)³ around one with one active adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
         return _Plain(module, dtype)
-    return _lora(module, dtype)
+    return _lora(module, dtype) or _scaled(module, dtype)
+
+
+def plain_norm(module: nn.Module) -> nn.LayerNorm | None:
+    """What `module` computes: itself, or the one that PEFT's LayerNorm tuning trains; None if it is neither."""
+    from peft.tuners.ln_tuning.layer import LNTuningLayer
+
+    if type(module) is LNTuningLayer and _has_one_adapter(module):
+        module = cast(Any, module).ln_tuning_layers[cast(Any, module).active_adapters[0]]
+    return module if type(module) is nn.LayerNorm else None
+
+
+def _has_one_adapter(layer: Any) -> bool:
+    """Whether one adapter of PEFT's is in force, and apart from the layer that it adapts."""
+    return len(layer.active_adapters) == 1 and not layer.disable_adapters and not layer.merged
 
 
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
@@ -42,7 +56,7 @@ def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear:
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
-    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out:
         return None
     name = layer.active_adapters[0]
     if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
@@ -52,6 +66,18 @@ def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     if not getattr(drop, "p", 0.0):
         return _MergedLora(base, a, b, scale=scale, dtype=dtype)
     return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=drop)
+
+
+def _scaled(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
+    from peft.tuners.ia3 import Linear as ScaledLinear
+
+    if type(module) is not ScaledLinear or type(module.base_layer) is not nn.Linear:
+        return None
+    layer = cast(Any, module)
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out or layer.active_adapters[0] not in layer.ia3_l:
+        return None
+    factors = layer.ia3_l[layer.active_adapters[0]]
+    return _Scaled(layer.base_layer, factors, on_input=layer.is_feedforward, dtype=dtype)
 
 
 class _Plain:
@@ -71,6 +97,20 @@ def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
     for parameter in module.parameters(recurse=False):
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
+
+
+class _Scaled:
+    """y = l ⊙ (x Wᵀ + b), or (l ⊙ x) Wᵀ + b (Liu et al. 2022, section 3.3)."""
+
+    def __init__(self, base: nn.Linear, factors: Tensor, *, on_input: bool, dtype: torch.dtype) -> None:
+        self._base, self._factors, self._on_input, self._dtype = _Plain(base, dtype), factors, on_input, dtype
+
+    def lower(self) -> None:
+        self._base.lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        factors = self._factors.flatten().to(self._dtype)
+        return self._base(x * factors) if self._on_input else self._base(x) * factors
 
 
 class _DroppedLora:

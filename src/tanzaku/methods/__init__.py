@@ -5,9 +5,12 @@ apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those
 (`TextMethod`). PyTorch and PEFT are imported where they are used, so that reading a study file costs nothing.
 """
 
+from tanzaku.methods.bitfit import BitFit
 from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
+from tanzaku.methods.ia3 import IA3
 from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
+from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
@@ -15,6 +18,9 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "full": Full,
     "head": Head,
     "lora": Lora,
+    "bitfit": BitFit,
+    "ln-tuning": LayerNormTuning,
+    "ia3": IA3,
     "tfidf-svm": TfidfSvm,
 }
 

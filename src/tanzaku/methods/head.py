@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tanzaku.methods.interface import EncoderMethod
 
@@ -16,6 +16,8 @@ _FILE = "head.safetensors"
 
 class Head(EncoderMethod):
     """Trains the modules that the checkpoint lacks (linear probing), and nothing else."""
+
+    paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Freeze everything but the head."""

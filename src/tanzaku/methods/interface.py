@@ -19,6 +19,8 @@ class _Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    paper: ClassVar[str]  # where the method comes from, such as "Hu et al. 2021, arXiv 2106.09685"
+
     def details(self) -> dict[str, float | int | str]:
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
         return {}

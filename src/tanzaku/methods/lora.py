@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def _sort_names(path: Path) -> None:
+def sort_names(path: Path) -> None:
     """PEFT writes sets of names in an order that changes from process to process; equal runs write equal bytes."""
     content = json.loads(path.read_text(encoding="utf-8"))
     ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
@@ -38,6 +38,8 @@ def _sort_names(path: Path) -> None:
 
 class Lora(EncoderMethod):
     """Low-rank updates of frozen linear layers; the head is trained in full."""
+
+    paper: ClassVar[str] = "Hu et al. 2021, arXiv 2106.09685"
 
     rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
     alpha: Annotated[
@@ -98,7 +100,7 @@ class Lora(EncoderMethod):
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
         # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
         cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-        _sort_names(folder / "adapter_config.json")
+        sort_names(folder / "adapter_config.json")
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Open the adapter with PEFT."""
