@@ -33,6 +33,8 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("bitfit", {}),
     ("ln-tuning", {}),
     ("ia3", {}),
+    ("houlsby", {"width": 6}),
+    ("pfeiffer", {"width": 5, "activation": "tanh", "norms": True}),
 ]
 TEXT_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("tfidf-svm", {}),
@@ -155,13 +157,14 @@ def test_trains_what_it_declares_and_nothing_else(encoder: Case, name: str, opti
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
 def test_merged_equals_unmerged(encoder: Case, name: str, options: dict[str, Any]) -> None:
     loaded = _load(encoder)
-    kind = type(loaded.model)
+    kind, plain = type(loaded.model), {key for key, _ in loaded.model.named_parameters()}
     method = _method(name, options)
     model = method.attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     expected = _logits(model)
     merged = method.merge(model)
     assert type(merged) is kind
+    assert ({key for key, _ in merged.named_parameters()} == plain) == method.mergeable
     torch.testing.assert_close(_logits(merged), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import (
     AlbertConfig,
+    AutoModelForSequenceClassification,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -16,10 +17,11 @@ from transformers import (
     RobertaConfig,
 )
 
-from tanzaku.encoders.load import bare_classifier
+from tanzaku.encoders.bottleneck import BottleneckLinear
+from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod
-from tanzaku.methods.layers import linear_layers
+from tanzaku.methods.layers import layer_norms, linear_layers
 
 HIDDEN, INNER, LAYERS, LABELS = 16, 40, 3, 5
 HEADS: dict[str, tuple[str, ...]] = {
@@ -48,11 +50,11 @@ def _configuration(kind: str) -> PretrainedConfig:
 
 
 def _model(kind: str) -> nn.Module:
+    configuration = _configuration(kind)
+    configuration.num_labels = LABELS
     torch.manual_seed(1)
-    model = bare_classifier(_configuration(kind), labels=LABELS).to_empty(device="cpu")
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    return model
+    with quiet_transformers():
+        return AutoModelForSequenceClassification.from_config(configuration)
 
 
 def _method(name: str, **options: Any) -> EncoderMethod:
@@ -106,12 +108,53 @@ def test_bitfit_trains_every_bias_of_bert() -> None:
     assert _trainable(_method("bitfit").attach(model, head=HEADS["bert"])) == expected
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "deberta-v2", "distilbert", "modernbert"])
+@pytest.mark.parametrize(("name", "adapters", "norms"), [("houlsby", 2, True), ("pfeiffer", 1, False)])
+def test_adapters_have_the_papers_parameters_in_every_layout(kind: str, name: str, adapters: int, norms: bool) -> None:
+    width = 4
+    assert METHODS[name].name == name  # type: ignore[union-attr]  # what its errors call it
+    model, method = _model(kind), _method(name, width=width, norms=norms)
+    frozen = sum(
+        p.numel() for module in layer_norms(model, HEADS[kind], method=name).values() for p in module.parameters()
+    )
+    expected = LAYERS * adapters * (2 * width * HIDDEN + HIDDEN + width)
+    expected += norms * frozen + _head_parameters(model, kind)
+    assert method.trainable_parameters(model, head=HEADS[kind]) == expected
+    assert _trainable(method.attach(model, head=HEADS[kind])) == expected
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "deberta-v2", "distilbert", "modernbert"])
+@pytest.mark.parametrize("name", ["houlsby", "pfeiffer"])
+def test_adapters_begin_as_the_identity_in_every_layout_and_then_matter(kind: str, name: str) -> None:
+    model = _model(kind).eval()
+    ids = torch.randint(1, 30, (3, 7), generator=torch.Generator().manual_seed(2))
+    expected = model(input_ids=ids).logits.detach()
+    adapted = _method(name, width=4).attach(model, head=HEADS[kind]).eval()
+    torch.testing.assert_close(adapted(input_ids=ids).logits, expected, rtol=0, atol=0)
+    nn.functional.cross_entropy(adapted(input_ids=ids).logits, torch.tensor([0, 1, 2])).backward()
+    ups = [p for key, p in adapted.named_parameters() if ".up." in key]
+    assert len(ups) == 2 * LAYERS * len(METHODS[name].parts)  # type: ignore[union-attr]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in ups)
+
+
+def test_an_adapter_computes_the_equation() -> None:
+    torch.manual_seed(4)
+    layer = BottleneckLinear(nn.Linear(5, 3), width=2, activation="gelu")
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(7, 5)
+    h = x @ layer.base_layer.weight.T + layer.base_layer.bias
+    inner = h @ layer.down.weight.T + layer.down.bias
+    inner = inner * (1 + torch.erf(inner / 2**0.5)) / 2
+    torch.testing.assert_close(layer(x), h + inner @ layer.up.weight.T + layer.up.bias)
+
+
 def test_an_encoder_without_biases_is_refused_by_bitfit() -> None:
     with pytest.raises(MethodError, match="bitfit: this encoder has no biases"):
         _method("bitfit").attach(_model("modernbert"), head=HEADS["modernbert"])
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ia3", "modernbert"), ("ia3", "albert")])
+@pytest.mark.parametrize(("name", "kind"), [("ia3", "modernbert"), ("ia3", "albert"), ("houlsby", "albert")])
 def test_a_layout_that_is_not_known_is_refused(name: str, kind: str) -> None:
     with pytest.raises(MethodError, match=rf"{name}: this encoder's layers have no .* lora takes any encoder"):
         _method(name).attach(_model(kind), head=HEADS[kind])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tanzaku.encoders.bottleneck import ACTIVATIONS, BottleneckLinear
 from tanzaku.encoders.dropout import dropout
 
 
@@ -28,11 +29,14 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, or PEFT's LoRA or (IA)³ around one with one active adapter of the plain kind.
+        module: An `nn.Linear`, alone or with a bottleneck adapter, or PEFT's LoRA or (IA)³ around one with one active
+            adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
         return _Plain(module, dtype)
+    if type(module) is BottleneckLinear and type(module.base_layer) is nn.Linear:
+        return _Adapted(module, dtype)
     return _lora(module, dtype) or _scaled(module, dtype)
 
 
@@ -97,6 +101,24 @@ def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
     for parameter in module.parameters(recurse=False):
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
+
+
+class _Adapted:
+    """h + A f(B h) with h = x Wᵀ + b: see `BottleneckLinear`."""
+
+    def __init__(self, module: BottleneckLinear, dtype: torch.dtype) -> None:
+        self._base, self._down, self._up = (
+            _Plain(linear, dtype) for linear in (module.base_layer, module.down, module.up)
+        )
+        self._activation = ACTIVATIONS[module.activation]
+
+    def lower(self) -> None:
+        for linear in (self._base, self._down, self._up):
+            linear.lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        hidden = self._base(x)
+        return hidden + self._up(self._activation(self._down(hidden)))
 
 
 class _Scaled:

@@ -8,10 +8,12 @@ apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those
 from tanzaku.methods.bitfit import BitFit
 from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
+from tanzaku.methods.houlsby import Houlsby
 from tanzaku.methods.ia3 import IA3
 from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
 from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.pfeiffer import Pfeiffer
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
@@ -21,6 +23,8 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "bitfit": BitFit,
     "ln-tuning": LayerNormTuning,
     "ia3": IA3,
+    "houlsby": Houlsby,
+    "pfeiffer": Pfeiffer,
     "tfidf-svm": TfidfSvm,
 }
 

@@ -39,6 +39,7 @@ class EncoderMethod(_Options, ABC):
 
     uses_encoder: ClassVar[bool] = True
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
+    mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
 
     @abstractmethod
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
@@ -68,7 +69,10 @@ class EncoderMethod(_Options, ABC):
 
     @abstractmethod
     def merge(self, model: nn.Module) -> nn.Module:
-        """The adapted model as a plain one of the bare model's own class, with the same logits."""
+        """The adapted model as a plain one of the bare model's own class, with the same logits.
+
+        Where `mergeable` is false, it is the model as it is: it predicts, but its weights are not a plain encoder's.
+        """
 
 
 class TextMethod(_Options, ABC):
