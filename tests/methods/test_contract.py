@@ -30,6 +30,8 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 2}),
     ("lora", {"rank": 4, "alpha": 16, "dropout": 0.0}),
     ("lora", {"rank": 3, "targets": ["query", "key", "value", "dense"]}),
+    ("adalora", {"rank": 2, "initial_rank": 4}),
+    ("adalora", {"rank": 1, "initial_rank": 3, "alpha": 5, "targets": ["query", "dense"]}),
     ("bitfit", {}),
     ("ln-tuning", {}),
     ("ia3", {}),
@@ -219,7 +221,7 @@ def test_what_does_not_fit_is_an_error(encoder: Case, tmp_path: Path, name: str,
         _method(name, options).load(loaded.model, tmp_path, head=loaded.head)
 
 
-@pytest.mark.parametrize(("name", "options"), [("lora", {"rank": 2}), ("ln-tuning", {}), ("ia3", {})])
+@pytest.mark.parametrize(("name", "options"), [("lora", {"rank": 2}), ("adalora", {}), ("ln-tuning", {}), ("ia3", {})])
 def test_an_adapter_opens_in_plain_peft(
     tmp_path: Path, plain_encoder: Case, name: str, options: dict[str, Any]
 ) -> None:

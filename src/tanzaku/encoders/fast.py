@@ -152,8 +152,8 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     """A fast forward for `model`; None where the model is not of the kind that it can do.
 
     That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
-    LoRA, (IA)³ or LayerNorm tuning, or with bottleneck adapters. Its frozen weights are converted to `precision` in
-    place, so make this after freezing; a model of another kind is left as it was.
+    LoRA, AdaLoRA, (IA)³ or LayerNorm tuning, or with bottleneck adapters. Its frozen weights are converted to
+    `precision` in place, so make this after freezing; a model of another kind is left as it was.
 
     Args:
         model: In training mode or not; both are served.

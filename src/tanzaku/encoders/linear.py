@@ -1,5 +1,7 @@
 """Linear layers for the fast path: frozen weights in low precision, trained ones cast, LoRA without its detours."""
 
+from __future__ import annotations
+
 from typing import Any, Protocol, cast
 
 import torch
@@ -29,15 +31,15 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, alone or with a bottleneck adapter, or PEFT's LoRA or (IA)³ around one with one active
-            adapter of the plain kind.
+        module: An `nn.Linear`, alone or with a bottleneck adapter, or PEFT's LoRA, AdaLoRA or (IA)³ around one with
+            one active adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
         return _Plain(module, dtype)
     if type(module) is BottleneckLinear and type(module.base_layer) is nn.Linear:
         return _Adapted(module, dtype)
-    return _lora(module, dtype) or _scaled(module, dtype)
+    return _lora(module, dtype) or _adalora(module, dtype) or _scaled(module, dtype)
 
 
 def plain_norm(module: nn.Module) -> nn.LayerNorm | None:
@@ -65,11 +67,27 @@ def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     name = layer.active_adapters[0]
     if name not in layer.lora_A or name in layer.lora_variant or layer.lora_bias[name]:
         return None
-    base, a, b, drop = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_dropout[name]
-    scale = float(layer.scaling[name])
+    a, b, drop = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.lora_dropout[name]
+    return _low_rank(layer.base_layer, a, b, scale=float(layer.scaling[name]), dtype=dtype, drop=drop)
+
+
+def _low_rank(
+    base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype, drop: nn.Module
+) -> _MergedLora | _DroppedLora:
     if not getattr(drop, "p", 0.0):
         return _MergedLora(base, a, b, scale=scale, dtype=dtype)
-    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=drop)
+    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=cast(nn.Dropout, drop))
+
+
+def _adalora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
+    from peft.tuners.adalora import SVDLinear
+
+    if type(module) is not SVDLinear or type(module.base_layer) is not nn.Linear:
+        return None
+    layer = cast(Any, module)
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out or layer.active_adapters[0] not in layer.lora_A:
+        return None
+    return _SingularLora(layer, dtype)
 
 
 def _scaled(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
@@ -184,6 +202,24 @@ class _MergedLora:
     def _merged(self) -> Tensor:
         base = self._base.weight  # (outputs, inputs)
         return torch.addmm(base, self._b.to(base.dtype), self._a.to(base.dtype), alpha=self._scale).to(self._dtype)
+
+
+class _SingularLora:
+    """LoRA with E·A in the place of A (Zhang et al. 2023, equation 3), made for each call: E is trained too."""
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        self._layer, self._name, self._dtype = layer, layer.active_adapters[0], dtype
+
+    def lower(self) -> None:
+        if getattr(self._layer.lora_dropout[self._name], "p", 0.0):
+            _Plain(self._layer.base_layer, self._dtype).lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        layer, name = self._layer, self._name
+        a = layer.lora_A[name] * layer.lora_E[name]  # (rank, inputs)
+        scale = float(layer.scaling[name]) / (float(layer.ranknum[name]) + 1e-5)  # as PEFT divides
+        drop = layer.lora_dropout[name]
+        return _low_rank(layer.base_layer, a, layer.lora_B[name], scale=scale, dtype=self._dtype, drop=drop)(x)
 
 
 class _LowRank(torch.autograd.Function):

@@ -5,6 +5,7 @@ apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those
 (`TextMethod`). PyTorch and PEFT are imported where they are used, so that reading a study file costs nothing.
 """
 
+from tanzaku.methods.adalora import AdaLora
 from tanzaku.methods.bitfit import BitFit
 from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
@@ -20,6 +21,7 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "full": Full,
     "head": Head,
     "lora": Lora,
+    "adalora": AdaLora,
     "bitfit": BitFit,
     "ln-tuning": LayerNormTuning,
     "ia3": IA3,

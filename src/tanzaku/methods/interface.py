@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class _Options(BaseModel):
@@ -30,7 +30,29 @@ class _Options(BaseModel):
         return name
 
 
-class EncoderMethod(_Options, ABC):
+class StepHooks:
+    """What a method may do at each step of training; by default nothing."""
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """A scalar that is added to the loss before its gradient is taken; None for none."""
+        return None
+
+    def on_step(self, model: nn.Module, *, step: int, total_steps: int) -> None:
+        """Called after the optimiser's step number `step` (from 1), while its gradients are still there.
+
+        Raises:
+            MethodError: The training is too short for what the method does.
+        """
+
+    def step_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What `on_step` keeps from one step to the next, beside the parameters; a checkpoint holds it."""
+        return {}
+
+    def restore_step_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what `step_state` gave."""
+
+
+class EncoderMethod(_Options, StepHooks, ABC):
     """A way of adapting an encoder with a classification head.
 
     `head` is everywhere the tuple of module names that the checkpoint lacks (`SequenceClassifier.head`): these start

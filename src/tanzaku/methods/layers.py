@@ -50,6 +50,28 @@ def linear_layers(model: nn.Module, parts: Sequence[Part], *, method: str) -> di
     return {f"{place}.{name}": layer.get_submodule(name) for place, layer in _layers(model).items() for name in names}  # type: ignore[misc]
 
 
+def named_linear_layers(
+    model: nn.Module, names: Sequence[str], head: Sequence[str], *, method: str
+) -> dict[str, nn.Linear]:
+    """The linear layers outside the head whose full names end in one of `names`, by their full names.
+
+    Raises:
+        MethodError: One of the names means none; the message says which there are.
+    """
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not _inside(name, head)
+    }
+    for wanted in names:
+        if not any(f".{name}".endswith(f".{wanted}") for name in linear):
+            choices = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+            raise MethodError(f"{method}: targets: no linear layer is called {wanted!r}; this encoder has {choices}")
+    return {
+        name: module for name, module in linear.items() if any(f".{name}".endswith(f".{wanted}") for wanted in names)
+    }
+
+
 def layer_norms(model: nn.Module, head: Sequence[str], *, method: str) -> dict[str, nn.Module]:
     """The layer normalisations outside the head that have weights, by their full names.
 

@@ -29,7 +29,7 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def sort_names(path: Path) -> None:
+def _sort_names(path: Path) -> None:
     """PEFT writes sets of names in an order that changes from process to process; equal runs write equal bytes."""
     content = json.loads(path.read_text(encoding="utf-8"))
     ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
@@ -100,7 +100,7 @@ class Lora(EncoderMethod):
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
         # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
         cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-        sort_names(folder / "adapter_config.json")
+        _sort_names(folder / "adapter_config.json")
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Open the adapter with PEFT."""

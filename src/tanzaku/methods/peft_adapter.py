@@ -1,6 +1,7 @@
 """What the methods that wrap PEFT share: wrapping, saving, opening and merging an adapter."""
 
 import contextlib
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.lora import quiet_peft, sort_names
+from tanzaku.files import write_atomically
+from tanzaku.methods.lora import quiet_peft
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -26,9 +28,14 @@ def head_settings(head: Sequence[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """PEFT warns of layers without a width that it knows, LayerNorm among them; our methods check the layers first."""
+    """Keep back what is no fault.
+
+    PEFT warns of layers without a width that it knows, LayerNorm among them, though our methods check the layers first,
+    and of the ranks that AdaLoRA allocated, which it takes for LoRA's.
+    """
     with quiet_peft(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Unsupported layer type", category=UserWarning)
+        warnings.filterwarnings("ignore", message="The following rank_pattern keys", category=RuntimeWarning)
         yield
 
 
@@ -44,7 +51,14 @@ def save_adapter(model: "nn.Module", folder: Path) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
     # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
     cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-    sort_names(folder / "adapter_config.json")
+    _sort_names(folder / "adapter_config.json")
+
+
+def _sort_names(path: Path) -> None:
+    """PEFT writes sets of names in an order that changes from process to process; equal runs write equal bytes."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    ordered = {key: sorted(value) if isinstance(value, list) else value for key, value in content.items()}
+    write_atomically(path, json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
 
 
 def open_adapter(model: "nn.Module", folder: Path) -> "nn.Module":

@@ -123,7 +123,9 @@ def _adapt(
     model = method.attach(loaded.model, head=loaded.head).to(_device())
     checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
     forward = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    training = _build_training(spec.training, spec.seed, model, train, val, checkpoints, should_stop, forward.run)
+    training = _build_training(
+        spec.training, spec.seed, method, model, train, val, checkpoints, should_stop, forward.run
+    )
     done = _listen(training, listeners)
     method.save(model, folder / MODEL_FOLDER)
     val_logits, _ = _classify(model, val, spec.training.eval_batch_size, forward.run)
@@ -248,6 +250,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
 def _build_training(
     settings: TrainingSpec,
     seed: int,
+    method: EncoderMethod,
     model: nn.Module,
     train: LabelledTokens,
     val: LabelledTokens,
@@ -279,6 +282,7 @@ def _build_training(
         checkpoint_seconds=60 * settings.checkpoint_minutes,
         should_stop=should_stop,
         forward=forward,
+        hooks=method,
     )
 
 
