@@ -50,6 +50,12 @@ def test_computes_what_transformers_computes_or_declines(
         torch.testing.assert_close(gradients[key], gradient, rtol=1e-4, atol=1e-5, msg=key)
 
 
+def test_what_is_done_before_the_encoders_forward_is_left_to_transformers(tiny_encoder: Path) -> None:
+    model = _load(Case(tiny_encoder)).model
+    model.base_model.register_forward_pre_hook(lambda module, arguments: None)
+    assert fast_forward(model, precision="float32") is None
+
+
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
 def test_bfloat16_leaves_what_is_trained_in_float32(tiny_encoder: Path, name: str, options: dict[str, Any]) -> None:
     loaded = _load(Case(tiny_encoder))

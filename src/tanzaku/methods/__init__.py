@@ -15,6 +15,7 @@ from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
 from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.pfeiffer import Pfeiffer
+from tanzaku.methods.prefix import PrefixTuning
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
@@ -27,6 +28,7 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "ia3": IA3,
     "houlsby": Houlsby,
     "pfeiffer": Pfeiffer,
+    "prefix": PrefixTuning,
     "tfidf-svm": TfidfSvm,
 }
 
