@@ -32,6 +32,8 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 3, "targets": ["query", "key", "value", "dense"]}),
     ("adalora", {"rank": 2, "initial_rank": 4}),
     ("adalora", {"rank": 1, "initial_rank": 3, "alpha": 5, "targets": ["query", "dense"]}),
+    ("qlora", {"rank": 2, "bits": 8}),
+    ("qlora", {"rank": 2, "bits": 4, "targets": ["query", "dense"]}),
     ("bitfit", {}),
     ("ln-tuning", {}),
     ("ia3", {}),
@@ -127,8 +129,10 @@ def _train_a_little(model: nn.Module) -> None:
         assert torch.isfinite(loss), step
 
 
-# A prefix takes attention from the text, whatever is in it.
-@pytest.mark.parametrize(("name", "options"), [entry for entry in ENCODER_METHODS if entry[0] != "prefix"])
+# A prefix takes attention from the text, whatever is in it, and fewer bits are other weights.
+@pytest.mark.parametrize(
+    ("name", "options"), [entry for entry in ENCODER_METHODS if entry[0] not in ("prefix", "qlora")]
+)
 def test_is_the_identity_at_initialisation(encoder: Case, name: str, options: dict[str, Any]) -> None:
     bare = _load(encoder)
     expected = _logits(bare.model)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tanzaku.encoders.bottleneck import ACTIVATIONS, BottleneckLinear
 from tanzaku.encoders.dropout import dropout
+from tanzaku.encoders.quantized import QuantizedLinear
 
 
 class FastLinear(Protocol):
@@ -31,12 +32,14 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, alone or with a bottleneck adapter, or PEFT's LoRA, AdaLoRA or (IA)³ around one with
-            one active adapter of the plain kind.
+        module: An `nn.Linear`, quantised or not, alone or with a bottleneck adapter, or PEFT's LoRA, AdaLoRA or (IA)³
+            around one with one active adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
         return _Plain(module, dtype)
+    if type(module) is QuantizedLinear:
+        return _Quantized(module)
     if type(module) is BottleneckLinear and type(module.base_layer) is nn.Linear:
         return _Adapted(module, dtype)
     return _lora(module, dtype) or _adalora(module, dtype) or _scaled(module, dtype)
@@ -59,7 +62,7 @@ def _has_one_adapter(layer: Any) -> bool:
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     from peft.tuners.lora import Linear as LoraLinear
 
-    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear:
+    if type(module) is not LoraLinear or type(module.base_layer) not in (nn.Linear, QuantizedLinear):
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
     if not _has_one_adapter(layer) or layer.fan_in_fan_out:
@@ -74,9 +77,10 @@ def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
 def _low_rank(
     base: nn.Linear, a: Tensor, b: Tensor, *, scale: float, dtype: torch.dtype, drop: nn.Module
 ) -> _MergedLora | _DroppedLora:
-    if not getattr(drop, "p", 0.0):
+    # A matrix in few bits is not merged: the sum would be kept for the backward pass in many.
+    if not getattr(drop, "p", 0.0) and type(base) is nn.Linear:
         return _MergedLora(base, a, b, scale=scale, dtype=dtype)
-    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=cast(nn.Dropout, drop))
+    return _DroppedLora(base, a, b, scale=scale, dtype=dtype, drop=drop)
 
 
 def _adalora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
@@ -112,6 +116,17 @@ class _Plain:
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._module.bias
         return functional.linear(x, self._module.weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
+
+
+class _Quantized:
+    def __init__(self, module: QuantizedLinear) -> None:
+        self._module = module
+
+    def lower(self) -> None:
+        """Nothing: its weights are in fewer bits than any float."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._module(x)
 
 
 def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
@@ -164,16 +179,17 @@ class _DroppedLora:
         *,
         scale: float,
         dtype: torch.dtype,
-        drop: nn.Dropout,
+        drop: nn.Module,
     ) -> None:
-        self._base, self._a, self._b = _Plain(base, dtype), a, b
+        self._base: FastLinear = _Quantized(base) if isinstance(base, QuantizedLinear) else _Plain(base, dtype)
+        self._a, self._b = a, b
         self._scale, self._dtype, self._drop = scale, dtype, drop
 
     def lower(self) -> None:
         self._base.lower()
 
     def __call__(self, x: Tensor) -> Tensor:
-        dropped = dropout(x, probability=self._drop.p, training=self._drop.training)
+        dropped = dropout(x, probability=getattr(self._drop, "p", 0.0), training=self._drop.training)
         narrow = functional.linear(dropped, self._a.to(self._dtype))  # (tokens, rank)
         return self._base(x) + functional.linear(narrow, (self._b * self._scale).to(self._dtype))
 

@@ -16,12 +16,14 @@ from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.pfeiffer import Pfeiffer
 from tanzaku.methods.prefix import PrefixTuning
+from tanzaku.methods.qlora import QLora
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "full": Full,
     "head": Head,
     "lora": Lora,
+    "qlora": QLora,
     "adalora": AdaLora,
     "bitfit": BitFit,
     "ln-tuning": LayerNormTuning,

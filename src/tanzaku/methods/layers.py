@@ -50,6 +50,23 @@ def linear_layers(model: nn.Module, parts: Sequence[Part], *, method: str) -> di
     return {f"{place}.{name}": layer.get_submodule(name) for place, layer in _layers(model).items() for name in names}  # type: ignore[misc]
 
 
+def linear_in_layers(model: nn.Module, *, method: str) -> list[str]:
+    """The full names of all linear layers inside the transformer layers.
+
+    Raises:
+        MethodError: There is none.
+    """
+    found = [
+        f"{place}.{name}"
+        for place, layer in _layers(model).items()
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    if not found:
+        raise MethodError(f"{method}: this encoder has no transformer layers that are known by name; lora takes any")
+    return found
+
+
 def named_linear_layers(
     model: nn.Module, names: Sequence[str], head: Sequence[str], *, method: str
 ) -> dict[str, nn.Linear]:
