@@ -14,7 +14,7 @@ from tanzaku.study.run import LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset, make_encoder
 
-METHODS = ("full", "head", "lora", "tfidf-svm")
+METHODS = ("full", "head", "lora", "houlsby", "tfidf-svm")
 
 
 @dataclass(frozen=True)

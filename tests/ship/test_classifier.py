@@ -37,7 +37,7 @@ def test_the_scores_are_those_of_the_studys_own_evaluation(study: Study, method:
     assert labels == [study.dataset.label_names[column] for column in study.logits(method).argmax(axis=1)]
 
 
-@pytest.mark.parametrize("method", ["head", "lora"])
+@pytest.mark.parametrize("method", ["head", "lora", "houlsby"])
 def test_a_bundle_with_its_encoder_scores_alike_and_needs_no_other(
     study: Study, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

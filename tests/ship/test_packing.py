@@ -39,6 +39,7 @@ _SETTINGS = {"encoder/config.json", "encoder/tokenizer_config.json", "encoder/vo
         ("full", _COMMON | _SETTINGS | {"encoder/model.safetensors"}),
         ("head", _COMMON | _SETTINGS | {"model/head.safetensors"}),
         ("lora", _COMMON | _SETTINGS | {"model/adapter_model.safetensors", "model/adapter_config.json"}),
+        ("houlsby", _COMMON | _SETTINGS | {"model/adapters.safetensors"}),
         ("tfidf-svm", _COMMON | {"model/terms.json", "model/weights.safetensors"}),
     ],
 )
@@ -59,7 +60,7 @@ def test_a_bundle_says_where_it_comes_from(study: Study, method: str) -> None:
     assert (None if facts.encoder is None else facts.encoder.model_dump(mode="json")) == record.spec["encoder"]
     if facts.base is not None:
         assert facts.base.fingerprint == resolve_encoder(str(study.encoder)).fingerprint
-    assert facts.needs_encoder == (method in ("head", "lora"))
+    assert facts.needs_encoder == (method in ("head", "lora", "houlsby"))
 
 
 def test_the_same_run_gives_the_same_bytes(study: Study, tmp_path: Path) -> None:

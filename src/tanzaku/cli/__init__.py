@@ -12,6 +12,7 @@ from tanzaku.cli.classify import classify
 from tanzaku.cli.compress import compress
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
+from tanzaku.cli.methods import methods
 from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import pretrain
 from tanzaku.errors import TanzakuError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command(name="doctor")(doctor)
+app.command(name="methods")(methods)
 app.command(name="pretrain")(pretrain)
 app.command(name="pack")(pack)
 app.command(name="compress")(compress)

@@ -19,8 +19,9 @@ from transformers import BertForSequenceClassification, BertModel
 
 from tanzaku.encoders.attention import attend
 from tanzaku.encoders.dropout import dropout
-from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear, has_plain_lora
+from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear, has_plain_lora, plain_norm
 from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
+from tanzaku.encoders.prefix import Prefix, prefix_of
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -71,9 +72,13 @@ class _Layer:
 class FastForward:
     """Computes logits (documents, labels), float32, from a model and a batch on its device; see `fast_forward`."""
 
-    def __init__(self, classifier: Any, layers: list[_Layer], *, heads: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, classifier: Any, layers: list[_Layer], *, prefix: Prefix | None, heads: int, dtype: torch.dtype
+    ) -> None:
         self._classifier, self._layers, self._heads, self._dtype = classifier, layers, heads, dtype
+        self._prefix = prefix
         self._embeddings = classifier.base_model.embeddings
+        self._embeddings_norm = cast(nn.LayerNorm, plain_norm(self._embeddings.LayerNorm))
         pooling = classifier.pooling if isinstance(classifier, PooledClassifier) else "cls"
         self._pooling, self._reads_cls_alone = pooling, pooling == "cls"
 
@@ -89,14 +94,13 @@ class FastForward:
     def _encode(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int]) -> Tensor:
         """The last hidden states (tokens, hidden), or (rows, hidden) where [CLS] alone is read."""
         hidden = self._embed(input_ids, attention_mask)
-        for layer in self._layers[:-1]:
-            hidden = self._run_layer(layer, hidden, hidden, lengths=lengths, query_lengths=lengths)
+        last = len(self._layers) - 1
+        for number in range(last):
+            hidden = self._run_layer(number, hidden, hidden, lengths=lengths, query_lengths=lengths)
         if not self._reads_cls_alone:
-            return self._run_layer(self._layers[-1], hidden, hidden, lengths=lengths, query_lengths=lengths)
+            return self._run_layer(last, hidden, hidden, lengths=lengths, query_lengths=lengths)
         starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).to(hidden.device)
-        return self._run_layer(
-            self._layers[-1], hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths)
-        )
+        return self._run_layer(last, hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths))
 
     def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         parts = self._embeddings
@@ -106,11 +110,11 @@ class FastForward:
         words = parts.word_embeddings(ids)
         types = parts.token_type_embeddings.weight[0].to(words.dtype)
         summed = words + types + parts.position_embeddings(positions).to(words.dtype)  # (tokens, hidden)
-        return self._drop(_normalise(summed, parts.LayerNorm).to(self._dtype), parts.dropout)
+        return self._drop(_normalise(summed, self._embeddings_norm).to(self._dtype), parts.dropout)
 
     def _run_layer(
         self,
-        layer: _Layer,
+        number: int,
         queries: Tensor,
         hidden: Tensor,
         *,
@@ -118,11 +122,17 @@ class FastForward:
         query_lengths: Sequence[int],
     ) -> Tensor:
         """One layer for `queries` (queries, hidden), which look at all of `hidden` (tokens, hidden)."""
+        layer = self._layers[number]
         drop = layer.attention_dropout
+        key, value = layer.key(hidden), layer.value(hidden)
+        if self._prefix is not None:
+            key = _after(self._prefix.keys[number].to(key.dtype), key, lengths)
+            value = _after(self._prefix.values[number].to(value.dtype), value, lengths)
+            lengths = [self._prefix.keys.shape[1] + length for length in lengths]
         mixed = attend(
             layer.query(queries),
-            layer.key(hidden),
-            layer.value(hidden),
+            key,
+            value,
             heads=self._heads,
             lengths=lengths,
             query_lengths=query_lengths,
@@ -151,8 +161,9 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     """A fast forward for `model`; None where the model is not of the kind that it can do.
 
     That kind is BERT with transformers' own sequence classification head or a `PooledClassifier`, plain or with PEFT's
-    plain LoRA, on word embeddings too, at any scale; not with DoRA and its like. Its frozen weights are converted to
-    `precision` in place, so make this after freezing; a model of another kind is left as it was.
+    LoRA (on word embeddings too, at any scale, but not DoRA), AdaLoRA, (IA)³ or LayerNorm tuning, or with bottleneck
+    adapters or a prefix. Its frozen weights are converted to `precision` in place, so make this after freezing; a model
+    of another kind is left as it was.
 
     Args:
         model: In training mode or not; both are served.
@@ -165,6 +176,9 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
     encoder = classifier.base_model
     if type(encoder) is not BertModel or encoder.config.is_decoder or not encoder.encoder.layer:
         return None
+    prefix = prefix_of(encoder)
+    if len(encoder._forward_pre_hooks) != (prefix is not None):  # somebody else does something before its forward
+        return None
     found = [_layer(layer, dtype) for layer in encoder.encoder.layer]
     layers = [layer for layer in found if layer is not None]
     if len(layers) < len(found) or not _embeddings_are_plain(encoder.embeddings):
@@ -176,7 +190,7 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
         words = encoder.embeddings.word_embeddings
         for table in (getattr(words, "base_layer", words), encoder.embeddings.position_embeddings):
             convert_frozen(table, dtype=dtype)
-    return FastForward(classifier, layers, heads=encoder.config.num_attention_heads, dtype=dtype)
+    return FastForward(classifier, layers, prefix=prefix, heads=encoder.config.num_attention_heads, dtype=dtype)
 
 
 def _embeddings_are_plain(embeddings: Any) -> bool:
@@ -186,7 +200,7 @@ def _embeddings_are_plain(embeddings: Any) -> bool:
     if type(words) is LoraEmbedding and has_plain_lora(words):
         words = words.base_layer  # PEFT's own module adds the update, a matrix product of so many rows as there are ids
     tables = (words, embeddings.position_embeddings, embeddings.token_type_embeddings)
-    return all(type(table) is nn.Embedding for table in tables) and type(embeddings.LayerNorm) is nn.LayerNorm
+    return all(type(table) is nn.Embedding for table in tables) and plain_norm(embeddings.LayerNorm) is not None
 
 
 def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
@@ -199,9 +213,9 @@ def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
         layer.intermediate.dense,
         layer.output.dense,
     )
-    norms = (attention.output.LayerNorm, layer.output.LayerNorm)
+    attention_norm, output_norm = plain_norm(attention.output.LayerNorm), plain_norm(layer.output.LayerNorm)
     linear = [fast_linear(module, dtype=dtype) for module in modules]
-    if None in linear or any(type(norm) is not nn.LayerNorm for norm in norms):
+    if None in linear or attention_norm is None or output_norm is None:
         return None
     query, key, value, attended, intermediate, output = cast(list[FastLinear], linear)
     return _Layer(
@@ -209,14 +223,19 @@ def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
         key=key,
         value=value,
         attended=attended,
-        attention_norm=norms[0],
+        attention_norm=attention_norm,
         intermediate=intermediate,
         activation=layer.intermediate.intermediate_act_fn,
         output=output,
-        output_norm=norms[1],
+        output_norm=output_norm,
         attention_dropout=attention.self.dropout,
         hidden_dropout=layer.output.dropout,
     )
+
+
+def _after(prefix: Tensor, rows: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Each document's rows after those of the prefix (length, hidden): (documents * length + tokens, hidden)."""
+    return torch.cat([part for document in rows.split(list(lengths)) for part in (prefix, document)])
 
 
 def _normalise(x: Tensor, module: nn.LayerNorm) -> Tensor:

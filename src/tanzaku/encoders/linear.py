@@ -1,5 +1,7 @@
 """Linear layers for the fast path: frozen weights in low precision, trained ones cast, LoRA without its detours."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -7,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tanzaku.encoders.bottleneck import ACTIVATIONS, BottleneckLinear
 from tanzaku.encoders.dropout import dropout
 from tanzaku.encoders.nested import FirstColumns, FirstRows
+from tanzaku.encoders.quantized import QuantizedLinear
 
 
 class FastLinear(Protocol):
@@ -30,17 +34,36 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, or PEFT's LoRA around one with one active adapter of the plain kind.
+        module: An `nn.Linear`, quantised or not, alone or with a bottleneck adapter, or PEFT's LoRA, AdaLoRA or (IA)³
+            around one with one active adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
         return _Plain(module, dtype)
-    return _lora(module, dtype)
+    if type(module) is QuantizedLinear:
+        return _Quantized(module)
+    if type(module) is BottleneckLinear and type(module.base_layer) is nn.Linear:
+        return _Adapted(module, dtype)
+    return _lora(module, dtype) or _adalora(module, dtype) or _scaled(module, dtype)
+
+
+def plain_norm(module: nn.Module) -> nn.LayerNorm | None:
+    """What `module` computes: itself, or the one that PEFT's LayerNorm tuning trains; None if it is neither."""
+    from peft.tuners.ln_tuning.layer import LNTuningLayer
+
+    if type(module) is LNTuningLayer and _has_one_adapter(module):
+        module = cast(Any, module).ln_tuning_layers[cast(Any, module).active_adapters[0]]
+    return module if type(module) is nn.LayerNorm else None
+
+
+def _has_one_adapter(layer: Any) -> bool:
+    """Whether one adapter of PEFT's is in force, and apart from the layer that it adapts."""
+    return len(layer.active_adapters) == 1 and not layer.disable_adapters and not layer.merged
 
 
 def has_plain_lora(layer: Any) -> bool:
     """Whether a module of PEFT's LoRA adds s·B·A of one active adapter, whatever s, and does nothing else."""
-    if len(layer.active_adapters) != 1 or layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out:
         return False
     name = layer.active_adapters[0]
     known = name in layer.lora_A or name in layer.lora_embedding_A
@@ -50,15 +73,15 @@ def has_plain_lora(layer: Any) -> bool:
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
     from peft.tuners.lora import Linear as LoraLinear
 
-    if type(module) is not LoraLinear or type(module.base_layer) is not nn.Linear or not has_plain_lora(module):
+    if type(module) is not LoraLinear or type(module.base_layer) not in (nn.Linear, QuantizedLinear):
+        return None
+    if not has_plain_lora(module):
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
     name = layer.active_adapters[0]
-    base, drop, scale = layer.base_layer, layer.lora_dropout[name], float(layer.scaling[name])
     factors = _factors(layer.lora_A[name], layer.lora_B[name])
-    if not getattr(drop, "p", 0.0):
-        return _MergedLora(base, factors, scale=scale, dtype=dtype)
-    return _DroppedLora(base, factors, scale=scale, dtype=dtype, drop=drop)
+    scale, drop = float(layer.scaling[name]), layer.lora_dropout[name]
+    return _low_rank(layer.base_layer, factors, scale=scale, dtype=dtype, drop=drop)
 
 
 # Gives A (rank, inputs) and B (outputs, rank) as they are for this call.
@@ -73,6 +96,38 @@ def _factors(first: nn.Module, second: nn.Module) -> _Factors:
     return lambda: (a, b)
 
 
+def _low_rank(
+    base: nn.Linear, factors: _Factors, *, scale: float, dtype: torch.dtype, drop: nn.Module
+) -> _MergedLora | _DroppedLora:
+    # A matrix in few bits is not merged: the sum would be kept for the backward pass in many.
+    if not getattr(drop, "p", 0.0) and type(base) is nn.Linear:
+        return _MergedLora(base, factors, scale=scale, dtype=dtype)
+    return _DroppedLora(base, factors, scale=scale, dtype=dtype, drop=drop)
+
+
+def _adalora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
+    from peft.tuners.adalora import SVDLinear
+
+    if type(module) is not SVDLinear or type(module.base_layer) is not nn.Linear:
+        return None
+    layer = cast(Any, module)
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out or layer.active_adapters[0] not in layer.lora_A:
+        return None
+    return _SingularLora(layer, dtype)
+
+
+def _scaled(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
+    from peft.tuners.ia3 import Linear as ScaledLinear
+
+    if type(module) is not ScaledLinear or type(module.base_layer) is not nn.Linear:
+        return None
+    layer = cast(Any, module)
+    if not _has_one_adapter(layer) or layer.fan_in_fan_out or layer.active_adapters[0] not in layer.ia3_l:
+        return None
+    factors = layer.ia3_l[layer.active_adapters[0]]
+    return _Scaled(layer.base_layer, factors, on_input=layer.is_feedforward, dtype=dtype)
+
+
 class _Plain:
     def __init__(self, module: nn.Linear, dtype: torch.dtype) -> None:
         self._module, self._dtype = module, dtype
@@ -85,11 +140,54 @@ class _Plain:
         return functional.linear(x, self._module.weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
 
 
+class _Quantized:
+    def __init__(self, module: QuantizedLinear) -> None:
+        self._module = module
+
+    def lower(self) -> None:
+        """Nothing: its weights are in fewer bits than any float."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._module(x)
+
+
 def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
     """Convert the frozen parameters that stand directly in `module`, in place."""
     for parameter in module.parameters(recurse=False):
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
+
+
+class _Adapted:
+    """h + A f(B h) with h = x Wᵀ + b: see `BottleneckLinear`."""
+
+    def __init__(self, module: BottleneckLinear, dtype: torch.dtype) -> None:
+        self._base, self._down, self._up = (
+            _Plain(linear, dtype) for linear in (module.base_layer, module.down, module.up)
+        )
+        self._activation = ACTIVATIONS[module.activation]
+
+    def lower(self) -> None:
+        for linear in (self._base, self._down, self._up):
+            linear.lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        hidden = self._base(x)
+        return hidden + self._up(self._activation(self._down(hidden)))
+
+
+class _Scaled:
+    """y = l ⊙ (x Wᵀ + b), or (l ⊙ x) Wᵀ + b (Liu et al. 2022, section 3.3)."""
+
+    def __init__(self, base: nn.Linear, factors: Tensor, *, on_input: bool, dtype: torch.dtype) -> None:
+        self._base, self._factors, self._on_input, self._dtype = _Plain(base, dtype), factors, on_input, dtype
+
+    def lower(self) -> None:
+        self._base.lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        factors = self._factors.flatten().to(self._dtype)
+        return self._base(x * factors) if self._on_input else self._base(x) * factors
 
 
 class _DroppedLora:
@@ -102,9 +200,10 @@ class _DroppedLora:
         *,
         scale: float,
         dtype: torch.dtype,
-        drop: nn.Dropout,
+        drop: nn.Module,
     ) -> None:
-        self._base, self._factors = _Plain(base, dtype), factors
+        self._base: FastLinear = _Quantized(base) if isinstance(base, QuantizedLinear) else _Plain(base, dtype)
+        self._factors = factors
         self._scale, self._dtype, self._drop = scale, dtype, drop
 
     def lower(self) -> None:
@@ -112,7 +211,7 @@ class _DroppedLora:
 
     def __call__(self, x: Tensor) -> Tensor:
         a, b = self._factors()
-        dropped = dropout(x, probability=self._drop.p, training=self._drop.training)
+        dropped = dropout(x, probability=getattr(self._drop, "p", 0.0), training=self._drop.training)
         narrow = functional.linear(dropped, a.to(self._dtype))  # (tokens, rank)
         return self._base(x) + functional.linear(narrow, (b * self._scale).to(self._dtype))
 
@@ -141,6 +240,25 @@ class _MergedLora:
     def _merged(self, a: Tensor, b: Tensor) -> Tensor:
         base = self._base.weight  # (outputs, inputs)
         return torch.addmm(base, b.to(base.dtype), a.to(base.dtype), alpha=self._scale).to(self._dtype)
+
+
+class _SingularLora:
+    """LoRA with E·A in the place of A (Zhang et al. 2023, equation 3), made for each call: E is trained too."""
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        self._layer, self._name, self._dtype = layer, layer.active_adapters[0], dtype
+
+    def lower(self) -> None:
+        if getattr(self._layer.lora_dropout[self._name], "p", 0.0):
+            _Plain(self._layer.base_layer, self._dtype).lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        layer, name = self._layer, self._name
+        a = layer.lora_A[name] * layer.lora_E[name]  # (rank, inputs)
+        scale = float(layer.scaling[name]) / (float(layer.ranknum[name]) + 1e-5)  # as PEFT divides
+        drop = layer.lora_dropout[name]
+        factors = (a, layer.lora_B[name])
+        return _low_rank(layer.base_layer, lambda: factors, scale=scale, dtype=self._dtype, drop=drop)(x)
 
 
 class _LowRank(torch.autograd.Function):

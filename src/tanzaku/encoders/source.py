@@ -83,6 +83,11 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
     return EncoderSource(name=name, folder=folder, fingerprint=_fingerprint(folder, files))
 
 
+def has_embedded() -> bool:
+    """Whether `tanzaku-mini` is part of this installation."""
+    return (_EMBEDDED_FOLDER / CONFIG_FILE).is_file()
+
+
 def select_files(names: Iterable[str], *, where: str) -> EncoderFiles:
     """Choose, among a folder's or a repository's file names, the config, the tokenizer and one format of the weights.
 
@@ -156,7 +161,7 @@ def shard_names(folder: Path, files: EncoderFiles) -> tuple[str, ...]:
 
 def _folder_of(name: str, *, revision: str | None) -> Path:
     if name == EMBEDDED_NAME:
-        if not (_EMBEDDED_FOLDER / CONFIG_FILE).is_file():
+        if not has_embedded():
             raise EncoderError(
                 f"the embedded encoder {EMBEDDED_NAME!r} is not part of this installation; "
                 "name a local folder or a hub id such as tohoku-nlp/bert-base-japanese"

@@ -5,11 +5,19 @@ apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those
 (`TextMethod`). PyTorch and PEFT are imported where they are used, so that reading a study file costs nothing.
 """
 
+from tanzaku.methods.adalora import AdaLora
+from tanzaku.methods.bitfit import BitFit
 from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
+from tanzaku.methods.houlsby import Houlsby
+from tanzaku.methods.ia3 import IA3
 from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
+from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
+from tanzaku.methods.pfeiffer import Pfeiffer
+from tanzaku.methods.prefix import PrefixTuning
+from tanzaku.methods.qlora import QLora
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
@@ -17,6 +25,14 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "head": Head,
     "lora": Lora,
     "lora-nested": LoraNested,
+    "qlora": QLora,
+    "adalora": AdaLora,
+    "bitfit": BitFit,
+    "ln-tuning": LayerNormTuning,
+    "ia3": IA3,
+    "houlsby": Houlsby,
+    "pfeiffer": Pfeiffer,
+    "prefix": PrefixTuning,
     "tfidf-svm": TfidfSvm,
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Full(EncoderMethod):
     """Trains all weights (Devlin et al. 2019, section 4)."""
 
+    paper: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     saves_whole_model: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

@@ -17,6 +17,7 @@ _FILE = "head.safetensors"
 class Head(EncoderMethod):
     """Trains the modules that the checkpoint lacks (linear probing), and nothing else."""
 
+    paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
     settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate",)
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

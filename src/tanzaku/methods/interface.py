@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,6 +23,8 @@ class _Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    paper: ClassVar[str]  # where the method comes from, such as "Hu et al. 2021, arXiv 2106.09685"
+
     # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
     later_options: ClassVar[tuple[str, ...]] = ()
 
@@ -40,7 +42,38 @@ class _Options(BaseModel):
         return name
 
 
-class EncoderMethod(_Options, ABC):
+class StepHooks:
+    """What a method may do at each step of training; by default nothing."""
+
+    def wrap_forward(self, forward: Forward) -> Forward:
+        """`forward` with what the method does at every step of training; most methods do nothing.
+
+        Args:
+            forward: From the attached model and a batch to logits. Whether it is a step of training is told by
+                `model.training`. What is drawn comes from PyTorch's global generator, whose state checkpoints save.
+        """
+        return forward
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """A scalar that is added to the loss before its gradient is taken; None for none."""
+        return None
+
+    def on_step(self, model: nn.Module, *, step: int, total_steps: int) -> None:
+        """Called after the optimiser's step number `step` (from 1), while its gradients are still there.
+
+        Raises:
+            MethodError: The training is too short for what the method does.
+        """
+
+    def step_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What `on_step` keeps from one step to the next, beside the parameters; a checkpoint holds it."""
+        return {}
+
+    def restore_step_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what `step_state` gave."""
+
+
+class EncoderMethod(_Options, StepHooks, ABC):
     """A way of adapting an encoder with a classification head.
 
     `head` is everywhere the tuple of module names that the checkpoint lacks (`SequenceClassifier.head`): these start
@@ -49,6 +82,7 @@ class EncoderMethod(_Options, ABC):
 
     uses_encoder: ClassVar[bool] = True
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
+    mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
 
     # Settings of training that would do nothing for this method: an arm that names one is refused.
     settings_without_effect: ClassVar[tuple[str, ...]] = ()
@@ -75,15 +109,6 @@ class EncoderMethod(_Options, ABC):
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """How many parameters `attach` would leave trainable, from a bare model's shapes (the meta device does)."""
 
-    def wrap_forward(self, forward: Forward) -> Forward:
-        """`forward` with what the method does at every step of training; most methods do nothing.
-
-        Args:
-            forward: From the attached model and a batch to logits. Whether it is a step of training is told by
-                `model.training`. What is drawn comes from PyTorch's global generator, whose state checkpoints save.
-        """
-        return forward
-
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write what was trained, and only that, into `folder` (made if missing), without pickle."""
@@ -98,7 +123,10 @@ class EncoderMethod(_Options, ABC):
 
     @abstractmethod
     def merge(self, model: nn.Module) -> nn.Module:
-        """The adapted model as a plain one of the bare model's own class, with the same logits."""
+        """The adapted model as a plain one of the bare model's own class, with the same logits.
+
+        Where `mergeable` is false, it is the model as it is: it predicts, but its weights are not a plain encoder's.
+        """
 
 
 class TextMethod(_Options, ABC):

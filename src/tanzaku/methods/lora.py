@@ -50,6 +50,8 @@ class Lora(RankedMethod):
         "truncate",
     )
 
+    paper: ClassVar[str] = "Hu et al. 2021, arXiv 2106.09685"
+
     rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
     alpha: Annotated[
         Literal["rank"] | Annotated[float, Field(gt=0)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ _WEIGHTS = "weights.safetensors"
 
 class TfidfSvm(TextMethod):
     """scikit-learn's `TfidfVectorizer` and `LinearSVC` (one against the rest) on the whole text."""
+
+    paper: ClassVar[str] = "Joachims 1998, ECML"
 
     analyzer: Annotated[
         Literal["mecab", "character"], Field(description="What a term is made of: MeCab (IPADIC) words or characters.")

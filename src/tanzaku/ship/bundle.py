@@ -1,8 +1,9 @@
 """A bundle: a folder that classifies. What is in it, and how it is read.
 
     bundle.json     labels, method, encoder, the run it comes from and how good that was
-    model/          what the method saved; not there where `encoder/` holds all weights
-    encoder/        the encoder's configuration and tokenizer, and in a whole bundle all weights with the head
+    model/          what the method saved; not there where that is merged into `encoder/`
+    encoder/        the encoder's configuration and tokenizer; in a whole bundle all weights too: the adapted model's
+                    with the head, or the base encoder's where the method can't be merged
     manifest.json   the SHA-256 of each of these files
 
 Nothing in a bundle is code or a pickle, and nothing of it is ever run.
@@ -77,7 +78,9 @@ class BundleFacts(_Part):
         EncoderSpec | None, Field(description="The run's resolved [encoder] section; None where the method needs none.")
     ]
     base: Annotated[BaseFacts | None, Field(description="None where the method needs no encoder.")]
-    whole: Annotated[bool, Field(description="Whether `encoder/` holds all weights; else the base must be found.")]
+    whole: Annotated[
+        bool, Field(description="Whether `encoder/` holds an encoder's weights; else the base must be found.")
+    ]
     run: RunFacts
     compressed: Annotated[
         CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")

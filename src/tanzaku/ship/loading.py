@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """The bundle's model, merged into a plain one (float32, on the CPU, in evaluation mode), and its tokenizer.
+    """The bundle's model (float32, on the CPU, in evaluation mode), merged into a plain one where its method can be,
+    and its tokenizer.
 
     Args:
         bundle: A bundle of a method that adapts an encoder.
@@ -36,14 +37,16 @@ def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module
     assert isinstance(method, EncoderMethod)
     if facts.whole:
         source = EncoderSource(facts.encoder.name, bundle.folder / ENCODER_FOLDER, facts.base.fingerprint)
-        return _load_whole(source).eval(), load_tokenizer(source)
-    source = find_encoder(
-        facts.encoder,
-        fingerprint=facts.base.fingerprint,
-        other_name=encoder,
-        needed_by=f"the bundle {bundle.folder}",
-        expected=bundle.folder / ENCODER_FOLDER,
-    )
+        if method.saves_whole_model or method.mergeable:
+            return _load_whole(source).eval(), load_tokenizer(source)
+    else:
+        source = find_encoder(
+            facts.encoder,
+            fingerprint=facts.base.fingerprint,
+            other_name=encoder,
+            needed_by=f"the bundle {bundle.folder}",
+            expected=bundle.folder / ENCODER_FOLDER,
+        )
     saved = bundle.folder / MODEL_FOLDER
     model = load_adapted(source, method, saved, label_names=facts.label_names, reading=facts.encoder).eval()
     # From the encoder: the fingerprint covers its tokenizer, so the bundle's copy is the same.
@@ -53,7 +56,7 @@ def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module
 def load_adapted(
     source: EncoderSource, method: EncoderMethod, saved: Path, *, label_names: Sequence[str], reading: EncoderSpec
 ) -> nn.Module:
-    """The base encoder with what `method` saved in `saved`, merged into a plain model that pools as `reading` says."""
+    """The base encoder with what `method` saved in `saved`, merged where it can be; it pools as `reading` says."""
     from tanzaku.encoders.load import load_classifier
 
     # The seed draws a head that the saved one takes the place of.

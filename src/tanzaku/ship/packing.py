@@ -45,7 +45,8 @@ def pack(
             taken, and of equal ones the smallest.
         out: The bundle's folder, new or empty.
         with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
-            in any case where the study pretrained the encoder itself.
+            in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored beside
+            the encoder's weights.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
         force: Replace a bundle that lies in `out`.
 
@@ -129,11 +130,14 @@ def _fill(
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
         return True
-    if with_encoder or made:  # an encoder that the study pretrained itself is found nowhere else
+    whole = with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
+    if whole and spec.method.mergeable:
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
         return True
+    if whole:
+        _write_weights(source, bundle / ENCODER_FOLDER)
     _copy(saved, bundle / MODEL_FOLDER)
-    return False
+    return whole
 
 
 def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path, folder: Path) -> None:
@@ -144,6 +148,15 @@ def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path,
     assert spec.encoder is not None
     model = load_adapted(source, spec.method, saved, label_names=record.data.label_names, reading=spec.encoder)
     Full().save(model, folder)
+
+
+def _write_weights(source: EncoderSource, folder: Path) -> None:
+    """Write the base encoder's own weights: as safetensors, whatever format they come in."""
+    from safetensors.torch import save_file
+
+    from tanzaku.encoders.weights import read_weights
+
+    save_file(read_weights(source), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _copy_settings(source: EncoderSource, folder: Path) -> None:

@@ -13,8 +13,8 @@ from tanzaku.methods import EncoderMethod
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.engine import PlannedRun
 from tanzaku.study.expansion import expand
+from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
-from tanzaku.study.run import tokenized_splits
 from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec
 
 

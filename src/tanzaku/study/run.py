@@ -1,49 +1,40 @@
 """One run, top to bottom: from the data and a resolved spec to a saved model and a record. Read this first."""
 
-import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.encoders.load import EncoderSource, SequenceClassifier, load_classifier, load_tokenizer
-from tanzaku.encoders.reading import tokenized_length
-from tanzaku.encoders.tokens import tokenize
+from tanzaku.encoders.load import EncoderSource
 from tanzaku.files import folder_bytes
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
-from tanzaku.study.pretrained import pretraining_facts
+from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     ComputeFacts,
     Costs,
     DataFacts,
-    EncoderFacts,
     EpochRecord,
-    PretrainingFacts,
     RunRecord,
     Scores,
     write_predictions,
     write_record,
 )
-from tanzaku.study.spec import EncoderSpec, RunSpec, TrainingSpec
+from tanzaku.study.spec import RunSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.forward import ChosenForward, Forward, choose_forward
+from tanzaku.training.forward import Forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
-from tanzaku.training.optimizer import build_adamw
-from tanzaku.training.schedule import Plateau, Schedule
-from tanzaku.training.stopping import EarlyStopping
 
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoints"
@@ -156,42 +147,6 @@ def _course(done: TrainingDone) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class PreparedTraining:
-    """A training that is ready to begin, how its model is computed, and what a record says of its encoder."""
-
-    training: Training
-    forward: ChosenForward
-    encoder: EncoderFacts
-
-
-def prepare_training(
-    spec: RunSpec,
-    train: LabelledTokens,
-    val: LabelledTokens,
-    encoder: EncoderSource,
-    label_names: Sequence[str],
-    checkpoints: Checkpoints,
-    should_stop: Callable[[], bool],
-) -> PreparedTraining:
-    """Seed everything, load the encoder, attach the method and build the training; no test document is needed."""
-    assert isinstance(spec.method, EncoderMethod)
-    assert spec.training is not None
-    assert spec.encoder is not None
-    seed_everything(spec.seed)
-    loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
-    pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
-    facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
-    model = spec.method.attach(loaded.model, head=loaded.head).to(_device())
-    chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
-    optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
-    training = _build_training(
-        spec.training, spec.seed, model, optimizer, train, val, checkpoints, should_stop, forward.run
-    )
-    return PreparedTraining(training, forward, facts)
-
-
 def _costs(history: Sequence[EpochResult], model: nn.Module, saved: Path, *, test_seconds: float) -> Costs:
     train_seconds = sum(epoch.train_seconds for epoch in history)
     return Costs(
@@ -228,61 +183,6 @@ def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _
     return _Result({"costs": costs}, val, test)
 
 
-def tokenized_splits(
-    spec: RunSpec, dataset: Dataset, encoder: EncoderSource, *, progress: bool = False
-) -> tuple[LabelledTokens, LabelledTokens, LabelledTokens]:
-    """The train, validation and test split as tokens; from the cache on disk where they are there."""
-    assert spec.encoder is not None
-    assert spec.training is not None
-    reading = spec.encoder
-    length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
-    tokenizer = load_tokenizer(encoder)
-    train, val, test = (
-        LabelledTokens(
-            tokenize(tokenizer, split.texts, max_tokens=length, cache_key=encoder.fingerprint, progress=progress),
-            class_indices(split, dataset),
-            pad_id=tokenizer.pad_token_id,
-            pad_to=reading.max_tokens if spec.training.padding == "max_tokens" else None,
-            long_text=reading.long_text,
-            max_tokens=reading.max_tokens,
-            max_windows=reading.max_windows,
-        )
-        for split in (dataset.train, dataset.val, dataset.test)
-    )
-    return train, val, test
-
-
-def _load(
-    reading: EncoderSpec, training: TrainingSpec, encoder: EncoderSource, label_names: Sequence[str], *, seed: int
-) -> SequenceClassifier:
-    return load_classifier(
-        encoder,
-        label_names=label_names,
-        seed=seed,
-        pooling=reading.pooling,
-        long_text=reading.long_text,
-        hidden_dropout=_probability(training.hidden_dropout),
-        attention_dropout=_probability(training.attention_dropout),
-    )
-
-
-def _probability(dropout: float | Literal["encoder"]) -> float | None:
-    return None if dropout == "encoder" else dropout
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def class_indices(split: Documents, dataset: Dataset) -> np.ndarray:
-    """The split's class indices, (documents,) int64."""
-    index = {name: place for place, name in enumerate(dataset.label_names)}
-    return np.array([index[label] for label in split.labels], dtype=np.int64)
-
-
 def data_facts(dataset: Dataset) -> DataFacts:
     """What a record says of the data."""
     return DataFacts(
@@ -293,64 +193,6 @@ def data_facts(dataset: Dataset) -> DataFacts:
         val_documents=len(dataset.val),
         test_documents=len(dataset.test),
     )
-
-
-def _build_optimizer(
-    settings: TrainingSpec, method: EncoderMethod, model: nn.Module, head: Sequence[str]
-) -> torch.optim.AdamW:
-    rates: dict[str, float] = {
-        group: settings.learning_rate * factor for group, factor in method.rate_factors().items()
-    }
-    if settings.head_learning_rate is not None:
-        rates["head"] = settings.head_learning_rate
-    return build_adamw(
-        model,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        beta1=settings.beta1,
-        beta2=settings.beta2,
-        epsilon=settings.epsilon,
-        group_of=partial(method.parameter_group, head=head),
-        group_rates=rates,
-    )
-
-
-def _build_training(
-    settings: TrainingSpec,
-    seed: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train: LabelledTokens,
-    val: LabelledTokens,
-    checkpoints: Checkpoints,
-    should_stop: Callable[[], bool],
-    forward: Forward,
-) -> Training:
-    return Training(
-        model=model,
-        train=train,
-        val=val,
-        optimizer=optimizer,
-        stopping=EarlyStopping(settings.patience, settings.threshold),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        eval_batch_size=settings.eval_batch_size,
-        max_grad_norm=settings.max_grad_norm,
-        seed=seed,
-        log_steps=settings.log_steps,
-        schedule=Schedule(settings.schedule, settings.warmup, settings.decay),
-        plateau=_plateau(settings),
-        checkpoints=checkpoints,
-        checkpoint_seconds=60 * settings.checkpoint_minutes,
-        should_stop=should_stop,
-        forward=forward,
-    )
-
-
-def _plateau(settings: TrainingSpec) -> Plateau | None:
-    if settings.schedule != "plateau":
-        return None
-    return Plateau(settings.plateau_factor, settings.plateau_patience, settings.threshold)
 
 
 def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:
@@ -374,27 +216,6 @@ def _classify(
             return finished.value.logits, time.perf_counter() - began
 
 
-def _encoder_facts(
-    encoder: EncoderSource, model: Any, head: tuple[str, ...], pretraining: PretrainingFacts | None
-) -> EncoderFacts:
-    config = model.config
-    return EncoderFacts(
-        name=encoder.name,
-        fingerprint=encoder.fingerprint,
-        model_type=config.model_type,
-        layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        vocabulary_size=config.vocab_size,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        head=head,
-        pretraining=pretraining,
-    )
-
-
 def _scores(split: Documents, logits: np.ndarray, dataset: Dataset) -> Scores:
     measures = measure(class_indices(split, dataset), logits.argmax(axis=1), label_names=dataset.label_names)
     return Scores.model_validate(asdict(measures))
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

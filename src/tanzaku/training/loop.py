@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tanzaku.errors import CheckpointError
+from tanzaku.methods.interface import StepHooks
 from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.forward import Forward, model_logits
@@ -147,6 +148,7 @@ class Training:
         checkpoint_seconds: Save at least so often, besides each epoch's end.
         should_stop: Asked after each step; True saves a checkpoint and raises `Interrupted`.
         forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
+        hooks: What the method does at each step. Its penalty is not among the losses that are reported.
     """
 
     model: nn.Module
@@ -166,6 +168,7 @@ class Training:
     checkpoint_seconds: float = math.inf
     should_stop: Callable[[], bool] = lambda: False
     forward: Forward = model_logits
+    hooks: StepHooks = field(default_factory=StepHooks)
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
@@ -221,9 +224,11 @@ class Training:
         batch = self.train.batch(documents).to(self._device)
         logits = self.forward(self.model, batch)  # (documents, labels)
         loss = nn.functional.cross_entropy(logits, batch.labels)
-        loss.backward()
+        penalty = self.hooks.penalty(self.model)
+        (loss if penalty is None else loss + penalty).backward()
         nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
         self.optimizer.step()
+        self.hooks.on_step(self.model, step=self._state.step + 1, total_steps=self._total_steps)
         self.optimizer.zero_grad()
         return loss.item()
 
@@ -296,6 +301,7 @@ class Training:
             return
         tensors: dict[str, Tensor] = {f"model.{name}": parameter for name, parameter in self._parameters.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        tensors |= {f"method.{name}": tensor for name, tensor in self.hooks.step_state(self.model).items()}
         tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
         stopping = {**asdict(self.stopping), "best_loss": _none_if_infinite(self.stopping.best_loss)}
         plateau = self.plateau.state() if self.plateau else {}
@@ -316,11 +322,12 @@ class Training:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         tensors, content = checkpoint.tensors, dict(checkpoint.state)
-        model = {name[len("model.") :]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        model = _part(tensors, "model")
         if {name: tensor.shape for name, tensor in model.items()} != {n: p.shape for n, p in self._parameters.items()}:
             raise CheckpointError("the checkpoint's weights are not those of this model; remove it to start over")
         self._copy_in(model)
-        self._best = {name[len("best.") :]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
+        self._best = _part(tensors, "best")
+        self.hooks.restore_step_state(self.model, _part(tensors, "method"))
         restore_optimizer(self.optimizer, self.model, tensors)
         restore_random(tensors, content.pop("random"))
         stopping = content["stopping"]
@@ -337,6 +344,12 @@ class Training:
     def _copy_in(self, weights: dict[str, Tensor]) -> None:
         for name, tensor in weights.items():
             self._parameters[name].copy_(tensor)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
 
 
 def _none_if_infinite(value: float) -> float | None:

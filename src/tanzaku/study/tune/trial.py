@@ -174,7 +174,8 @@ def _train(
     should_stop: Callable[[], bool],
 ) -> TrialResult:
     """Train until it is done, or until `ask` says that it is not worth going on."""
-    from tanzaku.study.run import CHECKPOINT_FOLDER, prepare_training, tokenized_splits
+    from tanzaku.study.preparation import prepare_training, tokenized_splits
+    from tanzaku.study.run import CHECKPOINT_FOLDER
     from tanzaku.training.checkpoint import Checkpoints
     from tanzaku.training.loop import EpochDone, Resumed
 

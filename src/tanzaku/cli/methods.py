@@ -1,0 +1,105 @@
+"""`tanzaku methods`: what can be studied, and what each method trains of an encoder."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tanzaku.methods.catalogue import MethodFacts
+
+_COLUMNS = ("method", "trained", "share (%)", "MB", "mergeable", "paper")
+# The thesis's encoder.
+_BERT_BASE, _WORDS = "a BERT-base with 32,000 words", 32_000
+
+
+def methods(
+    encoder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ENCODER",
+            help="A local folder, a hub id, or tanzaku-mini.",
+            show_default="tanzaku-mini where it is installed, else the shape of BERT-base",
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="The encoder's branch, tag or commit on the hub.")] = None,
+    labels: Annotated[int, typer.Option(min=2, help="Classes of the head.")] = 9,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")] = False,
+) -> None:
+    """List the methods: how many parameters each trains of an encoder, their size, and the paper.
+
+    Counts are those of the default options, the head included; MB are 10^6 bytes of float32.
+
+    Examples:
+
+        tanzaku methods
+
+        tanzaku methods tohoku-nlp/bert-base-japanese --labels 2
+
+        tanzaku methods ./my-encoder --json | jq -r '.methods[] | select(.mergeable) | .name'
+    """
+    from tanzaku.encoders.source import EMBEDDED_NAME, has_embedded
+    from tanzaku.methods.catalogue import describe_methods
+
+    name = encoder or (EMBEDDED_NAME if has_embedded() else None)
+    model, head = _shape(labels) if name is None else _load(name, revision, labels)
+    facts = describe_methods(model, head=head)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if as_json:
+        described = {"name": name or _BERT_BASE, "parameters": parameters, "head": head, "labels": labels}
+        content = {"encoder": described, "methods": [asdict(method) for method in facts]}
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        return
+    _print(facts)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    errors.print(f"{name or _BERT_BASE}: {parameters:,} parameters with a head for {labels} labels ({', '.join(head)})")
+    for method in facts:
+        if method.error:
+            errors.print(method.error)
+
+
+def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
+    """BERT-base's shapes, with a pooler in the checkpoint."""
+    from transformers import BertConfig
+
+    from tanzaku.encoders.load import bare_classifier
+
+    return bare_classifier(BertConfig(vocab_size=_WORDS), labels=labels), ("classifier",)
+
+
+def _load(name: str, revision: str | None, labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
+    """The encoder itself: which modules its head has shows in its weights."""
+    from tanzaku.encoders.load import load_classifier, resolve_encoder
+
+    source = resolve_encoder(name, revision=revision)
+    loaded = load_classifier(source, label_names=[str(number) for number in range(labels)], seed=0)
+    return loaded.model, loaded.head
+
+
+def _print(facts: "list[MethodFacts]") -> None:
+    """A table on a terminal; tab-separated lines where another program reads."""
+    console = Console(highlight=False)
+    rows = [_row(method) for method in facts]
+    if not console.is_terminal:
+        for row in (_COLUMNS, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table(
+        _COLUMNS[0], *(Column(name, justify="right") for name in _COLUMNS[1:4]), _COLUMNS[4], Column(_COLUMNS[5])
+    )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _row(method: "MethodFacts") -> tuple[str, ...]:
+    mergeable = {True: "yes", False: "no", None: ""}[method.mergeable]
+    if method.trainable_parameters is None or method.share is None or method.bytes is None:
+        return (method.name, "does not fit" if method.error else "", "", "", mergeable, method.paper)
+    share, size = f"{100 * method.share:.3f}", f"{method.bytes / 1e6:.2f}"
+    return (method.name, f"{method.trainable_parameters:,}", share, size, mergeable, method.paper)

@@ -1,0 +1,200 @@
+"""AdaLoRA (Zhang et al. 2023, arXiv 2303.10512), through PEFT: the layers share a budget of ranks by importance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from tanzaku.errors import MethodError
+from tanzaku.methods.interface import EncoderMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SENSITIVITY, _UNCERTAINTY, _KEPT = "sensitivity", "uncertainty", "kept"
+
+
+class AdaLora(EncoderMethod):
+    """W' = W + (α/r₀)·B·E·A with a diagonal E (equation 3); what matters little is set to 0 in E until the budget is
+    met. The head is trained in full."""
+
+    paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2303.10512"
+
+    rank: Annotated[int, Field(ge=1, description="Mean rank r of a layer's update, when all is allocated.")] = 8
+    initial_rank: Annotated[
+        int, Field(ge=2, description="Rank r₀ of every layer's update at first; more than rank.")
+    ] = 12
+    alpha: Annotated[
+        Literal["rank"] | Annotated[float, Field(gt=0)],
+        Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
+    ] = "rank"
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    targets: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),
+    ] = ("query", "value")
+    initial_share: Annotated[
+        float, Field(ge=0, lt=1, description="Share of all steps, from the first, at the initial rank.")
+    ] = 0.1
+    final_share: Annotated[
+        float, Field(ge=0, lt=1, description="Share of all steps, up to the last, with the ranks as they came out.")
+    ] = 0.5
+    interval: Annotated[int, Field(ge=1, description="Steps from one allocation to the next.")] = 10
+    sensitivity_decay: Annotated[float, Field(gt=0, lt=1, description="β₁, of the mean importance (equation 9).")] = (
+        0.85
+    )
+    uncertainty_decay: Annotated[float, Field(gt=0, lt=1, description="β₂, of its mean change (equation 10).")] = 0.85
+    orthogonality: Annotated[
+        float, Field(ge=0, description="Weight γ of the penalty that keeps the rows of A, and the columns of B, apart.")
+    ] = 0.5
+
+    @field_validator("initial_rank")
+    @classmethod
+    def _more_than_rank(cls, value: int, others: ValidationInfo) -> int:
+        if "rank" in others.data and value <= others.data["rank"]:
+            raise ValueError(f"it must be more than rank, which is {others.data['rank']}; half as much again is usual")
+        return value
+
+    @field_validator("final_share")
+    @classmethod
+    def _leave_steps(cls, value: float, others: ValidationInfo) -> float:
+        if value + others.data.get("initial_share", 0) >= 1:
+            raise ValueError("initial_share and final_share leave no steps in which ranks are allocated")
+        return value
+
+    @property
+    def _alpha(self) -> float:
+        return float(self.initial_rank) if self.alpha == "rank" else float(self.alpha)
+
+    def details(self) -> dict[str, float | int | str]:
+        """The effective scale α/r₀."""
+        return {"scale": self._alpha / self.initial_rank}
+
+    def label(self, name: str) -> str:
+        """Such as `adalora-r8`."""
+        return f"{name}-r{self.rank}"
+
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
+        from peft import AdaLoraConfig
+
+        from tanzaku.methods.layers import named_linear_layers
+        from tanzaku.methods.peft_adapter import head_settings, wrap
+
+        named_linear_layers(model, self.targets, head, method="adalora")
+        alpha = self._alpha
+        config = AdaLoraConfig(
+            target_r=self.rank,
+            init_r=self.initial_rank,
+            lora_alpha=int(alpha) if alpha.is_integer() else alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(self.targets),
+            deltaT=self.interval,
+            beta1=self.sensitivity_decay,
+            beta2=self.uncertainty_decay,
+            orth_reg_weight=self.orthogonality,
+            total_step=1,  # the training knows: see `on_step`
+            **head_settings(head),
+        )
+        return wrap(model, config)
+
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+        """Σ r₀·(inputs + outputs + 1) over the targeted layers, before any is left out, and the head."""
+        from tanzaku.methods.layers import named_linear_layers
+        from tanzaku.methods.weights import head_parameters
+
+        layers = named_linear_layers(model, self.targets, head, method="adalora").values()
+        updates = sum(self.initial_rank * (layer.in_features + layer.out_features + 1) for layer in layers)
+        return updates + head_parameters(model, head)
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """γ times the mean of ‖A Aᵀ - I‖ and ‖Bᵀ B - I‖ over all layers (equation 4; the norm as PEFT has it)."""
+        import torch
+
+        if not self.orthogonality:
+            return None
+        distances = []
+        for name, parameter in model.named_parameters():
+            if ".lora_A." in name or ".lora_B." in name:
+                narrow = parameter if ".lora_A." in name else parameter.T  # (rank, size)
+                identity = torch.eye(len(narrow), dtype=narrow.dtype, device=narrow.device)
+                distances.append(torch.linalg.matrix_norm(narrow @ narrow.T - identity))
+        return self.orthogonality * torch.stack(distances).mean()
+
+    def on_step(self, model: nn.Module, *, step: int, total_steps: int) -> None:
+        """Measure importance, and set to 0 what is over the step's budget (algorithm 1)."""
+        tuner: Any = model.base_model
+        config = tuner.peft_config[tuner.trainable_adapter_name]
+        config.total_step = total_steps
+        config.tinit, config.tfinal = int(self.initial_share * total_steps), int(self.final_share * total_steps)
+        if total_steps - config.tfinal < 2:
+            raise MethodError(
+                f"adalora: a training of {total_steps} steps leaves none in which ranks are allocated; train for more "
+                "epochs, or set final_share to less"
+            )
+        tuner.update_and_allocate(step)
+
+    def step_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The running means of importance and of its change, and which ranks are kept."""
+        import torch
+
+        tuner: Any = model.base_model
+        allocator, config = tuner.rankallocator, tuner.peft_config[tuner.trainable_adapter_name]
+        state = {f"{_SENSITIVITY}.{name}": tensor for name, tensor in allocator.exp_avg_ipt.items()}
+        state |= {f"{_UNCERTAINTY}.{name}": tensor for name, tensor in allocator.exp_avg_unc.items()}
+        pattern = config.rank_pattern or {}
+        return state | {f"{_KEPT}.{name}": torch.tensor(kept) for name, kept in pattern.items()}
+
+    def restore_step_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Give them to PEFT's allocator."""
+        import torch
+
+        tuner: Any = model.base_model
+        allocator, config = tuner.rankallocator, tuner.peft_config[tuner.trainable_adapter_name]
+        parameters = dict(tuner.model.named_parameters())
+        pattern: dict[str, list[bool]] = {}
+        for key, tensor in state.items():
+            kind, _, name = key.partition(".")
+            if kind == _KEPT:
+                pattern[name] = tensor.tolist()
+                continue
+            means = allocator.exp_avg_ipt if kind == _SENSITIVITY else allocator.exp_avg_unc
+            means[name] = tensor.to(parameters[name].device)
+            allocator.ipt[name] = torch.zeros_like(parameters[name])  # made anew at each step
+        config.rank_pattern = pattern or None
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens; once ranks were
+        allocated, without those whose E is 0."""
+        from tanzaku.methods.peft_adapter import save_adapter
+
+        tuner: Any = model.base_model
+        (config,) = tuner.peft_config.values()
+        allocated = config.rank_pattern
+        # What is saved may be an earlier epoch than the last allocation.
+        config.rank_pattern = _kept_ranks(tuner.model) if allocated else None
+        save_adapter(model, folder)
+        config.rank_pattern = allocated
+
+    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
+        """Open the adapter with PEFT."""
+        from tanzaku.methods.peft_adapter import open_adapter
+
+        return open_adapter(model, folder)
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Add (α/r₀)·B·E·A to the frozen weights."""
+        from tanzaku.methods.peft_adapter import merge_adapter
+
+        return merge_adapter(model)
+
+
+def _kept_ranks(model: nn.Module) -> dict[str, list[bool]]:
+    """By the names of the E: which ranks are not 0; one at least, since an empty matrix is no layer."""
+    kept = {
+        name: (parameter != 0).flatten().tolist() for name, parameter in model.named_parameters() if ".lora_E." in name
+    }
+    return {name: ranks if any(ranks) else [True, *ranks[1:]] for name, ranks in kept.items()}

@@ -1,0 +1,59 @@
+"""BitFit: of the encoder, the biases alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from tanzaku.errors import MethodError
+from tanzaku.methods.interface import EncoderMethod
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_FILE = "biases.safetensors"
+
+
+class BitFit(EncoderMethod):
+    """Trains every bias of the encoder, those of the layer normalisations too, and the head in full."""
+
+    paper: ClassVar[str] = "Ben Zaken et al. 2021, arXiv 2106.10199"
+
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Freeze everything but the biases and the head."""
+        trained = _trained(model, head)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
+        return model
+
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+        """One for each output of each layer that has a bias, and the head."""
+        trained = _trained(model, head)
+        return sum(parameter.numel() for name, parameter in model.named_parameters() if name in trained)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the biases and the head as `biases.safetensors`."""
+        from tanzaku.methods.weights import save_trainable
+
+        save_trainable(model, folder / _FILE)
+
+    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
+        """Put the saved biases and head onto `model`."""
+        from tanzaku.methods.weights import load_weights
+
+        return load_weights(model, folder / _FILE, expected=_trained(model, head))
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The model is plain already."""
+        return model
+
+
+def _trained(model: nn.Module, head: Sequence[str]) -> set[str]:
+    from tanzaku.methods.weights import head_names
+
+    in_head = head_names(model, head)
+    biases = {name for name, _ in model.named_parameters() if name.endswith("bias")} - in_head
+    if not biases:
+        raise MethodError("bitfit: this encoder has no biases to train; choose ln-tuning or lora")
+    return biases | in_head

@@ -1,0 +1,121 @@
+"""Where the parts of a transformer layer stand, for the methods that choose places by what they do.
+
+Three layouts are known, by the names inside a layer: that of BERT, which RoBERTa, ELECTRA and DeBERTa-v2 share,
+that of DistilBERT and that of ModernBERT.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from tanzaku.errors import MethodError
+
+Part = Literal["key", "value", "attention output", "feed-forward output"]
+
+# A layer's own name ends in its number.
+_LAYER = re.compile(r"(.*\.)?layers?\.\d+")
+_NAMES: dict[Part, tuple[str, ...]] = {
+    "key": ("attention.self.key", "attention.self.key_proj", "attention.k_lin"),
+    "value": ("attention.self.value", "attention.self.value_proj", "attention.v_lin"),
+    "attention output": ("attention.output.dense", "attention.out_lin", "attn.Wo"),
+    "feed-forward output": ("output.dense", "ffn.lin2", "mlp.Wo"),
+}
+
+
+def names_in_a_layer(model: nn.Module, part: Part, *, method: str) -> str:
+    """How this model's layers call the linear layer that is `part`, from the layer on: such as `output.dense`.
+
+    Raises:
+        MethodError: The layers have no such part, or there are none.
+    """
+    layers = _layers(model)
+    for name in _NAMES[part]:
+        if layers and all(_linear_at(layer, name) is not None for layer in layers.values()):
+            return name
+    raise MethodError(
+        f"{method}: this encoder's layers have no {part} layer that is known by name; it takes BERT and RoBERTa, "
+        "ELECTRA, DeBERTa-v2 or DistilBERT, or, for adapters, ModernBERT; lora takes any encoder, by its targets"
+    )
+
+
+def linear_layers(model: nn.Module, parts: Sequence[Part], *, method: str) -> dict[str, nn.Linear]:
+    """The linear layers that are these parts, by their full names, in the model's order.
+
+    Raises:
+        MethodError: As `names_in_a_layer`.
+    """
+    names = [names_in_a_layer(model, part, method=method) for part in parts]
+    return {f"{place}.{name}": layer.get_submodule(name) for place, layer in _layers(model).items() for name in names}  # type: ignore[misc]
+
+
+def linear_in_layers(model: nn.Module, *, method: str) -> list[str]:
+    """The full names of all linear layers inside the transformer layers.
+
+    Raises:
+        MethodError: There is none.
+    """
+    found = [
+        f"{place}.{name}"
+        for place, layer in _layers(model).items()
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    if not found:
+        raise MethodError(f"{method}: this encoder has no transformer layers that are known by name; lora takes any")
+    return found
+
+
+def named_linear_layers(
+    model: nn.Module, names: Sequence[str], head: Sequence[str], *, method: str
+) -> dict[str, nn.Linear]:
+    """The linear layers outside the head whose full names end in one of `names`, by their full names.
+
+    Raises:
+        MethodError: One of the names means none; the message says which there are.
+    """
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not _inside(name, head)
+    }
+    for wanted in names:
+        if not any(f".{name}".endswith(f".{wanted}") for name in linear):
+            choices = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+            raise MethodError(f"{method}: targets: no linear layer is called {wanted!r}; this encoder has {choices}")
+    return {
+        name: module for name, module in linear.items() if any(f".{name}".endswith(f".{wanted}") for wanted in names)
+    }
+
+
+def layer_norms(model: nn.Module, head: Sequence[str], *, method: str) -> dict[str, nn.Module]:
+    """The layer normalisations outside the head that have weights, by their full names.
+
+    Raises:
+        MethodError: There is none.
+    """
+    found: dict[str, nn.Module] = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm) and not _inside(name, head) and module.weight is not None
+    }
+    if not found:
+        raise MethodError(f"{method}: this encoder has no layer normalisation to train; choose bitfit or lora")
+    return found
+
+
+def _inside(name: str, head: Sequence[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in head)
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if _LAYER.fullmatch(name)}
+
+
+def _linear_at(layer: nn.Module, name: str) -> nn.Linear | None:
+    try:
+        module = layer.get_submodule(name)
+    except AttributeError:
+        return None
+    return module if isinstance(module, nn.Linear) else None

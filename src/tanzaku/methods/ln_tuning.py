@@ -1,0 +1,54 @@
+"""LayerNorm tuning (Zhao et al. 2023, arXiv 2312.11420), through PEFT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from tanzaku.methods.interface import EncoderMethod
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LayerNormTuning(EncoderMethod):
+    """Trains weight and bias of every layer normalisation, and the head in full."""
+
+    paper: ClassVar[str] = "Zhao et al. 2023, arXiv 2312.11420"
+
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
+        from peft import LNTuningConfig
+
+        from tanzaku.methods.layers import layer_norms
+        from tanzaku.methods.peft_adapter import head_settings, wrap
+
+        names = list(layer_norms(model, head, method="ln-tuning"))
+        return wrap(model, LNTuningConfig(target_modules=names, **head_settings(head)))
+
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+        """Twice the hidden size for each normalisation that has a bias, and the head."""
+        from tanzaku.methods.layers import layer_norms
+        from tanzaku.methods.weights import head_parameters
+
+        norms = layer_norms(model, head, method="ln-tuning").values()
+        return sum(p.numel() for norm in norms for p in norm.parameters()) + head_parameters(model, head)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
+        from tanzaku.methods.peft_adapter import save_adapter
+
+        save_adapter(model, folder)
+
+    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
+        """Open the adapter with PEFT."""
+        from tanzaku.methods.peft_adapter import open_adapter
+
+        return open_adapter(model, folder)
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Put the trained normalisations in the place of the frozen ones."""
+        from tanzaku.methods.peft_adapter import merge_adapter
+
+        return merge_adapter(model)

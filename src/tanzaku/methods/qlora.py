@@ -1,0 +1,81 @@
+"""QLoRA (Dettmers et al. 2023, arXiv 2305.14314): LoRA on an encoder whose frozen matrices are in 8 or 4 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.lora import Lora
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class QLora(EncoderMethod):
+    """`lora` after every linear layer of the encoder's transformer layers was quantised; the head stays in float32.
+
+    The quantisation follows from the encoder's weights alone, so a saved adapter needs nothing else.
+    """
+
+    paper: ClassVar[str] = "Dettmers et al. 2023, arXiv 2305.14314"
+
+    rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
+    alpha: Annotated[
+        Literal["rank"] | Annotated[float, Field(gt=0)],
+        Field(description='α of the scale α/r: a number, or "rank" for α = r (scale 1 at every rank).'),
+    ] = "rank"
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    targets: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="The layers to update, as for `lora`."),
+    ] = ("query", "value")
+    bits: Annotated[
+        Literal[8, 4], Field(description="Of a frozen weight: 8, whole numbers, or 4, the paper's NormalFloat.")
+    ] = 4
+
+    @property
+    def _lora(self) -> Lora:
+        return Lora(rank=self.rank, alpha=self.alpha, dropout=self.dropout, targets=self.targets)
+
+    def details(self) -> dict[str, float | int | str]:
+        """The effective scale α/r."""
+        return self._lora.details()
+
+    def label(self, name: str) -> str:
+        """Such as `qlora-r8-4bits`."""
+        return f"{self._lora.label(name)}-{self.bits}bits"
+
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Quantise the layers, and wrap the model in PEFT's `PeftModelForSequenceClassification`."""
+        self._quantize(model)
+        return self._lora.attach(model, head=head)
+
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+        """As `lora`'s: Σ r·(inputs + outputs) over the targeted layers, and the head."""
+        return self._lora.trainable_parameters(model, head=head)
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write `adapter_model.safetensors` and `adapter_config.json`; plain PEFT opens them on the full weights."""
+        self._lora.save(model, folder)
+
+    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
+        """Quantise the layers again, and open the adapter with PEFT."""
+        self._quantize(model)
+        return self._lora.load(model, folder, head=head)
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """Add (α/r)·B·A to the quantised weights, which become float32 again with the values that they had."""
+        from tanzaku.encoders.quantized import dequantize_layers
+
+        dequantize_layers(model)
+        return self._lora.merge(model)
+
+    def _quantize(self, model: nn.Module) -> None:
+        from tanzaku.encoders.quantized import quantize_layers
+        from tanzaku.methods.layers import linear_in_layers
+
+        quantize_layers(model, linear_in_layers(model, method="qlora"), bits=self.bits)

@@ -1,0 +1,175 @@
+"""AdaLoRA in our loop: PEFT's arithmetic, its budget, and a training that can be killed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import nn
+
+from tanzaku.encoders.load import load_classifier, resolve_encoder
+from tanzaku.errors import MethodError
+from tanzaku.methods.adalora import AdaLora
+from tanzaku.methods.lora import quiet_peft
+from tanzaku.study.expansion import expand
+from tanzaku.study.run import run
+from tanzaku.study.spec import StudySpec
+from tanzaku.training.batches import LabelledTokens, epoch_batches
+from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.loop import Event, Interrupted, Resumed, StepDone, TrainingDone
+from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.schedule import Schedule
+from tanzaku.training.stopping import EarlyStopping
+from tests.tiny import make_dataset
+from tests.training.test_loop import BATCH, EPOCHS, NAMES, SEED, _split, _training
+
+DOCUMENTS, STEPS, RATE = 44, 18, 1e-2  # 44 documents are six steps an epoch
+METHOD = AdaLora(rank=1, initial_rank=4, initial_share=0.2, final_share=0.35, interval=2, orthogonality=0.3)
+MATRICES = 4  # query and value of two layers
+
+
+def _attached(encoder: Path, method: AdaLora = METHOD) -> nn.Module:
+    loaded = load_classifier(resolve_encoder(str(encoder)), label_names=NAMES, seed=SEED)
+    torch.manual_seed(SEED)
+    return method.attach(loaded.model, head=loaded.head)
+
+
+def _splits(encoder: Path) -> tuple[LabelledTokens, LabelledTokens]:
+    return _split(encoder, DOCUMENTS, 1, pad=False), _split(encoder, 18, 2, pad=False)
+
+
+def _train(model: nn.Module, encoder: Path, **changes: Any) -> list[Event]:
+    train, val = _splits(encoder)
+    settings = {"hooks": METHOD, "learning_rate": RATE, "stopping": EarlyStopping(None)} | changes
+    return list(_training(model, train, val, **settings).run())
+
+
+def _ranks(model: nn.Module) -> int:
+    return sum(int((p != 0).sum()) for name, p in model.named_parameters() if ".lora_E." in name)
+
+
+def test_our_loop_takes_the_steps_of_plain_peft(tiny_encoder: Path) -> None:
+    ours = _attached(tiny_encoder)
+    theirs: Any = _attached(tiny_encoder)
+    losses = [event.loss for event in _train(ours, tiny_encoder) if isinstance(event, StepDone)]
+    config = theirs.peft_config["default"]
+    config.total_step, config.tinit, config.tfinal = STEPS, 3, 6
+    optimizer = build_adamw(theirs, learning_rate=RATE)
+    train, _ = _splits(tiny_encoder)
+    theirs.train()
+    step, expected = 0, []
+    for epoch in range(1, EPOCHS + 1):
+        for documents in epoch_batches(DOCUMENTS, batch_size=BATCH, seed=SEED, epoch=epoch):
+            batch = train.batch(documents)
+            optimizer.param_groups[0]["lr"] = optimizer.param_groups[-1]["lr"] = RATE * Schedule().factor(
+                step, total_steps=STEPS
+            )
+            output = theirs(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels)
+            output.loss.backward()  # with PEFT's own penalty in it
+            nn.utils.clip_grad_norm_([p for p in theirs.parameters() if p.requires_grad], 1.0)
+            optimizer.step()
+            step += 1
+            theirs.base_model.update_and_allocate(step)
+            optimizer.zero_grad()
+            expected.append(nn.functional.cross_entropy(output.logits, batch.labels).item())
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert _ranks(theirs) == MATRICES * METHOD.rank
+
+
+@pytest.mark.parametrize("stop_after", [2, 9, 11, 15])
+def test_resumes_bit_identical_in_every_phase(tiny_encoder: Path, tmp_path: Path, stop_after: int) -> None:
+    def trained(folder: Path, should_stop: Callable[[], bool]) -> tuple[nn.Module, list[Event]]:
+        model = _attached(tiny_encoder)
+        try:
+            return model, _train(
+                model, tiny_encoder, checkpoints=Checkpoints(folder, identity="run"), should_stop=should_stop
+            )
+        except Interrupted:
+            return model, []
+
+    undisturbed, events = trained(tmp_path / "one", lambda: False)
+    countdown = iter(range(stop_after - 1, -1, -1))
+    trained(tmp_path / "two", lambda: next(countdown) == 0)
+    torch.manual_seed(999)
+    resumed, after = trained(tmp_path / "two", lambda: False)
+    assert Resumed(stop_after) in after
+    for (key, parameter), (_, other) in zip(undisturbed.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.equal(parameter, other), key
+    one, two = events[-1], after[-1]
+    assert isinstance(one, TrainingDone)
+    assert isinstance(two, TrainingDone)
+    assert one.curve == two.curve
+    states = (METHOD.step_state(undisturbed), METHOD.step_state(resumed))
+    assert {key: tensor.tolist() for key, tensor in states[0].items()} == {k: t.tolist() for k, t in states[1].items()}
+
+
+def test_a_run_meets_its_budget_and_saves_only_the_ranks_that_are_left(tmp_path: Path, tiny_encoder: Path) -> None:
+    arm = {"method": "adalora", **METHOD.model_dump()}
+    spec = StudySpec.model_validate(
+        {
+            "name": "tiny",
+            "data": {"source": "made by the test"},
+            "encoder": {"name": str(tiny_encoder), "max_tokens": 16},
+            "training": {"epochs": 4, "learning_rate": 5e-3, "precision": "float32"},
+            "arms": [arm | {"targets": [["query", "value"]]}],
+        }
+    )
+    record = run(
+        expand(spec)[0],
+        dataset=make_dataset(),
+        encoder=resolve_encoder(str(tiny_encoder)),
+        folder=tmp_path / "run",
+        study="tiny",
+    )
+    assert record.best_epoch == 4, "the best epoch is to be one after the last allocation"
+    assert record.costs is not None
+    saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
+    ranks = {name: len(tensor) for name, tensor in saved.items() if name.endswith("lora_E")}
+    # A layer that lost all its ranks keeps one whose E is 0.
+    left = sum(int((saved[name] != 0).sum()) for name in ranks)
+    assert left == MATRICES * METHOD.rank
+    assert sum(ranks.values()) < MATRICES * METHOD.initial_rank
+    content = json.loads((tmp_path / "run" / "model" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert content["target_r"] == METHOD.rank
+    loaded = load_classifier(resolve_encoder(str(tiny_encoder)), label_names=NAMES, seed=7)
+    ids = torch.randint(5, 20, (3, 8), generator=torch.Generator().manual_seed(1))
+    ours = METHOD.load(loaded.model, tmp_path / "run" / "model", head=loaded.head).eval()
+    expected = ours(input_ids=ids).logits
+    plain = load_classifier(resolve_encoder(str(tiny_encoder)), label_names=NAMES, seed=8).model
+    with quiet_peft(), pytest.warns(RuntimeWarning, match="rank_pattern"):  # a false alarm of PEFT's
+        theirs = PeftModel.from_pretrained(plain, tmp_path / "run" / "model").eval()
+    torch.testing.assert_close(theirs(input_ids=ids).logits, expected, rtol=0, atol=0)
+    torch.testing.assert_close(METHOD.merge(ours)(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_penalty_is_pefts(tiny_encoder: Path) -> None:
+    model = _attached(tiny_encoder)
+    ids, labels = torch.randint(5, 20, (3, 8)), torch.tensor([0, 1, 2])
+    output = model.eval()(input_ids=ids, labels=labels)
+    penalty = METHOD.penalty(model)
+    assert penalty is not None
+    plain = nn.functional.cross_entropy(output.logits, labels)
+    torch.testing.assert_close(plain + penalty, output.loss)
+    assert AdaLora(orthogonality=0).penalty(model) is None
+
+
+def test_a_training_that_is_too_short_is_refused(tiny_encoder: Path) -> None:
+    with pytest.raises(MethodError, match=r"a training of 2 steps leaves none .* train for more epochs"):
+        METHOD.model_copy(update={"final_share": 0.5}).on_step(_attached(tiny_encoder), step=1, total_steps=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 8, "initial_rank": 8}, "must be more than rank, which is 8"),
+        ({"initial_share": 0.4, "final_share": 0.6}, "leave no steps in which ranks are allocated"),
+    ],
+)
+def test_options_that_leave_nothing_to_allocate_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AdaLora(**options)
