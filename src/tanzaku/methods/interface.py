@@ -28,11 +28,20 @@ class _Options(BaseModel):
     @model_serializer(mode="wrap")
     def _leave_out_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = write(self)
-        defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in self.later}
+        defaults = self.later_defaults()
         return {
             name: value
             for name, value in content.items()
             if name not in defaults or getattr(self, name) != defaults[name]
+        }
+
+    @classmethod
+    def later_defaults(cls) -> dict[str, Any]:
+        """What a run without its `later` options had in their place."""
+        return {
+            name: field.get_default(call_default_factory=True)
+            for name, field in cls.model_fields.items()
+            if name in cls.later
         }
 
     def details(self) -> dict[str, float | int | str]:

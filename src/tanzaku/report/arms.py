@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, EncoderSpec
@@ -230,8 +231,11 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         found = settings_of(record)
         groups.setdefault(_canonical(found), []).append(record)
         settings.setdefault(_canonical(found), found)
+    later = dict(_LATER)
+    for record in records:
+        later |= _later_options(record.method)
     unused = {
-        key for key, default in _LATER.items() if all(one.get(key, default) == default for one in settings.values())
+        key for key, default in later.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
     named_by = _naming(shown.values())
@@ -242,6 +246,7 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
     flat = dict(_LATER) if record.spec.get("encoder") else {}
+    flat |= _later_options(record.method)
     flat |= {
         f"{part}.{key}": value
         for part in ("method", "encoder", "training")
@@ -250,6 +255,12 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     if flat.get(PRETRAINING):
         flat[PRETRAINING] = describe_options(flat[PRETRAINING])
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+
+
+def _later_options(method: str) -> dict[str, Any]:
+    """A method's options that a record leaves out where they are at their defaults."""
+    kind = METHODS.get(method)
+    return {f"method.{name}": default for name, default in kind.later_defaults().items()} if kind else {}
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
