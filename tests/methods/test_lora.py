@@ -1,5 +1,6 @@
 """LoRA's variants: which layers are meant, at which rank and scale, and that each is what its paper says."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -182,8 +183,10 @@ def test_options_that_do_not_fit_are_errors() -> None:
 
 def test_pissa_of_too_high_a_rank_is_an_error(tiny_encoder: Path) -> None:
     loaded = _load(Case(tiny_encoder))
-    with pytest.raises(MethodError, match=r"takes rank 33 of .* which has 32 singular values"):
-        Lora(rank=33, initialization="pissa").attach(loaded.model, head=loaded.head)
+    method = Lora(rank=33, initialization="pissa")
+    for check in (method.trainable_parameters, method.attach):
+        with pytest.raises(MethodError, match=r"takes rank 33 of .* which has 32 singular values"):
+            check(loaded.model, head=loaded.head)
 
 
 def _trained(encoder: Path, method: Lora, name: str) -> tuple[nn.Module, Any, Tensor]:
@@ -306,3 +309,37 @@ def test_a_study_has_presets_and_patterns_as_axes() -> None:
     arm["targets"], arm["rank_pattern"] = "ffn", {"0": 0}
     with pytest.raises(SpecError, match=r"rank_pattern\.0 = 0: .*greater than or equal to 1"):
         expand(StudySpec.model_validate(study))
+
+
+TINY: dict[str, PretrainedConfig] = {
+    "roberta": RobertaConfig(hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=2),
+    "deberta-v2": DebertaV2Config(hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=2),
+    "distilbert": DistilBertConfig(dim=16, n_heads=2, hidden_dim=32, n_layers=2),
+    "modernbert": ModernBertConfig(
+        hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=2, reference_compile=False
+    ),
+    "albert": AlbertConfig(
+        hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=2, embedding_size=8
+    ),
+}
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_every_target_learns_and_merges_in_every_architecture(architecture: str) -> None:
+    config = copy.deepcopy(TINY[architecture])
+    config.vocab_size, config.pad_token_id, config.num_labels = 30, 0, 3
+    torch.manual_seed(0)
+    with quiet_transformers():
+        bare = AutoModelForSequenceClassification.from_config(config)
+    expected = _logits(bare)
+    head = ("pre_classifier", "classifier") if architecture == "distilbert" else ("classifier",)
+    method = Lora(rank=2, targets=("all-linear", "embeddings"))
+    count = method.trainable_parameters(bare, head=head)
+    model = method.attach(bare, head=head)
+    torch.testing.assert_close(_logits(model), expected, rtol=0, atol=0)
+    assert count == sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    before = {key: p.detach().clone() for key, p in model.named_parameters() if p.requires_grad}
+    _train_a_little(model)
+    assert not [key for key, p in model.named_parameters() if p.requires_grad and torch.equal(p, before[key])]
+    trained = _logits(model)
+    torch.testing.assert_close(_logits(method.merge(model)), trained, rtol=1e-4, atol=1e-5)

@@ -192,3 +192,15 @@ def test_another_reading_is_not_put_beside_the_thesis() -> None:
     assert row() is not None
     assert row(pooling="mean") is None
     assert row(long_text="windows") is None
+
+
+def test_options_that_came_later_part_arms_only_where_they_are_set() -> None:
+    plain = finished(lora(4), accuracy=0.9)
+    other_seed = finished(lora(4), accuracy=0.91, seed=1)
+    (arm,) = arms_of([plain, other_seed])
+    assert "method.dora" not in arm.settings
+    dora = finished(lora(4) | {"dora": True, "rank_pattern": {"0-5": 2}}, accuracy=0.92)
+    arms = arms_of([plain, other_seed, dora])
+    shown = [(arm.settings["method.dora"], formats.setting(arm.settings["method.rank_pattern"])) for arm in arms]
+    assert sorted(shown) == [(False, "–"), (True, "0-5: 2")]
+    assert all("method.rslora" not in arm.settings for arm in arms)

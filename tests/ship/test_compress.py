@@ -134,7 +134,19 @@ def test_the_command_prints_a_table_and_the_path(study: Study, tmp_path: Path) -
     assert open_bundle(out).facts.compressed is not None
 
 
-def test_a_pissa_run_is_cut_beside_the_encoder_as_it_was(study: Study, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arm", "rank"),
+    [
+        (
+            {"method": "lora", "rank": 3, "initialization": "pissa"},
+            6,
+        ),  # beside the encoder as it was, PiSSA takes twice
+        ({"method": "lora", "rank": 4, "targets": "all-linear", "dora": True}, 4),
+        ({"method": "lora-nested", "ranks": [1, 2, 4]}, 4),
+    ],
+    ids=["pissa", "dora", "nested"],
+)
+def test_every_kind_of_lora_is_packed_and_cut(study: Study, tmp_path: Path, arm: dict[str, Any], rank: int) -> None:
     from tanzaku.encoders.load import resolve_encoder
     from tanzaku.ship.packing import pack
     from tanzaku.study.expansion import expand
@@ -145,15 +157,17 @@ def test_a_pissa_run_is_cut_beside_the_encoder_as_it_was(study: Study, tmp_path:
         "data": {"source": "made by the test"},
         "encoder": {"name": str(study.encoder), "max_tokens": 16},
         "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
-        "arms": [{"method": "lora", "rank": 3, "initialization": "pissa"}],
+        "arms": [arm],
     }
     (spec,) = expand(StudySpec.model_validate(content))
     source = resolve_encoder(str(study.encoder))
     run(spec, dataset=study.dataset, encoder=source, folder=tmp_path / "run", study="tiny")
     pack(tmp_path / "run", tmp_path / "bundle")
-    facts = compress(tmp_path / "bundle", tmp_path / "small", rank=3).facts.compressed
+    facts = compress(tmp_path / "bundle", tmp_path / "small", rank=2).facts.compressed
     assert facts is not None
-    assert facts.ranks_before == (6, 6)
+    assert (facts.ranks_before, facts.ranks) == ((rank, rank), (2, 2))
     texts = study.dataset.test.texts
     whole = Classifier.load(tmp_path / "bundle", precision="float32").scores(texts)
     np.testing.assert_allclose(whole, np.load(tmp_path / "run" / "test-logits.npy"), rtol=1e-4, atol=1e-4)
+    cut = Classifier.load(tmp_path / "small", precision="float32").scores(texts)
+    assert 0 < np.abs(cut - whole).max() < np.abs(whole).max()

@@ -162,19 +162,29 @@ class Lora(RankedMethod):
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         from peft import get_peft_model
 
-        found = find_targets(model, self.targets, pooler=self.pooler, head=head)
-        if self.initialization == "pissa":
-            self._check_singular_values(found)
+        ranks = {name: rank for name, (_, rank) in self._found(model, head).items()}
         with quiet_peft():
-            adapted = get_peft_model(model, self._config(list(found), head))
+            adapted = get_peft_model(model, self._config(ranks, head))
         if self.initialization == "pissa":
             _remember_beginning(adapted)
         return adapted
 
-    def _config(self, found: Sequence[str], head: Sequence[str]) -> LoraConfig:
+    def _found(self, model: nn.Module, head: Sequence[str]) -> dict[str, tuple[nn.Module, int]]:
+        """The targeted layers and their ranks, by their full names."""
+        layers = find_targets(model, self.targets, pooler=self.pooler, head=head)
+        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank)
+        for name, rank in ranks.items():
+            values = min(_shape(layers[name]))
+            if self.initialization == "pissa" and rank > values:
+                raise MethodError(
+                    f"lora: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular values; "
+                    "choose a smaller rank"
+                )
+        return {name: (layers[name], rank) for name, rank in ranks.items()}
+
+    def _config(self, ranks: Mapping[str, int], head: Sequence[str]) -> LoraConfig:
         from peft import LoraConfig, TaskType
 
-        ranks = ranks_of(found, pattern=self.rank_pattern, rank=self.rank)
         others = {name: rank for name, rank in ranks.items() if rank != self.rank}
         alpha = float(self.rank) if self.alpha == "rank" else float(self.alpha)
         by_name = not self.pooler and not set(self.targets) & set(PRESETS)
@@ -183,7 +193,7 @@ class Lora(RankedMethod):
             r=self.rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
-            target_modules=list(self.targets if by_name else found),
+            target_modules=list(self.targets if by_name else ranks),
             modules_to_save=[name.rpartition(".")[2] for name in head],
             exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
             use_rslora=self.rslora,
@@ -193,25 +203,15 @@ class Lora(RankedMethod):
             alpha_pattern=others if self.alpha == "rank" else {},
         )
 
-    def _check_singular_values(self, found: Mapping[str, nn.Module]) -> None:
-        for name, rank in ranks_of(found, pattern=self.rank_pattern, rank=self.rank).items():
-            values = min(found[name].weight.shape)  # type: ignore[arg-type]
-            if rank > values:
-                raise MethodError(
-                    f"lora: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular values; "
-                    "choose a smaller rank"
-                )
-
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head; DoRA has a length
         for each output besides."""
         from tanzaku.methods.weights import head_parameters
 
-        found = find_targets(model, self.targets, pooler=self.pooler, head=head)
         count = head_parameters(model, head)
-        for name, rank in ranks_of(found, pattern=self.rank_pattern, rank=self.rank).items():
-            first, second = found[name].weight.shape  # type: ignore[misc]
-            outputs = second if is_embedding(found[name]) else first
+        for layer, rank in self._found(model, head).values():
+            first, second = _shape(layer)
+            outputs = second if is_embedding(layer) else first
             count += rank * (first + second) + (outputs if self.dora else 0)
         return count
 
@@ -243,6 +243,12 @@ class Lora(RankedMethod):
     def merge(self, model: nn.Module) -> nn.Module:
         """Add s·B·A to the frozen weights."""
         return cast("PeftModel", model).merge_and_unload()
+
+
+def _shape(layer: nn.Module) -> tuple[int, int]:
+    """Of the weights: (outputs, inputs), or (words, features) of an embedding."""
+    first, second = cast("Tensor", layer.weight).shape
+    return first, second
 
 
 def _remember_beginning(model: nn.Module) -> None:

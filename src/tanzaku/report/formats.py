@@ -67,13 +67,15 @@ def span(value: Estimate | None) -> str:
 
 
 def setting(value: Any) -> str:
-    """A setting's value: numbers short, lists with commas, None (such as a patience without end) in a word."""
+    """A setting's value: numbers short, lists and tables with commas, None (a patience without end) in a word."""
     if value is None:
         return texts.NEVER
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, list | tuple):
-        return ", ".join(setting(item) for item in value)
+        return ", ".join(setting(item) for item in value) or texts.NONE
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {setting(item)}" for key, item in value.items()) or texts.NONE
     return compact(value) if isinstance(value, int | float) else str(value)
 
 
