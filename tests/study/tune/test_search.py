@@ -82,7 +82,7 @@ def test_every_trial_is_recorded_and_ranked(undisturbed: tuple[Path, list[Any]],
     record = _record(out)
     assert record == events[-1].record
     assert record.data.test_documents == 0
-    assert [trial.number for trial in record.trials] == list(range(7))
+    assert [trial.number for trial in record.trials] == list(range(1, 8))
     statuses = [trial.status for trial in record.ranking]
     assert statuses == sorted(statuses, key=["finished", "pruned", "failed"].index)
     assert statuses.count("pruned") >= 1, "the rates are meant to be so different that some trial is ended early"
