@@ -75,13 +75,16 @@ def test_only_the_command_line_prints() -> None:
         assert printed == [], f"{path}:{printed}"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["study", "run", "--help"], ["data", "livedoor", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["study", "run", "--help"], ["study", "tune", "--help"], ["data", "livedoor", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\nfrom tanzaku.cli import main\n"
         f"sys.argv = ['tanzaku', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'peft', 'sklearn', 'pandas', 'matplotlib', 'pyarrow', 'statsmodels'}\n"
+        "heavy |= {'optuna', 'sqlalchemy'}\n"
         "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -11,14 +11,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
+from tanzaku.cli.tune import _print_ranking
 from tanzaku.data.dataset import load_dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import DataError, TanzakuError
 from tanzaku.study.expansion import read_study
 from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
 from tests.tiny import make_dataset
@@ -90,6 +93,21 @@ def test_ranks_trials_without_the_test_set(study_file: Path) -> None:
     assert len(done.stdout.splitlines()) == 5
 
 
+def test_the_ranking_is_a_table_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = {"number": 3, "run_id": "r", "status": "finished", "settings": {"targets": ["query", "value"], "rank": 4}}
+    record = TuningRecord.model_construct(
+        trials=(TrialRecord.model_validate(trial | {"val_accuracy": 0.9, "val_loss": 0.25, "best_epoch": 2}),),
+        space={"targets": [], "rank": []},
+        settings={"objective": "accuracy"},
+    )
+    monkeypatch.setattr("tanzaku.cli.tune.Console", lambda **options: Console(force_terminal=True, width=120))
+    _print_ranking(record)
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "query+value" in line]
+    assert " ".join(row) == "1 3 90.00 0.2500 2 0.0 targets query+value, rank 4 finished"
+
+
 def test_without_a_finished_trial_the_exit_status_says_so(study_file: Path, tmp_path: Path) -> None:
     done = _tune(study_file, "--out", tmp_path, "--minutes", 1e-9)
     assert done.exit_code == 1
@@ -107,7 +125,7 @@ def test_without_optuna_nothing_is_read(study_file: Path, tmp_path: Path, monkey
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, number: signal.Signals) -> None:
-    settings = ["--set", "training.epochs=30", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
+    settings = ["--set", "training.epochs=15", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
     command = [sys.executable, "-m", "tanzaku", "study", "tune", str(study_file), "--out", str(tmp_path), *settings]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while process.poll() is None and not list(tmp_path.glob("trials/*/checkpoints/step-*")):

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from tanzaku.report import formats, thesis
-from tanzaku.report.arms import MAX_TOKENS, POOLING, Arm, arms_of, overlapping_pairs, sections_of, seed_interval
+from tanzaku.report import formats, texts, thesis
+from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, overlapping_pairs, sections_of, seed_interval
 from tanzaku.report.series import distinct_labels
 from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
@@ -173,6 +173,48 @@ def test_arms_that_read_documents_otherwise_have_other_names() -> None:
     ]
     assert [arm.settings.get(POOLING) for arm in arms if arm.method == "lora"].count("cls") == 1
     assert len(set(distinct_labels([arm for arm in arms if arm.rank]))) == 3
+
+
+def _trained(record: RunRecord, **settings: object) -> RunRecord:
+    return record.model_copy(update={"spec": {**record.spec, "training": {**record.spec["training"], **settings}}})
+
+
+def test_arms_with_other_schedules_and_rates_have_other_names() -> None:
+    old = finished(lora(8), accuracy=0.9)
+    changes: list[dict[str, object]] = [
+        {},
+        {"schedule": "cosine", "warmup": 0.1},
+        {"schedule": "wsd", "decay": 0.3},
+        {"schedule": "plateau", "plateau_factor": 0.1, "plateau_patience": 2},
+        {"head_learning_rate": 5e-3},
+    ]
+    defaults = {"schedule": "linear", "warmup": 0.0, "decay": 0.2, "plateau_factor": 0.5, "plateau_patience": 1}
+    new = [_trained(old, **defaults, **{"head_learning_rate": None}), *(_trained(old, **one) for one in changes[1:])]
+    arms = arms_of([old, *new])
+    assert len(arms) == len(changes), "one from before these settings is the same arm as one at their defaults"
+    names = {formats.arm_name(arm) for arm in arms}
+    assert len(names) == len(changes)
+    assert any("cosine, warm-up 0.1" in name for name in names)
+    assert any("head lr 0.005" in name for name in names)
+    assert len(set(distinct_labels(arms))) == len(changes)
+    # Only the first is as the thesis trains.
+    assert [thesis.published_for(arm) is not None for arm in arms].count(True) == 1
+
+
+def test_lora_plus_is_an_arm_of_its_own_and_not_the_thesis() -> None:
+    old = finished(lora(8), accuracy=0.9)
+    arms = arms_of([old, finished(lora(8, lora_plus_ratio=1.0), accuracy=0.9, seed=1)])
+    assert len(arms) == 1
+    assert "method.lora_plus_ratio" not in arms[0].settings
+    arms = arms_of([old, finished(lora(8, lora_plus_ratio=16.0), accuracy=0.9)])
+    assert {arm.settings["method.lora_plus_ratio"]: thesis.published_for(arm) is None for arm in arms} == {
+        1.0: False,
+        16.0: True,
+    }
+
+
+def test_every_later_setting_has_words_for_names() -> None:
+    assert set(_LATER) <= set(texts.READINGS)
 
 
 def test_the_length_is_named_where_it_differs() -> None:

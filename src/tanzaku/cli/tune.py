@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -141,29 +142,32 @@ def _percent(trial: TrialRecord | None) -> str:
     return "–" if trial is None or trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f} %"
 
 
+_FIGURES = ("place", "trial", "validation accuracy (%)", "loss", "epoch", "seconds")
+
+
 def _print_ranking(record: TuningRecord) -> None:
-    """A table on a terminal; tab-separated lines where another program reads."""
-    columns = ("place", "trial", "validation accuracy (%)", "loss", "epoch", "seconds", *record.space, "ended")
-    rows = [_row(place, trial, list(record.space)) for place, trial in enumerate(record.ranking, start=1)]
+    """A table on a terminal; tab-separated lines where another program reads, with a column for each setting."""
     console = Console(highlight=False)
+    ranking = list(enumerate(record.ranking, start=1))
     if not console.is_terminal:
-        for row in (columns, *rows):
-            typer.echo("\t".join(row))
+        typer.echo("\t".join((*_FIGURES, *record.space, "ended")))
+        for place, trial in ranking:
+            settings = (_text(trial.settings[name]) for name in record.space)
+            typer.echo("\t".join((*_figures(place, trial), *settings, trial.status)))
         return
-    table = Table(*(Column(name, overflow="fold", justify="right") for name in columns))
-    for row in rows:
-        table.add_row(*row)
+    figures = (Column(name, justify="right") for name in _FIGURES)
+    table = Table(*figures, Column("settings", overflow="fold"), Column("ended", no_wrap=True), box=box.SIMPLE_HEAD)
+    for place, trial in ranking:
+        table.add_row(*_figures(place, trial), _settings(trial.settings), trial.status)
     console.print(table)
 
 
-def _row(place: int, trial: TrialRecord, names: list[str]) -> tuple[str, ...]:
+def _figures(place: int, trial: TrialRecord) -> tuple[str, ...]:
     return (
         str(place),
-        str(trial.number + 1),
+        str(trial.number),
         "" if trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f}",
         "" if trial.val_loss is None else f"{trial.val_loss:.4f}",
         "" if trial.best_epoch is None else str(trial.best_epoch),
         f"{trial.seconds:.1f}",
-        *(_text(trial.settings[name]) for name in names),
-        trial.status,
     )

@@ -35,6 +35,12 @@ READINGS = {
     "training.attention_dropout": "attention dropout {value}",
     "training.fast": "fast path: {value}",
     "training.precision": "{value}",
+    "training.head_learning_rate": "head lr {value:g}",
+    "training.schedule": "{value}",
+    "training.warmup": "warm-up {value:g}",
+    "training.decay": "decay {value:g}",
+    "training.plateau_factor": "reduced by {value:g}",
+    "training.plateau_patience": "after more than {value} epochs",
     "encoder.pretrain": "pretrained {value}",
 }
 

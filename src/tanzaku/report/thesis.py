@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm
 from tanzaku.study.record import DataFacts
+from tanzaku.study.spec import LATER_TRAINING_SETTINGS, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,24 @@ def is_thesis_data(data: DataFacts) -> bool:
 def published_for(arm: Arm) -> Published | None:
     """The row of Table 3.2, 3.3 or 3.4 whose method, rank, learning rate and epochs are the arm's, if there is one.
 
-    LoRA must also have the thesis's α = r, dropout and targets, the classifier must see the [CLS] of a document's head,
-    as the thesis's does, and the encoder must be as it was named. Encoder, tokens and the rest are not looked at: the
-    report says beside the table how they differ.
+    LoRA must also have the thesis's α = r, dropout and targets, all parameters one learning rate that falls as the
+    thesis's does, the classifier must see the [CLS] of a document's head, and the encoder must be as it was named.
+    Encoder, tokens and the rest are not looked at: the report says beside the table how they differ.
     """
     if arm.settings.get(PRETRAINING) or (arm.method == "lora" and not _is_thesis_lora(arm)):
         return None
     if (arm.settings.get(POOLING, "cls"), arm.settings.get(LONG_TEXT, "head")) != ("cls", "head"):
         return None
+    if any(arm.settings.get(key, value) != value for key, value in _THE_THESIS_RATES.items()):
+        return None
     return next((row for row in PUBLISHED if _matches(row, arm)), None)
+
+
+# What came later and is by default as the thesis has it.
+_THE_THESIS_RATES = {
+    "method.lora_plus_ratio": 1.0,
+    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
+}
 
 
 def published_megabytes(row: Published) -> float:

@@ -52,6 +52,7 @@ def test_proposals_are_in_the_space_and_differ(tmp_path: Path) -> None:
     for point in points:
         assert list(point) == list(_SPACE)
         assert 1e-5 <= point["learning_rate"] <= 1e-2
+        assert point["learning_rate"] == float(f"{point['learning_rate']:.4g}")
         assert isinstance(point["rank"], int)
         assert 1 <= point["rank"] <= 64
         assert point["targets"] in (["query"], ["query", "value"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanzaku.errors import SpecError
@@ -91,7 +91,10 @@ def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp
         ("tune.arm=0", r"tune: arm = 0: tfidf-svm adapts no encoder"),
         ("tune.arm=3", r"tune: arm = 3: the study has the arms 0 to 2"),
         ("tune.space.ranks=[1]", r"tune\.space: lora has no setting 'ranks'; it has alpha, .*rank"),
-        ("tune.space.rank=[]", r"tune\.space\.rank"),
+        ("tune.space.rank=[]", r"tune\.space = .*rank: .*; give a list of values or a range such as"),
+        ("tune.space.rank=4", r"tune\.space = .*rank: .*; give a list of values or a range such as"),
+        ("tune.space.rank={lo=1, high=2}", "rank: low: Field required"),
+        ("tune.space.rank={low=1, high=2, step=3}", "rank: step: Extra inputs are not permitted"),
         ("tune.space.rank={low=4, high=2}", "low must be smaller than high"),
         ("tune.space.rank={low=0, high=2, log=true}", "with log greater than 0"),
         ("tune.space.rank={low=0, high=2}", r"tune of arms\.1 \(lora\): rank = 0"),
@@ -130,6 +133,7 @@ _VALUES = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.di
 _TABLES = st.dictionaries(_KEYS, _VALUES, max_size=4)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(_KEYS, _VALUES | _TABLES | st.lists(_TABLES, max_size=3), max_size=5))
 def test_toml_is_read_back_as_it_was_written(content: dict[str, Any]) -> None:
     assert tomllib.loads(toml_text(content)) == content

@@ -126,7 +126,7 @@ class Proposals:
         settings: dict[str, Any] = {}
         for place, (name, among) in enumerate(self._space.items()):
             value = values[name] if name in values else self._draw(number, place, name, among)
-            settings[name] = value if isinstance(among, Range) else json.loads(str(value))
+            settings[name] = _rounded(value, among) if isinstance(among, Range) else json.loads(str(value))
         return Proposal(number, settings)
 
     def _draw(self, number: int, place: int, name: str, among: tuple[Any, ...] | Range) -> Any:
@@ -141,6 +141,11 @@ class Proposals:
         if among.whole:
             return trial.suggest_int(name, int(among.low), int(among.high), log=among.log)
         return trial.suggest_float(name, among.low, among.high, log=among.log)
+
+
+def _rounded(value: float, among: Range) -> float:
+    """Four digits of it: more would mean nothing, and make studies that nobody can read."""
+    return value if among.whole else min(max(float(f"{value:.4g}"), among.low), among.high)
 
 
 def require_optuna() -> None:

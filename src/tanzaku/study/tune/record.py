@@ -25,7 +25,7 @@ class _Part(BaseModel):
 class TrialRecord(_Part):
     """One trial: finished, pruned (ended early for being worse than others), or failed."""
 
-    number: int
+    number: Annotated[int, Field(description="From 1; Optuna's, in trials.db, is one less.")]
     run_id: Annotated[str | None, Field(description="Its folder below trials/; None where its settings were none.")]
     status: Literal["finished", "pruned", "failed"]
     error: str | None = None

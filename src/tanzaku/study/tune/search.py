@@ -180,7 +180,7 @@ class _Search:
     def _keep(self, proposal: Proposal, result: TrialResult) -> None:
         spec, _ = self._spec(proposal)
         run_id = self._folder(spec).name if spec else None
-        self.trials.append(trial_record(proposal.number, dict(proposal.settings), result, spec=spec, run_id=run_id))
+        self.trials.append(trial_record(proposal.number + 1, dict(proposal.settings), result, spec=spec, run_id=run_id))
 
     def _spec(self, proposal: Proposal) -> tuple[RunSpec | None, str | None]:
         """The run that a proposal stands for, or why there is none: some settings do not go together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 class _Settings(BaseModel):
@@ -37,7 +37,7 @@ class TuneSpec(_Settings):
         int | None, Field(ge=0, description="Which arm is tuned, from 0; without it, the first with an encoder.")
     ] = None
     space: Annotated[
-        dict[str, Annotated[tuple[Any, ...], Field(min_length=1)] | Range] | None,
+        dict[str, tuple[Any, ...] | Range] | None,
         Field(
             description="The settings that are searched, by their names in an arm: a list of values or a range. "
             "Without it, those of `DEFAULT_SPACE` that the method has. The arm's own axes are searched too."
@@ -67,3 +67,24 @@ class TuneSpec(_Settings):
         tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
         Field(min_length=1, description="Of the study that is written with the best settings."),
     ] = (1, 2, 3)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _parse_space(cls, space: Any) -> Any:
+        return {name: _values(name, value) for name, value in space.items()} if isinstance(space, dict) else space
+
+
+def _values(name: str, value: Any) -> tuple[Any, ...] | Range:
+    if isinstance(value, list | tuple) and value:
+        return tuple(value)
+    if isinstance(value, Range):
+        return value
+    try:
+        return Range.model_validate(value)
+    except ValidationError as error:
+        told = error.errors()[0]
+        what = "".join(f"{part}: " for part in told["loc"])
+        raise ValueError(
+            f"{name}: {what}{told['msg'].removeprefix('Value error, ')}; give a list of values or a range such as "
+            "{ low = 1e-4, high = 1e-2, log = true }"
+        ) from error
