@@ -16,9 +16,11 @@ from tanzaku.encoders.quantized import (
     QuantizedLinear,
     dequantize_blocks,
     dequantize_layers,
+    dequantize_matrices,
     dequantize_rows,
     quantize_blocks,
     quantize_layers,
+    quantize_matrices,
     quantize_rows,
 )
 
@@ -99,6 +101,23 @@ def test_takes_the_bytes_of_its_bits_and_keeps_no_wide_weights_for_the_backward_
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(torch.randn(5, 70, requires_grad=True))
     assert kept == []
+
+
+def test_a_models_matrices_but_the_heads_go_into_eight_bits_and_come_back() -> None:
+    torch.manual_seed(2)
+    weights = {
+        "bert.table.weight": torch.randn(9, 4),
+        "bert.norm.weight": torch.randn(4),
+        "bert.positions": torch.arange(4).view(2, 2),
+        "classifier.weight": torch.randn(3, 4),
+    }
+    stored = quantize_matrices(weights, head=("classifier",))
+    assert {name for name, tensor in stored.items() if tensor.dtype == torch.int8} == {"bert.table.weight"}
+    found = dequantize_matrices(stored)
+    assert set(found) == set(weights)
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, weights[name], rtol=0, atol=0.02 if "table" in name else 0)
+    assert dequantize_matrices(weights).keys() == weights.keys()
 
 
 @pytest.mark.parametrize("bits", BITS)

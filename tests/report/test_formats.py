@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tanzaku.report import formats
+from tanzaku.methods import METHODS
+from tanzaku.report import formats, texts
 from tanzaku.report.arms import arms_of
 from tests.report.records import finished, lora, training
 
@@ -42,6 +43,10 @@ def test_settings(number: float, written: str) -> None:
 @given(st.floats(min_value=1e-9, max_value=1e6))
 def test_a_compact_number_reads_back(number: float) -> None:
     assert float(formats.compact(number)) == pytest.approx(number, rel=1e-4)
+
+
+def test_every_method_has_a_name_in_words() -> None:
+    assert set(texts.METHOD_NAMES) == set(METHODS)
 
 
 def test_names_and_spans() -> None:

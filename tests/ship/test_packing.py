@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import transformers
 from peft import PeftConfig
+from safetensors.torch import load_file
 
 from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
@@ -109,6 +111,34 @@ def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
     bundle = pack(tmp_path / "run", tmp_path / "bundle")
     packed = load_tokenizer(EncoderSource("packed", bundle.folder / "encoder", ""))
     assert tokenizer_fingerprint(packed) == tokenizer_fingerprint(load_tokenizer(source))
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "houlsby"])
+def test_in_eight_bits_a_bundle_takes_a_byte_a_weight_and_scores_nearly_alike(
+    study: Study, method: str, tmp_path: Path
+) -> None:
+    wide = pack(study.runs[method], tmp_path / "wide", with_encoder=True)
+    narrow = pack(study.runs[method], tmp_path / "narrow", int8=True)
+    assert narrow.facts.weights == "int8"
+    assert not narrow.facts.needs_encoder
+    name = "encoder/model.safetensors"
+    tensors, lowered = load_file(wide.folder / name), load_file(narrow.folder / name)
+    matrices = [t for key, t in tensors.items() if t.ndim == 2 and not key.startswith(("classifier", "bert.pooler"))]
+    saved = sum(3 * matrix.numel() - 4 * len(matrix) for matrix in matrices)  # a row's scale takes four bytes
+    assert len(matrices) > 10
+    assert sum(t.nbytes for t in lowered.values()) == sum(t.nbytes for t in tensors.values()) - saved
+    texts = study.dataset.test.texts
+    expected = Classifier.load(wide.folder, precision="float32").scores(texts)
+    found = Classifier.load(narrow.folder, precision="float32").scores(texts)
+    # A number is off by 1/254 of its row's largest at most, and the errors of a sum partly cancel.
+    assert 0 < np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
+    assert np.mean(found.argmax(axis=1) == expected.argmax(axis=1)) >= 0.9
+
+
+def test_a_method_without_an_encoder_has_no_eight_bits(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="int8 is for the weights of an encoder, and tfidf-svm has none"):
+        pack(study.runs["tfidf-svm"], tmp_path / "out", int8=True)
+    assert not (tmp_path / "out").exists()
 
 
 # -- which run of a study ---------------------------------------------------------------------------------------------

@@ -56,11 +56,10 @@ def methods(
         typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
         return
     _print(facts)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    errors.print(f"{name or _BERT_BASE}: {parameters:,} parameters with a head for {labels} labels ({', '.join(head)})")
-    for method in facts:
-        if method.error:
-            errors.print(method.error)
+    _explain(
+        f"{name or _BERT_BASE}: {parameters:,} parameters with a head for {labels} labels ({', '.join(head)})",
+        *(method.error for method in facts if method.error),
+    )
 
 
 def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
@@ -95,6 +94,12 @@ def _print(facts: "list[MethodFacts]") -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _explain(*lines: str) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    for line in lines:
+        console.print(line)
 
 
 def _row(method: "MethodFacts") -> tuple[str, ...]:

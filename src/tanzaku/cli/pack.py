@@ -18,6 +18,9 @@ def pack(
     with_encoder: Annotated[
         bool, typer.Option("--with-encoder", help="Store all weights, so that no encoder is needed to classify.")
     ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store all weights in 8 bits: with the encoder, a quarter of the size.")
+    ] = False,
     encoder: Annotated[
         str | None,
         typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
@@ -34,10 +37,12 @@ def pack(
         tanzaku pack runs/my-study --out my-bundle
 
         tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
+
+        tanzaku pack runs/my-study --out my-small-bundle --int8
     """
     from tanzaku.ship.packing import pack as make
 
-    bundle = make(source, out, with_encoder=with_encoder, encoder=encoder, force=force)
+    bundle = make(source, out, with_encoder=with_encoder, int8=int8, encoder=encoder, force=force)
     _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
     typer.echo(out)
 
@@ -51,6 +56,8 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
         f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
     )
+    if facts.weights == "int8":
+        console.print("The weights are in 8 bits; the accuracies were measured before.")
     if facts.needs_encoder:
         assert facts.encoder is not None
         console.print(

@@ -5,6 +5,7 @@
 are quantiles of a normal distribution. The scales stay in float32; the paper's quantisation of these is left out.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ Bits = Literal[8, 4]
 
 _LARGEST = 127
 _BLOCK = 64
+_SCALES = ".int8_scales"
 # Appendix E of the paper.
 NORMAL_FLOAT_4 = (
     -1.0,
@@ -48,6 +50,27 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 def dequantize_rows(numbers: Tensor, scales: Tensor) -> Tensor:
     """What `quantize_rows` was given, up to rounding: float32."""
     return numbers * scales
+
+
+def quantize_matrices(weights: Mapping[str, Tensor], *, head: Sequence[str]) -> dict[str, Tensor]:
+    """A model's tensors with every matrix outside its `head` in 8 bits, and its rows' scales under a name beside it."""
+    content: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        in_head = any(name.startswith(f"{module}.") for module in head)
+        if tensor.ndim == 2 and tensor.is_floating_point() and not in_head:
+            content[name], content[name + _SCALES] = quantize_rows(tensor)
+        else:
+            content[name] = tensor
+    return content
+
+
+def dequantize_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `quantize_matrices` was given, in float32; other tensors as they are."""
+    return {
+        name: dequantize_rows(tensor, weights[name + _SCALES]) if name + _SCALES in weights else tensor
+        for name, tensor in weights.items()
+        if not name.endswith(_SCALES)
+    }
 
 
 def quantize_blocks(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from tanzaku.encoders.quantized import dequantize_matrices
 from tanzaku.encoders.source import EncoderSource, files_of, shard_names
 from tanzaku.errors import EncoderError
 
 
 def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     """All tensors of an encoder's checkpoint by name, on the CPU, floating-point ones as float32.
+
+    What `tanzaku pack --int8` wrote in 8 bits is float32 again as well.
 
     Safetensors files hold nothing but tensors. A `pytorch_model.bin` is a pickle: it is read by PyTorch's
     weights-only loader alone, which builds tensors and refuses everything else.
@@ -28,10 +31,12 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     for name in shard_names(source.folder, files):
         weights.update(read(source.folder / name))
     # Always a copy: a file mapped into memory could change under the model.
-    return {
-        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-        for name, tensor in weights.items()
-    }
+    return dequantize_matrices(
+        {
+            name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+            for name, tensor in weights.items()
+        }
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -1,6 +1,19 @@
 """Every word that a report shows, so that another language needs this one file."""
 
-METHOD_NAMES = {"tfidf-svm": "TF-IDF + SVM", "head": "Head only", "full": "Full fine-tuning", "lora": "LoRA"}
+METHOD_NAMES = {
+    "tfidf-svm": "TF-IDF + SVM",
+    "head": "Head only",
+    "full": "Full fine-tuning",
+    "lora": "LoRA",
+    "qlora": "QLoRA",
+    "adalora": "AdaLoRA",
+    "bitfit": "BitFit",
+    "ln-tuning": "LayerNorm tuning",
+    "ia3": "IA3",
+    "houlsby": "Houlsby adapters",
+    "pfeiffer": "Pfeiffer adapters",
+    "prefix": "Prefix tuning",
+}
 SHORT_METHOD_NAMES = {"tfidf-svm": "TF-IDF", "head": "Head", "full": "Full", "lora": "LoRA"}  # in legends
 
 # Columns of the main table.

@@ -81,6 +81,12 @@ class BundleFacts(_Part):
     whole: Annotated[
         bool, Field(description="Whether `encoder/` holds an encoder's weights; else the base must be found.")
     ]
+    weights: Annotated[
+        Literal["float32", "int8"],
+        Field(
+            description="How `encoder/` stores them; the run's scores were measured in the precision of its training."
+        ),
+    ] = "float32"
     run: RunFacts
     compressed: Annotated[
         CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -28,6 +29,7 @@ from tanzaku.study.spec import RunSpec
 
 # PEFT's model card: an empty form that names the machine's folders.
 _LEFT_OUT = {"README.md"}
+_WEIGHTS_FILE = "model.safetensors"
 
 
 def pack(
@@ -35,6 +37,7 @@ def pack(
     out: str | Path,
     *,
     with_encoder: bool = False,
+    int8: bool = False,
     encoder: str | None = None,
     force: bool = False,
 ) -> Bundle:
@@ -47,6 +50,7 @@ def pack(
         with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
             in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored beside
             the encoder's weights.
+        int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
         force: Replace a bundle that lies in `out`.
 
@@ -58,9 +62,13 @@ def pack(
     folder = choose_run(Path(source))
     record = read_record(folder)
     spec = _spec_of(record, folder)
+    if int8 and not isinstance(spec.method, EncoderMethod):
+        raise BundleError(f"int8 is for the weights of an encoder, and {spec.method_name} has none; pack it without")
     with building(Path(out), force=force) as beside:
-        whole = _fill(beside, folder, record, spec, with_encoder=with_encoder, encoder=encoder)
-        write_facts(beside, _facts(record, spec, whole=whole))
+        whole = _fill(beside, folder, record, spec, with_encoder=with_encoder or int8, encoder=encoder)
+        if int8:
+            _lower(beside / ENCODER_FOLDER, record)
+        write_facts(beside, _facts(record, spec, whole=whole, weights="int8" if int8 else "float32"))
     return open_bundle(out)
 
 
@@ -156,7 +164,19 @@ def _write_weights(source: EncoderSource, folder: Path) -> None:
 
     from tanzaku.encoders.weights import read_weights
 
-    save_file(read_weights(source), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(read_weights(source), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _lower(folder: Path, record: RunRecord) -> None:
+    """Write the weights in `folder` again, in 8 bits."""
+    from safetensors.torch import save_file
+
+    from tanzaku.encoders.quantized import quantize_matrices
+    from tanzaku.encoders.weights import read_weights
+
+    assert record.encoder is not None
+    weights = read_weights(EncoderSource(record.encoder.name, folder, record.encoder.fingerprint))
+    save_file(quantize_matrices(weights, head=record.encoder.head), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def _copy_settings(source: EncoderSource, folder: Path) -> None:
@@ -173,7 +193,7 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(path, target)  # not its permissions: the bundle's files are new ones
 
 
-def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
+def _facts(record: RunRecord, spec: RunSpec, *, whole: bool, weights: Literal["float32", "int8"]) -> BundleFacts:
     assert record.val is not None
     assert record.test is not None
     base = record.encoder
@@ -186,6 +206,7 @@ def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
         if base
         else None,
         whole=whole,
+        weights=weights,
         run=RunFacts(
             run_id=record.run_id,
             study=record.study,
