@@ -28,7 +28,7 @@ def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_p
     told = result.stderr.splitlines()
     assert told[0].startswith("Take TF-IDF + SVM.")
     assert told[1].startswith("Of the arms that adapt the encoder, take Full fine-tuning")
-    assert told[2] == str(runs / "report" / "report.md")
+    assert told[2] == str(runs / "report" / "report.html")
     assert told[-1].startswith(f"Next: tanzaku pack {runs / 'run-00'} --out")
     again = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "elsewhere")])
     assert again.stdout == result.stdout
@@ -41,8 +41,11 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert found.recommendation is not None
     assert found.recommendation.arm.rank == 64
     runs = write_all(records, tmp_path / "runs")
-    result = CliRunner().invoke(app, [str(runs), "--margin", "2"])
+    result = CliRunner().invoke(app, [str(runs), "--margin", "2", "--language", "ja"])
     assert result.stderr.startswith("Take LoRA r=2,")
+    page = (runs / "report" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="ja">' in page
+    assert "--margin 2 --language ja" in page
     assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
 
 

@@ -23,7 +23,7 @@ def test_everything_is_written_and_valid(tmp_path: Path) -> None:
     report = write_report(runs, tmp_path / "report")
     figures = {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
     written = {path.relative_to(tmp_path / "report").as_posix() for path in report.paths}
-    assert written == {"report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv", *figures}
+    assert written == {"report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv", *figures}
     assert {path for path in (tmp_path / "report").rglob("*") if path.is_file()} == set(report.paths)
     for path in report.paths:
         if path.suffix == ".png":
@@ -77,13 +77,14 @@ def test_a_second_section_has_files_of_its_own_and_old_figures_go(tmp_path: Path
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:
     report = write_report(write_all([failed(lora(8), error="boom")], tmp_path / "runs"), tmp_path / "report")
     assert [path.name for path in report.paths] == [
+        "report.html",
         "report.md",
         "tables.tex",
         "arms.csv",
         "runs.csv",
         "comparisons.csv",
     ]
-    assert "boom" in report.paths[0].read_text(encoding="utf-8")
+    assert "boom" in report.paths[1].read_text(encoding="utf-8")
 
 
 def test_without_records_the_error_names_the_remedy(tmp_path: Path) -> None:

@@ -22,23 +22,32 @@ def report(
         float,
         typer.Option(min=0, max=100, help="Percentage points that the recommended arm may be worse than the best."),
     ] = 0.5,
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html.")] = "en",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The runs' data, to show how the documents begin that the best models get wrong."
+        ),
+    ] = None,
 ) -> None:
-    """Recommend an arm, and write the tables (Markdown, LaTeX, CSV) and figures of a study, from its records alone.
+    """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
-    The recommended arm is the smallest whose validation accuracy is within the margin of the best; the test set says
-    whether that holds. The main table goes to standard output, the recommendation and the paths of the files to
-    standard error.
+    Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG and PNG. The recommended arm is the
+    smallest whose validation accuracy is within the margin of the best; the test set says whether that holds. The main
+    table goes to standard output, the recommendation and the paths of the files to standard error.
 
     Example:
 
-        tanzaku study report runs/my-study --margin 1
+        tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
     """
     from rich.console import Console
 
+    from tanzaku.data.dataset import load_dataset
     from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.write import write_report
 
-    written = write_report(runs, out or runs / "report", margin=margin / 100)
+    dataset = load_dataset(data) if data else None
+    written = write_report(runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset)
     _print_tables(written, Console(highlight=False))
     for line in recommendation_lines(written.evidence):
         typer.echo(line, err=True)

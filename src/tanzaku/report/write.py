@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tanzaku.data.dataset import Dataset
+from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.csvs import arm_rows, comparison_rows, run_rows
 from tanzaku.report.document import latex_document, markdown_document
 from tanzaku.report.evidence import Evidence, RunKey, evidence_of, predictions_of, run_key
+from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.render import csv_text
+from tanzaku.report.words import Language, words_of
 from tanzaku.study.recommendation import DEFAULT_MARGIN
 from tanzaku.study.record import RunRecord, read_records, record_folders
 
@@ -34,8 +38,15 @@ class Report:
     paths: tuple[Path, ...]
 
 
-def write_report(runs: Path, folder: Path, *, margin: float = DEFAULT_MARGIN) -> Report:
-    """Read the records below `runs` and write report.md, tables.tex, the CSV files and figures/ into `folder`.
+def write_report(
+    runs: Path,
+    folder: Path,
+    *,
+    margin: float = DEFAULT_MARGIN,
+    language: Language = "en",
+    dataset: Dataset | None = None,
+) -> Report:
+    """Read the records below `runs` and write report.html, report.md, tables.tex, CSV files and figures/ to `folder`.
 
     Equal records give equal bytes, as long as matplotlib and the fonts are the same. Figures that an earlier report
     left in `folder` and that this one does not have are removed.
@@ -44,17 +55,23 @@ def write_report(runs: Path, folder: Path, *, margin: float = DEFAULT_MARGIN) ->
         runs: Every record below it counts.
         folder: Made where it is missing.
         margin: How much worse than the best the recommended arm may be, a share.
+        language: Of report.html.
+        dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
 
     Raises:
         RecordError: There is no record, or one is damaged.
+        DataError: `dataset` is not what any of the runs was made on.
     """
     records = read_records(runs)
     folders = {run_key(record): folder for folder, record in zip(record_folders(runs), records, strict=True)}
     predictions = predictions_of(folders, records)
     sections = sections_of(records)
+    _check_dataset(dataset, sections)
     evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
+    page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
     texts = {
+        "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(sections, evidence, records=records, figures=figures),
         "tables.tex": latex_document(sections, evidence),
         "arms.csv": csv_text(arm_rows(sections, evidence)),
@@ -71,6 +88,16 @@ def write_report(runs: Path, folder: Path, *, margin: float = DEFAULT_MARGIN) ->
         recommended_run=_recommended_run(evidence, folders),
         paths=paths,
     )
+
+
+def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
+    known = {section.data.fingerprint: section.data.name for section in sections}
+    if dataset is not None and dataset.fingerprint not in known:
+        raise DataError(
+            f"the data {dataset.name!r} has the fingerprint {dataset.fingerprint[:12]}, but these runs were made on "
+            + ", ".join(f"{name!r} with {fingerprint[:12]}" for fingerprint, name in known.items())
+            + "; give --data the folder that their study names"
+        )
 
 
 def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path]) -> Path | None:
