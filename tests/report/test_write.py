@@ -59,6 +59,15 @@ def test_csvs_are_raw_and_complete(tmp_path: Path) -> None:
     ]
     assert arms[2]["thesis_table"] == "3.2"
     assert float(arms[2]["thesis_test_accuracy"]) == pytest.approx(0.9322)
+    assert [row["best"] for row in arms] == [row["recommended"] for row in arms] == ["True", "False", "False"]
+    compared, turned_round = rows_of(tmp_path / "report" / "comparisons.csv")
+    assert (compared["arm"], compared["reference"]) == ("LoRA r=8, lr 5e-4, 5 epochs", "TF-IDF + SVM")
+    assert records[0].test
+    difference = records[1].test.accuracy - records[0].test.accuracy
+    assert float(compared["test_accuracy_difference"]) == pytest.approx(difference)
+    low, high = (float(compared[f"test_accuracy_difference_{end}"]) for end in ("low", "high"))
+    assert low < difference < high
+    assert float(turned_round["test_accuracy_difference"]) == pytest.approx(-difference)
     assert (arms[1]["runs_finished"], arms[1]["runs_failed"], arms[1]["test_accuracy_mean"]) == ("0", "1", "")
 
 

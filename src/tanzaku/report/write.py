@@ -70,14 +70,7 @@ def write_report(
     evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
     page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
-    texts = {
-        "report.html": page_html(page, words=words_of(language)),
-        "report.md": markdown_document(sections, evidence, records=records, figures=figures),
-        "tables.tex": latex_document(sections, evidence),
-        "arms.csv": csv_text(arm_rows(sections, evidence)),
-        "runs.csv": csv_text(run_rows(sections)),
-        "comparisons.csv": csv_text(comparison_rows(evidence)),
-    }
+    texts = _texts(page, figures=figures, language=language)
     for name, text in texts.items():
         write_atomically(folder / name, text)
     paths = (*(folder / name for name in texts), *figure_paths)
@@ -88,6 +81,19 @@ def write_report(
         recommended_run=_recommended_run(evidence, folders),
         paths=paths,
     )
+
+
+def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Language) -> dict[str, str]:
+    """The files of text by name."""
+    sections, evidence = page.sections, page.evidence
+    return {
+        "report.html": page_html(page, words=words_of(language)),
+        "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
+        "tables.tex": latex_document(sections, evidence),
+        "arms.csv": csv_text(arm_rows(sections, evidence)),
+        "runs.csv": csv_text(run_rows(sections)),
+        "comparisons.csv": csv_text(comparison_rows(evidence)),
+    }
 
 
 def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
