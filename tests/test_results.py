@@ -84,7 +84,7 @@ def test_the_records_measures_follow_from_their_predictions() -> None:
 
 def test_the_committed_report_is_what_the_records_give(tmp_path: Path) -> None:
     write_report(RECORDS, tmp_path)
-    for name in ("report.md", "tables.tex", "arms.csv", "runs.csv"):
+    for name in ("report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv"):
         assert (tmp_path / name).read_text(encoding="utf-8") == (RECORDS / "report" / name).read_text(encoding="utf-8")
 
 

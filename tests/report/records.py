@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
+from tanzaku.report.arms import sections_of
+from tanzaku.report.evidence import Evidence, RunPredictions, evidence_of, run_key
 from tanzaku.report.thesis import TABLE_3_1
 from tanzaku.study.record import (
     ClassScores,
@@ -19,6 +22,7 @@ from tanzaku.study.record import (
     EpochRecord,
     RunRecord,
     Scores,
+    write_predictions,
     write_record,
 )
 
@@ -233,8 +237,32 @@ def study() -> list[RunRecord]:
     return records
 
 
-def write_all(records: Sequence[RunRecord], folder: Path) -> Path:
-    """Each record into a folder of its own below `folder`."""
+def predictions_like(record: RunRecord) -> tuple[list[int], list[int]]:
+    """Classes and predictions with the record's confusion matrix: class by class, in each the right ones first."""
+    assert record.test is not None
+    classes, predicted = [], []
+    for index, row in enumerate(record.test.confusion):
+        order = [index, *(other for other in range(len(row)) if other != index)]
+        classes += [index] * sum(row)
+        predicted += [other for other in order for _ in range(row[other])]
+    return classes, predicted
+
+
+def write_all(records: Sequence[RunRecord], folder: Path, *, predictions: bool = True) -> Path:
+    """Each record into a folder of its own below `folder`, with predictions beside those that finished."""
     for number, record in enumerate(records):
         write_record(record, folder / f"run-{number:02}")
+        if predictions and record.test is not None:
+            classes, predicted = predictions_like(record)
+            write_predictions(folder / f"run-{number:02}", classes=classes, predicted=predicted)
     return folder
+
+
+def evidence(records: Sequence[RunRecord], *, margin: float = 0.005, predictions: bool = True) -> list[Evidence]:
+    """What is inferred of each section of the records."""
+    known = {
+        run_key(record): RunPredictions(*(np.array(column) for column in predictions_like(record)))
+        for record in records
+        if predictions and record.test is not None
+    }
+    return [evidence_of(section, known, margin=margin) for section in sections_of(records)]

@@ -7,9 +7,10 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.report import formats, texts, thesis
-from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, overlapping_pairs, sections_of, seed_interval
+from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.report.series import distinct_labels
 from tanzaku.study.record import RunRecord
+from tanzaku.study.statistics import seed_interval
 from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
 
 
@@ -48,11 +49,6 @@ def test_several_seeds_have_a_mean_a_spread_and_a_t_interval() -> None:
     assert interval.kind == "t"
     expected = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
     assert (interval.low, interval.high) == pytest.approx(expected)
-
-
-def test_the_t_interval_stays_between_0_and_1() -> None:
-    interval = seed_interval([0.5, 0.99])
-    assert (interval.low, interval.high) == (0.0, 1.0)
 
 
 def test_equal_seeds_give_a_t_interval_without_width() -> None:
@@ -128,16 +124,6 @@ def test_the_best_arm_is_chosen_on_the_validation_set() -> None:
     (section,) = sections_of(swapped)
     assert section.best_by_validation is not None
     assert section.best_by_validation.rank == 4
-
-
-def test_overlaps_are_counted_among_one_run_arms() -> None:
-    arms = arms_of([finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.80), (4, 0.90), (8, 0.905))])
-    overlapping, pairs, half_width = overlapping_pairs(arms)
-    assert (overlapping, pairs) == (1, 3)
-    widths = [interval.half_width for arm in arms if (interval := arm.interval())]
-    assert half_width == max(widths)
-    several = arms_of([finished(lora(2), accuracy=0.8, seed=seed) for seed in (1, 2)])
-    assert overlapping_pairs(several) == (0, 0, 0.0)
 
 
 def _reading(record: RunRecord, **encoder: object) -> RunRecord:

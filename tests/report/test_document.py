@@ -3,11 +3,12 @@
 from tanzaku.report.arms import sections_of
 from tanzaku.report.document import latex_document, markdown_document, notes
 from tanzaku.study.record import RunRecord
-from tests.report.records import baseline, data_facts, environment, failed, finished, lora, study
+from tests.report.records import baseline, data_facts, environment, evidence, failed, finished, lora, study
 
 
 def document(records: list[RunRecord]) -> str:
-    return markdown_document(sections_of(records), records=records, figures={1: {"time": "figures/time.svg"}})
+    figures = {1: {"time": "figures/time.svg"}}
+    return markdown_document(sections_of(records), evidence(records), records=records, figures=figures)
 
 
 def test_the_parts_stand_in_order() -> None:
@@ -16,7 +17,10 @@ def test_the_parts_stand_in_order() -> None:
     assert headings == [
         "# Rank study report",
         "## Section 1: livedoor, small-encoder",
+        "### Recommendation",
         "### Results",
+        "### Which arms differ",
+        "### Pareto fronts",
         "### How these runs differ from the thesis's",
         "### Data",
         "### Environment",
@@ -27,17 +31,36 @@ def test_the_parts_stand_in_order() -> None:
     assert "No TF-IDF baseline" not in text
 
 
-def test_overlapping_one_run_arms_are_not_ordered() -> None:
-    (section,) = sections_of(study())
-    (line,) = [line for line in notes(section) if "One run an arm cannot tell" in line]
-    assert "40 of 136 pairs" in line
-    assert "The widest interval is ± 1.56 percentage points" in line
-    assert "Between the ranks of LoRA, lr 5e-4, " in line
+def test_no_order_is_claimed_by_intervals() -> None:
+    records = study()
+    (section,) = sections_of(records)
+    (found,) = evidence(records)
+    assert any("No order is claimed" in line for line in notes(section, found))
+    (unknown,) = evidence(records, predictions=False)
+    (line,) = [line for line in notes(section, unknown) if "Not compared" in line]
+    assert "`predictions.csv`" in line
+    assert "Which arms differ" not in document_without_predictions(records)
 
 
-def test_intervals_that_do_not_overlap_claim_no_order_either() -> None:
-    (section,) = sections_of([finished(lora(2), accuracy=0.7), finished(lora(4), accuracy=0.9)])
-    assert any("do not overlap" in line and "claims no order" in line for line in notes(section))
+def document_without_predictions(records: list[RunRecord]) -> str:
+    found = evidence(records, predictions=False)
+    return markdown_document(sections_of(records), found, records=records, figures={})
+
+
+def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_says() -> None:
+    records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.80), (8, 0.9), (64, 0.904))]
+    text = document(records)
+    line = next(line for line in text.splitlines() if line.startswith("**Take"))
+    assert line.startswith("**Take LoRA r=8, lr 5e-4, 5 epochs.** It is the smallest (1.2 MB) of the 2 arms, out of 3,")
+    assert "beside 90.35 % for LoRA r=64, lr 5e-4, 5 epochs (9.5 MB)" in line
+    assert "The test set leaves open whether it is worse by more than 0.5 points" in line
+    assert "so the test set says nothing of it" in document_without_predictions(records)
+
+
+def test_where_the_best_needs_no_encoder_the_best_that_does_is_told_too() -> None:
+    lines = [line for line in document(study()).splitlines() if line.startswith("**")]
+    assert lines[0].startswith("**Take TF-IDF + SVM.** It has the best mean validation accuracy")
+    assert lines[1].startswith("**Of the arms that adapt the encoder, take Full fine-tuning, lr 5e-5, 5 epochs.**")
 
 
 def test_a_missing_baseline_is_said() -> None:
@@ -90,10 +113,10 @@ def test_resumed_and_repeated_runs_are_counted() -> None:
 
 
 def test_latex_has_every_table_balanced() -> None:
-    text = latex_document(sections_of(study()))
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 4
-    for label in ("data", "accuracy", "cost", "thesis"):
+    text = latex_document(sections_of(study()), evidence(study()))
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 7
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 7
+    for label in ("data", "accuracy", "cost", "comparison-1", "comparison-2", "fronts", "thesis"):
         assert rf"\label{{tab:tanzaku-1-{label}}}" in text
     assert r"\shortstack[r]{95 \% \\ interval \\ (\%)}" in text
     assert r"$\alpha$/r" in text

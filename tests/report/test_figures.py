@@ -12,8 +12,9 @@ from tanzaku.report.arms import sections_of
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.figures import accuracy_figure, figures_of, size_figure, time_figure
 from tanzaku.report.losses import loss_figure, smoothed
+from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.style import applied
-from tests.report.records import RANKS, THESIS_ACCURACIES, baseline, data_facts, failed, finished, lora, study
+from tests.report.records import RANKS, THESIS_ACCURACIES, baseline, data_facts, evidence, failed, finished, lora, study
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,21 @@ def test_confusions_of_seeds_are_added() -> None:
 
 
 def test_without_what_they_show_figures_are_left_out() -> None:
-    (section,) = sections_of([baseline()])
-    assert list(figures_of(section)) == ["confusion"]
-    (section,) = sections_of([failed(lora(8), error="x")])
-    assert figures_of(section) == {}
+    for records, names in (([baseline()], ["confusion"]), ([failed(lora(8), error="x")], [])):
+        (section,) = sections_of(records)
+        (found,) = evidence(records)
+        assert list(figures_of(section, found)) == names
+
+
+def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_pale() -> None:
+    records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (4, 0.7), (8, 0.9))]
+    (section,) = sections_of(records)
+    (found,) = evidence(records)
+    assert found.size_front == (True, False, True)
+    figure = pareto_figure(section, found)
+    assert figure is not None
+    stairs, *points = figure.axes[0].lines
+    sizes = [record.costs.saved_bytes / 1e6 for record in records if record.costs]
+    assert np.asarray(stairs.get_xdata()).tolist() == pytest.approx([sizes[0], sizes[2]])
+    assert [point.get_alpha() for point in points] == [1.0, 0.35, 1.0]
+    assert figure.axes[0].get_xscale() == figure.axes[1].get_xscale() == "log"

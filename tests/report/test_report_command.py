@@ -12,7 +12,7 @@ from tanzaku.cli.report import _print_tables, report
 from tanzaku.report.arms import sections_of
 from tanzaku.report.tables import results_table
 from tanzaku.report.write import Report
-from tests.report.records import data_facts, finished, lora, study, write_all
+from tests.report.records import data_facts, evidence, finished, lora, study, write_all
 
 app = typer.Typer()
 app.command()(report)
@@ -25,11 +25,28 @@ def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_p
     lines = result.stdout.splitlines()
     assert lines[0].startswith("| Method ")
     assert len(lines) == 2 + 17
-    assert result.stderr.splitlines()[0] == str(runs / "report" / "report.md")
-    assert result.stderr.splitlines()[-1].startswith(f"Next: tanzaku pack {runs} --out")
+    told = result.stderr.splitlines()
+    assert told[0].startswith("Take TF-IDF + SVM.")
+    assert told[1].startswith("Of the arms that adapt the encoder, take Full fine-tuning")
+    assert told[2] == str(runs / "report" / "report.html")
+    assert told[-1].startswith(f"Next: tanzaku pack {runs / 'run-00'} --out")
     again = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "elsewhere")])
     assert again.stdout == result.stdout
     assert (tmp_path / "elsewhere" / "tables.tex").is_file()
+
+
+def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) -> None:
+    records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.89), (64, 0.90))]
+    (found,) = evidence(records)
+    assert found.recommendation is not None
+    assert found.recommendation.arm.rank == 64
+    runs = write_all(records, tmp_path / "runs")
+    result = CliRunner().invoke(app, [str(runs), "--margin", "2", "--language", "ja"])
+    assert result.stderr.startswith("Take LoRA r=2,")
+    page = (runs / "report" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="ja">' in page
+    assert "--margin 2 --language ja" in page
+    assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
 
 
 def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
@@ -44,7 +61,13 @@ def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "parts"), [(80, 6), (130, 2), (400, 1)])
 def test_a_terminal_gets_tables_that_fit_with_every_cell_whole(width: int, parts: int) -> None:
     records = study()
-    written = Report(records=tuple(records), sections=tuple(sections_of(records)), paths=())
+    written = Report(
+        records=tuple(records),
+        sections=tuple(sections_of(records)),
+        evidence=tuple(evidence(records)),
+        recommended_run=None,
+        paths=(),
+    )
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     _print_tables(written, console)
     assert isinstance(console.file, io.StringIO)

@@ -11,7 +11,7 @@ from tanzaku.report.tables import (
     shared_settings,
 )
 from tanzaku.study.record import RunRecord
-from tests.report.records import baseline, data_facts, failed, finished, lora, scores, study, training
+from tests.report.records import baseline, data_facts, evidence, failed, finished, lora, scores, study, training
 
 
 def section_of(records: list[RunRecord]) -> Section:
@@ -56,6 +56,11 @@ def test_seeds_make_one_row_with_their_spread() -> None:
     assert row[texts.ACCURACY] == "90.99"
     assert row[texts.INTERVAL_KIND] == "t over 2 seeds"
     assert row[texts.SPREAD] == "89.99–92.00 (1.42)"
+    (found,) = evidence(runs)
+    (row,) = rows_of(results_table(section_of(runs), found))
+    low, high = map(float, row[texts.INTERVAL_BOTH].split("–"))
+    # Wider than the documents alone would make it, and about the mean.
+    assert low < 89.99 < 90.99 < 92.00 < high
 
 
 def test_failed_runs_have_their_row_or_their_note() -> None:

@@ -10,7 +10,7 @@ from tanzaku.errors import RecordError
 from tanzaku.report.write import write_report
 from tests.report.records import baseline, data_facts, failed, finished, lora, study, write_all
 
-FIGURES = ("accuracy", "time", "size", "loss", "confusion")
+FIGURES = ("accuracy", "time", "size", "pareto", "loss", "confusion")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -23,7 +23,7 @@ def test_everything_is_written_and_valid(tmp_path: Path) -> None:
     report = write_report(runs, tmp_path / "report")
     figures = {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
     written = {path.relative_to(tmp_path / "report").as_posix() for path in report.paths}
-    assert written == {"report.md", "tables.tex", "arms.csv", "runs.csv", *figures}
+    assert written == {"report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv", *figures}
     assert {path for path in (tmp_path / "report").rglob("*") if path.is_file()} == set(report.paths)
     for path in report.paths:
         if path.suffix == ".png":
@@ -59,6 +59,15 @@ def test_csvs_are_raw_and_complete(tmp_path: Path) -> None:
     ]
     assert arms[2]["thesis_table"] == "3.2"
     assert float(arms[2]["thesis_test_accuracy"]) == pytest.approx(0.9322)
+    assert [row["best"] for row in arms] == [row["recommended"] for row in arms] == ["True", "False", "False"]
+    compared, turned_round = rows_of(tmp_path / "report" / "comparisons.csv")
+    assert (compared["arm"], compared["reference"]) == ("LoRA r=8, lr 5e-4, 5 epochs", "TF-IDF + SVM")
+    assert records[0].test
+    difference = records[1].test.accuracy - records[0].test.accuracy
+    assert float(compared["test_accuracy_difference"]) == pytest.approx(difference)
+    low, high = (float(compared[f"test_accuracy_difference_{end}"]) for end in ("low", "high"))
+    assert low < difference < high
+    assert float(turned_round["test_accuracy_difference"]) == pytest.approx(-difference)
     assert (arms[1]["runs_finished"], arms[1]["runs_failed"], arms[1]["test_accuracy_mean"]) == ("0", "1", "")
 
 
@@ -76,8 +85,15 @@ def test_a_second_section_has_files_of_its_own_and_old_figures_go(tmp_path: Path
 
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:
     report = write_report(write_all([failed(lora(8), error="boom")], tmp_path / "runs"), tmp_path / "report")
-    assert [path.name for path in report.paths] == ["report.md", "tables.tex", "arms.csv", "runs.csv"]
-    assert "boom" in report.paths[0].read_text(encoding="utf-8")
+    assert [path.name for path in report.paths] == [
+        "report.html",
+        "report.md",
+        "tables.tex",
+        "arms.csv",
+        "runs.csv",
+        "comparisons.csv",
+    ]
+    assert "boom" in report.paths[1].read_text(encoding="utf-8")
 
 
 def test_without_records_the_error_names_the_remedy(tmp_path: Path) -> None:

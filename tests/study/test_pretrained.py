@@ -21,6 +21,7 @@ from tanzaku.pretraining.record import read_pretrain_record
 from tanzaku.pretraining.run import pretrain
 from tanzaku.report.arms import sections_of
 from tanzaku.report.document import markdown_document
+from tanzaku.report.evidence import evidence_of
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
@@ -178,7 +179,8 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
 
     (section,) = sections_of(ended)
     assert len(section.arms) == 3
-    report = markdown_document([section], records=ended, figures={})
+    evidence = evidence_of(section, {}, margin=0.005)
+    report = markdown_document([section], [evidence], records=ended, figures={})
     table = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("|")]
     column = table[0].index("Pretrain")
     assert sorted(row[column].partition(",")[0] for row in table if "Head only" in row) == ["2 epochs", "none"]

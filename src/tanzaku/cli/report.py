@@ -18,20 +18,43 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[Path, typer.Argument(help="The folder that `tanzaku study run` wrote; every record below counts.")],
     out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=100, help="Percentage points that the recommended arm may be worse than the best."),
+    ] = 0.5,
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html.")] = "en",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The runs' data, to show how the documents begin that the best models get wrong."
+        ),
+    ] = None,
 ) -> None:
-    """Write the tables (Markdown, LaTeX, CSV) and figures of a study, from its records alone.
+    """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
-    The main table goes to standard output, the paths of the files to standard error.
+    Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG and PNG. The recommended arm is the
+    smallest whose validation accuracy is within the margin of the best; the test set says whether that holds. The main
+    table goes to standard output, the recommendation and the paths of the files to standard error.
+
+    Example:
+
+        tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
     """
     from rich.console import Console
 
+    from tanzaku.data.dataset import load_dataset
+    from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.write import write_report
 
-    written = write_report(runs, out or runs / "report")
+    dataset = load_dataset(data) if data else None
+    written = write_report(runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset)
     _print_tables(written, Console(highlight=False))
+    for line in recommendation_lines(written.evidence):
+        typer.echo(line, err=True)
     for path in written.paths:
         typer.echo(str(path), err=True)
-    typer.echo(f"Next: tanzaku pack {runs} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
+    run = written.recommended_run or runs
+    typer.echo(f"Next: tanzaku pack {run} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
 
 
 def _print_tables(written: Report, console: Console) -> None:
@@ -40,17 +63,18 @@ def _print_tables(written: Report, console: Console) -> None:
     from tanzaku.report.render import markdown_table
     from tanzaku.report.tables import results_table
 
-    for number, section in enumerate(written.sections, start=1):
+    for number, (section, evidence) in enumerate(zip(written.sections, written.evidence, strict=True), start=1):
+        results = results_table(section, evidence)
         if console.is_terminal:
             console.print(section_heading(section, number=number), markup=False, style="bold")
-            for table in _fitting(results_table(section), width=console.width):
+            for table in _fitting(results, width=console.width):
                 _draw(table, console)
-            for note in notes(section):
+            for note in notes(section, evidence):
                 console.print(note.replace("**", ""), markup=False)
         elif len(written.sections) > 1:
-            typer.echo(f"## {section_heading(section, number=number)}\n\n{markdown_table(results_table(section))}")
+            typer.echo(f"## {section_heading(section, number=number)}\n\n{markdown_table(results)}")
         else:
-            typer.echo(markdown_table(results_table(section)), nl=False)
+            typer.echo(markdown_table(results), nl=False)
     if console.is_terminal:
         console.print(count_text(written.records), markup=False)
 

@@ -10,12 +10,13 @@ import json
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
+from tanzaku.study.statistics import Interval, seed_interval
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
@@ -53,24 +54,6 @@ class Estimate:
     lowest: float
     highest: float
     standard_deviation: float | None
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % interval of a share (0 to 1)."""
-
-    low: float
-    high: float
-    kind: Literal["wilson", "t"]
-
-    @property
-    def half_width(self) -> float:
-        """Half of the distance between the ends."""
-        return (self.high - self.low) / 2
-
-    def overlaps(self, other: Interval) -> bool:
-        """Whether the two have a point in common."""
-        return self.low <= other.high and other.low <= self.high
 
 
 @dataclass(frozen=True)
@@ -180,9 +163,9 @@ class Section:
 
     @property
     def best_by_validation(self) -> Arm | None:
-        """The arm with the best mean validation accuracy (never the test's); of equals the first in the table."""
+        """The arm with the best mean validation accuracy (never the test's); of equals the smallest."""
         candidates = [arm for arm in self.arms if arm.val_accuracy and arm.accuracy]
-        return max(candidates, key=lambda arm: arm.val_accuracy.mean if arm.val_accuracy else 0.0, default=None)
+        return min(candidates, key=_by_validation, default=None)
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -198,15 +181,6 @@ def estimate(values: Iterable[float]) -> Estimate | None:
         highest=max(known),
         standard_deviation=spread,
     )
-
-
-def seed_interval(values: Sequence[float]) -> Interval:
-    """95 % Student's t interval of the mean of at least two shares, ending at 0 and 1."""
-    from scipy import stats
-
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    mean = statistics.fmean(values)
-    return Interval(low=max(0.0, mean - half), high=min(1.0, mean + half), kind="t")
 
 
 def sections_of(records: Sequence[RunRecord]) -> list[Section]:
@@ -274,13 +248,9 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def overlapping_pairs(arms: Sequence[Arm]) -> tuple[int, int, float]:
-    """Among arms of one run each: pairs whose intervals overlap, all pairs, and the widest half-width (a share)."""
-    intervals = [arm.interval() for arm in arms if arm.accuracy and arm.accuracy.runs == 1]
-    known = [interval for interval in intervals if interval]
-    pairs = [(one, other) for index, one in enumerate(known) for other in known[index + 1 :]]
-    overlapping = sum(one.overlaps(other) for one, other in pairs)
-    return overlapping, len(pairs), max((interval.half_width for interval in known), default=0.0)
+def _by_validation(arm: Arm) -> tuple[float, float]:
+    size = arm.cost("saved_bytes")
+    return (-arm.val_accuracy.mean if arm.val_accuracy else 0.0, size.mean if size else 0.0)
 
 
 def _section(records: Sequence[RunRecord]) -> Section:

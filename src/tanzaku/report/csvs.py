@@ -1,4 +1,4 @@
-"""The rows of `arms.csv` and `runs.csv`: raw figures, unrounded, in the records' units."""
+"""The rows of `arms.csv`, `runs.csv` and `comparisons.csv`: raw figures, unrounded, in the records' units."""
 
 from __future__ import annotations
 
@@ -8,17 +8,37 @@ from typing import Any
 
 from tanzaku.report import formats, thesis
 from tanzaku.report.arms import Arm, Estimate, Section
+from tanzaku.report.evidence import Evidence
 from tanzaku.study.record import Costs, RunRecord
+from tanzaku.study.statistics import Difference
 
 _COSTS = tuple(Costs.model_fields)
 
 
-def arm_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
+def arm_rows(sections: Sequence[Section], evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     """One row an arm; accuracies are shares (0 to 1), the thesis's percentages included."""
     return [
-        _arm_row(arm, section=section, number=number)
-        for number, section in enumerate(sections, start=1)
+        _arm_row(arm, section=section, evidence=found, number=number)
+        for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1)
         for arm in section.arms
+    ]
+
+
+def comparison_rows(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """One row an arm and reference; differences are of shares."""
+    return [
+        {
+            "section": number,
+            "arm": formats.arm_name(one.arm),
+            "reference": formats.arm_name(one.reference),
+            "outcome": one.outcome,
+            **_difference("test_accuracy", one.accuracy, corrected=one.accuracy_p),
+            **_difference("test_macro_f1", one.macro_f1, corrected=one.macro_f1_p),
+            "test": one.accuracy.test,
+            "seeds_covered": one.seeds_covered,
+        }
+        for number, found in enumerate(evidence, start=1)
+        for one in found.comparisons
     ]
 
 
@@ -32,8 +52,9 @@ def run_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
     ]
 
 
-def _arm_row(arm: Arm, *, section: Section, number: int) -> dict[str, Any]:
-    interval = arm.interval()
+def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> dict[str, Any]:
+    interval, over_both = arm.interval(), evidence.interval(arm)
+    place = section.arms.index(arm)
     return {
         **_where(section, number=number),
         "arm": formats.arm_name(arm),
@@ -45,12 +66,28 @@ def _arm_row(arm: Arm, *, section: Section, number: int) -> dict[str, Any]:
         "test_accuracy_interval_low": interval.low if interval else None,
         "test_accuracy_interval_high": interval.high if interval else None,
         "test_accuracy_interval_kind": interval.kind if interval else None,
+        "test_accuracy_over_seeds_and_documents_low": over_both.low if over_both else None,
+        "test_accuracy_over_seeds_and_documents_high": over_both.high if over_both else None,
         **_spread("test_macro_f1", arm.macro_f1),
         **_spread("val_accuracy", arm.val_accuracy),
         **{f"{name}_mean": _mean(arm.cost(name)) for name in _COSTS},
         "epochs_run_mean": _mean(arm.epochs_run),
         "best_epoch_mean": _mean(arm.best_epoch),
+        "best": bool(evidence.recommendation and evidence.recommendation.best == arm),
+        "recommended": bool(evidence.recommendation and evidence.recommendation.arm == arm),
+        "on_size_front": evidence.size_front[place],
+        "on_time_front": evidence.time_front[place],
         **_thesis(arm, section=section),
+    }
+
+
+def _difference(name: str, value: Difference, *, corrected: float) -> dict[str, float]:
+    return {
+        f"{name}_difference": value.mean,
+        f"{name}_difference_low": value.interval.low,
+        f"{name}_difference_high": value.interval.high,
+        f"{name}_p": value.p_value,
+        f"{name}_p_holm": corrected,
     }
 
 

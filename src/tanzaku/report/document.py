@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tanzaku.report import formats, tables, texts, thesis
-from tanzaku.report.arms import PRETRAINING, Section, overlapping_pairs
+from tanzaku.report.arms import PRETRAINING, Section
+from tanzaku.report.comparisons import front_table, reference_tables
+from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
-from tanzaku.report.series import series_of
+from tanzaku.report.sentences import told
+from tanzaku.report.words import words_of
 from tanzaku.study.record import Environment, RunRecord
 
 _FINGERPRINT_DIGITS = 12
@@ -15,26 +18,39 @@ _COMMIT_DIGITS = 10
 
 
 def markdown_document(
-    sections: Sequence[Section], *, records: Sequence[RunRecord], figures: Mapping[int, Mapping[str, str]]
+    sections: Sequence[Section],
+    evidence: Sequence[Evidence],
+    *,
+    records: Sequence[RunRecord],
+    figures: Mapping[int, Mapping[str, str]],
 ) -> str:
-    """The whole report. `figures` gives, by a section's number from 1, each figure's name and its path from here."""
+    """The whole report.
+
+    Args:
+        sections: What belongs side by side.
+        evidence: What is inferred of each section, in the same order.
+        records: All records.
+        figures: By a section's number from 1, each figure's name and its path from the document.
+    """
     lines = [f"# {texts.TITLE}", "", count_text(records), ""]
     if len(sections) > 1:
         lines += [texts.SECTION_COUNT.format(sections=len(sections)), ""]
-    for number, section in enumerate(sections, start=1):
-        lines += _section_lines(section, number=number, figures=figures.get(number, {}))
+    for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
+        lines += _section_lines(section, found, number=number, figures=figures.get(number, {}))
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def latex_document(sections: Sequence[Section]) -> str:
+def latex_document(sections: Sequence[Section], evidence: Sequence[Evidence]) -> str:
     """Every section's tables as `table` environments, to be read with `\\input`; the results in two, to fit a page."""
     parts = []
-    for number, section in enumerate(sections, start=1):
-        results = tables.results_table(section)
+    for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
+        results = tables.results_table(section, found)
         named = [
             ("data", tables.data_table(section)),
             ("accuracy", results.half("quality", caption=texts.RESULTS_QUALITY)),
             ("cost", results.half("cost", caption=texts.RESULTS_COST)),
+            *((f"comparison-{place}", table) for place, table in enumerate(reference_tables(found), start=1)),
+            ("fronts", front_table(section, found)),
             ("thesis", tables.comparison_table(section) if thesis.is_thesis_data(section.data) else None),
         ]
         heading = section_heading(section, number=number)
@@ -62,7 +78,7 @@ def count_text(records: Sequence[RunRecord]) -> str:
     )
 
 
-def notes(section: Section) -> list[str]:
+def notes(section: Section, evidence: Evidence) -> list[str]:
     """The sentences that belong under the results, in Markdown."""
     lines = []
     finished = [len(arm.finished) for arm in section.arms if arm.finished]
@@ -72,13 +88,10 @@ def notes(section: Section) -> list[str]:
         lines.append(texts.INTERVALS_WILSON)
     if any(runs > 1 for runs in finished):
         lines.append(texts.INTERVALS_STUDENT)
-    overlapping, pairs, half_width = overlapping_pairs(section.arms)
-    if pairs:
-        text = texts.OVERLAP if overlapping else texts.NO_OVERLAP
-        among_ranks = _overlap_of_series(section) if overlapping else []
-        lines.append(
-            " ".join([text.format(overlapping=overlapping, pairs=pairs, half_width=100 * half_width), *among_ranks])
-        )
+    if evidence.intervals:
+        lines.append(texts.INTERVALS_BOTH)
+    if len(finished) > 1:
+        lines.append(texts.NO_PREDICTIONS if evidence.predictions_missing else texts.NO_ORDER)
     if repeated := sum(len(arm.repeated) for arm in section.arms):
         lines.append(texts.REPEATED.format(count=repeated))
     lines.append(texts.SIDE_BY_SIDE if thesis.is_thesis_data(section.data) else texts.NO_THESIS)
@@ -99,12 +112,13 @@ def failure_lines(section: Section) -> list[str]:
     ]
 
 
-def _section_lines(section: Section, *, number: int, figures: Mapping[str, str]) -> list[str]:
-    results = tables.results_table(section)
+def _section_lines(section: Section, evidence: Evidence, *, number: int, figures: Mapping[str, str]) -> list[str]:
+    results = tables.results_table(section, evidence)
     data = tables.data_table(section)
-    lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", f"### {texts.RESULTS}", ""]
-    lines += [*_shared_lines(section), "", markdown_table(results)]
-    lines += _bullets(notes(section))
+    lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", *_recommendation_lines(evidence)]
+    lines += [f"### {texts.RESULTS}", "", *_shared_lines(section), "", markdown_table(results)]
+    lines += _bullets(notes(section, evidence))
+    lines += _comparison_lines(section, evidence)
     if failures := failure_lines(section):
         lines += [f"### {texts.FAILED_RUNS}", "", *_bullets(failures)]
     if thesis.is_thesis_data(section.data):
@@ -117,15 +131,28 @@ def _section_lines(section: Section, *, number: int, figures: Mapping[str, str])
     return lines
 
 
-def _overlap_of_series(section: Section) -> list[str]:
-    """For each line of the figure: how many of its ranks' one-run intervals overlap."""
-    sentences = []
-    for series in series_of(section):
-        overlapping, pairs, _ = overlapping_pairs(series.arms)
-        if pairs:
-            label = escape_markdown(series.label)
-            sentences.append(texts.OVERLAP_SERIES.format(series=label, overlapping=overlapping, pairs=pairs))
-    return sentences
+def _recommendation_lines(evidence: Evidence) -> list[str]:
+    """What to take, first of all arms and then, where that is none, of those that adapt the encoder."""
+    paragraphs = [
+        " ".join([f"**{escape_markdown(take)}**", *(escape_markdown(text) for text in (why, said) if text)])
+        for take, why, said in told(evidence, words=words_of("en"), name=formats.arm_name)
+    ]
+    if not paragraphs:
+        return []
+    lines = [line for paragraph in (*paragraphs, texts.CHOSEN_BY) for line in (paragraph, "")]
+    return [f"### {texts.RECOMMENDATION}", "", *lines]
+
+
+def _comparison_lines(section: Section, evidence: Evidence) -> list[str]:
+    lines = []
+    if compared := reference_tables(evidence):
+        lines += [f"### {texts.COMPARISONS}", ""]
+        for table in compared:
+            lines += [f"{escape_markdown(table.caption)}:", "", markdown_table(table)]
+        lines += _bullets(texts.COMPARISON_NOTES)
+    if front := front_table(section, evidence):
+        lines += [f"### {texts.FRONT}", "", markdown_table(front), texts.FRONT_NOTE, ""]
+    return lines
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

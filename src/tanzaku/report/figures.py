@@ -13,7 +13,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLo
 from tanzaku.report import style, texts, thesis
 from tanzaku.report.arms import POOLING, Arm, Section
 from tanzaku.report.confusion import confusion_figure
+from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import loss_figure
+from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.series import Series, baselines_of, series_of
 
 _Value = Callable[[Arm], float | None]
@@ -23,12 +25,13 @@ _RING_SIZE = 7.5  # around our own points, which the sizes should lie on
 _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
 
 
-def figures_of(section: Section) -> dict[str, Figure]:
+def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
     """Every figure that the section's records allow, by name."""
     figures = {
         "accuracy": accuracy_figure(section),
         "time": time_figure(section),
         "size": size_figure(section),
+        "pareto": pareto_figure(section, evidence),
         "loss": loss_figure(section),
         "confusion": confusion_figure(section),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tanzaku.report import texts
-from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate, Interval
+from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
+from tanzaku.study.statistics import Interval
 
 
 def percent(share: float) -> str:
@@ -43,6 +44,22 @@ def compact(number: float) -> str:
 def interval(value: Interval | None) -> str:
     """Such as `92.50–94.10`, in percent."""
     return f"{percent(value.low)}–{percent(value.high)}" if value else texts.NONE
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign: `+0.42`, `−1.30`."""
+    text = f"{100 * share:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+
+
+def points_interval(value: Interval) -> str:
+    """Such as `−1.30 to +0.12`, in percentage points."""
+    return texts.POINTS_INTERVAL.format(low=points(value.low), high=points(value.high))
+
+
+def p_value(value: float) -> str:
+    """Such as `0.0312`; below what is told, `<0.0001`."""
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
 def interval_kind(value: Interval | None, *, runs: int) -> str:

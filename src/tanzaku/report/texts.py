@@ -57,6 +57,27 @@ READINGS = {
     "encoder.pretrain": "pretrained {value}",
 }
 
+# Tables of comparisons and of the Pareto fronts.
+RECOMMENDATION = "Recommendation"
+COMPARISONS = "Which arms differ"
+FRONT = "Pareto fronts"
+ARM = "Arm"
+COMPARED_WITH = "Compared with {arm}"
+DIFFERENCE = "Accuracy: difference (points)"
+F1_DIFFERENCE = "Macro-F1: difference (points)"
+DIFFERENCE_INTERVAL = "95 % interval"
+P_HOLM = "p (Holm)"
+OUTCOME = "Outcome"
+BETTER, WORSE, NOT_DISTINGUISHABLE = "better", "worse", "not distinguishable"
+TEST_BY = "Test"
+MCNEMAR, STUDENT_TEST = "McNemar", "t"
+COVERS = "Covers"
+COVERS_SEEDS, COVERS_ONE, COVERS_DOCUMENTS = "documents, seeds", "documents, one arm's seeds", "documents"
+POINTS_INTERVAL = "{low} to {high}"
+ON_SIZE_FRONT = "On the front of size"
+ON_TIME_FRONT = "On the front of time"
+INTERVAL_BOTH = "95 % interval, seeds and documents (%)"
+
 WILSON = "Wilson"
 STUDENT = "t over {runs} seeds"
 NONE = "–"
@@ -139,15 +160,32 @@ NO_BASELINE = (
 )
 INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which speaks of other test documents, not of other seeds."
 INTERVALS_STUDENT = "Arms of several runs: mean, and Student's t 95 % interval over the seeds, on these test documents."
-OVERLAP = (
-    "**One run an arm cannot tell arms apart whose intervals overlap:** {overlapping} of {pairs} pairs of one-run arms "
-    "do, so no order is claimed among these. The widest interval is ± {half_width:.2f} percentage points."
+INTERVALS_BOTH = (
+    "The interval over seeds and documents says how other seeds on other test documents might have come out; it is the "
+    "one to compare with figures from elsewhere."
 )
-NO_OVERLAP = (
-    "The intervals of the one-run arms do not overlap (the widest is ± {half_width:.2f} percentage points); "
-    "the spread over seeds is not in them, so this report claims no order."
+NO_ORDER = (
+    "**No order is claimed** by these intervals: which arms differ is told below, by tests on the same test documents."
 )
-OVERLAP_SERIES = "Between the ranks of {series}, {overlapping} of {pairs} pairs overlap."
+NO_PREDICTIONS = (
+    "**Not compared:** some finished runs lack `predictions.csv` beside their record, so their arms can't be tested "
+    "against others, and no order of them is claimed."
+)
+COMPARISON_NOTES = (
+    "“Better” and “worse” where Holm's corrected p is below 0.05, over all pairs of these tables, each counted once: "
+    "with 95 % probability none of them is a false alarm. Macro-F1 has a correction of its own.",
+    "One run each: McNemar's exact test, about other test documents with these two models. Several runs: a t test over "
+    "seeds and documents together; it takes the seeds of two arms as independent.",
+    "The intervals of the differences are of one comparison each, without correction.",
+)
+FRONT_NOTE = (
+    "No other arm is as accurate on the test set for less. The front is a description, not a choice: it takes every "
+    "difference at face value, those that are not distinguishable too."
+)
+CHOSEN_BY = (
+    "The validation set chose, by its mean accuracies alone; the test set, which had no say in it, reports. `--margin` "
+    "sets the points that the smallest arm may lose."
+)
 REPEATED = "{count} finished runs repeat another's settings and seed; the latest counts, runs.csv shows all."
 SIDE_BY_SIDE = (
     "The thesis's figures are those of its Tables 3.2 to 3.4, beside the arms with their method, rank, learning rate "
@@ -173,6 +211,7 @@ FIGURE_CAPTIONS = {
     "accuracy": "Test accuracy against the rank, with 95 % intervals; hollow: the thesis's.",
     "time": "Training seconds (without evaluation) against the rank.",
     "size": "Saved size against the rank, both logarithmic; hollow: the thesis's.",
+    "pareto": "Test accuracy against saved size and training time; pale: another arm is as accurate for less.",
     "loss": "Training loss (running mean) and validation loss, one line a run.",
     "confusion": (
         "Test confusion of the arm that is best on the validation set: {arm}. Figures are documents; the shade is the "

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tanzaku.data.dataset import Dataset
+from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
-from tanzaku.report.csvs import arm_rows, run_rows
+from tanzaku.report.csvs import arm_rows, comparison_rows, run_rows
 from tanzaku.report.document import latex_document, markdown_document
+from tanzaku.report.evidence import Evidence, RunKey, evidence_of, predictions_of, run_key
+from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.render import csv_text
-from tanzaku.study.record import RunRecord, read_records
+from tanzaku.report.words import Language, words_of
+from tanzaku.study.recommendation import DEFAULT_MARGIN
+from tanzaku.study.record import RunRecord, read_records, record_folders
 
 FIGURE_FOLDER = "figures"
-_OUR_FIGURE = re.compile(r"(section-\d+-)?(accuracy|time|size|loss|confusion)\.(svg|png)")
+_OUR_FIGURE = re.compile(r"(section-\d+-)?(accuracy|time|size|pareto|loss|confusion)\.(svg|png)")
 
 
 @dataclass(frozen=True)
@@ -25,44 +31,102 @@ class Report:
 
     records: tuple[RunRecord, ...]
     sections: tuple[Section, ...]
+    evidence: tuple[Evidence, ...]
+    """Of each section."""
+    recommended_run: Path | None
+    """Folder of the recommended arm's run that is best on the validation set; None where there is no one such arm."""
     paths: tuple[Path, ...]
 
 
-def write_report(runs: Path, folder: Path) -> Report:
-    """Read the records below `runs` and write report.md, tables.tex, arms.csv, runs.csv and figures/ into `folder`.
+def write_report(
+    runs: Path,
+    folder: Path,
+    *,
+    margin: float = DEFAULT_MARGIN,
+    language: Language = "en",
+    dataset: Dataset | None = None,
+) -> Report:
+    """Read the records below `runs` and write report.html, report.md, tables.tex, CSV files and figures/ to `folder`.
 
     Equal records give equal bytes, as long as matplotlib and the fonts are the same. Figures that an earlier report
     left in `folder` and that this one does not have are removed.
 
+    Args:
+        runs: Every record below it counts.
+        folder: Made where it is missing.
+        margin: How much worse than the best the recommended arm may be, a share.
+        language: Of report.html.
+        dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
+
     Raises:
         RecordError: There is no record, or one is damaged.
+        DataError: `dataset` is not what any of the runs was made on.
     """
     records = read_records(runs)
+    folders = {run_key(record): folder for folder, record in zip(record_folders(runs), records, strict=True)}
+    predictions = predictions_of(folders, records)
     sections = sections_of(records)
-    figures, figure_paths = _write_figures(sections, folder)
-    texts = {
-        "report.md": markdown_document(sections, records=records, figures=figures),
-        "tables.tex": latex_document(sections),
-        "arms.csv": csv_text(arm_rows(sections)),
-        "runs.csv": csv_text(run_rows(sections)),
-    }
+    _check_dataset(dataset, sections)
+    evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
+    figures, figure_paths = _write_figures(sections, evidence, folder)
+    page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
+    texts = _texts(page, figures=figures, language=language)
     for name, text in texts.items():
         write_atomically(folder / name, text)
     paths = (*(folder / name for name in texts), *figure_paths)
-    return Report(records=tuple(records), sections=tuple(sections), paths=paths)
+    return Report(
+        records=tuple(records),
+        sections=tuple(sections),
+        evidence=tuple(evidence),
+        recommended_run=_recommended_run(evidence, folders),
+        paths=paths,
+    )
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> tuple[dict[int, dict[str, str]], list[Path]]:
+def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Language) -> dict[str, str]:
+    """The files of text by name."""
+    sections, evidence = page.sections, page.evidence
+    return {
+        "report.html": page_html(page, words=words_of(language)),
+        "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
+        "tables.tex": latex_document(sections, evidence),
+        "arms.csv": csv_text(arm_rows(sections, evidence)),
+        "runs.csv": csv_text(run_rows(sections)),
+        "comparisons.csv": csv_text(comparison_rows(evidence)),
+    }
+
+
+def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
+    known = {section.data.fingerprint: section.data.name for section in sections}
+    if dataset is not None and dataset.fingerprint not in known:
+        raise DataError(
+            f"the data {dataset.name!r} has the fingerprint {dataset.fingerprint[:12]}, but these runs were made on "
+            + ", ".join(f"{name!r} with {fingerprint[:12]}" for fingerprint, name in known.items())
+            + "; give --data the folder that their study names"
+        )
+
+
+def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path]) -> Path | None:
+    recommended = [found.recommendation.arm for found in evidence if found.recommendation]
+    if len(recommended) != 1:
+        return None
+    runs = [(record.val.accuracy, folders[run_key(record)]) for record in recommended[0].finished if record.val]
+    return max(runs, key=lambda run: run[0])[1]
+
+
+def _write_figures(
+    sections: Sequence[Section], evidence: Sequence[Evidence], folder: Path
+) -> tuple[dict[int, dict[str, str]], list[Path]]:
     """Write each figure as SVG and PNG; the SVGs' paths relative to `folder` by section and name, and all paths."""
     from tanzaku.report.figures import figures_of
     from tanzaku.report.style import applied
 
     relative: dict[int, dict[str, str]] = {}
     paths: list[Path] = []
-    for number, section in enumerate(sections, start=1):
+    for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
         prefix = f"section-{number}-" if len(sections) > 1 else ""
         with applied():
-            for name, figure in figures_of(section).items():
+            for name, figure in figures_of(section, found).items():
                 stem = f"{FIGURE_FOLDER}/{prefix}{name}"
                 relative.setdefault(number, {})[name] = f"{stem}.svg"
                 for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):

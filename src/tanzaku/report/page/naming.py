@@ -1,0 +1,44 @@
+"""What an arm is called on the page: as short as tells it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tanzaku.report import formats, texts
+from tanzaku.report.arms import EPOCHS, Arm
+from tanzaku.report.series import Series
+from tanzaku.report.words import Words
+
+_WORD_JOINER = "\u2060"
+
+
+def page_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
+    """Such as `LoRA r=8, lr 5e-4`; epochs where arms differ in them, and how documents were read where it matters."""
+    return ", ".join([method_and_rank(arm, words=words), *_trained_with(arm, arms, words)])
+
+
+def method_and_rank(arm: Arm, *, words: Words) -> str:
+    """Such as `LoRA r=8`."""
+    method = _method(arm, words)
+    return method if arm.rank is None else f"{method} r={arm.rank}"
+
+
+def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words) -> list[str]:
+    """Such as `LoRA, lr 5e-4`; the longer names of `series_of` where these do not tell the lines apart."""
+    names = [", ".join([_method(one.arms[0], words), *_trained_with(one.arms[0], arms, words)]) for one in series]
+    return names if len(set(names)) == len(names) else [one.label for one in series]
+
+
+def _method(arm: Arm, words: Words) -> str:
+    return words.get(f"method.{arm.method}", texts.METHOD_NAMES.get(arm.method, arm.method))
+
+
+def _trained_with(arm: Arm, arms: Sequence[Arm], words: Words) -> list[str]:
+    parts = []
+    if arm.learning_rate is not None:
+        # Joined, or a narrow column would break it into "5e-" and "4".
+        rate = formats.compact(arm.learning_rate).replace("-", f"-{_WORD_JOINER}")
+        parts.append(words("arm.learning_rate", value=rate))
+    if len({one.epochs for one in arms if one.epochs is not None}) > 1 and arm.epochs is not None:
+        parts.append(words("arm.epochs", value=arm.settings[EPOCHS]))
+    return parts + [formats.reading(key, arm.settings[key]) for key in arm.named_by if arm.settings[key] is not None]

@@ -1,0 +1,64 @@
+"""The figure of the Pareto fronts: test accuracy against saved size and against training seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from tanzaku.report import style, texts
+from tanzaku.report.arms import Arm, Section
+from tanzaku.report.comparisons import cost_of
+from tanzaku.report.evidence import Evidence
+from tanzaku.report.series import baselines_of, series_of
+
+_OFF_FRONT = 0.35  # opacity
+
+
+def pareto_figure(section: Section, evidence: Evidence) -> Figure | None:
+    """Two panels with a common accuracy axis; arms off the front are pale, the front is a staircase."""
+    measured = [arm for arm in section.arms if arm.accuracy and arm.cost("saved_bytes") and arm.cost("train_seconds")]
+    if len(measured) < 2:
+        return None
+    figure = Figure(figsize=(style.WIDTH_INCHES, 2.6))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, cost, unit, label, front in (
+        (panels[0], "saved_bytes", 1e6, texts.AXIS_SIZE, evidence.size_front),
+        (panels[1], "train_seconds", 1.0, texts.AXIS_SECONDS, evidence.time_front),
+    ):
+        on_front = [arm for arm, on in zip(section.arms, front, strict=True) if on]
+        handles = _draw(axes, section, on_front, cost=cost, unit=unit)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        axes.set_xlabel(label)
+    panels[0].set_ylabel(texts.AXIS_ACCURACY)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.2)
+    return figure
+
+
+def _draw(axes: Axes, section: Section, on_front: Sequence[Arm], *, cost: str, unit: float) -> list[Line2D]:
+    stairs = sorted((cost_of(arm, cost) / unit, 100 * arm.accuracy.mean) for arm in on_front if arm.accuracy)
+    axes.step(*zip(*stairs, strict=True), where="post", color=style.OTHER_COLOUR, linewidth=0.8, zorder=1)
+    handles = []
+    for label, arms, colour, marker in _groups(section):
+        for arm in arms:
+            if arm.accuracy:
+                opacity = 1.0 if arm in on_front else _OFF_FRONT
+                place = (cost_of(arm, cost) / unit, 100 * arm.accuracy.mean)
+                axes.plot(*place, marker=marker, color=colour, alpha=opacity, linestyle="none", zorder=2)
+        handles.append(Line2D([], [], marker=marker, color=colour, linestyle="none", label=label))
+    return handles
+
+
+def _groups(section: Section) -> list[tuple[str, Sequence[Arm], str, str]]:
+    """Label, arms, colour and marker, as the other figures have them."""
+    groups: list[tuple[str, Sequence[Arm], str, str]] = []
+    for index, series in enumerate(series_of(section)):
+        colour = style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)]
+        groups.append((series.label, series.arms, colour, style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)]))
+    for label, arm in baselines_of(section):
+        groups.append((label, [arm], style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR), "X"))
+    return groups

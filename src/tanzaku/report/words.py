@@ -1,0 +1,48 @@
+"""The words of the page in its languages, one TOML file each; every language has the same keys and placeholders."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Language = Literal["en", "ja"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+_FOLDER = Path(__file__).parent / "languages"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one language, looked up as `words("verdict.open", margin="0.5")`."""
+
+    language: Language
+    entries: dict[str, str]
+    """By dotted key."""
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text with its placeholders filled.
+
+        Raises:
+            KeyError: There is no such key, or a placeholder got no value.
+        """
+        return self.entries[key].format_map(values) if values else self.entries[key]
+
+    def get(self, key: str, otherwise: str) -> str:
+        """The text, or `otherwise` where the language has none, as for a method that is newer than its words."""
+        return self.entries.get(key, otherwise)
+
+
+@cache
+def words_of(language: Language) -> Words:
+    """The words of a language."""
+    content = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
+    return Words(language, dict(_flat(content)))
+
+
+def _flat(content: dict[str, Any], *, prefix: str = "") -> list[tuple[str, str]]:
+    entries: list[tuple[str, str]] = []
+    for key, value in content.items():
+        entries += _flat(value, prefix=f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return entries

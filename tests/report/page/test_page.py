@@ -1,0 +1,182 @@
+"""The page's content and markup, without a browser."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.errors import DataError
+from tanzaku.report import write
+from tanzaku.report.arms import sections_of
+from tanzaku.report.evidence import RunPredictions, run_key
+from tanzaku.report.page import mistakes
+from tanzaku.report.page.mistakes import mistakes_of
+from tanzaku.report.words import LANGUAGES, Language, words_of
+from tests.report.page.pages import page, seeds_study
+from tests.report.records import data_facts, failed, finished, lora, predictions_like, study, write_all
+
+_VOID = {"meta", "link", "br"}
+STYLE = Path(mistakes.__file__).with_name("page.css").read_text(encoding="utf-8")
+
+
+class Tree(HTMLParser):
+    """Texts and attributes by tag; fails where a tag is not closed in its place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).replace("\u2060", "").split())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_is_whole_and_asks_for_nothing(language: Language) -> None:
+    text = page(seeds_study(), language=language)
+    tree = Tree(text)
+    assert dict(tree.attributes)["html"] == {"lang": language}
+    links = [value for _, attributes in tree.attributes for key, value in attributes.items() if key in ("src", "href")]
+    assert links == ["data:,"]
+    assert "url(" not in text
+    assert "<script" not in text
+    identifiers = [attributes["id"] for _, attributes in tree.attributes if "id" in attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    named = [attributes.get("aria-labelledby") for tag, attributes in tree.attributes if tag in ("svg", "section")]
+    assert all(name in identifiers for name in named if name)
+    assert text == page(seeds_study(), language=language)
+
+
+def test_the_recommendation_comes_first_with_its_reasons() -> None:
+    words = Tree(page(seeds_study())).words
+    take = words.index("Take LoRA r=8, lr 5e-4.")
+    assert take < words.index("It is the smallest (1.2 MB) of the 2 arms") < words.index("Results")
+    assert "Pack its run: tanzaku pack study/run-" in words
+    assert "95 % interval over 3 seeds and documents" in words
+    assert "not distinguishable" in words
+    assert "another seed of that side is not covered" in words  # TF-IDF has one run
+    japanese = Tree(page(seeds_study(), language="ja")).words
+    assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよい。") < japanese.index("結果")
+    assert "区別できない" in japanese
+
+
+def test_the_verdict_has_its_badge() -> None:
+    small, large = finished(lora(2), accuracy=0.85), finished(lora(64), accuracy=0.9)
+    lucky = large.model_copy(update={"val": finished(lora(2), accuracy=0.903).val})
+    records = [small.model_copy(update={"val": large.val}), lucky]
+    for margin, badge in ((0.005, "contradicted"), (0.05, "open"), (0.1, "confirmed")):
+        classes = [attributes.get("class") or "" for _, attributes in Tree(page(records, margin=margin)).attributes]
+        assert next(one for one in classes if one.startswith("badge")) == f"badge {badge}"
+    assert "not tested" in Tree(page(records, predictions=False)).words
+
+
+def test_everything_from_outside_is_escaped() -> None:
+    evil = "<script>alert('x')</script>&\"|"
+    names = (evil, "<img src=https://example.org/x.png>")
+    facts = data_facts(names, name=evil)
+    records = [finished(lora(rank), accuracy=0.9, data=facts, study=evil, run_id=f"{evil}-{rank}") for rank in (2, 4)]
+    records.append(failed(lora(8), error=evil, data=facts, study=evil))
+    texts = tuple(f"{evil} {row}" for row in range(3686))
+    dataset = Dataset(evil, Documents((), ()), Documents((), ()), Documents(texts, names * 1843), names)
+    records = [
+        record.model_copy(update={"data": record.data.model_copy(update={"fingerprint": dataset.fingerprint})})
+        for record in records
+    ]
+    text = page(records, dataset=dataset)
+    tree = Tree(text)
+    assert not {"script", "img"} & {tag for tag, _ in tree.attributes}
+    assert evil in "".join(tree.text)
+    assert "alert('x')</script>" not in text
+
+
+def test_sections_stand_apart_and_failed_runs_do_not_break_the_page() -> None:
+    other = finished(lora(8), accuracy=0.8, data=data_facts(("a", "b"), fingerprint="f" * 64, name="other"))
+    text = page([*study(), failed(lora(16), error="boom"), other])
+    assert [tag for tag, _ in Tree(text).attributes].count("h1") == 1
+    assert "2 kinds of runs that may not be compared" in Tree(text).words
+    assert "Nothing can be recommended" in Tree(page([failed(lora(8), error="boom")])).words
+
+
+def test_the_documents_listed_are_those_that_all_runs_get_wrong() -> None:
+    records = [finished(lora(2), accuracy=0.8), *(finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2))]
+    generator = np.random.default_rng(0)
+    classes = np.array(predictions_like(records[0])[0])
+    known = {
+        run_key(record): RunPredictions(
+            classes, np.where(generator.random(len(classes)) < 0.9, classes, (classes + 1) % 9)
+        )
+        for record in records
+    }
+    (section,) = sections_of(records)
+    found = mistakes_of(section, [section.arms[1]], known, dataset=None)
+    assert found is not None
+    wrong = [known[run_key(record)].predicted != classes for record in records]
+    expected = np.flatnonzero(wrong[1] & wrong[2])
+    assert found.total == len(expected)
+    assert {one.row - 1 for one in found.shown} <= set(expected.tolist())
+    times = [one.wrong for one in found.shown]
+    assert times == sorted(times, reverse=True)
+    assert all(one.wrong == sum(bool(run[one.row - 1]) for run in wrong) for one in found.shown)
+    assert all(one.excerpt is None for one in found.shown)
+
+
+def test_other_data_than_the_runs_own_is_refused(tmp_path: Path) -> None:
+    runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "runs")
+    dataset = Dataset("mine", Documents((), ()), Documents((), ()), Documents(("a",), ("b",)), ("b",))
+    with pytest.raises(DataError, match="'mine' has the fingerprint"):
+        write.write_report(runs, tmp_path / "report", dataset=dataset)
+
+
+def test_the_languages_say_the_same() -> None:
+    english, japanese = (words_of(language).entries for language in ("en", "ja"))
+    assert list(english) == list(japanese)
+    for key, text in english.items():
+        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", japanese[key])), key
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
+    light, dark = re.findall(r":root \{(.*?)\}", STYLE, flags=re.DOTALL)[:2]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
+    texts = [("ink", "paper"), ("ink", "card"), ("quiet", "paper"), ("quiet", "card"), ("quiet", "chosen")]
+    texts += [("ink", "grid"), ("on-accent", "accent"), ("good", "card"), ("bad", "card"), ("bad", "chosen")]
+    texts += [(name, f"{name}-back") for name in ("good", "open", "bad")]
+    for front, back in texts:
+        assert _contrast(colours[front], colours[back]) >= 4.5, (front, back)
+    for look in range(6):
+        assert _contrast(colours[f"look-{look}"], colours["card"]) >= 3, look
+
+
+def _contrast(one: str, other: str) -> float:
+    """Of WCAG 2.2: (lighter + 0.05) / (darker + 0.05), in relative luminance."""
+    low, high = sorted(_luminance(colour) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

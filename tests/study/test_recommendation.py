@@ -1,0 +1,91 @@
+"""The choice by the validation set, the verdict of the test set, and the front."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanzaku.study.recommendation import Candidate, choose, non_inferiority, pareto_front
+from tanzaku.study.statistics import Interval, compare_accuracies
+
+_accuracies = st.integers(0, 50).map(lambda correct: correct / 50)
+_sizes = st.integers(1, 6).map(lambda size: 1000.0 * size)
+_candidates = st.lists(st.builds(Candidate, _accuracies, _sizes), min_size=1, max_size=8)
+
+
+def test_the_smallest_within_the_margin_is_recommended() -> None:
+    candidates = [Candidate(0.950, 400e6), Candidate(0.946, 5e6), Candidate(0.9449, 1e6), Candidate(0.945, 2e6)]
+    choice = choose(candidates, margin=0.005)
+    assert choice is not None
+    assert (choice.best, choice.recommended, choice.within_margin) == (0, 3, (0, 1, 3))
+    wider = choose(candidates, margin=0.01)
+    assert wider is not None
+    assert wider.recommended == 2
+
+
+def test_without_a_margin_only_as_accurate_a_one_is_taken() -> None:
+    choice = choose([Candidate(0.95, 3e6), Candidate(0.95, 2e6), Candidate(0.94, 1e6)], margin=0.0)
+    assert choice is not None
+    assert (choice.best, choice.recommended) == (1, 1)
+
+
+def test_nothing_is_chosen_from_nothing() -> None:
+    assert choose([], margin=0.005) is None
+
+
+@given(_candidates, st.integers(0, 20).map(lambda points: points / 100))
+def test_no_smaller_arm_comes_within_the_margin(candidates: list[Candidate], margin: float) -> None:
+    choice = choose(candidates, margin=margin)
+    assert choice is not None
+    best, recommended = candidates[choice.best], candidates[choice.recommended]
+    assert best.validation_accuracy == max(one.validation_accuracy for one in candidates)
+    assert recommended.validation_accuracy >= best.validation_accuracy - margin - 1e-6
+    for one in candidates:
+        if one.saved_bytes < recommended.saved_bytes:
+            assert one.validation_accuracy < best.validation_accuracy - margin + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.004, 0.01, "confirmed"), (-0.006, 0.01, "open"), (-0.02, -0.006, "contradicted"), (-0.02, -0.004, "open")],
+)
+def test_the_verdict_is_where_the_interval_lies(low: float, high: float, verdict: str) -> None:
+    assert non_inferiority(Interval(low, high, kind="both"), margin=0.005) == verdict
+
+
+@pytest.mark.parametrize(("only_large", "only_small", "margin"), [(0.03, 0.02, 0.01), (0.045, 0.005, 0.04)])
+def test_in_simulated_studies_an_arm_worse_by_the_margin_is_seldom_confirmed(
+    only_large: float, only_small: float, margin: float
+) -> None:
+    """The choice is made on validation documents, so that the test set's verdict errs no oftener than it promises."""
+    generator = np.random.default_rng(17)
+    chosen = confirmed = 0
+    for _ in range(1500):
+        # Who is right: both, the large arm alone, the small one alone, neither.
+        cells = generator.choice(4, p=[0.85, only_large, only_small, 0.15 - only_large - only_small], size=(2, 800))
+        large, small = cells <= 1, (cells == 0) | (cells == 2)  # (validation and test, documents)
+        choice = choose([Candidate(large[0].mean(), 9.0), Candidate(small[0].mean(), 1.0)], margin=margin)
+        assert choice is not None
+        if choice.recommended == 1:
+            chosen += 1
+            difference = compare_accuracies(np.stack([small[1], large[1]]), [0], [1])
+            confirmed += non_inferiority(difference.interval, margin=margin) == "confirmed"
+    assert chosen > 500
+    assert confirmed / chosen <= 0.025 + 3 * (0.025 * 0.975 / chosen) ** 0.5
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    accuracies = [0.95, 0.94, 0.93, 0.95, 0.90]
+    costs = [10.0, 5.0, 6.0, 12.0, 1.0]
+    assert pareto_front(accuracies, costs) == [True, True, False, False, True]
+    assert pareto_front([0.9, 0.9], [1.0, 1.0]) == [True, True]
+    assert pareto_front([], []) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_every_arm_is_on_the_front_or_beaten_by_one_that_is(arms: list[tuple[int, int]]) -> None:
+    front = pareto_front([float(accuracy) for accuracy, _ in arms], [float(cost) for _, cost in arms])
+    assert any(front)
+    kept = [arm for arm, on in zip(arms, front, strict=True) if on]
+    for arm in arms:
+        assert arm in kept or any(one[0] >= arm[0] and one[1] <= arm[1] for one in kept)
