@@ -5,6 +5,7 @@ METHOD_NAMES = {
     "head": "Head only",
     "full": "Full fine-tuning",
     "lora": "LoRA",
+    "lora-nested": "Nested LoRA",
     "qlora": "QLoRA",
     "adalora": "AdaLoRA",
     "bitfit": "BitFit",
