@@ -5,6 +5,7 @@ It leaves `trial.json` in its folder, written last; until then it goes on from i
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
@@ -81,6 +82,8 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
         target=_child, kwargs={"trial": trial, "dataset": dataset, "parent": theirs}, name=trial.folder.name
     )
     try:
+        process.start()
+        theirs.close()
         status = _answer_to_the_end(process, ours, verdict)
     except KeyboardInterrupt:
         # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends, and
@@ -89,7 +92,6 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
         status = INTERRUPTED
     finally:
         ours.close()
-        theirs.close()
     process.join()
     if status == INTERRUPTED:
         return None
@@ -99,10 +101,10 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
 
 
 def _answer_to_the_end(process: Any, connection: Connection, verdict: Verdict) -> int:
-    """Start a trial's process and answer its questions until it ends; its exit status."""
-    process.start()
-    while connection in wait([connection, process.sentinel]):
-        connection.send(verdict([EpochRecord.model_validate(epoch) for epoch in connection.recv()]))
+    """Answer the questions of a trial's process until it ends; its exit status."""
+    with contextlib.suppress(EOFError, ConnectionError):  # it has ended, maybe while it asked
+        while connection in wait([connection, process.sentinel]):
+            connection.send(verdict([EpochRecord.model_validate(epoch) for epoch in connection.recv()]))
     process.join()
     return int(process.exitcode)
 
