@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from typer.testing import CliRunner
 
-from tanzaku.cli import app
 from tanzaku.errors import BundleError, DataError
 from tanzaku.methods.adapter import read_adapter
 from tanzaku.ship.bundle import open_bundle
@@ -120,18 +118,6 @@ def test_a_merged_bundle_is_an_error(study: Study, tmp_path: Path) -> None:
     pack(study.runs["lora"], tmp_path / "whole", with_encoder=True)
     with pytest.raises(BundleError, match="merged into its encoder; pack the run without --with-encoder"):
         compress(tmp_path / "whole", tmp_path / "out", rank=2)
-
-
-def test_the_command_prints_a_table_and_the_path(study: Study, tmp_path: Path) -> None:
-    out = tmp_path / "small"
-    result = CliRunner().invoke(app, ["compress", str(study.bundles["lora"]), "--rank", "2", "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    assert result.stdout == f"{out}\n"
-    before, after = (line for line in result.stderr.splitlines() if re.search(r"│ (before|after)", line))
-    assert " 8 " in before
-    assert " 2 " in after
-    assert "not measured" in after
-    assert open_bundle(out).facts.compressed is not None
 
 
 @pytest.mark.parametrize(
