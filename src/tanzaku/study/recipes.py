@@ -78,8 +78,7 @@ _DEFAULT = Recipe(
             "rank": 16,
             "alpha": "rank",
             "dropout": 0.0,
-            # All linear layers of a BERT.
-            "targets": ["query", "key", "value", "dense"],
+            "targets": ["all-linear"],
         },
     },
 )

@@ -22,7 +22,7 @@ DEFAULT_SPACE: dict[str, Choices | Range] = {
     "warmup": (0.0, 0.1),
     "rank": (4, 8, 16, 32, 64),
     "alpha": ("rank", 16, 32),
-    "targets": (["query", "value"], ["query", "key", "value", "dense"]),
+    "targets": (["qv"], ["all-linear"]),
 }
 
 
