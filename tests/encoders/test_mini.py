@@ -101,8 +101,8 @@ def test_nothing_is_to_complain_about() -> None:
 def test_the_card_says_what_the_record_says(mini: Path) -> None:
     record, card = read_pretrain_record(mini), (mini / "README.md").read_text(encoding="utf-8")
     last = record.history[-1]
-    assert f"held-out loss {last.held_out_loss:.2f} nats" in card
-    assert f"accuracy {100 * last.held_out_accuracy:.1f} %" in card
+    assert f"held-out loss of {last.held_out_loss:.2f} nats" in card
+    assert f"accuracy of {100 * last.held_out_accuracy:.1f} %" in card
     assert f"{record.encoder.parameters / 1e6:.2f} million parameters" in card
     assert "cc-by-sa-4.0" in card
     for source in record.sources:
