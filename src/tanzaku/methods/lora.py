@@ -80,8 +80,8 @@ class Lora(RankedMethod):
         float,
         Field(
             gt=0,
-            description="Learning rate of B over that of A (LoRA+); that of A is learning_rate. Of embeddings, A has the "
-            "larger one: it starts at zero.",
+            description="Learning rate of B over that of A (LoRA+); that of A is learning_rate. In embeddings A "
+            "has the larger one: it starts at zero.",
         ),
     ] = 1.0
     pooler: Annotated[

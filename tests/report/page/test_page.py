@@ -11,9 +11,9 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import DataError
 from tanzaku.report import write
 from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import RunPredictions, run_key
 from tanzaku.report.page import mistakes
 from tanzaku.report.page.mistakes import mistakes_of
+from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tests.report.page.pages import page, seeds_study
 from tests.report.records import data_facts, failed, finished, lora, predictions_like, study, write_all
