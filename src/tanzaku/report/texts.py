@@ -15,7 +15,13 @@ METHOD_NAMES = {
     "pfeiffer": "Pfeiffer adapters",
     "prefix": "Prefix tuning",
 }
-SHORT_METHOD_NAMES = {"tfidf-svm": "TF-IDF", "head": "Head", "full": "Full", "lora": "LoRA"}  # in legends
+SHORT_METHOD_NAMES = {  # in legends
+    "tfidf-svm": "TF-IDF",
+    "head": "Head",
+    "full": "Full",
+    "lora": "LoRA",
+    "lora-nested": "Nested LoRA",
+}
 
 # Columns of the main table.
 METHOD = "Method"
@@ -102,7 +108,7 @@ ITSELF = "itself"
 RANKS_NOTE = (
     "Differences are from the arm that was trained at that rank alone with the same settings otherwise, by the same "
     "tests as above; Holm's correction is over all rows of these tables. “Itself”: the adapter's own rank, at which it "
-    "was trained."
+    "was trained. Where one side has a single run, its other seeds are not covered."
 )
 
 WILSON = "Wilson"

@@ -9,10 +9,10 @@ from tanzaku.report import formats
 from tanzaku.report.arms import Arm, Section
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, draw
-from tanzaku.report.page.naming import series_names
+from tanzaku.report.page.naming import series_name
 from tanzaku.report.rank_curves import RankCurve, RankRow, lines_of
 from tanzaku.report.rank_tables import cost_sentences, line_labels, megabytes
-from tanzaku.report.series import Series, distinct_labels
+from tanzaku.report.series import distinct_labels
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
@@ -60,9 +60,10 @@ def curve_charts(section: Section, evidence: Evidence, *, words: Words) -> list[
     lines = lines_of(evidence.curves, evidence.intervals)
     if not lines:
         return []
-    arms = [line.arm for line in lines]
-    series = [Series(label, (arm,)) for label, arm in zip(distinct_labels(arms), arms, strict=True)]
-    labels = line_labels(lines, series_names(series, arms=section.arms, words=words), words=words)
+    names = [series_name(line.arm, arms=section.arms, words=words) for line in lines]
+    labels = line_labels(lines, names, words=words)
+    if len(set(labels)) < len(labels):
+        labels = line_labels(lines, distinct_labels([line.arm for line in lines]), words=words)
     ranks = sorted({float(rank) for line in lines for rank, _, _ in line.points})
     chart = Chart(
         key="curves",

@@ -26,12 +26,13 @@ def method_and_rank(arm: Arm, *, words: Words) -> str:
 
 def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words) -> list[str]:
     """Such as `LoRA, lr 5e-4`; the longer names of `series_of` where these do not tell the lines apart."""
-    firsts = [one.arms[0] for one in series]
-    names = [
-        ", ".join([_method(arm, words), *formats.method_options(arm), *_trained_with(arm, arms, words)])
-        for arm in firsts
-    ]
+    names = [series_name(one.arms[0], arms=arms, words=words) for one in series]
     return names if len(set(names)) == len(names) else [one.label for one in series]
+
+
+def series_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
+    """The arm's name without its rank."""
+    return ", ".join([_method(arm, words), *formats.method_options(arm), *_trained_with(arm, arms, words)])
 
 
 def _method(arm: Arm, words: Words) -> str:
