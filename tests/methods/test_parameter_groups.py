@@ -49,6 +49,28 @@ def test_lora_plus_gives_a_and_b_the_rates_of_peft(tiny_masked_encoder: Path) ->
     assert all(method.parameter_group(name, head=head) == "head" for name in different)
 
 
+@pytest.mark.parametrize("dora", [False, True])
+def test_the_factor_that_starts_at_zero_is_the_fast_one(tiny_masked_encoder: Path, dora: bool) -> None:
+    options = {"rank": 2, "targets": ["embeddings", "qv"], "lora_plus_ratio": 16, "dora": dora}
+    method, model, head = _attached(tiny_masked_encoder, "lora", options)
+    groups: dict[str, list[str]] = {}
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            group = method.parameter_group(parameter_name, head=head)
+            groups.setdefault(group, []).append(parameter_name)
+            if "lora_" in parameter_name and "magnitude" not in parameter_name:
+                assert (group == "lora_b") == (not parameter.any()), parameter_name
+    factors = [*groups["lora_a"], *groups["lora_b"]]
+    assert len(groups["lora_a"]) == len(groups["lora_b"]) > 1
+    assert {name.partition(".lora_embedding_")[2][:1] for name in factors if "lora_embedding" in name} == {"A", "B"}
+    # With DoRA the lengths, one vector a layer, are neither.
+    others = groups.get("other", [])
+    assert all("lora_magnitude_vector" in name for name in others)
+    assert len(others) == (len(groups["lora_b"]) if dora else 0)
+    rates = _rates(model, _adamw(method, model, head, {"lora_b": 16e-3}))
+    assert {name for name, rate in rates.items() if rate == 16e-3} == set(groups["lora_b"])
+
+
 @pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.uses_encoder])
 def test_the_head_of_every_method_has_its_own_rate(tiny_masked_encoder: Path, name: str) -> None:
     method, model, head = _attached(tiny_masked_encoder, name, {})

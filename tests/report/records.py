@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,21 @@ import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import Evidence, RunPredictions, evidence_of, run_key
+from tanzaku.report.evidence import Evidence, evidence_of
+from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.thesis import TABLE_3_1
 from tanzaku.study.record import (
+    RANKS_FOLDER,
     ClassScores,
     Costs,
     DataFacts,
     EncoderFacts,
     Environment,
     EpochRecord,
+    RankRecord,
     RunRecord,
     Scores,
+    SplitScores,
     write_predictions,
     write_record,
 )
@@ -202,6 +206,26 @@ def finished(
     return RunRecord(**facts)
 
 
+def at_ranks(record: RunRecord, accuracies: Mapping[int, float], *, seconds: float = 3.0) -> RunRecord:
+    """A finished run whose adapter was measured at other ranks too, each for so many seconds."""
+    names = record.data.label_names
+    ranks = tuple(
+        RankRecord(
+            rank=rank,
+            val=_in_few_words(scores(accuracy, documents=736, label_names=names)),
+            test=_in_few_words(scores(accuracy, label_names=names)),
+            saved_bytes=36_864 * rank * 4 + 45_000,
+            seconds=seconds,
+        )
+        for rank, accuracy in accuracies.items()
+    )
+    return record.model_copy(update={"ranks": ranks})
+
+
+def _in_few_words(found: Scores) -> SplitScores:
+    return SplitScores(**found.model_dump(include=set(SplitScores.model_fields)))
+
+
 def failed(method: dict[str, Any], *, error: str, learning_rate: float = 5e-4, **changes: Any) -> RunRecord:
     """A run that failed before it was evaluated."""
     nothing = {"test": None, "val": None, "costs": None, "history": (), "training_curve": (), "best_epoch": None}
@@ -240,8 +264,22 @@ def study() -> list[RunRecord]:
 def predictions_like(record: RunRecord) -> tuple[list[int], list[int]]:
     """Classes and predictions with the record's confusion matrix: class by class, in each the right ones first."""
     assert record.test is not None
+    return _like(record.test)
+
+
+def run_predictions(record: RunRecord) -> RunPredictions:
+    """The same with those at its ranks, as the report reads them."""
+    at_ranks = {one.rank: np.array(_predicted_at(record, one)) for one in record.ranks}
+    return RunPredictions(*(np.array(column) for column in predictions_like(record)), at_ranks=at_ranks)
+
+
+def _predicted_at(record: RunRecord, one: RankRecord) -> list[int]:
+    return _like(scores(one.test.accuracy, label_names=record.data.label_names))[1]
+
+
+def _like(found: Scores) -> tuple[list[int], list[int]]:
     classes, predicted = [], []
-    for index, row in enumerate(record.test.confusion):
+    for index, row in enumerate(found.confusion):
         order = [index, *(other for other in range(len(row)) if other != index)]
         classes += [index] * sum(row)
         predicted += [other for other in order for _ in range(row[other])]
@@ -255,14 +293,13 @@ def write_all(records: Sequence[RunRecord], folder: Path, *, predictions: bool =
         if predictions and record.test is not None:
             classes, predicted = predictions_like(record)
             write_predictions(folder / f"run-{number:02}", classes=classes, predicted=predicted)
+            for one in record.ranks:
+                below = folder / f"run-{number:02}" / RANKS_FOLDER / f"r{one.rank}"
+                write_predictions(below, classes=classes, predicted=_predicted_at(record, one))
     return folder
 
 
 def evidence(records: Sequence[RunRecord], *, margin: float = 0.005, predictions: bool = True) -> list[Evidence]:
     """What is inferred of each section of the records."""
-    known = {
-        run_key(record): RunPredictions(*(np.array(column) for column in predictions_like(record)))
-        for record in records
-        if predictions and record.test is not None
-    }
+    known = {run_key(record): run_predictions(record) for record in records if predictions and record.test is not None}
     return [evidence_of(section, known, margin=margin) for section in sections_of(records)]

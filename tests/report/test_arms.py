@@ -8,7 +8,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.report import formats, texts, thesis
 from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
-from tanzaku.report.series import distinct_labels
+from tanzaku.report.page.naming import method_and_rank, page_name, series_names
+from tanzaku.report.series import Series, distinct_labels
+from tanzaku.report.words import LANGUAGES, words_of
 from tanzaku.study.record import RunRecord
 from tanzaku.study.statistics import seed_interval
 from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
@@ -232,3 +234,55 @@ def test_options_that_came_later_part_arms_only_where_they_are_set() -> None:
     shown = [(arm.settings["method.dora"], formats.setting(arm.settings["method.rank_pattern"])) for arm in arms]
     assert sorted(shown) == [(False, "–"), (True, "0-5: 2")]
     assert all("method.rslora" not in arm.settings for arm in arms)
+
+
+def test_variants_of_lora_have_names_of_their_own() -> None:
+    variants: list[dict[str, object]] = [
+        {},
+        {"dora": True},
+        {"rslora": True},
+        {"initialization": "pissa"},
+        {"dora": True, "rslora": True},
+        {"pooler": True},
+        {"lora_plus_ratio": 16.0},
+        {"rank_pattern": {"0-5": 2}},
+    ]
+    nested = {"name": "lora-nested", "ranks": [2, 4], "dropout": 0.1, "targets": ["query", "value"]}
+    arms = arms_of(
+        [baseline(), finished(nested, accuracy=0.9), *(finished(lora(4, **one), accuracy=0.9) for one in variants)]
+    )
+    names = {formats.method_name(arm) for arm in arms}
+    assert names == {
+        "TF-IDF + SVM",
+        "Nested LoRA",
+        "LoRA r=4",
+        "LoRA r=4, DoRA",
+        "LoRA r=4, rsLoRA",
+        "LoRA r=4, PiSSA",
+        "LoRA r=4, rsLoRA, DoRA",
+        "LoRA r=4, with the pooler",
+        "LoRA r=4, LoRA+ 16",
+        "LoRA r=4, ranks 0-5: 2",
+    }
+    ranked = [arm for arm in arms if arm.rank]
+    labels = distinct_labels(ranked)
+    assert len(set(labels)) == len(variants)
+    assert {"LoRA, lr 5e-4", "LoRA, lr 5e-4, PiSSA", "LoRA, lr 5e-4, DoRA, rsLoRA"} <= set(labels)
+    for language in LANGUAGES:
+        words = words_of(language)
+        assert len({page_name(arm, arms=arms, words=words) for arm in arms}) == len(arms)
+        assert len({method_and_rank(arm, words=words) for arm in arms}) == len(arms)
+        series = [Series(label, (arm,)) for label, arm in zip(labels, ranked, strict=True)]
+        assert len(set(series_names(series, arms=arms, words=words))) == len(variants)
+
+
+def test_an_option_is_named_where_arms_of_the_method_differ_in_it() -> None:
+    alone = arms_of([finished(lora(4, dora=True), accuracy=0.9), finished(lora(8, dora=True), accuracy=0.9)])
+    assert [formats.method_name(arm) for arm in alone] == ["LoRA r=4", "LoRA r=8"]
+    houlsby = finished({"name": "houlsby", "bottleneck": 16, "dropout": 0.0}, accuracy=0.9)
+    dropouts = arms_of([*(finished(lora(4, dropout=rate), accuracy=0.9) for rate in (0.0, 0.1)), houlsby])
+    assert sorted(map(formats.method_name, dropouts)) == [
+        "Houlsby adapters",
+        "LoRA r=4, dropout 0",
+        "LoRA r=4, dropout 0.1",
+    ]

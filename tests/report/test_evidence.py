@@ -9,7 +9,8 @@ from tanzaku.errors import RecordError
 from tanzaku.report import texts
 from tanzaku.report.arms import sections_of
 from tanzaku.report.comparisons import front_table, reference_tables
-from tanzaku.report.evidence import RunPredictions, evidence_of, predictions_of, run_key
+from tanzaku.report.evidence import evidence_of
+from tanzaku.report.predictions import RunPredictions, predictions_of, run_key
 from tanzaku.study.record import RunRecord, write_predictions
 from tanzaku.study.statistics import exact_mcnemar, holm
 from tests.report.records import baseline, evidence, finished, lora, predictions_like, study, write_all

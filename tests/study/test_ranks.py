@@ -9,6 +9,7 @@ import pytest
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.files import folder_bytes
 from tanzaku.methods.lora import Lora
+from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand
 from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
 from tanzaku.study.run import run
@@ -61,6 +62,31 @@ def test_the_size_at_a_rank_is_that_of_its_folder(tiny_encoder: Path, tmp_path: 
     record = _run(tiny_encoder, tmp_path / "run", {"method": "lora", "rank": 8, "truncate": [2]})
     Lora(rank=8).write_at_rank(tmp_path / "run" / "model", tmp_path / "cut", rank=2)
     assert record.ranks[0].saved_bytes == folder_bytes(tmp_path / "cut")
+
+
+def test_a_report_of_real_runs_has_their_ranks_beside_those_trained_alone(tiny_encoder: Path, tmp_path: Path) -> None:
+    arms: dict[str, dict[str, Any]] = {
+        "cut": {"method": "lora", "rank": 4, "truncate": [2, 4]},
+        "nested": {"method": "lora-nested", "ranks": [2, 4]},
+        "alone": {"method": "lora", "rank": 2},
+    }
+    records = {name: _run(tiny_encoder, tmp_path / "runs" / name, arm) for name, arm in arms.items()}
+    report = write_report(tmp_path / "runs", tmp_path / "report")
+    nested, cut = report.evidence[0].curves
+    assert (nested.arm.method, cut.arm.method) == ("lora-nested", "lora")
+    for curve, name in ((nested, "nested"), (cut, "cut")):
+        assert [row.rank for row in curve.rows] == [2, 4]
+        assert [row.measured[0] for row in curve.rows] == list(records[name].ranks)
+        assert [row.separate.rank for row in curve.rows if row.separate] == [2, 4]
+        first = curve.rows[0].difference
+        alone = records["alone"].test
+        assert first is not None
+        assert alone is not None
+        assert first.mean == pytest.approx(records[name].ranks[0].test.accuracy - alone.accuracy)
+    # The LoRA of rank 4 is what the nested one is beside; with itself it is not compared.
+    assert nested.rows[1].difference is not None
+    assert cut.rows[1].difference is None
+    assert (tmp_path / "report" / "figures" / "ranks.svg").is_file()
 
 
 def test_records_from_before_load() -> None:

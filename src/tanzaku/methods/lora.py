@@ -37,6 +37,16 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
+# LoRA+ gives the larger rate to the factor that starts at zero: at first the update moves with that one alone, by as
+# much as the other holds. PEFT starts B of a linear layer at zero, but A of an embedding, whose B is random.
+_FACTOR_GROUPS: dict[str, ParameterGroup] = {
+    "lora_A": "lora_a",
+    "lora_B": "lora_b",
+    "lora_embedding_A": "lora_b",
+    "lora_embedding_B": "lora_a",
+}
+
+
 class Lora(RankedMethod):
     """Low-rank updates of frozen layers; the head is trained in full."""
 
@@ -68,7 +78,11 @@ class Lora(RankedMethod):
     ] = ("query", "value")
     lora_plus_ratio: Annotated[
         float,
-        Field(gt=0, description="Learning rate of B over that of A (LoRA+); that of A is learning_rate."),
+        Field(
+            gt=0,
+            description="Learning rate of B over that of A (LoRA+); that of A is learning_rate. In embeddings A "
+            "has the larger one: it starts at zero.",
+        ),
     ] = 1.0
     pooler: Annotated[
         bool, Field(description="Update the pooler's linear layer too, which no preset takes; not where it is new.")
@@ -131,6 +145,11 @@ class Lora(RankedMethod):
 
         return truncate(a, b, rank=rank)
 
+    def trained_alone(self, rank: int) -> Lora:
+        """A LoRA of no more than that rank in any layer, which `cut` leaves too."""
+        pattern = {key: min(own, rank) for key, own in self.rank_pattern.items()}
+        return self.model_copy(update={"rank": min(self.rank, rank), "rank_pattern": pattern, "truncate": ()})
+
     def scale(self, rank: int) -> float:
         """The effective scale s at a layer of this rank: α/r, or α/√r."""
         alpha = rank if self.alpha == "rank" else self.alpha
@@ -149,10 +168,14 @@ class Lora(RankedMethod):
         return "-".join([f"{name}-r{self.rank}", *presets, *switches, *others])
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
-        """A, B, the head, or the rest."""
-        if ".lora_A." in name:
-            return "lora_a"
-        return "lora_b" if ".lora_B." in name else super().parameter_group(name, head=head)
+        """The factor that starts random ("lora_a"), the one that starts at zero ("lora_b"), the head, or the rest.
+
+        DoRA's lengths are of the rest.
+        """
+        for part, group in _FACTOR_GROUPS.items():
+            if f".{part}." in name:
+                return group
+        return super().parameter_group(name, head=head)
 
     def rate_factors(self) -> dict[ParameterGroup, float]:
         """λ of LoRA+ (Hayou et al. 2024, arXiv 2402.12354, section 4): η_B = λ·η_A."""

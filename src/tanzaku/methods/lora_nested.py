@@ -70,6 +70,10 @@ class LoraNested(RankedMethod):
         """The first `rank` rows of A and columns of B, as they were trained."""
         return a[:rank], b[:, :rank]
 
+    def trained_alone(self, rank: int) -> Lora:
+        """The LoRA that a step with this rank trains."""
+        return self._largest.model_copy(update={"rank": rank})
+
     def details(self) -> dict[str, float | int | str]:
         """The effective scale, 1 at every rank."""
         return {"scale": 1.0}

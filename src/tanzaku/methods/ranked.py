@@ -27,6 +27,10 @@ class RankedMethod(EncoderMethod, ABC):
     def cut(self, a: Tensor, b: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
         """Factors of at most `rank` from A (rank before, inputs) and B (outputs, rank before)."""
 
+    @abstractmethod
+    def trained_alone(self, rank: int) -> RankedMethod:
+        """The method that trains for this rank and no other, all else equal."""
+
     @contextmanager
     def at_rank(self, model: nn.Module, rank: int) -> Iterator[None]:
         """While it lasts, the attached `model` computes with its adapter cut to `rank`; then as before."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_options
-from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
+from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord, Scores, SplitScores
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 from tanzaku.study.statistics import Interval, seed_interval
 
@@ -31,8 +31,9 @@ PRETRAINING = "encoder.pretrain"
 # The order of the rows; methods that are not named here come between `full` and `lora`, by name.
 _METHOD_ORDER = {BASELINE: 0, "head": 1, "full": 2, "lora": 9}
 _OTHER_METHOD = 5
-# They change where an encoder is found and how often a run is saved, not what comes out of it.
-_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
+# They change where an encoder is found, how often a run is saved and at which ranks it is measured besides, not what is
+# trained.
+_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes", "method.truncate"}
 # Settings that the first records do not have: a record without one has its default, and a section shows one only where
 # some arm has another value.
 _LATER = {
@@ -69,7 +70,8 @@ class Arm:
     repeated: tuple[RunRecord, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
     named_by: tuple[str, ...] = ()
-    """Settings of how documents are read that its name must show: some arm beside it has another value."""
+    """Settings that its name must show, of how documents are read and of its method: some arm beside it has another
+    value."""
 
     @property
     def rank(self) -> int | None:
@@ -132,13 +134,7 @@ class Arm:
 
         Wilson's speaks of other test documents, t of other seeds. The t interval ends at 0 and 1.
         """
-        scores = [record.test for record in self.finished if record.test]
-        if not scores:
-            return None
-        if len(scores) == 1:
-            low, high = scores[0].accuracy_interval
-            return Interval(low=low, high=high, kind="wilson")
-        return seed_interval([score.accuracy for score in scores])
+        return interval_of([record.test for record in self.finished if record.test])
 
 
 @dataclass(frozen=True)
@@ -183,6 +179,16 @@ def estimate(values: Iterable[float]) -> Estimate | None:
     )
 
 
+def interval_of(scores: Sequence[Scores | SplitScores]) -> Interval | None:
+    """95 % interval of the accuracy of runs: Wilson's for one, Student's t for several; None for none."""
+    if not scores:
+        return None
+    if len(scores) == 1:
+        low, high = scores[0].accuracy_interval
+        return Interval(low=low, high=high, kind="wilson")
+    return seed_interval([score.accuracy for score in scores])
+
+
 def sections_of(records: Sequence[RunRecord]) -> list[Section]:
     """Group records into what may be compared: one section per data fingerprint and encoder, in the records' order."""
     encoders = _known_encoders(records)
@@ -212,7 +218,10 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
     named_by = _naming(shown.values())
-    arms = (_arm(members, settings=shown[name], named_by=named_by) for name, members in groups.items())
+    arms = (
+        _arm(members, settings=shown[name], named_by=(*_method_naming(shown[name], shown.values()), *named_by))
+        for name, members in groups.items()
+    )
     return tuple(sorted(arms, key=_order))
 
 
@@ -246,6 +255,24 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
         for key, found in values.items()
         if len(found) > 1 or (found and not key.startswith("training.") and key in _LATER)
     )
+
+
+def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) -> list[str]:
+    """What an arm's name must say of its method: options in which arms of the method differ.
+
+    One that came later goes without saying where it is at its default: a LoRA is plain unless it says DoRA.
+    """
+    method = own["method.name"]
+    defaults = _later_options(method)
+    rivals = [one for one in settings if one["method.name"] == method]
+    return [
+        key
+        for key, value in own.items()
+        if key.startswith("method.")
+        and key not in ("method.name", RANK)
+        and (key not in defaults or value != defaults[key])
+        and any(one.get(key) != value for one in rivals)
+    ]
 
 
 def _by_validation(arm: Arm) -> tuple[float, float]:

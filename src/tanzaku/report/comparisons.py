@@ -7,11 +7,6 @@ from tanzaku.report.arms import Arm, Section
 from tanzaku.report.evidence import Comparison, Evidence
 from tanzaku.report.render import Column, Table
 
-_OUTCOMES = {
-    "better": texts.BETTER,
-    "worse": texts.WORSE,
-    "not distinguishable": texts.NOT_DISTINGUISHABLE,
-}
 _SEEDS = {"both": texts.COVERS_SEEDS, "one": texts.COVERS_ONE, "none": texts.COVERS_DOCUMENTS}
 
 
@@ -88,7 +83,7 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
         formats.points(comparison.accuracy.mean),
         formats.points_interval(comparison.accuracy.interval),
         formats.p_value(comparison.accuracy_p),
-        _OUTCOMES[comparison.outcome],
+        texts.OUTCOMES[comparison.outcome],
         formats.points(comparison.macro_f1.mean),
         formats.points_interval(comparison.macro_f1.interval),
         formats.p_value(comparison.macro_f1_p),

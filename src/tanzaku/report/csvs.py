@@ -1,4 +1,4 @@
-"""The rows of `arms.csv`, `runs.csv` and `comparisons.csv`: raw figures, unrounded, in the records' units."""
+"""The rows of `arms.csv`, `runs.csv`, `comparisons.csv` and `ranks.csv`: raw figures in the records' units."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from tanzaku.report import formats, thesis
 from tanzaku.report.arms import Arm, Estimate, Section
 from tanzaku.report.evidence import Evidence
+from tanzaku.report.rank_curves import RankCurve, RankRow
 from tanzaku.study.record import Costs, RunRecord
 from tanzaku.study.statistics import Difference
 
@@ -52,6 +53,16 @@ def run_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
     ]
 
 
+def rank_rows(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """One row an arm that was measured at several ranks and rank; its seconds are those of one run for all of them."""
+    return [
+        _rank_row(curve, row, number=number)
+        for number, found in enumerate(evidence, start=1)
+        for curve in found.curves
+        for row in curve.rows
+    ]
+
+
 def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> dict[str, Any]:
     interval, over_both = arm.interval(), evidence.interval(arm)
     place = section.arms.index(arm)
@@ -81,7 +92,34 @@ def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> 
     }
 
 
-def _difference(name: str, value: Difference, *, corrected: float) -> dict[str, float]:
+def _rank_row(curve: RankCurve, row: RankRow, *, number: int) -> dict[str, Any]:
+    separate, difference = row.separate, row.difference
+    return {
+        "section": number,
+        "arm": formats.arm_name(curve.arm),
+        "rank": row.rank,
+        "runs": len(row.measured),
+        **_spread("test_accuracy", row.accuracy),
+        "test_accuracy_interval_low": row.interval.low if row.interval else None,
+        "test_accuracy_interval_high": row.interval.high if row.interval else None,
+        "test_accuracy_interval_kind": row.interval.kind if row.interval else None,
+        "test_accuracy_over_seeds_and_documents_low": row.over_both.low if row.over_both else None,
+        "test_accuracy_over_seeds_and_documents_high": row.over_both.high if row.over_both else None,
+        "test_macro_f1_mean": _mean(row.macro_f1),
+        "val_accuracy_mean": _mean(row.val_accuracy),
+        "saved_bytes_mean": _mean(row.saved_bytes),
+        "train_seconds_mean": curve.train_seconds,
+        "measuring_seconds_mean": curve.measuring_seconds,
+        "separate_arm": formats.arm_name(separate) if separate else None,
+        "separate_test_accuracy_mean": _mean(separate.accuracy) if separate else None,
+        "separate_train_seconds_mean": _mean(separate.cost("train_seconds")) if separate else None,
+        "outcome": row.outcome,
+        **(_difference("test_accuracy", difference, corrected=row.p_value) if difference else {}),
+        "test": difference.test if difference else None,
+    }
+
+
+def _difference(name: str, value: Difference, *, corrected: float | None) -> dict[str, float | None]:
     return {
         f"{name}_difference": value.mean,
         f"{name}_difference_low": value.interval.low,

@@ -8,6 +8,7 @@ from tanzaku.report import formats, tables, texts, thesis
 from tanzaku.report.arms import PRETRAINING, Section
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import Evidence
+from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
 from tanzaku.report.sentences import told
 from tanzaku.report.words import words_of
@@ -51,6 +52,7 @@ def latex_document(sections: Sequence[Section], evidence: Sequence[Evidence]) ->
             ("cost", results.half("cost", caption=texts.RESULTS_COST)),
             *((f"comparison-{place}", table) for place, table in enumerate(reference_tables(found), start=1)),
             ("fronts", front_table(section, found)),
+            *((f"ranks-{place}", table) for place, table in enumerate(rank_tables(found), start=1)),
             ("thesis", tables.comparison_table(section) if thesis.is_thesis_data(section.data) else None),
         ]
         heading = section_heading(section, number=number)
@@ -118,7 +120,7 @@ def _section_lines(section: Section, evidence: Evidence, *, number: int, figures
     lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", *_recommendation_lines(evidence)]
     lines += [f"### {texts.RESULTS}", "", *_shared_lines(section), "", markdown_table(results)]
     lines += _bullets(notes(section, evidence))
-    lines += _comparison_lines(section, evidence)
+    lines += [*_comparison_lines(section, evidence), *_rank_lines(evidence)]
     if failures := failure_lines(section):
         lines += [f"### {texts.FAILED_RUNS}", "", *_bullets(failures)]
     if thesis.is_thesis_data(section.data):
@@ -153,6 +155,18 @@ def _comparison_lines(section: Section, evidence: Evidence) -> list[str]:
     if front := front_table(section, evidence):
         lines += [f"### {texts.FRONT}", "", markdown_table(front), texts.FRONT_NOTE, ""]
     return lines
+
+
+def _rank_lines(evidence: Evidence) -> list[str]:
+    """One adapter at several ranks, where some arm was measured so."""
+    if not evidence.curves:
+        return []
+    words = words_of("en")
+    lines = [f"### {words('heading.curves')}", ""]
+    for curve, table in zip(evidence.curves, rank_tables(evidence), strict=True):
+        lines += [f"{escape_markdown(table.caption)}:", "", markdown_table(table)]
+        lines += [escape_markdown(" ".join(cost_sentences(curve, words=words))), ""]
+    return [*lines, texts.RANKS_NOTE, ""] if any(curve.separate for curve in evidence.curves) else lines
 
 
 def _bullets(lines: Iterable[str]) -> list[str]:

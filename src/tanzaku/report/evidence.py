@@ -3,34 +3,22 @@ recommendation, the Pareto fronts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tanzaku.errors import RecordError
 from tanzaku.report.arms import Arm, Section
+from tanzaku.report.predictions import Predictions, RunKey, run_key
+from tanzaku.report.rank_curves import RankCurve, curves_of
 from tanzaku.study.recommendation import Candidate, Choice, Verdict, choose, non_inferiority, pareto_front
-from tanzaku.study.record import PREDICTIONS_FILE, RunRecord, read_predictions
-from tanzaku.study.statistics import SIGNIFICANCE, Difference, Interval
+from tanzaku.study.record import PREDICTIONS_FILE
+from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-RunKey = tuple[str, str, str]
-Outcome = Literal["better", "worse", "not distinguishable"]
 Seeds = Literal["both", "one", "none"]
-
-
-@dataclass(frozen=True)
-class RunPredictions:
-    """What one run made of the test documents: class indices, each (documents,) int64."""
-
-    classes: np.ndarray
-    predicted: np.ndarray
-
-
-Predictions = Mapping[RunKey, RunPredictions]
 
 
 @dataclass(frozen=True)
@@ -49,9 +37,7 @@ class Comparison:
     @property
     def outcome(self) -> Outcome:
         """Of the arm's test accuracy, beside the reference's."""
-        if self.accuracy_p >= SIGNIFICANCE:
-            return "not distinguishable"
-        return "better" if self.accuracy.mean > 0 else "worse"
+        return outcome_of(self.accuracy, p_value=self.accuracy_p)
 
 
 @dataclass(frozen=True)
@@ -96,6 +82,8 @@ class Evidence:
     """Likewise, against training seconds without evaluation."""
     predictions_missing: bool
     """Whether a finished run lacks them, so that its arm is compared with nothing."""
+    curves: tuple[RankCurve, ...] = ()
+    """Of the arms whose trained adapters were measured at several ranks."""
 
     def interval(self, arm: Arm) -> Interval | None:
         """The arm's interval over seeds and documents, where there is one."""
@@ -104,39 +92,6 @@ class Evidence:
     def against(self, reference: Arm) -> list[Comparison]:
         """The comparisons with one arm."""
         return [one for one in self.comparisons if one.reference == reference]
-
-
-def predictions_of(folders: Mapping[RunKey, Path], records: Iterable[RunRecord]) -> dict[RunKey, RunPredictions]:
-    """The test predictions that lie beside the records of finished runs; a run without them is left out.
-
-    Args:
-        folders: Where each record lies.
-        records: The records.
-
-    Raises:
-        RecordError: A file is damaged, or is not about the record's test documents.
-    """
-    import numpy as np
-
-    found = {}
-    for record in records:
-        folder = folders[run_key(record)]
-        if record.test is None or not (folder / PREDICTIONS_FILE).is_file():
-            continue
-        classes, predicted = (np.array(column, dtype=np.int64) for column in read_predictions(folder))
-        right = int((classes == predicted).sum())
-        if (len(classes), right) != (record.test.documents, record.test.correct):
-            raise RecordError(
-                f"{folder / PREDICTIONS_FILE} has {len(classes)} documents, {right} of them right, but the record "
-                f"beside it says {record.test.documents} and {record.test.correct}; take both from the same run"
-            )
-        found[run_key(record)] = RunPredictions(classes, predicted)
-    return found
-
-
-def run_key(record: RunRecord) -> RunKey:
-    """What tells a run from every other, those with equal settings too."""
-    return record.run_id, record.ended, record.data.fingerprint
 
 
 def evidence_of(section: Section, predictions: Predictions, *, margin: float) -> Evidence:
@@ -165,6 +120,7 @@ def evidence_of(section: Section, predictions: Predictions, *, margin: float) ->
         size_front=_front(section.arms, "saved_bytes"),
         time_front=_front(section.arms, "train_seconds"),
         predictions_missing=any(arm.finished and not table.has(arm) for arm in section.arms),
+        curves=curves_of(section, predictions),
     )
 
 

@@ -16,7 +16,11 @@ from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import loss_figure
 from tanzaku.report.pareto import pareto_figure
-from tanzaku.report.series import Series, baselines_of, series_of
+from tanzaku.report.rank_curves import lines_of
+from tanzaku.report.rank_tables import line_labels
+from tanzaku.report.series import Series, baselines_of, distinct_labels, series_of
+from tanzaku.report.words import words_of
+from tanzaku.study.statistics import Interval
 
 _Value = Callable[[Arm], float | None]
 _THESIS_POINTS = "_thesis"  # matplotlib leaves labels with an underscore out of legends; `_finish` adds one for all
@@ -29,6 +33,7 @@ def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
     """Every figure that the section's records allow, by name."""
     figures = {
         "accuracy": accuracy_figure(section),
+        "ranks": ranks_figure(evidence),
         "time": time_figure(section),
         "size": size_figure(section),
         "pareto": pareto_figure(section, evidence),
@@ -43,7 +48,7 @@ def accuracy_figure(section: Section) -> Figure | None:
     series, baselines = series_of(section), baselines_of(section)
     if not series:
         return None
-    figure, axes = _rank_axes(series, texts.AXIS_ACCURACY, height=2.9)
+    figure, axes = _rank_axes(_ranks_of(series), texts.AXIS_ACCURACY, height=2.9)
     published = _thesis_accuracy if thesis.is_thesis_data(section.data) else _nothing
     for index, one in enumerate(series):
         dodge = 2 ** (0.16 * (index - (len(series) - 1) / 2))
@@ -55,6 +60,30 @@ def accuracy_figure(section: Section) -> Figure | None:
         place, error = last * 2 ** (0.6 + 0.4 * index), _accuracy_error([arm])
         axes.errorbar(place, _accuracy(arm) or 0.0, yerr=error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
         _draw_thesis(axes, [place], [published(arm)], marker="D", colour=colour)
+    _finish(figure, axes)
+    return figure
+
+
+def ranks_figure(evidence: Evidence) -> Figure | None:
+    """Test accuracy of each trained adapter at its ranks, beside arms that were trained at them one by one."""
+    lines = lines_of(evidence.curves, evidence.intervals)
+    if not lines:
+        return None
+    figure, axes = _rank_axes({rank for line in lines for rank, _, _ in line.points}, texts.AXIS_ACCURACY, height=2.9)
+    labels = line_labels(lines, distinct_labels([line.arm for line in lines]), words=words_of("en"))
+    for index, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        dodge = 2 ** (0.16 * (index - (len(lines) - 1) / 2))
+        shown = [(mean, found or Interval(mean, mean, kind="both")) for _, mean, found in line.points]
+        axes.errorbar(
+            [rank * dodge for rank, _, _ in line.points],
+            [100 * mean for mean, _ in shown],
+            yerr=[
+                [max(0.0, 100 * (mean - found.low)) for mean, found in shown],
+                [max(0.0, 100 * (found.high - mean)) for mean, found in shown],
+            ],
+            label=label,
+            **_look(index),
+        )
     _finish(figure, axes)
     return figure
 
@@ -118,7 +147,7 @@ def _cost_axes(
 ) -> tuple[Figure, Axes] | None:
     if not any(value(arm) for one in series for arm in one.arms):
         return None
-    figure, axes = _rank_axes(series, label, height=2.6)
+    figure, axes = _rank_axes(_ranks_of(series), label, height=2.6)
     for index, one in enumerate(series):
         _draw_series(axes, one, index=index, value=value)
     for index, (name, arm) in enumerate(baselines):
@@ -141,10 +170,14 @@ def _scale_cost_axis(axes: Axes, *, logarithmic: bool) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _rank_axes(series: Iterable[Series], label: str, *, height: float) -> tuple[Figure, Axes]:
+def _ranks_of(series: Iterable[Series]) -> set[int]:
+    return {arm.rank for one in series for arm in one.arms if arm.rank is not None}
+
+
+def _rank_axes(found: Iterable[int], label: str, *, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(style.WIDTH_INCHES, height))
     axes = figure.add_subplot()
-    ranks = sorted({arm.rank for one in series for arm in one.arms if arm.rank is not None})
+    ranks = sorted(found)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ranks))
     axes.xaxis.set_major_formatter(FixedFormatter([str(rank) for rank in ranks]))
@@ -170,13 +203,20 @@ def _draw_series(
         [value(arm) or 0.0 for arm in arms],
         yerr=error(arms) if error else None,
         label=series.label,
-        color=style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)],
-        marker=style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)],
-        linestyle=style.SERIES_DASHES[index % len(style.SERIES_DASHES)],
-        elinewidth=0.9,
-        capsize=1.6,
-        zorder=3,
+        **_look(index),
     )
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Of a line with error bars."""
+    return {
+        "color": style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)],
+        "marker": style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)],
+        "linestyle": style.SERIES_DASHES[index % len(style.SERIES_DASHES)],
+        "elinewidth": 0.9,
+        "capsize": 1.6,
+        "zorder": 3,
+    }
 
 
 def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Value) -> str:

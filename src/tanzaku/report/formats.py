@@ -97,9 +97,21 @@ def setting(value: Any) -> str:
 
 
 def method_name(arm: Arm) -> str:
-    """The method with its rank, such as `LoRA r=8`."""
+    """The method with its rank, such as `LoRA r=8`, or `LoRA r=8, DoRA` where that tells it from others."""
     name = texts.METHOD_NAMES.get(arm.method, arm.method)
-    return name if arm.rank is None else f"{name} r={arm.rank}"
+    return ", ".join([name if arm.rank is None else f"{name} r={arm.rank}", *method_options(arm)])
+
+
+def method_options(arm: Arm) -> list[str]:
+    """The options of the method that tell the arm from others, in words."""
+    return [method_option(key, arm.settings[key]) for key in arm.named_by if key.startswith("method.")]
+
+
+def method_option(key: str, value: Any) -> str:
+    """One of a method's options in words, such as `DoRA`, `dropout 0.1`."""
+    name = key.partition(".")[2].replace("_", " ")
+    told = texts.OPTION_VALUES.get(value, value) if isinstance(value, str) else setting(value)
+    return texts.METHOD_OPTIONS.get(key, f"{name} {{value}}").format(value=told)
 
 
 def arm_name(arm: Arm) -> str:
@@ -112,8 +124,13 @@ def arm_name(arm: Arm) -> str:
         parts.append(f"lr {compact(arm.settings[LEARNING_RATE])}")
     if EPOCHS in arm.settings:
         parts.append(f"{arm.settings[EPOCHS]} epochs")
-    parts += [reading(key, arm.settings[key]) for key in arm.named_by if arm.settings[key] is not None]
-    return ", ".join(parts)
+    return ", ".join([*parts, *readings(arm)])
+
+
+def readings(arm: Arm) -> list[str]:
+    """How the arm reads documents and is trained, in words, where that tells it from others."""
+    shown = {key: arm.settings[key] for key in arm.named_by if key in texts.READINGS}
+    return [reading(key, value) for key, value in shown.items() if value is not None]
 
 
 def reading(key: str, value: Any) -> str:

@@ -47,7 +47,9 @@ def distinct_labels(arms: Sequence[Arm]) -> list[str]:
             rivals = [other for other, same in zip(arms, labels, strict=True) if same == label and other is not arm]
             always = key == LEARNING_RATE and arm.rank is not None
             differs = any(other.settings.get(key) != arm.settings.get(key) for other in rivals)
-            if key in arm.settings and (always or differs):
+            # An option of the method that came later goes without saying at its default.
+            unsaid = key.startswith("method.") and key not in arm.named_by
+            if key in arm.settings and (always or differs) and not unsaid:
                 part.append(_label_part(key, arm.settings[key]))
     return [", ".join(part) for part in parts]
 
@@ -59,4 +61,6 @@ def _label_part(key: str, value: Any) -> str:
         return f"{value} epochs"
     if key in texts.READINGS and value is not None:
         return formats.reading(key, value)
+    if key.startswith("method."):
+        return formats.method_option(key, value)
     return f"{key.partition('.')[2].replace('_', ' ')} {formats.setting(value)}"

@@ -15,7 +15,13 @@ METHOD_NAMES = {
     "pfeiffer": "Pfeiffer adapters",
     "prefix": "Prefix tuning",
 }
-SHORT_METHOD_NAMES = {"tfidf-svm": "TF-IDF", "head": "Head", "full": "Full", "lora": "LoRA"}  # in legends
+SHORT_METHOD_NAMES = {  # in legends
+    "tfidf-svm": "TF-IDF",
+    "head": "Head",
+    "full": "Full",
+    "lora": "LoRA",
+    "lora-nested": "Nested LoRA",
+}
 
 # Columns of the main table.
 METHOD = "Method"
@@ -58,6 +64,21 @@ READINGS = {
     "encoder.pretrain": "pretrained {value}",
 }
 
+# A method's options likewise; of one that is not here, its own name and its value.
+METHOD_OPTIONS = {
+    "method.alpha": "α {value}",
+    "method.ranks": "ranks {value}",
+    "method.update": "update {value}",
+    "method.lora_plus_ratio": "LoRA+ {value}",
+    "method.pooler": "with the pooler",
+    "method.rslora": "rsLoRA",
+    "method.dora": "DoRA",
+    "method.initialization": "{value}",
+    "method.rank_pattern": "ranks {value}",
+    "method.bits": "{value} bits",
+}
+OPTION_VALUES = {"pissa": "PiSSA"}
+
 # Tables of comparisons and of the Pareto fronts.
 RECOMMENDATION = "Recommendation"
 COMPARISONS = "Which arms differ"
@@ -70,6 +91,7 @@ DIFFERENCE_INTERVAL = "95 % interval"
 P_HOLM = "p (Holm)"
 OUTCOME = "Outcome"
 BETTER, WORSE, NOT_DISTINGUISHABLE = "better", "worse", "not distinguishable"
+OUTCOMES = {"better": BETTER, "worse": WORSE, "not distinguishable": NOT_DISTINGUISHABLE}
 TEST_BY = "Test"
 MCNEMAR, STUDENT_TEST = "McNemar", "t"
 COVERS = "Covers"
@@ -78,6 +100,16 @@ POINTS_INTERVAL = "{low} to {high}"
 ON_SIZE_FRONT = "On the front of size"
 ON_TIME_FRONT = "On the front of time"
 INTERVAL_BOTH = "95 % interval, seeds and documents (%)"
+
+# Tables of one adapter at several ranks.
+RANK = "Rank"
+SEPARATE_ACCURACY = "Trained separately: accuracy (%)"
+ITSELF = "itself"
+RANKS_NOTE = (
+    "Differences are from the arm that was trained at that rank alone with the same settings otherwise, by the same "
+    "tests as above; Holm's correction is over all rows of these tables. “Itself”: the adapter's own rank, at which it "
+    "was trained. Where one side has a single run, its other seeds are not covered."
+)
 
 WILSON = "Wilson"
 STUDENT = "t over {runs} seeds"
@@ -213,6 +245,7 @@ FIGURE_CAPTIONS = {
     "time": "Training seconds (without evaluation) against the rank.",
     "size": "Saved size against the rank, both logarithmic; hollow: the thesis's.",
     "pareto": "Test accuracy against saved size and training time; pale: another arm is as accurate for less.",
+    "ranks": "Test accuracy of one trained adapter at several ranks, with 95 % intervals.",
     "loss": "Training loss (running mean) and validation loss, one line a run.",
     "confusion": (
         "Test confusion of the arm that is best on the validation set: {arm}. Figures are documents; the shade is the "

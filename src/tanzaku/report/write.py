@@ -12,17 +12,19 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
-from tanzaku.report.csvs import arm_rows, comparison_rows, run_rows
+from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import latex_document, markdown_document
-from tanzaku.report.evidence import Evidence, RunKey, evidence_of, predictions_of, run_key
+from tanzaku.report.evidence import Evidence, evidence_of
 from tanzaku.report.page.build import PageInput, page_html
+from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.recommendation import DEFAULT_MARGIN
 from tanzaku.study.record import RunRecord, read_records, record_folders
 
 FIGURE_FOLDER = "figures"
-_OUR_FIGURE = re.compile(r"(section-\d+-)?(accuracy|time|size|pareto|loss|confusion)\.(svg|png)")
+RANKS_FILE = "ranks.csv"
+_OUR_FIGURE = re.compile(r"(section-\d+-)?(accuracy|ranks|time|size|pareto|loss|confusion)\.(svg|png)")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ def write_report(
 ) -> Report:
     """Read the records below `runs` and write report.html, report.md, tables.tex, CSV files and figures/ to `folder`.
 
-    Equal records give equal bytes, as long as matplotlib and the fonts are the same. Figures that an earlier report
-    left in `folder` and that this one does not have are removed.
+    Equal records give equal bytes, as long as matplotlib and the fonts are the same. Figures and a
+    ranks.csv that an earlier report left in `folder` and that this one does not have are removed.
 
     Args:
         runs: Every record below it counts.
@@ -73,6 +75,8 @@ def write_report(
     texts = _texts(page, figures=figures, language=language)
     for name, text in texts.items():
         write_atomically(folder / name, text)
+    if RANKS_FILE not in texts:
+        (folder / RANKS_FILE).unlink(missing_ok=True)
     paths = (*(folder / name for name in texts), *figure_paths)
     return Report(
         records=tuple(records),
@@ -84,8 +88,9 @@ def write_report(
 
 
 def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Language) -> dict[str, str]:
-    """The files of text by name."""
+    """The files of text by name; that of one adapter at several ranks where there is one."""
     sections, evidence = page.sections, page.evidence
+    ranks = rank_rows(evidence)
     return {
         "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
@@ -93,6 +98,7 @@ def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Lan
         "arms.csv": csv_text(arm_rows(sections, evidence)),
         "runs.csv": csv_text(run_rows(sections)),
         "comparisons.csv": csv_text(comparison_rows(evidence)),
+        **({RANKS_FILE: csv_text(ranks)} if ranks else {}),
     }
 
 

@@ -20,6 +20,7 @@ from tanzaku.files import write_atomically
 RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
+RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 
 
 class _Part(BaseModel):

@@ -73,6 +73,16 @@ class Difference:
     test: Literal["mcnemar", "t"]
 
 
+Outcome = Literal["better", "worse", "not distinguishable"]
+
+
+def outcome_of(difference: Difference, *, p_value: float) -> Outcome:
+    """Of the first arm beside the second, by a p-value that is corrected for all that was compared."""
+    if p_value >= SIGNIFICANCE:
+        return "not distinguishable"
+    return "better" if difference.mean > 0 else "worse"
+
+
 def seed_interval(values: Sequence[float]) -> Interval:
     """95 % Student's t interval of the mean of at least two shares, ending at 0 and 1; covers seeds alone."""
     from scipy import stats

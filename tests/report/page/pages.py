@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tanzaku.data.dataset import Dataset
 from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import RunPredictions, evidence_of, run_key
+from tanzaku.report.evidence import evidence_of
 from tanzaku.report.page.build import PageInput, page_html
+from tanzaku.report.predictions import run_key
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
-from tests.report.records import baseline, finished, lora, predictions_like, training
+from tests.report.records import baseline, finished, lora, run_predictions, training
 
 
 def page(
@@ -25,11 +24,7 @@ def page(
     dataset: Dataset | None = None,
 ) -> str:
     """The page of some records."""
-    known = {
-        run_key(record): RunPredictions(*map(np.array, predictions_like(record)))
-        for record in records
-        if predictions and record.test is not None
-    }
+    known = {run_key(record): run_predictions(record) for record in records if predictions and record.test is not None}
     sections = sections_of(records)
     given = PageInput(
         sections=sections,

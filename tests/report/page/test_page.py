@@ -11,12 +11,12 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import DataError
 from tanzaku.report import write
 from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import RunPredictions, run_key
 from tanzaku.report.page import mistakes
 from tanzaku.report.page.mistakes import mistakes_of
+from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tests.report.page.pages import page, seeds_study
-from tests.report.records import data_facts, failed, finished, lora, predictions_like, study, write_all
+from tests.report.records import at_ranks, data_facts, failed, finished, lora, predictions_like, study, write_all
 
 _VOID = {"meta", "link", "br"}
 STYLE = Path(mistakes.__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -180,3 +180,24 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
+    whole = at_ranks(finished(lora(8, truncate=[2, 8]), accuracy=0.9), {2: 0.8, 8: 0.9})
+    records = [whole, finished(lora(2), accuracy=0.88)]
+    words = Tree(page(records)).words
+    part = words[words.index("One adapter at several ranks") :]
+    assert "LoRA r=8, lr 5e-4: the trained adapter at each rank" in part
+    assert "2 80.01 78.68–81.27 88.01 worse −8.00, p <0.0001 (−8.90 to −7.14)" in part
+    assert "8 89.99 88.98–90.92 itself –" in part
+    assert "108 s. One run each of the 2 arms" in part
+    assert "LoRA, lr 5e-4, cut from r=8 LoRA, lr 5e-4, each rank trained" in part
+    svg = [attributes.get("aria-labelledby") for tag, attributes in Tree(page(records)).attributes if tag == "svg"]
+    assert "chart-1-curves" in svg
+    japanese = Tree(page(records, language="ja")).words
+    assert "1 つのアダプタを複数のランクで" in japanese
+    assert "LoRA, 学習率 5e-4、r=8 から縮小" in japanese
+    alone = Tree(page([whole])).words
+    assert "the trained adapter at each rank" in alone
+    assert "Trained separately" not in alone
+    assert "several ranks" not in Tree(page(study())).words

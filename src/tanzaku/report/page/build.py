@@ -13,12 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
 from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Evidence, Predictions, RunKey, run_key
+from tanzaku.report.evidence import Evidence
+from tanzaku.report.page.curves import curve_charts, curve_tables
 from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
 from tanzaku.report.page.measured import measured_facts
 from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.page.naming import page_name
 from tanzaku.report.page.results import confusions, lines_of, strip
+from tanzaku.report.predictions import Predictions, RunKey, run_key
 from tanzaku.report.sentences import told
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
@@ -99,6 +101,8 @@ def _section_context(
         "references": _references(evidence),
         "fronts": front_charts(section, evidence, words=words, name=name),
         "ranks": rank_charts(section, evidence, words=words, name=name),
+        "curves": curve_tables(evidence, words=words, name=name),
+        "curve_charts": curve_charts(section, evidence, words=words),
         "losses": loss_charts(section, words=words, name=name),
         "confusions": confusions(section, looked_at),
         "mistakes": mistakes_of(section, looked_at, given.predictions, dataset=dataset),

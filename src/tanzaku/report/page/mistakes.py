@@ -10,7 +10,7 @@ import numpy as np
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Predictions, RunPredictions, run_key
+from tanzaku.report.predictions import Predictions, RunPredictions, run_key
 
 MOST_SHOWN = 25
 _EXCERPT_CHARACTERS = 120

@@ -18,15 +18,21 @@ def page_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
 
 
 def method_and_rank(arm: Arm, *, words: Words) -> str:
-    """Such as `LoRA r=8`."""
+    """Such as `LoRA r=8`, or `LoRA r=8, DoRA` where that tells it from others."""
     method = _method(arm, words)
-    return method if arm.rank is None else f"{method} r={arm.rank}"
+    name = method if arm.rank is None else f"{method} r={arm.rank}"
+    return ", ".join([name, *formats.method_options(arm)])
 
 
 def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words) -> list[str]:
     """Such as `LoRA, lr 5e-4`; the longer names of `series_of` where these do not tell the lines apart."""
-    names = [", ".join([_method(one.arms[0], words), *_trained_with(one.arms[0], arms, words)]) for one in series]
+    names = [series_name(one.arms[0], arms=arms, words=words) for one in series]
     return names if len(set(names)) == len(names) else [one.label for one in series]
+
+
+def series_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
+    """The arm's name without its rank."""
+    return ", ".join([_method(arm, words), *formats.method_options(arm), *_trained_with(arm, arms, words)])
 
 
 def _method(arm: Arm, words: Words) -> str:
@@ -41,4 +47,4 @@ def _trained_with(arm: Arm, arms: Sequence[Arm], words: Words) -> list[str]:
         parts.append(words("arm.learning_rate", value=rate))
     if len({one.epochs for one in arms if one.epochs is not None}) > 1 and arm.epochs is not None:
         parts.append(words("arm.epochs", value=arm.settings[EPOCHS]))
-    return parts + [formats.reading(key, arm.settings[key]) for key in arm.named_by if arm.settings[key] is not None]
+    return parts + formats.readings(arm)

@@ -1,0 +1,273 @@
+"""One adapter at several ranks: from records to rows, comparisons, costs, tables and lines."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tanzaku.errors import RecordError
+from tanzaku.report import texts
+from tanzaku.report.arms import sections_of
+from tanzaku.report.document import latex_document
+from tanzaku.report.evidence import Evidence
+from tanzaku.report.figures import ranks_figure
+from tanzaku.report.predictions import predictions_of, run_key
+from tanzaku.report.rank_curves import RankCurve, curves_of, lines_of
+from tanzaku.report.rank_tables import cost_sentences, rank_tables
+from tanzaku.report.style import applied
+from tanzaku.report.words import words_of
+from tanzaku.report.write import write_report
+from tanzaku.study.record import RunRecord, read_records, record_folders
+from tanzaku.study.statistics import compare_accuracies, holm
+from tests.report.records import (
+    at_ranks,
+    baseline,
+    evidence,
+    failed,
+    finished,
+    lora,
+    predictions_like,
+    run_predictions,
+    study,
+    write_all,
+)
+
+CUT = {2: 0.80, 4: 0.88, 8: 0.90}
+
+
+def nested(**options: Any) -> dict[str, Any]:
+    """A nested LoRA with the options of `lora`."""
+    ours = {key: value for key, value in lora(8).items() if key in ("dropout", "targets")}
+    return {"name": "lora-nested", "ranks": [2, 4, 8], "update": "all", "pooler": False, **ours, **options}
+
+
+def cut_study(*, seeds: tuple[int, ...] = (1,)) -> list[RunRecord]:
+    """A LoRA of rank 8 cut to 2, 4 and 8, one trained at rank 2 and one at rank 4, with as many seeds."""
+    records = [baseline()]
+    for seed in seeds:
+        shift = 0.002 * seed
+        whole = finished(lora(8, truncate=[2, 4, 8]), accuracy=0.90 + shift, seed=seed)
+        records.append(at_ranks(whole, {rank: accuracy + shift for rank, accuracy in CUT.items()}))
+        records += [finished(lora(rank), accuracy=0.8798 + shift, seed=seed) for rank in (2, 4)]
+    return records
+
+
+def the_curve(records: list[RunRecord], *, predictions: bool = True) -> RankCurve:
+    (found,) = evidence(records, predictions=predictions)
+    (curve,) = found.curves
+    return curve
+
+
+def test_each_rank_has_its_row_beside_the_arm_trained_at_it() -> None:
+    records = cut_study()
+    curve = the_curve(records)
+    assert curve.arm.rank == 8
+    assert [row.rank for row in curve.rows] == [2, 4, 8]
+    assert [row.accuracy.mean for row in curve.rows if row.accuracy] == pytest.approx([0.802, 0.882, 0.902], abs=3e-4)
+    assert [row.separate.rank for row in curve.rows if row.separate] == [2, 4, 8]
+    assert curve.rows[2].separate is curve.arm, "at its own rank it was trained itself"
+    assert [row.outcome for row in curve.rows] == ["worse", "not distinguishable", None]
+    for row in curve.rows:
+        assert row.interval is not None
+        assert row.interval.kind == "wilson"
+        assert row.over_both is None
+        assert row.measured[0].test.accuracy_interval == (row.interval.low, row.interval.high)
+
+
+def test_differences_are_those_of_the_statistics_with_holm_over_all_rows() -> None:
+    records = cut_study(seeds=(1, 2, 3))
+    curve = the_curve(records)
+    found = [run_predictions(record) for record in records]
+    raw = []
+    for row in curve.rows[:2]:
+        cut = [one for record, one in zip(records, found, strict=True) if record.ranks]
+        alone = [
+            one for record, one in zip(records, found, strict=True) if record.spec["method"].get("rank") == row.rank
+        ]
+        correct = np.stack(
+            [
+                *(one.at_ranks[row.rank] == one.classes for one in cut),
+                *(one.predicted == one.classes for one in alone),
+            ]
+        )
+        expected = compare_accuracies(correct, range(3), range(3, 6))
+        assert row.difference == expected
+        raw.append(expected.p_value)
+    assert [row.p_value for row in curve.rows[:2]] == holm(raw)
+    assert curve.rows[2].p_value is None
+    for row in curve.rows:
+        assert row.over_both is not None
+        assert row.accuracy is not None
+        assert row.over_both.low < row.accuracy.mean < row.over_both.high
+        assert row.accuracy.runs == 3
+
+
+def test_costs_are_of_one_run_beside_the_separate_ones() -> None:
+    curve = the_curve(cut_study(seeds=(1, 2)))
+    # `finished` makes a training of 100 + rank / 4 seconds.
+    assert curve.train_seconds == 102
+    assert curve.measuring_seconds == 9
+    assert curve.separate_seconds == pytest.approx(100.5 + 101 + 102)
+    assert curve.largest_seconds is None, "it is the run itself"
+    told = " ".join(cost_sentences(curve, words=words_of("en")))
+    assert "102 s of training and 9.0 s to measure 3 ranks, 111 s" in told
+    assert "of the 3 arms trained at these ranks takes 304 s" in told
+    assert "111 秒" in " ".join(cost_sentences(curve, words=words_of("ja")))
+
+
+def test_a_nested_lora_stands_beside_plain_ones_with_its_options() -> None:
+    one = at_ranks(finished(nested(), accuracy=0.9, learning_rate=5e-4), CUT)
+    others = [
+        finished(lora(2), accuracy=0.85),
+        finished(lora(8), accuracy=0.91),
+        # None of these is what a nested one would be at a rank alone.
+        finished(lora(4, dropout=0.0), accuracy=0.9),
+        finished(lora(4, rslora=True), accuracy=0.9),
+        finished(lora(4, alpha=16.0), accuracy=0.9),
+        finished(lora(4), accuracy=0.9, learning_rate=5e-5),
+    ]
+    curve = the_curve([one, *others])
+    separate = [row.separate.rank if row.separate else None for row in curve.rows]
+    assert separate == [2, None, 8]
+    assert curve.separate_seconds == 100.5 + 102
+    assert curve.largest_seconds == 102
+    assert "at the largest rank alone, r=8, takes 102 s" in " ".join(cost_sentences(curve, words=words_of("en")))
+    (section,) = sections_of([one, *others])
+    adapter, alone = lines_of(curves_of(section, {}), ())
+    assert (adapter.separate, [rank for rank, _, _ in adapter.points]) == (False, [2, 4, 8])
+    assert (alone.separate, [rank for rank, _, _ in alone.points]) == (True, [2, 8])
+
+
+def test_a_pattern_is_cut_as_the_ranks_are() -> None:
+    pattern = {"0-1": 8, "value": 2}
+    whole = at_ranks(finished(lora(4, rank_pattern=pattern, truncate=[4]), accuracy=0.9), {4: 0.88})
+    alike = finished(lora(4, rank_pattern={"0-1": 4, "value": 2}), accuracy=0.89)
+    other = finished(lora(4), accuracy=0.89)
+    assert the_curve([whole, other]).rows[0].separate is None
+    separate = the_curve([whole, other, alike]).rows[0].separate
+    assert separate is not None
+    assert separate.finished == (alike,)
+
+
+def test_measuring_at_ranks_makes_no_other_arm() -> None:
+    plain = finished(lora(8), accuracy=0.9, seed=1)
+    cut = at_ranks(finished(lora(8, truncate=[2]), accuracy=0.91, seed=2), {2: 0.8})
+    (section,) = sections_of([plain, cut])
+    (arm,) = section.arms
+    assert len(arm.finished) == 2
+    (curve,) = curves_of(section, {})
+    assert [len(row.measured) for row in curve.rows] == [1]
+    # A later run of the same seed that was not measured so does not hide the ranks.
+    later = finished(lora(8), accuracy=0.91, seed=2, ended="2026-01-01T00:00:00+00:00")
+    (section,) = sections_of([plain, cut, later])
+    assert [row.measured for row in curves_of(section, {})[0].rows] == [cut.ranks]
+
+
+def test_without_predictions_or_other_arms_nothing_is_compared() -> None:
+    curve = the_curve(cut_study(seeds=(1, 2)), predictions=False)
+    assert {row.difference for row in curve.rows} == {None}
+    assert {row.over_both for row in curve.rows} == {None}
+    assert [row.interval.kind for row in curve.rows if row.interval] == ["t"] * 3
+    alone = the_curve([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
+    assert (alone.separate, alone.separate_seconds) == ((), None)
+    (found,) = evidence([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
+    (table,) = rank_tables(found)
+    assert texts.DIFFERENCE not in [column.heading for column in table.columns]
+
+
+def test_a_method_of_another_version_is_compared_with_nothing() -> None:
+    unknown = at_ranks(finished({"name": "lora-of-tomorrow", "rank": 8}, accuracy=0.9), CUT)
+    odd = at_ranks(finished(lora(8, shape="round"), accuracy=0.9), CUT)
+    (found,) = evidence([unknown, odd, finished(lora(2), accuracy=0.9)])
+    assert [row.separate for curve in found.curves for row in curve.rows] == [None] * 6
+
+
+def test_the_table_has_the_rows_and_the_outcomes() -> None:
+    (found,) = evidence(cut_study())
+    (table,) = rank_tables(found)
+    assert table.caption == "LoRA r=8, lr 5e-4, 5 epochs: the trained adapter at each rank"
+    headings = [column.heading for column in table.columns]
+    rows = [dict(zip(headings, row, strict=True)) for row in table.rows]
+    assert [row[texts.RANK] for row in rows] == ["2", "4", "8"]
+    assert [row[texts.SIZE] for row in rows] == ["0.34", "0.63", "1.2"]
+    assert [row[texts.OUTCOME] for row in rows] == [texts.WORSE, texts.NOT_DISTINGUISHABLE, "–"]
+    assert rows[2][texts.SEPARATE_ACCURACY] == texts.ITSELF
+    assert rows[0][texts.DIFFERENCE].startswith("−7.")
+    latex = latex_document(sections_of(cut_study()), [found])
+    assert r"\label{tab:tanzaku-1-ranks-1}" in latex
+
+
+def _labels(found: Evidence) -> dict[str, list[float]]:
+    with applied():
+        figure = ranks_figure(found)
+    assert figure is not None
+    return {
+        str(box.get_label()): list(np.asarray(box.lines[0].get_ydata()))  # type: ignore[attr-defined]
+        for box in figure.axes[0].containers
+    }
+
+
+def test_the_figure_has_a_line_an_adapter_and_one_for_those_trained_one_by_one() -> None:
+    (found,) = evidence([*cut_study(), at_ranks(finished(nested(), accuracy=0.9), CUT)])
+    lines = _labels(found)
+    assert list(lines) == ["Nested LoRA", "LoRA, lr 5e-4, cut from r=8", "LoRA, lr 5e-4, each rank trained"]
+    assert lines["LoRA, lr 5e-4, cut from r=8"] == pytest.approx([80.2, 88.2, 90.2], abs=0.02)
+    assert lines["LoRA, lr 5e-4, each rank trained"] == pytest.approx([88.18, 88.18, 90.2], abs=0.02)
+    (nothing,) = evidence(study())
+    with applied():
+        assert ranks_figure(nothing) is None
+
+
+def test_the_report_has_the_ranks_in_its_files(tmp_path: Path) -> None:
+    records = cut_study()
+    out = tmp_path / "report"
+    report = write_report(write_all(records, tmp_path / "runs"), out)
+    names = {path.relative_to(out).as_posix() for path in report.paths}
+    assert {"ranks.csv", "figures/ranks.svg", "figures/ranks.png"} <= names
+    with (out / "ranks.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    curve = the_curve(records)
+    assert [int(row["rank"]) for row in rows] == [2, 4, 8]
+    assert [row["separate_arm"] for row in rows][:2] == [f"LoRA r={rank}, lr 5e-4, 5 epochs" for rank in (2, 4)]
+    assert curve.rows[0].difference is not None
+    assert float(rows[0]["test_accuracy_difference"]) == curve.rows[0].difference.mean
+    assert float(rows[0]["test_accuracy_p_holm"]) == curve.rows[0].p_value
+    assert rows[2]["test_accuracy_difference"] == rows[2]["outcome"] == ""
+    assert {float(row["train_seconds_mean"]) + float(row["measuring_seconds_mean"]) for row in rows} == {111}
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "### One adapter at several ranks" in text
+    assert "](figures/ranks.svg)" in text
+    # A later report without such an arm leaves nothing of it.
+    write_report(write_all([failed(lora(8), error="boom")], tmp_path / "others"), out)
+    assert not (out / "ranks.csv").exists()
+    assert not (out / "figures" / "ranks.svg").exists()
+    assert "several ranks" not in (out / "report.md").read_text(encoding="utf-8")
+
+
+def _read_curves(runs: Path) -> tuple[RankCurve, ...]:
+    records = read_records(runs)
+    folders = {run_key(record): folder for folder, record in zip(record_folders(runs), records, strict=True)}
+    (section,) = sections_of(records)
+    return curves_of(section, predictions_of(folders, records))
+
+
+def test_predictions_at_a_rank_that_are_not_the_record_s_are_refused(tmp_path: Path) -> None:
+    runs = write_all(cut_study()[1:], tmp_path / "runs")
+    damaged = runs / "run-00" / "ranks" / "r4" / "predictions.csv"
+    lines = damaged.read_text(encoding="utf-8").splitlines()
+    damaged.write_text("\n".join(lines[:-5]), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"r4.predictions\.csv has 3681 documents"):
+        _read_curves(runs)
+    damaged.unlink()
+    (curve,) = _read_curves(runs)
+    assert [row.difference is None for row in curve.rows] == [False, True, True]
+
+
+def test_synthetic_predictions_at_ranks_have_their_accuracy() -> None:
+    record = cut_study()[1]
+    found = run_predictions(record)
+    assert found.predicted.tolist() == predictions_like(record)[1]
+    for one in record.ranks:
+        assert np.mean(found.at_ranks[one.rank] == found.classes) == pytest.approx(one.test.accuracy)
