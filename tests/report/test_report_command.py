@@ -49,6 +49,17 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
 
 
+def test_the_terminal_says_whether_the_verdict_covers_seeds(tmp_path: Path) -> None:
+    arms = ((2, 0.9), (64, 0.901))
+    records = [finished(lora(rank), accuracy=accuracy, seed=seed) for rank, accuracy in arms for seed in (1, 2)]
+    several = CliRunner().invoke(app, [str(write_all(records, tmp_path / "several")), "--margin", "5"])
+    single = CliRunner().invoke(app, [str(write_all(records[::2], tmp_path / "single")), "--margin", "5"])
+    assert "The test set confirms it" in several.stderr
+    assert "other seeds are not covered" not in several.stderr
+    assert "The test set confirms it" in single.stderr
+    assert "This is said of these trained models; other seeds are not covered." in single.stderr
+
+
 def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
     other = finished(lora(8), accuracy=0.8, data=data_facts(("a", "b"), fingerprint="f" * 64))
     result = CliRunner().invoke(app, [str(write_all([finished(lora(8), accuracy=0.9), other], tmp_path))])

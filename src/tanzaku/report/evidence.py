@@ -66,6 +66,8 @@ class Recommendation:
     margin: float
     difference: Difference | None
     """Of the recommended arm's test accuracy from the best's; None where they are one, or predictions are missing."""
+    seeds_covered: Seeds
+    """Whether both arms have several runs, so that the difference covers their seeds too."""
 
     @property
     def is_best(self) -> bool:
@@ -242,6 +244,7 @@ def _recommend(arms: Sequence[Arm], table: _Table, *, margin: float) -> Recommen
         considered=len(candidates),
         margin=margin,
         difference=table.compare(arm, best) if known else None,
+        seeds_covered=_seeds_covered(arm, best),
     )
 
 
@@ -269,8 +272,7 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) 
     for arm, reference in pairs:
         accuracy = table.compare(arm, reference)
         macro_f1 = compare(scores, table.rows_of(arm), table.rows_of(reference))
-        several = sum(len(one.finished) > 1 for one in (arm, reference))
-        seeds: Seeds = "both" if several == 2 else "one" if several else "none"
+        seeds = _seeds_covered(arm, reference)
         comparisons.append(
             Comparison(arm, reference, accuracy, accuracy.p_value, macro_f1, macro_f1.p_value, seeds_covered=seeds)
         )
@@ -283,6 +285,11 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) 
         for one in comparisons
         for pair in (frozenset((id(one.arm), id(one.reference))),)
     ]
+
+
+def _seeds_covered(arm: Arm, other: Arm) -> Seeds:
+    several = sum(len(one.finished) > 1 for one in (arm, other))
+    return "both" if several == 2 else "one" if several else "none"
 
 
 def _front(arms: Sequence[Arm], cost: str) -> tuple[bool, ...]:

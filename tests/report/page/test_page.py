@@ -93,6 +93,27 @@ def test_the_verdict_has_its_badge() -> None:
     assert "not tested" in Tree(page(records, predictions=False)).words
 
 
+@pytest.mark.parametrize(
+    ("language", "scope"), [("en", "other seeds are not covered"), ("ja", "別のシード")], ids=["en", "ja"]
+)
+def test_a_verdict_on_single_runs_is_of_these_models_alone(language: Language, scope: str) -> None:
+    small, large = (finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.9), (64, 0.901)))
+    card = _card(page([small, large], language=language, margin=0.05))
+    assert card.count(scope) == 2  # the badge and the sentence
+    seeds = [one.model_copy(update={"spec": one.spec | {"seed": 7}}) for one in (small, large)]
+    assert _card(page([small, large, seeds[0]], language=language, margin=0.05)).count(scope) == 2
+    assert scope not in _card(page([small, large, *seeds], language=language, margin=0.05))
+    # Nothing is claimed of the test set.
+    assert scope not in _card(page([small], language=language))
+    assert scope not in _card(page([small, large], language=language, margin=0.05, predictions=False))
+
+
+def _card(text: str) -> str:
+    """The words of the recommendation."""
+    words = Tree(text).words
+    return words[: words.index("Results" if 'lang="en"' in text else "結果 ")]
+
+
 def test_everything_from_outside_is_escaped() -> None:
     evil = "<script>alert('x')</script>&\"|"
     names = (evil, "<img src=https://example.org/x.png>")

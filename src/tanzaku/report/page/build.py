@@ -19,7 +19,7 @@ from tanzaku.report.page.measured import measured_facts
 from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.page.naming import page_name
 from tanzaku.report.page.results import confusions, lines_of, strip
-from tanzaku.report.sentences import told
+from tanzaku.report.sentences import badge, told
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
@@ -93,6 +93,7 @@ def _section_context(
         "evidence": evidence,
         "name": name,
         "told": told(evidence, words=words, name=name),
+        "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found.arm) if found else None,
         "lines": lines_of(section, evidence, words=words, name=name),
