@@ -99,9 +99,20 @@ class Evidence:
     predictions_missing: bool
     """Whether a finished run lacks them, so that its arm is compared with nothing."""
 
+    @property
+    def references(self) -> list[Arm]:
+        """The arms that every other is compared with, each once."""
+        return _distinct([comparison.reference for comparison in self.comparisons])
+
     def interval(self, arm: Arm) -> Interval | None:
         """The arm's interval over seeds and documents, where there is one."""
         return next((interval for one, interval in self.intervals if one == arm), None)
+
+    @property
+    def chosen(self) -> list[Arm]:
+        """The recommended arms and the best ones that they were chosen beside, each once."""
+        found = [one for one in (self.recommendation, self.among_encoders) if one]
+        return _distinct([arm for one in found for arm in (one.arm, one.best)])
 
     def against(self, reference: Arm) -> list[Comparison]:
         """The comparisons with one arm."""
