@@ -110,7 +110,7 @@ def published_for(arm: Arm) -> Published | None:
 
     LoRA must also have the thesis's α = r, dropout and targets and be no variant of it, all parameters one learning
     rate that falls as the thesis's does, the classifier must see the [CLS] of a document's head, and the encoder must
-    be as it was named. Encoder, tokens and the rest are not looked at: the report says beside the table how they differ.
+    be as it was named. Encoder, tokens and the rest are not looked at: the report says how they differ.
     """
     if arm.settings.get(PRETRAINING) or (arm.method == "lora" and not _is_thesis_lora(arm)):
         return None
