@@ -1,6 +1,8 @@
 """The page's content and markup, without a browser."""
 
+import html
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -106,6 +108,18 @@ def test_a_verdict_on_single_runs_is_of_these_models_alone(language: Language, s
     # Nothing is claimed of the test set.
     assert scope not in _card(page([small], language=language))
     assert scope not in _card(page([small, large], language=language, margin=0.05, predictions=False))
+
+
+def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = write_all([finished(lora(8), accuracy=0.9)], Path("runs") / "my study")
+    write.write_report(runs, Path("out"))
+    told = re.findall(r"<code>(.*?)</code>", Path("out/report.html").read_text(encoding="utf-8"))
+    pack, run, report = (shlex.split(html.unescape(command)) for command in told)
+    assert pack == ["tanzaku", "pack", "runs/my study/run-00", "--out", "BUNDLE"]
+    assert Path(pack[2]).is_dir()
+    assert run == ["tanzaku", "study", "run", "STUDY.toml"]
+    assert report[:4] == ["tanzaku", "study", "report", "runs/my study"]
 
 
 def _card(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -38,7 +39,7 @@ class PageInput:
     folders: Mapping[RunKey, Path]
     """Where each record lies."""
     runs: Path
-    """The folder that was reported on; shown by its name alone."""
+    """The folder that was reported on, as the user named it, so that the commands shown run from where this one did."""
     margin: float
     dataset: Dataset | None
     """Data whose texts may be shown."""
@@ -61,7 +62,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         records=given.records,
         parts=parts,
         margin=formats.compact(100 * given.margin),
-        runs_name=given.runs.resolve().name,
+        runs=_quoted(given.runs),
         formats=formats,
     )
 
@@ -83,10 +84,8 @@ def _section_context(
 ) -> dict[str, Any]:
     name = partial(page_name, arms=section.arms, words=words)
     found = evidence.recommendation
-    chosen = [arm for one in (found, evidence.among_encoders) if one for arm in (one.arm, one.best)]
     known = given.dataset is not None and given.dataset.fingerprint == section.data.fingerprint
     dataset = given.dataset if known else None
-    looked_at = [arm for place, arm in enumerate(chosen) if arm not in chosen[:place]]
     return {
         "number": number,
         "section": section,
@@ -97,26 +96,21 @@ def _section_context(
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found.arm) if found else None,
         "lines": lines_of(section, evidence, words=words, name=name),
-        "references": _references(evidence),
+        "references": evidence.references,
         "fronts": front_charts(section, evidence, words=words, name=name),
         "ranks": rank_charts(section, evidence, words=words, name=name),
         "losses": loss_charts(section, words=words, name=name),
-        "confusions": confusions(section, looked_at),
-        "mistakes": mistakes_of(section, looked_at, given.predictions, dataset=dataset),
+        "confusions": confusions(section, evidence.chosen),
+        "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),
     }
 
 
-def _references(evidence: Evidence) -> list[Arm]:
-    references: list[Arm] = []
-    for comparison in evidence.comparisons:
-        if comparison.reference not in references:
-            references.append(comparison.reference)
-    return references
-
-
 def _pack_command(given: PageInput, arm: Arm) -> str:
     """How to pack the arm's run that is best on the validation set."""
-    run = max(arm.finished, key=lambda record: record.val.accuracy if record.val else 0.0)
-    below = given.folders[run_key(run)].relative_to(given.runs)
-    return f"tanzaku pack {given.runs.resolve().name}/{below.as_posix()} --out BUNDLE"
+    assert arm.best_run is not None  # or it would not be recommended
+    return f"tanzaku pack {_quoted(given.folders[run_key(arm.best_run)])} --out BUNDLE"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(path.as_posix())
