@@ -13,7 +13,7 @@ from tanzaku.report.series import Series, distinct_labels
 from tanzaku.report.words import LANGUAGES, words_of
 from tanzaku.study.record import RunRecord
 from tanzaku.study.statistics import seed_interval
-from tests.report.records import baseline, data_facts, encoder_facts, failed, finished, lora, study, training
+from tests.report.records import baseline, data_facts, encoder_facts, evidence, failed, finished, lora, study, training
 
 
 def test_rows_are_ordered_as_the_thesis_reads() -> None:
@@ -123,9 +123,19 @@ def test_the_best_arm_is_chosen_on_the_validation_set() -> None:
         good_on_test.model_copy(update={"val": good_on_val.val}),
         good_on_val.model_copy(update={"val": good_on_test.val}),
     ]
-    (section,) = sections_of(swapped)
-    assert section.best_by_validation is not None
-    assert section.best_by_validation.rank == 4
+    (found,) = evidence(swapped)
+    assert found.recommendation is not None
+    assert found.recommendation.best.rank == 4
+
+
+def test_an_arms_best_run_is_chosen_on_the_validation_set() -> None:
+    first, second, third = (finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2, 3))
+    better = finished(lora(8), accuracy=0.91).val
+    (arm,) = arms_of([first, second.model_copy(update={"val": better}), third])
+    assert arm.best_run is not None
+    assert arm.best_run.spec["seed"] == 2
+    (broken,) = arms_of([failed(lora(8), error="boom")])
+    assert broken.best_run is None
 
 
 def _reading(record: RunRecord, **encoder: object) -> RunRecord:

@@ -121,7 +121,7 @@ def test_smoothing_is_a_running_mean() -> None:
 
 def test_confusion_is_of_the_best_on_the_validation_set() -> None:
     (section,) = sections_of(study())
-    figure = confusion_figure(section)
+    figure = confusion_figure(section, *evidence(study()))
     assert figure is not None
     (image,) = figure.axes[0].images
     assert np.asarray(image.get_array()).shape == (9, 9)
@@ -134,8 +134,9 @@ def test_confusion_is_of_the_best_on_the_validation_set() -> None:
 
 
 def test_confusions_of_seeds_are_added() -> None:
-    (section,) = sections_of([finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2)])
-    figure = confusion_figure(section)
+    records = [finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2)]
+    (section,) = sections_of(records)
+    figure = confusion_figure(section, *evidence(records))
     assert figure is not None
     assert sum(int(text.get_text()) for text in figure.axes[0].texts) == 2 * 3686
     assert "2 seeds together" in figure.get_suptitle()

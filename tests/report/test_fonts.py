@@ -12,7 +12,7 @@ from tanzaku.report.arms import sections_of
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.fonts import showable
 from tanzaku.report.style import applied
-from tests.report.records import data_facts, finished, lora
+from tests.report.records import data_facts, evidence, finished, lora
 
 NAMES = ["映画", "家電 A"]
 
@@ -62,9 +62,10 @@ def test_a_font_installed_a_moment_ago_is_found(tmp_path: Path, monkeypatch: pyt
     font = tiny_font(tmp_path / "tiny.ttf", "映画家電")
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(font)])
     assert showable(NAMES) == (NAMES, ["DejaVu Sans", "Tiny Japanese"])
-    (section,) = sections_of([finished(lora(8), accuracy=0.9, data=data_facts(NAMES))])
+    records = [finished(lora(8), accuracy=0.9, data=data_facts(NAMES))]
+    (section,) = sections_of(records)
     with applied():
-        figure = confusion_figure(section)
+        figure = confusion_figure(section, *evidence(records))
         assert figure is not None
         figure.savefig(tmp_path / "confusion.png")  # a missing glyph would warn, and warnings are errors here
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tanzaku.methods import METHODS
 from tanzaku.report import formats, texts
 from tanzaku.report.arms import arms_of
+from tanzaku.report.series import distinct_labels
 from tests.report.records import finished, lora, training
 
 
@@ -46,7 +47,9 @@ def test_a_compact_number_reads_back(number: float) -> None:
 
 
 def test_every_method_has_a_name_in_words() -> None:
-    assert set(texts.METHOD_NAMES) == set(METHODS)
+    assert set(texts.METHOD_NAMES) == set(texts.SHORT_METHOD_NAMES) == set(METHODS)
+    assert max(map(len, texts.SHORT_METHOD_NAMES.values())) <= 12  # a legend has four columns in 8 cm
+    assert distinct_labels(arms_of([finished({"name": "houlsby"}, accuracy=0.9)])) == ["Houlsby"]
 
 
 def test_names_and_spans() -> None:

@@ -9,10 +9,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tanzaku.cli.report import _print_tables, report
+from tanzaku.cli.study import app as study_app
+from tanzaku.data.dataset import load_dataset
 from tanzaku.report.arms import sections_of
 from tanzaku.report.tables import results_table
 from tanzaku.report.write import Report
-from tests.report.records import data_facts, evidence, finished, lora, study, write_all
+from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
 app = typer.Typer()
 app.command()(report)
@@ -47,6 +49,37 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert '<html lang="ja">' in page
     assert "--margin 2 --language ja" in page
     assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
+
+
+def test_the_terminal_says_whether_the_verdict_covers_seeds(tmp_path: Path) -> None:
+    arms = ((2, 0.9), (64, 0.901))
+    records = [finished(lora(rank), accuracy=accuracy, seed=seed) for rank, accuracy in arms for seed in (1, 2)]
+    several = CliRunner().invoke(app, [str(write_all(records, tmp_path / "several")), "--margin", "5"])
+    single = CliRunner().invoke(app, [str(write_all(records[::2], tmp_path / "single")), "--margin", "5"])
+    assert "The test set confirms it" in several.stderr
+    assert "other seeds are not covered" not in several.stderr
+    assert "The test set confirms it" in single.stderr
+    assert "This is said of these trained models; other seeds are not covered." in single.stderr
+
+
+def test_the_sample_corpus_may_be_the_data(tmp_path: Path) -> None:
+    dataset = load_dataset("sample")
+    facts = data_facts(dataset.label_names, fingerprint=dataset.fingerprint, name="sample")
+    documents = len(dataset.test)
+    facts = facts.model_copy(update={"test_documents": documents})
+    test = scores(0.8, documents=documents, label_names=dataset.label_names)
+    runs = write_all([finished(lora(8), accuracy=0.8, data=facts, test=test)], tmp_path / "runs")
+    result = CliRunner().invoke(app, [str(runs), "--data", "sample"])
+    assert result.exit_code == 0, result.output
+    page = (runs / "report" / "report.html").read_text(encoding="utf-8")
+    assert 'class="excerpt"' in page
+
+
+@pytest.mark.parametrize("command", ["run", "status", "report", "tune"])
+def test_every_command_of_studies_shows_itself(command: str) -> None:
+    result = CliRunner().invoke(study_app, [command, "--help"], env={"COLUMNS": "120", "TERM": "dumb"})
+    assert "Examples:" in result.stdout
+    assert result.stdout.count(f"tanzaku study {command} ") >= 2
 
 
 def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:

@@ -4,9 +4,20 @@ from typing import Any
 
 import pytest
 
+from tanzaku.methods.lora import Lora
 from tanzaku.report import thesis
 from tanzaku.report.arms import Arm, arms_of
 from tests.report.records import LIVEDOOR, RANKS, data_facts, finished, lora, training
+
+# A value of each later option that makes another method of LoRA than the thesis's.
+VARIANTS: dict[str, Any] = {
+    "lora_plus_ratio": 16.0,
+    "pooler": True,
+    "rslora": True,
+    "dora": True,
+    "initialization": "pissa",
+    "rank_pattern": {"11": 16},
+}
 
 
 def arm(method: dict[str, Any], learning_rate: float, epochs: int, **options: Any) -> Arm:
@@ -61,12 +72,24 @@ def test_sizes_are_known_in_every_table() -> None:
         (lora(8, alpha=16.0), 5e-4, 5),
         (lora(8, dropout=0.0), 5e-4, 5),
         (lora(8, targets=["query", "key", "value"]), 5e-4, 5),
+        *((lora(8, **{name: value}), 5e-4, 5) for name, value in VARIANTS.items()),
         ({"name": "full"}, 5e-4, 5),
         ({"name": "head"}, 5e-5, 5),
     ],
 )
 def test_other_settings_have_no_row(method: dict[str, Any], learning_rate: float, epochs: int) -> None:
     assert thesis.published_for(arm(method, learning_rate, epochs)) is None
+
+
+def test_no_variant_of_lora_is_forgotten() -> None:
+    # `truncate` alone changes nothing in training.
+    assert set(VARIANTS) == set(Lora.later_options) - {"truncate"}
+
+
+def test_an_adapter_that_is_also_measured_at_smaller_ranks_keeps_its_row() -> None:
+    row = thesis.published_for(arm(lora(8, truncate=[2, 4]), 5e-4, 5))
+    assert row is not None
+    assert (row.table, row.rank) == ("3.2", 8)
 
 
 def test_alpha_may_be_spelled_as_a_number_and_a_rate_may_be_computed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,9 +25,10 @@ def report(
     ] = 0.5,
     language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html.")] = "en",
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FOLDER", help="The runs' data, to show how the documents begin that the best models get wrong."
+            metavar="FOLDER",
+            help='The runs\' data, or "sample": show how the documents begin that the best models get wrong.',
         ),
     ] = None,
 ) -> None:
@@ -36,7 +38,9 @@ def report(
     smallest whose validation accuracy is within the margin of the best; the test set says whether that holds. The main
     table goes to standard output, the recommendation and the paths of the files to standard error.
 
-    Example:
+    Examples:
+
+        tanzaku study report runs/my-study
 
         tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
     """
@@ -46,7 +50,7 @@ def report(
     from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.write import write_report
 
-    dataset = load_dataset(data) if data else None
+    dataset = load_dataset(data) if data is not None else None
     written = write_report(runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset)
     _print_tables(written, Console(highlight=False))
     for line in recommendation_lines(written.evidence):
@@ -54,7 +58,7 @@ def report(
     for path in written.paths:
         typer.echo(str(path), err=True)
     run = written.recommended_run or runs
-    typer.echo(f"Next: tanzaku pack {run} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
+    typer.echo(f"Next: tanzaku pack {shlex.quote(str(run))} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
 
 
 def _print_tables(written: Report, console: Console) -> None:

@@ -74,7 +74,14 @@ def run(
 def status(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote.")],
 ) -> None:
-    """Show the runs that have ended so far."""
+    """Show the runs that have ended so far.
+
+    Examples:
+
+        tanzaku study status runs/my-study
+
+        tanzaku study status runs/my-study | cut -f 1,2
+    """
     from tanzaku.study.record import read_records
 
     _print_summary(read_records(runs))

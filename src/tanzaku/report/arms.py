@@ -90,7 +90,7 @@ class Arm:
 
     @property
     def scale(self) -> float | None:
-        """The effective scale α/r, from the record, where the method has one."""
+        """The effective scale, such as LoRA's α/r, from the record, where the method has one."""
         values = [record.method_details.get("scale") for record in (*self.finished, *self.failed)]
         return next((float(value) for value in values if value is not None), None)
 
@@ -111,7 +111,7 @@ class Arm:
 
     @property
     def val_accuracy(self) -> Estimate | None:
-        """Of the validation set, a share; what the best arm is chosen by."""
+        """Of the validation set, a share; what arms are chosen by."""
         return estimate(record.val.accuracy for record in self.finished if record.val)
 
     @property
@@ -123,6 +123,12 @@ class Arm:
     def best_epoch(self) -> Estimate | None:
         """The epoch that was restored."""
         return estimate(record.best_epoch for record in self.finished if record.best_epoch is not None)
+
+    @property
+    def best_run(self) -> RunRecord | None:
+        """The counted run with the best validation accuracy; of equals the first."""
+        runs = [(record.val.accuracy, record) for record in self.finished if record.val]
+        return max(runs, key=lambda run: run[0], default=(0.0, None))[1]
 
     def cost(self, name: str) -> Estimate | None:
         """One of the fields of `Costs`, in that field's unit."""
@@ -156,12 +162,6 @@ class Section:
     def baseline(self) -> Arm | None:
         """The TF-IDF arm with a test accuracy, if there is one."""
         return next((arm for arm in self.arms if arm.method == BASELINE and arm.accuracy), None)
-
-    @property
-    def best_by_validation(self) -> Arm | None:
-        """The arm with the best mean validation accuracy (never the test's); of equals the smallest."""
-        candidates = [arm for arm in self.arms if arm.val_accuracy and arm.accuracy]
-        return min(candidates, key=_by_validation, default=None)
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -273,11 +273,6 @@ def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) ->
         and (key not in defaults or value != defaults[key])
         and any(one.get(key) != value for one in rivals)
     ]
-
-
-def _by_validation(arm: Arm) -> tuple[float, float]:
-    size = arm.cost("saved_bytes")
-    return (-arm.val_accuracy.mean if arm.val_accuracy else 0.0, size.mean if size else 0.0)
 
 
 def _section(records: Sequence[RunRecord]) -> Section:

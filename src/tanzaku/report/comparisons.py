@@ -13,10 +13,6 @@ _SEEDS = {"both": texts.COVERS_SEEDS, "one": texts.COVERS_ONE, "none": texts.COV
 def reference_tables(evidence: Evidence) -> list[Table]:
     """One table a reference: every arm against the best, against the recommended one where that is another, and
     against the best and the recommended one of those with an encoder where the best of all does without."""
-    references: list[Arm] = []
-    for comparison in evidence.comparisons:
-        if comparison.reference not in references:
-            references.append(comparison.reference)
     return [
         Table(
             caption=texts.COMPARED_WITH.format(arm=formats.arm_name(reference)),
@@ -36,7 +32,7 @@ def reference_tables(evidence: Evidence) -> list[Table]:
             ),
             rows=tuple(map(_row, evidence.against(reference))),
         )
-        for reference in references
+        for reference in evidence.references
     ]
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tanzaku.report import formats, style, texts
 from tanzaku.report.arms import Section
+from tanzaku.report.evidence import Evidence
 from tanzaku.report.fonts import showable
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
@@ -17,11 +18,11 @@ _DARK_SHARE = 0.3  # of the true class; from here on black figures are hard to r
 _MOST_COUNTS = 15  # classes; with more, the cells are too small for figures
 
 
-def confusion_figure(section: Section) -> Figure | None:
+def confusion_figure(section: Section, evidence: Evidence) -> Figure | None:
     """Counts over the seeds of the best arm by validation accuracy; the shade is the share of the true class."""
-    arm = section.best_by_validation
-    if arm is None:
+    if evidence.recommendation is None:
         return None
+    arm = evidence.recommendation.best
     matrices = [record.test.confusion for record in arm.finished if record.test]
     counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
     names, families = showable([_shortened(name) for name in section.data.label_names])

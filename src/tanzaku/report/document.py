@@ -129,7 +129,7 @@ def _section_lines(section: Section, evidence: Evidence, *, number: int, figures
     lines += [texts.DATA_COUNTS, "", markdown_table(data)] if data else [texts.NO_CLASS_COUNTS, ""]
     lines += [f"### {texts.ENVIRONMENT}", "", *_encoder_lines(section), *_bullets(_environment_lines(section))]
     if figures:
-        lines += [f"### {texts.FIGURES}", "", *_figure_lines(section, figures)]
+        lines += [f"### {texts.FIGURES}", "", *_figure_lines(evidence, figures)]
     return lines
 
 
@@ -265,9 +265,8 @@ def _environment_text(environment: Environment, *, runs: int) -> str:
     return escape_markdown(facts)
 
 
-def _figure_lines(section: Section, figures: Mapping[str, str]) -> list[str]:
-    best = section.best_by_validation
-    arm = formats.arm_name(best) if best else ""
+def _figure_lines(evidence: Evidence, figures: Mapping[str, str]) -> list[str]:
+    arm = formats.arm_name(evidence.recommendation.best) if evidence.recommendation else ""
     lines = []
     for name, path in figures.items():
         caption = escape_markdown(texts.FIGURE_CAPTIONS[name].format(arm=arm))

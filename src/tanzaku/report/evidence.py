@@ -52,6 +52,8 @@ class Recommendation:
     margin: float
     difference: Difference | None
     """Of the recommended arm's test accuracy from the best's; None where they are one, or predictions are missing."""
+    seeds_covered: Seeds
+    """Whether both arms have several runs, so that the difference covers their seeds too."""
 
     @property
     def is_best(self) -> bool:
@@ -85,9 +87,20 @@ class Evidence:
     curves: tuple[RankCurve, ...] = ()
     """Of the arms whose trained adapters were measured at several ranks."""
 
+    @property
+    def references(self) -> list[Arm]:
+        """The arms that every other is compared with, each once."""
+        return _distinct([comparison.reference for comparison in self.comparisons])
+
     def interval(self, arm: Arm) -> Interval | None:
         """The arm's interval over seeds and documents, where there is one."""
         return next((interval for one, interval in self.intervals if one == arm), None)
+
+    @property
+    def chosen(self) -> list[Arm]:
+        """The recommended arms and the best ones that they were chosen beside, each once."""
+        found = [one for one in (self.recommendation, self.among_encoders) if one]
+        return _distinct([arm for one in found for arm in (one.arm, one.best)])
 
     def against(self, reference: Arm) -> list[Comparison]:
         """The comparisons with one arm."""
@@ -198,6 +211,7 @@ def _recommend(arms: Sequence[Arm], table: _Table, *, margin: float) -> Recommen
         considered=len(candidates),
         margin=margin,
         difference=table.compare(arm, best) if known else None,
+        seeds_covered=_seeds_covered(arm, best),
     )
 
 
@@ -225,8 +239,7 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) 
     for arm, reference in pairs:
         accuracy = table.compare(arm, reference)
         macro_f1 = compare(scores, table.rows_of(arm), table.rows_of(reference))
-        several = sum(len(one.finished) > 1 for one in (arm, reference))
-        seeds: Seeds = "both" if several == 2 else "one" if several else "none"
+        seeds = _seeds_covered(arm, reference)
         comparisons.append(
             Comparison(arm, reference, accuracy, accuracy.p_value, macro_f1, macro_f1.p_value, seeds_covered=seeds)
         )
@@ -239,6 +252,11 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) 
         for one in comparisons
         for pair in (frozenset((id(one.arm), id(one.reference))),)
     ]
+
+
+def _seeds_covered(arm: Arm, other: Arm) -> Seeds:
+    several = sum(len(one.finished) > 1 for one in (arm, other))
+    return "both" if several == 2 else "one" if several else "none"
 
 
 def _front(arms: Sequence[Arm], cost: str) -> tuple[bool, ...]:

@@ -38,7 +38,7 @@ def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
         "size": size_figure(section),
         "pareto": pareto_figure(section, evidence),
         "loss": loss_figure(section),
-        "confusion": confusion_figure(section),
+        "confusion": confusion_figure(section, evidence),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 

@@ -63,7 +63,7 @@ def verdict(recommendation: Recommendation, *, words: Words, name: Name) -> str 
     if difference is None or recommendation.verdict is None:
         return words("verdict.untested")
     low, high = formats.points(difference.interval.low), formats.points(difference.interval.high)
-    return words(
+    said = words(
         f"verdict.{recommendation.verdict}",
         margin=formats.compact(100 * recommendation.margin),
         difference=formats.points(difference.mean),
@@ -72,6 +72,15 @@ def verdict(recommendation: Recommendation, *, words: Words, name: Name) -> str 
         confirmed=f"{math.ceil(-10_000 * difference.interval.low) / 100:.2f}",
         best=name(recommendation.best),
     )
+    return said if recommendation.seeds_covered == "both" else words("verdict.these_models", verdict=said)
+
+
+def badge(recommendation: Recommendation, *, words: Words) -> str:
+    """The verdict in a few words."""
+    if recommendation.is_best or recommendation.verdict is None:
+        return words("recommended.best" if recommendation.is_best else "recommended.untested")
+    said = words(f"recommended.{recommendation.verdict}")
+    return said if recommendation.seeds_covered == "both" else words("recommended.these_models", verdict=said)
 
 
 def megabytes(arm: Arm) -> str:

@@ -1,4 +1,7 @@
-"""Every word that a report shows, so that another language needs this one file."""
+"""What the report says in English alone: tables, Markdown, LaTeX, CSV, figures and the terminal.
+
+The words of the page are in `languages/`, and so are the sentences of the recommendation.
+"""
 
 METHOD_NAMES = {
     "tfidf-svm": "TF-IDF + SVM",
@@ -16,17 +19,20 @@ METHOD_NAMES = {
     "prefix": "Prefix tuning",
 }
 SHORT_METHOD_NAMES = {  # in legends
+    **METHOD_NAMES,
     "tfidf-svm": "TF-IDF",
     "head": "Head",
     "full": "Full",
-    "lora": "LoRA",
-    "lora-nested": "Nested LoRA",
+    "ln-tuning": "LayerNorm",
+    "houlsby": "Houlsby",
+    "pfeiffer": "Pfeiffer",
+    "prefix": "Prefix",
 }
 
 # Columns of the main table.
 METHOD = "Method"
 LEARNING_RATE = "Learning rate"
-SCALE = "α/r"
+SCALE = "Scale"
 RUNS = "Runs"
 ACCURACY = "Test accuracy (%)"
 INTERVAL = "95 % interval (%)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tanzaku.methods.lora import Lora
 from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm
 from tanzaku.study.record import DataFacts
 from tanzaku.study.spec import LATER_TRAINING_SETTINGS, TrainingSpec
@@ -107,22 +108,22 @@ def is_thesis_data(data: DataFacts) -> bool:
 def published_for(arm: Arm) -> Published | None:
     """The row of Table 3.2, 3.3 or 3.4 whose method, rank, learning rate and epochs are the arm's, if there is one.
 
-    LoRA must also have the thesis's α = r, dropout and targets, all parameters one learning rate that falls as the
-    thesis's does, the classifier must see the [CLS] of a document's head, and the encoder must be as it was named.
-    Encoder, tokens and the rest are not looked at: the report says beside the table how they differ.
+    LoRA must also have the thesis's α = r, dropout and targets and be no variant of it, all parameters one learning
+    rate that falls as the thesis's does, the classifier must see the [CLS] of a document's head, and the encoder must
+    be as it was named. Encoder, tokens and the rest are not looked at: the report says how they differ.
     """
     if arm.settings.get(PRETRAINING) or (arm.method == "lora" and not _is_thesis_lora(arm)):
         return None
     if (arm.settings.get(POOLING, "cls"), arm.settings.get(LONG_TEXT, "head")) != ("cls", "head"):
         return None
-    if any(arm.settings.get(key, value) != value for key, value in _THE_THESIS_RATES.items()):
+    if any(arm.settings.get(key, value) != value for key, value in _THE_THESIS_CHOICES.items()):
         return None
     return next((row for row in PUBLISHED if _matches(row, arm)), None)
 
 
-# What came later and is by default as the thesis has it.
-_THE_THESIS_RATES = {
-    "method.lora_plus_ratio": 1.0,
+# What came later and is by default as the thesis has it. `truncate` cuts what was trained.
+_THE_THESIS_CHOICES = {
+    **{f"method.{name}": value for name, value in Lora.later_defaults().items() if name != "truncate"},
     **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
 }
 

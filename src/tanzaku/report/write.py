@@ -72,26 +72,23 @@ def write_report(
     evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
     page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
-    texts = _texts(page, figures=figures, language=language)
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    if RANKS_FILE not in texts:
-        (folder / RANKS_FILE).unlink(missing_ok=True)
-    paths = (*(folder / name for name in texts), *figure_paths)
+    text_paths = _write_texts(page, folder, figures=figures, language=language)
     return Report(
         records=tuple(records),
         sections=tuple(sections),
         evidence=tuple(evidence),
         recommended_run=_recommended_run(evidence, folders),
-        paths=paths,
+        paths=(*text_paths, *figure_paths),
     )
 
 
-def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Language) -> dict[str, str]:
-    """The files of text by name; that of one adapter at several ranks where there is one."""
+def _write_texts(
+    page: PageInput, folder: Path, *, figures: dict[int, dict[str, str]], language: Language
+) -> list[Path]:
+    """Write the files of text; their paths."""
     sections, evidence = page.sections, page.evidence
     ranks = rank_rows(evidence)
-    return {
+    texts = {
         "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
         "tables.tex": latex_document(sections, evidence),
@@ -100,6 +97,11 @@ def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Lan
         "comparisons.csv": csv_text(comparison_rows(evidence)),
         **({RANKS_FILE: csv_text(ranks)} if ranks else {}),
     }
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    if RANKS_FILE not in texts:
+        (folder / RANKS_FILE).unlink(missing_ok=True)
+    return [folder / name for name in texts]
 
 
 def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
@@ -113,11 +115,8 @@ def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None
 
 
 def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path]) -> Path | None:
-    recommended = [found.recommendation.arm for found in evidence if found.recommendation]
-    if len(recommended) != 1:
-        return None
-    runs = [(record.val.accuracy, folders[run_key(record)]) for record in recommended[0].finished if record.val]
-    return max(runs, key=lambda run: run[0])[1]
+    runs = [found.recommendation.arm.best_run for found in evidence if found.recommendation]
+    return folders[run_key(runs[0])] if len(runs) == 1 and runs[0] else None
 
 
 def _write_figures(

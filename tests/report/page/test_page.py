@@ -1,6 +1,8 @@
 """The page's content and markup, without a browser."""
 
+import html
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -91,6 +93,39 @@ def test_the_verdict_has_its_badge() -> None:
         classes = [attributes.get("class") or "" for _, attributes in Tree(page(records, margin=margin)).attributes]
         assert next(one for one in classes if one.startswith("badge")) == f"badge {badge}"
     assert "not tested" in Tree(page(records, predictions=False)).words
+
+
+@pytest.mark.parametrize(
+    ("language", "scope"), [("en", "other seeds are not covered"), ("ja", "別のシード")], ids=["en", "ja"]
+)
+def test_a_verdict_on_single_runs_is_of_these_models_alone(language: Language, scope: str) -> None:
+    small, large = (finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.9), (64, 0.901)))
+    card = _card(page([small, large], language=language, margin=0.05))
+    assert card.count(scope) == 2  # the badge and the sentence
+    seeds = [one.model_copy(update={"spec": one.spec | {"seed": 7}}) for one in (small, large)]
+    assert _card(page([small, large, seeds[0]], language=language, margin=0.05)).count(scope) == 2
+    assert scope not in _card(page([small, large, *seeds], language=language, margin=0.05))
+    # Nothing is claimed of the test set.
+    assert scope not in _card(page([small], language=language))
+    assert scope not in _card(page([small, large], language=language, margin=0.05, predictions=False))
+
+
+def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = write_all([finished(lora(8), accuracy=0.9)], Path("runs") / "my study")
+    write.write_report(runs, Path("out"))
+    told = re.findall(r"<code>(.*?)</code>", Path("out/report.html").read_text(encoding="utf-8"))
+    pack, run, report = (shlex.split(html.unescape(command)) for command in told)
+    assert pack == ["tanzaku", "pack", "runs/my study/run-00", "--out", "BUNDLE"]
+    assert Path(pack[2]).is_dir()
+    assert run == ["tanzaku", "study", "run", "STUDY.toml"]
+    assert report[:4] == ["tanzaku", "study", "report", "runs/my study"]
+
+
+def _card(text: str) -> str:
+    """The words of the recommendation."""
+    words = Tree(text).words
+    return words[: words.index("Results" if 'lang="en"' in text else "結果 ")]
 
 
 def test_everything_from_outside_is_escaped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,7 +22,7 @@ from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.page.naming import page_name
 from tanzaku.report.page.results import confusions, lines_of, strip
 from tanzaku.report.predictions import Predictions, RunKey, run_key
-from tanzaku.report.sentences import told
+from tanzaku.report.sentences import badge, told
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
@@ -40,7 +41,7 @@ class PageInput:
     folders: Mapping[RunKey, Path]
     """Where each record lies."""
     runs: Path
-    """The folder that was reported on; shown by its name alone."""
+    """The folder that was reported on, as the user named it, so that the commands shown run from where this one did."""
     margin: float
     dataset: Dataset | None
     """Data whose texts may be shown."""
@@ -63,7 +64,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         records=given.records,
         parts=parts,
         margin=formats.compact(100 * given.margin),
-        runs_name=given.runs.resolve().name,
+        runs=_quoted(given.runs),
         formats=formats,
     )
 
@@ -85,41 +86,35 @@ def _section_context(
 ) -> dict[str, Any]:
     name = partial(page_name, arms=section.arms, words=words)
     found = evidence.recommendation
-    chosen = [arm for one in (found, evidence.among_encoders) if one for arm in (one.arm, one.best)]
     known = given.dataset is not None and given.dataset.fingerprint == section.data.fingerprint
     dataset = given.dataset if known else None
-    looked_at = [arm for place, arm in enumerate(chosen) if arm not in chosen[:place]]
     return {
         "number": number,
         "section": section,
         "evidence": evidence,
         "name": name,
         "told": told(evidence, words=words, name=name),
+        "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found.arm) if found else None,
         "lines": lines_of(section, evidence, words=words, name=name),
-        "references": _references(evidence),
+        "references": evidence.references,
         "fronts": front_charts(section, evidence, words=words, name=name),
         "ranks": rank_charts(section, evidence, words=words, name=name),
         "curves": curve_tables(evidence, words=words, name=name),
         "curve_charts": curve_charts(section, evidence, words=words),
         "losses": loss_charts(section, words=words, name=name),
-        "confusions": confusions(section, looked_at),
-        "mistakes": mistakes_of(section, looked_at, given.predictions, dataset=dataset),
+        "confusions": confusions(section, evidence.chosen),
+        "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),
     }
 
 
-def _references(evidence: Evidence) -> list[Arm]:
-    references: list[Arm] = []
-    for comparison in evidence.comparisons:
-        if comparison.reference not in references:
-            references.append(comparison.reference)
-    return references
-
-
 def _pack_command(given: PageInput, arm: Arm) -> str:
     """How to pack the arm's run that is best on the validation set."""
-    run = max(arm.finished, key=lambda record: record.val.accuracy if record.val else 0.0)
-    below = given.folders[run_key(run)].relative_to(given.runs)
-    return f"tanzaku pack {given.runs.resolve().name}/{below.as_posix()} --out BUNDLE"
+    assert arm.best_run is not None  # or it would not be recommended
+    return f"tanzaku pack {_quoted(given.folders[run_key(arm.best_run)])} --out BUNDLE"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(path.as_posix())

@@ -67,10 +67,6 @@ class Strip:
 
 def lines_of(section: Section, evidence: Evidence, *, words: Words, name: Callable[[Arm], str]) -> list[ResultLine]:
     """One line an arm, in the section's order."""
-    references: list[Arm] = []
-    for one in evidence.comparisons:
-        if one.reference not in references:
-            references.append(one.reference)
     intervals = [shown_interval(arm, evidence) for arm in section.arms]
     known = [interval for interval in intervals if interval]
     span = (min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
@@ -86,7 +82,7 @@ def lines_of(section: Section, evidence: Evidence, *, words: Words, name: Callab
             macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
             megabytes=formats.megabytes(cost_of(arm, "saved_bytes") / 1e6) if arm.cost("saved_bytes") else "–",
             seconds=formats.seconds(cost_of(arm, "train_seconds")) if arm.cost("train_seconds") else "–",
-            compared=tuple(_with(evidence, arm, reference) for reference in references),
+            compared=tuple(_with(evidence, arm, reference) for reference in evidence.references),
         )
         for arm, interval in zip(section.arms, intervals, strict=True)
     ]
