@@ -1,12 +1,8 @@
-"""Search spaces, and studies written as TOML."""
+"""Search spaces."""
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod
@@ -14,7 +10,6 @@ from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.spec import StudySpec, TrainingSpec
 from tanzaku.study.tune.settings import Range, TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
-from tanzaku.study.tune.toml import toml_text
 
 _STUDY = """
 name = "small"
@@ -120,24 +115,3 @@ def test_tune_changes_no_run_of_the_study(tmp_path: Path) -> None:
     told = _study(tmp_path, "arms.1.learning_rate=1e-3")
     assert told.tune == TuneSpec(trials=5, space=told.tune.space if told.tune else None)
     assert expand(told) == expand(told.model_copy(update={"tune": None}))
-
-
-_KEYS = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
-_PLAIN = st.one_of(
-    st.booleans(),
-    st.integers(-(2**53), 2**53),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs"])),
-)
-_VALUES = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3))
-_TABLES = st.dictionaries(_KEYS, _VALUES, max_size=4)
-
-
-@settings(max_examples=50)
-@given(st.dictionaries(_KEYS, _VALUES | _TABLES | st.lists(_TABLES, max_size=3), max_size=5))
-def test_toml_is_read_back_as_it_was_written(content: dict[str, Any]) -> None:
-    assert tomllib.loads(toml_text(content)) == content
-
-
-def test_toml_leaves_out_what_is_none() -> None:
-    assert tomllib.loads(toml_text({"a": None, "b": {"c": None, "d": {"e": None, "f": 1}}})) == {"b": {"d": {"f": 1}}}

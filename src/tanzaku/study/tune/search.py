@@ -31,7 +31,7 @@ from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import RunSpec, StudySpec
-from tanzaku.study.tune.proposals import Proposal, Proposals, require_optuna
+from tanzaku.study.tune.proposals import Proposal, Proposals, require_extra
 from tanzaku.study.tune.record import TrialRecord, TuningRecord, trial_record, write_tuned, write_tuning
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import SearchSpace, search_space
@@ -90,9 +90,9 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     Raises:
         SpecError: The search space does not fit the arm or the encoder.
         StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
-        TanzakuError: Optuna is missing, `out` holds another search, or another process is at this one.
+        TanzakuError: The extra `tune` is missing, `out` holds another search, or another process is at this one.
     """
-    require_optuna()
+    require_extra()
     if len(dataset.test):
         raise TanzakuError("a search must not see the test set; load the data with test=False")
     settings, space = study.tune or TuneSpec(), search_space(study)
