@@ -24,7 +24,7 @@ from tanzaku.study.record import read_records
 from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
-from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, search
+from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
 from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial
 from tests.tiny import make_dataset
@@ -144,6 +144,46 @@ def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
         _search(_study(tiny_masked_encoder, tune={"objective": "accuracy"}), _blind(), out)
     with FileLock(out / "lock"), pytest.raises(TanzakuError, match="another process is tuning in"):
         _search(study, _blind(), out)
+
+
+@pytest.mark.parametrize(
+    ("searched", "table", "fixed"),
+    [
+        ({"schedule": ["linear", "wsd"]}, "training", {"decay": (0.3, 0.1)}),
+        ({"schedule": ["linear", "plateau"]}, "training", {"plateau_patience": (1, 2)}),
+        ({"long_text": ["head", "windows"]}, "encoder", {"max_windows": (2, 3)}),
+    ],
+)
+def test_settings_that_count_at_some_points_alone_make_another_search(
+    tiny_masked_encoder: Path, tmp_path: Path, searched: dict[str, Any], table: str, fixed: dict[str, Any]
+) -> None:
+    def study(place: int) -> StudySpec:
+        study = _study(tiny_masked_encoder, tune={"minutes": 1e-9, "space": {"learning_rate": [1e-3]} | searched})
+        told = {name: values[place] for name, values in fixed.items()}
+        return study.model_copy(update={table: getattr(study, table) | told})
+
+    _search(study(0), _blind(), tmp_path)
+    _search(study(0), _blind(), tmp_path)
+    with pytest.raises(TanzakuError, match="holds a search with other settings"):
+        _search(study(1), _blind(), tmp_path)
+
+
+def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    settings = {"learning_rate": [1e-3], "pretrain": [False, {"steps": 2}]}
+    study = _study(tiny_masked_encoder, tune={"space": settings})
+    assert study.tune is not None
+    space = search_space(study)
+    corners = space.corners(seed=1)
+    reading = corners[-1].encoder
+    assert reading is not None
+    assert reading.pretrain is not None
+    encoder = resolve_encoder(str(tiny_masked_encoder))
+
+    def identity(fingerprint: str) -> str:
+        encoders = {None: encoder, reading.pretrain: replace(encoder, fingerprint=fingerprint)}
+        return _Search(study, study.tune, space, corners, _blind(), encoders, tmp_path).identity
+
+    assert identity("one") == identity("one") != identity("other")
 
 
 def test_a_search_refuses_to_see_the_test_set(tiny_masked_encoder: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class _Search:
         self.study, self.settings, self.space, self.dataset, self.out = study, settings, space, dataset, out
         self.encoders = encoders
         self.first_encoder = self._encoder(corners[0])
-        self.identity = self._identity(corners[0])
+        self.identity = self._identity(corners)
         self.epochs = max(corner.training.epochs for corner in corners if corner.training)
         self.trials: list[TrialRecord] = []
 
@@ -199,17 +199,18 @@ class _Search:
         return self.encoders[spec.encoder.pretrain]
 
     def _folder(self, spec: RunSpec) -> Path:
-        fingerprints = {
+        return self.out / TRIALS_FOLDER / spec.run_id(**self._fingerprints(spec))
+
+    def _fingerprints(self, spec: RunSpec) -> dict[str, str]:
+        return {
             "data_fingerprint": self.dataset.fingerprint,
             "encoder_fingerprint": self._encoder(spec).fingerprint,
         }
-        return self.out / TRIALS_FOLDER / spec.run_id(**fingerprints)
 
-    def _identity(self, first: RunSpec) -> str:
+    def _identity(self, corners: Sequence[RunSpec]) -> str:
         content = {
-            "first": first.identity(
-                data_fingerprint=self.dataset.fingerprint, encoder_fingerprint=self._encoder(first).fingerprint
-            ),
+            # All of them: some settings count at some points alone, such as the decay of "wsd".
+            "corners": sorted({corner.identity(**self._fingerprints(corner)) for corner in corners}),
             "space": self.space.description(),
             "settings": self.settings.model_dump(mode="json", exclude=_NOT_IDENTITY),
         }
