@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +95,19 @@ def search_space(study: StudySpec) -> SearchSpace:
         space = dict(tune.space)
     if unknown := sorted(set(space) - known):
         raise SpecError(f"tune.space: {arm['method']} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    _check_values({f"arms.{number}.{name}": (name, values) for name, values in axes.items()}, kind)
+    _check_values({f"tune.space.{name}": (name, among) for name, among in space.items()}, kind)
     searched = {name: tuple(values) for name, values in axes.items() if len(values) > 1} | space
     fixed = {name: values[0] for name, values in axes.items() if name not in searched}
     return SearchSpace(study, f"tune of arms.{number}", fixed, searched)
+
+
+def _check_values(among: Mapping[str, tuple[str, Sequence[Any] | Range]], kind: type[EncoderMethod]) -> None:
+    """Make sure that each value of a setting is one: of a list inside the list `arm_axes` would make an axis again."""
+    for where, (name, values) in among.items():
+        for value in () if isinstance(values, Range) else values:
+            if isinstance(value, list) and arm_axes({name: value}, kind)[name] != [value]:
+                raise SpecError(f"{where}: {value!r} is a list where one value belongs; write its values side by side")
 
 
 def _arm_number(study: StudySpec, tune: TuneSpec) -> int:
