@@ -80,6 +80,24 @@ def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp
     assert len(space.corners(seed=1)) > len(space.searched)
 
 
+def test_what_the_study_says_wins_over_the_default_space(tmp_path: Path) -> None:
+    text = (
+        _STUDY.partition("[tune]")[0] + '[[arms]]\nmethod = "lora"\nrank = [2, 256]\nalpha = 32\ntargets = ["query"]\n'
+    )
+    space = search_space(_study(tmp_path, "training.schedule=wsd", text=text))
+    assert space.fixed == {"method": "lora", "alpha": 32, "targets": ["query"]}
+    default = {name: DEFAULT_SPACE[name] for name in ("learning_rate", "warmup")}
+    assert space.searched == {"rank": (2, 256)} | default
+    for run in space.corners(seed=1):
+        assert run.training is not None
+        assert run.training.schedule == "wsd"
+
+
+def test_a_recipe_leaves_the_default_space_as_it_is(tmp_path: Path) -> None:
+    text = 'recipe = "thesis"\n' + _STUDY.partition("[tune]")[0] + '[[arms]]\nmethod = "lora"\n'
+    assert search_space(_study(tmp_path, text=text)).searched == DEFAULT_SPACE
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
@@ -99,6 +117,7 @@ def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp
         ("tune.space.targets=[[['query'], ['value']]]", r"tune\.space\.targets: .* is a list where one value belongs"),
         ("arms.1.alpha=[[8, 16]]", r"arms\.1\.alpha: \[8, 16\] is a list where one value belongs"),
         ("tune.space.schedule=['linear', 'step']", r"tune of arms\.1 \(lora\): training: schedule = 'step'"),
+        ("tune={arm=2, space={}}", r"tune: arms\.2 \(head\) has nothing to search; name it in \[tune\.space\]"),
         ("tune.trials=0", r"tune\.trials = 0"),
         ("tune.pruner=worst", r"tune\.pruner = 'worst': .*'median', 'hyperband' or 'none'"),
         ("tune.trial=3", "unknown key 'tune.trial'; it takes arm, space, objective, trials"),

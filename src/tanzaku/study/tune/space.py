@@ -15,7 +15,7 @@ from tanzaku.study.tune.settings import Range, TuneSpec
 
 Choices = tuple[Any, ...]
 
-# What is searched where `[tune.space]` says nothing, so far as the method has it.
+# What is searched without a `[tune.space]`, so far as the method has it and the study does not say it.
 DEFAULT_SPACE: dict[str, Choices | Range] = {
     "learning_rate": Range(low=1e-5, high=1e-2, log=True),
     "schedule": ("linear", "cosine", "constant"),
@@ -77,7 +77,8 @@ def search_space(study: StudySpec) -> SearchSpace:
     """The space of a study's `[tune]`, or the default one.
 
     Raises:
-        SpecError: The study has no arm to tune, or the space names what the arm's method does not have.
+        SpecError: The study has no arm to tune, the space names what the arm's method does not have, or nothing is left
+            to search.
     """
     tune = study.tune or TuneSpec()
     number = _arm_number(study, tune)
@@ -90,7 +91,8 @@ def search_space(study: StudySpec) -> SearchSpace:
         *kind.settings_without_effect
     }
     if tune.space is None:
-        space = {name: values for name, values in DEFAULT_SPACE.items() if name in known}
+        said = {*arm, *study.training, *(study.encoder or {})}
+        space = {name: values for name, values in DEFAULT_SPACE.items() if name in known - said}
     else:
         space = dict(tune.space)
     if unknown := sorted(set(space) - known):
@@ -98,6 +100,8 @@ def search_space(study: StudySpec) -> SearchSpace:
     _check_values({f"arms.{number}.{name}": (name, values) for name, values in axes.items()}, kind)
     _check_values({f"tune.space.{name}": (name, among) for name, among in space.items()}, kind)
     searched = {name: tuple(values) for name, values in axes.items() if len(values) > 1} | space
+    if not searched:
+        raise SpecError(f"tune: arms.{number} ({arm['method']}) has nothing to search; name it in [tune.space]")
     fixed = {name: values[0] for name, values in axes.items() if name not in searched}
     return SearchSpace(study, f"tune of arms.{number}", fixed, searched)
 
