@@ -26,7 +26,7 @@ from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
-from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -262,6 +262,40 @@ def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, t
     assert isinstance(result, TrialResult)
     assert result.status == "failed"
     assert "SIGKILL" in str(result.error)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_trial_killed_before_its_result_is_written_trains_nothing_again(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("tanzaku.study.tune.trial._write_result", killed)
+        with pytest.raises(SystemExit):
+            _run_and_record(trial, _blind(), lambda _: False, lambda: False)
+    done = _epochs_done(tmp_path)
+    result = make_trial(trial, dataset=_blind(), verdict=lambda _: False)
+    assert result is not None
+    assert result.status == "finished"
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
+    assert _epochs_done(tmp_path) == done == 3, "it has trained again"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_that_a_kill_left_beside_the_result_are_cleared(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    (tmp_path / "trial.json").write_text(TrialResult(status="finished").model_dump_json(), encoding="utf-8")
+    (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
+    assert make_trial(trial, dataset=_blind(), verdict=lambda _: False) == TrialResult(status="finished")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def _epochs_done(folder: Path) -> int:
+    """How many epochs the trial's log has seen the end of."""
+    return (folder / "log.jsonl").read_text(encoding="utf-8").count('"event": "EpochDone"')
 
 
 def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:
