@@ -115,11 +115,16 @@ def test_without_a_finished_trial_the_exit_status_says_so(study_file: Path, tmp_
     assert len(done.stdout.splitlines()) == 1
 
 
-def test_without_optuna_nothing_is_read(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
+@pytest.mark.parametrize("missing", ["optuna", "tomli_w"])
+def test_without_the_extra_nothing_is_read(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     done = _tune(study_file, "--out", tmp_path, "--set", "data.source=nowhere")
     assert isinstance(done.exception, TanzakuError)
-    assert "pip install 'tanzaku[tune]'" in str(done.exception)
+    assert f"needs {missing}, which is not installed; install it with: pip install 'tanzaku[tune]'" in str(
+        done.exception
+    )
 
 
 @pytest.mark.slow

@@ -65,9 +65,9 @@ def tune(
 
 
 def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
-    from tanzaku.study.tune.proposals import require_optuna
+    from tanzaku.study.tune.proposals import require_extra
 
-    require_optuna()
+    require_extra()
     from tanzaku.data.dataset import load_dataset
 
     dataset = load_dataset(spec.data.source, test=False)

@@ -24,9 +24,9 @@ from tanzaku.study.record import read_records
 from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
-from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, search
+from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
-from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -146,6 +146,46 @@ def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
         _search(study, _blind(), out)
 
 
+@pytest.mark.parametrize(
+    ("searched", "table", "fixed"),
+    [
+        ({"schedule": ["linear", "wsd"]}, "training", {"decay": (0.3, 0.1)}),
+        ({"schedule": ["linear", "plateau"]}, "training", {"plateau_patience": (1, 2)}),
+        ({"long_text": ["head", "windows"]}, "encoder", {"max_windows": (2, 3)}),
+    ],
+)
+def test_settings_that_count_at_some_points_alone_make_another_search(
+    tiny_masked_encoder: Path, tmp_path: Path, searched: dict[str, Any], table: str, fixed: dict[str, Any]
+) -> None:
+    def study(place: int) -> StudySpec:
+        study = _study(tiny_masked_encoder, tune={"minutes": 1e-9, "space": {"learning_rate": [1e-3]} | searched})
+        told = {name: values[place] for name, values in fixed.items()}
+        return study.model_copy(update={table: getattr(study, table) | told})
+
+    _search(study(0), _blind(), tmp_path)
+    _search(study(0), _blind(), tmp_path)
+    with pytest.raises(TanzakuError, match="holds a search with other settings"):
+        _search(study(1), _blind(), tmp_path)
+
+
+def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    settings = {"learning_rate": [1e-3], "pretrain": [False, {"steps": 2}]}
+    study = _study(tiny_masked_encoder, tune={"space": settings})
+    assert study.tune is not None
+    space = search_space(study)
+    corners = space.corners(seed=1)
+    reading = corners[-1].encoder
+    assert reading is not None
+    assert reading.pretrain is not None
+    encoder = resolve_encoder(str(tiny_masked_encoder))
+
+    def identity(fingerprint: str) -> str:
+        encoders = {None: encoder, reading.pretrain: replace(encoder, fingerprint=fingerprint)}
+        return _Search(study, study.tune, space, corners, _blind(), encoders, tmp_path).identity
+
+    assert identity("one") == identity("one") != identity("other")
+
+
 def test_a_search_refuses_to_see_the_test_set(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(TanzakuError, match="must not see the test set"):
         _search(_study(tiny_masked_encoder), make_dataset(), tmp_path)
@@ -222,6 +262,40 @@ def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, t
     assert isinstance(result, TrialResult)
     assert result.status == "failed"
     assert "SIGKILL" in str(result.error)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_trial_killed_before_its_result_is_written_trains_nothing_again(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("tanzaku.study.tune.trial._write_result", killed)
+        with pytest.raises(SystemExit):
+            _run_and_record(trial, _blind(), lambda _: False, lambda: False)
+    done = _epochs_done(tmp_path)
+    result = make_trial(trial, dataset=_blind(), verdict=lambda _: False)
+    assert result is not None
+    assert result.status == "finished"
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
+    assert _epochs_done(tmp_path) == done == 3, "it has trained again"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_that_a_kill_left_beside_the_result_are_cleared(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    trial = _planned(tiny_masked_encoder, tmp_path)
+    (tmp_path / "trial.json").write_text(TrialResult(status="finished").model_dump_json(), encoding="utf-8")
+    (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
+    assert make_trial(trial, dataset=_blind(), verdict=lambda _: False) == TrialResult(status="finished")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def _epochs_done(folder: Path) -> int:
+    """How many epochs the trial's log has seen the end of."""
+    return (folder / "log.jsonl").read_text(encoding="utf-8").count('"event": "EpochDone"')
 
 
 def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:

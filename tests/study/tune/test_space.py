@@ -1,12 +1,8 @@
-"""Search spaces, and studies written as TOML."""
+"""Search spaces."""
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod
@@ -14,7 +10,6 @@ from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.spec import StudySpec, TrainingSpec
 from tanzaku.study.tune.settings import Range, TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
-from tanzaku.study.tune.toml import toml_text
 
 _STUDY = """
 name = "small"
@@ -85,6 +80,24 @@ def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp
     assert len(space.corners(seed=1)) > len(space.searched)
 
 
+def test_what_the_study_says_wins_over_the_default_space(tmp_path: Path) -> None:
+    text = (
+        _STUDY.partition("[tune]")[0] + '[[arms]]\nmethod = "lora"\nrank = [2, 256]\nalpha = 32\ntargets = ["query"]\n'
+    )
+    space = search_space(_study(tmp_path, "training.schedule=wsd", text=text))
+    assert space.fixed == {"method": "lora", "alpha": 32, "targets": ["query"]}
+    default = {name: DEFAULT_SPACE[name] for name in ("learning_rate", "warmup")}
+    assert space.searched == {"rank": (2, 256)} | default
+    for run in space.corners(seed=1):
+        assert run.training is not None
+        assert run.training.schedule == "wsd"
+
+
+def test_a_recipe_leaves_the_default_space_as_it_is(tmp_path: Path) -> None:
+    text = 'recipe = "thesis"\n' + _STUDY.partition("[tune]")[0] + '[[arms]]\nmethod = "lora"\n'
+    assert search_space(_study(tmp_path, text=text)).searched == DEFAULT_SPACE
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
@@ -98,7 +111,13 @@ def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp
         ("tune.space.rank={low=4, high=2}", "low must be smaller than high"),
         ("tune.space.rank={low=0, high=2, log=true}", "with log greater than 0"),
         ("tune.space.rank={low=0, high=2}", r"tune of arms\.1 \(lora\): rank = 0"),
+        ("tune.space.rank=[[4, 8], 16]", r"tune\.space\.rank: \[4, 8\] is a list where one value belongs; write"),
+        ("tune.space.rank=[16, [4]]", r"tune\.space\.rank: \[4\] is a list where one value belongs"),
+        ("tune.space.schedule=[['linear', 'wsd']]", r"tune\.space\.schedule: .* is a list where one value belongs"),
+        ("tune.space.targets=[[['query'], ['value']]]", r"tune\.space\.targets: .* is a list where one value belongs"),
+        ("arms.1.alpha=[[8, 16]]", r"arms\.1\.alpha: \[8, 16\] is a list where one value belongs"),
         ("tune.space.schedule=['linear', 'step']", r"tune of arms\.1 \(lora\): training: schedule = 'step'"),
+        ("tune={arm=2, space={}}", r"tune: arms\.2 \(head\) has nothing to search; name it in \[tune\.space\]"),
         ("tune.trials=0", r"tune\.trials = 0"),
         ("tune.pruner=worst", r"tune\.pruner = 'worst': .*'median', 'hyperband' or 'none'"),
         ("tune.trial=3", "unknown key 'tune.trial'; it takes arm, space, objective, trials"),
@@ -120,24 +139,3 @@ def test_tune_changes_no_run_of_the_study(tmp_path: Path) -> None:
     told = _study(tmp_path, "arms.1.learning_rate=1e-3")
     assert told.tune == TuneSpec(trials=5, space=told.tune.space if told.tune else None)
     assert expand(told) == expand(told.model_copy(update={"tune": None}))
-
-
-_KEYS = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
-_PLAIN = st.one_of(
-    st.booleans(),
-    st.integers(-(2**53), 2**53),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(exclude_categories=["Cs"])),
-)
-_VALUES = st.recursive(_PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3))
-_TABLES = st.dictionaries(_KEYS, _VALUES, max_size=4)
-
-
-@settings(max_examples=50)
-@given(st.dictionaries(_KEYS, _VALUES | _TABLES | st.lists(_TABLES, max_size=3), max_size=5))
-def test_toml_is_read_back_as_it_was_written(content: dict[str, Any]) -> None:
-    assert tomllib.loads(toml_text(content)) == content
-
-
-def test_toml_leaves_out_what_is_none() -> None:
-    assert tomllib.loads(toml_text({"a": None, "b": {"c": None, "d": {"e": None, "f": 1}}})) == {"b": {"d": {"f": 1}}}

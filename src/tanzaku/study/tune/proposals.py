@@ -45,7 +45,7 @@ class Proposals:
         identity: Names the search; a file of another one is refused.
 
     Raises:
-        TanzakuError: Optuna is not installed, or the file is another search's.
+        TanzakuError: The extra `tune` is not installed, or the file is another search's.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Proposals:
         epochs: int,
         identity: str,
     ) -> None:
-        require_optuna()
+        require_extra()
         import optuna
         import sqlalchemy
 
@@ -148,17 +148,18 @@ def _rounded(value: float, among: Range) -> float:
     return value if among.whole else min(max(float(f"{value:.4g}"), among.low), among.high)
 
 
-def require_optuna() -> None:
-    """Make sure that Optuna is there.
+def require_extra() -> None:
+    """Make sure that the extra `tune` is there: Optuna, and what writes the tuned study.
 
     Raises:
         TanzakuError: It is not; the message says how to install it.
     """
     try:
         import optuna  # noqa: F401
+        import tomli_w  # noqa: F401
     except ImportError as error:
         raise TanzakuError(
-            "the search needs Optuna, which is not installed; install it with: pip install 'tanzaku[tune]'"
+            f"the search needs {error.name}, which is not installed; install it with: pip install 'tanzaku[tune]'"
         ) from error
 
 

@@ -31,7 +31,7 @@ from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import RunSpec, StudySpec
-from tanzaku.study.tune.proposals import Proposal, Proposals, require_optuna
+from tanzaku.study.tune.proposals import Proposal, Proposals, require_extra
 from tanzaku.study.tune.record import TrialRecord, TuningRecord, trial_record, write_tuned, write_tuning
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import SearchSpace, search_space
@@ -90,9 +90,9 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     Raises:
         SpecError: The search space does not fit the arm or the encoder.
         StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
-        TanzakuError: Optuna is missing, `out` holds another search, or another process is at this one.
+        TanzakuError: The extra `tune` is missing, `out` holds another search, or another process is at this one.
     """
-    require_optuna()
+    require_extra()
     if len(dataset.test):
         raise TanzakuError("a search must not see the test set; load the data with test=False")
     settings, space = study.tune or TuneSpec(), search_space(study)
@@ -120,7 +120,7 @@ class _Search:
         self.study, self.settings, self.space, self.dataset, self.out = study, settings, space, dataset, out
         self.encoders = encoders
         self.first_encoder = self._encoder(corners[0])
-        self.identity = self._identity(corners[0])
+        self.identity = self._identity(corners)
         self.epochs = max(corner.training.epochs for corner in corners if corner.training)
         self.trials: list[TrialRecord] = []
 
@@ -199,17 +199,18 @@ class _Search:
         return self.encoders[spec.encoder.pretrain]
 
     def _folder(self, spec: RunSpec) -> Path:
-        fingerprints = {
+        return self.out / TRIALS_FOLDER / spec.run_id(**self._fingerprints(spec))
+
+    def _fingerprints(self, spec: RunSpec) -> dict[str, str]:
+        return {
             "data_fingerprint": self.dataset.fingerprint,
             "encoder_fingerprint": self._encoder(spec).fingerprint,
         }
-        return self.out / TRIALS_FOLDER / spec.run_id(**fingerprints)
 
-    def _identity(self, first: RunSpec) -> str:
+    def _identity(self, corners: Sequence[RunSpec]) -> str:
         content = {
-            "first": first.identity(
-                data_fingerprint=self.dataset.fingerprint, encoder_fingerprint=self._encoder(first).fingerprint
-            ),
+            # All of them: some settings count at some points alone, such as the decay of "wsd".
+            "corners": sorted({corner.identity(**self._fingerprints(corner)) for corner in corners}),
             "space": self.space.description(),
             "settings": self.settings.model_dump(mode="json", exclude=_NOT_IDENTITY),
         }

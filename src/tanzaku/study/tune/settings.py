@@ -40,7 +40,8 @@ class TuneSpec(_Settings):
         dict[str, tuple[Any, ...] | Range] | None,
         Field(
             description="The settings that are searched, by their names in an arm: a list of values or a range. "
-            "Without it, those of `DEFAULT_SPACE` that the method has. The arm's own axes are searched too."
+            "Without it, those of `DEFAULT_SPACE` that the method has and neither the arm nor [training] or [encoder] "
+            "says. The arm's own axes are searched too."
         ),
     ] = None
     objective: Annotated[

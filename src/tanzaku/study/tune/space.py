@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from tanzaku.study.tune.settings import Range, TuneSpec
 
 Choices = tuple[Any, ...]
 
-# What is searched where `[tune.space]` says nothing, so far as the method has it.
+# What is searched without a `[tune.space]`, so far as the method has it and the study does not say it.
 DEFAULT_SPACE: dict[str, Choices | Range] = {
     "learning_rate": Range(low=1e-5, high=1e-2, log=True),
     "schedule": ("linear", "cosine", "constant"),
@@ -77,7 +77,8 @@ def search_space(study: StudySpec) -> SearchSpace:
     """The space of a study's `[tune]`, or the default one.
 
     Raises:
-        SpecError: The study has no arm to tune, or the space names what the arm's method does not have.
+        SpecError: The study has no arm to tune, the space names what the arm's method does not have, or nothing is left
+            to search.
     """
     tune = study.tune or TuneSpec()
     number = _arm_number(study, tune)
@@ -90,14 +91,27 @@ def search_space(study: StudySpec) -> SearchSpace:
         *kind.settings_without_effect
     }
     if tune.space is None:
-        space = {name: values for name, values in DEFAULT_SPACE.items() if name in known}
+        said = {*arm, *study.training, *(study.encoder or {})}
+        space = {name: values for name, values in DEFAULT_SPACE.items() if name in known - said}
     else:
         space = dict(tune.space)
     if unknown := sorted(set(space) - known):
         raise SpecError(f"tune.space: {arm['method']} has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    _check_values({f"arms.{number}.{name}": (name, values) for name, values in axes.items()}, kind)
+    _check_values({f"tune.space.{name}": (name, among) for name, among in space.items()}, kind)
     searched = {name: tuple(values) for name, values in axes.items() if len(values) > 1} | space
+    if not searched:
+        raise SpecError(f"tune: arms.{number} ({arm['method']}) has nothing to search; name it in [tune.space]")
     fixed = {name: values[0] for name, values in axes.items() if name not in searched}
     return SearchSpace(study, f"tune of arms.{number}", fixed, searched)
+
+
+def _check_values(among: Mapping[str, tuple[str, Sequence[Any] | Range]], kind: type[EncoderMethod]) -> None:
+    """Make sure that each value of a setting is one: of a list inside the list `arm_axes` would make an axis again."""
+    for where, (name, values) in among.items():
+        for value in () if isinstance(values, Range) else values:
+            if isinstance(value, list) and arm_axes({name: value}, kind)[name] != [value]:
+                raise SpecError(f"{where}: {value!r} is a list where one value belongs; write its values side by side")
 
 
 def _arm_number(study: StudySpec, tune: TuneSpec) -> int:

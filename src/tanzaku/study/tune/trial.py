@@ -6,6 +6,7 @@ It leaves `trial.json` in its folder, written last; until then it goes on from i
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 import traceback
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tanzaku.training.loop import EpochResult, Event
 
 TRIAL_FILE = "trial.json"
+CHECKPOINT_FOLDER = "checkpoints"
 # What ends a trial: takes the epochs done since the last call, and says whether to end it here.
 Verdict = Callable[[Sequence[EpochRecord]], bool]
 
@@ -74,7 +76,17 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
     if (trial.folder / TRIAL_FILE).exists():
         result = read_result(trial.folder)
         verdict(result.history)
-        return result
+    elif _run_in_process(trial, dataset, verdict):
+        result = read_result(trial.folder)
+    else:
+        return None
+    # Only now: until the result is written they are all that there is of the training.
+    shutil.rmtree(trial.folder / CHECKPOINT_FOLDER, ignore_errors=True)
+    return result
+
+
+def _run_in_process(trial: PlannedTrial, dataset: Dataset, verdict: Verdict) -> bool:
+    """Make the trial, whose result is then in its folder; False where it was asked to stop."""
     trial.folder.mkdir(parents=True, exist_ok=True)
     context = process_context()
     ours, theirs = context.Pipe()
@@ -94,10 +106,10 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
         ours.close()
     process.join()
     if status == INTERRUPTED:
-        return None
+        return False
     if status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
         _write_result(TrialResult(status="failed", error=describe_death(status)), trial.folder)
-    return read_result(trial.folder)
+    return True
 
 
 def _answer_to_the_end(process: Any, connection: Connection, verdict: Verdict) -> int:
@@ -177,7 +189,6 @@ def _train(
 ) -> TrialResult:
     """Train until it is done, or until `ask` says that it is not worth going on."""
     from tanzaku.study.preparation import prepare_training, tokenized_splits
-    from tanzaku.study.run import CHECKPOINT_FOLDER
     from tanzaku.training.checkpoint import Checkpoints
     from tanzaku.training.loop import EpochDone, Resumed
 
@@ -199,7 +210,6 @@ def _train(
         if new and ask(new):
             pruned = True
             break
-    checkpoints.clear()
     return TrialResult(
         status="pruned" if pruned else "finished",
         history=tuple(EpochRecord(**asdict(epoch)) for epoch in history),
