@@ -67,6 +67,14 @@ def test_a_wide_table_scrolls_inside_its_box_on_a_phone(browser: Browser, pages:
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.evaluate("box => { box.scrollLeft = 100 }")
     assert box.evaluate("box => box.scrollLeft") == 100
+    frame = box.bounding_box()
+    assert frame is not None
+    # What the table is and which arm a row is of stay in sight.
+    for shown in (*opened.locator(".scroll caption span").all()[:1], *box.locator("tbody th").all()):
+        seen = shown.bounding_box()
+        assert seen is not None
+        assert seen["x"] >= frame["x"]
+        assert seen["x"] + seen["width"] <= frame["x"] + frame["width"]
     opened.context.close()
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tanzaku.report.page.charts import (
     BOTTOM,
+    COLOURS,
     HEIGHT,
     LEFT,
     RIGHT,
@@ -75,15 +76,22 @@ def test_a_logarithmic_axis_gives_equal_ratios_equal_room() -> None:
     assert [tick.text for tick in drawing.x_ticks] == ["2", "8", "32"]
 
 
+def test_lines_are_told_apart_beyond_the_colours() -> None:
+    lines = tuple(Line(f"r={place}", (Point(0, place, ""), Point(1, place, "")), place) for place in range(2 * COLOURS))
+    drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines
+    assert len({(line.colour, line.dashed) for line in drawn}) == len(lines)
+    assert not any(line.dashed for line in drawn[:COLOURS])
+
+
 def test_names_meet_neither_each_other_nor_a_point() -> None:
     points = [Point(1 + place / 10, 50 + place, "", name=f"LoRA r={2**place}") for place in range(8)]
     drawing = draw(chart(points))
     assert 1 <= len(drawing.names) <= 8
     boxes = []
     for name in drawing.names:
-        width = 6.6 * len(name.text)
+        width = 8.8 * len(name.text)  # as on a phone
         left = name.x if name.anchor == "start" else name.x - width
-        boxes.append((left, name.y - 11, left + width, name.y + 3))
+        boxes.append((left, name.y - 13, left + width, name.y + 3))
     for place, box in enumerate(boxes):
         for other in boxes[:place]:
             assert box[0] >= other[2] or other[0] >= box[2] or box[1] >= other[3] or other[1] >= box[3]

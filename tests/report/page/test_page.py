@@ -128,6 +128,13 @@ def _card(text: str) -> str:
     return words[: words.index("Results" if 'lang="en"' in text else "結果 ")]
 
 
+def test_what_a_tie_is_is_told_where_there_is_one() -> None:
+    apart = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.5), (64, 0.9))]
+    told = "It does not say that the two are equal."
+    assert told not in Tree(page(apart)).words
+    assert told in Tree(page([*apart, finished(lora(32), accuracy=0.9)])).words
+
+
 def test_everything_from_outside_is_escaped() -> None:
     evil = "<script>alert('x')</script>&\"|"
     names = (evil, "<img src=https://example.org/x.png>")

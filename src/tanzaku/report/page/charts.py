@@ -13,6 +13,7 @@ COLOURS = 6  # of lines; the style sheet has as many
 SHAPES = 5  # of points; the template has as many
 _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end
+_WIDE, _NARROW = 14, 8.8  # pixels a character of a name has on a phone, where names are largest
 _LEAST_PIXELS = 26  # between two ticks' labels
 
 Scale = Literal["linear", "log"]
@@ -108,6 +109,8 @@ class DrawnLine:
     path: str
     points: tuple[DrawnPoint, ...]
     colour: int | None
+    dashed: bool
+    """Whether another line before has the colour."""
     shape: int
     label: str
 
@@ -222,6 +225,7 @@ def _draw_line(line: Line, across: _Span, up: _Span) -> DrawnLine:
         path=_path(points, line.join),
         points=points if line.marked else (),
         colour=None if line.look is None else line.look % COLOURS,
+        dashed=(line.look or 0) // COLOURS % 2 == 1,
         shape=(line.look or 0) % SHAPES,
         label=line.label,
     )
@@ -246,7 +250,7 @@ def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
     for point in points:
         if not point.name:
             continue
-        width = sum(12 if ord(character) > 0x2E80 else 6.6 for character in point.name)
+        width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in point.name)
         sides: list[tuple[float, float, Literal["start", "end"]]] = [
             (point.x + 8, point.y + 15, "start"),
             (point.x - 8, point.y - 8, "end"),
@@ -255,7 +259,7 @@ def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
         ]
         for x, y, anchor in sides:
             left = x if anchor == "start" else x - width
-            box = (left, y - 11, left + width, y + 3)
+            box = (left, y - 13, left + width, y + 3)
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
             if inside and not any(_meet(box, other) for other in taken):
                 names.append(Name(_tenth(x), _tenth(y), point.name, anchor))
