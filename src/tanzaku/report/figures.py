@@ -26,7 +26,6 @@ _Value = Callable[[Arm], float | None]
 _THESIS_POINTS = "_thesis"  # matplotlib leaves labels with an underscore out of legends; `_finish` adds one for all
 _POINT_SIZE = 5.2
 _RING_SIZE = 7.5  # around our own points, which the sizes should lie on
-_SIDE_BY_SIDE = 24  # characters of a legend's text of which two fit beside each other
 _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
 
 
@@ -279,7 +278,7 @@ def _finish(figure: Figure, axes: Axes) -> None:
         [handle for handle, _ in entries],
         [label for _, label in entries],
         loc="outside lower center",
-        ncols=2 if len(entries) > 2 and all(len(label) <= _SIDE_BY_SIDE for _, label in entries) else 1,
+        ncols=style.legend_columns([label for _, label in entries]) if len(entries) > 2 else 1,
         columnspacing=1.2,
     )
 
