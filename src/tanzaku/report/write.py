@@ -72,12 +72,7 @@ def write_report(
     evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
     page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
-    texts = _texts(page, figures=figures, language=language)
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    if RANKS_FILE not in texts:
-        (folder / RANKS_FILE).unlink(missing_ok=True)
-    paths = (*(folder / name for name in texts), *figure_paths)
+    paths = (*_write_texts(_texts(page, figures=figures, language=language), folder), *figure_paths)
     return Report(
         records=tuple(records),
         sections=tuple(sections),
@@ -100,6 +95,14 @@ def _texts(page: PageInput, *, figures: dict[int, dict[str, str]], language: Lan
         "comparisons.csv": csv_text(comparison_rows(evidence)),
         **({RANKS_FILE: csv_text(ranks)} if ranks else {}),
     }
+
+
+def _write_texts(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    if RANKS_FILE not in texts:
+        (folder / RANKS_FILE).unlink(missing_ok=True)
+    return [folder / name for name in texts]
 
 
 def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
