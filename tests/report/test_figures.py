@@ -1,6 +1,6 @@
 """The figures' content, read from matplotlib's objects before anything is saved."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -10,11 +10,22 @@ from matplotlib.figure import Figure
 from tanzaku.report import texts
 from tanzaku.report.arms import sections_of
 from tanzaku.report.confusion import confusion_figure
-from tanzaku.report.figures import accuracy_figure, figures_of, size_figure, time_figure
+from tanzaku.report.figures import accuracy_figure, figures_of, ranks_figure, size_figure, time_figure
 from tanzaku.report.losses import loss_figure, smoothed
 from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.style import applied
-from tests.report.records import RANKS, THESIS_ACCURACIES, baseline, data_facts, evidence, failed, finished, lora, study
+from tests.report.records import (
+    RANKS,
+    THESIS_ACCURACIES,
+    at_ranks,
+    baseline,
+    data_facts,
+    evidence,
+    failed,
+    finished,
+    lora,
+    study,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +172,18 @@ def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_pale() -> 
     assert np.asarray(stairs.get_xdata()).tolist() == pytest.approx([sizes[0], sizes[2]])
     assert [point.get_alpha() for point in points] == [1.0, 0.35, 1.0]
     assert figure.axes[0].get_xscale() == figure.axes[1].get_xscale() == "log"
+
+
+@pytest.mark.parametrize("draw", [accuracy_figure, ranks_figure, pareto_figure])
+def test_a_legend_of_long_names_stays_inside_the_figure(draw: Callable[..., Figure | None]) -> None:
+    """Of options that tell arms apart, names become long."""
+    options = {"dora": True, "rslora": True, "truncate": [2, 8]}
+    records = [at_ranks(finished(lora(8, **options), accuracy=0.9), {2: 0.8, 8: 0.9})]
+    records += [finished(lora(2, **one), accuracy=0.88) for one in (options, {}, {"initialization": "pissa"})]
+    (section,), (found,) = sections_of(records), evidence(records)
+    figure = draw(*{accuracy_figure: (section,), ranks_figure: (found,), pareto_figure: (section, found)}[draw])
+    assert figure is not None
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

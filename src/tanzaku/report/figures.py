@@ -278,7 +278,7 @@ def _finish(figure: Figure, axes: Axes) -> None:
         [handle for handle, _ in entries],
         [label for _, label in entries],
         loc="outside lower center",
-        ncols=2 if len(entries) > 2 else 1,
+        ncols=style.legend_columns([label for _, label in entries]) if len(entries) > 2 else 1,
         columnspacing=1.2,
     )
 

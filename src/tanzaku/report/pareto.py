@@ -35,7 +35,8 @@ def pareto_figure(section: Section, evidence: Evidence) -> Figure | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
         axes.set_xlabel(label)
     panels[0].set_ylabel(texts.AXIS_ACCURACY)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.2)
+    columns = style.legend_columns(str(handle.get_label()) for handle in handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.2)
     return figure
 
 

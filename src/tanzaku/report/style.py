@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
+_SIDE_BY_SIDE = 24  # characters of a legend's text
 WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; ordered so that neighbours differ in grey too.
@@ -45,6 +47,11 @@ RC: dict[str, Any] = {
     # With the date left out (see `write`), equal records give equal bytes.
     "svg.hashsalt": "tanzaku",
 }
+
+
+def legend_columns(labels: Iterable[str]) -> int:
+    """Two, or one where texts are so long that two beside each other would leave the figure."""
+    return 2 if all(len(label) <= _SIDE_BY_SIDE for label in labels) else 1
 
 
 def applied() -> AbstractContextManager[None]:

@@ -230,7 +230,7 @@ def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
     words = Tree(page(records)).words
     part = words[words.index("One adapter at several ranks") :]
     assert "LoRA r=8, lr 5e-4: the trained adapter at each rank" in part
-    assert "2 80.01 78.68–81.27 88.01 worse −8.00, p <0.0001 (−8.90 to −7.14)" in part
+    assert "2 80.01 78.68–81.27 88.01 worse −8.00, p <0.0001 −8.90 to −7.14" in part
     assert "8 89.99 88.98–90.92 itself –" in part
     assert "108 s. One run each of the 2 arms" in part
     assert "LoRA, lr 5e-4, cut from r=8 LoRA, lr 5e-4, each rank trained" in part
