@@ -1,8 +1,10 @@
 """`tanzaku study tune`: what it prints, and that it never looks at the test set."""
 
+import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,17 +17,19 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
-from tanzaku.cli.tune import _print_ranking
+from tanzaku.cli.tune import TUNE_EXAMPLES, _print_ranking
 from tanzaku.data.dataset import load_dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import DataError, TanzakuError
 from tanzaku.study.expansion import read_study
+from tanzaku.study.record import read_records
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
 from tests.tiny import make_dataset
 
+_ROOT = Path(__file__).parents[2]
 _POISON = b"\xff\xfe no CSV, and no test document either \x00"
 
 
@@ -145,8 +149,53 @@ def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, numbe
     assert '"event": "Resumed"' in log.read_text(encoding="utf-8")
 
 
+def _page() -> str:
+    return (_ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+
+
+def _told_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", _page(), flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("tanzaku ")]
+
+
+def test_the_help_has_the_examples_of_the_documentation() -> None:
+    assert [line.strip() for line in TUNE_EXAMPLES.splitlines() if "tanzaku " in line] == _told_commands()
+
+
+def test_the_first_example_tunes_the_ranks_of_a_lora() -> None:
+    arguments = shlex.split(_told_commands()[0])
+    overrides = [value for name, value in itertools.pairwise(arguments) if name == "--set"]
+    space = search_space(read_study(_ROOT / arguments[3], overrides=overrides, check_arms=False))
+    assert set(space.searched) == {"rank", "alpha", "schedule", "warmup"}
+    assert space.fixed == {"method": "lora", "targets": "all-linear", "learning_rate": 2e-3}
+
+
+@pytest.mark.slow
+def test_what_the_documentation_tells_to_type_works(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a tiny encoder on few documents, one epoch, one trial and one seed."""
+    commands = _told_commands()
+    assert len(commands) == 3
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").symlink_to(_ROOT / "studies")
+    (example,) = re.findall(r"```toml\n(.*?)```", _page(), flags=re.DOTALL)
+    (tmp_path / "my-study.toml").write_text(example, encoding="utf-8")
+    write_prepared(Preparation(make_dataset(train=32, val=12), source={}, options={}), tmp_path / "data" / "mine")
+    settings = [f"encoder.name={tiny_masked_encoder}", "encoder.max_tokens=24", "training.epochs=1", "seeds=[1]"]
+    scaled = [part for setting in (*settings, "data.source=data/mine") for part in ("--set", setting)]
+    for command in commands:
+        arguments = shlex.split(command)[1:]
+        trials = ["--trials", "1"] if arguments[1] == "tune" else []
+        done = CliRunner().invoke(app, [*arguments, *scaled, *trials])
+        assert done.exit_code == 0, (done.stderr, done.exception)
+    assert (tmp_path / "runs" / "my-study-tune" / "tuned.toml").is_file()
+    methods = [record.spec["method"]["name"] for record in read_records(tmp_path / "runs" / "quickstart-tuned")]
+    assert sorted(methods) == ["lora", "tfidf-svm"]
+
+
 def test_the_documentation_has_every_setting_with_its_default(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    page = _page()
     (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
     told = tomllib.loads(example)
     assert set(told["tune"]) == set(TuneSpec.model_fields)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 TUNE_EXAMPLES = """
 Examples:
 
-    tanzaku study tune studies/quickstart.toml --trials 20
+    tanzaku study tune studies/quickstart.toml --set tune.arm=3 --trials 20
+
+    tanzaku study run runs/quickstart-tune/tuned.toml
 
     tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
-
-    tanzaku study run runs/my-study-tune/tuned.toml
 """
 
 

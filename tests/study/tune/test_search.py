@@ -171,7 +171,8 @@ def test_settings_that_count_at_some_points_alone_make_another_search(
 def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     settings = {"learning_rate": [1e-3], "pretrain": [False, {"steps": 2}]}
     study = _study(tiny_masked_encoder, tune={"space": settings})
-    assert study.tune is not None
+    tune = study.tune
+    assert tune is not None
     space = search_space(study)
     corners = space.corners(seed=1)
     reading = corners[-1].encoder
@@ -181,7 +182,7 @@ def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Pa
 
     def identity(fingerprint: str) -> str:
         encoders = {None: encoder, reading.pretrain: replace(encoder, fingerprint=fingerprint)}
-        return _Search(study, study.tune, space, corners, _blind(), encoders, tmp_path).identity
+        return _Search(study, tune, space, corners, _blind(), encoders, tmp_path).identity
 
     assert identity("one") == identity("one") != identity("other")
 
