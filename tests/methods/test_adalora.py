@@ -15,7 +15,7 @@ from torch import nn
 from tanzaku.encoders.load import load_classifier, resolve_encoder
 from tanzaku.errors import MethodError
 from tanzaku.methods.adalora import AdaLora
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.expansion import expand
 from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec

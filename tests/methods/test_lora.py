@@ -24,7 +24,8 @@ from transformers import (
 from tanzaku.encoders.load import bare_classifier
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import MethodError, SpecError
-from tanzaku.methods.lora import Lora, quiet_peft
+from tanzaku.methods.lora import Lora
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.targets import PRESETS, find_targets
 from tanzaku.study.expansion import expand

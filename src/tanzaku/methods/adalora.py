@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SENSITIVITY, _UNCERTAINTY, _KEPT = "sensitivity", "uncertainty", "kept"
 
 
-class AdaLora(EncoderMethod):
+class AdaLora(PeftMethod):
     """W' = W + (α/r₀)·B·E·A with a diagonal E (equation 3); what matters little is set to 0 in E until the budget is
     met. The head is trained in full."""
 
@@ -82,7 +82,6 @@ class AdaLora(EncoderMethod):
         from peft import AdaLoraConfig
 
         from tanzaku.methods.layers import named_linear_layers
-        from tanzaku.methods.peft_adapter import head_settings, wrap
 
         named_linear_layers(model, self.targets, head, method="adalora")
         alpha = self._alpha
@@ -169,27 +168,13 @@ class AdaLora(EncoderMethod):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens; once ranks were
         allocated, without those whose E is 0."""
-        from tanzaku.methods.peft_adapter import save_adapter
-
         tuner: Any = model.base_model
         (config,) = tuner.peft_config.values()
         allocated = config.rank_pattern
         # What is saved may be an earlier epoch than the last allocation.
         config.rank_pattern = _kept_ranks(tuner.model) if allocated else None
-        save_adapter(model, folder)
+        super().save(model, folder)
         config.rank_pattern = allocated
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from tanzaku.methods.peft_adapter import open_adapter
-
-        return open_adapter(model, folder)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add (α/r₀)·B·E·A to the frozen weights."""
-        from tanzaku.methods.peft_adapter import merge_adapter
-
-        return merge_adapter(model)
 
 
 def _kept_ranks(model: nn.Module) -> dict[str, list[bool]]:

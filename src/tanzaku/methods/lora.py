@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.adapter import CONFIG_FILE, WEIGHTS_FILE, rewrite_adapter, write_config
+from tanzaku.methods.adapter import rewrite_adapter
 from tanzaku.methods.interface import ParameterGroup
+from tanzaku.methods.peft_adapter import head_settings, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
 from tanzaku.methods.targets import EMBEDDINGS, PRESETS, find_targets, is_embedding
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
     from torch import Tensor, nn
-
-
-@contextlib.contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Keep back what no user can mend.
-
-    PEFT reads a property that transformers has renamed, and warns of a conversion of its own that is not the one used
-    here.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="Using Rank-Stabilized LoRA with rank_pattern")
-        yield
 
 
 class Lora(RankedMethod):
@@ -160,11 +144,8 @@ class Lora(RankedMethod):
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
-        from peft import get_peft_model
-
         ranks = {name: rank for name, (_, rank) in self._found(model, head).items()}
-        with quiet_peft():
-            adapted = get_peft_model(model, self._config(ranks, head))
+        adapted = wrap(model, self._config(ranks, head))
         if self.initialization == "pissa":
             _remember_beginning(adapted)
         return adapted
@@ -183,24 +164,22 @@ class Lora(RankedMethod):
         return {name: (layers[name], rank) for name, rank in ranks.items()}
 
     def _config(self, ranks: Mapping[str, int], head: Sequence[str]) -> LoraConfig:
-        from peft import LoraConfig, TaskType
+        from peft import LoraConfig
 
         others = {name: rank for name, rank in ranks.items() if rank != self.rank}
         alpha = float(self.rank) if self.alpha == "rank" else float(self.alpha)
         by_name = not self.pooler and not set(self.targets) & set(PRESETS)
         return LoraConfig(
-            task_type=TaskType.SEQ_CLS,
             r=self.rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
             target_modules=list(self.targets if by_name else ranks),
-            modules_to_save=[name.rpartition(".")[2] for name in head],
-            exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
             use_rslora=self.rslora,
             use_dora=self.dora,
             init_lora_weights="pissa" if self.initialization == "pissa" else True,
             rank_pattern=others,
             alpha_pattern=others if self.alpha == "rank" else {},
+            **head_settings(head),
         )
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
@@ -221,28 +200,9 @@ class Lora(RankedMethod):
         A PiSSA is written as the plain LoRA that it is beside the encoder's own weights, of twice the rank: with W
         = W₀ + s·B₀·A₀, what was learned is s·(B·A − B₀·A₀) = s·[B, −B₀]·[A; A₀] (appendix of the paper).
         """
-        # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
-        cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-        write_config(folder, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+        super().save(model, folder)
         if self.initialization == "pissa":
             rewrite_adapter(folder, folder, lambda name, a, b: _since_beginning(model, name, a, b))
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from peft import PeftModel
-        from safetensors import SafetensorError
-
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a LoRA run saved")
-        try:
-            with quiet_peft():
-                return PeftModel.from_pretrained(model, folder)
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add s·B·A to the frozen weights."""
-        return cast("PeftModel", model).merge_and_unload()
 
 
 def _shape(layer: nn.Module) -> tuple[int, int]:

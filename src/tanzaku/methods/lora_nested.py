@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -116,18 +115,6 @@ class LoraNested(RankedMethod):
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Those of a LoRA of the largest rank."""
         return self._largest.trainable_parameters(model, head=head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the adapter at its largest rank, which plain PEFT opens."""
-        self._largest.save(model, folder)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT, at the rank that it was saved at."""
-        return self._largest.load(model, folder, head=head)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add B·A, of the largest rank, to the frozen weights."""
-        return self._largest.merge(model)
 
 
 def _width(model: nn.Module) -> Width:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tanzaku.methods.interface import EncoderMethod
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.peft_adapter import PeftMethod
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class QLora(EncoderMethod):
+class QLora(PeftMethod):
     """`lora` after every linear layer of the encoder's transformer layers was quantised; the head stays in float32.
 
     The quantisation follows from the encoder's weights alone, so a saved adapter needs nothing else.
@@ -58,21 +58,17 @@ class QLora(EncoderMethod):
         """As `lora`'s: Σ r·(inputs + outputs) over the targeted layers, and the head."""
         return self._lora.trainable_parameters(model, head=head)
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write `adapter_model.safetensors` and `adapter_config.json`; plain PEFT opens them on the full weights."""
-        self._lora.save(model, folder)
-
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers again, and open the adapter with PEFT."""
         self._quantize(model)
-        return self._lora.load(model, folder, head=head)
+        return super().load(model, folder, head=head)
 
     def merge(self, model: nn.Module) -> nn.Module:
         """Add (α/r)·B·A to the quantised weights, which become float32 again with the values that they had."""
         from tanzaku.encoders.quantized import dequantize_layers
 
         dequantize_layers(model)
-        return self._lora.merge(model)
+        return super().merge(model)
 
     def _quantize(self, model: nn.Module) -> None:
         from tanzaku.encoders.quantized import quantize_layers
