@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
+from tanzaku.methods.targets import LinearTargets, find_targets, named_presets, shape_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,10 +33,10 @@ class AdaLora(PeftMethod):
         Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
     ] = "rank"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
-    targets: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),
-    ] = ("query", "value")
+    targets: Annotated[LinearTargets, Field(description="The layers to update, as for `lora`; not embeddings.")] = (
+        "query",
+        "value",
+    )
     initial_share: Annotated[
         float, Field(ge=0, lt=1, description="Share of all steps, from the first, at the initial rank.")
     ] = 0.1
@@ -74,23 +75,20 @@ class AdaLora(PeftMethod):
         return {"scale": self._alpha / self.initial_rank}
 
     def label(self, name: str) -> str:
-        """Such as `adalora-r8`."""
-        return f"{name}-r{self.rank}"
+        """Such as `adalora-r8`, or `adalora-r8-all-linear`."""
+        return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets)])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         from peft import AdaLoraConfig
 
-        from tanzaku.methods.layers import named_linear_layers
-
-        named_linear_layers(model, self.targets, head, method="adalora")
         alpha = self._alpha
         config = AdaLoraConfig(
             target_r=self.rank,
             init_r=self.initial_rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
-            target_modules=list(self.targets),
+            target_modules=list(find_targets(model, self.targets, head=head, method="adalora")),
             deltaT=self.interval,
             beta1=self.sensitivity_decay,
             beta2=self.uncertainty_decay,
@@ -102,11 +100,10 @@ class AdaLora(PeftMethod):
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Σ r₀·(inputs + outputs + 1) over the targeted layers, before any is left out, and the head."""
-        from tanzaku.methods.layers import named_linear_layers
         from tanzaku.methods.weights import head_parameters
 
-        layers = named_linear_layers(model, self.targets, head, method="adalora").values()
-        updates = sum(self.initial_rank * (layer.in_features + layer.out_features + 1) for layer in layers)
+        layers = find_targets(model, self.targets, head=head, method="adalora").values()
+        updates = sum(self.initial_rank * (sum(shape_of(layer)) + 1) for layer in layers)
         return updates + head_parameters(model, head)
 
     def penalty(self, model: nn.Module) -> Tensor | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -14,7 +14,7 @@ from tanzaku.methods.interface import ParameterGroup
 from tanzaku.methods.peft_adapter import head_settings, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
-from tanzaku.methods.targets import EMBEDDINGS, PRESETS, find_targets, is_embedding
+from tanzaku.methods.targets import EMBEDDINGS, PRESETS, Targets, find_targets, is_embedding, named_presets, shape_of
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -43,9 +43,8 @@ class Lora(RankedMethod):
     ] = "rank"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
     targets: Annotated[
-        tuple[str, ...],
+        Targets,
         Field(
-            min_length=1,
             description=f"The layers to update: presets ({', '.join(PRESETS)}) or names of linear layers, matched at "
             "the end of the full name.",
         ),
@@ -78,11 +77,6 @@ class Lora(RankedMethod):
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(description="Ranks to which the trained update is also cut, by its singular values, and measured."),
     ] = ()
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("initialization")
     @classmethod
@@ -127,10 +121,9 @@ class Lora(RankedMethod):
 
     def label(self, name: str) -> str:
         """Such as `lora-r8`, or `lora-r8-all-linear-dora`."""
-        presets = [target for target in self.targets if target in PRESETS]
         switches = [option for option in ("pooler", "rslora", "dora") if getattr(self, option)]
         others = ["pissa"] * (self.initialization == "pissa") + ["pattern"] * bool(self.rank_pattern)
-        return "-".join([f"{name}-r{self.rank}", *presets, *switches, *others])
+        return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets), *switches, *others])
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """A, B, the head, or the rest."""
@@ -142,24 +135,24 @@ class Lora(RankedMethod):
         """λ of LoRA+ (Hayou et al. 2024, arXiv 2402.12354, section 4): η_B = λ·η_A."""
         return {} if self.lora_plus_ratio == 1.0 else {"lora_b": self.lora_plus_ratio}
 
-    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
-        """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
-        ranks = {name: rank for name, (_, rank) in self._found(model, head).items()}
+    def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> nn.Module:
+        """Wrap the model in PEFT's `PeftModelForSequenceClassification`; errors call it `method`."""
+        ranks = {name: rank for name, (_, rank) in self._found(model, head, method).items()}
         adapted = wrap(model, self._config(ranks, head))
         if self.initialization == "pissa":
             _remember_beginning(adapted)
         return adapted
 
-    def _found(self, model: nn.Module, head: Sequence[str]) -> dict[str, tuple[nn.Module, int]]:
+    def _found(self, model: nn.Module, head: Sequence[str], method: str) -> dict[str, tuple[nn.Module, int]]:
         """The targeted layers and their ranks, by their full names."""
-        layers = find_targets(model, self.targets, pooler=self.pooler, head=head)
-        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank)
+        layers = find_targets(model, self.targets, head=head, method=method, pooler=self.pooler)
+        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank, method=method)
         for name, rank in ranks.items():
-            values = min(_shape(layers[name]))
+            values = min(shape_of(layers[name]))
             if self.initialization == "pissa" and rank > values:
                 raise MethodError(
-                    f"lora: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular values; "
-                    "choose a smaller rank"
+                    f"{method}: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular "
+                    "values; choose a smaller rank"
                 )
         return {name: (layers[name], rank) for name, rank in ranks.items()}
 
@@ -168,7 +161,7 @@ class Lora(RankedMethod):
 
         others = {name: rank for name, rank in ranks.items() if rank != self.rank}
         alpha = float(self.rank) if self.alpha == "rank" else float(self.alpha)
-        by_name = not self.pooler and not set(self.targets) & set(PRESETS)
+        by_name = not self.pooler and not named_presets(self.targets)
         return LoraConfig(
             r=self.rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
@@ -182,14 +175,14 @@ class Lora(RankedMethod):
             **head_settings(head),
         )
 
-    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> int:
         """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head; DoRA has a length
         for each output besides."""
         from tanzaku.methods.weights import head_parameters
 
         count = head_parameters(model, head)
-        for layer, rank in self._found(model, head).values():
-            first, second = _shape(layer)
+        for layer, rank in self._found(model, head, method).values():
+            first, second = shape_of(layer)
             outputs = second if is_embedding(layer) else first
             count += rank * (first + second) + (outputs if self.dora else 0)
         return count
@@ -203,12 +196,6 @@ class Lora(RankedMethod):
         super().save(model, folder)
         if self.initialization == "pissa":
             rewrite_adapter(folder, folder, lambda name, a, b: _since_beginning(model, name, a, b))
-
-
-def _shape(layer: nn.Module) -> tuple[int, int]:
-    """Of the weights: (outputs, inputs), or (words, features) of an embedding."""
-    first, second = cast("Tensor", layer.weight).shape
-    return first, second
 
 
 def _remember_beginning(model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.methods.targets import EMBEDDINGS, PRESETS
+from tanzaku.methods.targets import LinearTargets, named_presets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,9 +36,10 @@ class LoraNested(RankedMethod):
         ),
     ] = "all"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
-    targets: Annotated[
-        tuple[str, ...], Field(min_length=1, description="The layers to update, as those of lora; not embeddings.")
-    ] = ("query", "value")
+    targets: Annotated[LinearTargets, Field(description="The layers to update, as those of lora; not embeddings.")] = (
+        "query",
+        "value",
+    )
     pooler: Annotated[bool, Field(description="Update the pooler's linear layer too, as with lora.")] = False
 
     @field_validator("ranks")
@@ -46,18 +47,6 @@ class LoraNested(RankedMethod):
     def _growing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if list(value) != sorted(set(value)):
             raise ValueError(f"the ranks grow: write {sorted(set(value))}")
-        return value
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("targets")
-    @classmethod
-    def _matrices(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if EMBEDDINGS in value:
-            raise ValueError("ranks are nested in linear layers alone; leave 'embeddings' out, or choose lora")
         return value
 
     @property
@@ -75,9 +64,8 @@ class LoraNested(RankedMethod):
 
     def label(self, name: str) -> str:
         """Such as `lora-nested-r2-to-32`."""
-        presets = [target for target in self.targets if target in PRESETS]
         others = ["pooler"] * self.pooler + ["last"] * (self.update == "last")
-        return "-".join([f"{name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *presets, *others])
+        return "-".join([f"{name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *named_presets(self.targets), *others])
 
     @property
     def _largest(self) -> Lora:
@@ -90,7 +78,7 @@ class LoraNested(RankedMethod):
 
         from tanzaku.encoders.nested import FirstColumns, FirstRows, Width
 
-        adapted = self._largest.attach(model, head=head)
+        adapted = self._largest.attach(model, head=head, method="lora-nested")
         width = Width(self.ranks[-1])
         layers: list[Any] = [module for module in adapted.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
@@ -114,7 +102,7 @@ class LoraNested(RankedMethod):
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Those of a LoRA of the largest rank."""
-        return self._largest.trainable_parameters(model, head=head)
+        return self._largest.trainable_parameters(model, head=head, method="lora-nested")
 
 
 def _width(model: nn.Module) -> Width:
