@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, model_validator
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _SENSITIVITY, _UNCERTAINTY, _KEPT = "sensitivity", "uncertainty", "kept"
 
 
+def _half_as_much_again(options: Mapping[str, Any]) -> int:
+    """The paper's experiments begin with 1.5 times the final budget; rounded up."""
+    return -(-3 * int(options["rank"]) // 2)
+
+
 class AdaLora(PeftMethod):
     """W' = W + (α/r₀)·B·E·A with a diagonal E (equation 3); what matters little is set to 0 in E until the budget is
     met. The head is trained in full."""
@@ -26,8 +31,8 @@ class AdaLora(PeftMethod):
 
     rank: Annotated[int, Field(ge=1, description="Mean rank r of a layer's update, when all is allocated.")] = 8
     initial_rank: Annotated[
-        int, Field(ge=2, description="Rank r₀ of every layer's update at first; more than rank.")
-    ] = 12
+        int, Field(ge=2, description="Rank r₀ of every layer's update at first, more than rank; else 1.5 times rank.")
+    ] = Field(default_factory=_half_as_much_again)
     alpha: Annotated[
         Literal["rank"] | Annotated[float, Field(gt=0)],
         Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
@@ -52,19 +57,19 @@ class AdaLora(PeftMethod):
         float, Field(ge=0, description="Weight γ of the penalty that keeps the rows of A, and the columns of B, apart.")
     ] = 0.5
 
-    @field_validator("initial_rank")
-    @classmethod
-    def _more_than_rank(cls, value: int, others: ValidationInfo) -> int:
-        if "rank" in others.data and value <= others.data["rank"]:
-            raise ValueError(f"it must be more than rank, which is {others.data['rank']}; half as much again is usual")
-        return value
-
-    @field_validator("final_share")
-    @classmethod
-    def _leave_steps(cls, value: float, others: ValidationInfo) -> float:
-        if value + others.data.get("initial_share", 0) >= 1:
-            raise ValueError("initial_share and final_share leave no steps in which ranks are allocated")
-        return value
+    @model_validator(mode="after")
+    def _something_to_allocate(self) -> AdaLora:
+        if self.initial_rank <= self.rank:
+            raise ValueError(
+                f"initial_rank = {self.initial_rank} must be more than rank, which is {self.rank}; leave it out for "
+                "half as much again"
+            )
+        if self.initial_share + self.final_share >= 1:
+            raise ValueError(
+                f"initial_share = {self.initial_share} and final_share = {self.final_share} leave no steps in which "
+                "ranks are allocated; together they must be less than 1"
+            )
+        return self
 
     @property
     def _alpha(self) -> float:
