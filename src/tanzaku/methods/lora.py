@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from tanzaku.errors import MethodError
 from tanzaku.methods.adapter import rewrite_adapter
 from tanzaku.methods.interface import ParameterGroup
-from tanzaku.methods.peft_adapter import head_settings, wrap
+from tanzaku.methods.peft_adapter import head_settings, quiet_peft, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
 from tanzaku.methods.targets import EMBEDDINGS, PRESETS, Targets, find_targets, is_embedding, named_presets, shape_of
@@ -138,7 +138,8 @@ class Lora(RankedMethod):
     def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`; errors call it `method`."""
         ranks = {name: rank for name, (_, rank) in self._found(model, head, method).items()}
-        adapted = wrap(model, self._config(ranks, head))
+        with quiet_peft():  # the configuration warns, too
+            adapted = wrap(model, self._config(ranks, head))
         if self.initialization == "pissa":
             _remember_beginning(adapted)
         return adapted
