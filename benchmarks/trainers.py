@@ -19,7 +19,7 @@ from benchmarks.documents import PAD, StepDocuments
 from benchmarks.models import device, random_classifier, synchronize, word_tokenizer
 from benchmarks.scale import BATCH_SIZE, Shape
 from tanzaku.machine import describe_machine
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 
 MethodName = Literal["lora", "full"]
 

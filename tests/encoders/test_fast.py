@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, RobertaConfi
 from tanzaku.encoders.fast import FastForward, Precision, fast_forward
 from tanzaku.encoders.pooled import pooled_class, write_reading
 from tanzaku.encoders.reading import Pooling
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.training.batches import Batch
 from tanzaku.training.forward import model_logits
 

@@ -1,6 +1,7 @@
 """AdaLoRA in our loop: PEFT's arithmetic, its budget, and a training that can be killed."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 from tanzaku.encoders.load import load_classifier, resolve_encoder
 from tanzaku.errors import MethodError
 from tanzaku.methods.adalora import AdaLora
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.expansion import expand
 from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
@@ -166,6 +167,10 @@ def test_a_training_that_is_too_short_is_refused(tiny_encoder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"initial_rank": 4}, "initial_rank = 4 must be more than rank, which is 8"),
+        ({"initial_share": 0.6}, "initial_share = 0.6 and final_share = 0.5 leave no steps"),
+        ({"final_share": 0.95}, "initial_share = 0.1 and final_share = 0.95 leave no steps"),
+        ({"targets": ["query", "embeddings"]}, "linear layers alone; leave 'embeddings' out"),
         ({"rank": 8, "initial_rank": 8}, "must be more than rank, which is 8"),
         ({"initial_share": 0.4, "final_share": 0.6}, "leave no steps in which ranks are allocated"),
     ],
@@ -173,3 +178,40 @@ def test_a_training_that_is_too_short_is_refused(tiny_encoder: Path) -> None:
 def test_options_that_leave_nothing_to_allocate_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         AdaLora(**options)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4, 8, 16, 33, 64])
+def test_every_rank_alone_is_a_search_that_can_run(tiny_encoder: Path, rank: int) -> None:
+    method = AdaLora.model_validate({"rank": rank})
+    assert method.initial_rank == math.ceil(1.5 * rank)
+    assert method.details() == {"scale": 1.0}
+    assert AdaLora.model_validate(method.model_dump()) == method
+    model = _attached(tiny_encoder, method)
+    assert _ranks(model) == 0  # E begins at 0
+    for step in range(1, 21):
+        ids = torch.randint(5, 20, (3, 8), generator=torch.Generator().manual_seed(step))
+        model.zero_grad()
+        model(input_ids=ids).logits.square().sum().backward()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if ".lora_E." in name:
+                    parameter.add_(0.1)
+        method.on_step(model, step=step, total_steps=20)
+    assert _ranks(model) == MATRICES * rank
+
+
+def test_the_default_is_what_it_was_before_it_followed_the_rank() -> None:
+    assert (AdaLora().rank, AdaLora().initial_rank) == (8, 12)
+
+
+def test_presets_are_targets_too(tiny_encoder: Path) -> None:
+    method = AdaLora.model_validate({"rank": 1, "targets": "all-linear"})
+    assert method.targets == ("all-linear",)
+    assert method.label("adalora") == "adalora-r1-all-linear"
+    bare = load_classifier(resolve_encoder(str(tiny_encoder)), label_names=NAMES, seed=SEED)
+    declared = method.trainable_parameters(bare.model, head=bare.head)
+    model = _attached(tiny_encoder, method)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == declared
+    adapted = {name for name, _ in model.named_parameters() if ".lora_E." in name}
+    assert len(adapted) == 2 * 6
+    assert not any("pooler" in name for name in adapted)

@@ -19,7 +19,7 @@ from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.spec import ENCODER_SETTINGS, TrainingSpec
 from tests.tiny import WORDS, make_documents
 

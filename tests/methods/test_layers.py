@@ -18,10 +18,13 @@ from transformers import (
 )
 
 from tanzaku.encoders.bottleneck import BottleneckLinear
+from tanzaku.encoders.quantized import QuantizedLinear
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod
-from tanzaku.methods.layers import layer_norms, linear_layers
+from tanzaku.methods.layers import layer_norms, linear_in_layers, linear_layers
+from tanzaku.methods.targets import find_targets, place_of
+from tanzaku.training.optimizer import hidden_matrices
 
 HIDDEN, INNER, LAYERS, LABELS = 16, 40, 3, 5
 HEADS: dict[str, tuple[str, ...]] = {
@@ -164,3 +167,73 @@ def test_the_feed_forward_output_is_not_that_of_attention() -> None:
     found = linear_layers(_model("bert"), ["feed-forward output"], method="test")
     assert list(found) == [f"bert.encoder.layer.{number}.output.dense" for number in range(LAYERS)]
     assert {layer.in_features for layer in found.values()} == {INNER}
+
+
+@pytest.mark.parametrize("kind", list(HEADS))
+def test_all_agree_on_what_is_inside_the_layers(kind: str) -> None:
+    model = _model(kind)
+    inside = linear_in_layers(model, method="test")
+    assert inside == list(find_targets(model, ("all-linear",), head=HEADS[kind], method="test"))
+    matrices = [name.removesuffix(".weight") for name in hidden_matrices(model)]
+    assert set(inside) == set(matrices)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("bert.encoder.layer.11.output.dense", ("bert.encoder.layer.11", 11, "output.dense")),
+        ("layers.0", ("layers.0", 0, "")),
+        (
+            "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn",
+            ("albert.encoder.albert_layer_groups.0.albert_layers.0", 0, "ffn"),
+        ),
+        ("model.layers.3.mlp.layers.1.up", ("model.layers.3", 3, "mlp.layers.1.up")),
+        ("bert.encoder.layer", None),
+        ("bert.embeddings.word_embeddings", None),
+        ("players.0.x", None),
+    ],
+)
+def test_where_a_module_is(name: str, place: tuple[str, int, str] | None) -> None:
+    assert place_of(name) == place
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_qlora_takes_an_albert_in_the_plan_and_in_the_run(bits: int) -> None:
+    model, method = _model("albert"), _method("qlora", rank=2, bits=bits, targets="all-linear")
+    declared = method.trainable_parameters(model, head=HEADS["albert"])
+    adapted = method.attach(model, head=HEADS["albert"])
+    assert sum(isinstance(module, QuantizedLinear) for module in adapted.modules()) == 6
+    assert _trainable(adapted) == declared
+    ids = torch.randint(1, 30, (3, 7), generator=torch.Generator().manual_seed(2))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    expected = adapted.eval()(input_ids=ids).logits.detach()
+    torch.testing.assert_close(method.merge(adapted)(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_qlora_refuses_in_the_plan_what_it_refuses_in_the_run() -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.value, self.classifier = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    method = _method("qlora")
+    for planned_or_run in (method.trainable_parameters, method.attach):
+        with pytest.raises(MethodError, match="qlora: this encoder has no transformer layers that are known by name"):
+            planned_or_run(Flat(), head=("classifier",))
+
+
+@pytest.mark.parametrize("name", ["lora", "lora-nested", "qlora", "adalora"])
+def test_targets_are_one_or_several_names_or_presets_and_errors_name_the_method(name: str) -> None:
+    assert _method(name, targets="all-linear") == _method(name, targets=["all-linear"])
+    for targets, kind in (("lost", "bert"), ("qv", "modernbert")):
+        method = _method(name, targets=targets)
+        for planned_or_run in (method.trainable_parameters, method.attach):
+            with pytest.raises(MethodError, match=f"^{name}: targets: .*'?{targets}'?"):
+                planned_or_run(_model(kind), head=HEADS[kind])
+
+
+def test_a_missing_pooler_is_an_error_of_the_method_that_asked_for_it() -> None:
+    with pytest.raises(MethodError, match=r"^lora-nested: pooler = true"):
+        _method("lora-nested", targets="qv", pooler=True).attach(_model("distilbert"), head=HEADS["distilbert"])

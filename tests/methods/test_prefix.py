@@ -17,7 +17,7 @@ from transformers import (
 
 from tanzaku.encoders.load import bare_classifier
 from tanzaku.errors import MethodError
-from tanzaku.methods.lora import quiet_peft
+from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.methods.prefix import PrefixTuning
 
 HIDDEN, LAYERS, LENGTH, POSITIONS = 16, 2, 5, 12

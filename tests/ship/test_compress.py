@@ -118,6 +118,36 @@ def test_a_merged_bundle_is_an_error(study: Study, tmp_path: Path) -> None:
     pack(study.runs["lora"], tmp_path / "whole", with_encoder=True)
     with pytest.raises(BundleError, match="merged into its encoder; pack the run without --with-encoder"):
         compress(tmp_path / "whole", tmp_path / "out", rank=2)
+    pack(study.runs["lora"], tmp_path / "low", int8=True)
+    with pytest.raises(BundleError, match="merged into its encoder; pack the run without --int8 and --with-encoder,"):
+        compress(tmp_path / "low", tmp_path / "out", rank=2)
+
+
+def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+    from tanzaku.ship.packing import pack
+    from tanzaku.study.engine import RunEnds, make_runs
+    from tanzaku.study.plan import plan_study
+    from tanzaku.study.spec import StudySpec
+
+    pretraining = {"steps": 2, "max_tokens": 16, "batch_tokens": 64, "learning_rate": 1e-3, "evaluations": 1}
+    content = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(tiny_masked_encoder), "max_tokens": 16, "pretrain": pretraining},
+        "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
+        "arms": [{"method": "lora", "rank": 4}],
+    }
+    dataset = make_dataset()
+    plan = plan_study(StudySpec.model_validate(content), dataset=dataset, out=tmp_path / "study")
+    (ended,) = [
+        event.record for event in make_runs(plan.runs, dataset=dataset, study="tiny") if isinstance(event, RunEnds)
+    ]
+    assert ended.status == "finished", ended.error
+    for name, int8 in (("float", False), ("low", True)):
+        pack(tmp_path / "study", tmp_path / name, int8=int8)
+        with pytest.raises(BundleError, match=r"merged into its encoder; .*\[encoder.pretrain\].* truncate") as caught:
+            compress(tmp_path / name, tmp_path / "out", rank=2)
+        assert "--" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.study.expansion import expand
 from tanzaku.study.record import ComputeFacts, RunRecord, read_record
-from tanzaku.study.run import LOGITS_FILE, run
+from tanzaku.study.run import CHECKPOINT_FOLDER, LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset
@@ -93,3 +93,22 @@ def test_a_method_without_an_encoder_has_nothing_to_choose(tmp_path: Path) -> No
     record = _run(None, tmp_path, {"method": "tfidf-svm"})
     assert record.compute is None
     assert read_record(tmp_path).compute is None
+
+
+def test_a_kill_before_the_record_is_written_loses_no_training(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = {"method": "lora", "rank": 2}
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tanzaku.study.run.write_record", die)
+        with pytest.raises(KeyboardInterrupt):
+            _run(tiny_encoder, tmp_path / "killed", arm, precision="float32")
+    again = _run(tiny_encoder, tmp_path / "killed", arm, precision="float32")
+    undisturbed = _run(tiny_encoder, tmp_path / "undisturbed", arm, precision="float32")
+    assert (again.resumptions, undisturbed.resumptions) == (1, 0)
+    assert _losses(again) == _losses(undisturbed)
+    assert [(tmp_path / name / CHECKPOINT_FOLDER).exists() for name in ("killed", "undisturbed")] == [False, False]

@@ -1,7 +1,7 @@
 """`tanzaku methods`: what can be studied, and what each method trains of an encoder."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,17 +49,27 @@ def methods(
     name = encoder or (EMBEDDED_NAME if has_embedded() else None)
     model, head = _shape(labels) if name is None else _load(name, revision, labels)
     facts = describe_methods(model, head=head)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    described = _Described(name or _BERT_BASE, sum(parameter.numel() for parameter in model.parameters()), head, labels)
     if as_json:
-        described = {"name": name or _BERT_BASE, "parameters": parameters, "head": head, "labels": labels}
-        content = {"encoder": described, "methods": [asdict(method) for method in facts]}
+        content = {"encoder": asdict(described), "methods": [asdict(method) for method in facts]}
         typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
-        return
-    _print(facts)
-    _explain(
-        f"{name or _BERT_BASE}: {parameters:,} parameters with a head for {labels} labels ({', '.join(head)})",
-        *(method.error for method in facts if method.error),
-    )
+    else:
+        _print(facts)
+        _explain(str(described), *(method.error for method in facts if method.error))
+
+
+@dataclass(frozen=True)
+class _Described:
+    """The encoder, as the output names it."""
+
+    name: str
+    parameters: int
+    head: tuple[str, ...]
+    labels: int
+
+    def __str__(self) -> str:
+        head = ", ".join(self.head)
+        return f"{self.name}: {self.parameters:,} parameters with a head for {self.labels} labels ({head})"
 
 
 def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":

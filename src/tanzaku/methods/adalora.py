@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, model_validator
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
+from tanzaku.methods.targets import LinearTargets, find_targets, named_presets, shape_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 _SENSITIVITY, _UNCERTAINTY, _KEPT = "sensitivity", "uncertainty", "kept"
 
 
-class AdaLora(EncoderMethod):
+def _half_as_much_again(options: Mapping[str, Any]) -> int:
+    """The paper's experiments begin with 1.5 times the final budget; rounded up."""
+    return -(-3 * int(options["rank"]) // 2)
+
+
+class AdaLora(PeftMethod):
     """W' = W + (α/r₀)·B·E·A with a diagonal E (equation 3); what matters little is set to 0 in E until the budget is
     met. The head is trained in full."""
 
@@ -25,17 +31,17 @@ class AdaLora(EncoderMethod):
 
     rank: Annotated[int, Field(ge=1, description="Mean rank r of a layer's update, when all is allocated.")] = 8
     initial_rank: Annotated[
-        int, Field(ge=2, description="Rank r₀ of every layer's update at first; more than rank.")
-    ] = 12
+        int, Field(ge=2, description="Rank r₀ of every layer's update at first, more than rank; else 1.5 times rank.")
+    ] = Field(default_factory=_half_as_much_again)
     alpha: Annotated[
         Literal["rank"] | Annotated[float, Field(gt=0)],
         Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
     ] = "rank"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
-    targets: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="Names of the linear layers to update, matched at the end of the full name."),
-    ] = ("query", "value")
+    targets: Annotated[LinearTargets, Field(description="The layers to update, as for `lora`; not embeddings.")] = (
+        "query",
+        "value",
+    )
     initial_share: Annotated[
         float, Field(ge=0, lt=1, description="Share of all steps, from the first, at the initial rank.")
     ] = 0.1
@@ -51,19 +57,19 @@ class AdaLora(EncoderMethod):
         float, Field(ge=0, description="Weight γ of the penalty that keeps the rows of A, and the columns of B, apart.")
     ] = 0.5
 
-    @field_validator("initial_rank")
-    @classmethod
-    def _more_than_rank(cls, value: int, others: ValidationInfo) -> int:
-        if "rank" in others.data and value <= others.data["rank"]:
-            raise ValueError(f"it must be more than rank, which is {others.data['rank']}; half as much again is usual")
-        return value
-
-    @field_validator("final_share")
-    @classmethod
-    def _leave_steps(cls, value: float, others: ValidationInfo) -> float:
-        if value + others.data.get("initial_share", 0) >= 1:
-            raise ValueError("initial_share and final_share leave no steps in which ranks are allocated")
-        return value
+    @model_validator(mode="after")
+    def _something_to_allocate(self) -> AdaLora:
+        if self.initial_rank <= self.rank:
+            raise ValueError(
+                f"initial_rank = {self.initial_rank} must be more than rank, which is {self.rank}; leave it out for "
+                "half as much again"
+            )
+        if self.initial_share + self.final_share >= 1:
+            raise ValueError(
+                f"initial_share = {self.initial_share} and final_share = {self.final_share} leave no steps in which "
+                "ranks are allocated; together they must be less than 1"
+            )
+        return self
 
     @property
     def _alpha(self) -> float:
@@ -74,24 +80,20 @@ class AdaLora(EncoderMethod):
         return {"scale": self._alpha / self.initial_rank}
 
     def label(self, name: str) -> str:
-        """Such as `adalora-r8`."""
-        return f"{name}-r{self.rank}"
+        """Such as `adalora-r8`, or `adalora-r8-all-linear`."""
+        return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets)])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         from peft import AdaLoraConfig
 
-        from tanzaku.methods.layers import named_linear_layers
-        from tanzaku.methods.peft_adapter import head_settings, wrap
-
-        named_linear_layers(model, self.targets, head, method="adalora")
         alpha = self._alpha
         config = AdaLoraConfig(
             target_r=self.rank,
             init_r=self.initial_rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
-            target_modules=list(self.targets),
+            target_modules=list(find_targets(model, self.targets, head=head, method="adalora")),
             deltaT=self.interval,
             beta1=self.sensitivity_decay,
             beta2=self.uncertainty_decay,
@@ -103,11 +105,10 @@ class AdaLora(EncoderMethod):
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Σ r₀·(inputs + outputs + 1) over the targeted layers, before any is left out, and the head."""
-        from tanzaku.methods.layers import named_linear_layers
         from tanzaku.methods.weights import head_parameters
 
-        layers = named_linear_layers(model, self.targets, head, method="adalora").values()
-        updates = sum(self.initial_rank * (layer.in_features + layer.out_features + 1) for layer in layers)
+        layers = find_targets(model, self.targets, head=head, method="adalora").values()
+        updates = sum(self.initial_rank * (sum(shape_of(layer)) + 1) for layer in layers)
         return updates + head_parameters(model, head)
 
     def penalty(self, model: nn.Module) -> Tensor | None:
@@ -169,27 +170,13 @@ class AdaLora(EncoderMethod):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens; once ranks were
         allocated, without those whose E is 0."""
-        from tanzaku.methods.peft_adapter import save_adapter
-
         tuner: Any = model.base_model
         (config,) = tuner.peft_config.values()
         allocated = config.rank_pattern
         # What is saved may be an earlier epoch than the last allocation.
         config.rank_pattern = _kept_ranks(tuner.model) if allocated else None
-        save_adapter(model, folder)
+        super().save(model, folder)
         config.rank_pattern = allocated
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from tanzaku.methods.peft_adapter import open_adapter
-
-        return open_adapter(model, folder)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add (α/r₀)·B·E·A to the frozen weights."""
-        from tanzaku.methods.peft_adapter import merge_adapter
-
-        return merge_adapter(model)
 
 
 def _kept_ranks(model: nn.Module) -> dict[str, list[bool]]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
     from torch import nn
 
-_FILE = "biases.safetensors"
 
-
-class BitFit(EncoderMethod):
+class BitFit(TrainedWeightsMethod):
     """Trains every bias of the encoder, those of the layer normalisations too, and the head in full."""
 
+    weights_file: ClassVar[str] = "biases.safetensors"
     paper: ClassVar[str] = "Ben Zaken et al. 2021, arXiv 2106.10199"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
@@ -31,22 +29,6 @@ class BitFit(EncoderMethod):
         """One for each output of each layer that has a bias, and the head."""
         trained = _trained(model, head)
         return sum(parameter.numel() for name, parameter in model.named_parameters() if name in trained)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the biases and the head as `biases.safetensors`."""
-        from tanzaku.methods.weights import save_trainable
-
-        save_trainable(model, folder / _FILE)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Put the saved biases and head onto `model`."""
-        from tanzaku.methods.weights import load_weights
-
-        return load_weights(model, folder / _FILE, expected=_trained(model, head))
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model is plain already."""
-        return model
 
 
 def _trained(model: nn.Module, head: Sequence[str]) -> set[str]:

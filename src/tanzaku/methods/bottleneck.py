@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tanzaku.methods.layers import Part
 
-_FILE = "adapters.safetensors"
 
-
-class BottleneckAdapters(EncoderMethod):
+class BottleneckAdapters(TrainedWeightsMethod):
     """What `houlsby` and `pfeiffer` share; they differ in their places and defaults.
 
     An adapter stands on the output of a layer's linear map, before dropout, residual and normalisation. It is not
     linear, so it can't be merged into the map's weights.
     """
 
+    weights_file: ClassVar[str] = "adapters.safetensors"
     mergeable: ClassVar[bool] = False
     name: ClassVar[str]
     parts: ClassVar[tuple[Part, ...]]  # which outputs of a layer have an adapter
@@ -62,21 +60,3 @@ class BottleneckAdapters(EncoderMethod):
         adapters = sum(2 * self.width * size + size + self.width for size in outputs)
         norms = layer_norms(model, head, method=self.name).values() if self.norms else ()
         return adapters + sum(p.numel() for norm in norms for p in norm.parameters()) + head_parameters(model, head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write adapters, normalisations where trained, and head as `adapters.safetensors`."""
-        from tanzaku.methods.weights import save_trainable
-
-        save_trainable(model, folder / _FILE)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Put the adapters onto `model` and fill them with what was saved."""
-        from tanzaku.methods.weights import load_weights
-
-        adapted = self.attach(model, head=head)
-        trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
-        return load_weights(adapted, folder / _FILE, expected=trained)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model as it is, adapters and all."""
-        return model

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class IA3(EncoderMethod):
+class IA3(PeftMethod):
     """Trains the vectors l_k, l_v and l_ff of section 3.3 of the paper in every layer, and the head in full.
 
-    Keys become l_k ⊙ K, values l_v ⊙ V, and the feed-forward network (l_ff ⊙ γ(W₁x)) W₂; all begin at 1.
+    Keys become l_k ⊙ K, values l_v ⊙ V, and the feed-forward network (l_ff ⊙ γ(W₁x)) W₂; all begin at 1. Merging
+    multiplies them into the frozen weights, and into the biases of keys and values.
     """
 
     paper: ClassVar[str] = "Liu et al. 2022, arXiv 2205.05638"
@@ -26,7 +26,6 @@ class IA3(EncoderMethod):
         from peft import IA3Config
 
         from tanzaku.methods.layers import names_in_a_layer
-        from tanzaku.methods.peft_adapter import head_settings, wrap
 
         key, value, inner = (
             re.escape(names_in_a_layer(model, part, method="ia3")) for part in ("key", "value", "feed-forward output")
@@ -48,21 +47,3 @@ class IA3(EncoderMethod):
         inputs = linear_layers(model, ["feed-forward output"], method="ia3").values()
         factors = sum(layer.out_features for layer in outputs) + sum(layer.in_features for layer in inputs)
         return factors + head_parameters(model, head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
-        from tanzaku.methods.peft_adapter import save_adapter
-
-        save_adapter(model, folder)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from tanzaku.methods.peft_adapter import open_adapter
-
-        return open_adapter(model, folder)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Multiply the factors into the frozen weights (and the biases of keys and values)."""
-        from tanzaku.methods.peft_adapter import merge_adapter
-
-        return merge_adapter(model)

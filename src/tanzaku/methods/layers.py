@@ -4,18 +4,16 @@ Three layouts are known, by the names inside a layer: that of BERT, which RoBERT
 that of DistilBERT and that of ModernBERT.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.targets import place_of
 
 Part = Literal["key", "value", "attention output", "feed-forward output"]
 
-# A layer's own name ends in its number.
-_LAYER = re.compile(r"(.*\.)?layers?\.\d+")
 _NAMES: dict[Part, tuple[str, ...]] = {
     "key": ("attention.self.key", "attention.self.key_proj", "attention.k_lin"),
     "value": ("attention.self.value", "attention.self.value_proj", "attention.v_lin"),
@@ -67,28 +65,6 @@ def linear_in_layers(model: nn.Module, *, method: str) -> list[str]:
     return found
 
 
-def named_linear_layers(
-    model: nn.Module, names: Sequence[str], head: Sequence[str], *, method: str
-) -> dict[str, nn.Linear]:
-    """The linear layers outside the head whose full names end in one of `names`, by their full names.
-
-    Raises:
-        MethodError: One of the names means none; the message says which there are.
-    """
-    linear = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not _inside(name, head)
-    }
-    for wanted in names:
-        if not any(f".{name}".endswith(f".{wanted}") for name in linear):
-            choices = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-            raise MethodError(f"{method}: targets: no linear layer is called {wanted!r}; this encoder has {choices}")
-    return {
-        name: module for name, module in linear.items() if any(f".{name}".endswith(f".{wanted}") for wanted in names)
-    }
-
-
 def layer_norms(model: nn.Module, head: Sequence[str], *, method: str) -> dict[str, nn.Module]:
     """The layer normalisations outside the head that have weights, by their full names.
 
@@ -110,7 +86,8 @@ def _inside(name: str, head: Sequence[str]) -> bool:
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if _LAYER.fullmatch(name)}
+    places = ((place_of(name), module) for name, module in model.named_modules())
+    return {place.layer: module for place, module in places if place and not place.inside}
 
 
 def _linear_at(layer: nn.Module, name: str) -> nn.Linear | None:

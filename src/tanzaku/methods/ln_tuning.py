@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class LayerNormTuning(EncoderMethod):
+class LayerNormTuning(PeftMethod):
     """Trains weight and bias of every layer normalisation, and the head in full."""
 
     paper: ClassVar[str] = "Zhao et al. 2023, arXiv 2312.11420"
@@ -22,7 +21,6 @@ class LayerNormTuning(EncoderMethod):
         from peft import LNTuningConfig
 
         from tanzaku.methods.layers import layer_norms
-        from tanzaku.methods.peft_adapter import head_settings, wrap
 
         names = list(layer_norms(model, head, method="ln-tuning"))
         return wrap(model, LNTuningConfig(target_modules=names, **head_settings(head)))
@@ -34,21 +32,3 @@ class LayerNormTuning(EncoderMethod):
 
         norms = layer_norms(model, head, method="ln-tuning").values()
         return sum(p.numel() for norm in norms for p in norm.parameters()) + head_parameters(model, head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
-        from tanzaku.methods.peft_adapter import save_adapter
-
-        save_adapter(model, folder)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from tanzaku.methods.peft_adapter import open_adapter
-
-        return open_adapter(model, folder)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Put the trained normalisations in the place of the frozen ones."""
-        from tanzaku.methods.peft_adapter import merge_adapter
-
-        return merge_adapter(model)

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.adapter import CONFIG_FILE, WEIGHTS_FILE, rewrite_adapter, write_config
+from tanzaku.methods.adapter import rewrite_adapter
 from tanzaku.methods.interface import ParameterGroup
+from tanzaku.methods.peft_adapter import head_settings, quiet_peft, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
-from tanzaku.methods.targets import EMBEDDINGS, PRESETS, find_targets, is_embedding
+from tanzaku.methods.targets import EMBEDDINGS, PRESETS, Targets, find_targets, is_embedding, named_presets, shape_of
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
     from torch import Tensor, nn
-
-
-@contextlib.contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Keep back what no user can mend.
-
-    PEFT reads a property that transformers has renamed, and warns of a conversion of its own that is not the one used
-    here.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="Using Rank-Stabilized LoRA with rank_pattern")
-        yield
 
 
 # LoRA+ gives the larger rate to the factor that starts at zero: at first the update moves with that one alone, by as
@@ -69,9 +53,8 @@ class Lora(RankedMethod):
     ] = "rank"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
     targets: Annotated[
-        tuple[str, ...],
+        Targets,
         Field(
-            min_length=1,
             description=f"The layers to update: presets ({', '.join(PRESETS)}) or names of linear layers, matched at "
             "the end of the full name.",
         ),
@@ -108,11 +91,6 @@ class Lora(RankedMethod):
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(description="Ranks to which the trained update is also cut, by its singular values, and measured."),
     ] = ()
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("initialization")
     @classmethod
@@ -162,10 +140,9 @@ class Lora(RankedMethod):
 
     def label(self, name: str) -> str:
         """Such as `lora-r8`, or `lora-r8-all-linear-dora`."""
-        presets = [target for target in self.targets if target in PRESETS]
         switches = [option for option in ("pooler", "rslora", "dora") if getattr(self, option)]
         others = ["pissa"] * (self.initialization == "pissa") + ["pattern"] * bool(self.rank_pattern)
-        return "-".join([f"{name}-r{self.rank}", *presets, *switches, *others])
+        return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets), *switches, *others])
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """The factor that starts random ("lora_a"), the one that starts at zero ("lora_b"), the head, or the rest.
@@ -181,59 +158,55 @@ class Lora(RankedMethod):
         """λ of LoRA+ (Hayou et al. 2024, arXiv 2402.12354, section 4): η_B = λ·η_A."""
         return {} if self.lora_plus_ratio == 1.0 else {"lora_b": self.lora_plus_ratio}
 
-    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
-        """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
-        from peft import get_peft_model
-
-        ranks = {name: rank for name, (_, rank) in self._found(model, head).items()}
-        with quiet_peft():
-            adapted = get_peft_model(model, self._config(ranks, head))
+    def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> nn.Module:
+        """Wrap the model in PEFT's `PeftModelForSequenceClassification`; errors call it `method`."""
+        ranks = {name: rank for name, (_, rank) in self._found(model, head, method).items()}
+        with quiet_peft():  # the configuration warns, too
+            adapted = wrap(model, self._config(ranks, head))
         if self.initialization == "pissa":
             _remember_beginning(adapted)
         return adapted
 
-    def _found(self, model: nn.Module, head: Sequence[str]) -> dict[str, tuple[nn.Module, int]]:
+    def _found(self, model: nn.Module, head: Sequence[str], method: str) -> dict[str, tuple[nn.Module, int]]:
         """The targeted layers and their ranks, by their full names."""
-        layers = find_targets(model, self.targets, pooler=self.pooler, head=head)
-        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank)
+        layers = find_targets(model, self.targets, head=head, method=method, pooler=self.pooler)
+        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank, method=method)
         for name, rank in ranks.items():
-            values = min(_shape(layers[name]))
+            values = min(shape_of(layers[name]))
             if self.initialization == "pissa" and rank > values:
                 raise MethodError(
-                    f"lora: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular values; "
-                    "choose a smaller rank"
+                    f"{method}: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular "
+                    "values; choose a smaller rank"
                 )
         return {name: (layers[name], rank) for name, rank in ranks.items()}
 
     def _config(self, ranks: Mapping[str, int], head: Sequence[str]) -> LoraConfig:
-        from peft import LoraConfig, TaskType
+        from peft import LoraConfig
 
         others = {name: rank for name, rank in ranks.items() if rank != self.rank}
         alpha = float(self.rank) if self.alpha == "rank" else float(self.alpha)
-        by_name = not self.pooler and not set(self.targets) & set(PRESETS)
+        by_name = not self.pooler and not named_presets(self.targets)
         return LoraConfig(
-            task_type=TaskType.SEQ_CLS,
             r=self.rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
             target_modules=list(self.targets if by_name else ranks),
-            modules_to_save=[name.rpartition(".")[2] for name in head],
-            exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, head))})(\..*)?",
             use_rslora=self.rslora,
             use_dora=self.dora,
             init_lora_weights="pissa" if self.initialization == "pissa" else True,
             rank_pattern=others,
             alpha_pattern=others if self.alpha == "rank" else {},
+            **head_settings(head),
         )
 
-    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> int:
         """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head; DoRA has a length
         for each output besides."""
         from tanzaku.methods.weights import head_parameters
 
         count = head_parameters(model, head)
-        for layer, rank in self._found(model, head).values():
-            first, second = _shape(layer)
+        for layer, rank in self._found(model, head, method).values():
+            first, second = shape_of(layer)
             outputs = second if is_embedding(layer) else first
             count += rank * (first + second) + (outputs if self.dora else 0)
         return count
@@ -244,34 +217,9 @@ class Lora(RankedMethod):
         A PiSSA is written as the plain LoRA that it is beside the encoder's own weights, of twice the rank: with W
         = W₀ + s·B₀·A₀, what was learned is s·(B·A − B₀·A₀) = s·[B, −B₀]·[A; A₀] (appendix of the paper).
         """
-        # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
-        cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
-        write_config(folder, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+        super().save(model, folder)
         if self.initialization == "pissa":
             rewrite_adapter(folder, folder, lambda name, a, b: _since_beginning(model, name, a, b))
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT."""
-        from peft import PeftModel
-        from safetensors import SafetensorError
-
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a LoRA run saved")
-        try:
-            with quiet_peft():
-                return PeftModel.from_pretrained(model, folder)
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add s·B·A to the frozen weights."""
-        return cast("PeftModel", model).merge_and_unload()
-
-
-def _shape(layer: nn.Module) -> tuple[int, int]:
-    """Of the weights: (outputs, inputs), or (words, features) of an embedding."""
-    first, second = cast("Tensor", layer.weight).shape
-    return first, second
 
 
 def _remember_beginning(model: nn.Module) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.methods.targets import EMBEDDINGS, PRESETS
+from tanzaku.methods.targets import LinearTargets, named_presets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,9 +36,10 @@ class LoraNested(RankedMethod):
         ),
     ] = "all"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
-    targets: Annotated[
-        tuple[str, ...], Field(min_length=1, description="The layers to update, as those of lora; not embeddings.")
-    ] = ("query", "value")
+    targets: Annotated[LinearTargets, Field(description="The layers to update, as those of lora; not embeddings.")] = (
+        "query",
+        "value",
+    )
     pooler: Annotated[bool, Field(description="Update the pooler's linear layer too, as with lora.")] = False
 
     @field_validator("ranks")
@@ -47,18 +47,6 @@ class LoraNested(RankedMethod):
     def _growing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if list(value) != sorted(set(value)):
             raise ValueError(f"the ranks grow: write {sorted(set(value))}")
-        return value
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("targets")
-    @classmethod
-    def _matrices(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if EMBEDDINGS in value:
-            raise ValueError("ranks are nested in linear layers alone; leave 'embeddings' out, or choose lora")
         return value
 
     @property
@@ -80,9 +68,8 @@ class LoraNested(RankedMethod):
 
     def label(self, name: str) -> str:
         """Such as `lora-nested-r2-to-32`."""
-        presets = [target for target in self.targets if target in PRESETS]
         others = ["pooler"] * self.pooler + ["last"] * (self.update == "last")
-        return "-".join([f"{name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *presets, *others])
+        return "-".join([f"{name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *named_presets(self.targets), *others])
 
     @property
     def _largest(self) -> Lora:
@@ -95,7 +82,7 @@ class LoraNested(RankedMethod):
 
         from tanzaku.encoders.nested import FirstColumns, FirstRows, Width
 
-        adapted = self._largest.attach(model, head=head)
+        adapted = self._largest.attach(model, head=head, method="lora-nested")
         width = Width(self.ranks[-1])
         layers: list[Any] = [module for module in adapted.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
@@ -119,19 +106,7 @@ class LoraNested(RankedMethod):
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Those of a LoRA of the largest rank."""
-        return self._largest.trainable_parameters(model, head=head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the adapter at its largest rank, which plain PEFT opens."""
-        self._largest.save(model, folder)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Open the adapter with PEFT, at the rank that it was saved at."""
-        return self._largest.load(model, folder, head=head)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """Add B·A, of the largest rank, to the frozen weights."""
-        return self._largest.merge(model)
+        return self._largest.trainable_parameters(model, head=head, method="lora-nested")
 
 
 def _width(model: nn.Module) -> Width:

@@ -7,24 +7,22 @@ moves the text's positions by the prefix's length, so that a text of all the enc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-_FILE = "prefix.safetensors"
 
-
-class PrefixTuning(EncoderMethod):
+class PrefixTuning(TrainedWeightsMethod):
     """Trains `length` keys and as many values in every layer (P-tuning v2's place for them), and the head in full."""
 
+    weights_file: ClassVar[str] = "prefix.safetensors"
     paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190; Liu et al. 2021, arXiv 2110.07602"
     mergeable: ClassVar[bool] = False
 
@@ -51,24 +49,6 @@ class PrefixTuning(EncoderMethod):
 
         config = _encoder(model).config
         return 2 * config.num_hidden_layers * self.length * config.hidden_size + head_parameters(model, head)
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the prefix and the head as `prefix.safetensors`."""
-        from tanzaku.methods.weights import save_trainable
-
-        save_trainable(model, folder / _FILE)
-
-    def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
-        """Give the encoder the saved prefix and head."""
-        from tanzaku.methods.weights import load_weights
-
-        adapted = self.attach(model, head=head)
-        trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
-        return load_weights(adapted, folder / _FILE, expected=trained)
-
-    def merge(self, model: nn.Module) -> nn.Module:
-        """The model as it is, with its prefix."""
-        return model
 
 
 def _encoder(model: Any) -> PreTrainedModel:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tanzaku.methods.interface import EncoderMethod
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.peft_adapter import PeftMethod
+from tanzaku.methods.targets import Targets
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class QLora(EncoderMethod):
+class QLora(PeftMethod):
     """`lora` after every linear layer of the encoder's transformer layers was quantised; the head stays in float32.
 
     The quantisation follows from the encoder's weights alone, so a saved adapter needs nothing else.
@@ -29,10 +30,7 @@ class QLora(EncoderMethod):
         Field(description='α of the scale α/r: a number, or "rank" for α = r (scale 1 at every rank).'),
     ] = "rank"
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
-    targets: Annotated[
-        tuple[str, ...],
-        Field(min_length=1, description="The layers to update, as for `lora`."),
-    ] = ("query", "value")
+    targets: Annotated[Targets, Field(description="The layers to update, as for `lora`.")] = ("query", "value")
     bits: Annotated[
         Literal[8, 4], Field(description="Of a frozen weight: 8, whole numbers, or 4, the paper's NormalFloat.")
     ] = 4
@@ -52,27 +50,26 @@ class QLora(EncoderMethod):
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers, and wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         self._quantize(model)
-        return self._lora.attach(model, head=head)
+        return self._lora.attach(model, head=head, method="qlora")
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """As `lora`'s: Σ r·(inputs + outputs) over the targeted layers, and the head."""
-        return self._lora.trainable_parameters(model, head=head)
+        from tanzaku.methods.layers import linear_in_layers
 
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write `adapter_model.safetensors` and `adapter_config.json`; plain PEFT opens them on the full weights."""
-        self._lora.save(model, folder)
+        linear_in_layers(model, method="qlora")  # what attach will quantise: there must be some
+        return self._lora.trainable_parameters(model, head=head, method="qlora")
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers again, and open the adapter with PEFT."""
         self._quantize(model)
-        return self._lora.load(model, folder, head=head)
+        return super().load(model, folder, head=head)
 
     def merge(self, model: nn.Module) -> nn.Module:
         """Add (α/r)·B·A to the quantised weights, which become float32 again with the values that they had."""
         from tanzaku.encoders.quantized import dequantize_layers
 
         dequantize_layers(model)
-        return self._lora.merge(model)
+        return super().merge(model)
 
     def _quantize(self, model: nn.Module) -> None:
         from tanzaku.encoders.quantized import quantize_layers

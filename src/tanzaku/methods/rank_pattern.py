@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.targets import is_called, layer_number
+from tanzaku.methods.targets import is_called, place_of
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int) -> dict[str, int]:
+def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int, method: str) -> dict[str, int]:
     """The rank of each module by its full name: that of the pattern's key that says most, or `rank`.
 
     A key is a layer's number from 0 ("11"), a span of them ("0-5"), or the end of a name ("value", or
     "layer.3.attention.self.value"). A name counts before a number, a longer name before a shorter one, a shorter span
-    before a longer one, and of two as long the one that begins later.
+    before a longer one, and of two as long the one that begins later. `method` is named in errors.
 
     Raises:
         MethodError: A key means no targeted layer.
@@ -26,8 +26,8 @@ def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int) -> 
         matches = [name for name in ranks if _means(key, name)]
         if not matches:
             raise MethodError(
-                f"lora: rank_pattern: {key!r} means none of the targeted layers; give a layer's number from 0, a span "
-                f"such as 0-5, or the end of one of their names, such as {next(iter(ranks))!r}"
+                f"{method}: rank_pattern: {key!r} means none of the targeted layers; give a layer's number from 0, a "
+                f"span such as 0-5, or the end of one of their names, such as {next(iter(ranks))!r}"
             )
         ranks |= dict.fromkeys(matches, pattern[key])
     return ranks
@@ -40,7 +40,10 @@ def _weight(key: str) -> tuple[int, int, int]:
 
 def _means(key: str, name: str) -> bool:
     span = _span(key)
-    return is_called(name, key) if span is None else layer_number(name) in span
+    if span is None:
+        return is_called(name, key)
+    place = place_of(name)
+    return place is not None and place.number in span
 
 
 def _span(key: str) -> range | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tanzaku.methods.adapter import rewrite_adapter
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.peft_adapter import PeftMethod
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class RankedMethod(EncoderMethod, ABC):
+class RankedMethod(PeftMethod, ABC):
     """A method that adapts through PEFT's LoRA, and can say what its adapter is at a lower rank."""
 
     @property

@@ -4,24 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tanzaku.errors import MethodError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 EMBEDDINGS = "embeddings"
 PRESETS = ("qv", "attention", "ffn", "all-linear", EMBEDDINGS)
 
-# encoder.layer.0., transformer.layer.0., model.layers.0., albert_layers.0.: the layer's number, and what is inside it.
-_IN_A_LAYER = re.compile(r"(?:^|[._])layers?\.(\d+)\.(.+)")
+# encoder.layer.0, transformer.layer.0, model.layers.0, albert_layers.0: a layer, its number, and what is inside it.
+_LAYER = re.compile(r"((?:.*?[._])?layers?\.(\d+))(?:\.(.+))?")
 _POOLER = re.compile(r"(?:^|\.)(?:pooler|pooler\.dense|head\.dense)$")  # head.dense is ModernBERT's
 _QUERY = {"query", "query_proj", "q_proj", "q_lin"}
 _KEY = {"key", "key_proj", "k_proj", "k_lin"}
 _VALUE = {"value", "value_proj", "v_proj", "v_lin"}
 _FUSED = {"Wqkv", "qkv", "qkv_proj", "in_proj"}  # one matrix for query, key and value: ModernBERT, DeBERTa
 _ATTENDED = {"dense", "out_lin", "out_proj", "o_proj", "Wo"}
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _no_table(value: tuple[str, ...]) -> tuple[str, ...]:
+    if EMBEDDINGS in value:
+        raise ValueError("this method updates linear layers alone; leave 'embeddings' out, or choose lora")
+    return value
+
+
+# One name or several, as the methods' option `targets`.
+Targets = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+LinearTargets = Annotated[Targets, AfterValidator(_no_table)]
+
+
+class LayerPlace(NamedTuple):
+    """Where a module is: its transformer layer's full name, that layer's number from 0, and what follows ("" for the
+    layer itself)."""
+
+    layer: str
+    number: int
+    inside: str
+
+
+def place_of(name: str) -> LayerPlace | None:
+    """Where the module of this full name is; None outside of the transformer layers."""
+    found = _LAYER.fullmatch(name)
+    return LayerPlace(found[1], int(found[2]), found[3] or "") if found else None
+
+
+def named_presets(targets: Sequence[str]) -> list[str]:
+    """Those of the targets that are presets."""
+    return [target for target in targets if target in PRESETS]
 
 
 def is_embedding(module: nn.Module) -> bool:
@@ -31,10 +68,10 @@ def is_embedding(module: nn.Module) -> bool:
     return isinstance(module, nn.Embedding)
 
 
-def layer_number(name: str) -> int | None:
-    """The number of the transformer layer that a module of this full name is in, from 0; None outside of them."""
-    found = _IN_A_LAYER.search(name)
-    return int(found[1]) if found else None
+def shape_of(layer: nn.Module) -> tuple[int, int]:
+    """Of the weights: (outputs, inputs), or (words, features) of an embedding."""
+    first, second = cast("Tensor", layer.weight).shape
+    return first, second
 
 
 def is_called(name: str, wanted: str) -> bool:
@@ -43,15 +80,16 @@ def is_called(name: str, wanted: str) -> bool:
 
 
 def find_targets(
-    model: nn.Module, targets: Sequence[str], *, pooler: bool, head: Sequence[str]
+    model: nn.Module, targets: Sequence[str], *, head: Sequence[str], method: str, pooler: bool = False
 ) -> dict[str, nn.Module]:
     """The modules that `targets` (names and presets) mean, by their full names, in the model's order.
 
     Args:
         model: A bare model; the meta device does.
         targets: Presets, or ends of linear layers' names.
-        pooler: Whether the pooler's linear layer is one more.
         head: Modules that are trained in full, which are never among the result.
+        method: The method's name, for the message of an error.
+        pooler: Whether the pooler's linear layer is one more.
 
     Raises:
         MethodError: A target means nothing in this encoder; the message says what there is.
@@ -69,9 +107,9 @@ def find_targets(
         if target == EMBEDDINGS:
             found.add(_word_embedding(model))
         else:
-            found |= _linear_targets(linear, target)
+            found |= _linear_targets(linear, target, method=method)
     if pooler:
-        found |= _poolers(linear)
+        found |= _poolers(linear, method=method)
     return {name: module for name, module in model.named_modules() if name in found}
 
 
@@ -80,8 +118,8 @@ def _word_embedding(model: nn.Module) -> str:
     return next(name for name, module in model.named_modules() if module is table)
 
 
-def _linear_targets(linear: Mapping[str, nn.Module], target: str) -> set[str]:
-    inside = {name: found[2] for name in linear if (found := _IN_A_LAYER.search(name))}
+def _linear_targets(linear: Mapping[str, nn.Module], target: str, *, method: str) -> set[str]:
+    inside = {name: place.inside for name in linear if (place := place_of(name))}
     if target not in PRESETS:
         matches = {name for name in linear if is_called(name, target)}
     else:
@@ -91,21 +129,22 @@ def _linear_targets(linear: Mapping[str, nn.Module], target: str) -> set[str]:
     choices = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
     if target == "qv" and any(_last(rest) in _FUSED for rest in inside.values()):
         raise MethodError(
-            "lora: targets: 'qv' means query and value, which this encoder computes in one matrix with key; "
+            f"{method}: targets: 'qv' means query and value, which this encoder computes in one matrix with key; "
             f"choose 'attention', which takes that matrix, or names of {choices}"
         )
     kind = "of the preset" if target in PRESETS else "called"
     raise MethodError(
-        f"lora: targets: no linear layer is {kind} {target!r}; this encoder has {choices}, and the presets are "
+        f"{method}: targets: no linear layer is {kind} {target!r}; this encoder has {choices}, and the presets are "
         f"{', '.join(PRESETS)}"
     )
 
 
-def _poolers(linear: Mapping[str, nn.Module]) -> set[str]:
+def _poolers(linear: Mapping[str, nn.Module], *, method: str) -> set[str]:
     if matches := {name for name in linear if _POOLER.search(name)}:
         return matches
     raise MethodError(
-        "lora: pooler = true, but outside the head, which is trained in full, this encoder has no pooler; leave it out"
+        f"{method}: pooler = true, but outside the head, which is trained in full, this encoder has no pooler; "
+        "leave it out"
     )
 
 

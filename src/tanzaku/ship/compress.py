@@ -51,11 +51,7 @@ def compress(
     """
     source = open_bundle(bundle)
     _check_request(source, rank=rank, energy=energy)
-    if dataset is not None and dataset.label_names != source.facts.label_names:
-        raise DataError(
-            f"the data {dataset.name} has the labels {', '.join(dataset.label_names)}, and the bundle "
-            f"{', '.join(source.facts.label_names)}; give the data that the bundle is for"
-        )
+    _check_labels(source, dataset)
     with building(Path(out), force=force) as beside:
         shutil.copytree(source.folder / ENCODER_FOLDER, beside / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, beside / MODEL_FOLDER, rank=rank, energy=energy)
@@ -83,9 +79,26 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
             "give one of a LoRA"
         )
     if source.facts.whole:
-        raise BundleError(
-            f"the adapter of the bundle {source.folder} is merged into its encoder; pack the run without "
-            "--with-encoder, and compress that"
+        raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(source)}")
+
+
+def _remedy(source: Bundle) -> str:
+    """What there is to do, by why `pack` merged the adapter."""
+    encoder = source.facts.encoder
+    if encoder is not None and encoder.pretrain is not None:
+        return (
+            "that is always so where the study pretrained the encoder itself ([encoder.pretrain]); to measure smaller "
+            "ranks, name them in the arm's truncate, or train an arm of a smaller rank"
+        )
+    flags = "--int8 and --with-encoder" if source.facts.weights == "int8" else "--with-encoder"
+    return f"pack the run without {flags}, and compress that"
+
+
+def _check_labels(source: Bundle, dataset: Dataset | None) -> None:
+    if dataset is not None and dataset.label_names != source.facts.label_names:
+        raise DataError(
+            f"the data {dataset.name} has the labels {', '.join(dataset.label_names)}, and the bundle "
+            f"{', '.join(source.facts.label_names)}; give the data that the bundle is for"
         )
 
 

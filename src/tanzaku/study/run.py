@@ -85,7 +85,12 @@ def run(
         **result.facts,
     )
     write_record(record, folder)
+    _checkpoints(folder).clear()  # not before: without a record, the training goes on from them
     return record
+
+
+def _checkpoints(folder: Path) -> Checkpoints:
+    return Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,7 @@ def _adapt(
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     assert spec.training is not None
     train, val, test = tokenized_splits(spec, dataset, encoder)
-    checkpoints = Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
-    prepared = prepare_training(spec, train, val, encoder, dataset.label_names, checkpoints, should_stop)
+    prepared = prepare_training(spec, train, val, encoder, dataset.label_names, _checkpoints(folder), should_stop)
     model = prepared.training.model
     done = _listen(prepared.training, listeners)
     method.save(model, folder / MODEL_FOLDER)
@@ -132,7 +136,6 @@ def _adapt(
         ),
         **_course(done),
     }
-    checkpoints.clear()
     return _Result(facts, val_logits, test_logits)
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tanzaku.errors import EncoderError
+from tanzaku.methods.targets import place_of
 
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|[._])norm($|\.)", re.IGNORECASE)
-_IN_A_LAYER = re.compile(r"(^|[._])layers?\.\d+\.")  # bert.encoder.layer.0., model.layers.0., albert_layers.0.
 
 
 def build_adamw(
@@ -58,7 +58,7 @@ def hidden_matrices(model: nn.Module) -> list[str]:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
         and parameter.ndim == 2
-        and _IN_A_LAYER.search(name)
+        and place_of(name)
         and not isinstance(owners[name.rpartition(".")[0]], nn.Embedding)
     ]
 
