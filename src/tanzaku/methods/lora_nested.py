@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -24,6 +24,8 @@ class LoraNested(RankedMethod):
     At each step one of the ranks is drawn, and the first so many rows of A and columns of B compute and learn. The
     scale is 1 at every rank, as that of a LoRA with α = r.
     """
+
+    paper: ClassVar[str] = "Valipour et al. 2022, arXiv 2210.07558"
 
     ranks: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
