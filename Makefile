@@ -42,9 +42,10 @@ quickstart: setup
 	$(BIN)/tanzaku classify runs/quickstart/bundle "$(SENTENCE)"
 	$(BIN)/tanzaku study report runs/quickstart
 
-# For a machine with nothing else to do; writes records/benchmarks and docs/performance.md.
+# For a machine with nothing else to do; writes records/benchmarks and docs/performance.md. TEXTS=data/livedoor tokenizes
+# the texts of that folder, prepared by `tanzaku data`, instead of the sample corpus.
 bench: setup
-	$(BIN)/python -m benchmarks > /dev/null
+	$(BIN)/python -m benchmarks $(if $(TEXTS),--texts $(TEXTS)) > /dev/null
 	$(BIN)/python -m benchmarks.page
 
 clean:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
     from benchmarks.record import RECORDS, make_record
     from benchmarks.rows import rows_of, skipped_rows
-    from benchmarks.suite import measurements, run_rounds
+    from benchmarks.suite import measurements, profiles_of, run_rounds
     from tanzaku.encoders.quiet import quiet_transformers
     from tanzaku.files import write_json_atomically
     from tanzaku.provenance import now
@@ -29,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = options.rounds or scale.rounds
     chosen = measurements(scale, texts=options.texts, groups=options.only or GROUPS)
     with quiet_transformers():
-        numbers = run_rounds(chosen, rounds=rounds, report=lambda line: print(line, file=sys.stderr, flush=True))
+        numbers = run_rounds(chosen, rounds=rounds, report=_say)
+        profiles = profiles_of(chosen, report=_say)
     record = make_record(
         rows_of(chosen, numbers, scale=scale),
+        profiles=profiles,
         skipped=skipped_rows() if options.only is None or "memory" in options.only else [],
         scale=scale,
         rounds=rounds,
@@ -46,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if out is not None:
         write_json_atomically(out, record)
     print(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,7 +1,6 @@
 """Tanzaku's sides: the model and how it is run, made in one place, then trained by `Training` or asked to classify."""
 
 import itertools
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.clock import Clock
 from benchmarks.documents import PAD, StepDocuments
-from benchmarks.models import HEAD, device, random_classifier, synchronize
+from benchmarks.models import HEAD, device, random_classifier
 from benchmarks.scale import BATCH_SIZE, LABELS, Shape
 from benchmarks.trainers import THESIS_DROPOUT, THESIS_RANK
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
@@ -66,8 +66,17 @@ def build_ours(shape: Shape, method: str, settings: Settings, *, max_tokens: int
     return Ours(model, forward=choose_forward(model, fast=True, precision="auto").run)
 
 
-def step_seconds(shape: Shape, method: str, documents: StepDocuments, *, settings: Settings, max_tokens: int) -> float:
+def step_seconds(
+    shape: Shape,
+    method: str,
+    documents: StepDocuments,
+    *,
+    settings: Settings,
+    max_tokens: int,
+    clock: Clock | None = None,
+) -> float:
     """Seconds a step of `Training`, on the documents in batches by chance."""
+    clock = clock or Clock()
     ours = build_ours(shape, method, settings, max_tokens=max_tokens)
     split = _in_training_order(documents, pad_to=None if settings.pad_to_longest else max_tokens)
     training = Training(
@@ -85,13 +94,13 @@ def step_seconds(shape: Shape, method: str, documents: StepDocuments, *, setting
         forward=ours.forward,
     )
     steps = len(split) // BATCH_SIZE - 1
-    times = []
     for event in itertools.islice(training.run(), 1 + steps):
         assert isinstance(event, StepDone)
-        if event.step in (1, 1 + steps):
-            synchronize()
-            times.append(time.perf_counter())
-    return (times[-1] - times[0]) / steps
+        if event.step == 1:
+            clock.begin()
+        elif event.step == 1 + steps:
+            clock.end()
+    return clock.seconds / steps
 
 
 def _in_training_order(documents: StepDocuments, *, pad_to: int | None) -> LabelledTokens:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clock import KINDS, OTHER
 from benchmarks.record import read_records
 from benchmarks.rows import RATIO, ROW_NAMES
 from tanzaku.files import write_atomically
@@ -64,6 +65,8 @@ document a batch, float32). Tokenizing takes real texts, each once. Memory is wh
 libraries (`benchmarks/memory.py`). The limit is the faster precision of the feed-forward part's matrix product; the
 arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens, without padding.
 
+Once more, not timed, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`).
+
 All measurements take turns, round by round, every other round backwards. A comparison is made within each round; the
 tables show the median of the rounds, and the lowest and the highest.
 """
@@ -93,6 +96,8 @@ def _section(record: Mapping[str, Any]) -> str:
         "| measured | median | lowest–highest | |",
         "| --- | ---: | ---: | --- |",
         *(_measurement(row) for row in measured),
+        "",
+        *_profiles(record["profiles"]),
     ]
     return "\n".join(lines)
 
@@ -126,6 +131,27 @@ def _measurement(row: Mapping[str, Any]) -> str:
     unit, divisor = ("MB", 1e6) if row["unit"] == "bytes" else (row["unit"], 1.0)
     value, low, high = (_digits(number / divisor) for number in (row["value"], *row["spread"]))
     return f"| `{row['name']}` | {value} | {low}–{high} | {unit} |"
+
+
+def _profiles(profiles: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each profiled measurement, a column for each kind of operation that any of them has."""
+    columns = [kind for kind in (*KINDS, OTHER) if any(one["kind"] == kind for it in profiles for one in it["kinds"])]
+    lines = [
+        "Where the time goes, and how fast the products are where PyTorch counts their arithmetic (GFLOP/s):",
+        "",
+        f"| profiled | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+    ]
+    for profiled in profiles:
+        kinds = {one["kind"]: one for one in profiled["kinds"]}
+        cells = [_share(kinds[column]) if column in kinds else "" for column in columns]
+        lines.append(f"| `{profiled['name']}` | {' | '.join(cells)} |")
+    return lines
+
+
+def _share(kind: Mapping[str, Any]) -> str:
+    speed = "" if kind["gflops"] is None else f" ({kind['gflops']:.0f})"
+    return f"{100 * kind['share']:.0f} %{speed}"
 
 
 def _digits(number: float) -> str:

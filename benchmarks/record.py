@@ -28,6 +28,7 @@ _PACKAGES = (
 def make_record(
     rows: Sequence[Row],
     *,
+    profiles: Sequence[dict[str, Any]],
     skipped: Sequence[dict[str, str]],
     scale: Scale,
     rounds: int,
@@ -48,6 +49,7 @@ def make_record(
         "rounds": rounds,
         "tokenized_texts": texts,
         "rows": [row.to_json() for row in rows],
+        "profiles": list(profiles),
         "skipped": list(skipped),
     }
 

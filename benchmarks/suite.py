@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import classifying, tokenizing
+from benchmarks.clock import ProfilingClock
 from benchmarks.documents import step_documents
 from benchmarks.memory import peak_bytes
 from benchmarks.ours import ALL_LINEAR_SETTINGS, DEFAULT_SETTINGS, THESIS_SETTINGS, step_seconds
@@ -28,14 +30,16 @@ GROUPS = ("products", "steps-base", "steps-mini", "classify", "tokenize", "memor
 class Measurement:
     """A named number that can be measured again and again.
 
-    `once` marks what does not vary enough to be worth another round, such as memory.
+    `once` marks what does not vary enough to be worth another round, such as memory. Where it is `profiled`, `measure`
+    takes a `clock`, and the record says on which kinds of operation its time goes.
     """
 
     group: str
     name: str
     unit: str
-    measure: Callable[[], float]
+    measure: Callable[..., float]
     once: bool = False
+    profiled: bool = False
 
 
 def measurements(scale: Scale, *, texts: Path | None, groups: Sequence[str] = GROUPS) -> list[Measurement]:
@@ -71,6 +75,19 @@ def run_rounds(chosen: Sequence[Measurement], *, rounds: int, report: Callable[[
     return numbers
 
 
+def profiles_of(chosen: Sequence[Measurement], *, report: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Each profiled measurement made once more under PyTorch's profiler: its name and its `ProfilingClock.kinds`."""
+    profiles = []
+    for one in chosen:
+        if one.profiled:
+            gc.collect()
+            clock = ProfilingClock()
+            one.measure(clock=clock)
+            profiles.append({"name": one.name, "kinds": clock.kinds()})
+            report(f"profile  {one.name}")
+    return profiles
+
+
 def _products(scale: Scale) -> list[Measurement]:
     names: tuple[ShapeName, ...] = ("base", "mini")
     return [
@@ -89,13 +106,16 @@ def _steps(scale: Scale, name: ShapeName, method: MethodName, sides: Sequence[st
     shape = scale.shape(name)
     documents = step_documents(scale.steps, max_tokens=scale.max_tokens, vocabulary=shape.vocabulary)
     common = partial(partial, max_tokens=scale.max_tokens)
-    ways: dict[str, Callable[[], float]] = {
+    ways: dict[str, Callable[..., float]] = {
         "trainer": common(trainer_seconds, shape, method, documents),
         "tuned_trainer": common(tuned_trainer_seconds, shape, method, documents),
         "tanzaku_thesis": common(step_seconds, shape, method, documents, settings=THESIS_SETTINGS),
         "tanzaku": common(step_seconds, shape, method, documents, settings=DEFAULT_SETTINGS),
     }
-    return [Measurement(f"steps-{name}", f"{method}_step_{name}_{side}", SECONDS, ways[side]) for side in sides]
+    return [
+        Measurement(f"steps-{name}", f"{method}_step_{name}_{side}", SECONDS, ways[side], profiled=method == "lora")
+        for side in sides
+    ]
 
 
 def _all_linear(scale: Scale) -> Measurement:
@@ -108,8 +128,8 @@ def _all_linear(scale: Scale) -> Measurement:
 
 def _classifying(scale: Scale) -> list[Measurement]:
     return [
-        Measurement("classify", "classify_base_pipeline", DOCUMENTS, partial(classifying.pipeline_rate, scale)),
-        Measurement("classify", "classify_base_tanzaku", DOCUMENTS, partial(classifying.our_rate, scale)),
+        Measurement("classify", f"classify_base_{side}", DOCUMENTS, partial(rate, scale), profiled=True)
+        for side, rate in (("pipeline", classifying.pipeline_rate), ("tanzaku", classifying.our_rate))
     ]
 
 

@@ -1,7 +1,6 @@
 """The two rivals in training: the thesis's scripts, and what somebody who knows `Trainer` well makes of them today."""
 
 import tempfile
-import time
 from typing import Any, Literal
 
 from peft import LoraConfig, TaskType, get_peft_model
@@ -15,8 +14,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from benchmarks.clock import Clock
 from benchmarks.documents import PAD, StepDocuments
-from benchmarks.models import device, random_classifier, synchronize, word_tokenizer
+from benchmarks.models import device, random_classifier, word_tokenizer
 from benchmarks.scale import BATCH_SIZE, Shape
 from tanzaku.machine import describe_machine
 from tanzaku.methods.peft_adapter import quiet_peft
@@ -29,24 +29,22 @@ THESIS_DROPOUT = 0.1
 _LEARNING_RATES: dict[str, float] = {"lora": 5e-4, "full": 5e-5}
 
 
-class _Clock(TrainerCallback):
-    """Seconds from the end of the warm-up step to the end of the last one."""
+class _Clocked(TrainerCallback):
+    """Runs a clock from the end of the warm-up step to the end of the last one."""
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._began = 0.0
-        self.seconds = 0.0
+    def __init__(self, clock: Clock, *, steps: int) -> None:
+        self._clock, self._steps = clock, steps
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 1:
-            synchronize()
-            self._began = time.perf_counter()
+            self._clock.begin()
         elif state.global_step == 1 + self._steps:
-            synchronize()
-            self.seconds = time.perf_counter() - self._began
+            self._clock.end()
 
 
-def trainer_seconds(shape: Shape, method: MethodName, documents: StepDocuments, *, max_tokens: int) -> float:
+def trainer_seconds(
+    shape: Shape, method: MethodName, documents: StepDocuments, *, max_tokens: int, clock: Clock | None = None
+) -> float:
     """Seconds a step of the thesis's scripts (A.2 for full fine-tuning, A.3 for LoRA).
 
     `Trainer` with its defaults, batches of 8, float32, every text padded to the full length when it is tokenized; LoRA
@@ -64,10 +62,14 @@ def trainer_seconds(shape: Shape, method: MethodName, documents: StepDocuments, 
                 "labels": label,
             }
         )
-    return _seconds(_model(shape, method, max_tokens), method, rows, arguments={}, collator=None)
+    return _seconds(
+        _model(shape, method, max_tokens), method, rows, arguments={}, collator=None, clock=clock or Clock()
+    )
 
 
-def tuned_trainer_seconds(shape: Shape, method: MethodName, documents: StepDocuments, *, max_tokens: int) -> float:
+def tuned_trainer_seconds(
+    shape: Shape, method: MethodName, documents: StepDocuments, *, max_tokens: int, clock: Clock | None = None
+) -> float:
     """Seconds a step of the same scripts after an afternoon with the manual.
 
     bfloat16 where the machine computes it natively, batches padded to their longest document, documents of like length
@@ -86,6 +88,7 @@ def tuned_trainer_seconds(shape: Shape, method: MethodName, documents: StepDocum
         rows,
         arguments={"bf16": bool(native), "train_sampling_strategy": "sequential"},
         collator=DataCollatorWithPadding(word_tokenizer(shape.vocabulary, max_tokens=max_tokens)),
+        clock=clock or Clock(),
     )
 
 
@@ -99,10 +102,16 @@ def _model(shape: Shape, method: MethodName, max_tokens: int) -> nn.Module:
 
 
 def _seconds(
-    model: nn.Module, method: MethodName, rows: list[dict[str, Any]], *, arguments: dict[str, Any], collator: Any
+    model: nn.Module,
+    method: MethodName,
+    rows: list[dict[str, Any]],
+    *,
+    arguments: dict[str, Any],
+    collator: Any,
+    clock: Clock,
 ) -> float:
     steps = len(rows) // BATCH_SIZE - 1
-    clock = _Clock(steps)
+    clocked = _Clocked(clock, steps=steps)
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder,
@@ -117,7 +126,7 @@ def _seconds(
             dataloader_pin_memory=device().type == "cuda",
             **arguments,
         )
-        trainer = Trainer(model=model, args=settings, train_dataset=rows, data_collator=collator, callbacks=[clock])
+        trainer = Trainer(model=model, args=settings, train_dataset=rows, data_collator=collator, callbacks=[clocked])
         for printer in (PrinterCallback, ProgressCallback):  # standard output is the record's
             trainer.remove_callback(printer)
         trainer.train()

@@ -95,10 +95,7 @@ def test_rounds_take_turns_and_every_other_goes_backwards() -> None:
         called.append(name)
         return float(len(called))
 
-    chosen = [
-        Measurement("group", name, "unit", lambda name=name: measure(name), once=name == "c")  # type: ignore[misc]
-        for name in "abc"
-    ]
+    chosen = [Measurement("group", name, "unit", lambda name=name: measure(name), once=name == "c") for name in "abc"]
     numbers = run_rounds(chosen, rounds=3, report=lambda _: None)
     assert "".join(called) == "abc" + "ba" + "ab"
     assert numbers == {"a": [1, 5, 6], "b": [2, 4, 7], "c": [3]}
