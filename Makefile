@@ -43,9 +43,10 @@ quickstart: setup
 	$(BIN)/tanzaku study report runs/quickstart
 
 # For a machine with nothing else to do; writes records/benchmarks and docs/performance.md. TEXTS=data/livedoor tokenizes
-# the texts of that folder, prepared by `tanzaku data`, instead of the sample corpus.
+# the texts of that folder, prepared by `tanzaku data`, instead of the sample corpus; RESUME=yes goes on after an
+# interruption.
 bench: setup
-	$(BIN)/python -m benchmarks $(if $(TEXTS),--texts $(TEXTS)) > /dev/null
+	$(BIN)/python -m benchmarks $(if $(TEXTS),--texts $(TEXTS)) $(if $(RESUME),--resume) > /dev/null
 	$(BIN)/python -m benchmarks.page
 
 clean:

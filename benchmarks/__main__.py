@@ -17,36 +17,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parse(given)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-    from benchmarks.record import RECORDS, make_record
+    from benchmarks.profiling import profiles_of
+    from benchmarks.record import RECORDS, begin_progress, make_record
     from benchmarks.rows import rows_of, skipped_rows
-    from benchmarks.suite import measurements, profiles_of, run_rounds
+    from benchmarks.suite import measurements, run_rounds
     from tanzaku.encoders.quiet import quiet_transformers
     from tanzaku.files import write_json_atomically
-    from tanzaku.provenance import now
 
-    started = now()
     scale = scale_named(options.scale)
     rounds = options.rounds or scale.rounds
-    chosen = measurements(scale, texts=options.texts, groups=options.only or GROUPS)
+    # The folder's name alone: a record says nothing of the machine's paths.
+    texts = "the sample corpus" if options.texts is None else options.texts.resolve().name
+    groups = options.only or GROUPS
+    chosen = measurements(scale, texts=options.texts, groups=groups)
+    progress = begin_progress(scale=scale, texts=texts, groups=groups, resume=options.resume)
     with quiet_transformers():
-        numbers = run_rounds(chosen, rounds=rounds, report=_say)
-        profiles = profiles_of(chosen, report=_say)
+        numbers = run_rounds(chosen, rounds=rounds, progress=progress, report=_say)
     record = make_record(
         rows_of(chosen, numbers, scale=scale),
-        profiles=profiles,
+        profiles=profiles_of(chosen, scale, report=_say),
         skipped=skipped_rows() if options.only is None or "memory" in options.only else [],
         scale=scale,
         rounds=rounds,
-        # The folder's name alone: a record says nothing of the machine's paths.
-        texts="the sample corpus" if options.texts is None else options.texts.resolve().name,
+        texts=texts,
         command=shlex.join(["python", "-m", "benchmarks", *given]),
-        started=started,
+        parts=progress.parts,
     )
     out = options.out
     if out is None and options.only is None and scale.name == "full":
         out = RECORDS / ("gpu.json" if record["machine"]["gpu"] else "cpu.json")
     if out is not None:
         write_json_atomically(out, record)
+    progress.done()
     print(json.dumps(record, ensure_ascii=False, indent=2))
 
 
@@ -68,6 +70,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     scale.add_argument(
         "--tiny", dest="scale", action="store_const", const="tiny", help="a toy encoder; shows that everything works"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the last run on this machine, of this kind, was interrupted"
     )
     parser.add_argument("--texts", type=Path, help="tokenize the texts of this folder, prepared by `tanzaku data`")
     parser.add_argument("--out", type=Path, help="write the record here")

@@ -8,7 +8,6 @@ process, less its resident memory after all imports and before the model is made
 the most that PyTorch held.
 """
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from benchmarks.apart import said_by
 from benchmarks.documents import step_documents
 from benchmarks.ours import DEFAULT_SETTINGS, step_seconds
 from benchmarks.scale import SCALES, Scale, scale_named
@@ -33,11 +33,7 @@ def peak_bytes(scale: Scale, side: str) -> int:
     Raises:
         RuntimeError: The process failed; the message ends with what it said.
     """
-    command = [sys.executable, "-m", "benchmarks.memory", scale.name, side]
-    finished = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
-    if finished.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{finished.stderr[-2000:]}")
-    return int(finished.stdout)
+    return int(said_by("benchmarks.memory", scale.name, side))
 
 
 def _train_trainer(scale: Scale) -> None:

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.progress import Progress
 from benchmarks.rows import Row
 from benchmarks.scale import Scale
 from tanzaku.machine import describe_machine
 from tanzaku.provenance import GIT_STATE, now, versions
 
 RECORDS = Path(__file__).parents[1] / "records" / "benchmarks"
+_PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 _PACKAGES = (
     "tanzaku",
     "torch",
@@ -25,6 +27,15 @@ _PACKAGES = (
 )
 
 
+def begin_progress(*, scale: Scale, texts: str, groups: Sequence[str], resume: bool) -> Progress:
+    """Nothing yet, or what an interrupted benchmark of this kind on this machine has measured."""
+    key = {"machine": asdict(describe_machine()), "scale": scale.model_dump(mode="json"), "texts": texts}
+    part = {"commit": GIT_STATE[0], "started": now()}
+    return Progress.begin(
+        _PROGRESS / f"{scale.name}.json", key={**key, "groups": list(groups)}, part=part, resume=resume
+    )
+
+
 def make_record(
     rows: Sequence[Row],
     *,
@@ -34,18 +45,19 @@ def make_record(
     rounds: int,
     texts: str,
     command: str,
-    started: str,
+    parts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The record's content, JSON-able."""
+    """The record's content, JSON-able; `parts` are those of `Progress`."""
     commit, dirty = GIT_STATE
     return {
         "machine": asdict(describe_machine()),
         "git": {"commit": commit, "dirty": dirty},
         "versions": versions(_PACKAGES),
         "command": command,
-        "started": started,
+        "started": parts[0]["started"],
         "ended": now(),
         "scale": scale.model_dump(mode="json"),
+        "parts": list(parts),
         "rounds": rounds,
         "tokenized_texts": texts,
         "rows": [row.to_json() for row in rows],

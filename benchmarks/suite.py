@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks import classifying, tokenizing
-from benchmarks.clock import ProfilingClock
 from benchmarks.documents import step_documents
 from benchmarks.memory import peak_bytes
 from benchmarks.ours import ALL_LINEAR_SETTINGS, DEFAULT_SETTINGS, THESIS_SETTINGS, step_seconds
 from benchmarks.products import PRECISIONS, product_gflops
+from benchmarks.progress import Progress
 from benchmarks.scale import Scale, ShapeName
 from benchmarks.streaming import why_not
 from benchmarks.trainers import MethodName, trainer_seconds, tuned_trainer_seconds
@@ -58,34 +57,22 @@ def measurements(scale: Scale, *, texts: Path | None, groups: Sequence[str] = GR
     return [one for one in everything if one.group in groups]
 
 
-def run_rounds(chosen: Sequence[Measurement], *, rounds: int, report: Callable[[str], None]) -> dict[str, list[float]]:
-    """Make every measurement once a round; {name: a number for each round}.
+def run_rounds(
+    chosen: Sequence[Measurement], *, rounds: int, progress: Progress, report: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Make every measurement once a round, but for what `progress` has; {name: a number for each round}.
 
     Every other round goes backwards, so that neither side of a comparison always follows the other.
     """
-    numbers: dict[str, list[float]] = {one.name: [] for one in chosen}
     for turn in range(rounds):
         for one in chosen if turn % 2 == 0 else reversed(chosen):
-            if one.once and numbers[one.name]:
+            if len(progress.numbers.get(one.name, [])) > (0 if one.once else turn):
                 continue
             gc.collect()  # a Trainer is full of cycles: its model would stay while the next side is measured
             value = one.measure()
-            numbers[one.name].append(value)
+            progress.add(one.name, value)
             report(f"round {turn + 1} of {rounds}  {one.name}  {value:.4g} {one.unit}")
-    return numbers
-
-
-def profiles_of(chosen: Sequence[Measurement], *, report: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Each profiled measurement made once more under PyTorch's profiler: its name and its `ProfilingClock.kinds`."""
-    profiles = []
-    for one in chosen:
-        if one.profiled:
-            gc.collect()
-            clock = ProfilingClock()
-            one.measure(clock=clock)
-            profiles.append({"name": one.name, "kinds": clock.kinds()})
-            report(f"profile  {one.name}")
-    return profiles
+    return {one.name: progress.numbers[one.name] for one in chosen}
 
 
 def _products(scale: Scale) -> list[Measurement]:

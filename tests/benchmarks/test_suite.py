@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchmarks.documents import texts_to_classify
 from benchmarks.models import random_classifier, word_tokenizer
 from benchmarks.ours import build_classifier, classify
 from benchmarks.page import DESCRIPTIONS, PAGE, REMARKS, make_page
+from benchmarks.progress import Progress
 from benchmarks.record import read_records
 from benchmarks.rows import COMPARISONS, RATIO, ROW_NAMES
 from benchmarks.scale import SCALES
@@ -88,17 +90,52 @@ def test_a_part_has_only_its_rows_and_writes_nowhere() -> None:
     assert sorted((ROOT / "records").rglob("*")) == before
 
 
-def test_rounds_take_turns_and_every_other_goes_backwards() -> None:
+def test_rounds_take_turns_and_every_other_goes_backwards(tmp_path: Path) -> None:
     called: list[str] = []
+    numbers = run_rounds(_counted(called), rounds=3, progress=_progress(tmp_path), report=lambda _: None)
+    assert "".join(called) == "abc" + "ba" + "ab"
+    assert numbers == {"a": [1, 5, 6], "b": [2, 4, 7], "c": [3]}
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path: Path, done: int) -> None:
+    called: list[str] = []
+
+    def say(line: str) -> None:
+        if len(called) == done:
+            raise KeyboardInterrupt
+
+    if done:
+        with pytest.raises(KeyboardInterrupt):
+            run_rounds(_counted(called), rounds=3, progress=_progress(tmp_path), report=say)
+    progress = _progress(tmp_path, resume=True)
+    numbers = run_rounds(_counted(called), rounds=3, progress=progress, report=lambda _: None)
+    assert "".join(called) == "abc" + "ba" + "ab"
+    assert numbers == {"a": [1, 5, 6], "b": [2, 4, 7], "c": [3]}
+    assert progress.parts == [{"started": "now"}] * (2 if done else 1)
+
+
+def test_numbers_of_another_benchmark_or_of_one_not_resumed_do_not_count(tmp_path: Path) -> None:
+    _progress(tmp_path).add("a", 1.0)
+    assert _progress(tmp_path, resume=True).numbers == {"a": [1.0]}
+    assert _progress(tmp_path).numbers == {}
+    assert _progress(tmp_path, resume=True, scale="other").numbers == {}
+    _progress(tmp_path).done()
+    assert _progress(tmp_path, resume=True).numbers == {}
+
+
+def _counted(called: list[str]) -> list[Measurement]:
+    """Three measurements whose numbers say when they were made; the third is made once."""
 
     def measure(name: str) -> float:
         called.append(name)
         return float(len(called))
 
-    chosen = [Measurement("group", name, "unit", lambda name=name: measure(name), once=name == "c") for name in "abc"]
-    numbers = run_rounds(chosen, rounds=3, report=lambda _: None)
-    assert "".join(called) == "abc" + "ba" + "ab"
-    assert numbers == {"a": [1, 5, 6], "b": [2, 4, 7], "c": [3]}
+    return [Measurement("group", name, "unit", partial(measure, name), once=name == "c") for name in "abc"]
+
+
+def _progress(folder: Path, *, resume: bool = False, scale: str = "tiny") -> Progress:
+    return Progress.begin(folder / "progress.json", key={"scale": scale}, part={"started": "now"}, resume=resume)
 
 
 def test_every_compared_measurement_exists() -> None:
