@@ -2,11 +2,12 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.models import synchronize
 
@@ -42,12 +43,14 @@ class Clock:
 
 
 class ProfilingClock(Clock):
-    """Counts the seconds of each kind of operation too; the profiler itself takes some of them."""
+    """Counts the seconds of each operation too; the profiler itself takes some of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-        self._profile = profile(activities=activities, with_flops=True)
+        # Asked for shapes or arithmetic, it would keep every step's tensors.
+        self._profile = profile(
+            activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+        )
 
     def begin(self) -> None:
         """The warm-up is over."""
@@ -59,34 +62,60 @@ class ProfilingClock(Clock):
         super().end()
         self._profile.stop()
 
-    def kinds(self) -> list[dict[str, Any]]:
-        """`kinds_of` the operations between `begin` and `end`."""
-        return kinds_of(self._profile.key_averages(), on_gpu=torch.cuda.is_available())
+    def own_seconds(self) -> dict[str, float]:
+        """By operation (`aten::mm`): the seconds between `begin` and `end` in it, and in nothing that it called."""
+        on_gpu = torch.cuda.is_available()
+        return {
+            one.key: (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
+            for one in self._profile.key_averages()
+        }
 
 
-def kinds_of(operations: Iterable[Any], *, on_gpu: bool) -> list[dict[str, Any]]:
-    """For each kind, its `share` of all operations' own time, and its `gflops` where PyTorch counts the arithmetic.
+class CountingClock(Clock):
+    """Counts the arithmetic of each operation instead, which makes all of it much slower."""
 
-    That is known of matrix products alone. So the attention's speed is that of its products over the time that they
-    take, without the softmax; inside a fused kernel nothing is counted.
+    def __init__(self) -> None:
+        super().__init__()
+        self._counter = FlopCounterMode(display=False)
+
+    def begin(self) -> None:
+        """The warm-up is over."""
+        super().begin()
+        self._counter.__enter__()
+
+    def end(self) -> None:
+        """The last counted step is done."""
+        self._counter.__exit__(None, None, None)
+        super().end()
+
+    def flops(self) -> dict[str, float]:
+        """By operation, such as `aten::mm`: the operations on numbers between `begin` and `end`, of products alone."""
+        counted = self._counter.get_flop_counts().get("Global", {})
+        return {f"aten::{operation.__name__.partition('.')[0]}": float(count) for operation, count in counted.items()}
+
+
+def kinds_of(seconds: Mapping[str, float], flops: Mapping[str, float]) -> list[dict[str, Any]]:
+    """For each kind of operation, its `share` of all seconds, and its `gflops` where the arithmetic is known.
+
+    It is known of matrix products. So the attention's speed is that of its products over the time that they take,
+    without the softmax, or that of a fused kernel.
     """
-    seconds: dict[str, float] = defaultdict(float)
-    flops: dict[str, float] = defaultdict(float)
-    counted: dict[str, float] = defaultdict(float)  # seconds of the operations whose arithmetic is known
-    for one in operations:
-        kind = next((kind for kind, parts in KINDS.items() if any(part in one.key for part in parts)), OTHER)
-        own = (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
-        seconds[kind] += own
-        if one.flops and one.key.endswith("mm"):  # PyTorch counts a few element-wise operations too
-            flops[kind] += one.flops
-            counted[kind] += own
-    total = sum(seconds.values())
+    spent: dict[str, float] = defaultdict(float)
+    counted: dict[str, float] = defaultdict(float)
+    counted_seconds: dict[str, float] = defaultdict(float)  # of the operations whose arithmetic is known
+    for operation, own in seconds.items():
+        kind = next((kind for kind, parts in KINDS.items() if any(part in operation for part in parts)), OTHER)
+        spent[kind] += own
+        if operation in flops:
+            counted[kind] += flops[operation]
+            counted_seconds[kind] += own
+    total = sum(spent.values())
     return [
         {
             "kind": kind,
-            "share": seconds[kind] / total,
-            "gflops": flops[kind] / counted[kind] / 1e9 if counted[kind] else None,
+            "share": spent[kind] / total,
+            "gflops": counted[kind] / counted_seconds[kind] / 1e9 if counted_seconds[kind] else None,
         }
         for kind in (*KINDS, OTHER)
-        if seconds[kind]
+        if spent[kind]
     ]

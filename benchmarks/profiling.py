@@ -2,7 +2,8 @@
 
     python -m benchmarks.profiling SCALE MEASUREMENT ...
 
-makes each measurement under PyTorch's profiler and prints their `ProfilingClock.kinds` as JSON.
+makes each measurement under PyTorch's profiler, once more to count the arithmetic, and prints what `kinds_of` makes of
+both, as JSON.
 """
 
 import gc
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.apart import said_by
-from benchmarks.clock import ProfilingClock
+from benchmarks.clock import CountingClock, ProfilingClock, kinds_of
 from benchmarks.scale import Scale, scale_named
 from benchmarks.suite import Measurement, measurements
 from tanzaku.encoders.quiet import quiet_transformers
@@ -37,11 +38,12 @@ def _main(scale: str, names: Sequence[str]) -> None:
     profiles = []
     for one in measurements(scale_named(scale), texts=None):
         if one.name in names:
-            gc.collect()
-            clock = ProfilingClock()
-            with quiet_transformers():
-                one.measure(clock=clock)
-            profiles.append({"name": one.name, "kinds": clock.kinds()})
+            profiling, counting = ProfilingClock(), CountingClock()
+            for clock in (profiling, counting):
+                gc.collect()
+                with quiet_transformers():
+                    one.measure(clock=clock)
+            profiles.append({"name": one.name, "kinds": kinds_of(profiling.own_seconds(), counting.flops())})
     print(json.dumps(profiles))
 
 

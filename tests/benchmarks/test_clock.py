@@ -5,34 +5,45 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.clock import KINDS, OTHER, ProfilingClock, kinds_of
+from benchmarks.clock import KINDS, OTHER, CountingClock, ProfilingClock, kinds_of
 
 
 def test_kinds_share_all_the_time_and_the_products_have_a_speed() -> None:
-    clock = ProfilingClock()
-    one, other = torch.randn(300, 200), torch.randn(200, 400)
+    one, other = torch.randn(300, 200, requires_grad=True), torch.randn(200, 400)
     norm = nn.LayerNorm(400)
-    clock.begin()
-    product = one @ other
-    functional.gelu(norm(product))
-    clock.end()
-    kinds = {kind["kind"]: kind for kind in clock.kinds()}
+    profiling, counting = ProfilingClock(), CountingClock()
+    for clock in (profiling, counting):
+        clock.begin()
+        functional.gelu(norm(one @ other)).sum().backward()
+        clock.end()
+    # Forward, and the gradient of the first matrix: the second has none.
+    assert counting.flops() == {"aten::mm": 2 * 2 * 300 * 200 * 400}
+    kinds = {kind["kind"]: kind for kind in kinds_of(profiling.own_seconds(), counting.flops())}
     assert sum(kind["share"] for kind in kinds.values()) == pytest.approx(1)
     assert {"products with weights", "normalisation", "GELU"} <= set(kinds) <= {*KINDS, OTHER}
-    # 2·300·200·400 operations, in less than the whole time between begin and end.
-    assert kinds["products with weights"]["gflops"] > 2 * 300 * 200 * 400 / clock.seconds / 1e9
+    # All of it, in less than the whole time between begin and end.
+    assert kinds["products with weights"]["gflops"] > 2 * 2 * 300 * 200 * 400 / profiling.seconds / 1e9
     assert kinds["GELU"]["gflops"] is None
 
 
 def test_what_is_before_begin_and_after_end_does_not_count() -> None:
-    clock = ProfilingClock()
-    functional.gelu(torch.randn(10))
-    clock.begin()
-    torch.ones(10).sin()
-    clock.end()
-    functional.gelu(torch.randn(10))
-    assert "GELU" not in {kind["kind"] for kind in clock.kinds()}
+    for clock in (ProfilingClock(), CountingClock()):
+        one = torch.randn(10, 10)
+        one @ one
+        clock.begin()
+        torch.ones(10).sin()
+        clock.end()
+        one @ one
+        found = clock.own_seconds() if isinstance(clock, ProfilingClock) else clock.flops()
+        assert "aten::mm" not in found
 
 
-def test_nothing_profiled_has_no_kinds() -> None:
-    assert kinds_of([], on_gpu=False) == []
+def test_shares_and_speeds_by_hand() -> None:
+    seconds = {"aten::mm": 3.0, "aten::addmm": 1.0, "aten::bmm": 2.0, "aten::_softmax": 2.0, "aten::copy_": 2.0}
+    flops = {"aten::mm": 6e9, "aten::addmm": 6e9, "aten::bmm": 5e9}
+    assert kinds_of(seconds, flops) == [
+        {"kind": "attention", "share": 0.4, "gflops": 2.5},
+        {"kind": "products with weights", "share": 0.4, "gflops": 3.0},
+        {"kind": "copies and casts", "share": 0.2, "gflops": None},
+    ]
+    assert kinds_of({}, {}) == []
