@@ -44,6 +44,26 @@ def lora_step_flops(
     return total
 
 
+def forward_flops(lengths: Sequence[int], *, shape: Shape, labels: int) -> int:
+    """Operations of classifying documents of `lengths` tokens: the forward passes alone, without any adapter."""
+    total = 0
+    for tokens in lengths:
+        for layer in range(shape.layers):
+            total += layer_forward_flops(tokens, queries=1 if layer == shape.layers - 1 else tokens, shape=shape)
+        total += 2 * shape.hidden**2 + 2 * shape.hidden * labels  # the pooler and the classifier
+    return total
+
+
+def layer_forward_flops(tokens: int, *, queries: int, shape: Shape, rank: int = 0) -> int:
+    """One layer's forward pass for a document of which `queries` tokens are wanted from the layer."""
+    square, inner, pair = 2 * shape.hidden**2, 2 * shape.hidden * shape.intermediate, 2 * shape.hidden * rank
+    attention = 2 * queries * tokens * shape.hidden
+    after_attention = queries * (square + 2 * inner)
+    into_attention = queries * square + 2 * tokens * square  # query; key and value
+    lora = 2 * pair * (queries + tokens)  # A and B, for query and value
+    return into_attention + 2 * attention + after_attention + lora
+
+
 def layer_flops(tokens: int, *, queries: int, shape: Shape, rank: int, trained_below: bool) -> int:
     """One layer, forward and backward, for a document of which `queries` tokens are wanted from the layer.
 
@@ -54,7 +74,7 @@ def layer_flops(tokens: int, *, queries: int, shape: Shape, rank: int, trained_b
     after_attention = queries * (square + 2 * inner)
     into_attention = queries * square + 2 * tokens * square  # query; key and value
     lora = 2 * pair * (queries + tokens)  # A and B, for query and value
-    forward = into_attention + 2 * attention + after_attention + lora
+    forward = layer_forward_flops(tokens, queries=queries, shape=shape, rank=rank)
     # LoRA's two weights have gradients, and B's input; A's input only where something is trained below.
     backward = after_attention + 3 * attention + lora + pair * (queries + tokens)
     if trained_below:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import KINDS, OTHER
+from benchmarks.limits import limits_of
 from benchmarks.record import read_records
 from benchmarks.rows import RATIO, ROW_NAMES
 from tanzaku.files import write_atomically
@@ -97,6 +98,8 @@ def _section(record: Mapping[str, Any]) -> str:
         "| --- | ---: | ---: | --- |",
         *(_measurement(row) for row in measured),
         "",
+        *_limits(record),
+        "",
         *_profiles(record["profiles"]),
     ]
     return "\n".join(lines)
@@ -108,11 +111,13 @@ def _facts(record: Mapping[str, Any]) -> str:
     commit = "no git checkout" if git["commit"] is None else f"commit {git['commit'][:10]}"
     native = machine["gpu_bfloat16"] if machine["gpu"] else machine["cpu_bfloat16"]
     mini = record["scale"]["mini"]
+    parts = [(part["commit"] or "no git checkout")[:10] for part in record["parts"]]
+    interrupted = f" (interrupted; measured at the commits {', '.join(parts)})" if len(parts) > 1 else ""
     return (
         f"{machine['cpu']}, {machine['physical_cores']} cores, {machine['torch_threads']} threads, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, bfloat16 {'native' if native else 'emulated'}; {software}; "
         f"{commit}{' with changes' if git['dirty'] else ''}; `{record['command']}`, {record['rounds']} rounds, ended "
-        f"{record['ended']}. The small encoder has {mini['layers']} layers of {mini['hidden']} and "
+        f"{record['ended']}{interrupted}. The small encoder has {mini['layers']} layers of {mini['hidden']} and "
         f"{mini['vocabulary']:,} pieces. Tokenized: {record['tokenized_texts']}."
     )
 
@@ -131,6 +136,20 @@ def _measurement(row: Mapping[str, Any]) -> str:
     unit, divisor = ("MB", 1e6) if row["unit"] == "bytes" else (row["unit"], 1.0)
     value, low, high = (_digits(number / divisor) for number in (row["value"], *row["spread"]))
     return f"| `{row['name']}` | {value} | {low}–{high} | {unit} |"
+
+
+def _limits(record: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "What this machine allows at most: the arithmetic alone, at the speed of its matrix products, beside the rival "
+        "as it was measured.",
+        "",
+        "| a step, or a document | GFLOP | seconds | at most |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for limit in limits_of(record):
+        cells = (_digits(limit.flops / 1e9), _digits(limit.seconds), f"{limit.times:.1f}×")
+        lines.append(f"| {DESCRIPTIONS[limit.name]} | {' | '.join(cells)} |")
+    return lines
 
 
 def _profiles(profiles: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.flops import layer_flops, lora_step_flops
+from benchmarks.flops import forward_flops, layer_flops, layer_forward_flops, lora_step_flops
 from benchmarks.models import HEAD
 from benchmarks.scale import LABELS, Shape
 from tanzaku.methods.lora import Lora
@@ -17,28 +17,48 @@ def _shape(layers: int) -> Shape:
     return Shape(layers=layers, hidden=16, heads=2, intermediate=40, vocabulary=50)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 4])
-@pytest.mark.parametrize("tokens", [5, 12])
-def test_a_plain_lora_step_takes_what_the_formula_says(layers: int, tokens: int) -> None:
+def _bert(shape: Shape) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
-    shape = _shape(layers)
     config = BertConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
-        num_hidden_layers=layers,
+        num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate,
         num_labels=LABELS,
         attn_implementation="eager",  # the counter does not see into the fused kernel
     )
-    model = Lora(rank=RANK, dropout=0.0).attach(BertForSequenceClassification(config), head=HEAD)
+    return BertForSequenceClassification(config)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("tokens", [5, 12])
+def test_a_plain_lora_step_takes_what_the_formula_says(layers: int, tokens: int) -> None:
+    shape = _shape(layers)
+    model = Lora(rank=RANK, dropout=0.0).attach(_bert(shape), head=HEAD)
     ids = torch.randint(5, shape.vocabulary, (1, tokens))
     with FlopCounterMode(display=False) as counter:
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         nn.functional.cross_entropy(logits, torch.zeros(1, dtype=torch.long)).backward()
     plain = lora_step_flops([tokens], shape=shape, rank=RANK, labels=LABELS, last_layer_for_first_token=False)
     assert counter.get_total_flops() == plain
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_forward_pass_takes_what_the_formula_says(layers: int) -> None:
+    shape, tokens = _shape(layers), 12
+    ids = torch.randint(5, shape.vocabulary, (1, tokens))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        _bert(shape)(input_ids=ids, attention_mask=torch.ones_like(ids))
+    # In the last layer all but the first token's query, attention and what follows are saved.
+    saved = layer_forward_flops(tokens, queries=tokens, shape=shape) - layer_forward_flops(
+        tokens, queries=1, shape=shape
+    )
+    assert counter.get_total_flops() == forward_flops([tokens], shape=shape, labels=LABELS) + saved
+    assert saved > 0
+    both = forward_flops([tokens, 1], shape=shape, labels=LABELS)
+    assert both == sum(forward_flops([one], shape=shape, labels=LABELS) for one in (tokens, 1))
 
 
 def test_documents_add_up_and_the_saving_is_one() -> None:
