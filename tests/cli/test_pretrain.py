@@ -157,4 +157,4 @@ def test_the_help_says_the_defaults() -> None:
                 value = getattr(options, str(parameter.name))
                 assert type(value)(_default(text)) == value, parameter.name
         found += 1
-    assert found == 32
+    assert found == 33

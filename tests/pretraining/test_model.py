@@ -16,6 +16,7 @@ from transformers import (
 
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.errors import EncoderError
+from tanzaku.pretraining.compute import Compute
 from tanzaku.pretraining.model import (
     MaskedPredictor,
     grown_positions,
@@ -58,8 +59,16 @@ def _model(kind: str) -> PreTrainedModel:
     return _bert(tie=kind == "bert")
 
 
-@pytest.mark.parametrize("kind", ["bert", "bert untied", "roberta", "distilbert", "modernbert"])
-def test_the_gathered_loss_equals_transformers_own(kind: str) -> None:
+_PLAIN = Compute(device="cpu", precision="float32", attention="eager")
+_FAST = Compute(device="cpu", precision="float32", attention="eager", path="fast")
+
+
+@pytest.mark.parametrize(
+    ("kind", "compute"),
+    [(kind, _PLAIN) for kind in ("bert", "bert untied", "roberta", "distilbert", "modernbert")]
+    + [("bert", _FAST), ("bert untied", _FAST)],
+)
+def test_the_gathered_loss_equals_transformers_own(kind: str, compute: Compute) -> None:
     model = _model(kind).eval()
     random = torch.Generator().manual_seed(1)
     ids = torch.randint(5, VOCABULARY, (3, 12), generator=random)
@@ -71,7 +80,7 @@ def test_the_gathered_loss_equals_transformers_own(kind: str) -> None:
     expected.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad()
-    loss = MaskedPredictor(model).loss(ids, positions, labels[positions])
+    loss = MaskedPredictor(model, compute).loss(ids, positions, labels[positions])
     loss.backward()
 
     # The same sums in another order: float32's rounding alone.
@@ -82,17 +91,18 @@ def test_the_gathered_loss_equals_transformers_own(kind: str) -> None:
     assert model(input_ids=ids).logits.shape == (3, 12, VOCABULARY)
 
 
-def test_a_shift_moves_all_tokens_but_the_first_along_the_position_table() -> None:
+@pytest.mark.parametrize("compute", [_PLAIN, _FAST], ids=["transformers", "fast"])
+def test_a_shift_moves_all_tokens_but_the_first_along_the_position_table(compute: Compute) -> None:
     model = _bert(tie=True).eval()
     ids = torch.randint(5, VOCABULARY, (2, 10), generator=torch.Generator().manual_seed(1))
     everywhere = torch.arange(20)
     places = torch.tensor([[0, *range(4, 13)], [0, *range(7, 16)]])
     expected = model(input_ids=ids, position_ids=places).logits.flatten(0, 1)
     with torch.no_grad():
-        moved = MaskedPredictor(model).logits(ids, everywhere, torch.tensor([3, 6]))
-        unmoved = MaskedPredictor(model).logits(ids, everywhere, torch.tensor([0, 0]))
-        plain = MaskedPredictor(model).logits(ids, everywhere)
-    assert torch.equal(moved, expected)
+        moved = MaskedPredictor(model, compute).logits(ids, everywhere, torch.tensor([3, 6]))
+        unmoved = MaskedPredictor(model, compute).logits(ids, everywhere, torch.tensor([0, 0]))
+        plain = MaskedPredictor(model, compute).logits(ids, everywhere)
+    torch.testing.assert_close(moved, expected, rtol=0, atol=1e-5)
     assert torch.equal(unmoved, plain)
     assert not torch.allclose(moved, plain)
 

@@ -21,6 +21,7 @@ from tanzaku.pretraining.loop import EvaluationDone, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.options import read_options
 from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
 from tanzaku.pretraining.run import Begins, pretrain
+from tests.checkpoints import make_roberta
 
 _SMALL: dict[str, Any] = {
     "shape": "2x32",
@@ -114,7 +115,7 @@ def test_the_record_tells_all(trained: tuple[Path, PretrainRecord, list[Any]], c
     assert record.steps == 240
     assert record.tokens_seen == 240 * 512
     assert record.options["steps"] == 240
-    assert record.compute == {"device": "cpu", "precision": "float32", "attention": "eager"}
+    assert record.compute == {"device": "cpu", "precision": "float32", "attention": "eager", "path": "fast"}
     (source,) = record.sources
     assert source.name == corpus.name
     assert source.size == corpus.stat().st_size
@@ -123,6 +124,27 @@ def test_the_record_tells_all(trained: tuple[Path, PretrainRecord, list[Any]], c
     assert record.stream.documents == 378
     assert record.machine["cpu"]
     assert record.versions["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("changes", [{"fast": False}, {"attention": "sdpa"}], ids=["not fast", "attention named"])
+def test_transformers_computes_the_same_where_it_is_asked_to(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    fast, _ = _pretrain(corpus, tmp_path / "fast", steps=8)
+    record, _ = _pretrain(corpus, tmp_path / "transformers", steps=8, **changes)
+    assert (fast.compute["path"], record.compute["path"]) == ("fast", "transformers")
+    for line, other in zip(record.history, fast.history, strict=True):
+        assert line.held_out_loss == pytest.approx(other.held_out_loss, abs=1e-4)
+        assert line.train_loss == pytest.approx(other.train_loss, abs=1e-4)
+
+
+def test_an_encoder_of_another_kind_is_left_to_transformers(corpus: Path, tmp_path: Path) -> None:
+    encoder = make_roberta(tmp_path / "roberta")
+    only = {key: _SMALL[key] for key in ("batch_tokens", "max_tokens", "evaluations", "precision", "device")}
+    options = read_options({**only, "from_encoder": str(encoder), "steps": 1})
+    record = pretrain([corpus], tmp_path / "out", options=options)
+    assert record is not None
+    assert record.compute["path"] == "transformers"
 
 
 def test_plain_transformers_opens_it(trained: tuple[Path, PretrainRecord, list[Any]]) -> None:

@@ -87,7 +87,13 @@ def pretrain(
     dropout: Annotated[float | None, _option("Dropout while training (0).", panel=_LEARNING)] = None,
     seed: Annotated[int | None, _option("Of weights, order, masking and dropout (42).", panel=_LEARNING)] = None,
     precision: Annotated[str | None, _option("auto, float32 or bfloat16 (auto).", panel=_MACHINE)] = None,
-    attention: Annotated[str | None, _option("auto, sdpa or eager (auto).", panel=_MACHINE)] = None,
+    fast: Annotated[
+        bool | None,
+        _option("Compute a BERT by the fast path on a CPU (yes).", panel=_MACHINE, name="--fast/--no-fast"),
+    ] = None,
+    attention: Annotated[
+        str | None, _option("transformers' attention: auto, sdpa or eager (auto).", panel=_MACHINE)
+    ] = None,
     device: Annotated[str | None, _option("auto, cpu or cuda (auto).", panel=_MACHINE)] = None,
     save_dtype: Annotated[str | None, _option("Weights as float32 or float16 (float32).", panel=_MACHINE)] = None,
     checkpoint_minutes: Annotated[float | None, _option("Save a checkpoint so often (5).", panel=_MACHINE)] = None,

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertForSequenceClassification, BertModel
+from transformers import BertForSequenceClassification, BertModel, PretrainedConfig
 
 from tanzaku.encoders.attention import attend
 from tanzaku.encoders.dropout import dropout
@@ -69,48 +69,51 @@ class _Layer:
             linear.lower()
 
 
-class FastForward:
-    """Computes logits (documents, labels), float32, from a model and a batch on its device; see `fast_forward`."""
+class FastEncoder:
+    """Computes the hidden states of a BERT on its device; see `fast_encoder`."""
 
     def __init__(
-        self, classifier: Any, layers: list[_Layer], *, prefix: Prefix | None, heads: int, dtype: torch.dtype
+        self, encoder: BertModel, layers: Sequence[_Layer], *, prefix: Prefix | None, dtype: torch.dtype
     ) -> None:
-        self._classifier, self._layers, self._heads, self._dtype = classifier, layers, heads, dtype
-        self._prefix = prefix
-        self._embeddings = classifier.base_model.embeddings
-        self._embeddings_norm = cast(nn.LayerNorm, plain_norm(self._embeddings.LayerNorm))
-        pooling = classifier.pooling if isinstance(classifier, PooledClassifier) else "cls"
-        self._pooling, self._reads_cls_alone = pooling, pooling == "cls"
+        self._embeddings, self._layers, self._prefix, self._dtype = encoder.embeddings, layers, prefix, dtype
+        self._heads = encoder.config.num_attention_heads
+        self._embeddings_norm = cast(nn.LayerNorm, plain_norm(encoder.embeddings.LayerNorm))
 
-    def __call__(self, model: nn.Module, batch: Rows) -> Tensor:
-        """The logits of `model`, which must be the one that this was made for."""
-        lengths = batch.attention_mask.sum(dim=1).tolist()
-        hidden = self._encode(batch.input_ids, batch.attention_mask, lengths)
-        features = self._pool(hidden.float(), lengths)  # (rows, features)
-        if batch.documents is not None:
-            features = mean_of_windows(features, batch.documents)
-        return cast(Tensor, self._classifier.classifier(self._classifier.dropout(features)))
+    def __call__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        *,
+        lengths: Sequence[int],
+        positions: Tensor | None = None,
+        first_alone: bool = False,
+    ) -> Tensor:
+        """The last hidden states of the tokens end to end (tokens, hidden), in the precision that this was made for.
 
-    def _encode(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The last hidden states (tokens, hidden), or (rows, hidden) where [CLS] alone is read."""
-        hidden = self._embed(input_ids, attention_mask)
+        Args:
+            input_ids: (rows, tokens) int64.
+            attention_mask: (rows, tokens), 0 for padding, which is on the right.
+            lengths: Tokens of each row without padding.
+            positions: (rows, tokens) int64: the places in the position table, if not 0, 1, 2 and so on.
+            first_alone: Only each row's first token is wanted: (rows, hidden).
+        """
+        hidden = self._embed(input_ids, attention_mask.bool(), positions)
         last = len(self._layers) - 1
         for number in range(last):
             hidden = self._run_layer(number, hidden, hidden, lengths=lengths, query_lengths=lengths)
-        if not self._reads_cls_alone:
+        if not first_alone:
             return self._run_layer(last, hidden, hidden, lengths=lengths, query_lengths=lengths)
         starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).to(hidden.device)
         return self._run_layer(last, hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths))
 
-    def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        parts = self._embeddings
-        present = attention_mask.bool()
-        ids = input_ids[present]  # (tokens,)
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)[present]
-        words = parts.word_embeddings(ids)
+    def _embed(self, input_ids: Tensor, present: Tensor, positions: Tensor | None) -> Tensor:
+        parts: Any = self._embeddings
+        if positions is None:
+            positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+        words = parts.word_embeddings(input_ids[present])  # (tokens, hidden)
         types = parts.token_type_embeddings.weight[0].to(words.dtype)
-        summed = words + types + parts.position_embeddings(positions).to(words.dtype)  # (tokens, hidden)
-        return self._drop(_normalise(summed, self._embeddings_norm).to(self._dtype), parts.dropout)
+        summed = words + types + parts.position_embeddings(positions[present]).to(words.dtype)
+        return _drop(_normalise(summed, self._embeddings_norm).to(self._dtype), parts.dropout)
 
     def _run_layer(
         self,
@@ -138,12 +141,29 @@ class FastForward:
             query_lengths=query_lengths,
             dropout=drop.p if drop.training else 0.0,
         )
-        attended = _normalise(self._drop(layer.attended(mixed), layer.hidden_dropout) + queries, layer.attention_norm)
+        attended = _normalise(_drop(layer.attended(mixed), layer.hidden_dropout) + queries, layer.attention_norm)
         inner = layer.activation(layer.intermediate(attended))  # (queries, intermediate)
-        return _normalise(self._drop(layer.output(inner), layer.hidden_dropout) + attended, layer.output_norm)
+        return _normalise(_drop(layer.output(inner), layer.hidden_dropout) + attended, layer.output_norm)
 
-    def _drop(self, x: Tensor, module: nn.Dropout) -> Tensor:
-        return dropout(x, probability=module.p, training=module.training)
+
+class FastForward:
+    """Computes logits (documents, labels), float32, from a model and a batch on its device; see `fast_forward`."""
+
+    def __init__(self, classifier: Any, encoder: FastEncoder) -> None:
+        self._classifier, self._encoder = classifier, encoder
+        pooling = classifier.pooling if isinstance(classifier, PooledClassifier) else "cls"
+        self._pooling, self._reads_cls_alone = pooling, pooling == "cls"
+
+    def __call__(self, model: nn.Module, batch: Rows) -> Tensor:
+        """The logits of `model`, which must be the one that this was made for."""
+        lengths = batch.attention_mask.sum(dim=1).tolist()
+        hidden = self._encoder(
+            batch.input_ids, batch.attention_mask, lengths=lengths, first_alone=self._reads_cls_alone
+        )
+        features = self._pool(hidden.float(), lengths)  # (rows, features)
+        if batch.documents is not None:
+            features = mean_of_windows(features, batch.documents)
+        return cast(Tensor, self._classifier.classifier(self._classifier.dropout(features)))
 
     def _pool(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         """(rows, features) float32."""
@@ -169,13 +189,19 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
         model: In training mode or not; both are served.
         precision: Of the matrix products and of what flows between layers. The head is always float32.
     """
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     classifier: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
     if not isinstance(classifier, BertForSequenceClassification | PooledClassifier):
         return None
-    encoder = classifier.base_model
-    if type(encoder) is not BertModel or encoder.config.is_decoder or not encoder.encoder.layer:
+    encoder = fast_encoder(classifier.base_model, precision=precision)
+    return None if encoder is None else FastForward(classifier, encoder)
+
+
+def fast_encoder(model: nn.Module, *, precision: Precision) -> FastEncoder | None:
+    """The same for a BERT without its head: its hidden states, or None; see `fast_forward`."""
+    if type(model) is not BertModel or not is_plain_bert(model.config):
         return None
+    encoder: Any = model
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     prefix = prefix_of(encoder)
     if len(encoder._forward_pre_hooks) != (prefix is not None):  # somebody else does something before its forward
         return None
@@ -190,7 +216,12 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
         words = encoder.embeddings.word_embeddings
         for table in (getattr(words, "base_layer", words), encoder.embeddings.position_embeddings):
             convert_frozen(table, dtype=dtype)
-    return FastForward(classifier, layers, prefix=prefix, heads=encoder.config.num_attention_heads, dtype=dtype)
+    return FastEncoder(encoder, layers, prefix=prefix, dtype=dtype)
+
+
+def is_plain_bert(config: PretrainedConfig) -> bool:
+    """Whether an encoder of this configuration, before any method has changed it, is one for the fast path."""
+    return config.model_type == "bert" and not config.is_decoder and config.num_hidden_layers > 0
 
 
 def _embeddings_are_plain(embeddings: Any) -> bool:
@@ -231,6 +262,10 @@ def _layer(layer: Any, dtype: torch.dtype) -> _Layer | None:
         attention_dropout=attention.self.dropout,
         hidden_dropout=layer.output.dropout,
     )
+
+
+def _drop(x: Tensor, module: nn.Dropout) -> Tensor:
+    return dropout(x, probability=module.p, training=module.training)
 
 
 def _after(prefix: Tensor, rows: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where and how the arithmetic is done: device, precision and attention."""
+"""Where and how the arithmetic is done: device, precision, attention, and whose forward."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class Compute:
     device: Literal["cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
     attention: Literal["sdpa", "eager"]
+    path: Literal["fast", "transformers"] = "transformers"
 
     def autocast(self) -> AbstractContextManager[object]:
         """Matrix products in bfloat16, sums and weights in float32; nothing changes where all is float32."""
@@ -25,8 +26,15 @@ class Compute:
         return torch.autocast(self.device, dtype=torch.bfloat16)
 
 
-def choose_compute(*, device: str, precision: str, attention: str) -> Compute:
+def choose_compute(*, device: str, precision: str, attention: str, fast: bool = False) -> Compute:
     """Replace each "auto" by what this machine does best.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+        precision: "auto", "float32" or "bfloat16".
+        attention: "auto", "sdpa" or "eager".
+        fast: Whether the encoder may be computed by Tanzaku's own forward. It is on a CPU, where `attention` leaves the
+            choice: on a GPU nothing was measured yet.
 
     Raises:
         TanzakuError: A GPU is asked for, and PyTorch sees none.
@@ -42,4 +50,9 @@ def choose_compute(*, device: str, precision: str, attention: str) -> Compute:
     # Forward and backward at 128 tokens in bfloat16 took 12 ms plain and 28 ms fused on one core with AVX512-BF16
     # (16 sequences, 4 heads of 64), and 40 against 49 ms at 512 tokens.
     fused = attention == "sdpa" or (attention == "auto" and chosen == "cuda")
-    return Compute(device=chosen, precision="bfloat16" if low else "float32", attention="sdpa" if fused else "eager")
+    return Compute(
+        device=chosen,
+        precision="bfloat16" if low else "float32",
+        attention="sdpa" if fused else "eager",
+        path="fast" if fast and chosen == "cpu" and attention == "auto" else "transformers",
+    )

@@ -216,8 +216,7 @@ class PretrainLoop:
         for group, highest in self._highest_rates:
             group["lr"] = highest * factor
         batch = self._batches.training(self._step)
-        with self._compute.autocast():
-            loss = self._predictor.loss(*self._tensors(batch), shifts=self._shifts(batch))
+        loss = self._predictor.loss(*self._tensors(batch), shifts=self._shifts(batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
         for optimizer in self._optimizers:
@@ -230,7 +229,7 @@ class PretrainLoop:
         self._model.eval()
         loss = correct = torch.zeros((), dtype=torch.float64, device=self._compute.device)
         count = 0
-        with torch.no_grad(), self._compute.autocast():
+        with torch.no_grad():
             for batch in held_out:
                 input_ids, positions, labels = self._tensors(batch)
                 logits = self._predictor.logits(input_ids, positions).float()  # (masked, vocabulary)

@@ -1,18 +1,21 @@
 """The encoder with its masked-language-model head: new, or loaded with room for longer sequences."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PretrainedConfig, PreTrainedModel
 
+from tanzaku.encoders.fast import FastEncoder, fast_encoder
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError
+from tanzaku.pretraining.compute import Compute
 from tanzaku.pretraining.cross_entropy import cross_entropy
 
+_PLAIN = Compute(device="cpu", precision="float32", attention="eager")
 _POSITIONS = "position_embeddings.weight"
 
 
@@ -127,12 +130,21 @@ class MaskedPredictor:
 
     The hidden states are gathered before the head, so that the projection onto the vocabulary, the largest matrix of
     a small encoder, is computed for the masked tokens alone.
+
+    Args:
+        model: With its masked-language-model head.
+        compute: How; its fast path is there for a BERT alone.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
+    def __init__(self, model: PreTrainedModel, compute: Compute = _PLAIN) -> None:
+        self.model, self._compute = model, compute
         self._positions: Tensor | None = None
-        model.base_model.register_forward_hook(self._gather)
+        self._encode: FastEncoder | None = None
+        if compute.path == "fast":
+            self._encode = fast_encoder(model.base_model, precision=compute.precision)
+            assert self._encode is not None, "the fast path can't do this model"
+        else:
+            model.base_model.register_forward_hook(self._gather)
 
     def logits(self, input_ids: Tensor, positions: Tensor, shifts: Tensor | None = None) -> Tensor:
         """(masked, vocabulary) for `input_ids` (batch, seq) int64 at `positions` (masked,) of the flattened batch.
@@ -140,16 +152,27 @@ class MaskedPredictor:
         `shifts` (batch,) int64 moves each sequence along the position table, but for its first token, which is [CLS]
         and stays where a document's stands.
         """
-        self._positions = positions
-        moved = {} if shifts is None else {"position_ids": _moved(input_ids.shape[1], shifts)}
-        try:
-            return self.model(input_ids=input_ids, **moved).logits[0]  # (masked, vocabulary)
-        finally:
-            self._positions = None
+        places = None if shifts is None else _moved(input_ids.shape[1], shifts)
+        if self._encode is None:
+            return self._transformers_logits(input_ids, positions, places)
+        rows, tokens = input_ids.shape
+        everywhere = torch.ones_like(input_ids)
+        hidden = self._encode(input_ids, everywhere, lengths=[tokens] * rows, positions=places)  # (batch * seq, hidden)
+        with self._compute.autocast():
+            return cast(Any, self.model).cls(hidden[positions])
 
     def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor, shifts: Tensor | None = None) -> Tensor:
         """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
         return cross_entropy(self.logits(input_ids, positions, shifts), labels)
+
+    def _transformers_logits(self, input_ids: Tensor, positions: Tensor, places: Tensor | None) -> Tensor:
+        self._positions = positions
+        moved = {} if places is None else {"position_ids": places}
+        try:
+            with self._compute.autocast():
+                return self.model(input_ids=input_ids, **moved).logits[0]  # (masked, vocabulary)
+        finally:
+            self._positions = None
 
     def _gather(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         del module, inputs

@@ -64,9 +64,12 @@ class ContinuedOptions(BaseModel):
         Literal["auto", "float32", "bfloat16"],
         Field(description="Arithmetic of the matrix products; auto is bfloat16 where the hardware computes it."),
     ] = "auto"
+    fast: Annotated[
+        bool, Field(description="Compute a BERT by Tanzaku's own forward on a CPU; transformers computes all others.")
+    ] = True
     attention: Annotated[
         Literal["auto", "sdpa", "eager"],
-        Field(description="Attention's implementation; auto is fused (sdpa) on a GPU and plain on a CPU."),
+        Field(description="transformers' implementation; auto is fused (sdpa) on a GPU and plain on a CPU."),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where to compute.")] = "auto"
     held_out: Annotated[float, Field(gt=0, lt=0.5, description="Share of the text that is kept for evaluation.")] = 0.01

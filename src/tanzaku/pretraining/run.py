@@ -10,6 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
+from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions, resolve_encoder
 from tanzaku.errors import TanzakuError
 from tanzaku.machine import keep_freed_memory
@@ -143,9 +144,14 @@ def _begins(inputs: _Inputs, stream: TokenStream, batches: PackedBatches, encode
 
 
 def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions) -> _Inputs:
-    compute = choose_compute(device=options.device, precision=options.precision, attention=options.attention)
     found = find_sources(texts)
     source = resolve_encoder(options.from_encoder) if options.from_encoder is not None else None
+    compute = choose_compute(
+        device=options.device,
+        precision=options.precision,
+        attention=options.attention,
+        fast=options.fast and (source is None or is_plain_bert(load_config(source))),
+    )
     identity = options.identity(
         texts=[text.sha256 for text in found],
         encoder=source.fingerprint if source else None,
@@ -256,7 +262,7 @@ def _train(
         checkpoint_minutes=options.checkpoint_minutes,
     )
     loop = PretrainLoop(
-        MaskedPredictor(model),
+        MaskedPredictor(model, inputs.compute),
         _optimizers(model, options),
         batches,
         settings=settings,
