@@ -8,8 +8,8 @@ import pytest
 
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.study.expansion import expand
-from tanzaku.study.record import ComputeFacts, RunRecord, read_record
-from tanzaku.study.run import CHECKPOINT_FOLDER, LOGITS_FILE, run
+from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
+from tanzaku.study.run import LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset

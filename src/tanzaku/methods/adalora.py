@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.options import InputDropout
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 from tanzaku.methods.targets import LinearTargets, find_targets, named_presets, shape_of
 
@@ -37,7 +38,7 @@ class AdaLora(PeftMethod):
         Literal["rank"] | Annotated[float, Field(gt=0)],
         Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
     ] = "rank"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    dropout: InputDropout = 0.0
     targets: Annotated[LinearTargets, Field(description="The layers to update, as for `lora`; not embeddings.")] = (
         "query",
         "value",

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from tanzaku.errors import MethodError
 from tanzaku.methods.adapter import rewrite_adapter
 from tanzaku.methods.interface import ParameterGroup
+from tanzaku.methods.options import Alpha, InputDropout, Rank
 from tanzaku.methods.peft_adapter import head_settings, quiet_peft, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
@@ -46,12 +47,9 @@ class Lora(RankedMethod):
 
     paper: ClassVar[str] = "Hu et al. 2021, arXiv 2106.09685"
 
-    rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
-    alpha: Annotated[
-        Literal["rank"] | Annotated[float, Field(gt=0)],
-        Field(description='α of the scale α/r: a number, or "rank" for α = r (scale 1 at every rank).'),
-    ] = "rank"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    rank: Rank = 8
+    alpha: Alpha = "rank"
+    dropout: InputDropout = 0.0
     targets: Annotated[
         Targets,
         Field(

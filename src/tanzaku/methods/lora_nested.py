@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.options import InputDropout
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.methods.targets import LinearTargets, named_presets
 
@@ -37,7 +38,7 @@ class LoraNested(RankedMethod):
             description="What a step trains of the drawn rank: all of it, or only what it adds to the next smaller one."
         ),
     ] = "all"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    dropout: InputDropout = 0.0
     targets: Annotated[LinearTargets, Field(description="The layers to update, as those of lora; not embeddings.")] = (
         "query",
         "value",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tanzaku.methods.lora import Lora
+from tanzaku.methods.options import Alpha, InputDropout, Rank
 from tanzaku.methods.peft_adapter import PeftMethod
 from tanzaku.methods.targets import Targets
 
@@ -24,12 +25,9 @@ class QLora(PeftMethod):
 
     paper: ClassVar[str] = "Dettmers et al. 2023, arXiv 2305.14314"
 
-    rank: Annotated[int, Field(ge=1, description="Rank r of the update B·A, in columns.")] = 8
-    alpha: Annotated[
-        Literal["rank"] | Annotated[float, Field(gt=0)],
-        Field(description='α of the scale α/r: a number, or "rank" for α = r (scale 1 at every rank).'),
-    ] = "rank"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability on the input of A.")] = 0.0
+    rank: Rank = 8
+    alpha: Alpha = "rank"
+    dropout: InputDropout = 0.0
     targets: Annotated[Targets, Field(description="The layers to update, as for `lora`.")] = ("query", "value")
     bits: Annotated[
         Literal[8, 4], Field(description="Of a frozen weight: 8, whole numbers, or 4, the paper's NormalFloat.")

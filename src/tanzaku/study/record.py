@@ -21,6 +21,7 @@ RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
+CHECKPOINT_FOLDER = "checkpoints"
 
 
 class _Part(BaseModel):

@@ -21,6 +21,7 @@ from tanzaku.study.environment import describe_environment
 from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
+    CHECKPOINT_FOLDER,
     ComputeFacts,
     Costs,
     DataFacts,
@@ -37,7 +38,6 @@ from tanzaku.training.forward import Forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
 
 MODEL_FOLDER = "model"
-CHECKPOINT_FOLDER = "checkpoints"
 LOGITS_FILE = "test-logits.npy"
 
 

@@ -23,7 +23,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.files import write_atomically
 from tanzaku.study.process import FINISHED, INTERRUPTED, begin_child, describe_death, process_context
-from tanzaku.study.record import EpochRecord
+from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tanzaku.training.loop import EpochResult, Event
 
 TRIAL_FILE = "trial.json"
-CHECKPOINT_FOLDER = "checkpoints"
 # What ends a trial: takes the epochs done since the last call, and says whether to end it here.
 Verdict = Callable[[Sequence[EpochRecord]], bool]
 
