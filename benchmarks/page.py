@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.clock import KINDS, OTHER
 from benchmarks.limits import limits_of
-from benchmarks.record import read_records
+from benchmarks.record import read_nested, read_records
 from benchmarks.rows import RATIO, ROW_NAMES
 from tanzaku.files import write_atomically
 
@@ -74,9 +74,11 @@ tables show the median of the rounds, and the lowest and the highest.
 _NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with nothing else to do.\n"
 
 
-def make_page(records: Sequence[Mapping[str, Any]], remarks: str) -> str:
+def make_page(records: Sequence[Mapping[str, Any]], remarks: str, *, nested: Mapping[str, Any] | None = None) -> str:
     """The page's text."""
     sections = [_section(record) for record in records] or [_NOTHING]
+    if nested is not None:
+        sections.append(_nested_section(nested))
     return "\n".join([_HEAD, *(section.strip("\n") + "\n" for section in sections), remarks.strip("\n") + "\n"])
 
 
@@ -102,6 +104,30 @@ def _section(record: Mapping[str, Any]) -> str:
         "",
         *_profiles(record["profiles"]),
     ]
+    return "\n".join(lines)
+
+
+def _nested_section(record: Mapping[str, Any]) -> str:
+    rows = {row["name"]: row for row in record["rows"]}
+    ratio, nested, alone = (
+        rows[name] for name in ("seven_ranks_in_one_run_vs_one_r256_run", "lora_nested_run", "lora_r256_run")
+    )
+    cores, command = record["machine"]["physical_cores"], record["command"]
+    lines = [
+        "## Seven ranks in one run",
+        "",
+        f"`{command}` on {record['machine']['cpu']}, {cores} cores, ended {record['ended']}: two arms of "
+        "[livedoor-nested](../studies/livedoor-nested.toml) in turn, from training to the test set's classes, the "
+        "nested one at every rank. The median of the seeds, the lowest and the highest.",
+        "",
+        "| | | lowest–highest |",
+        "| --- | ---: | ---: |",
+        f"| one run of `lora-nested` for seven ranks over one run of LoRA r = 256 | {ratio['value']:.2f} | "
+        f"{ratio['spread'][0]:.2f}–{ratio['spread'][1]:.2f} |",
+    ]
+    for name, row in (("`lora-nested`, seconds", nested), ("LoRA r = 256, seconds", alone)):
+        value, low, high = (_digits(number) for number in (row["value"], *row["spread"]))
+        lines.append(f"| {name} | {value} | {low}–{high} |")
     return "\n".join(lines)
 
 
@@ -182,7 +208,8 @@ def _digits(number: float) -> str:
 
 def main() -> None:
     """Write the page."""
-    write_atomically(PAGE, make_page(read_records(), REMARKS.read_text(encoding="utf-8")))
+    remarks = REMARKS.read_text(encoding="utf-8")
+    write_atomically(PAGE, make_page(read_records(), remarks, nested=read_nested()))
 
 
 if __name__ == "__main__":

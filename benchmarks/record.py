@@ -13,8 +13,9 @@ from tanzaku.machine import describe_machine
 from tanzaku.provenance import GIT_STATE, now, versions
 
 RECORDS = Path(__file__).parents[1] / "records" / "benchmarks"
+NESTED = RECORDS / "nested.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
-_PACKAGES = (
+PACKAGES = (
     "tanzaku",
     "torch",
     "transformers",
@@ -52,7 +53,7 @@ def make_record(
     return {
         "machine": asdict(describe_machine()),
         "git": {"commit": commit, "dirty": dirty},
-        "versions": versions(_PACKAGES),
+        "versions": versions(PACKAGES),
         "command": command,
         "started": parts[0]["started"],
         "ended": now(),
@@ -67,5 +68,14 @@ def make_record(
 
 
 def read_records(folder: Path = RECORDS) -> list[dict[str, Any]]:
-    """The committed records, in name order: cpu, then gpu."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    """The committed records of whole benchmarks, those that there are: cpu, then gpu."""
+    return [_read(path) for name in ("cpu", "gpu") if (path := folder / f"{name}.json").is_file()]
+
+
+def read_nested() -> dict[str, Any] | None:
+    """The committed record of `benchmarks.nested`, if there is one."""
+    return _read(NESTED) if NESTED.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))

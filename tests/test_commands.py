@@ -76,6 +76,10 @@ def test_the_make_targets_that_are_told_exist() -> None:
     assert "bench" in targets
 
 
+# Options that are lists themselves, not axes.
+_LISTS = {"targets", "ranks", "truncate"}
+
+
 def _scaled_down(study: Path, encoder: Path) -> list[str]:
     """Overrides that keep one seed, the last value of every axis, one epoch and a tiny encoder."""
     overrides = [
@@ -89,7 +93,7 @@ def _scaled_down(study: Path, encoder: Path) -> list[str]:
         overrides += [
             f"arms.{number}.{key}={json.dumps(value[-1])}"
             for key, value in arm.items()
-            if isinstance(value, list) and key != "targets"
+            if isinstance(value, list) and key not in _LISTS
         ]
         if "pretrain" in arm:
             small = "{ steps = 2, max_tokens = 16, batch_tokens = 64, evaluations = 1 }"

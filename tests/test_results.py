@@ -1,25 +1,38 @@
-"""The figures that the README shows are those of the committed records, to the digit; and the committed report is what
-the committed records give.
+"""The figures that the README and docs/training.md show are those of the committed records, to the digit; and the
+committed reports are what the committed records give.
 
     python -m tests.test_results
 
-prints the README's table.
+prints the README's table and that of docs/training.md.
 """
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tanzaku.report.arms import Arm, sections_of
-from tanzaku.report.formats import compact, interval, megabytes, method_name, percent, seconds
+from tanzaku.report.formats import (
+    compact,
+    interval,
+    megabytes,
+    method_name,
+    p_value,
+    percent,
+    points,
+    points_interval,
+    seconds,
+)
 from tanzaku.report.thesis import published_for, published_megabytes
 from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import read_predictions, read_records
 from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.statistics import compare_accuracies
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"
+PRECISION = ROOT / "records" / "livedoor-precision"
 
 
 def _row(arm: Arm) -> str:
@@ -59,6 +72,51 @@ def test_the_readmes_table_is_the_records(readme: str) -> None:
     assert shown == rows
 
 
+def _precision_rows() -> list[str]:
+    """A row a method: the accuracies in both precisions, and their difference over seeds and documents."""
+    (section,) = sections_of(read_records(PRECISION))
+    arms = {(arm.method, arm.settings["training.precision"]): arm for arm in section.arms}
+    rows = []
+    for method in dict.fromkeys(arm.method for arm in section.arms):
+        low, wide = arms[method, "bfloat16"], arms[method, "float32"]
+        assert [run.spec["seed"] for run in low.finished] == [run.spec["seed"] for run in wide.finished]
+        correct = np.stack([_correct(run.run_id) for run in (*low.finished, *wide.finished)])
+        seeds = len(low.finished)
+        found = compare_accuracies(correct, range(seeds), range(seeds, 2 * seeds))
+        difference = f"{points(found.mean)} ({points_interval(found.interval)})"
+        cells = [method_name(low), _spread(low), _spread(wide), difference, p_value(found.p_value)]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _spread(arm: Arm) -> str:
+    accuracy = arm.accuracy
+    assert accuracy is not None
+    return f"{percent(accuracy.mean)} ({percent(accuracy.lowest)}–{percent(accuracy.highest)})"
+
+
+def _correct(run_id: str) -> np.ndarray:
+    classes, predicted = read_predictions(PRECISION / run_id)
+    return np.asarray(classes) == np.asarray(predicted)
+
+
+def test_the_table_of_both_precisions_is_the_records() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert "\n".join(_precision_rows()) in text
+
+
+def test_the_precision_records_are_the_whole_study() -> None:
+    study: StudySpec = read_study(ROOT / "studies" / "livedoor-precision.toml")
+    records = read_records(PRECISION)
+    found = [RunSpec.model_validate(record.spec) for record in records]
+    assert sorted(map(repr, found)) == sorted(map(repr, expand(study)))
+    assert {record.status for record in records} == {"finished"}
+    assert {record.environment.git_dirty for record in records} == {False}
+    assert {
+        record.compute.precision == record.spec["training"]["precision"] for record in records if record.compute
+    } == {True}
+
+
 def test_the_records_are_the_whole_study() -> None:
     study: StudySpec = read_study(ROOT / "studies" / "livedoor-ranks.toml")
     wanted = [run.model_dump(exclude={"data", "encoder"}) for run in expand(study)]
@@ -74,20 +132,24 @@ def test_the_records_are_the_whole_study() -> None:
     assert {record.environment.git_dirty for record in records} == {False}
 
 
-def test_the_records_measures_follow_from_their_predictions() -> None:
-    for record in read_records(RECORDS):
-        classes, predicted = read_predictions(RECORDS / record.run_id)
+@pytest.mark.parametrize("folder", [RECORDS, PRECISION], ids=lambda folder: folder.name)
+def test_the_records_measures_follow_from_their_predictions(folder: Path) -> None:
+    for record in read_records(folder):
+        classes, predicted = read_predictions(folder / record.run_id)
         assert record.test is not None
         assert record.test.correct == sum(one == other for one, other in zip(classes, predicted, strict=True))
         assert record.test.documents == len(classes) == 3686
 
 
-def test_the_committed_report_is_what_the_records_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folder", [RECORDS, PRECISION], ids=lambda folder: folder.name)
+def test_the_committed_report_is_what_the_records_give(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)  # the page shows the path as it was given
-    write_report(RECORDS.relative_to(ROOT), tmp_path)
+    write_report(folder.relative_to(ROOT), tmp_path)
     for name in ("report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv"):
-        assert (tmp_path / name).read_text(encoding="utf-8") == (RECORDS / "report" / name).read_text(encoding="utf-8")
+        assert (tmp_path / name).read_text(encoding="utf-8") == (folder / "report" / name).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print("\n".join(_rows()))
+    print("\n".join([*_rows(), "", *_precision_rows()]))

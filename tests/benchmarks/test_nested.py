@@ -1,0 +1,54 @@
+"""One nested run beside one of the largest rank, at a tiny encoder's size."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.nested import STUDY, main, two_arms
+from benchmarks.page import make_page
+from tanzaku.study.expansion import read_study
+
+_TINY = """
+name = "tiny-nested"
+data = {{ source = "sample" }}
+encoder = {{ name = "{encoder}", max_tokens = 16 }}
+training = {{ epochs = 1, learning_rate = 1e-3 }}
+seeds = [7, 8]
+
+[[arms]]
+method = "lora-nested"
+ranks = [2, 4]
+
+[[arms]]
+method = "lora"
+rank = 4
+truncate = [2]
+"""
+
+
+def test_the_study_that_ships_has_both_arms_and_seven_ranks() -> None:
+    study = two_arms(read_study(STUDY), rounds=3)
+    nested, alone = study.arms
+    assert nested["ranks"] == [2, 4, 8, 32, 64, 128, 256]
+    assert (alone["method"], alone["rank"]) == ("lora", 256)
+    assert "truncate" not in alone  # or it would be measured at further ranks, too
+    assert nested["targets"] == alone["targets"]
+    assert study.seeds == (1, 2, 3)
+
+
+@pytest.mark.timeout(300)
+def test_the_record_has_the_ratio_seed_by_seed(
+    tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, out = tmp_path / "study.toml", tmp_path / "nested.json"
+    study.write_text(_TINY.format(encoder=tiny_encoder), encoding="utf-8")
+    main(["--study", str(study), "--data", "sample", "--rounds", "1", "--out", str(out)])
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert json.loads(capsys.readouterr().out) == record
+    ratio, nested, alone = record["rows"]
+    assert ratio["name"] == "seven_ranks_in_one_run_vs_one_r256_run"
+    assert ratio["value"] == pytest.approx(nested["value"] / alone["value"])
+    assert nested["value"] > 0 < alone["value"]
+    page = make_page([], "", nested=record)
+    assert f"{ratio['value']:.2f} | {ratio['spread'][0]:.2f}–{ratio['spread'][1]:.2f}" in page
