@@ -68,6 +68,7 @@ class ProfilingClock(Clock):
         return {
             one.key: (one.self_device_time_total if on_gpu else one.self_cpu_time_total) / 1e6
             for one in self._profile.key_averages()
+            if one.device_type.name == "CPU"  # a GPU's kernels come again by themselves
         }
 
 
@@ -95,10 +96,11 @@ class CountingClock(Clock):
 
 
 def kinds_of(seconds: Mapping[str, float], flops: Mapping[str, float]) -> list[dict[str, Any]]:
-    """For each kind of operation, its `share` of all seconds, and its `gflops` where the arithmetic is known.
+    """For each kind of operation, its `share` of all these seconds, and its `gflops` where the arithmetic is known.
 
-    It is known of matrix products. So the attention's speed is that of its products over the time that they take,
-    without the softmax, or that of a fused kernel.
+    All seconds are those in PyTorch's operations; what Python and NumPy do between them is not among them. The
+    arithmetic is known of matrix products. So the attention's speed is that of its products over the time that they
+    take, without the softmax, or that of a fused kernel.
     """
     spent: dict[str, float] = defaultdict(float)
     counted: dict[str, float] = defaultdict(float)

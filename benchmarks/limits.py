@@ -28,10 +28,11 @@ def limits_of(record: Mapping[str, Any]) -> list[Limit]:
     rows = {row["name"]: row["value"] for row in record["rows"]}
     lengths = spread_evenly(TEST, scale.classified, max_tokens=scale.max_tokens).tolist()
     document = forward_flops(lengths, shape=scale.base, labels=LABELS) / len(lengths)
+    rate = rows.get("classify_base_pipeline")
     wanted: list[tuple[str, ShapeName, float, float | None]] = [
         ("lora_step_base_vs_trainer", "base", _step_flops(scale, "base"), rows.get("lora_step_base_trainer")),
         ("lora_step_mini_vs_trainer", "mini", _step_flops(scale, "mini"), rows.get("lora_step_mini_trainer")),
-        ("classify_base_vs_pipeline", "base", document, 1 / rows.get("classify_base_pipeline", float("inf")) or None),
+        ("classify_base_vs_pipeline", "base", document, 1 / rate if rate else None),
     ]
     limits = []
     for name, shape, flops, rival in wanted:

@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.record import NESTED, PACKAGES
 from benchmarks.rows import RATIO, Row
 from tanzaku.data.dataset import load_dataset
+from tanzaku.errors import TanzakuError
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine
 from tanzaku.provenance import GIT_STATE, now, versions
@@ -44,16 +45,22 @@ def two_arms(study: StudySpec, *, rounds: int) -> StudySpec:
 
 
 def seconds_of(record: RunRecord) -> float:
-    """All of a run's training, validation and test, at every rank that it measured."""
-    assert record.costs is not None, record.error
+    """All of a run's training, validation and test, at every rank that it measured.
+
+    Raises:
+        TanzakuError: The run failed.
+    """
+    if record.costs is None:
+        raise TanzakuError(f"the run {record.run_id} failed: {record.error}")
     ranks = sum(rank.seconds for rank in record.ranks)
     return record.costs.train_seconds_with_evaluation + record.costs.test_seconds + ranks
 
 
 def rows_of(records: Sequence[RunRecord]) -> list[Row]:
     """The ratio, seed by seed, and both sides."""
+    by_seed = sorted(records, key=lambda record: record.spec["seed"])
     sides = {
-        method: [seconds_of(record) for record in records if record.method == method]
+        method: [seconds_of(record) for record in by_seed if record.method == method]
         for method in ("lora-nested", "lora")
     }
     ratios = [one / other for one, other in zip(sides["lora-nested"], sides["lora"], strict=True)]

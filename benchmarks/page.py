@@ -66,7 +66,11 @@ document a batch, float32). Tokenizing takes real texts, each once. Memory is wh
 libraries (`benchmarks/memory.py`). The limit is the faster precision of the feed-forward part's matrix product; the
 arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens, without padding.
 
-Once more, not timed, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`).
+Once more, not timed, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`): the
+shares are of the time in PyTorch's operations, and the speed of attention is that of its products, without the softmax.
+What Tanzaku draws for dropout is drawn by NumPy, partly outside of these operations.
+
+`python -m benchmarks.nested` measures by itself what one run of `lora-nested` costs.
 
 All measurements take turns, round by round, every other round backwards. A comparison is made within each round; the
 tables show the median of the rounds, and the lowest and the highest.

@@ -31,7 +31,8 @@ PACKAGES = (
 def begin_progress(*, scale: Scale, texts: str, groups: Sequence[str], resume: bool) -> Progress:
     """Nothing yet, or what an interrupted benchmark of this kind on this machine has measured."""
     key = {"machine": asdict(describe_machine()), "scale": scale.model_dump(mode="json"), "texts": texts}
-    part = {"commit": GIT_STATE[0], "started": now()}
+    key |= {"versions": versions(PACKAGES)}
+    part = {"commit": GIT_STATE[0], "dirty": GIT_STATE[1], "started": now()}
     return Progress.begin(
         _PROGRESS / f"{scale.name}.json", key={**key, "groups": list(groups)}, part=part, resume=resume
     )

@@ -72,20 +72,28 @@ def test_the_readmes_table_is_the_records(readme: str) -> None:
     assert shown == rows
 
 
+# What the default, bfloat16 without dropout, stands beside: (precision, dropout in hidden states).
+_BESIDE = {"float32": ("float32", 0.0), "the thesis's dropouts": ("bfloat16", 0.1)}
+
+
 def _precision_rows() -> list[str]:
-    """A row a method: the accuracies in both precisions, and their difference over seeds and documents."""
+    """A row a method and rival: both accuracies, and their difference over seeds and documents."""
     (section,) = sections_of(read_records(PRECISION))
-    arms = {(arm.method, arm.settings["training.precision"]): arm for arm in section.arms}
+    arms = {
+        (arm.method, arm.settings["training.precision"], arm.settings["training.hidden_dropout"]): arm
+        for arm in section.arms
+    }
     rows = []
     for method in dict.fromkeys(arm.method for arm in section.arms):
-        low, wide = arms[method, "bfloat16"], arms[method, "float32"]
-        assert [run.spec["seed"] for run in low.finished] == [run.spec["seed"] for run in wide.finished]
-        correct = np.stack([_correct(run.run_id) for run in (*low.finished, *wide.finished)])
-        seeds = len(low.finished)
-        found = compare_accuracies(correct, range(seeds), range(seeds, 2 * seeds))
-        difference = f"{points(found.mean)} ({points_interval(found.interval)})"
-        cells = [method_name(low), _spread(low), _spread(wide), difference, p_value(found.p_value)]
-        rows.append(f"| {' | '.join(cells)} |")
+        for rival, settings in _BESIDE.items():
+            ours, theirs = arms[method, "bfloat16", 0.0], arms[(method, *settings)]
+            assert [run.spec["seed"] for run in ours.finished] == [run.spec["seed"] for run in theirs.finished]
+            correct = np.stack([_correct(run.run_id) for run in (*ours.finished, *theirs.finished)])
+            seeds = len(ours.finished)
+            found = compare_accuracies(correct, range(seeds), range(seeds, 2 * seeds))
+            name = ours.method if ours.rank is None else f"{ours.method}, r = {ours.rank}"
+            cells = [name, rival, _spread(ours), _spread(theirs), points(found.mean), points_interval(found.interval)]
+            rows.append(f"| {' | '.join([*cells, p_value(found.p_value)])} |")
     return rows
 
 
@@ -112,9 +120,9 @@ def test_the_precision_records_are_the_whole_study() -> None:
     assert sorted(map(repr, found)) == sorted(map(repr, expand(study)))
     assert {record.status for record in records} == {"finished"}
     assert {record.environment.git_dirty for record in records} == {False}
-    assert {
-        record.compute.precision == record.spec["training"]["precision"] for record in records if record.compute
-    } == {True}
+    for record in records:
+        assert record.compute is not None
+        assert (record.compute.path, record.compute.precision) == ("fast", record.spec["training"]["precision"])
 
 
 def test_the_records_are_the_whole_study() -> None:

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from benchmarks.nested import STUDY, main, two_arms
+from benchmarks.nested import STUDY, main, rows_of, seconds_of, two_arms
 from benchmarks.page import make_page
+from tanzaku.errors import TanzakuError
 from tanzaku.study.expansion import read_study
 
 _TINY = """
@@ -35,6 +38,29 @@ def test_the_study_that_ships_has_both_arms_and_seven_ranks() -> None:
     assert "truncate" not in alone  # or it would be measured at further ranks, too
     assert nested["targets"] == alone["targets"]
     assert study.seeds == (1, 2, 3)
+
+
+def test_runs_are_compared_seed_by_seed() -> None:
+    seconds = {("lora-nested", 1): 30.0, ("lora-nested", 2): 60.0, ("lora", 1): 10.0, ("lora", 2): 60.0}
+    ratio, nested, alone = rows_of([_record(method, seed, value) for (method, seed), value in seconds.items()][::-1])
+    assert (ratio.value, ratio.spread) == (2.0, (1.0, 3.0))
+    assert (nested.spread, alone.spread) == ((30.0, 60.0), (10.0, 60.0))
+
+
+def test_a_failed_run_is_no_measurement() -> None:
+    with pytest.raises(TanzakuError, match="the run some-run failed: out of memory"):
+        seconds_of(_record("lora", 1, None))
+
+
+def _record(method: str, seed: int, seconds: float | None) -> Any:
+    """Of a run that trained half of the time, tested a quarter of it, and measured a further rank in the rest."""
+    costs = None
+    if seconds is not None:
+        costs = SimpleNamespace(train_seconds_with_evaluation=seconds / 2, test_seconds=seconds / 4)
+    ranks = () if seconds is None else (SimpleNamespace(seconds=seconds / 4),)
+    return SimpleNamespace(
+        run_id="some-run", method=method, spec={"seed": seed}, costs=costs, ranks=ranks, error="out of memory"
+    )
 
 
 @pytest.mark.timeout(300)

@@ -1,6 +1,7 @@
 """The whole benchmark, with a toy encoder; what its numbers are says nothing, that they are all there does."""
 
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -152,7 +153,24 @@ def test_the_performance_page_is_what_the_records_give() -> None:
     for record in records:
         assert record["scale"]["name"] == "full"
         assert record["git"]["dirty"] is False
+        assert not any(part.get("dirty") for part in record["parts"])
         assert "--only" not in record["command"]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_readmes_ratios_are_the_records(readme: str) -> None:
+    record = next(record for record in read_records() if record["machine"]["gpu"] is None)
+    rows = {row["name"]: row["value"] for row in record["rows"]}
+    shown = re.findall(r"\| (\d+\.\d+)(?:×| 倍)(?: as (?:fast|much))? \|", (ROOT / readme).read_text(encoding="utf-8"))
+    assert shown == [
+        f"{rows['lora_step_base_vs_trainer']:.1f}",
+        f"{rows['lora_step_base_thesis_settings_vs_trainer']:.1f}",
+        f"{rows['lora_step_base_vs_tuned_trainer']:.1f}",
+        f"{rows['train_memory_vs_trainer']:.2f}",
+        f"{rows['lora_step_mini_vs_trainer']:.1f}",
+        f"{rows['classify_base_vs_pipeline']:.1f}",
+        f"{rows['tokenize_vs_reference']:.1f}",
+    ]
 
 
 def test_both_classifiers_say_the_same() -> None:

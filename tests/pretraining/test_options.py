@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from tanzaku.errors import SpecError
+from tanzaku.pretraining.compute import choose_compute
 from tanzaku.pretraining.options import read_options
+
+
+def test_what_transformers_computes_has_the_identity_from_before_there_was_a_fast_path() -> None:
+    plain = choose_compute(device="cpu", precision="float32", attention="auto")
+    fast = choose_compute(device="cpu", precision="float32", attention="auto", fast=True)
+    named = choose_compute(device="cpu", precision="float32", attention="eager", fast=True)
+    assert plain.identity() == {"device": "cpu", "precision": "float32", "attention": "eager"}
+    assert named.identity() == plain.identity() != fast.identity()
+    one, other = (read_options({"steps": 1, "fast": fast}) for fast in (True, False))
+    assert one.identity(compute=plain.identity()) == other.identity(compute=plain.identity())
 
 
 def test_defaults_that_follow_from_others() -> None:
@@ -77,6 +88,6 @@ def test_an_identity_outlives_new_options() -> None:
     """The checkpoints of a long pretraining must be found by a Tanzaku that has since learned more options."""
     options = read_options({"steps": 10, "optimizer": "adamw"})
     since = {"optimizer", "muon_learning_rate", "epochs", "positions"}
-    content = options.model_dump(mode="json", exclude=since | {"checkpoint_minutes", "workers", "from_encoder"})
+    content = options.model_dump(mode="json", exclude=since | {"checkpoint_minutes", "workers", "from_encoder", "fast"})
     expected = hashlib.sha256(json.dumps([content, {"texts": ["a"]}], sort_keys=True).encode()).hexdigest()
     assert options.identity(texts=["a"]) == expected

@@ -197,7 +197,10 @@ def fast_forward(model: nn.Module, *, precision: Precision) -> FastForward | Non
 
 
 def fast_encoder(model: nn.Module, *, precision: Precision) -> FastEncoder | None:
-    """The same for a BERT without its head: its hidden states, or None; see `fast_forward`."""
+    """The hidden states of a BERT without its head; None where it is not of the kind of `fast_forward`.
+
+    Its frozen weights are converted to `precision` in place, and what flows between its layers is in `precision`.
+    """
     if type(model) is not BertModel or not is_plain_bert(model.config):
         return None
     encoder: Any = model

@@ -134,6 +134,9 @@ class MaskedPredictor:
     Args:
         model: With its masked-language-model head.
         compute: How; its fast path is there for a BERT alone.
+
+    Raises:
+        EncoderError: The fast path is asked for, and can't compute this model.
     """
 
     def __init__(self, model: PreTrainedModel, compute: Compute = _PLAIN) -> None:
@@ -142,7 +145,8 @@ class MaskedPredictor:
         self._encode: FastEncoder | None = None
         if compute.path == "fast":
             self._encode = fast_encoder(model.base_model, precision=compute.precision)
-            assert self._encode is not None, "the fast path can't do this model"
+            if self._encode is None:
+                raise EncoderError("the fast path can't compute this encoder; pretrain it with --no-fast")
         else:
             model.base_model.register_forward_hook(self._gather)
 

@@ -184,7 +184,8 @@ class PretrainOptions(ContinuedOptions):
         of_muon = {"optimizer", "muon_learning_rate"} if self.optimizer == "adamw" else set()
         of_epochs = {"epochs"} if self.epochs is None else set()
         of_positions = {"positions"} if self.positions in (None, self.max_tokens) else set()
-        left_out = _WITHOUT_EFFECT | {"from_encoder"} | of_muon | of_epochs | of_positions
+        # What `fast` decides is among the inputs, where it decides something.
+        left_out = _WITHOUT_EFFECT | {"from_encoder", "fast"} | of_muon | of_epochs | of_positions
         content = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 

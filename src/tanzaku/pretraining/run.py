@@ -155,7 +155,7 @@ def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions) -> _Inputs:
     identity = options.identity(
         texts=[text.sha256 for text in found],
         encoder=source.fingerprint if source else None,
-        compute=asdict(compute),
+        compute=compute.identity(),
     )
     return _Inputs(options=options, texts=found, source=source, compute=compute, identity=identity)
 
