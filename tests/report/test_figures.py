@@ -1,5 +1,6 @@
 """The figures' content, read from matplotlib's objects before anything is saved."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from tanzaku.report.figures import accuracy_figure, figures_of, ranks_figure, si
 from tanzaku.report.losses import loss_figure, smoothed
 from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.style import applied
+from tanzaku.study.record import RunRecord
 from tests.report.records import (
     RANKS,
     THESIS_ACCURACIES,
@@ -174,14 +176,63 @@ def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_pale() -> 
     assert figure.axes[0].get_xscale() == figure.axes[1].get_xscale() == "log"
 
 
-@pytest.mark.parametrize("draw", [accuracy_figure, ranks_figure, pareto_figure])
+def _taking(record: RunRecord, seconds: float) -> RunRecord:
+    assert record.costs is not None
+    return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
+
+
+@pytest.mark.parametrize("seconds", [(110.0, 250.0), (3.0, 900.0)])
+def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, float]) -> None:
+    records = [_taking(finished(lora(rank), accuracy=0.8), time) for rank, time in zip((2, 8), seconds, strict=True)]
+    (section,), (found,) = sections_of(records), evidence(records)
+    figure = pareto_figure(section, found)
+    assert figure is not None
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    shown = [label for label in axes.get_xticklabels(which="both") if label.get_text()]
+    inside = [
+        label.get_window_extent() for label in shown if axes.bbox.x0 <= label.get_window_extent().x0 <= axes.bbox.x1
+    ]
+    assert len(inside) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(inside))
+
+
+def test_arms_of_one_method_have_markers_of_their_own() -> None:
+    records = [finished({"name": "full"}, accuracy=0.8, learning_rate=rate) for rate in (1e-4, 5e-4)]
+    (section,), (found,) = sections_of(records), evidence(records)
+    figure = pareto_figure(section, found)
+    assert figure is not None
+    assert len({line.get_marker() for line in figure.axes[0].lines[1:]}) == 2
+
+
+def test_the_names_beside_the_losses_stay_inside_their_rows() -> None:
+    options = {"dora": True, "rslora": True}
+    records = [
+        finished(lora(2, **one), accuracy=0.8) for one in (options, {}, {"initialization": "pissa", "rslora": True})
+    ]
+    (section,) = sections_of(records)
+    figure = loss_figure(section)
+    assert figure is not None
+    figure.draw_without_rendering()
+    boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes[::2]]
+    assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("draw", [accuracy_figure, ranks_figure, pareto_figure, loss_figure])
 def test_a_legend_of_long_names_stays_inside_the_figure(draw: Callable[..., Figure | None]) -> None:
     """Of options that tell arms apart, names become long."""
     options = {"dora": True, "rslora": True, "truncate": [2, 8]}
     records = [at_ranks(finished(lora(8, **options), accuracy=0.9), {2: 0.8, 8: 0.9})]
     records += [finished(lora(2, **one), accuracy=0.88) for one in (options, {}, {"initialization": "pissa"})]
     (section,), (found,) = sections_of(records), evidence(records)
-    figure = draw(*{accuracy_figure: (section,), ranks_figure: (found,), pareto_figure: (section, found)}[draw])
+    figure = draw(
+        *{
+            accuracy_figure: (section,),
+            loss_figure: (section,),
+            ranks_figure: (found,),
+            pareto_figure: (section, found),
+        }[draw]
+    )
     assert figure is not None
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from tanzaku.report import style, texts, thesis
 from tanzaku.report.arms import POOLING, Arm, Section
@@ -163,11 +163,7 @@ def _scale_cost_axis(axes: Axes, *, logarithmic: bool) -> None:
         axes.set_ylim(bottom=0)
         return
     axes.set_yscale("log")
-    # With under two decades on the axis, powers of ten alone would leave it almost bare.
-    narrow = max(positive) < 100 * min(positive)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda height, _: f"{height:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    style.mark_decades(axes.yaxis, positive)
 
 
 def _ranks_of(series: Iterable[Series]) -> set[int]:

@@ -135,7 +135,8 @@ def readings(arm: Arm) -> list[str]:
 
 def reading(key: str, value: Any) -> str:
     """One of the settings of how documents are read, in words."""
-    return texts.READINGS[key].format(value=value)
+    whole = isinstance(value, float) and value.is_integer()  # "dropout 0", not "0.0"
+    return texts.READINGS[key].format(value=int(value) if whole else value)
 
 
 def _two_digits(size: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from tanzaku.report.series import baselines_of, series_of
 
 _SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
 _DARKEST, _LIGHTEST = 0.0, 0.88  # of viridis; beyond, lines fade into the paper
-_ROW_INCHES, _LEGEND_INCHES = 1.15, 0.75
+_ROW_INCHES, _LEGEND_INCHES, _LEGEND_LINE_INCHES = 1.15, 0.5, 0.125
+_LABEL_CHARACTERS = 22  # of a line beside a row
+_SHORT_CHARACTERS = 12  # of a legend's text, where four stand side by side
 _MOST_MARKERS = 12  # epochs; with more, the markers run into a band
 
 
@@ -34,19 +37,22 @@ def loss_figure(section: Section) -> Figure | None:
     rows = _rows(section)
     if not rows:
         return None
-    figure = Figure(figsize=(style.WIDTH_INCHES, _LEGEND_INCHES + _ROW_INCHES * len(rows)))
+    looks = {line.label: line.look for lines in rows.values() for line in lines}
+    columns = 4 if all(len(label) <= _SHORT_CHARACTERS for label in looks) else style.legend_columns(looks)
+    legend_inches = _LEGEND_INCHES + _LEGEND_LINE_INCHES * -(-len(looks) // columns)
+    figure = Figure(figsize=(style.WIDTH_INCHES, legend_inches + _ROW_INCHES * len(rows)))
     panels = figure.subplots(len(rows), 2, sharey=True, squeeze=False)
     for (name, lines), (training, validation) in zip(rows.items(), panels, strict=True):
         _draw_row(training, validation, lines)
-        training.set_ylabel(name.replace(", ", "\n", 1))
+        lines_of_label = name.replace(", ", "\n", 1).split("\n")
+        training.set_ylabel("\n".join(textwrap.fill(line, _LABEL_CHARACTERS) for line in lines_of_label))
     panels[0][0].set_title(texts.AXIS_TRAIN_LOSS)
     panels[0][1].set_title(texts.AXIS_VAL_LOSS)
     panels[0][0].set_ylim(bottom=0)
     for axes in panels[-1]:
         axes.set_xlabel(texts.AXIS_STEP)
-    looks = {line.label: line.look for lines in rows.values() for line in lines}
     handles = [Line2D([], [], **look) for look in looks.values()]
-    figure.legend(handles, [*looks], loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=2)
+    figure.legend(handles, [*looks], loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=2)
     return figure
 
 

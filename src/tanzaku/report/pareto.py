@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
 from tanzaku.report import style, texts
 from tanzaku.report.arms import Arm, Section
@@ -32,7 +31,7 @@ def pareto_figure(section: Section, evidence: Evidence) -> Figure | None:
         on_front = [arm for arm, on in zip(section.arms, front, strict=True) if on]
         handles = _draw(axes, section, on_front, cost=cost, unit=unit)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        style.mark_decades(axes.xaxis, [cost_of(arm, cost) / unit for arm in measured])
         axes.set_xlabel(label)
     panels[0].set_ylabel(texts.AXIS_ACCURACY)
     columns = style.legend_columns(str(handle.get_label()) for handle in handles)
@@ -60,6 +59,7 @@ def _groups(section: Section) -> list[tuple[str, Sequence[Arm], str, str]]:
     for index, series in enumerate(series_of(section)):
         colour = style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)]
         groups.append((series.label, series.arms, colour, style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)]))
-    for label, arm in baselines_of(section):
-        groups.append((label, [arm], style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR), "X"))
+    for index, (label, arm) in enumerate(baselines_of(section)):
+        colour = style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR)
+        groups.append((label, [arm], colour, style.BASELINE_MARKERS[index % len(style.BASELINE_MARKERS)]))
     return groups

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 _SIDE_BY_SIDE = 24  # characters of a legend's text
 WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
@@ -15,6 +18,7 @@ SERIES_MARKERS = ("o", "s", "^", "D", "v", "P")
 SERIES_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
 BASELINE_COLOURS = {"full": "#000000", "tfidf-svm": "#6A3D9A", "head": "#8C6D1F"}
+BASELINE_MARKERS = ("X", "P", "*", "d", "h", "p")
 BASELINE_DASHES = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 1, 1, 1, 1, 1)))
 OTHER_COLOUR = "#555555"
 
@@ -47,6 +51,21 @@ RC: dict[str, Any] = {
     # With the date left out (see `write`), equal records give equal bytes.
     "svg.hashsalt": "tanzaku",
 }
+
+
+def mark_decades(axis: Axis, values: Iterable[float]) -> None:
+    """Ticks for a logarithmic axis with these positive values on it, in plain numbers.
+
+    With few decades on the axis, powers of ten alone would leave it almost bare.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    found = list(values)
+    ratio = max(found) / min(found)
+    subs = (1.0,) if ratio >= 100 else (1.0, 2.0, 5.0) if ratio >= 5 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def legend_columns(labels: Iterable[str]) -> int:
