@@ -14,6 +14,7 @@ from tanzaku.provenance import GIT_STATE, now, versions
 
 RECORDS = Path(__file__).parents[1] / "records" / "benchmarks"
 NESTED = RECORDS / "nested.json"
+SAME_IDS = RECORDS / "same_ids.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",

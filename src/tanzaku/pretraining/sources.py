@@ -54,7 +54,7 @@ def find_sources(texts: Sequence[Path]) -> list[TextSource]:
 
 
 def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:
-    """The lines of a file as UTF-8, without their ends; a byte order mark at the start is left out.
+    """The lines of a file as UTF-8, with their ends; a byte order mark at the start is left out.
 
     Args:
         source: The file; its name says whether it is compressed.
