@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.clock import KINDS, OTHER
 from benchmarks.limits import limits_of
-from benchmarks.record import read_nested, read_records
+from benchmarks.record import NESTED, SAME_IDS, read_alone, read_records
 from benchmarks.rows import RATIO, ROW_NAMES
 from tanzaku.files import write_atomically
 
@@ -78,11 +78,19 @@ tables show the median of the rounds, and the lowest and the highest.
 _NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with nothing else to do.\n"
 
 
-def make_page(records: Sequence[Mapping[str, Any]], remarks: str, *, nested: Mapping[str, Any] | None = None) -> str:
-    """The page's text."""
+def make_page(
+    records: Sequence[Mapping[str, Any]],
+    remarks: str,
+    *,
+    nested: Mapping[str, Any] | None = None,
+    same_ids: Mapping[str, Any] | None = None,
+) -> str:
+    """The page's text; the records beside those of whole benchmarks are those that there are."""
     sections = [_section(record) for record in records] or [_NOTHING]
     if nested is not None:
         sections.append(_nested_section(nested))
+    if same_ids is not None:
+        sections.append(_same_ids_section(same_ids))
     return "\n".join([_HEAD, *(section.strip("\n") + "\n" for section in sections), remarks.strip("\n") + "\n"])
 
 
@@ -132,6 +140,22 @@ def _nested_section(record: Mapping[str, Any]) -> str:
     for name, row in (("`lora-nested`, seconds", nested), ("LoRA r = 256, seconds", alone)):
         value, low, high = (_digits(number) for number in (row["value"], *row["spread"]))
         lines.append(f"| {name} | {value} | {low}–{high} |")
+    return "\n".join(lines)
+
+
+def _same_ids_section(record: Mapping[str, Any]) -> str:
+    lines = [
+        "## The same ids",
+        "",
+        f"`{record['command']}`, ended {record['ended']}: every text through Tanzaku and `BertJapaneseTokenizer`, both "
+        "with the small encoder's vocabulary and without a limit on the tokens.",
+        "",
+        "| | texts | characters | tokens | with other ids |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in record["rows"]:
+        counts = (f"{row[key]:,}" for key in ("texts", "characters", "tokens", "different"))
+        lines.append(f"| {row['name']} | {' | '.join(counts)} |")
     return "\n".join(lines)
 
 
@@ -213,7 +237,7 @@ def _digits(number: float) -> str:
 def main() -> None:
     """Write the page."""
     remarks = REMARKS.read_text(encoding="utf-8")
-    write_atomically(PAGE, make_page(read_records(), remarks, nested=read_nested()))
+    write_atomically(PAGE, make_page(read_records(), remarks, nested=read_alone(NESTED), same_ids=read_alone(SAME_IDS)))
 
 
 if __name__ == "__main__":

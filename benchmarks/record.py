@@ -74,9 +74,9 @@ def read_records(folder: Path = RECORDS) -> list[dict[str, Any]]:
     return [_read(path) for name in ("cpu", "gpu") if (path := folder / f"{name}.json").is_file()]
 
 
-def read_nested() -> dict[str, Any] | None:
-    """The committed record of `benchmarks.nested`, if there is one."""
-    return _read(NESTED) if NESTED.is_file() else None
+def read_alone(path: Path) -> dict[str, Any] | None:
+    """The committed record of another comparison, `NESTED` or `SAME_IDS`, if there is one."""
+    return _read(path) if path.is_file() else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from benchmarks.models import random_classifier, word_tokenizer
 from benchmarks.ours import build_classifier, classify
 from benchmarks.page import DESCRIPTIONS, PAGE, REMARKS, make_page
 from benchmarks.progress import Progress
-from benchmarks.record import read_nested, read_records
+from benchmarks.record import NESTED, SAME_IDS, read_alone, read_records
 from benchmarks.rows import COMPARISONS, RATIO, ROW_NAMES
 from benchmarks.scale import SCALES
 from benchmarks.suite import Measurement, measurements, run_rounds
@@ -148,13 +148,23 @@ def test_every_compared_measurement_exists() -> None:
 
 def test_the_performance_page_is_what_the_records_give() -> None:
     records = read_records()
-    page = make_page(records, REMARKS.read_text(encoding="utf-8"), nested=read_nested())
+    alone = {"nested": read_alone(NESTED), "same_ids": read_alone(SAME_IDS)}
+    page = make_page(records, REMARKS.read_text(encoding="utf-8"), **alone)
     assert PAGE.read_text(encoding="utf-8") == page
     for record in records:
         assert record["scale"]["name"] == "full"
         assert record["git"]["dirty"] is False
         assert not any(part.get("dirty") for part in record["parts"])
         assert "--only" not in record["command"]
+    for one in filter(None, alone.values()):
+        assert one["git"]["dirty"] is False
+
+
+def test_no_text_of_the_compared_collections_has_other_ids() -> None:
+    record = read_alone(SAME_IDS)
+    assert record is not None
+    assert sum(row["texts"] for row in record["rows"]) > 1_000_000
+    assert {row["different"] for row in record["rows"]} == {0}
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
