@@ -14,7 +14,7 @@ from benchmarks.models import synchronize
 OTHER = "everything else"
 # PyTorch's operations by what they are for; a name counts where it contains one of these, the first kind first.
 KINDS: dict[str, tuple[str, ...]] = {
-    "attention": ("bmm", "softmax", "scaled_dot_product", "baddbmm"),
+    "attention": ("bmm", "softmax", "scaled_dot_product"),
     "products with weights": ("::mm", "::addmm", "mkldnn_linear"),
     "GELU": ("gelu", "::erf"),
     "normalisation": ("layer_norm",),

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.record import NESTED, PACKAGES
+from benchmarks.record import NESTED, origin
 from benchmarks.rows import RATIO, Row
 from tanzaku.data.dataset import load_dataset
 from tanzaku.errors import TanzakuError
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine
-from tanzaku.provenance import GIT_STATE, now, versions
+from tanzaku.provenance import now
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import read_study
 from tanzaku.study.plan import plan_study
@@ -85,11 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = _make(study, options.data)
     record = {
         "machine": asdict(describe_machine()),
-        "git": dict(zip(("commit", "dirty"), GIT_STATE, strict=True)),
-        "versions": versions(PACKAGES),
-        "command": shlex.join(["python", "-m", "benchmarks.nested", *given]),
-        "started": started,
-        "ended": now(),
+        **origin(shlex.join(["python", "-m", "benchmarks.nested", *given]), started=started),
         "study": study.model_dump(mode="json"),
         "rows": [row.to_json() for row in rows_of(records)],
     }

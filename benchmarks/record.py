@@ -51,14 +51,9 @@ def make_record(
     parts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The record's content, JSON-able; `parts` are those of `Progress`."""
-    commit, dirty = GIT_STATE
     return {
         "machine": asdict(describe_machine()),
-        "git": {"commit": commit, "dirty": dirty},
-        "versions": versions(PACKAGES),
-        "command": command,
-        "started": parts[0]["started"],
-        "ended": now(),
+        **origin(command, started=parts[0]["started"]),
         "scale": scale.model_dump(mode="json"),
         "parts": list(parts),
         "rounds": rounds,
@@ -66,6 +61,18 @@ def make_record(
         "rows": [row.to_json() for row in rows],
         "profiles": list(profiles),
         "skipped": list(skipped),
+    }
+
+
+def origin(command: str, *, started: str) -> dict[str, Any]:
+    """By what code and command a record is made that ends now."""
+    commit, dirty = GIT_STATE
+    return {
+        "git": {"commit": commit, "dirty": dirty},
+        "versions": versions(PACKAGES),
+        "command": command,
+        "started": started,
+        "ended": now(),
     }
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import PACKAGES, SAME_IDS
+from benchmarks.record import SAME_IDS, origin
 from benchmarks.tokenizing import japanese_tokenizer
 from tanzaku.data.prepared import MANIFEST, read_prepared
 from tanzaku.encoders import tokens
 from tanzaku.files import write_json_atomically
 from tanzaku.pretraining.sources import find_sources, read_lines
-from tanzaku.provenance import GIT_STATE, now, versions
+from tanzaku.provenance import now
 
 _TEXTS_A_TASK = 2_000
 _NO_LIMIT = 1 << 30
@@ -86,12 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = sum(pool.map(compare, _tasks(texts)), start=Compared(0, 0, 0, 0))
             rows.append({"name": name, **asdict(found)})
             print(f"{name}: {found.different} of {found.texts:,} differ", file=sys.stderr, flush=True)
+    # The names alone: a record says nothing of the machine's paths.
+    command = shlex.join(["python", "-m", "benchmarks.same_ids", *(Path(one).name for one in given)])
     record = {
-        "git": dict(zip(("commit", "dirty"), GIT_STATE, strict=True)),
-        "versions": versions(PACKAGES),
-        "command": shlex.join(["python", "-m", "benchmarks.same_ids", *(Path(one).name for one in given)]),
-        "started": started,
-        "ended": now(),
+        **origin(command, started=started),
         "rows": rows,
     }
     write_json_atomically(options.out, record)
