@@ -159,8 +159,9 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
         ),  # beside the encoder as it was, PiSSA takes twice
         ({"method": "lora", "rank": 4, "targets": "all-linear", "dora": True}, 4),
         ({"method": "lora-nested", "ranks": [1, 2, 4]}, 4),
+        ({"method": "lora+tfidf", "rank": 4, "buckets": 64, "pooling": "mean", "long_text": "windows"}, 4),
     ],
-    ids=["pissa", "dora", "nested"],
+    ids=["pissa", "dora", "nested", "tfidf"],
 )
 def test_every_kind_of_lora_is_packed_and_cut(study: Study, tmp_path: Path, arm: dict[str, Any], rank: int) -> None:
     from tanzaku.encoders.load import resolve_encoder

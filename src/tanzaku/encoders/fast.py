@@ -163,6 +163,8 @@ class FastForward:
         features = self._pool(hidden.float(), lengths)  # (rows, features)
         if batch.documents is not None:
             features = mean_of_windows(features, batch.documents)
+        if isinstance(self._classifier, PooledClassifier):
+            return self._classifier.classify(features, batch.input_ids, batch.attention_mask, batch.documents)
         return cast(Tensor, self._classifier.classifier(self._classifier.dropout(features)))
 
     def _pool(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -17,6 +17,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_MAPPIN
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from tanzaku.encoders.reading import LONG_TEXTS, POOLINGS, LongText, Pooling
+from tanzaku.encoders.terms import TermHead
 from tanzaku.errors import EncoderError
 
 # Where `config.json` says how a classifier reads and pools.
@@ -59,7 +60,12 @@ class PooledClassifier(PreTrainedModel):
         self.dropout = nn.Dropout(_dropout(config))
         features = config.hidden_size * (2 if self.pooling == "mean+max" else 1)
         self.classifier = nn.Linear(features, config.num_labels)
+        self.terms: nn.Module | None = None
         self.post_init()
+
+    def add_terms(self, buckets: int) -> None:
+        """Let the head see the document's terms too; at first they change nothing."""
+        self.terms = TermHead(buckets=buckets, labels=self.num_labels)
 
     def forward(
         self,
@@ -88,9 +94,15 @@ class PooledClassifier(PreTrainedModel):
         features = self._pool(outputs, attention_mask)  # (rows, features)
         if documents is not None:
             features = mean_of_windows(features, documents)  # (documents, features)
-        logits = self.classifier(self.dropout(features))  # (documents, labels)
+        logits = self.classify(features, input_ids, attention_mask, documents)  # (documents, labels)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def classify(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None) -> Tensor:
+        """The logits (documents, labels) of documents with these features (documents, features); the rest as for
+        `forward`, for the terms."""
+        logits = self.classifier(self.dropout(features))
+        return logits if self.terms is None else logits + self.terms(input_ids, attention_mask, documents)
 
     def _pool(self, outputs: Any, attention_mask: Tensor) -> Tensor:
         hidden = outputs.last_hidden_state  # (rows, tokens, hidden)

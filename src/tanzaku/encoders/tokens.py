@@ -45,6 +45,9 @@ class TokenizedDocuments:
         index %= len(self)
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
 
 def tokenize(
     tokenizer: "PreTrainedTokenizerBase",

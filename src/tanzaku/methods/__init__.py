@@ -15,6 +15,7 @@ from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
 from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
+from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.methods.pfeiffer import Pfeiffer
 from tanzaku.methods.prefix import PrefixTuning
 from tanzaku.methods.qlora import QLora
@@ -25,6 +26,7 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
     "head": Head,
     "lora": Lora,
     "lora-nested": LoraNested,
+    "lora+tfidf": LoraTfidf,
     "qlora": QLora,
     "adalora": AdaLora,
     "bitfit": BitFit,

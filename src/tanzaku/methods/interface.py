@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Forward = Callable[[nn.Module, Any], Tensor]
 
-ParameterGroup = Literal["head", "lora_a", "lora_b", "other"]
+ParameterGroup = Literal["head", "lora_a", "lora_b", "terms", "other"]
 
 
 class _Options(BaseModel):
@@ -105,9 +105,30 @@ class EncoderMethod(_Options, StepHooks, ABC):
             MethodError: The model lacks the modules that the options name.
         """
 
+    def learn_documents(self, model: nn.Module, documents: Iterable[np.ndarray]) -> None:
+        """Take from the training documents what the attached model needs to know before its training begins.
+
+        Most methods need nothing. It is called once more where a training goes on, so it may depend on nothing else.
+
+        Args:
+            model: What `attach` gave; it is changed in place.
+            documents: The ids of each, from [CLS] to [SEP].
+        """
+
     @abstractmethod
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """How many parameters `attach` would leave trainable, from a bare model's shapes (the meta device does)."""
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure, before any weights are there, that `attach` can do its work.
+
+        Args:
+            model: A bare classifier's shapes (the meta device does).
+
+        Raises:
+            MethodError: The model lacks the modules that the options name, or its head is of another kind.
+        """
+        self.trainable_parameters(model, head=())
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:

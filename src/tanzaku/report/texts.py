@@ -9,6 +9,7 @@ METHOD_NAMES = {
     "full": "Full fine-tuning",
     "lora": "LoRA",
     "lora-nested": "Nested LoRA",
+    "lora+tfidf": "LoRA + TF-IDF",
     "qlora": "QLoRA",
     "adalora": "AdaLoRA",
     "bitfit": "BitFit",

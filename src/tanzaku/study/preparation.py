@@ -53,7 +53,9 @@ def prepare_training(
     loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
-    model = spec.method.attach(loaded.model, head=loaded.head).to(_device())
+    model = spec.method.attach(loaded.model, head=loaded.head)
+    spec.method.learn_documents(model, train.tokens)
+    model = model.to(_device())
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
     forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
