@@ -34,7 +34,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A study of the embedded encoder on the sample corpus, its report, and its best run at work. No network is needed after
+# A study of the embedded encoder on the sample corpus, its report, and its recommended run at work. No network is needed after
 # `setup`. OPTIONS are further ones of `tanzaku study run`, such as OPTIONS='--set training.epochs=2'.
 quickstart: setup
 	$(BIN)/tanzaku study run studies/quickstart.toml $(OPTIONS)

@@ -18,9 +18,10 @@ from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import BundleError
 from tanzaku.files import sha256_of_file
 from tanzaku.ship.bundle import Bundle, open_bundle
+from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
-from tanzaku.ship.packing import choose_run, pack
+from tanzaku.ship.packing import pack
 from tanzaku.study.record import read_record
 from tests.checkpoints import make_mecab_bert
 from tests.ship.conftest import METHODS, Study
@@ -156,10 +157,13 @@ def _copies(study: Study, folder: Path, changes: dict[str, Callable[[dict[str, A
     return folder
 
 
-def _measured(*, val: float, test: float = 0.5, saved_bytes: int = 1000) -> Callable[[dict[str, Any]], None]:
+def _measured(
+    *, val: float, test: float = 0.5, saved_bytes: int = 1000, rank: int = 8, seed: int = 42
+) -> Callable[[dict[str, Any]], None]:
     def change(content: dict[str, Any]) -> None:
         content["val"]["accuracy"], content["test"]["accuracy"] = val, test
         content["costs"]["saved_bytes"] = saved_bytes
+        content["spec"]["method"]["rank"], content["spec"]["seed"] = rank, seed
 
     return change
 
@@ -168,23 +172,42 @@ def _failed(content: dict[str, Any]) -> None:
     content.update(status="failed", error="out of memory", val=None, test=None, costs=None)
 
 
-def test_the_best_run_is_that_by_validation_never_by_test(study: Study, tmp_path: Path) -> None:
+def test_the_recommended_arms_run_is_taken_never_by_the_test_set(study: Study, tmp_path: Path) -> None:
     runs = _copies(
         study,
-        tmp_path,
-        {"a": _measured(val=0.7, test=0.99), "b": _measured(val=0.8, test=0.1), "c": _failed},
+        tmp_path / "runs",
+        {
+            "best": _measured(val=0.8, test=0.1, saved_bytes=3000, rank=32),
+            "within": _measured(val=0.797, test=0.2, saved_bytes=1000, rank=8),
+            "small": _measured(val=0.7, test=0.99, saved_bytes=500, rank=2),
+            "failed": _failed,
+        },
     )
-    assert choose_run(runs) == runs / "b"
-    assert pack(runs, tmp_path / "out").facts.run.run_id == "b"
+    assert choose_run(runs) == runs / "within"
+    assert choose_run(runs, margin=0) == runs / "best"
+    assert choose_run(runs, margin=0.2) == runs / "small"
+    assert pack(runs, tmp_path / "out").facts.run.run_id == "within"
+    assert pack(runs, tmp_path / "other", margin=0).facts.run.run_id == "best"
 
 
-def test_of_equal_runs_the_smallest_is_taken(study: Study, tmp_path: Path) -> None:
+def test_an_arm_is_chosen_by_the_mean_of_its_seeds_and_then_its_best_run(study: Study, tmp_path: Path) -> None:
+    lucky = {f"lucky-{seed}": _measured(val=val, rank=2, seed=seed) for seed, val in enumerate((0.9, 0.5))}
+    steady = {f"steady-{seed}": _measured(val=val, rank=4, seed=seed) for seed, val in enumerate((0.8, 0.82))}
+    runs = _copies(study, tmp_path, lucky | steady)
+    assert choose_run(runs) == runs / "steady-1"
+
+
+def test_of_equal_arms_the_smallest_is_taken(study: Study, tmp_path: Path) -> None:
     sizes = {"a": 3000, "b": 1000, "c": 2000}
-    runs = _copies(study, tmp_path, {name: _measured(val=0.8, saved_bytes=size) for name, size in sizes.items()})
-    assert choose_run(runs) == runs / "b"
+    changes = {
+        name: _measured(val=0.8, saved_bytes=size, rank=rank)
+        for rank, (name, size) in enumerate(sizes.items(), start=1)
+    }
+    runs = _copies(study, tmp_path, changes)
+    assert choose_run(runs, margin=0) == runs / "b"
 
 
-def test_runs_of_different_data_have_no_best_one(study: Study, tmp_path: Path) -> None:
+def test_runs_of_different_data_are_an_error(study: Study, tmp_path: Path) -> None:
     def other(content: dict[str, Any]) -> None:
         content["data"].update(fingerprint="f" * 64, name="other")
 

@@ -1,4 +1,4 @@
-"""`tanzaku pack`: a finished run, or the best one of a study, as a bundle that classifies."""
+"""`tanzaku pack`: a finished run, or the recommended one of a study, as a bundle that classifies."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def pack(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study: its best run is taken.")
+        Path,
+        typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study: its recommended run is taken."),
     ],
     out: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
     with_encoder: Annotated[
@@ -25,12 +26,17 @@ def pack(
         str | None,
         typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
     ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=100, help="Percentage points that it may be worse than the best; 0 takes the best."),
+    ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
 ) -> None:
     """Pack a run into a bundle: a folder that `tanzaku classify` reads.
 
-    Of a study, the run with the best validation accuracy is taken, and of equal ones the smallest. The bundle's path
-    goes to standard output, what is in it to standard error.
+    Of a study, the arm is taken that its report recommends, the smallest whose validation accuracy is within the margin
+    of the best, and of that the run with the best validation accuracy. The bundle's path goes to standard output, what
+    is in it to standard error.
 
     Examples:
 
@@ -38,11 +44,13 @@ def pack(
 
         tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
 
+        tanzaku pack runs/my-study --out my-best-bundle --margin 0
+
         tanzaku pack runs/my-study --out my-small-bundle --int8
     """
     from tanzaku.ship.packing import pack as make
 
-    bundle = make(source, out, with_encoder=with_encoder, int8=int8, encoder=encoder, force=force)
+    bundle = make(source, out, with_encoder=with_encoder, int8=int8, encoder=encoder, force=force, margin=margin / 100)
     _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
     typer.echo(out)
 

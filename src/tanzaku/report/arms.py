@@ -14,6 +14,7 @@ from typing import Any
 
 from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_options
+from tanzaku.study.recommendation import Candidate
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord, Scores, SplitScores
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 from tanzaku.study.statistics import Interval, seed_interval
@@ -129,6 +130,14 @@ class Arm:
         """The counted run with the best validation accuracy; of equals the first."""
         runs = [(record.val.accuracy, record) for record in self.finished if record.val]
         return max(runs, key=lambda run: run[0], default=(0.0, None))[1]
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """What it is chosen by; None where no run of it was measured."""
+        size = self.cost("saved_bytes")
+        if self.val_accuracy is None or self.accuracy is None or size is None:
+            return None
+        return Candidate(validation_accuracy=self.val_accuracy.mean, saved_bytes=size.mean)
 
     def cost(self, name: str) -> Estimate | None:
         """One of the fields of `Costs`, in that field's unit."""

@@ -11,7 +11,7 @@ from tanzaku.errors import RecordError
 from tanzaku.report.arms import Arm, Section
 from tanzaku.report.predictions import Predictions, RunKey, run_key
 from tanzaku.report.rank_curves import RankCurve, curves_of
-from tanzaku.study.recommendation import Candidate, Choice, Verdict, choose, non_inferiority, pareto_front
+from tanzaku.study.recommendation import Choice, Verdict, choose, non_inferiority, pareto_front
 from tanzaku.study.record import PREDICTIONS_FILE
 from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
 
@@ -198,7 +198,7 @@ def _adapts_encoder(arm: Arm) -> bool:
 
 
 def _recommend(arms: Sequence[Arm], table: _Table, *, margin: float) -> Recommendation | None:
-    candidates = [(arm, candidate) for arm in arms if (candidate := _candidate(arm))]
+    candidates = [(arm, candidate) for arm in arms if (candidate := arm.candidate)]
     choice: Choice | None = choose([candidate for _, candidate in candidates], margin=margin)
     if choice is None:
         return None
@@ -213,13 +213,6 @@ def _recommend(arms: Sequence[Arm], table: _Table, *, margin: float) -> Recommen
         difference=table.compare(arm, best) if known else None,
         seeds_covered=_seeds_covered(arm, best),
     )
-
-
-def _candidate(arm: Arm) -> Candidate | None:
-    size = arm.cost("saved_bytes")
-    if arm.val_accuracy is None or arm.accuracy is None or size is None:
-        return None
-    return Candidate(validation_accuracy=arm.val_accuracy.mean, saved_bytes=size.mean)
 
 
 def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) -> list[Comparison]:

@@ -1,4 +1,4 @@
-"""From a finished run, or the best one of a study, to a bundle."""
+"""From a finished run, or the recommended one of a study, to a bundle."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from tanzaku.ship.bundle import (
     RunFacts,
     open_bundle,
 )
+from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
-from tanzaku.study.record import RECORD_FILE, RunRecord, SplitScores, read_record, record_folders
+from tanzaku.study.recommendation import DEFAULT_MARGIN
+from tanzaku.study.record import RunRecord, SplitScores, read_record
 from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.spec import RunSpec
 
@@ -40,12 +42,12 @@ def pack(
     int8: bool = False,
     encoder: str | None = None,
     force: bool = False,
+    margin: float = DEFAULT_MARGIN,
 ) -> Bundle:
     """Make a bundle; it is built beside `out` and renamed, so that `out` is whole or not there.
 
     Args:
-        source: The folder of a finished run, or of a study: of that, the run with the best validation accuracy is
-            taken, and of equal ones the smallest.
+        source: The folder of a finished run, or of a study; see `choose_run`.
         out: The bundle's folder, new or empty.
         with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
             in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored beside
@@ -53,13 +55,14 @@ def pack(
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
         force: Replace a bundle that lies in `out`.
+        margin: How much worse than the best the recommended arm may be, a share.
 
     Raises:
         BundleError: There is no finished run, its model is gone, the encoder is another than the run's, or something
             lies in `out`.
         RecordError: A record is damaged.
     """
-    folder = choose_run(Path(source))
+    folder = choose_run(Path(source), margin=margin)
     record = read_record(folder)
     spec = _spec_of(record, folder)
     if int8 and not isinstance(spec.method, EncoderMethod):
@@ -81,38 +84,6 @@ def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
             f"this Tanzaku ({__version__}) does not know the settings of the run {folder}, which Tanzaku {made_by} "
             f"made; pack it with that: {error}"
         ) from error
-
-
-def choose_run(source: Path) -> Path:
-    """The run's folder itself, or the best run's below a study's folder: never by the test set.
-
-    Raises:
-        BundleError: No finished run lies there, or the runs are of different data, which can't be compared.
-    """
-    if (source / RECORD_FILE).is_file():
-        record = read_record(source)
-        if record.status != "finished":
-            raise BundleError(f"the run {source} failed ({record.error}); pack a run that is finished")
-        return source
-    records = [(folder, read_record(folder)) for folder in record_folders(source)]
-    finished = [(folder, record) for folder, record in records if record.status == "finished"]
-    if not finished:
-        raise BundleError(
-            f"no finished run lies in {source}; give the folder that `tanzaku study run` wrote, or one run's in it"
-        )
-    if len({record.data.fingerprint for _, record in finished}) > 1:
-        names = sorted({record.data.name for _, record in finished})
-        raise BundleError(
-            f"the runs in {source} are of different data ({', '.join(names)}), so none of them is the best; "
-            "give the folder of one run"
-        )
-    return min(finished, key=lambda entry: _rank(entry[1]))[0]
-
-
-def _rank(record: RunRecord) -> tuple[float, int, str]:
-    assert record.val is not None
-    assert record.costs is not None
-    return -record.val.accuracy, record.costs.saved_bytes, record.run_id
 
 
 def _fill(
