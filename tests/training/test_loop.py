@@ -194,6 +194,19 @@ def test_restores_the_best_epoch(tiny_encoder: Path) -> None:
     assert _result(evaluate(model, val, batch_size=7)).loss == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_by_accuracy_another_epoch_is_restored(tiny_encoder: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    model = _model(tiny_encoder, "full", {})
+    settings = {"learning_rate": 3e-2, "epochs": 6, "stopping": EarlyStopping(None), "best_by": "accuracy"}
+    done = list(_training(model, train, val, **settings).run())[-1]
+    assert isinstance(done, TrainingDone)
+    best = max(done.history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+    assert done.best_epoch == best.epoch
+    found = _result(evaluate(model, val, batch_size=7))
+    assert np.mean(found.logits.argmax(axis=1) == val.classes) == best.val_accuracy
+    assert found.loss == pytest.approx(best.val_loss, rel=1e-6)
+
+
 def test_the_schedule_moves_every_groups_rate_and_the_history_shows_them(tiny_encoder: Path) -> None:
     train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
     model = _model(tiny_encoder, "lora", {"rank": 2})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tanzaku.training.stopping import EarlyStopping
+from tanzaku.training.stopping import EarlyStopping, epoch_order
 
 
 def _reference(losses: list[float], patience: int, threshold: float, arguments: TrainingArguments) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def test_small_falls_move_the_best_but_use_up_patience() -> None:
     assert not stopping.should_stop
     assert stopping.update(0.94, epoch=3)
     assert stopping.should_stop
-    assert (stopping.best_epoch, stopping.best_loss) == (3, 0.94)
+    assert (stopping.best_epoch, stopping.best_value) == (3, 0.94)
 
 
 def test_without_patience_it_never_stops() -> None:
@@ -67,3 +67,25 @@ def test_without_patience_it_never_stops() -> None:
         stopping.update(1.0 + epoch, epoch=epoch)
     assert not stopping.should_stop
     assert stopping.best_epoch == 1
+
+
+def test_by_accuracy_the_loss_decides_between_equals() -> None:
+    stopping = EarlyStopping(patience=2)
+    epochs = [(0.9, 0.5), (0.7, 0.5), (0.8, 0.5), (1.5, 0.6), (1.4, 0.55)]  # loss and accuracy
+    kept = [
+        stopping.update(*epoch_order(loss=loss, accuracy=accuracy, best_by="accuracy"), epoch=epoch)
+        for epoch, (loss, accuracy) in enumerate(epochs, start=1)
+    ]
+    assert kept == [True, True, False, True, False]
+    assert stopping.best_epoch == 4
+    assert stopping.epochs_without_improvement == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from([0.2, 0.5, 0.9])), min_size=1, max_size=12))
+def test_the_best_epoch_is_the_first_of_the_least(epochs: list[tuple[float, float]]) -> None:
+    for best_by in ("loss", "accuracy"):
+        stopping = EarlyStopping(patience=None)
+        orders = [epoch_order(loss=loss, accuracy=accuracy, best_by=best_by) for loss, accuracy in epochs]
+        for epoch, order in enumerate(orders, start=1):
+            stopping.update(*order, epoch=epoch)
+        assert stopping.best_epoch == orders.index(min(orders)) + 1

@@ -174,6 +174,7 @@ def _build_training(
         val=val,
         optimizer=optimizer,
         stopping=EarlyStopping(settings.patience, settings.threshold),
+        best_by=settings.best_by,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         eval_batch_size=settings.eval_batch_size,

@@ -67,6 +67,7 @@ _DEFAULT = Recipe(
         "epochs": 10,
         "batch_size": 8,
         "patience": 3,
+        "best_by": "accuracy",
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
     },

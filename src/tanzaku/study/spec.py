@@ -122,6 +122,7 @@ LATER_TRAINING_SETTINGS = (
     "decay",
     "plateau_factor",
     "plateau_patience",
+    "best_by",
 )
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
@@ -171,8 +172,19 @@ class TrainingSpec(_Spec):
     ] = None
     threshold: Annotated[
         float,
-        Field(ge=0, description="A smaller fall of the validation loss is no improvement for `patience` and plateau."),
+        Field(
+            ge=0,
+            description="A smaller fall of the validation loss (for `patience` of what best_by names) is no "
+            "improvement for `patience` and plateau.",
+        ),
     ] = 0.0
+    best_by: Annotated[
+        Literal["loss", "accuracy"],
+        Field(
+            description="What of the validation set chooses the best epoch, whose weights are kept, and is watched by "
+            "`patience`; of equally accurate epochs that with the lower loss."
+        ),
+    ] = "loss"
     padding: Annotated[
         Literal["longest", "max_tokens"],
         Field(description="Pad a batch to its longest document, or always to max_tokens as the thesis's scripts do."),

@@ -21,7 +21,7 @@ from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, r
 from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
-from tanzaku.training.stopping import EarlyStopping
+from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_order
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class TrainingDone:
-    """The end: the model holds the weights of the best epoch by validation loss."""
+    """The end: the model holds the weights of the best epoch."""
 
     history: tuple[EpochResult, ...]
     curve: tuple[tuple[int, float], ...]
@@ -94,6 +94,10 @@ class TrainingDone:
 
 
 Event = Resumed | CheckpointPassedOver | StepDone | EvaluationProgress | EpochDone | TrainingDone
+
+
+# Fields of `EarlyStopping` that JSON has no number for before the first epoch has ended.
+_INFINITE_AT_FIRST = ("best_value", "best_tie")
 
 
 class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
@@ -136,6 +140,7 @@ class Training:
         val: The validation split; evaluated after each epoch.
         optimizer: Over the model's trainable parameters, at the highest learning rates; its default one is shown.
         stopping: Early stopping; also knows the best epoch.
+        best_by: What of the validation set the best epoch is chosen by, and early stopping watches.
         epochs: At most so many passes.
         batch_size: Documents a step.
         eval_batch_size: Rows a batch in evaluation: documents, or the windows that they are cut into.
@@ -164,6 +169,7 @@ class Training:
     log_steps: int
     schedule: Schedule = field(default_factory=Schedule)
     plateau: Plateau | None = None
+    best_by: BestBy = "loss"
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = math.inf
     should_stop: Callable[[], bool] = lambda: False
@@ -269,14 +275,16 @@ class Training:
             raise FloatingPointError(f"the validation loss is {evaluation.loss} after epoch {state.epoch}")
         if self.plateau:
             self.plateau.update(evaluation.loss)
-        if self.stopping.update(evaluation.loss, epoch=state.epoch):
+        accuracy = float((evaluation.logits.argmax(axis=1) == self.val.classes).mean())
+        order = epoch_order(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
+        if self.stopping.update(*order, epoch=state.epoch):
             self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
         result = EpochResult(
             epoch=state.epoch,
             steps=state.step,
             train_loss=state.epoch_loss / state.step_in_epoch,
             val_loss=evaluation.loss,
-            val_accuracy=float((evaluation.logits.argmax(axis=1) == self.val.classes).mean()),
+            val_accuracy=accuracy,
             learning_rate=self.optimizer.defaults["lr"] * self._rate_factor(),
             train_seconds=state.epoch_train_seconds,
             eval_seconds=eval_seconds,
@@ -303,7 +311,8 @@ class Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= {f"method.{name}": tensor for name, tensor in self.hooks.step_state(self.model).items()}
         tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
-        stopping = {**asdict(self.stopping), "best_loss": _none_if_infinite(self.stopping.best_loss)}
+        stopping = asdict(self.stopping)
+        stopping |= {name: _none_if_infinite(stopping[name]) for name in _INFINITE_AT_FIRST}
         plateau = self.plateau.state() if self.plateau else {}
         state = {**asdict(self._state), "stopping": stopping, "plateau": plateau, "random": random_state()}
         # The state after an epoch's evaluation has the step of the one before it: it is the newer, so it gets the next
@@ -333,7 +342,8 @@ class Training:
         stopping = content["stopping"]
         for name in ("best_epoch", "epochs_without_improvement"):
             setattr(self.stopping, name, stopping[name])
-        self.stopping.best_loss = math.inf if stopping["best_loss"] is None else stopping["best_loss"]
+        for name in _INFINITE_AT_FIRST:
+            setattr(self.stopping, name, math.inf if stopping[name] is None else stopping[name])
         if self.plateau:
             self.plateau.restore(content["plateau"])
         content["curve"] = [(step, loss) for step, loss in content["curve"]]

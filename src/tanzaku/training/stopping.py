@@ -1,34 +1,47 @@
-"""Early stopping as the thesis's scripts have it."""
+"""The best epoch, and early stopping as the thesis's scripts have it."""
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+BestBy = Literal["loss", "accuracy"]
+
+
+def epoch_order(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
+    """What the best epoch has the least of, and what decides between epochs that are equal in it.
+
+    By loss that is the validation loss alone, as `Trainer` has it; by accuracy the share of wrong answers, then the
+    loss.
+    """
+    return (loss, 0.0) if best_by == "loss" else (1.0 - accuracy, loss)
 
 
 @dataclass
 class EarlyStopping:
-    """Watches the validation loss; counts as `transformers.EarlyStoppingCallback` does.
+    """Watches a value that should fall, such as the validation loss; counts as `transformers.EarlyStoppingCallback`.
 
-    The best loss follows every fall, however small; the count of epochs without improvement goes back to 0 only where
-    the loss falls by more than `threshold` below the best so far. A loss that is not a number improves nothing.
+    The best value follows every fall, however small; the count of epochs without improvement goes back to 0 only where
+    the value falls by more than `threshold` below the best so far. One that is not a number improves nothing.
 
     Args:
         patience: Stop after so many evaluations without improvement; None never stops.
-        threshold: The fall that counts, in units of the loss.
+        threshold: The fall that counts, in units of the value.
     """
 
     patience: int | None
     threshold: float = 0.0
-    best_loss: float = math.inf
+    best_value: float = math.inf
+    best_tie: float = math.inf
     best_epoch: int | None = None
     epochs_without_improvement: int = 0
 
-    def update(self, loss: float, *, epoch: int) -> bool:
-        """Take in an epoch's validation loss; True where it is the best so far."""
-        improves = self.best_epoch is None or (loss < self.best_loss and self.best_loss - loss > self.threshold)
+    def update(self, value: float, tie: float = 0.0, *, epoch: int) -> bool:
+        """Take in what `epoch_order` says of an epoch; True where it is the best so far."""
+        improves = self.best_epoch is None or (value < self.best_value and self.best_value - value > self.threshold)
         self.epochs_without_improvement = 0 if improves else self.epochs_without_improvement + 1
-        if not loss < self.best_loss:
+        if not (value, tie) < (self.best_value, self.best_tie):
             return False
-        self.best_loss, self.best_epoch = loss, epoch
+        self.best_value, self.best_tie, self.best_epoch = value, tie, epoch
         return True
 
     @property

@@ -30,7 +30,7 @@ class TrialRecord(_Part):
     error: str | None = None
     settings: Annotated[dict[str, Any], Field(description="The searched settings, by their names in an arm.")]
     val_accuracy: Annotated[float | None, Field(description="At the best epoch.")] = None
-    val_loss: Annotated[float | None, Field(description="At the best epoch, the one with the lowest.")] = None
+    val_loss: Annotated[float | None, Field(description="At the best epoch.")] = None
     best_epoch: int | None = None
     seconds: Annotated[float, Field(description="Of training and validation.")] = 0.0
     trainable_parameters: int | None = None

@@ -46,7 +46,7 @@ class TuneSpec(_Settings):
     ] = None
     objective: Annotated[
         Literal["accuracy", "loss"],
-        Field(description="Of the validation set, at the epoch with the lowest validation loss."),
+        Field(description="Of the validation set, at the epoch whose weights a run would keep (`best_by`)."),
     ] = "accuracy"
     trials: Annotated[int, Field(ge=1, description="Trials in all, those of earlier calls too.")] = 30
     minutes: Annotated[

@@ -25,6 +25,7 @@ from tanzaku.files import write_atomically
 from tanzaku.study.process import FINISHED, INTERRUPTED, begin_child, describe_death, process_context
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import RunSpec
+from tanzaku.training.stopping import BestBy, epoch_order
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
@@ -44,11 +45,15 @@ class TrialResult(BaseModel):
     error: str | None = None
     history: tuple[EpochRecord, ...] = ()
     trainable_parameters: int | None = None
+    best_by: BestBy = "loss"
 
     @property
     def best(self) -> EpochRecord | None:
-        """The first epoch with the lowest validation loss; its weights are what a run keeps."""
-        return min(self.history, key=lambda epoch: epoch.val_loss, default=None)
+        """The epoch whose weights a run keeps."""
+        return min(self.history, key=self._order, default=None)
+
+    def _order(self, epoch: EpochRecord) -> tuple[float, float]:
+        return epoch_order(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
 
     @property
     def seconds(self) -> float:
@@ -213,4 +218,5 @@ def _train(
         status="pruned" if pruned else "finished",
         history=tuple(EpochRecord(**asdict(epoch)) for epoch in history),
         trainable_parameters=sum(p.numel() for p in prepared.training.model.parameters() if p.requires_grad),
+        best_by=prepared.training.best_by,
     )
