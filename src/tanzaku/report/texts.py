@@ -3,27 +3,15 @@
 The words of the page are in `languages/`, and so are the sentences of the recommendation.
 """
 
-METHOD_NAMES = {
-    "tfidf-svm": "TF-IDF + SVM",
-    "head": "Head only",
-    "full": "Full fine-tuning",
-    "lora": "LoRA",
-    "lora-nested": "Nested LoRA",
-    "lora+tfidf": "LoRA + TF-IDF",
-    "qlora": "QLoRA",
-    "adalora": "AdaLoRA",
-    "bitfit": "BitFit",
-    "ln-tuning": "LayerNorm tuning",
-    "ia3": "IA3",
-    "houlsby": "Houlsby adapters",
-    "pfeiffer": "Pfeiffer adapters",
-    "prefix": "Prefix tuning",
-}
+from tanzaku.report.words import words_of
+
+METHOD_NAMES = words_of("en").below("method")
 SHORT_METHOD_NAMES = {  # in legends
     **METHOD_NAMES,
     "tfidf-svm": "TF-IDF",
     "head": "Head",
     "full": "Full",
+    "lora+tfidf": "LoRA+TF-IDF",
     "ln-tuning": "LayerNorm",
     "houlsby": "Houlsby",
     "pfeiffer": "Pfeiffer",
@@ -63,6 +51,7 @@ READINGS = {
     "training.fast": "fast path: {value}",
     "training.precision": "{value}",
     "training.head_learning_rate": "head lr {value:g}",
+    "training.best_by": "best by {value}",
     "training.schedule": "{value}",
     "training.warmup": "warm-up {value:g}",
     "training.decay": "decay {value:g}",
