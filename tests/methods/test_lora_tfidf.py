@@ -77,6 +77,18 @@ def test_the_rows_of_a_document_count_together() -> None:
     torch.testing.assert_close(together[1:], other)
 
 
+def test_dropout_takes_whole_documents_and_only_while_training() -> None:
+    head = TermHead(buckets=11, labels=2, dropout=0.25)
+    nn.init.ones_(head.weight)
+    ids, mask = _padded([[5, 6]] * 4000)
+    torch.manual_seed(0)
+    whole, dropped = head.eval()(ids, mask), head.train()(ids, mask)
+    kept = (dropped != 0).all(dim=1)
+    assert torch.equal(dropped[kept], whole[kept])
+    assert (dropped[~kept] == 0).all()
+    assert kept.float().mean() == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / 4000) ** 0.5)
+
+
 def test_a_document_without_terms_adds_nothing() -> None:
     head = TermHead(buckets=11, labels=2)
     nn.init.ones_(head.weight)
@@ -130,7 +142,7 @@ def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
         "data": {"source": "made by the test"},
         "encoder": {"name": str(encoder), "max_tokens": 8, "long_text": "windows"} | reading,
         "training": {"epochs": epochs, "learning_rate": 2e-3, "precision": "float32", "log_steps": 1},
-        "arms": [{"method": "lora+tfidf", "rank": 2, "buckets": 500}],
+        "arms": [{"method": "lora+tfidf", "rank": 2, "buckets": 500, "terms_dropout": 0.3}],
     }
     return StudySpec.model_validate(content)
 

@@ -24,12 +24,15 @@ class TermHead(nn.Module):
     Args:
         buckets: Entries of t.
         labels: Classes.
+        dropout: Share of the documents that get no logits from here while training, all of them and not some entries:
+            what else classifies them then has to do so alone. Nothing is scaled, since in evaluation the two add up.
     """
 
     idf: Tensor
 
-    def __init__(self, *, buckets: int, labels: int) -> None:
+    def __init__(self, *, buckets: int, labels: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.weight = nn.Parameter(torch.zeros(buckets, labels))
         self.register_buffer("idf", torch.ones(buckets))
 
@@ -64,13 +67,16 @@ class TermHead(nn.Module):
         owners, places = keys // len(self.idf), keys % len(self.idf)
         entries = (1 + occurrences.log()) * self.idf[places]
         lengths = torch.zeros(count, device=entries.device).index_add(0, owners, entries.square()).sqrt()
-        return functional.embedding_bag(
+        logits = functional.embedding_bag(
             places,
             self.weight,
             torch.searchsorted(owners, torch.arange(count, device=owners.device)),
             mode="sum",
             per_sample_weights=entries / lengths[owners],
         )
+        if self.training and self.dropout:
+            logits = logits * (torch.rand(count, 1, device=logits.device) >= self.dropout)
+        return logits
 
 
 def _hashed(input_ids: Tensor, attention_mask: Tensor, buckets: int) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,16 @@ class LoraTfidf(Lora):
         """As `lora`'s, or "terms"."""
         return "terms" if f".{_TERMS}." in name else super().parameter_group(name, head=head)
 
+    terms_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Share of the documents that are classified without their terms while training, so that the "
+            "encoder has to learn those too that their terms tell.",
+        ),
+    ] = 0.0
+
     def check(self, model: nn.Module) -> None:
         """As `lora`'s; and the head must be one that can see terms."""
         self._check_head(model)
@@ -75,7 +85,7 @@ class LoraTfidf(Lora):
         return super().load(model, folder, head=(*head, _TERMS))
 
     def _add_terms(self, model: nn.Module) -> None:
-        self._check_head(model).add_terms(self.buckets)
+        self._check_head(model).add_terms(self.buckets, dropout=self.terms_dropout)
 
     def _check_head(self, model: nn.Module) -> PooledClassifier:
         from tanzaku.encoders.pooled import PooledClassifier
