@@ -237,3 +237,11 @@ def test_targets_are_one_or_several_names_or_presets_and_errors_name_the_method(
 def test_a_missing_pooler_is_an_error_of_the_method_that_asked_for_it() -> None:
     with pytest.raises(MethodError, match=r"^lora-nested: pooler = true"):
         _method("lora-nested", targets="qv", pooler=True).attach(_model("distilbert"), head=HEADS["distilbert"])
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_the_word_embeddings_of_every_family_are_a_group(kind: str) -> None:
+    model, method = _model(kind), _method("full")
+    groups = {name: method.parameter_group(name, head=HEADS[kind]) for name, _ in model.named_parameters()}
+    tables = [name for name, group in groups.items() if group == "embeddings"]
+    assert [model.get_parameter(name) for name in tables] == [model.get_input_embeddings().weight]  # type: ignore[operator]

@@ -12,12 +12,15 @@ from torch import nn
 
 from tanzaku.encoders.load import load_classifier, resolve_encoder
 from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.study.preparation import group_rates
+from tanzaku.study.spec import TrainingSpec
 from tanzaku.training.optimizer import build_adamw
 from tests.tiny import WORDS
 
 
 def _attached(encoder: Path, name: str, options: dict[str, Any]) -> tuple[EncoderMethod, nn.Module, tuple[str, ...]]:
-    loaded = load_classifier(resolve_encoder(str(encoder)), label_names=sorted(WORDS), seed=1)
+    # Windows: every method fits such a head.
+    loaded = load_classifier(resolve_encoder(str(encoder)), label_names=sorted(WORDS), seed=1, long_text="windows")
     method = METHODS[name].model_validate(options)
     assert isinstance(method, EncoderMethod)
     return method, method.attach(loaded.model, head=loaded.head), loaded.head
@@ -38,7 +41,7 @@ def _adamw(
 def test_lora_plus_gives_a_and_b_the_rates_of_peft(tiny_masked_encoder: Path) -> None:
     method, model, head = _attached(tiny_masked_encoder, "lora", {"rank": 2, "lora_plus_ratio": 16})
     factors = method.rate_factors()
-    assert factors == {"lora_b": 16}
+    assert factors == {"lora_b": 16, "embeddings_fast": 16}
     ours = _rates(model, _adamw(method, model, head, {"lora_b": 1e-3 * factors["lora_b"]}))
     theirs = _rates(model, create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16))
     assert set(ours) == set(theirs)
@@ -59,16 +62,21 @@ def test_the_factor_that_starts_at_zero_is_the_fast_one(tiny_masked_encoder: Pat
             group = method.parameter_group(parameter_name, head=head)
             groups.setdefault(group, []).append(parameter_name)
             if "lora_" in parameter_name and "magnitude" not in parameter_name:
-                assert (group == "lora_b") == (not parameter.any()), parameter_name
-    factors = [*groups["lora_a"], *groups["lora_b"]]
+                fast = "embeddings_fast" if "lora_embedding" in parameter_name else "lora_b"
+                assert (group == fast) == (not parameter.any()), parameter_name
     assert len(groups["lora_a"]) == len(groups["lora_b"]) > 1
-    assert {name.partition(".lora_embedding_")[2][:1] for name in factors if "lora_embedding" in name} == {"A", "B"}
+    (from_zero,), (random,) = groups["embeddings_fast"], groups["embeddings"]
+    assert ".lora_embedding_A." in from_zero
+    assert ".lora_embedding_B." in random
     # With DoRA the lengths, one vector a layer, are neither.
     others = groups.get("other", [])
     assert all("lora_magnitude_vector" in name for name in others)
-    assert len(others) == (len(groups["lora_b"]) if dora else 0)
-    rates = _rates(model, _adamw(method, model, head, {"lora_b": 16e-3}))
-    assert {name for name, rate in rates.items() if rate == 16e-3} == set(groups["lora_b"])
+    assert len(others) == (len(groups["lora_b"]) + 1 if dora else 0)
+    settings = TrainingSpec(learning_rate=1e-3, embeddings_learning_rate=5e-3)
+    rates = _rates(model, _adamw(method, model, head, group_rates(settings, method)))
+    expected = {"lora_a": 1e-3, "lora_b": 16e-3, "embeddings": 5e-3, "embeddings_fast": 80e-3}
+    for own, rate in expected.items():
+        assert [rates[name] for name in groups[own]] == [pytest.approx(rate)] * len(groups[own]), own
 
 
 @pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.uses_encoder])

@@ -126,6 +126,16 @@ def test_a_shared_rate_of_the_head_is_not_the_head_methods(study_file: Path) -> 
     assert rates == {"head": None, "lora": 1e-2, "full": 1e-2}
 
 
+def test_the_embeddings_rate_is_of_methods_that_train_them(study_file: Path) -> None:
+    overrides = ["training.embeddings_learning_rate=1e-2", "arms.0={method='bitfit', learning_rate=1e-3}"]
+    runs = expand(read_study(study_file, overrides=overrides))
+    rates = {run.method_name: run.training.embeddings_learning_rate for run in runs if run.training}
+    assert rates == {"bitfit": None, "lora": 1e-2, "full": 1e-2}
+    arm = "arms.0={method='bitfit', learning_rate=1e-3, embeddings_learning_rate=1e-2}"
+    with pytest.raises(SpecError, match=r"\(bitfit\): embeddings_learning_rate does nothing for this method"):
+        read_study(study_file, overrides=[arm])
+
+
 def test_a_missing_learning_rate_is_an_error(study_file: Path) -> None:
     study_file.write_text(_STUDY.replace("learning_rate = 5e-5", ""), encoding="utf-8")
     with pytest.raises(SpecError, match=r"arms\.2 \(full\): training: learning_rate is missing"):
@@ -229,6 +239,8 @@ def test_identity_follows_what_the_result_depends_on() -> None:
             for changes in (
                 {"warmup": 0.1},
                 {"head_learning_rate": 5e-3},
+                {"embeddings_learning_rate": 5e-3},
+                {"best_by": "accuracy"},
                 {"schedule": "cosine"},
                 {"schedule": "wsd"},
                 {"schedule": "wsd", "decay": 0.3},
@@ -318,7 +330,7 @@ def test_the_documentations_study_has_every_key_with_its_default(tmp_path: Path)
     assert set(told["encoder"]) == set(EncoderSpec.model_fields)
     assert set(told["training"]) == set(TrainingSpec.model_fields)
     # These have no default, or a value there that shows what they are for.
-    chosen = {"learning_rate", "head_learning_rate", "patience", "threshold"}
+    chosen = {"learning_rate", "head_learning_rate", "embeddings_learning_rate", "patience", "threshold"}
     defaults = TrainingSpec(learning_rate=1.0).model_dump()
     for name in set(told["training"]) - chosen:
         assert told["training"][name] == defaults[name], name

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from tanzaku.methods.interface import EncoderMethod
+from tanzaku.methods.interface import EncoderMethod, ParameterGroup
+from tanzaku.methods.targets import names_word_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +19,11 @@ class Full(EncoderMethod):
 
     paper: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     saves_whole_model: ClassVar[bool] = True
+    settings_without_effect: ClassVar[tuple[str, ...]] = ()
+
+    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
+        """The head, the table of word embeddings, or the rest."""
+        return "embeddings" if names_word_table(name) else super().parameter_group(name, head=head)
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Make every parameter trainable."""

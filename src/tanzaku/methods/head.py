@@ -16,7 +16,7 @@ class Head(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "head.safetensors"
     paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
-    settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate",)
+    settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate", "embeddings_learning_rate")
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Freeze everything but the head."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Forward = Callable[[nn.Module, Any], Tensor]
 
-ParameterGroup = Literal["head", "lora_a", "lora_b", "terms", "other"]
+ParameterGroup = Literal["head", "lora_a", "lora_b", "embeddings", "embeddings_fast", "terms", "other"]
 
 
 class _Options(BaseModel):
@@ -85,14 +85,17 @@ class EncoderMethod(_Options, StepHooks, ABC):
     mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
 
     # Settings of training that would do nothing for this method: an arm that names one is refused.
-    settings_without_effect: ClassVar[tuple[str, ...]] = ()
+    settings_without_effect: ClassVar[tuple[str, ...]] = ("embeddings_learning_rate",)
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """What a trainable parameter of the attached model belongs to, by its full name; each may have its own rate."""
         return "head" if any(f".{module}." in f".{name}" for module in head) else "other"
 
     def rate_factors(self) -> dict[ParameterGroup, float]:
-        """Factors on the learning rate, of the groups that the method's options give another one."""
+        """Factors on the learning rate, of the groups that the method's options give another one.
+
+        That of "embeddings_fast" is on the embeddings' rate.
+        """
         return {}
 
     @abstractmethod

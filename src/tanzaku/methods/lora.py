@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 _FACTOR_GROUPS: dict[str, ParameterGroup] = {
     "lora_A": "lora_a",
     "lora_B": "lora_b",
-    "lora_embedding_A": "lora_b",
-    "lora_embedding_B": "lora_a",
+    "lora_embedding_A": "embeddings_fast",
+    "lora_embedding_B": "embeddings",
 }
 
 
 class Lora(RankedMethod):
     """Low-rank updates of frozen layers; the head is trained in full."""
 
+    settings_without_effect: ClassVar[tuple[str, ...]] = ()
     later_options: ClassVar[tuple[str, ...]] = (
         "lora_plus_ratio",
         "pooler",
@@ -143,7 +144,8 @@ class Lora(RankedMethod):
         return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets), *switches, *others])
 
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
-        """The factor that starts random ("lora_a"), the one that starts at zero ("lora_b"), the head, or the rest.
+        """The factor that starts random ("lora_a", of embeddings "embeddings"), the one that starts at zero ("lora_b",
+        "embeddings_fast"), the head, or the rest.
 
         DoRA's lengths are of the rest.
         """
@@ -154,7 +156,9 @@ class Lora(RankedMethod):
 
     def rate_factors(self) -> dict[ParameterGroup, float]:
         """λ of LoRA+ (Hayou et al. 2024, arXiv 2402.12354, section 4): η_B = λ·η_A."""
-        return {} if self.lora_plus_ratio == 1.0 else {"lora_b": self.lora_plus_ratio}
+        if self.lora_plus_ratio == 1.0:
+            return {}
+        return {"lora_b": self.lora_plus_ratio, "embeddings_fast": self.lora_plus_ratio}
 
     def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`; errors call it `method`."""

@@ -19,6 +19,7 @@ PRESETS = ("qv", "attention", "ffn", "all-linear", EMBEDDINGS)
 # encoder.layer.0, transformer.layer.0, model.layers.0, albert_layers.0: a layer, its number, and what is inside it.
 _LAYER = re.compile(r"((?:.*?[._])?layers?\.(\d+))(?:\.(.+))?")
 _POOLER = re.compile(r"(?:^|\.)(?:pooler|pooler\.dense|head\.dense)$")  # head.dense is ModernBERT's
+_WORD_TABLE = re.compile(r"(?:^|\.)(?:word|tok)_embeddings\.")  # the latter is ModernBERT's
 _QUERY = {"query", "query_proj", "q_proj", "q_lin"}
 _KEY = {"key", "key_proj", "k_proj", "k_lin"}
 _VALUE = {"value", "value_proj", "v_proj", "v_lin"}
@@ -59,6 +60,11 @@ def place_of(name: str) -> LayerPlace | None:
 def named_presets(targets: Sequence[str]) -> list[str]:
     """Those of the targets that are presets."""
     return [target for target in targets if target in PRESETS]
+
+
+def names_word_table(parameter: str) -> bool:
+    """Whether a parameter of this full name is the table of word embeddings, or adapts it."""
+    return _WORD_TABLE.search(parameter) is not None
 
 
 def is_embedding(module: nn.Module) -> bool:

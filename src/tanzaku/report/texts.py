@@ -51,6 +51,7 @@ READINGS = {
     "training.fast": "fast path: {value}",
     "training.precision": "{value}",
     "training.head_learning_rate": "head lr {value:g}",
+    "training.embeddings_learning_rate": "embeddings lr {value:g}",
     "training.best_by": "best by {value}",
     "training.schedule": "{value}",
     "training.warmup": "warm-up {value:g}",

@@ -138,11 +138,6 @@ def _encoder_facts(
 def _build_optimizer(
     settings: TrainingSpec, method: EncoderMethod, model: nn.Module, head: Sequence[str]
 ) -> torch.optim.AdamW:
-    rates: dict[str, float] = {
-        group: settings.learning_rate * factor for group, factor in method.rate_factors().items()
-    }
-    if settings.head_learning_rate is not None:
-        rates["head"] = settings.head_learning_rate
     return build_adamw(
         model,
         learning_rate=settings.learning_rate,
@@ -151,8 +146,19 @@ def _build_optimizer(
         beta2=settings.beta2,
         epsilon=settings.epsilon,
         group_of=partial(method.parameter_group, head=head),
-        group_rates=rates,
+        group_rates=group_rates(settings, method),
     )
+
+
+def group_rates(settings: TrainingSpec, method: EncoderMethod) -> dict[str, float]:
+    """The rates of the groups of parameters that have one of their own."""
+    rates: dict[str, float] = {}
+    if settings.head_learning_rate is not None:
+        rates["head"] = settings.head_learning_rate
+    if (embeddings := settings.embeddings_learning_rate) is not None:
+        rates |= {"embeddings": embeddings, "embeddings_fast": embeddings}
+    factors = method.rate_factors().items()
+    return {**rates, **{group: rates.get(group, settings.learning_rate) * factor for group, factor in factors}}
 
 
 def _build_training(

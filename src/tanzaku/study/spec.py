@@ -117,6 +117,7 @@ EARLIER_TRAINING = {
 # So did these; what runs did before is their default.
 LATER_TRAINING_SETTINGS = (
     "head_learning_rate",
+    "embeddings_learning_rate",
     "schedule",
     "warmup",
     "decay",
@@ -135,6 +136,10 @@ class TrainingSpec(_Spec):
     head_learning_rate: Annotated[
         float | None,
         Field(gt=0, description="Of the head, the modules that the checkpoint lacks; without it, the same."),
+    ] = None
+    embeddings_learning_rate: Annotated[
+        float | None,
+        Field(gt=0, description="Of the word embeddings, or of what adapts them; without it, the same."),
     ] = None
     schedule: Annotated[
         ScheduleName,
@@ -228,8 +233,9 @@ class TrainingSpec(_Spec):
 
     def labels(self) -> list[str]:
         """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
-        head = [] if self.head_learning_rate is None else [f"headlr{self.head_learning_rate:.6g}"]
-        return [f"lr{self.learning_rate:.6g}", *head, *([] if self.schedule == "linear" else [self.schedule])]
+        own = {"headlr": self.head_learning_rate, "embedlr": self.embeddings_learning_rate}
+        others = [f"{name}{rate:.6g}" for name, rate in own.items() if rate is not None]
+        return [f"lr{self.learning_rate:.6g}", *others, *([] if self.schedule == "linear" else [self.schedule])]
 
 
 # Which schedule a setting is for.
