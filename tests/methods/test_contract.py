@@ -99,6 +99,11 @@ def _fits(name: str, case: Case) -> bool:
     return name != "lora+tfidf" or case[1:] != ("cls", "head")
 
 
+def case_for(name: str, folder: Path) -> Case:
+    """The plainest one that the method fits."""
+    return Case(folder) if _fits(name, Case(folder)) else Case(folder, "mean")
+
+
 def _load(case: Case, *, seed: int = 0) -> SequenceClassifier:
     return load_classifier(
         resolve_encoder(str(case.folder)),

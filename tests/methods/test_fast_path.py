@@ -11,7 +11,7 @@ from torch import nn
 from tanzaku.encoders.fast import fast_forward
 from tanzaku.training.batches import Batch
 from tanzaku.training.forward import model_logits
-from tests.methods.test_contract import ENCODER_METHODS, Case, _load, _method, _train_a_little
+from tests.methods.test_contract import ENCODER_METHODS, Case, _load, _method, _train_a_little, case_for
 
 
 def _declined(options: dict[str, Any]) -> bool:
@@ -36,7 +36,7 @@ def _gradients(model: nn.Module, logits: torch.Tensor, batch: Batch) -> dict[str
 def test_computes_what_transformers_computes_or_declines(
     tiny_encoder: Path, name: str, options: dict[str, Any]
 ) -> None:
-    loaded = _load(Case(tiny_encoder))
+    loaded = _load(case_for(name, tiny_encoder))
     model = _method(name, options).attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     reference, batch = copy.deepcopy(model).eval(), _batch()
@@ -60,7 +60,7 @@ def test_what_is_done_before_the_encoders_forward_is_left_to_transformers(tiny_e
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)
 def test_bfloat16_leaves_what_is_trained_in_float32(tiny_encoder: Path, name: str, options: dict[str, Any]) -> None:
-    loaded = _load(Case(tiny_encoder))
+    loaded = _load(case_for(name, tiny_encoder))
     model = _method(name, options).attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     batch = _batch()
