@@ -57,7 +57,7 @@ _THESIS = Recipe(
     },
 )
 
-# Ours. First values, from trials with a small encoder (4 layers, 256 wide) on Livedoor's validation set; the rates
+# Ours. First values, from trials with small encoders (3 or 4 layers, 256 wide) on Livedoor's validation set; the rates
 # are for such an encoder, and a larger one wants smaller ones.
 _DEFAULT = Recipe(
     shared={
@@ -72,14 +72,16 @@ _DEFAULT = Recipe(
         "attention_dropout": 0.0,
     },
     methods={
-        "full": {"learning_rate": 4e-4},
+        "full": {"learning_rate": 1e-4, "embeddings_learning_rate": 2e-3, "head_learning_rate": 2e-3},
         "head": {"learning_rate": 5e-3},
         "lora": {
-            "learning_rate": 2e-3,
+            "learning_rate": 5e-4,
+            "embeddings_learning_rate": 5e-4,
+            "head_learning_rate": 2e-3,
             "rank": 16,
             "alpha": "rank",
             "dropout": 0.0,
-            "targets": ["all-linear"],
+            "targets": ["all-linear", "embeddings"],
         },
     },
 )
