@@ -167,7 +167,13 @@ def test_the_first_example_tunes_the_ranks_of_a_lora() -> None:
     overrides = [value for name, value in itertools.pairwise(arguments) if name == "--set"]
     space = search_space(read_study(_ROOT / arguments[3], overrides=overrides, check_arms=False))
     assert set(space.searched) == {"rank", "alpha", "schedule"}
-    assert space.fixed == {"method": "lora", "targets": "all-linear", "learning_rate": 1e-3, "warmup": 0.1}
+    assert space.fixed == {
+        "method": "lora",
+        "targets": "all-linear",
+        "learning_rate": 5e-4,
+        "head_learning_rate": 2e-3,
+        "warmup": 0.1,
+    }
 
 
 @pytest.mark.slow

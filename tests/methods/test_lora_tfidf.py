@@ -128,7 +128,7 @@ def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
 
 def test_its_layer_learns_at_its_own_rate() -> None:
     method = LoraTfidf(lora_plus_ratio=4, terms_rate_ratio=20)
-    assert method.rate_factors() == {"lora_b": 4, "terms": 20}
+    assert method.rate_factors() == {"lora_b": 4, "embeddings_fast": 4, "terms": 20}
     name = "base_model.model.terms.modules_to_save.default.weight"
     assert method.parameter_group(name, head=("classifier",)) == "terms"
 
