@@ -37,14 +37,6 @@ class LoraTfidf(Lora):
         float, Field(gt=0, description="Learning rate of the terms' layer over learning_rate.")
     ] = 15.0
 
-    def rate_factors(self) -> dict[ParameterGroup, float]:
-        """Those of `lora`, and that of the terms' layer: from a sparse input of length 1 it has far to go."""
-        return {**super().rate_factors(), "terms": self.terms_rate_ratio}
-
-    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
-        """As `lora`'s, or "terms"."""
-        return "terms" if f".{_TERMS}." in name else super().parameter_group(name, head=head)
-
     terms_dropout: Annotated[
         float,
         Field(
@@ -54,6 +46,14 @@ class LoraTfidf(Lora):
             "encoder has to learn those too that their terms tell.",
         ),
     ] = 0.0
+
+    def rate_factors(self) -> dict[ParameterGroup, float]:
+        """Those of `lora`, and that of the terms' layer: from a sparse input of length 1 it has far to go."""
+        return {**super().rate_factors(), "terms": self.terms_rate_ratio}
+
+    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
+        """As `lora`'s, or "terms"."""
+        return "terms" if f".{_TERMS}." in name else super().parameter_group(name, head=head)
 
     def check(self, model: nn.Module) -> None:
         """As `lora`'s; and the head must be one that can see terms."""
