@@ -11,23 +11,19 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tanzaku.encoders.fast import fast_forward
-from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.nested import FirstRows, Width
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.methods.ranked import named_lora_factors
-from tanzaku.study.expansion import expand
 from tanzaku.study.record import RunRecord, read_predictions
-from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
 from tanzaku.training.forward import model_logits
-from tanzaku.training.loop import Interrupted, StepDone
+from tanzaku.training.loop import Interrupted
+from tests.methods.runs import run_one
 from tests.methods.test_contract import Case, _load, _logits, _train_a_little
-from tests.tiny import make_dataset
 
 RANKS = (1, 2, 5)
-DATASET = make_dataset(train=24, val=12, test=15)
 
 
 def _batch() -> Batch:
@@ -145,7 +141,7 @@ def test_every_rank_is_drawn_in_training_and_the_largest_serves_elsewhere(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def _run(encoder: Path, folder: Path, *, stop_after: int = 10**6, **arm: Any) -> RunRecord:
+def _study(encoder: Path, **arm: Any) -> StudySpec:
     content = {
         "name": "tiny",
         "data": {"source": "made by the test"},
@@ -153,26 +149,11 @@ def _run(encoder: Path, folder: Path, *, stop_after: int = 10**6, **arm: Any) ->
         "training": {"epochs": 3, "learning_rate": 1e-2, "precision": "float32", "log_steps": 1},
         "arms": [{"method": "lora-nested", "ranks": [1, 2, 8]} | arm],
     }
-    (spec,) = expand(StudySpec.model_validate(content))
-    steps: list[int] = []
-
-    def listen(event: object) -> None:
-        if isinstance(event, StepDone):
-            steps.append(event.step)
-
-    return run(
-        spec,
-        dataset=DATASET,
-        encoder=resolve_encoder(str(encoder)),
-        folder=folder,
-        study="tiny",
-        listeners=[listen],
-        should_stop=lambda: len(steps) + 1 == stop_after,
-    )
+    return StudySpec.model_validate(content)
 
 
 def test_one_run_gives_the_whole_table(tiny_encoder: Path, tmp_path: Path) -> None:
-    record = _run(tiny_encoder, tmp_path / "run")
+    record = run_one(_study(tiny_encoder), tmp_path / "run")
     assert record.compute is not None
     assert record.compute.path == "fast"
     assert [one.rank for one in record.ranks] == [1, 2, 8]
@@ -208,8 +189,8 @@ def _losses(record: RunRecord) -> list[float]:
 
 
 def test_fast_and_transformers_draw_the_same_ranks_and_have_equal_losses(tiny_encoder: Path, tmp_path: Path) -> None:
-    fast = _run(tiny_encoder, tmp_path / "fast", update="last")
-    own = _run(tiny_encoder, tmp_path / "own", update="last", fast=False)
+    fast = run_one(_study(tiny_encoder, update="last"), tmp_path / "fast")
+    own = run_one(_study(tiny_encoder, update="last", fast=False), tmp_path / "own")
     assert own.compute is not None
     assert own.compute.path == "transformers"
     # The rounding of each step grows through AdamW, which divides small gradients by their own size.
@@ -217,10 +198,10 @@ def test_fast_and_transformers_draw_the_same_ranks_and_have_equal_losses(tiny_en
 
 
 def test_an_interrupted_run_draws_on_where_it_stopped(tiny_encoder: Path, tmp_path: Path) -> None:
-    whole = _run(tiny_encoder, tmp_path / "whole" / "run")
+    whole = run_one(_study(tiny_encoder), tmp_path / "whole" / "run")
     with pytest.raises(Interrupted):
-        _run(tiny_encoder, tmp_path / "cut" / "run", stop_after=4)
-    cut = _run(tiny_encoder, tmp_path / "cut" / "run")
+        run_one(_study(tiny_encoder), tmp_path / "cut" / "run", stop_after=4)
+    cut = run_one(_study(tiny_encoder), tmp_path / "cut" / "run")
     assert cut.resumptions == 1
     assert _losses(cut) == _losses(whole)
     assert [one.test for one in cut.ranks] == [one.test for one in whole.ranks]

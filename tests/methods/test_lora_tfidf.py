@@ -20,14 +20,11 @@ from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.packing import pack
-from tanzaku.study.expansion import expand
 from tanzaku.study.plan import plan_study
-from tanzaku.study.record import RunRecord
-from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
-from tanzaku.training.loop import Interrupted, StepDone
-from tests.tiny import make_dataset
+from tanzaku.training.loop import Interrupted
+from tests.methods.runs import DATASET, run_one
 
 CLS, SEP, PAD = 2, 3, 0
 BUCKETS = 1_000_000
@@ -133,9 +130,6 @@ def test_its_layer_learns_at_its_own_rate() -> None:
     assert method.parameter_group(name, head=("classifier",)) == "terms"
 
 
-DATASET = make_dataset(train=24, val=12, test=15)
-
-
 def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
     content = {
         "name": "tiny",
@@ -147,34 +141,20 @@ def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
     return StudySpec.model_validate(content)
 
 
-def _run(encoder: Path, folder: Path, *, epochs: int = 3, stop_after: int = 10**6) -> RunRecord:
-    (spec,) = expand(_study(encoder, epochs=epochs))
-    steps: list[int] = []
-    return run(
-        spec,
-        dataset=DATASET,
-        encoder=resolve_encoder(str(encoder)),
-        folder=folder,
-        study="tiny",
-        listeners=[lambda event: steps.append(1) if isinstance(event, StepDone) else None],
-        should_stop=lambda: len(steps) + 1 == stop_after,
-    )
-
-
 def test_a_run_goes_on_with_the_same_frequencies(tiny_encoder: Path, tmp_path: Path) -> None:
-    whole = _run(tiny_encoder, tmp_path / "whole" / "run")
+    whole = run_one(_study(tiny_encoder), tmp_path / "whole" / "run")
     assert whole.compute is not None
     assert whole.compute.path == "fast"
     with pytest.raises(Interrupted):
-        _run(tiny_encoder, tmp_path / "cut" / "run", stop_after=4)
-    cut = _run(tiny_encoder, tmp_path / "cut" / "run")
+        run_one(_study(tiny_encoder), tmp_path / "cut" / "run", stop_after=4)
+    cut = run_one(_study(tiny_encoder), tmp_path / "cut" / "run")
     assert cut.resumptions == 1
     files = [tmp_path / name / "run" / "model" / "adapter_model.safetensors" for name in ("whole", "cut")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_the_terms_learn(tiny_encoder: Path, tmp_path: Path) -> None:
-    record = _run(tiny_encoder, tmp_path / "run", epochs=15)
+    record = run_one(_study(tiny_encoder, epochs=15), tmp_path / "run")
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
     (weight,) = (tensor for name, tensor in saved.items() if name.endswith("terms.weight"))
     (idf,) = (tensor for name, tensor in saved.items() if name.endswith("terms.idf"))
@@ -193,7 +173,7 @@ def test_a_plan_refuses_a_head_that_sees_no_terms(tiny_encoder: Path, tmp_path: 
 
 @pytest.mark.parametrize("options", [{"with_encoder": True}, {"int8": True}], ids=["float", "int8"])
 def test_a_bundle_with_its_encoder_classifies(tiny_encoder: Path, tmp_path: Path, options: dict[str, Any]) -> None:
-    _run(tiny_encoder, tmp_path / "run")
+    run_one(_study(tiny_encoder), tmp_path / "run")
     pack(tmp_path / "run", tmp_path / "bundle", **options)
     scores = Classifier.load(tmp_path / "bundle", precision="float32").scores(DATASET.test.texts)
     # In 8 bits the encoder's matrices are rounded to 1/255 of their largest entry.
