@@ -11,7 +11,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tanzaku.cli import app
+from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import read_records
 from tests.tiny import WORDS, make_documents
 
@@ -131,7 +134,7 @@ def test_the_readmes_way_from_own_documents_to_labels(workplace: Path, tiny_enco
 
 
 def test_every_study_was_found() -> None:
-    assert len(STUDIES) == 10
+    assert len(STUDIES) == 12
 
 
 def test_the_studies_of_the_readme_can_be_run(workplace: Path) -> None:
@@ -140,6 +143,14 @@ def test_the_studies_of_the_readme_can_be_run(workplace: Path) -> None:
     for command in commands:
         runs = _run([*command, "--dry-run"], workplace).stdout.splitlines()
         assert len(runs) >= 8
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+def test_a_dry_run_tells_every_run_from_the_others(study: Path) -> None:
+    listed = CliRunner().invoke(app, ["study", "run", str(study), "--dry-run"])
+    assert listed.exit_code == 0, listed.output
+    runs = [line.partition("\t")[2] for line in listed.stdout.splitlines()]
+    assert len(set(runs)) == len(runs) == len(expand(read_study(study)))
 
 
 def test_an_error_is_one_line_and_the_exit_status_says_it(workplace: Path) -> None:

@@ -1,8 +1,9 @@
 """`tanzaku study`: run a study, see where it stands, report on it, tune one."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +16,7 @@ from tanzaku.cli.tune import TUNE_EXAMPLES, tune
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
-    from tanzaku.study.spec import StudySpec
+    from tanzaku.study.spec import RunSpec, StudySpec
 
 app = typer.Typer(help="Run a study, see where it stands, report on it, and tune one.", no_args_is_help=True)
 app.command()(report)
@@ -134,10 +135,28 @@ def _say(event: "StudyEvent", console: Console) -> None:
 def _list_runs(spec: "StudySpec") -> None:
     from tanzaku.study.expansion import expand
 
-    for number, run in enumerate(expand(spec), start=1):
-        rate = f" learning_rate={run.training.learning_rate:g}" if run.training else ""
-        reading = "".join(f" {name}={value}" for name, value in run.encoder.changed().items()) if run.encoder else ""
-        typer.echo(f"{number}\t{run.method.label(run.method_name)}{rate}{reading} seed={run.seed}")
+    runs = expand(spec)
+    lines = [_run_line(run) for run in runs]
+    for number, (run, line) in enumerate(zip(runs, lines, strict=True), start=1):
+        alike = [other for other, its_line in zip(runs, lines, strict=True) if its_line == line]
+        typer.echo("\t".join([str(number), " ".join([line, *_what_tells_apart(run, alike), f"seed={run.seed}"])]))
+
+
+def _run_line(run: "RunSpec") -> str:
+    """What most runs are told apart by."""
+    rate = [f"learning_rate={run.training.learning_rate:g}"] if run.training else []
+    reading = [f"{name}={value}" for name, value in run.encoder.changed().items()] if run.encoder else []
+    return " ".join([run.method.label(run.method_name), *rate, *reading])
+
+
+def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
+    """The other settings of a run in which runs of the same line differ."""
+
+    def settings(one: "RunSpec") -> dict[str, Any]:
+        return one.method.model_dump() | (one.training.model_dump() if one.training else {})
+
+    others = [settings(other) for other in alike]
+    return [f"{name}={value}" for name, value in settings(run).items() if any(one[name] != value for one in others)]
 
 
 def _print_summary(records: "list[RunRecord]") -> None:
