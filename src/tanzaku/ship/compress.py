@@ -79,11 +79,11 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
             "give one of a LoRA"
         )
     if source.facts.whole:
-        raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(source)}")
+        raise BundleError(f"the bundle {source.folder} was packed with its encoder; {_remedy(source)}")
 
 
 def _remedy(source: Bundle) -> str:
-    """What there is to do, by why `pack` merged the adapter."""
+    """What there is to do, by why the encoder is in it."""
     encoder = source.facts.encoder
     if encoder is not None and encoder.pretrain is not None:
         return (
