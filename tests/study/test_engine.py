@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tanzaku.report import formats
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
+from tanzaku.study.process import run_to_the_end
 from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
@@ -44,7 +46,7 @@ def _study(encoder: Path, **changes: object) -> StudySpec:
 
 # A study in a process of its own, as `tanzaku study run` makes it: on the test's dataset, with the engine.
 _SCRIPT = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from tanzaku.study.engine import RunBusy, RunEnds, make_runs
 from tanzaku.study.plan import plan_study
@@ -52,6 +54,7 @@ from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     study = StudySpec.model_validate_json(sys.argv[1])
     dataset = make_dataset(train=int(sys.argv[3]))
     plan = plan_study(study, dataset=dataset, out=Path(sys.argv[2]))
@@ -264,6 +267,19 @@ def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder:
     assert [event.found for event in retried if isinstance(event, RunEnds)] == [False, True]
 
 
+def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
+
+    def die_late(process: Any) -> int:
+        run_to_the_end(process)
+        return -signal.SIGSEGV
+
+    monkeypatch.setattr("tanzaku.study.engine.run_to_the_end", die_late)
+    *_, ended = _make(study, tmp_path / "out", make_dataset(train=48))
+    assert isinstance(ended, RunEnds)
+    assert ended.record.status == "finished"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
@@ -315,7 +331,10 @@ def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_enco
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+@pytest.mark.parametrize("asked", ["the run", "all at once"])
+def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
+    tmp_path: Path, tiny_masked_encoder: Path, asked: str
+) -> None:
     study = _study(
         tiny_masked_encoder,
         arms=[{"method": "full"}],
@@ -324,7 +343,10 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
     _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
     process = _start(tmp_path, study, tmp_path / "stopped", train=1200)
     _wait_for_a_run(process, tmp_path / "stopped")
-    os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)
+    if asked == "the run":
+        os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)
+    else:  # as a service manager does, or a cluster's scheduler
+        os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=900)
     assert "StudyInterrupted" in errors
     assert not list((tmp_path / "stopped").glob("*/record.json"))

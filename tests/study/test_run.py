@@ -1,5 +1,7 @@
 """One run: the fast path learns what transformers' own forward learns, and the record says which was taken."""
 
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,20 @@ from tanzaku.study.expansion import expand
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
 from tanzaku.study.run import LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
+from tanzaku.training.loop import Interrupted
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset
 
 DATASET = make_dataset(train=20, val=12, test=15)
 
 
-def _run(encoder: Path | None, folder: Path, arm: dict[str, Any], **training: Any) -> RunRecord:
+def _run(
+    encoder: Path | None,
+    folder: Path,
+    arm: dict[str, Any],
+    should_stop: Callable[[], bool] = lambda: False,
+    **training: Any,
+) -> RunRecord:
     content: dict[str, Any] = {
         "name": "tiny",
         "data": {"source": "made by the test"},
@@ -28,7 +37,7 @@ def _run(encoder: Path | None, folder: Path, arm: dict[str, Any], **training: An
         content["encoder"] = {"name": str(encoder), "max_tokens": 24}
     (spec,) = expand(StudySpec.model_validate(content))
     source = None if encoder is None else resolve_encoder(str(encoder))
-    return run(spec, dataset=DATASET, encoder=source, folder=folder, study="tiny")
+    return run(spec, dataset=DATASET, encoder=source, folder=folder, study="tiny", should_stop=should_stop)
 
 
 def _losses(record: RunRecord) -> list[float]:
@@ -112,3 +121,25 @@ def test_a_kill_before_the_record_is_written_loses_no_training(
     assert (again.resumptions, undisturbed.resumptions) == (1, 0)
     assert _losses(again) == _losses(undisturbed)
     assert [(tmp_path / name / CHECKPOINT_FOLDER).exists() for name in ("killed", "undisturbed")] == [False, False]
+
+
+def test_it_stops_wherever_it_is_asked_to_and_goes_on(tiny_encoder: Path, tmp_path: Path) -> None:
+    arm = {"method": "lora", "rank": 2}
+    settings: dict[str, Any] = {"precision": "float32", "log_steps": 1}
+
+    def ask(moment: int) -> Callable[[], bool]:
+        questions = count(1)
+        return lambda: next(questions) == moment
+
+    undisturbed = _run(tiny_encoder, tmp_path / "undisturbed", arm, **settings)
+    # Three steps and a validation in each of two epochs, and the two last classifications.
+    for moment in (1, 4, 8, 9, 10):
+        folder = tmp_path / str(moment)
+        with pytest.raises(Interrupted):
+            _run(tiny_encoder, folder, arm, ask(moment), **settings)
+        record = _run(tiny_encoder, folder, arm, **settings)
+        assert record.resumptions == 1
+        assert _losses(record) == _losses(undisturbed)
+        for name in (LOGITS_FILE, "model/adapter_model.safetensors"):
+            assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+    _run(tiny_encoder, tmp_path / "late", arm, ask(11), **settings)

@@ -100,19 +100,19 @@ def _make(spec: "StudySpec", out: Path, *, retry_failed: bool, console: Console)
     records = []
     try:
         plan = plan_study(spec, dataset=dataset, out=out, progress=True)
-    except StudyInterrupted as interrupted:
-        console.print("interrupted while pretraining the encoder; the same command goes on from the checkpoint")
+    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
+        console.print("interrupted before the first run; the same command goes on, a pretraining from its checkpoint")
         raise typer.Exit(130) from interrupted
     try:
         for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
             _say(event, console)
             if isinstance(event, RunEnds):
-                records.append(event.record)
-    except StudyInterrupted as interrupted:
+                records.append((event.run.run_id, event.record))
+    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print(f"interrupted; the same command goes on ({len(records)} of {len(plan.runs)} runs have ended)")
         raise typer.Exit(130) from interrupted
     order = {run.run_id: place for place, run in enumerate(plan.runs)}
-    return sorted(records, key=lambda record: order[record.run_id])
+    return [record for _, record in sorted(records, key=lambda ended: order[ended[0]])]
 
 
 def _say(event: "StudyEvent", console: Console) -> None:

@@ -142,15 +142,22 @@ def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str) -> in
     if status in (BUSY, INTERRUPTED):
         return status
     if status != FINISHED:
-        _record_failure(planned, describe_death(status), dataset=dataset, study=study)
+        try:
+            with _lock(planned):
+                _record_failure(planned, describe_death(status), dataset=dataset, study=study)
+        except Timeout:  # another process goes on with the run already
+            return BUSY
     return FINISHED
 
 
 def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study: str) -> None:
+    """Under the run's lock. What happens after a run has its record does not undo it."""
     from tanzaku.provenance import now
     from tanzaku.study.environment import describe_environment
     from tanzaku.study.run import data_facts
 
+    if (planned.folder / RECORD_FILE).exists():
+        return
     record = RunRecord(
         run_id=planned.run_id,
         study=study,

@@ -10,7 +10,15 @@ from typing import Any
 from tanzaku.encoders.parallel import end_with_parent
 
 FINISHED, BUSY, INTERRUPTED = 0, 75, 130
-_PRELOADED = ["torch", "transformers", "peft", "sklearn.svm", "statsmodels.stats.proportion", "tanzaku.study.run"]
+_PRELOADED = [
+    "tanzaku.study.server",
+    "torch",
+    "transformers",
+    "peft",
+    "sklearn.svm",
+    "statsmodels.stats.proportion",
+    "tanzaku.study.run",
+]
 
 
 class StudyInterrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
@@ -48,6 +56,8 @@ def begin_child() -> Callable[[], bool]:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `server`
     return stop.is_set
 
 

@@ -118,7 +118,13 @@ def _adapt(
     model = prepared.training.model
     done = _listen(prepared.training, listeners)
     method.save(model, folder / MODEL_FOLDER)
-    classify = partial(_classify, model, batch_size=spec.training.eval_batch_size, forward=prepared.forward.run)
+    classify = partial(
+        _classify,
+        model,
+        batch_size=spec.training.eval_batch_size,
+        forward=prepared.forward.run,
+        should_stop=should_stop,
+    )
     val_logits, _ = classify(val)
     test_logits, test_seconds = classify(test)
     facts = {
@@ -207,11 +213,11 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
 
 
 def _classify(
-    model: nn.Module, split: LabelledTokens, *, batch_size: int, forward: Forward
+    model: nn.Module, split: LabelledTokens, *, batch_size: int, forward: Forward, should_stop: Callable[[], bool]
 ) -> tuple[np.ndarray, float]:
     """Logits (documents, labels) float32, and the seconds that they took."""
     began = time.perf_counter()
-    progress = evaluate(model, split, batch_size=batch_size, forward=forward)
+    progress = evaluate(model, split, batch_size=batch_size, forward=forward, should_stop=should_stop)
     while True:
         try:
             next(progress)

@@ -101,7 +101,7 @@ _INFINITE_AT_FIRST = ("best_value", "best_tie")
 
 
 class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
-    """Training was asked to stop, and has saved a checkpoint."""
+    """Training or classifying was asked to stop; a checkpoint of the training is there."""
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Training:
         plateau: Reduces them further where the validation loss stands still.
         checkpoints: Where to save, or None.
         checkpoint_seconds: Save at least so often, besides each epoch's end.
-        should_stop: Asked after each step; True saves a checkpoint and raises `Interrupted`.
+        should_stop: Asked after each step and each validation batch; True saves a checkpoint and raises `Interrupted`.
         forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
         hooks: What the method does at each step. Its penalty is not among the losses that are reported.
     """
@@ -269,7 +269,17 @@ class Training:
     def _finish_epoch(self) -> Iterator[Event]:
         state = self._state
         began = time.perf_counter()
-        evaluation = yield from evaluate(self.model, self.val, batch_size=self.eval_batch_size, forward=self.forward)
+        try:
+            evaluation = yield from evaluate(
+                self.model,
+                self.val,
+                batch_size=self.eval_batch_size,
+                forward=self.forward,
+                should_stop=self.should_stop,
+            )
+        except Interrupted:
+            self._save()  # all of the epoch's steps: it goes on with this evaluation
+            raise
         eval_seconds = time.perf_counter() - began
         if not math.isfinite(evaluation.loss):
             raise FloatingPointError(f"the validation loss is {evaluation.loss} after epoch {state.epoch}")
@@ -372,11 +382,15 @@ def evaluate(
     *,
     batch_size: int,
     forward: Forward = model_logits,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
 
     A batch has at most `batch_size` rows (documents, or the windows that they are cut into), but always a whole
     document: so memory is bounded however long the documents are that share one.
+
+    Raises:
+        Interrupted: `should_stop`, asked after each batch, said so.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -385,6 +399,8 @@ def evaluate(
     for batch in split.in_order(batch_size):
         logits.append(_without_gradients(forward, model, batch.to(device)))
         yield EvaluationProgress(sum(map(len, logits)), len(split))
+        if should_stop():
+            raise Interrupted
     model.train(was_training)
     everything = torch.cat(logits)  # (documents, labels)
     loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()

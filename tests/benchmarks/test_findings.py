@@ -1,0 +1,85 @@
+"""The page of findings, on the committed records of the study of precisions."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
+from tanzaku.errors import RecordError
+from tanzaku.report.formats import p_value, points
+from tanzaku.study.record import read_predictions, read_records
+from tanzaku.study.statistics import compare_accuracies, holm
+
+RECORDS = ROOT / "records"
+STUDY = "livedoor-precision"
+PLAIN: dict[str, Any] = {"precision": "bfloat16", "hidden_dropout": 0.0}
+
+
+def _correct(method: str, wanted: dict[str, Any]) -> np.ndarray:
+    """(runs, documents) bool, read without what is tested."""
+    rows = []
+    for record in read_records(RECORDS / STUDY):
+        training = record.spec["training"]
+        if record.method == method and all(training[name] == value for name, value in wanted.items()):
+            classes, predicted = read_predictions(RECORDS / STUDY / record.run_id)
+            rows.append(np.asarray(classes) == np.asarray(predicted))
+    return np.stack(rows)
+
+
+def test_an_arm_is_found_by_its_settings_and_told_with_its_interval() -> None:
+    found = Findings(RECORDS).arm(STUDY, "full", **PLAIN)
+    correct = _correct("full", PLAIN)
+    assert found.seeds == len(correct) == 5
+    mean, rest = found.accuracy.split(" ")
+    low, high = (float(end) for end in rest.strip("()").split("–"))
+    assert mean == f"{100 * correct.mean():.1f}"
+    assert low < float(mean) < high
+
+
+@pytest.mark.parametrize(("settings", "count"), [({}, 3), ({"precision": "float16"}, 0)])
+def test_settings_of_several_arms_or_none_are_an_error(settings: dict[str, str], count: int) -> None:
+    with pytest.raises(RecordError, match=rf"has {count} arms full with .*must be one of: Full"):
+        Findings(RECORDS).arm(STUDY, "full", **settings)
+
+
+def test_p_values_are_corrected_over_all_pairs_of_the_page(tmp_path: Path) -> None:
+    template = tmp_path / "page.md.jinja"
+    template.write_text(
+        """{% for method in ("full", "lora") %}
+{% set plain = arm("livedoor-precision", method, precision="bfloat16", hidden_dropout=0.0) %}
+{% set rival = arm("livedoor-precision", method, precision="bfloat16", hidden_dropout=0.1) %}
+{% set found = compare(plain, rival) %}
+{{ method }} | {{ found.points }} | {{ found.p_value }}
+{% endfor %}
+{{ pairs() }} pairs
+""",
+        encoding="utf-8",
+    )
+    rivals = {"precision": "bfloat16", "hidden_dropout": 0.1}
+    direct = []
+    for method in ("full", "lora"):
+        correct = np.concatenate([_correct(method, PLAIN), _correct(method, rivals)])
+        direct.append(compare_accuracies(correct, range(5), range(5, 10)))
+    corrected = holm([one.p_value for one in direct])
+    *rows, last = Findings(RECORDS).write(template).strip().splitlines()
+    assert last == "2 pairs"
+    assert corrected[0] != direct[0].p_value or corrected[1] != direct[1].p_value
+    for row, method, one, p in zip(rows, ("full", "lora"), direct, corrected, strict=True):
+        name, shown, told = row.split(" | ")
+        assert (name, told) == (method, p_value(p))
+        assert shown.startswith(f"{points(one.mean)} (")
+
+
+def test_arms_on_other_documents_are_not_compared() -> None:
+    findings = Findings(RECORDS)
+    full, lora = findings.arm(STUDY, "full", **PLAIN), findings.arm(STUDY, "lora", **PLAIN)
+    assert findings.compare(full, lora).difference.mean == pytest.approx(full.correct.mean() - lora.correct.mean())
+    with pytest.raises(RecordError, match="not the same"):
+        findings.compare(full, replace(lora, classes=lora.classes[::-1]))
+
+
+def test_the_page_is_what_the_records_give() -> None:
+    assert PAGE.read_text(encoding="utf-8") == Findings(RECORDS).write(TEMPLATE)
