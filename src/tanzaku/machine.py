@@ -139,13 +139,10 @@ def _windows_bfloat16() -> bool:
 
 
 def _gpu() -> tuple[str | None, int | None, bool | None]:
-    """Name, memory in bytes, and native bfloat16 of the first GPU that PyTorch can use."""
+    """Name, memory in bytes, and native bfloat16 of the first CUDA GPU; Tanzaku computes on no other kind."""
     import torch
 
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
         return facts.name, int(facts.total_memory), torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available():
-        # Its memory is the machine's own, and PyTorch computes bfloat16 there from macOS 14 on.
-        return "Apple GPU (MPS)", None, int(platform.mac_ver()[0].partition(".")[0] or 0) >= 14
     return None, None, None

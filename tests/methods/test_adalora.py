@@ -1,8 +1,8 @@
 """AdaLoRA in our loop: PEFT's arithmetic, its budget, and a training that can be killed."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.loop import Event, Interrupted, Resumed, StepDone, TrainingDone
+from tanzaku.training.evaluation import Interrupted
+from tanzaku.training.loop import Event, Resumed, StepDone, TrainingDone
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.schedule import Schedule
 from tanzaku.training.stopping import EarlyStopping
@@ -44,10 +45,19 @@ def _splits(encoder: Path) -> tuple[LabelledTokens, LabelledTokens]:
     return _split(encoder, DOCUMENTS, 1, pad=False), _split(encoder, 18, 2, pad=False)
 
 
-def _train(model: nn.Module, encoder: Path, **changes: Any) -> list[Event]:
+def _train(model: nn.Module, encoder: Path, *, stop_after: int | None = None, **changes: Any) -> list[Event]:
+    """The events of a training, which may be stopped after some steps."""
     train, val = _splits(encoder)
+    events: list[Event] = []
+
+    def should_stop() -> bool:
+        return sum(isinstance(event, StepDone) for event in events) == stop_after
+
     settings = {"hooks": METHOD, "learning_rate": RATE, "stopping": EarlyStopping(None)} | changes
-    return list(_training(model, train, val, **settings).run())
+    with contextlib.suppress(Interrupted):
+        for event in _training(model, train, val, should_stop=should_stop, **settings).run():
+            events.append(event)
+    return events
 
 
 def _ranks(model: nn.Module) -> int:
@@ -84,20 +94,15 @@ def test_our_loop_takes_the_steps_of_plain_peft(tiny_encoder: Path) -> None:
 
 @pytest.mark.parametrize("stop_after", [2, 9, 11, 15])
 def test_resumes_bit_identical_in_every_phase(tiny_encoder: Path, tmp_path: Path, stop_after: int) -> None:
-    def trained(folder: Path, should_stop: Callable[[], bool]) -> tuple[nn.Module, list[Event]]:
+    def trained(folder: Path, stop_after: int | None = None) -> tuple[nn.Module, list[Event]]:
         model = _attached(tiny_encoder)
-        try:
-            return model, _train(
-                model, tiny_encoder, checkpoints=Checkpoints(folder, identity="run"), should_stop=should_stop
-            )
-        except Interrupted:
-            return model, []
+        checkpoints = Checkpoints(folder, identity="run")
+        return model, _train(model, tiny_encoder, checkpoints=checkpoints, stop_after=stop_after)
 
-    undisturbed, events = trained(tmp_path / "one", lambda: False)
-    countdown = iter(range(stop_after - 1, -1, -1))
-    trained(tmp_path / "two", lambda: next(countdown) == 0)
+    undisturbed, events = trained(tmp_path / "one")
+    trained(tmp_path / "two", stop_after)
     torch.manual_seed(999)
-    resumed, after = trained(tmp_path / "two", lambda: False)
+    resumed, after = trained(tmp_path / "two")
     assert Resumed(stop_after) in after
     for (key, parameter), (_, other) in zip(undisturbed.named_parameters(), resumed.named_parameters(), strict=True):
         assert torch.equal(parameter, other), key

@@ -18,8 +18,8 @@ from tanzaku.methods.ranked import named_lora_factors
 from tanzaku.study.record import RunRecord, read_predictions
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
+from tanzaku.training.evaluation import Interrupted
 from tanzaku.training.forward import model_logits
-from tanzaku.training.loop import Interrupted
 from tests.methods.runs import run_one
 from tests.methods.test_contract import Case, _load, _logits, _train_a_little
 

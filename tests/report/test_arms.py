@@ -199,6 +199,23 @@ def test_arms_with_other_schedules_and_rates_have_other_names() -> None:
     assert [thesis.published_for(arm) is not None for arm in arms].count(True) == 1
 
 
+def test_arms_of_a_method_are_named_by_whatever_they_differ_in() -> None:
+    old = finished(lora(8), accuracy=0.9)
+    full = finished({"name": "full"}, accuracy=0.9)
+    arms = arms_of([full, *(_trained(old, batch_size=size) for size in (8, 16))])
+    names = [formats.arm_name(arm) for arm in arms]
+    assert names == [
+        "Full fine-tuning, lr 5e-4, 5 epochs",
+        "LoRA r=8, lr 5e-4, 5 epochs, batch size 16",
+        "LoRA r=8, lr 5e-4, 5 epochs, batch size 8",
+    ]
+    assert len(set(distinct_labels(arms))) == 3
+    nested = [
+        finished({"name": "lora-nested", "ranks": [2, 8], "pooler": pooler}, accuracy=0.9) for pooler in (False, True)
+    ]
+    assert [formats.method_name(arm) for arm in arms_of(nested)] == ["Nested LoRA", "Nested LoRA, with the pooler"]
+
+
 def test_lora_plus_is_an_arm_of_its_own_and_not_the_thesis() -> None:
     old = finished(lora(8), accuracy=0.9)
     arms = arms_of([old, finished(lora(8, lora_plus_ratio=1.0), accuracy=0.9, seed=1)])

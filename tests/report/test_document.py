@@ -57,6 +57,13 @@ def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_sa
     assert "so the test set says nothing of it" in document_without_predictions(records)
 
 
+def test_a_recommended_arm_with_failed_runs_says_so() -> None:
+    runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="loss is nan", seed=2)]
+    line = next(line for line in document(runs).splitlines() if line.startswith("**Take"))
+    assert "But 1 of its 2 runs failed" in line
+    assert "runs failed" not in next(line for line in document(runs[:1]).splitlines() if line.startswith("**Take"))
+
+
 def test_where_the_best_needs_no_encoder_the_best_that_does_is_told_too() -> None:
     lines = [line for line in document(study()).splitlines() if line.startswith("**")]
     assert lines[0].startswith("**Take TF-IDF + SVM.** It has the best mean validation accuracy")

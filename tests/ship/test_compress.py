@@ -116,10 +116,10 @@ def test_a_merged_bundle_is_an_error(study: Study, tmp_path: Path) -> None:
     from tanzaku.ship.packing import pack
 
     pack(study.runs["lora"], tmp_path / "whole", with_encoder=True)
-    with pytest.raises(BundleError, match="packed with its encoder; pack the run without --with-encoder"):
+    with pytest.raises(BundleError, match="merged into its encoder; pack the run without --with-encoder"):
         compress(tmp_path / "whole", tmp_path / "out", rank=2)
     pack(study.runs["lora"], tmp_path / "low", int8=True)
-    with pytest.raises(BundleError, match="packed with its encoder; pack the run without --int8 and --with-encoder,"):
+    with pytest.raises(BundleError, match="merged into its encoder; pack the run without --int8 and --with-encoder,"):
         compress(tmp_path / "low", tmp_path / "out", rank=2)
 
 
@@ -145,7 +145,7 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
     assert ended.status == "finished", ended.error
     for name, int8 in (("float", False), ("low", True)):
         pack(tmp_path / "study", tmp_path / name, int8=int8)
-        with pytest.raises(BundleError, match=r"packed with its encoder; .*\[encoder.pretrain\].* truncate") as caught:
+        with pytest.raises(BundleError, match=r"merged into its encoder; .*\[encoder.pretrain\].* truncate") as caught:
             compress(tmp_path / name, tmp_path / "out", rank=2)
         assert "--" not in str(caught.value)
 
@@ -183,6 +183,14 @@ def test_every_kind_of_lora_is_packed_and_cut(study: Study, tmp_path: Path, arm:
     facts = compress(tmp_path / "bundle", tmp_path / "small", rank=2).facts.compressed
     assert facts is not None
     assert (facts.ranks_before, facts.ranks) == ((rank, rank), (2, 2))
+    if arm["method"] == "lora+tfidf":  # then a whole bundle has its adapter beside the encoder
+        pack(tmp_path / "run", tmp_path / "whole", with_encoder=True)
+        compress(tmp_path / "whole", tmp_path / "whole-small", rank=2)
+        texts = study.dataset.test.texts
+        with_encoder, apart = (
+            Classifier.load(folder).scores(texts) for folder in (tmp_path / "whole-small", tmp_path / "small")
+        )
+        np.testing.assert_allclose(with_encoder, apart, rtol=0, atol=1e-6)
     texts = study.dataset.test.texts
     whole = Classifier.load(tmp_path / "bundle", precision="float32").scores(texts)
     np.testing.assert_allclose(whole, np.load(tmp_path / "run" / "test-logits.npy"), rtol=1e-4, atol=1e-4)

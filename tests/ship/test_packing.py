@@ -216,6 +216,15 @@ def test_runs_of_different_data_are_an_error(study: Study, tmp_path: Path) -> No
         choose_run(runs)
 
 
+def test_runs_of_different_encoders_are_an_error(study: Study, tmp_path: Path) -> None:
+    def other(content: dict[str, Any]) -> None:
+        content["encoder"]["fingerprint"] = "f" * 64
+
+    runs = _copies(study, tmp_path, {"a": _measured(val=0.7), "b": other})
+    with pytest.raises(BundleError, match=r"are of 2 encoders \(.*, .*\), which are not compared"):
+        choose_run(runs)
+
+
 def test_where_nothing_can_be_packed_it_says_so(study: Study, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no finished run lies in"):
         pack(tmp_path, tmp_path / "out")
@@ -250,6 +259,28 @@ def test_nothing_is_overwritten_unless_it_is_a_bundle_and_wished(study: Study, t
     with pytest.raises(BundleError, match="holds something that is no bundle"):
         pack(study.runs["lora"], study.encoder, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_run_that_one_stands_in_is_packed_but_not_to_there(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study.runs["head"])
+    assert pack(Path(), tmp_path / "out").facts.method["name"] == "head"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="has no name for that; give a new folder's"):
+        pack(study.runs["head"], Path())
+
+
+def test_what_a_file_manager_leaves_is_neither_packed_nor_a_damage(study: Study, tmp_path: Path) -> None:
+    runs = _copies(study, tmp_path / "runs", {"a": _measured(val=0.7)})
+    out = tmp_path / "out"
+    out.mkdir()
+    for folder in (runs / "a" / "model", out):
+        (folder / ".DS_Store").write_bytes(b"icons")
+    pack(runs / "a", out)
+    assert not list(out.rglob(".DS_Store"))
+    (out / "encoder" / ".DS_Store").write_bytes(b"icons")
+    assert open_bundle(out).facts.run.run_id == "a"
 
 
 def test_a_file_that_no_bundle_holds_is_not_packed(study: Study, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tanzaku.study.expansion import expand
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
 from tanzaku.study.run import LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
-from tanzaku.training.loop import Interrupted
+from tanzaku.training.evaluation import Interrupted
 from tests.checkpoints import make_roberta
 from tests.tiny import make_dataset
 

@@ -87,6 +87,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
             "arms.2={method='head', learning_rate=1e-3, head_learning_rate=1e-2}",
             r"arms\.2 \(head\): head_learning_rate does nothing for this method; leave it out",
         ),
+        ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha = -1: .*'rank' or .*greater than 0$"),
+        ("training.hidden_dropout=1.5", r"training: hidden_dropout = 1\.5: .*'encoder' or .*less than 1$"),
         ("training.schedule=step", "schedule = 'step': .*'linear', 'cosine', 'constant', 'wsd' or 'plateau'"),
         (
             "arms.2={method='full', learning_rate=1e-4, schedule='wsd', warmup=0.9}",
@@ -130,7 +132,10 @@ def test_the_embeddings_rate_is_of_methods_that_train_them(study_file: Path) -> 
     overrides = ["training.embeddings_learning_rate=1e-2", "arms.0={method='bitfit', learning_rate=1e-3}"]
     runs = expand(read_study(study_file, overrides=overrides))
     rates = {run.method_name: run.training.embeddings_learning_rate for run in runs if run.training}
-    assert rates == {"bitfit": None, "lora": 1e-2, "full": 1e-2}
+    assert rates == {"bitfit": None, "lora": None, "full": 1e-2}
+    targets = [*overrides, "arms.1.targets=[['qv'], ['qv', 'embeddings']]", "arms.1.rank=2"]
+    runs = [run for run in expand(read_study(study_file, overrides=targets)) if run.method_name == "lora"]
+    assert {run.training.embeddings_learning_rate for run in runs if run.training} == {None, 1e-2}
     arm = "arms.0={method='bitfit', learning_rate=1e-3, embeddings_learning_rate=1e-2}"
     with pytest.raises(SpecError, match=r"\(bitfit\): embeddings_learning_rate does nothing for this method"):
         read_study(study_file, overrides=[arm])

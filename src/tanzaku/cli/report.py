@@ -57,8 +57,10 @@ def report(
         typer.echo(line, err=True)
     for path in written.paths:
         typer.echo(str(path), err=True)
-    run = written.recommended_run or runs
-    typer.echo(f"Next: tanzaku pack {shlex.quote(str(run))} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True)
+    if run := written.recommended_run:
+        typer.echo(
+            f"Next: tanzaku pack {shlex.quote(str(run))} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True
+        )
 
 
 def _print_tables(written: Report, console: Console) -> None:

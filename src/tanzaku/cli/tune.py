@@ -115,7 +115,7 @@ def _summary(record: TuningRecord, tuned: Path | None) -> str:
     counts = {status: sum(trial.status == status for trial in record.trials) for status in _STYLES}
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     if tuned is None:
-        return f"{told}: no trial has finished, so there is nothing to recommend. The same command goes on."
+        return f"{told}: no trial has finished, so there is nothing to recommend; try more --trials, or another space."
     return f"{told}. Next: tanzaku study run {tuned}"
 
 

@@ -87,6 +87,10 @@ class EncoderMethod(_Options, StepHooks, ABC):
     # Settings of training that would do nothing for this method: an arm that names one is refused.
     settings_without_effect: ClassVar[tuple[str, ...]] = ("embeddings_learning_rate",)
 
+    def unused_settings(self) -> tuple[str, ...]:
+        """Settings of training that would do nothing with these options."""
+        return ()
+
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """What a trainable parameter of the attached model belongs to, by its full name; each may have its own rate."""
         return "head" if any(f".{module}." in f".{name}" for module in head) else "other"

@@ -111,6 +111,10 @@ class Lora(RankedMethod):
             )
         return value
 
+    def unused_settings(self) -> tuple[str, ...]:
+        """The embeddings' rate, where they are not among the targets."""
+        return () if EMBEDDINGS in self.targets else ("embeddings_learning_rate",)
+
     @property
     def measured_ranks(self) -> tuple[int, ...]:
         """The ranks of `truncate`."""

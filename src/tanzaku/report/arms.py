@@ -46,6 +46,9 @@ _LATER = {
     **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
 }
 
+# In every name, or told by `_naming`.
+_NAMED_OTHERWISE = {"method.name", RANK, LEARNING_RATE, EPOCHS, MAX_TOKENS, *_LATER}
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -267,9 +270,10 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) -> list[str]:
-    """What an arm's name must say of its method: options in which arms of the method differ.
+    """What an arm's name must say beside other arms of its method: options and settings in which these differ.
 
-    One that came later goes without saying where it is at its default: a LoRA is plain unless it says DoRA.
+    An option that came later goes without saying where it is at its default, and a switch where it is off: a LoRA is
+    plain unless it says DoRA.
     """
     method = own["method.name"]
     defaults = _later_options(method)
@@ -277,8 +281,8 @@ def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) ->
     return [
         key
         for key, value in own.items()
-        if key.startswith("method.")
-        and key not in ("method.name", RANK)
+        if key not in _NAMED_OTHERWISE
+        and value is not False
         and (key not in defaults or value != defaults[key])
         and any(one.get(key) != value for one in rivals)
     ]

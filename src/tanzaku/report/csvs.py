@@ -173,7 +173,7 @@ def _where(section: Section, *, number: int) -> dict[str, Any]:
 
 def _settings(arm: Arm) -> dict[str, Any]:
     return {
-        key: json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
+        key: json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
         for key, value in sorted(arm.settings.items())
     }
 

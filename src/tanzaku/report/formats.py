@@ -129,14 +129,15 @@ def arm_name(arm: Arm) -> str:
 
 def readings(arm: Arm) -> list[str]:
     """How the arm reads documents and is trained, in words, where that tells it from others."""
-    shown = {key: arm.settings[key] for key in arm.named_by if key in texts.READINGS}
+    shown = {key: arm.settings[key] for key in arm.named_by if not key.startswith("method.")}
     return [reading(key, value) for key, value in shown.items() if value is not None]
 
 
 def reading(key: str, value: Any) -> str:
-    """One of the settings of how documents are read, in words."""
+    """One of the settings of how documents are read and how the arm is trained, in words."""
     whole = isinstance(value, float) and value.is_integer()  # "dropout 0", not "0.0"
-    return texts.READINGS[key].format(value=int(value) if whole else value)
+    own_name = f"{key.partition('.')[2].replace('_', ' ')} {{value}}"
+    return texts.READINGS.get(key, own_name).format(value=int(value) if whole else value)
 
 
 def _two_digits(size: float) -> str:

@@ -29,7 +29,7 @@ def told(evidence: Evidence, *, words: Words, name: Name) -> list[tuple[str, str
     return [
         (
             words(f"recommendation.{take}", arm=name(found.arm)),
-            reason(found, words=words, name=name),
+            " ".join([reason(found, words=words, name=name), *_failures(found.arm, words)]),
             verdict(found, words=words, name=name),
         )
         for found, take in pairs
@@ -53,6 +53,12 @@ def reason(recommendation: Recommendation, *, words: Words, name: Name) -> str:
         best=name(recommendation.best),
         best_megabytes=megabytes(recommendation.best),
     )
+
+
+def _failures(arm: Arm, words: Words) -> list[str]:
+    """What the means leave out."""
+    failed, finished = len(arm.failed), len(arm.finished)
+    return [words("recommendation.failed", failed=failed, runs=failed + finished)] if failed else []
 
 
 def verdict(recommendation: Recommendation, *, words: Words, name: Name) -> str | None:

@@ -20,7 +20,7 @@ from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.recommendation import DEFAULT_MARGIN
-from tanzaku.study.record import RunRecord, read_records, record_folders
+from tanzaku.study.record import RunRecord, records_in
 
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
@@ -64,8 +64,9 @@ def write_report(
         RecordError: There is no record, or one is damaged.
         DataError: `dataset` is not what any of the runs was made on.
     """
-    records = read_records(runs)
-    folders = {run_key(record): folder for folder, record in zip(record_folders(runs), records, strict=True)}
+    found = records_in(runs)
+    records = list(found.values())
+    folders = {run_key(record): folder for folder, record in found.items()}
     predictions = predictions_of(folders, records)
     sections = sections_of(records)
     _check_dataset(dataset, sections)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tanzaku.errors import BundleError
 from tanzaku.files import sync_directory, sync_file, write_atomically
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts
-from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
+from tanzaku.ship.manifest import MANIFEST_FILE, is_litter, write_manifest
 
 
 @contextmanager
@@ -39,7 +39,9 @@ def write_facts(folder: Path, facts: BundleFacts) -> None:
 
 
 def _check_out(out: Path, *, force: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if out.name in ("", ".."):
+        raise BundleError(f"a bundle is built beside its place, and {out} has no name for that; give a new folder's")
+    if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         return
     if not (out / MANIFEST_FILE).is_file():
         raise BundleError(f"{out} holds something that is no bundle; choose a new folder")

@@ -22,7 +22,7 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN) -> Path:
         margin: A share; 0 takes the best arm.
 
     Raises:
-        BundleError: No finished run lies there, or the runs are of different data, which can't be compared.
+        BundleError: No finished run lies there, or the runs are of different data or encoders, which can't be compared.
         RecordError: A record is damaged.
     """
     if (source / RECORD_FILE).is_file():
@@ -42,8 +42,14 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN) -> Path:
             f"the runs in {source} are of different data ({', '.join(names)}), so none of them is recommended; "
             "give the folder of one run"
         )
-    arms = [arm for section in sections_of(list(finished.values())) for arm in section.arms]
-    choosable = [(arm, candidate) for arm in arms if (candidate := arm.candidate)]
+    sections = sections_of(list(finished.values()))
+    if len(sections) > 1:
+        encoders = ", ".join(str(section.encoder_name) for section in sections)
+        raise BundleError(
+            f"the runs in {source} are of {len(sections)} encoders ({encoders}), which are not compared, so none is "
+            "recommended; give the folder of one run"
+        )
+    choosable = [(arm, candidate) for arm in sections[0].arms if (candidate := arm.candidate)]
     choice = choose([candidate for _, candidate in choosable], margin=margin)
     assert choice is not None  # every finished run has what a candidate needs
     best = choosable[choice.recommended][0].best_run

@@ -73,17 +73,18 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
         raise BundleError(f"rank = {rank}; give 1 or more")
     if energy is not None and not 0 < energy <= 1:
         raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
-    if not isinstance(source.facts.build_method(), RankedMethod):
+    method = source.facts.build_method()
+    if not isinstance(method, RankedMethod):
         raise BundleError(
             f"the bundle {source.folder} is of the method {source.facts.method['name']!r}, which has no ranks to cut; "
             "give one of a LoRA"
         )
-    if source.facts.whole:
-        raise BundleError(f"the bundle {source.folder} was packed with its encoder; {_remedy(source)}")
+    if source.facts.whole and method.mergeable:
+        raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(source)}")
 
 
 def _remedy(source: Bundle) -> str:
-    """What there is to do, by why the encoder is in it."""
+    """What there is to do, by why `pack` merged the adapter."""
     encoder = source.facts.encoder
     if encoder is not None and encoder.pretrain is not None:
         return (

@@ -11,6 +11,13 @@ _FORMAT = "tanzaku-bundle-1"
 # Settings, tensors, vocabularies and sentencepiece models: none of these can hold a pickle or code.
 _ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm")
 
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file is one that a file manager leaves in every folder that it shows."""
+    return path.name in _LITTER
+
 
 def write_manifest(folder: Path) -> None:
     """Write the sums of all files below `folder` into its manifest.
@@ -73,7 +80,7 @@ def _read(folder: Path) -> dict[str, str]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """All files but the manifest, by their paths in the folder with forward slashes."""
+    """All files but the manifest and what file managers leave, by their paths in the folder with forward slashes."""
     # A link counts as a file even where it leads nowhere.
-    paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    paths = (path for path in folder.rglob("*") if (path.is_file() or path.is_symlink()) and not is_litter(path))
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST_FILE)

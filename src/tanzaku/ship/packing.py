@@ -24,6 +24,7 @@ from tanzaku.ship.bundle import (
 )
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
+from tanzaku.ship.manifest import is_litter
 from tanzaku.study.recommendation import DEFAULT_MARGIN
 from tanzaku.study.record import RunRecord, SplitScores, read_record
 from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
@@ -90,6 +91,7 @@ def _fill(
     bundle: Path, run: Path, record: RunRecord, spec: RunSpec, *, with_encoder: bool, encoder: str | None
 ) -> bool:
     """Copy or make the model's files; says whether the bundle holds all weights of an encoder."""
+    run = run.resolve()  # "." has neither a name nor a folder around it
     saved = run / RUN_MODEL_FOLDER
     if not saved.is_dir():
         raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; make the run again")
@@ -158,7 +160,7 @@ def _copy_settings(source: EncoderSource, folder: Path) -> None:
 
 def _copy(source: Path, folder: Path) -> None:
     for path in sorted(source.rglob("*")):
-        if path.is_file() and path.name not in _LEFT_OUT:
+        if path.is_file() and path.name not in _LEFT_OUT and not is_litter(path):
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)  # not its permissions: the bundle's files are new ones

@@ -186,7 +186,7 @@ def _child(planned: PlannedRun, dataset: Dataset, study: str) -> None:
 def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool]) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
     from tanzaku.study.run import run
-    from tanzaku.training.loop import Interrupted
+    from tanzaku.training.evaluation import Interrupted
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
         return FINISHED

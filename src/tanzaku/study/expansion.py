@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
 from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec, TrainingSpec, method_named
 
 Model = TypeVar("Model", bound=BaseModel)
+# Which of a field's kinds a complaint is about.
+_TAG = re.compile(r"(constrained-|literal\[|function-|lax-or-strict|list\[|tuple\[|dict\[).*|float|int|str|bool|none")
 
 
 def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
@@ -88,11 +91,15 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
     for values in _grid({"recipe": study.recipe, **options}, kind):
         recipe = _recipe(values.pop("recipe"), where=where).settings(name)
+        method = _validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where)
+        # What these options leave without effect is at its default, so that it makes no other run of the same.
+        unused = set(method.unused_settings()) if isinstance(method, EncoderMethod) else set()
+        used = {name: value for name, value in training.items() if name not in unused}
         yield RunSpec(
             data=study.data,
             encoder=_resolved(EncoderSpec, recipe, study.encoder, values, readable, where=f"{where}: encoder"),
-            method=_validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where),
-            training=_resolved(TrainingSpec, recipe, training, values, trainable, where=f"{where}: training"),
+            method=method,
+            training=_resolved(TrainingSpec, recipe, used, values, trainable - unused, where=f"{where}: training"),
             seed=seed,
         )
 
@@ -156,12 +163,23 @@ def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first complaint, with the place, the value and the choices."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    where = _without_tags(first["loc"])
+    place = ".".join(where)
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}; it takes {', '.join(_model_at(kind, first['loc'][:-1]).model_fields)}"
     if first["type"] == "missing":
         return f"{place} is missing"
-    return f"{place} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+    # A field of several kinds has a complaint for each of them.
+    messages = [
+        one["msg"].removeprefix("Value error, ") for one in error.errors() if _without_tags(one["loc"]) == where
+    ]
+    said = " or ".join(dict.fromkeys(messages))
+    return f"{place} = {first['input']!r}: {said}" if place else said
+
+
+def _without_tags(place: Sequence[str | int]) -> list[str]:
+    """A place without the kinds of value that pydantic puts into it, such as `literal['rank']`."""
+    return [str(part) for part in place if not _TAG.fullmatch(str(part))]
 
 
 def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.text import Text
 
 from tanzaku.display import Display
+from tanzaku.training.evaluation import EvaluationProgress
 from tanzaku.training.loop import (
     CheckpointPassedOver,
     EpochDone,
-    EvaluationProgress,
     Event,
     Resumed,
     StepDone,

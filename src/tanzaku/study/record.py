@@ -232,10 +232,20 @@ def read_records(runs: Path) -> list[RunRecord]:
     Raises:
         RecordError: There is none, or one is damaged.
     """
+    return list(records_in(runs).values())
+
+
+def records_in(runs: Path) -> dict[Path, RunRecord]:
+    """Likewise, each under its folder.
+
+    Raises:
+        RecordError: There is none, or one is damaged.
+    """
     folders = record_folders(runs)
     if not folders:
-        raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote")
-    return [read_record(folder) for folder in folders]
+        begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
+        raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote{begun}")
+    return {folder: read_record(folder) for folder in folders}
 
 
 def record_folders(runs: Path) -> list[Path]:

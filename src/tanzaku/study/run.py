@@ -34,8 +34,9 @@ from tanzaku.study.record import (
 from tanzaku.study.spec import RunSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.evaluation import evaluate
 from tanzaku.training.forward import Forward
-from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone, evaluate
+from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone
 
 MODEL_FOLDER = "model"
 LOGITS_FILE = "test-logits.npy"

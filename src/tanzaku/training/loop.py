@@ -6,7 +6,7 @@ settings it takes the steps that Hugging Face's `Trainer` takes.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from tanzaku.errors import CheckpointError
 from tanzaku.methods.interface import StepHooks
-from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
+from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
+from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluate
 from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
@@ -68,14 +69,6 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class EvaluationProgress:
-    """Part of an evaluation is done."""
-
-    documents: int
-    total_documents: int
-
-
-@dataclass(frozen=True)
 class EpochDone:
     """An epoch, its evaluation too."""
 
@@ -100,10 +93,6 @@ Event = Resumed | CheckpointPassedOver | StepDone | EvaluationProgress | EpochDo
 _INFINITE_AT_FIRST = ("best_value", "best_tie")
 
 
-class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
-    """Training or classifying was asked to stop; a checkpoint of the training is there."""
-
-
 @dataclass
 class _State:
     """Where training is; JSON-able, so that a checkpoint holds all of it."""
@@ -120,14 +109,6 @@ class _State:
     stopping: dict[str, Any] = field(default_factory=dict)
     plateau: dict[str, Any] = field(default_factory=dict)
     resumptions: int = 0
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Logits (documents, labels) float32 and the mean cross-entropy over documents."""
-
-    logits: np.ndarray
-    loss: float
 
 
 @dataclass
@@ -374,40 +355,3 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _none_if_infinite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def evaluate(
-    model: nn.Module,
-    split: LabelledTokens,
-    *,
-    batch_size: int,
-    forward: Forward = model_logits,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Generator[EvaluationProgress, None, Evaluation]:
-    """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
-
-    A batch has at most `batch_size` rows (documents, or the windows that they are cut into), but always a whole
-    document: so memory is bounded however long the documents are that share one.
-
-    Raises:
-        Interrupted: `should_stop`, asked after each batch, said so.
-    """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    logits: list[Tensor] = []
-    for batch in split.in_order(batch_size):
-        logits.append(_without_gradients(forward, model, batch.to(device)))
-        yield EvaluationProgress(sum(map(len, logits)), len(split))
-        if should_stop():
-            raise Interrupted
-    model.train(was_training)
-    everything = torch.cat(logits)  # (documents, labels)
-    loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()
-    return Evaluation(logits=everything.numpy(), loss=loss)
-
-
-# A function of its own: a generator that yields inside `no_grad` would leave gradients off for whoever listens.
-@torch.no_grad()
-def _without_gradients(forward: Forward, model: nn.Module, batch: Batch) -> Tensor:
-    return forward(model, batch).float().cpu()

@@ -164,7 +164,7 @@ def _run_and_record(
     should_stop: Callable[[], bool],
 ) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
-    from tanzaku.training.loop import Interrupted
+    from tanzaku.training.evaluation import Interrupted
 
     log = LogFile(trial.folder / "log.jsonl")
     try:

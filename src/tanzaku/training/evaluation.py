@@ -1,0 +1,68 @@
+"""Classifying a split with a model, as it is trained or when it is."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tanzaku.training.batches import Batch, LabelledTokens
+from tanzaku.training.forward import Forward, model_logits
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
+    """Training or classifying was asked to stop; a checkpoint of the training is there."""
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """Part of an evaluation is done."""
+
+    documents: int
+    total_documents: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Logits (documents, labels) float32 and the mean cross-entropy over documents."""
+
+    logits: np.ndarray
+    loss: float
+
+
+def evaluate(
+    model: nn.Module,
+    split: LabelledTokens,
+    *,
+    batch_size: int,
+    forward: Forward = model_logits,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[EvaluationProgress, None, Evaluation]:
+    """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
+
+    A batch has at most `batch_size` rows (documents, or the windows that they are cut into), but always a whole
+    document: so memory is bounded however long the documents are that share one.
+
+    Raises:
+        Interrupted: `should_stop`, asked after each batch, said so.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits: list[Tensor] = []
+    for batch in split.in_order(batch_size):
+        logits.append(_without_gradients(forward, model, batch.to(device)))
+        yield EvaluationProgress(sum(map(len, logits)), len(split))
+        if should_stop():
+            raise Interrupted
+    model.train(was_training)
+    everything = torch.cat(logits)  # (documents, labels)
+    loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()
+    return Evaluation(logits=everything.numpy(), loss=loss)
+
+
+# A function of its own: a generator that yields inside `no_grad` would leave gradients off for whoever listens.
+@torch.no_grad()
+def _without_gradients(forward: Forward, model: nn.Module, batch: Batch) -> Tensor:
+    return forward(model, batch).float().cpu()
