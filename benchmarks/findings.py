@@ -1,0 +1,214 @@
+"""docs/findings.md, made from the records of whole studies and the sentences beside this file.
+
+    python -m benchmarks.findings
+
+The sentences name arms; every figure in them, with its interval and p-value, is computed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tanzaku.errors import RecordError
+from tanzaku.files import write_atomically
+from tanzaku.report import formats
+from tanzaku.report.arms import Arm, Estimate, sections_of, settings_of
+from tanzaku.report.predictions import RunKey, RunPredictions, predictions_of, run_key
+from tanzaku.study.record import records_in
+from tanzaku.study.statistics import (
+    Difference,
+    Outcome,
+    accuracy_interval_over_both,
+    accuracy_scores,
+    compare_accuracies,
+    holm,
+    outcome_of,
+)
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "findings.md"
+TEMPLATE = Path(__file__).with_name("findings.md.jinja")
+_PARTS = ("method", "training", "encoder")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+@dataclass
+class Findings:
+    """Arms of committed studies, and what is said of them.
+
+    The p-values are Holm's over all pairs of arms that are compared on the page, so it is written twice: once to learn
+    the pairs, and once with their p-values.
+    """
+
+    records: Path
+    """The folder that has a folder of runs a study."""
+    _studies: dict[str, tuple[list[Arm], dict[RunKey, RunPredictions]]] = field(default_factory=dict)
+    _pairs: dict[tuple[Any, ...], Difference] = field(default_factory=dict)
+    _corrected: dict[tuple[Any, ...], float] = field(default_factory=dict)
+
+    def arm(self, study: str, method: str, **settings: Any) -> Found:
+        """The one arm of a study with these settings; see `settings_of` for their names, without the part before.
+
+        Raises:
+            RecordError: None has them, or several have.
+        """
+        arms, predictions = self._study(study)
+        found = [arm for arm in arms if arm.method == method and _has(arm, settings)]
+        if len(found) != 1:
+            wanted = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+            names = "; ".join(formats.arm_name(arm) for arm in found or arms)
+            raise RecordError(
+                f"{self.records / study} has {len(found)} arms {method} with {wanted or 'any settings'}; "
+                f"it must be one of: {names}"
+            )
+        (arm,) = found
+        runs = [predictions[run_key(record)] for record in arm.finished]
+        return Found(study, arm, runs[0].classes, np.stack([run.predicted == run.classes for run in runs]))
+
+    def compare(self, arm: Found, other: Found) -> Compared:
+        """Two arms on the same test documents, whose text may differ.
+
+        Raises:
+            RecordError: The documents' classes differ.
+        """
+        if not np.array_equal(arm.classes, other.classes):
+            raise RecordError(f"the test documents of {arm.name} and {other.name} are not the same")
+        key = (arm.key, other.key)
+        if key not in self._pairs:
+            runs, others = len(arm.correct), len(other.correct)
+            correct = np.concatenate([arm.correct, other.correct])
+            self._pairs[key] = compare_accuracies(correct, range(runs), range(runs, runs + others))
+        difference = self._pairs[key]
+        return Compared(difference, self._corrected.get(key, difference.p_value))
+
+    def write(self, template: Path) -> str:
+        """The page's text."""
+        self._render(template)
+        p_values = [difference.p_value for difference in self._pairs.values()]
+        self._corrected = dict(zip(self._pairs, holm(p_values), strict=True))
+        return self._render(template)
+
+    def _render(self, template: Path) -> str:
+        environment = Environment(
+            loader=FileSystemLoader(template.parent),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            autoescape=False,  # it is Markdown
+        )
+        compared = self._pairs
+        text = environment.get_template(template.name).render(
+            arm=self.arm, compare=self.compare, pairs=lambda: len(compared)
+        )
+        return _BLANK_LINES.sub("\n\n", text)
+
+    def _study(self, name: str) -> tuple[list[Arm], dict[RunKey, RunPredictions]]:
+        if name not in self._studies:
+            folder = self.records / name
+            found = records_in(folder)
+            records = list(found.values())
+            folders = {run_key(record): path for path, record in found.items()}
+            sections = sections_of(records)
+            arms = {id(arm): arm for section in sections for arm in section.arms if arm.finished}
+            self._studies[name] = list(arms.values()), predictions_of(folders, records)
+        return self._studies[name]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One arm with its test predictions."""
+
+    study: str
+    arm: Arm
+    classes: np.ndarray
+    """(documents,)"""
+    correct: np.ndarray
+    """(runs, documents) bool"""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from others."""
+        return (self.study, *(record.run_id for record in self.arm.finished))
+
+    @property
+    def name(self) -> str:
+        """As in the study's report."""
+        return formats.arm_name(self.arm)
+
+    @property
+    def accuracy(self) -> str:
+        """Of the test set in percent, with its interval over seeds and documents: `87.6 (86.9–88.4)`."""
+        interval = accuracy_interval_over_both(accuracy_scores(self.correct), range(len(self.correct)))
+        mean = self.correct.mean()
+        return f"{100 * mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+
+    @property
+    def validation(self) -> str:
+        """The mean of the validation set, in percent."""
+        return _told(self.arm.val_accuracy, lambda share: f"{100 * share:.1f}")
+
+    @property
+    def megabytes(self) -> str:
+        """What is saved of the arm."""
+        return _told(self.arm.cost("saved_bytes"), lambda size: formats.megabytes(size / 1e6))
+
+    @property
+    def seconds(self) -> str:
+        """Of training, without evaluation."""
+        return _told(self.arm.cost("train_seconds"), formats.seconds)
+
+    @property
+    def seeds(self) -> int:
+        """How many runs it has."""
+        return len(self.correct)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One arm less another."""
+
+    difference: Difference
+    p: float
+    """Holm's over all pairs of the page."""
+
+    @property
+    def points(self) -> str:
+        """Percentage points with the interval, such as `+0.42 (−0.10 to +0.94)`."""
+        return f"{formats.points(self.difference.mean)} ({formats.points_interval(self.difference.interval)})"
+
+    @property
+    def p_value(self) -> str:
+        """Such as `0.0312`."""
+        return formats.p_value(self.p)
+
+    @property
+    def outcome(self) -> Outcome:
+        """In a word or three."""
+        return outcome_of(self.difference, p_value=self.p)
+
+
+def _has(arm: Arm, settings: dict[str, Any]) -> bool:
+    flat = settings_of(arm.finished[0])
+    found = {name: flat[key] for name in settings for part in _PARTS if (key := f"{part}.{name}") in flat}
+    return found == settings
+
+
+def _told(value: Estimate | None, write: Callable[[float], str]) -> str:
+    return "–" if value is None else write(value.mean)
+
+
+def main() -> None:
+    """Write the page."""
+    write_atomically(PAGE, Findings(ROOT / "records").write(TEMPLATE))
+
+
+if __name__ == "__main__":
+    main()
