@@ -116,8 +116,9 @@ class Findings:
             found = records_in(folder)
             records = list(found.values())
             folders = {run_key(record): path for path, record in found.items()}
-            sections = sections_of(records)
-            arms = {id(arm): arm for section in sections for arm in section.arms if arm.finished}
+            finished = [arm for section in sections_of(records) for arm in section.arms if arm.finished]
+            # The TF-IDF baseline stands in every section of its data.
+            arms = {tuple(run_key(record) for record in arm.finished): arm for arm in finished}
             self._studies[name] = list(arms.values()), predictions_of(folders, records)
         return self._studies[name]
 
@@ -149,11 +150,6 @@ class Found:
         interval = accuracy_interval_over_both(accuracy_scores(self.correct), range(len(self.correct)))
         mean = self.correct.mean()
         return f"{100 * mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
-
-    @property
-    def validation(self) -> str:
-        """The mean of the validation set, in percent."""
-        return _told(self.arm.val_accuracy, lambda share: f"{100 * share:.1f}")
 
     @property
     def megabytes(self) -> str:
