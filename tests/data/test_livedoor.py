@@ -1,3 +1,4 @@
+import re
 import tarfile
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tanzaku.data import livedoor
+from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.livedoor import PUBLISHED_ARTICLES, cleaning_named, prepare_livedoor, unpacked
 from tanzaku.errors import DataError, TanzakuWarning
 from tanzaku.files import sha256_of_file
@@ -72,13 +74,27 @@ def test_unsigned_keeps_identical_bodies_on_one_side(make_corpus: MakeCorpus) ->
     for path in sorted((corpus / "text" / "peachy").glob("peachy-*.txt"))[:8]:
         address, date, title, _ = path.read_text(encoding="utf-8").splitlines()
         path.write_text(f"{address}\n{date}\n{title}\n同じ本文\n", encoding="utf-8")
-    with pytest.warns(TanzakuWarning):
-        dataset = prepare_livedoor(corpus, text="unsigned").dataset
+    together, apart, usual = (
+        _prepared(corpus, **options)
+        for options in ({"text": "unsigned"}, {"text": "unsigned", "keep_duplicates_together": False}, {})
+    )
     holding = [
-        split for split in (dataset.train, dataset.val, dataset.test) if any("同じ本文" in t for t in split.texts)
+        split for split in (together.train, together.val, together.test) if any("同じ本文" in t for t in split.texts)
     ]
     assert len(holding) == 1
     assert sum("同じ本文" in text for text in holding[0].texts) == 8
+    for split, thesiss in ((apart.train, usual.train), (apart.val, usual.val), (apart.test, usual.test)):
+        assert _numbers(split) == _numbers(thesiss)
+    assert _numbers(together.train) != _numbers(usual.train)
+
+
+def _prepared(corpus: Path, **options: Any) -> Dataset:
+    with pytest.warns(TanzakuWarning):  # it has fewer articles than the published archive
+        return prepare_livedoor(corpus, **options).dataset
+
+
+def _numbers(documents: Documents) -> list[tuple[str, list[str]]]:
+    return [(label, re.findall(r"\d+", text)) for text, label in zip(documents.texts, documents.labels, strict=True)]
 
 
 def test_a_missing_category_or_another_folder_is_refused(tmp_path: Path, make_corpus: MakeCorpus) -> None:

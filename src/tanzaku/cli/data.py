@@ -41,10 +41,17 @@ def livedoor(
     ] = None,
     text: Annotated[
         str,
-        typer.Option(
-            help="`thesis`: the thesis's texts and split; `unsigned`: without the sites' names and signatures."
-        ),
+        typer.Option(help="`thesis`: the thesis's texts; `unsigned`: without the sites' names and signatures."),
     ] = "thesis",
+    keep_duplicates_together: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-duplicates-together/--split-duplicates",
+            help="Keep articles with the same body on one side of the split, or each where the thesis has it. "
+            "Default: kept together in unsigned texts, and where the thesis has them in the thesis's.",
+            show_default=False,
+        ),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, else ~/.cache/tanzaku.")
     ] = None,
@@ -60,6 +67,8 @@ def livedoor(
         tanzaku data livedoor --archive ldcc-20140209.tar.gz --out data/livedoor
 
         tanzaku data livedoor --text unsigned --out data/livedoor-unsigned
+
+        tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned
     """
     from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
 
@@ -68,15 +77,18 @@ def livedoor(
         _download_bar(wanted=archive is None) as on_progress,
         unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
     ):
-        preparation = prepare_livedoor(folder, text=cleaning, source=source)
+        preparation = prepare_livedoor(
+            folder, text=cleaning, keep_duplicates_together=keep_duplicates_together, source=source
+        )
+    is_thesis = cleaning == "thesis" and not keep_duplicates_together
     _write(
         preparation,
         out,
         force=force,
         as_json=as_json,
-        title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if cleaning == "thesis" else ", unsigned"),
+        title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if is_thesis else f", {cleaning}"),
         order=list(PUBLISHED_ARTICLES),
-        note=THESIS_NOTE if cleaning == "thesis" else None,
+        note=THESIS_NOTE if is_thesis else None,
     )
 
 

@@ -65,14 +65,19 @@ class Article:
 
 
 def prepare_livedoor(
-    folder: Path, *, text: TextCleaning = "thesis", source: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    text: TextCleaning = "thesis",
+    keep_duplicates_together: bool | None = None,
+    source: dict[str, Any] | None = None,
 ) -> Preparation:
     """Clean and split the corpus that stands unpacked in `folder`.
 
     Args:
         folder: Has the nine category folders, or a folder `text` that has them.
-        text: `thesis` for the thesis's texts and split; `unsigned` for texts without the sites' names and signatures,
-            articles with the same body on one side of the split.
+        text: `thesis` for the thesis's texts; `unsigned` for texts without the sites' names and signatures.
+        keep_duplicates_together: Keep articles with the same body on one side of the split; where False, every article
+            stands where the thesis has it. None keeps those of unsigned texts together, and not the thesis's.
         source: What the manifest says about where the corpus came from.
 
     Raises:
@@ -85,7 +90,7 @@ def prepare_livedoor(
         name="livedoor" if text == "thesis" else f"livedoor-{text}",
         text=text,
         ratios=THESIS_RATIOS,
-        keep_duplicates_together=text == "unsigned",
+        keep_duplicates_together=text == "unsigned" if keep_duplicates_together is None else keep_duplicates_together,
         source=source or {"folder": folder.name},
     )
 
