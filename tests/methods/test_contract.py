@@ -21,6 +21,7 @@ from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.spec import ENCODER_SETTINGS, TrainingSpec
+from tanzaku.training.batches import Batch
 from tests.tiny import WORDS, make_documents
 
 NAMES = sorted(WORDS)
@@ -35,7 +36,7 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 2, "targets": "all-linear", "dora": True, "rank_pattern": {"1": 3, "output.dense": 1}}),
     ("lora", {"rank": 2, "targets": ["attention", "embeddings"], "dora": True}),
     ("lora-nested", {"ranks": [1, 3], "targets": ["qv", "output.dense"], "update": "last"}),
-    ("lora+tfidf", {"rank": 2, "buckets": 50}),
+    ("lora+tfidf", {"rank": 2, "max_terms": 50}),
     ("adalora", {"rank": 2, "initial_rank": 4}),
     ("adalora", {"rank": 1, "initial_rank": 3, "alpha": 5, "targets": ["query", "dense"]}),
     ("qlora", {"rank": 2, "bits": 8}),
@@ -193,14 +194,14 @@ def test_trains_what_it_declares_and_nothing_else(encoder: Case, name: str, opti
 def test_merged_equals_unmerged(encoder: Case, name: str, options: dict[str, Any]) -> None:
     _skip_if_unfit(name, encoder)
     loaded = _load(encoder)
-    kind, plain = type(loaded.model), {key for key, _ in loaded.model.named_parameters()}
+    kind, plain = type(loaded.model), set(loaded.model.state_dict())
     method = _method(name, options)
     model = method.attach(loaded.model, head=loaded.head)
     _train_a_little(model)
     expected = _logits(model)
     merged = method.merge(model)
     assert type(merged) is kind
-    assert ({key for key, _ in merged.named_parameters()} == plain) == method.mergeable
+    assert (set(merged.state_dict()) == plain) == method.mergeable
     torch.testing.assert_close(_logits(merged), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -229,7 +230,11 @@ def test_reloaded_in_a_fresh_process_equals_saved(encoder: Case, tmp_path: Path)
         loaded = _load(encoder)
         method = _method(name, options)
         model = method.attach(loaded.model, head=loaded.head)
-        method.learn_documents(model, _inputs(model)["input_ids"].numpy())
+        inputs = _inputs(model)
+        labels = torch.arange(3 if "documents" in inputs else 6) % len(NAMES)
+        method.learn_documents(
+            model, [Batch(inputs["input_ids"], inputs["attention_mask"], labels, inputs.get("documents"))]
+        )
         _train_a_little(model)
         expected[number] = _logits(model).numpy()
         method.save(model, tmp_path / str(number))
@@ -256,8 +261,10 @@ def test_saves_only_what_was_trained(encoder: Case, tmp_path: Path, name: str, o
     trained = {key: parameter.numel() for key, parameter in model.named_parameters() if parameter.requires_grad}
     # PiSSA's factors are told from their beginning: beside W, that takes the double rank.
     beginning = sum(size for key, size in trained.items() if "lora_" in key and options.get("initialization"))
-    frequencies = options.get("buckets", 0)  # in how many documents each term is: counted, not trained
-    assert saved == sum(trained.values()) + beginning + frequencies
+    # The terms' numbers, frequencies, weights and offsets are fitted before the training.
+    terms = options.get("max_terms", 0)
+    fitted = terms and terms * (2 + len(NAMES)) + len(NAMES)
+    assert saved == sum(trained.values()) + beginning + fitted
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)

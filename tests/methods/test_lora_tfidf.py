@@ -1,21 +1,24 @@
-"""LoRA with a head that sees terms: the TF-IDF that it computes, where it fits, and a study with it."""
+"""LoRA with a head that sees terms: the terms that it knows and what they tell, where it fits, and a study with it."""
 
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.svm import LinearSVC
 from torch import nn
 
 from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.load import SequenceClassifier, load_classifier, resolve_encoder
 from tanzaku.encoders.reading import Pooling
-from tanzaku.encoders.terms import TermHead
+from tanzaku.encoders.terms import FOLDS, TermHead
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.ship.classifier import Classifier
@@ -27,71 +30,150 @@ from tanzaku.training.evaluation import Interrupted
 from tests.methods.runs import DATASET, run_one
 
 CLS, SEP, PAD = 2, 3, 0
-BUCKETS = 1_000_000
+VOCABULARY = 40
 
 
-def _padded(documents: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(documents: list[list[int]], classes: list[int] | None = None, belongs: list[int] | None = None) -> Batch:
     rows = [[CLS, *document, SEP] for document in documents]
     width = max(map(len, rows))
     ids = torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    return ids, mask
+    labels = torch.tensor(classes or [0] * len(rows))
+    return Batch(ids, mask, labels, None if belongs is None else torch.tensor(belongs))
 
 
-def _terms(document: list[int]) -> str:
-    return " ".join(f"t{token}" for token in document)
+def _head(terms: int = 1000, labels: int = 2) -> TermHead:
+    return TermHead(terms=terms, labels=labels, vocabulary=VOCABULARY)
 
 
-@given(st.lists(st.lists(st.integers(4, 30), min_size=1, max_size=12), min_size=2, max_size=6))
+def _called(head: TermHead, batch: Batch) -> torch.Tensor:
+    return head(batch.input_ids, batch.attention_mask, batch.documents)
+
+
+def _written(documents: list[list[int]]) -> list[str]:
+    return [" ".join(f"t{token}" for token in document) for document in documents]
+
+
+DOCUMENTS = st.lists(st.lists(st.integers(4, 30), min_size=1, max_size=12), min_size=6, max_size=12)
+
+
+@given(DOCUMENTS, st.data())
 @settings(deadline=None, max_examples=40)
-def test_the_vectors_have_scikit_learns_products(documents: list[list[int]]) -> None:
-    """Where no two terms share a bucket, the cosine of two documents is that of scikit-learn's vectors."""
-    ids, mask = _padded(documents)
-    head = TermHead(buckets=BUCKETS, labels=len(documents))
-    head.set_frequencies([row[present.bool()].numpy() for row, present in zip(ids, mask, strict=True)])
-    # The gradient of a logit by the weights is the document's vector.
-    for label in range(len(documents)):
-        head(ids, mask)[label, label].backward()
-    assert head.weight.grad is not None
-    vectors = head.weight.grad.T  # (documents, buckets)
-    theirs = TfidfVectorizer(
-        sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False
-    ).fit_transform([_terms(document) for document in documents])
-    assume((vectors != 0).any(dim=0).sum() == theirs.shape[1])
-    products = (theirs @ theirs.T).toarray()
-    np.testing.assert_allclose((vectors @ vectors.T).numpy(), products, rtol=1e-4, atol=1e-5)
+def test_the_distances_are_scikit_learns(documents: list[list[int]], data: st.DataObject) -> None:
+    """With room for every term: its vectorizer, and its machine of one class against the rest."""
+    classes = data.draw(st.permutations([place % 3 for place in range(len(documents))]))
+    head = _head(labels=3)
+    head.learn([_batch(documents, classes)], penalty=2.0)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
+    vectors = vectorizer.fit_transform(_written(documents))
+    distances = LinearSVC(C=2.0, tol=1e-7, max_iter=100_000).fit(vectors, classes).decision_function(vectors)
+    found = _called(head.eval(), _batch(documents)).numpy()
+    scale = (found * distances).sum() / (distances**2).sum()
+    assert scale > 0
+    np.testing.assert_allclose(found, scale * distances, rtol=0, atol=2e-3 * scale)
+
+
+@given(DOCUMENTS, st.integers(1, 20))
+@settings(deadline=None, max_examples=40)
+def test_the_terms_of_the_most_documents_are_kept(documents: list[list[int]], room: int) -> None:
+    head = _head(terms=room)
+    head.learn([_batch(documents, [place % 2 for place in range(len(documents))])], penalty=1.0)
+    counts = Counter(
+        term for one in documents for term in {*one, *((a + 1) * VOCABULARY + b for a, b in pairwise(one))}
+    )
+    kept = head.keys[: min(room, len(counts))].tolist()
+    assert kept == sorted(set(kept))
+    assert set(kept) <= set(counts)
+    left = [count for term, count in counts.items() if term not in kept]
+    assert max(left, default=0) <= min(counts[term] for term in kept)
+    idf = [np.log((1 + len(documents)) / (1 + counts[term])) + 1 for term in kept]
+    np.testing.assert_allclose(head.idf[: len(kept)], idf, rtol=1e-6)
+    assert not head.weight[len(kept) :].any()
+
+
+def _separable() -> tuple[list[list[int]], list[int]]:
+    """60 documents of two classes, each with a token of its class and many of neither."""
+    numbers = np.random.default_rng(0)
+    classes = [place % 2 for place in range(60)]
+    return [[4 + one, *numbers.integers(8, VOCABULARY, 9).tolist()] for one in classes], classes
+
+
+def test_in_training_a_document_is_told_by_what_others_taught() -> None:
+    documents, classes = _separable()
+    head = _head()
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    batch = _batch(documents)
+    seen, unseen = _called(head.eval(), batch), _called(head.train(), batch)
+    assert (seen - unseen).abs().max(dim=1).values.min() > 0
+    # What the machine has seen it tells more surely.
+    assert _loss(seen, classes) < _loss(unseen, classes)
+    # A fold's logits are those of a machine that never saw it.
+    places = [place for place, one in enumerate(documents) if sum(one) % FOLDS == 0]
+    others = [place for place in range(len(documents)) if place not in places]
+    alone = _head()
+    alone.learn([_batch([documents[place] for place in others], [classes[place] for place in others])], penalty=5.0)
+    held_out = unseen[places]
+    again = _called(alone.eval(), _batch([documents[place] for place in places]))
+    # The frequencies are of all documents in the one and of these in the other, and so are the scales.
+    assert np.corrcoef(held_out.flatten(), again.flatten())[0, 1] > 0.9
+
+
+def test_the_scale_gives_unseen_documents_the_least_cross_entropy() -> None:
+    documents, classes = _separable()
+    head = _head()
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    unseen = _called(head.train(), _batch(documents))
+    assert _loss(unseen, classes) <= min(_loss(0.8 * unseen, classes), _loss(1.25 * unseen, classes))
+
+
+def _loss(logits: torch.Tensor, classes: list[int]) -> float:
+    return float(nn.functional.cross_entropy(logits, torch.tensor(classes)))
+
+
+def test_a_class_without_documents_is_never_the_answer() -> None:
+    documents, classes = _separable()
+    head = _head(labels=3)
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    for logits in (_called(head.eval(), _batch(documents)), _called(head.train(), _batch(documents))):
+        assert 2 not in logits.argmax(dim=1)
+
+
+def test_documents_of_one_class_or_one_fold_can_be_learned() -> None:
+    head = _head()
+    head.learn([_batch([[5, 6]] * 3, [1, 1, 1])], penalty=1.0)
+    assert _called(head.train(), _batch([[5, 6], [7]])).argmax(dim=1).tolist() == [1, 1]
 
 
 def test_the_rows_of_a_document_count_together() -> None:
-    head = TermHead(buckets=97, labels=3)
-    nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
-    head.set_frequencies([np.array([CLS, 5, 6, 7, SEP]), np.array([CLS, 5, SEP])])
-    ids, mask = _padded([[5, 6], [7], [9, 9]])
-    apart, _ = _padded([[5, 6]])
-    together = head(ids, mask, torch.tensor([0, 1, 1]))  # 7 | 9 9: no pair of 7 with 9
-    torch.testing.assert_close(together[:1], head(apart, torch.ones_like(apart)))
-    other = head(*_padded([[9, 9], [7]]), torch.tensor([0, 0]))
-    torch.testing.assert_close(together[1:], other)
+    documents, classes = _separable()
+    head = _head()
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    for one in (head.eval(), head.train()):
+        together = _called(one, _batch([[4, 6], [7], [9, 9]], belongs=[0, 1, 1]))  # 7 | 9 9: no pair of 7 with 9
+        torch.testing.assert_close(together[:1], _called(one, _batch([[4, 6]])))
+        torch.testing.assert_close(together[1:], _called(one, _batch([[9, 9], [7]], belongs=[0, 0])))
 
 
-def test_dropout_takes_whole_documents_and_only_while_training() -> None:
-    head = TermHead(buckets=11, labels=2, dropout=0.25)
-    nn.init.ones_(head.weight)
-    ids, mask = _padded([[5, 6]] * 4000)
-    torch.manual_seed(0)
-    whole, dropped = head.eval()(ids, mask), head.train()(ids, mask)
-    kept = (dropped != 0).all(dim=1)
-    assert torch.equal(dropped[kept], whole[kept])
-    assert (dropped[~kept] == 0).all()
-    assert kept.float().mean() == pytest.approx(0.75, abs=4 * (0.75 * 0.25 / 4000) ** 0.5)
+def test_documents_in_windows_are_learned_as_they_are_read() -> None:
+    documents, classes = _separable()
+    whole, cut = _head(), _head()
+    whole.learn([_batch(documents[:30], classes[:30]), _batch(documents[30:], classes[30:])], penalty=5.0)
+    rows = [part for one in documents for part in (one[:4], one[4:])]
+    cut.learn([_batch(rows, belongs=[place // 2 for place in range(120)], classes=classes)], penalty=5.0)
+    across = {(one[3] + 1) * VOCABULARY + one[4] for one in documents}
+    missing = set(whole.keys.tolist()) - set(cut.keys.tolist())
+    assert missing <= across  # pairs of the last token of one window and the first of the next
+    assert missing
 
 
-def test_a_document_without_terms_adds_nothing() -> None:
-    head = TermHead(buckets=11, labels=2)
-    nn.init.ones_(head.weight)
-    logits = head(*_padded([[], [5, 6], []]))
-    assert logits[0].tolist() == logits[2].tolist() == [0.0, 0.0]
-    assert logits[1].abs().min() > 0
+def test_a_document_without_known_terms_gets_the_offsets() -> None:
+    documents, classes = _separable()
+    head = _head()
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    logits = _called(head.eval(), _batch([[], [4, 9], [0, 1]]))
+    torch.testing.assert_close(logits[0], head.bias)
+    torch.testing.assert_close(logits[2], head.bias)
+    assert (logits[1] - head.bias).abs().min() > 0
 
 
 def _load(folder: Path, pooling: Pooling) -> SequenceClassifier:
@@ -107,10 +189,10 @@ def test_plain_heads_are_refused_before_anything_is_trained(tiny_encoder: Path) 
 
 def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
     loaded = _load(tiny_encoder, "mean+max")
-    method = LoraTfidf(rank=2, buckets=64)
+    method = LoraTfidf(rank=2, max_terms=64)
     model = method.attach(loaded.model, head=loaded.head).eval()
-    ids, mask = _padded([[5, 6, 7, 8], [9, 10]])
-    method.learn_documents(model, ids.numpy())
+    batch = _batch([[5, 6, 7, 8], [9, 10]], [0, 1])
+    method.learn_documents(model, [batch])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -118,16 +200,9 @@ def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
     forward = fast_forward(model, precision="float32")
     assert forward is not None
     with torch.no_grad():
-        without = model(input_ids=ids, attention_mask=mask).logits
-        logits = forward(model, Batch(ids, mask, torch.tensor([0, 1])))
-    torch.testing.assert_close(logits, without, rtol=1e-5, atol=1e-5)
-
-
-def test_its_layer_learns_at_its_own_rate() -> None:
-    method = LoraTfidf(lora_plus_ratio=4, terms_rate_ratio=20)
-    assert method.rate_factors() == {"lora_b": 4, "embeddings_fast": 4, "terms": 20}
-    name = "base_model.model.terms.modules_to_save.default.weight"
-    assert method.parameter_group(name, head=("classifier",)) == "terms"
+        for one in (model.eval(), model.train()):
+            without = one(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+            torch.testing.assert_close(forward(one, batch), without, rtol=1e-5, atol=1e-5)
 
 
 def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
@@ -136,7 +211,7 @@ def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
         "data": {"source": "made by the test"},
         "encoder": {"name": str(encoder), "max_tokens": 8, "long_text": "windows"} | reading,
         "training": {"epochs": epochs, "learning_rate": 2e-3, "precision": "float32", "log_steps": 1},
-        "arms": [{"method": "lora+tfidf", "rank": 2, "buckets": 500, "terms_dropout": 0.3}],
+        "arms": [{"method": "lora+tfidf", "rank": 2, "max_terms": 500}],
     }
     return StudySpec.model_validate(content)
 
@@ -153,15 +228,16 @@ def test_a_run_goes_on_with_the_same_frequencies(tiny_encoder: Path, tmp_path: P
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_the_terms_learn(tiny_encoder: Path, tmp_path: Path) -> None:
-    record = run_one(_study(tiny_encoder, epochs=15), tmp_path / "run")
+def test_the_terms_tell_the_class(tiny_encoder: Path, tmp_path: Path) -> None:
+    record = run_one(_study(tiny_encoder, epochs=1), tmp_path / "run")
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
-    (weight,) = (tensor for name, tensor in saved.items() if name.endswith("terms.weight"))
-    (idf,) = (tensor for name, tensor in saved.items() if name.endswith("terms.idf"))
-    assert weight.shape == (500, 3)
-    assert weight.abs().max() > 0.01
-    # A term of no training document has the largest, ln(25) + 1; one of every document would have 1.
-    assert 1 <= idf.min() < idf.max() == pytest.approx(np.log(25) + 1)
+    terms = {name.rpartition(".")[2]: tensor for name, tensor in saved.items() if ".terms." in name}
+    assert {name: tuple(tensor.shape) for name, tensor in terms.items()} == {
+        "keys": (500,),
+        "idf": (500,),
+        "weight": (500, 3),
+        "bias": (3,),
+    }
     assert record.test is not None
     assert record.test.accuracy > 0.9  # its words tell a tiny document's class
 

@@ -159,7 +159,7 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
         ),  # beside the encoder as it was, PiSSA takes twice
         ({"method": "lora", "rank": 4, "targets": "all-linear", "dora": True}, 4),
         ({"method": "lora-nested", "ranks": [1, 2, 4]}, 4),
-        ({"method": "lora+tfidf", "rank": 4, "buckets": 64, "pooling": "mean", "long_text": "windows"}, 4),
+        ({"method": "lora+tfidf", "rank": 4, "max_terms": 64, "pooling": "mean", "long_text": "windows"}, 4),
     ],
     ids=["pissa", "dora", "nested", "tfidf"],
 )

@@ -63,9 +63,9 @@ class PooledClassifier(PreTrainedModel):
         self.terms: nn.Module | None = None
         self.post_init()
 
-    def add_terms(self, buckets: int, *, dropout: float = 0.0) -> None:
+    def add_terms(self, terms: int) -> None:
         """Let the head see the document's terms too, as `TermHead` does; at first they change nothing."""
-        self.terms = TermHead(buckets=buckets, labels=self.num_labels, dropout=dropout)
+        self.terms = TermHead(terms=terms, labels=self.num_labels, vocabulary=self.config.vocab_size)
 
     def forward(
         self,

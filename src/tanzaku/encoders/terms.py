@@ -3,52 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_PRIME = 2**31 - 1
-_FACTOR = 1_000_003  # below 2^20: the products stay below 2^51
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+FOLDS = 5
+_NO_TERM = 2**62  # no token or pair has this number, and all stand before it
+_SCALES = (0.1, 100.0)
 
 
 class TermHead(nn.Module):
-    """logits = Wᵀ t, with t the TF-IDF vector of the document's tokens and pairs of neighbouring tokens.
+    """logits = Wᵀ t + b, with t the TF-IDF vector of the document's tokens and pairs of neighbouring tokens.
 
-    Terms are hashed into a fixed number of buckets (Weinberger et al. 2009, arXiv 0902.2206), so that no vocabulary is
-    stored. With n occurrences of what falls into a bucket, its entry of t is (1 + ln n)·idf, and t has length 1: what
-    scikit-learn's `TfidfVectorizer(sublinear_tf=True)` makes of the same terms. [CLS], [SEP] and padding are no terms,
-    and no pair reaches from one row into the next.
+    Of all terms it knows those that the most training documents have. With n occurrences of one, its entry of t is
+    (1 + ln n)·idf, and t has length 1: what scikit-learn's `TfidfVectorizer(sublinear_tf=True)` makes of these terms.
+    [CLS], [SEP] and padding are no terms, and no pair reaches from one row into the next.
+
+    W and b are those of a linear support vector machine, one class against the rest, times a scale. They are fitted by
+    `learn`, not by gradients. What is trained beside them learns what they miss on documents that they have not seen:
+    while training, a document's logits are those of a machine that was fitted to the other documents (stacking, Wolpert
+    1992), and the scale is what makes these logits' cross-entropy least (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
-        buckets: Entries of t.
+        terms: The most terms that it knows.
         labels: Classes.
-        dropout: Share of the documents that get no logits from here while training, all of them and not some entries:
-            what else classifies them then has to do so alone. Nothing is scaled, since in evaluation the two add up.
+        vocabulary: Entries of the encoder's vocabulary.
     """
 
+    keys: Tensor
     idf: Tensor
+    weight: Tensor
+    bias: Tensor
+    held_out_weight: Tensor
+    held_out_bias: Tensor
 
-    def __init__(self, *, buckets: int, labels: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, terms: int, labels: int, vocabulary: int) -> None:
         super().__init__()
-        self.dropout = dropout
-        self.weight = nn.Parameter(torch.zeros(buckets, labels))
-        self.register_buffer("idf", torch.ones(buckets))
+        self.vocabulary = vocabulary
+        self.register_buffer("keys", torch.full((terms,), _NO_TERM))  # in order
+        self.register_buffer("idf", torch.ones(terms))
+        self.register_buffer("weight", torch.zeros(terms, labels))
+        self.register_buffer("bias", torch.zeros(labels))
+        # Fold by fold, (FOLDS · terms, labels) and (FOLDS, labels); none where it was not fitted but loaded.
+        self.register_buffer("held_out_weight", torch.zeros(0, labels), persistent=False)
+        self.register_buffer("held_out_bias", torch.zeros(0, labels), persistent=False)
 
-    def set_frequencies(self, documents: Iterable[np.ndarray]) -> None:
-        """Set the inverse document frequencies, ln((1 + N) / (1 + documents with the term)) + 1.
+    @torch.no_grad()
+    def learn(self, batches: Iterable[Any], *, penalty: float) -> None:
+        """Choose the terms and fit the layer.
 
         Args:
-            documents: The training documents' ids, each from [CLS] to [SEP].
+            batches: The training documents, each once: `input_ids`, `attention_mask`, `documents`, `labels`.
+            penalty: C of the support vector machine.
         """
-        buckets, count = len(self.idf), 0
-        found = torch.zeros(buckets, dtype=torch.float64)
-        for ids in documents:
-            row = torch.from_numpy(ids.astype(np.int64))[None]
-            found[_hashed(row, torch.ones_like(row), buckets)[1].unique()] += 1
-            count += 1
-        self.idf.copy_(((1 + count) / (1 + found)).log() + 1)
+        counted = _count(batches, self.vocabulary)
+        every, found = np.unique(counted.keys, return_counts=True)
+        chosen = np.sort(np.lexsort((every, -found))[: len(self.keys)])  # of equally frequent ones the first
+        keys, found = every[chosen], found[chosen]
+        idf = np.log((1 + len(counted.labels)) / (1 + found)) + 1
+        vectors = counted.vectors(keys, idf)
+        labels = self.weight.shape[1]
+        whole = _fit(vectors, counted.labels, labels, penalty)
+        apart = [_fit(vectors[away], counted.labels[away], labels, penalty) for away in _others(counted.folds)]
+        scores = np.stack([vectors @ weight + bias for weight, bias in apart])[counted.folds, range(len(counted.folds))]
+        scale = _calibrated(scores, counted.labels)
+
+        def padded(values: np.ndarray) -> Tensor:
+            return functional.pad(torch.from_numpy(values), (0, 0, 0, len(self.keys) - len(keys)))
+
+        self.keys[: len(keys)] = torch.from_numpy(keys)
+        self.idf[: len(keys)] = torch.from_numpy(idf)
+        self.weight.copy_(padded(scale * whole[0]))
+        self.bias.copy_(torch.from_numpy(scale * whole[1]))
+        self.held_out_weight = torch.cat([padded(scale * weight) for weight, _ in apart]).to(self.weight)
+        self.held_out_bias = torch.from_numpy(scale * np.stack([bias for _, bias in apart])).to(self.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """The logits (documents, labels) that the terms add.
@@ -58,44 +93,125 @@ class TermHead(nn.Module):
             attention_mask: (rows, tokens), 0 for padding.
             documents: (rows,) int64: the document that each row belongs to; None where row i is document i.
         """
-        rows, places = _hashed(input_ids, attention_mask, len(self.idf))
         if documents is None:
             documents = torch.arange(len(input_ids), device=input_ids.device)
         count = int(documents.max()) + 1
-        # One number a document and bucket, in order.
-        keys, occurrences = torch.unique(documents[rows] * len(self.idf) + places, return_counts=True)
-        owners, places = keys // len(self.idf), keys % len(self.idf)
+        rows, keys = _terms(input_ids, attention_mask, self.vocabulary)
+        places = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+        known = self.keys[places] == keys
+        # One number a document and term, in order.
+        pairs, occurrences = torch.unique(documents[rows[known]] * len(self.keys) + places[known], return_counts=True)
+        owners, places = pairs // len(self.keys), pairs % len(self.keys)
         entries = (1 + occurrences.log()) * self.idf[places]
         lengths = torch.zeros(count, device=entries.device).index_add(0, owners, entries.square()).sqrt()
+        weight, bias = self.weight, self.bias
+        if self.training and len(self.held_out_bias):
+            folds = _folds(input_ids, attention_mask, documents, count)
+            weight, bias = self.held_out_weight, self.held_out_bias[folds]
+            places = folds[owners] * len(self.keys) + places
         logits = functional.embedding_bag(
             places,
-            self.weight,
+            weight,
             torch.searchsorted(owners, torch.arange(count, device=owners.device)),
             mode="sum",
             per_sample_weights=entries / lengths[owners],
         )
-        if self.training and self.dropout:
-            logits = logits * (torch.rand(count, 1, device=logits.device) >= self.dropout)
-        return logits
+        return logits + bias
 
 
-def _hashed(input_ids: Tensor, attention_mask: Tensor, buckets: int) -> tuple[Tensor, Tensor]:
-    """The row and the bucket of every term, (terms,) int64 each."""
-    tokens = input_ids[:, 1:-1] + 1  # without [CLS]; what stands last in the longest row is its [SEP]
-    present = attention_mask[:, 2:] > 0  # a token is one as long as another, [SEP] at least, comes after it
-    single = _mixed(tokens)
-    pair = _mixed(single[:, :-1] + tokens[:, 1:])
-    parts = [(single, present), (pair, present[:, 1:])]
+@dataclass(frozen=True)
+class _Counted:
+    """The terms of documents: term `keys[i]` stands `occurrences[i]` times in document `owners[i]`."""
+
+    owners: np.ndarray
+    keys: np.ndarray
+    occurrences: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+
+    def vectors(self, keys: np.ndarray, idf: np.ndarray) -> csr_array:
+        """The TF-IDF vectors of these terms, (documents, keys) float64; `keys` are in order."""
+        from scipy.sparse import csr_array
+        from sklearn.preprocessing import normalize
+
+        places = np.searchsorted(keys, self.keys).clip(max=len(keys) - 1)
+        known = keys[places] == self.keys
+        places = places[known]
+        entries = (1 + np.log(self.occurrences[known])) * idf[places]
+        # scikit-learn's machines take 32-bit indices alone.
+        where = (self.owners[known].astype(np.int32), places.astype(np.int32))
+        return csr_array(normalize(csr_array((entries, where), shape=(len(self.labels), len(keys)))))
+
+
+def _count(batches: Iterable[Any], vocabulary: int) -> _Counted:
+    owners, keys, occurrences, labels, folds = [], [], [], [], []
+    before = 0
+    for batch in batches:
+        documents = torch.arange(len(batch.input_ids)) if batch.documents is None else batch.documents
+        rows, found = _terms(batch.input_ids, batch.attention_mask, vocabulary)
+        pairs, counts = torch.unique(torch.stack([documents[rows], found]), dim=1, return_counts=True)
+        owners.append(pairs[0] + before)
+        keys.append(pairs[1])
+        occurrences.append(counts)
+        labels.append(batch.labels)
+        folds.append(_folds(batch.input_ids, batch.attention_mask, documents, len(batch.labels)))
+        before += len(batch.labels)
+    return _Counted(*(torch.cat(parts).numpy() for parts in (owners, keys, occurrences, labels, folds)))
+
+
+def _terms(input_ids: Tensor, attention_mask: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """The row and the number of every term, (terms,) int64 each: a token's own, or that of a pair."""
+    tokens, present = _tokens(input_ids, attention_mask)
+    pairs = (tokens[:, :-1] + 1) * vocabulary + tokens[:, 1:]
+    parts = [(tokens, present), (pairs, present[:, 1:])]
     rows = torch.cat([there.nonzero()[:, 0] for _, there in parts])
-    return rows, torch.cat([values[there] for values, there in parts]) % buckets
+    return rows, torch.cat([numbers[there] for numbers, there in parts])
 
 
-def _mixed(numbers: Tensor) -> Tensor:
-    """Numbers below 2^31 that follow from these, as if they were drawn."""
-    numbers = numbers * _FACTOR % _PRIME
-    return (numbers ^ (numbers >> 15)) * _FACTOR % _PRIME
+def _tokens(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The ids without [CLS], (rows, tokens - 2), and which of them are neither [SEP] nor padding: what stands last in
+    the longest row is its [SEP], and a token is one as long as another, [SEP] at least, comes after it."""
+    return input_ids[:, 1:-1], attention_mask[:, 2:] > 0
+
+
+def _folds(input_ids: Tensor, attention_mask: Tensor, documents: Tensor, count: int) -> Tensor:
+    """The fold of each document, (count,) int64. It follows from its tokens, so the same text is in one fold."""
+    tokens, present = _tokens(input_ids, attention_mask)
+    sums = (tokens * present).sum(dim=1)
+    return torch.zeros(count, dtype=sums.dtype, device=sums.device).index_add(0, documents, sums) % FOLDS
+
+
+def _others(folds: np.ndarray) -> list[np.ndarray]:
+    """The documents outside each fold; all where none would be left."""
+    return [np.flatnonzero(folds != fold) if (folds != fold).any() else np.arange(len(folds)) for fold in range(FOLDS)]
+
+
+def _fit(vectors: csr_array, classes: np.ndarray, labels: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """A machine for each class, whose distances are (documents, labels): weights (terms, labels), offsets (labels,)."""
+    from sklearn.svm import LinearSVC
+
+    weight, bias = np.zeros((vectors.shape[1], labels)), np.zeros(labels)
+    for label in range(labels):
+        of_class = classes == label
+        if of_class.all() or not of_class.any():  # nothing to tell apart: all documents are on one side
+            bias[label] = 1.0 if of_class.all() else -1.0
+            continue
+        machine = LinearSVC(C=penalty, random_state=0).fit(vectors, of_class)
+        weight[:, label], bias[label] = machine.coef_[0], machine.intercept_[0]
+    return weight, bias
+
+
+def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
+    """The factor on `scores` (documents, labels) with which their cross-entropy is least."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    def loss(logarithm: float) -> float:
+        return float(-log_softmax(np.exp(logarithm) * scores, axis=1)[range(len(classes)), classes].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(_SCALES), method="bounded").x))
 
 
 def term_heads(model: nn.Module) -> list[TermHead]:
-    """Those of a model: one, or two where PEFT keeps the layer as it was beside the one that is trained."""
+    """Those of a model: one, or two where PEFT keeps the layer as it was beside the one that is saved."""
     return [module for module in model.modules() if isinstance(module, TermHead)]

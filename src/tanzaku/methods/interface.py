@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Forward = Callable[[nn.Module, Any], Tensor]
 
-ParameterGroup = Literal["head", "lora_a", "lora_b", "embeddings", "embeddings_fast", "terms", "other"]
+ParameterGroup = Literal["head", "lora_a", "lora_b", "embeddings", "embeddings_fast", "other"]
 
 
 class _Options(BaseModel):
@@ -112,14 +112,14 @@ class EncoderMethod(_Options, StepHooks, ABC):
             MethodError: The model lacks the modules that the options name.
         """
 
-    def learn_documents(self, model: nn.Module, documents: Iterable[np.ndarray]) -> None:
+    def learn_documents(self, model: nn.Module, batches: Iterable[Any]) -> None:
         """Take from the training documents what the attached model needs to know before its training begins.
 
         Most methods need nothing. It is called once more where a training goes on, so it may depend on nothing else.
 
         Args:
             model: What `attach` gave; it is changed in place.
-            documents: The ids of each, from [CLS] to [SEP].
+            batches: All training documents, as the model is going to read them.
         """
 
     @abstractmethod

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import ParameterGroup
 from tanzaku.methods.lora import Lora
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
     from tanzaku.encoders.pooled import PooledClassifier
@@ -22,38 +20,19 @@ _TERMS = "terms"  # the module's name in the model
 
 
 class LoraTfidf(Lora):
-    """`lora`, and a linear layer on the hashed TF-IDF of tokens and pairs of tokens, whose logits are added.
+    """`lora`, and a linear layer on the TF-IDF of tokens and pairs of tokens, whose logits are added.
 
-    The two are trained together. With `long_text = "windows"` the terms are those of the whole document.
+    That layer is fitted first, as a linear support vector machine; the LoRA and the head then learn what it misses.
+    With `long_text = "windows"` the terms are those of the whole document.
     """
 
     paper: ClassVar[str] = "Cheng et al. 2016, arXiv 1606.07792"
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays beside the encoder
 
-    buckets: Annotated[
-        int, Field(ge=2, description="Entries of the TF-IDF vector, into which all terms are hashed.")
-    ] = 16_384
-    terms_rate_ratio: Annotated[
-        float, Field(gt=0, description="Learning rate of the terms' layer over learning_rate.")
-    ] = 15.0
-
-    terms_dropout: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="Share of the documents that are classified without their terms while training, so that the "
-            "encoder has to learn those too that their terms tell.",
-        ),
-    ] = 0.0
-
-    def rate_factors(self) -> dict[ParameterGroup, float]:
-        """Those of `lora`, and that of the terms' layer: from a sparse input of length 1 it has far to go."""
-        return {**super().rate_factors(), "terms": self.terms_rate_ratio}
-
-    def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
-        """As `lora`'s, or "terms"."""
-        return "terms" if f".{_TERMS}." in name else super().parameter_group(name, head=head)
+    max_terms: Annotated[
+        int, Field(ge=1, description="The terms that are kept: those that the most training documents have.")
+    ] = 8192
+    terms_penalty: Annotated[float, Field(gt=0, description="C of the support vector machine on the terms.")] = 5.0
 
     def check(self, model: nn.Module) -> None:
         """As `lora`'s; and the head must be one that can see terms."""
@@ -65,19 +44,14 @@ class LoraTfidf(Lora):
         self._add_terms(model)
         return super().attach(model, head=(*head, _TERMS), method=method)
 
-    def learn_documents(self, model: nn.Module, documents: Iterable[np.ndarray]) -> None:
-        """Count in how many training documents each term is."""
+    def learn_documents(self, model: nn.Module, batches: Iterable[Any]) -> None:
+        """Choose the terms and fit their layer."""
         from tanzaku.encoders.terms import term_heads
 
         first, *copies = term_heads(model)
-        first.set_frequencies(documents)
-        for copy in copies:  # PEFT keeps the layer as it was beside the one that is trained
-            copy.idf.copy_(first.idf)
-
-    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora+tfidf") -> int:
-        """Those of `lora`, and buckets · labels."""
-        labels = cast(Any, model).config.num_labels
-        return super().trainable_parameters(model, head=head, method=method) + self.buckets * labels
+        first.learn(batches, penalty=self.terms_penalty)
+        for copy in copies:  # PEFT keeps the layer as it was beside the one that is saved
+            copy.load_state_dict(first.state_dict())
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, and open the adapter with PEFT."""
@@ -85,7 +59,7 @@ class LoraTfidf(Lora):
         return super().load(model, folder, head=(*head, _TERMS))
 
     def _add_terms(self, model: nn.Module) -> None:
-        self._check_head(model).add_terms(self.buckets, dropout=self.terms_dropout)
+        self._check_head(model).add_terms(self.max_terms)
 
     def _check_head(self, model: nn.Module) -> PooledClassifier:
         from tanzaku.encoders.pooled import PooledClassifier

@@ -54,7 +54,7 @@ def prepare_training(
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
     model = spec.method.attach(loaded.model, head=loaded.head)
-    spec.method.learn_documents(model, train.tokens)
+    spec.method.learn_documents(model, train.in_order(spec.training.batch_size))
     model = model.to(_device())
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
     forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
