@@ -51,6 +51,7 @@ ENCODER_METHODS: list[tuple[str, dict[str, Any]]] = [
 TEXT_METHODS: list[tuple[str, dict[str, Any]]] = [
     ("tfidf-svm", {}),
     ("tfidf-svm", {"analyzer": "character", "longest_ngram": 3}),
+    ("tfidf-svm", {"max_terms": 20}),
 ]
 
 
@@ -395,3 +396,12 @@ def test_two_classes_have_two_scores() -> None:
     scores = method.scores(fitted, train.texts)
     assert scores.shape == (40, 2)
     assert scores.argmax(axis=1).tolist() == classes
+
+
+def test_the_most_frequent_terms_are_kept() -> None:
+    method = METHODS["tfidf-svm"].model_validate({"max_terms": 3, "longest_ngram": 1})
+    assert isinstance(method, TextMethod)
+    fitted = method.fit(["空 海 海 波", "空 海 山", "空 星"], [0, 1, 1], labels=2, seed=0)
+    assert set(fitted[0].vocabulary_) > {"空", "海"}
+    assert len(fitted[0].vocabulary_) == 3
+    assert method.label("tfidf-svm") == "tfidf-svm-3-terms"

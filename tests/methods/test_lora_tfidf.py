@@ -95,7 +95,7 @@ def _separable() -> tuple[list[list[int]], list[int]]:
     """60 documents of two classes, each with a token of its class and many of neither."""
     numbers = np.random.default_rng(0)
     classes = [place % 2 for place in range(60)]
-    return [[4 + one, *numbers.integers(8, VOCABULARY, 9).tolist()] for one in classes], classes
+    return [[4 + one, *numbers.integers(8, 20, 9).tolist()] for one in classes], classes
 
 
 def test_in_training_a_document_is_told_by_what_others_taught() -> None:
@@ -200,9 +200,29 @@ def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
     forward = fast_forward(model, precision="float32")
     assert forward is not None
     with torch.no_grad():
-        for one in (model.eval(), model.train()):
-            without = one(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-            torch.testing.assert_close(forward(one, batch), without, rtol=1e-5, atol=1e-5)
+        for training in (False, True):
+            model.train(training)
+            without = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+            torch.testing.assert_close(forward(model, batch), without, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_in_training_is_not_told_by_what_it_saw(tiny_encoder: Path) -> None:
+    loaded = _load(tiny_encoder, "mean+max")
+    method = LoraTfidf(rank=2, max_terms=500)
+    model = method.attach(loaded.model, head=loaded.head)
+    documents, classes = _separable()
+    batch = _batch(documents, classes)
+    alone = model.eval()(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    method.learn_documents(model, [batch])
+    head = _head(terms=500)
+    head.vocabulary = loaded.model.config.vocab_size
+    head.learn([batch], penalty=method.terms_penalty)
+    for training in (False, True):
+        head.train(training)
+        model.train(training)
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        torch.testing.assert_close(logits - alone, _called(head, batch), rtol=0, atol=1e-4)
+    assert not torch.allclose(_called(head.eval(), batch), _called(head.train(), batch), atol=0.1)
 
 
 def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:

@@ -85,6 +85,11 @@ class TermHead(nn.Module):
         self.held_out_weight = torch.cat([padded(scale * weight) for weight, _ in apart]).to(self.weight)
         self.held_out_bias = torch.from_numpy(scale * np.stack([bias for _, bias in apart])).to(self.bias)
 
+    def take_over(self, other: TermHead) -> None:
+        """Know what another one has learned."""
+        self.load_state_dict(other.state_dict())
+        self.held_out_weight, self.held_out_bias = other.held_out_weight, other.held_out_bias
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """The logits (documents, labels) that the terms add.
 

@@ -51,7 +51,7 @@ class LoraTfidf(Lora):
         first, *copies = term_heads(model)
         first.learn(batches, penalty=self.terms_penalty)
         for copy in copies:  # PEFT keeps the layer as it was beside the one that is saved
-            copy.load_state_dict(first.state_dict())
+            copy.take_over(first)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, and open the adapter with PEFT."""

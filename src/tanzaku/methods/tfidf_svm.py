@@ -30,6 +30,14 @@ class TfidfSvm(TextMethod):
     ] = "mecab"
     longest_ngram: Annotated[int, Field(ge=1, le=5, description="Terms have one to this many words or characters.")] = 2
     penalty: Annotated[float, Field(gt=0, description="C of the support vector machine.")] = 1.0
+    max_terms: Annotated[
+        int | None, Field(ge=1, description="Keep the terms that stand most often in the training texts; None for all.")
+    ] = None
+    later_options: ClassVar[tuple[str, ...]] = ("max_terms",)
+
+    def label(self, name: str) -> str:
+        """Such as `tfidf-svm`, or `tfidf-svm-8192-terms`."""
+        return name if self.max_terms is None else f"{name}-{self.max_terms}-terms"
 
     def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Pipeline:
         """Learn terms, their inverse document frequencies and the separating planes."""
@@ -102,6 +110,7 @@ class TfidfSvm(TextMethod):
             ngram_range=(1, self.longest_ngram),
             sublinear_tf=True,
             lowercase=False,
+            max_features=self.max_terms,
             vocabulary=vocabulary,
         )
 
