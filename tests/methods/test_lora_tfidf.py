@@ -19,7 +19,7 @@ from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.load import SequenceClassifier, load_classifier, resolve_encoder
 from tanzaku.encoders.reading import Pooling
 from tanzaku.encoders.terms import FOLDS, TermHead
-from tanzaku.errors import MethodError, SpecError
+from tanzaku.errors import EncoderError, MethodError, SpecError
 from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.packing import pack
@@ -142,6 +142,11 @@ def test_documents_of_one_class_or_one_fold_can_be_learned() -> None:
     head = _head()
     head.learn([_batch([[5, 6]] * 3, [1, 1, 1])], penalty=1.0)
     assert _called(head.train(), _batch([[5, 6], [7]])).argmax(dim=1).tolist() == [1, 1]
+
+
+def test_documents_without_any_token_are_an_error() -> None:
+    with pytest.raises(EncoderError, match="no terms to learn"):
+        _head().learn([_batch([[], []], [0, 1])], penalty=1.0)
 
 
 def test_the_rows_of_a_document_count_together() -> None:

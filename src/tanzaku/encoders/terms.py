@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tanzaku.errors import EncoderError
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -62,8 +64,16 @@ class TermHead(nn.Module):
         Args:
             batches: The training documents, each once: `input_ids`, `attention_mask`, `documents`, `labels`.
             penalty: C of the support vector machine.
+
+        Raises:
+            EncoderError: No document has a token.
         """
         counted = _count(batches, self.vocabulary)
+        if not len(counted.keys):
+            raise EncoderError(
+                "the training documents are empty after tokenising, so there are no terms to learn; give other texts, "
+                "or an encoder whose vocabulary has their words"
+            )
         every, found = np.unique(counted.keys, return_counts=True)
         chosen = np.sort(np.lexsort((every, -found))[: len(self.keys)])  # of equally frequent ones the first
         keys, found = every[chosen], found[chosen]
