@@ -133,6 +133,13 @@ def _inputs(model: nn.Module) -> dict[str, torch.Tensor]:
     return inputs
 
 
+def _documents(model: nn.Module) -> Batch:
+    """`_inputs` with classes."""
+    inputs = _inputs(model)
+    labels = torch.arange(3 if "documents" in inputs else 6) % len(NAMES)
+    return Batch(inputs["input_ids"], inputs["attention_mask"], labels, inputs.get("documents"))
+
+
 def _rounding(options: dict[str, Any]) -> float:
     """PiSSA takes its first B·A out of the weights, and each sum of the two is rounded."""
     return 1e-5 if options.get("initialization") == "pissa" else 0.0
@@ -198,6 +205,7 @@ def test_merged_equals_unmerged(encoder: Case, name: str, options: dict[str, Any
     kind, plain = type(loaded.model), set(loaded.model.state_dict())
     method = _method(name, options)
     model = method.attach(loaded.model, head=loaded.head)
+    method.learn_documents(model, [_documents(model)])
     _train_a_little(model)
     expected = _logits(model)
     merged = method.merge(model)
@@ -231,11 +239,7 @@ def test_reloaded_in_a_fresh_process_equals_saved(encoder: Case, tmp_path: Path)
         loaded = _load(encoder)
         method = _method(name, options)
         model = method.attach(loaded.model, head=loaded.head)
-        inputs = _inputs(model)
-        labels = torch.arange(3 if "documents" in inputs else 6) % len(NAMES)
-        method.learn_documents(
-            model, [Batch(inputs["input_ids"], inputs["attention_mask"], labels, inputs.get("documents"))]
-        )
+        method.learn_documents(model, [_documents(model)])
         _train_a_little(model)
         expected[number] = _logits(model).numpy()
         method.save(model, tmp_path / str(number))

@@ -121,9 +121,24 @@ def test_in_training_a_document_is_told_by_what_others_taught() -> None:
 def test_the_scale_gives_unseen_documents_the_least_cross_entropy() -> None:
     documents, classes = _separable()
     head = _head()
-    head.learn([_batch(documents, classes)], penalty=5.0)
+    # The terms of every tenth document tell the wrong class.
+    mixed = [1 - one if place % 10 == 0 else one for place, one in enumerate(classes)]
+    head.learn([_batch(documents, mixed)], penalty=5.0)
     unseen = _called(head.train(), _batch(documents))
-    assert _loss(unseen, classes) <= min(_loss(0.8 * unseen, classes), _loss(1.25 * unseen, classes))
+    assert _loss(unseen, mixed) < min(_loss(0.7 * unseen, mixed), _loss(1.4 * unseen, mixed))
+
+
+def test_where_terms_tell_everything_there_is_still_something_to_learn() -> None:
+    classes = [place % 2 for place in range(60)]
+    documents = [[4 + one, 4 + one, 8 + place // 2] for place, one in enumerate(classes)]
+    head = _head()
+    head.learn([_batch(documents, classes)], penalty=5.0)
+    unseen = _called(head.train(), _batch(documents)).requires_grad_()
+    assert (unseen.argmax(dim=1) == torch.tensor(classes)).all()
+    nn.functional.cross_entropy(unseen, torch.tensor(classes)).backward()
+    assert unseen.grad is not None
+    # By the rule of succession a document is of its class with (60 + 1) / (60 + 2).
+    assert 60 * unseen.grad.abs().mean() == pytest.approx(1 / 62, rel=0.5)
 
 
 def _loss(logits: torch.Tensor, classes: list[int]) -> float:
@@ -192,6 +207,11 @@ def test_plain_heads_are_refused_before_anything_is_trained(tiny_encoder: Path) 
             work(loaded.model)
 
 
+def test_an_error_names_the_method(tiny_encoder: Path) -> None:
+    with pytest.raises(MethodError, match=r"^lora\+tfidf: targets: no linear layer is called 'nope'"):
+        LoraTfidf(targets=("nope",)).check(_load(tiny_encoder, "mean").model)
+
+
 def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
     loaded = _load(tiny_encoder, "mean+max")
     method = LoraTfidf(rank=2, max_terms=64)
@@ -241,7 +261,7 @@ def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
     return StudySpec.model_validate(content)
 
 
-def test_a_run_goes_on_with_the_same_frequencies(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_the_same_terms(tiny_encoder: Path, tmp_path: Path) -> None:
     whole = run_one(_study(tiny_encoder), tmp_path / "whole" / "run")
     assert whole.compute is not None
     assert whole.compute.path == "fast"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 _NO_TERM = 2**62  # no token or pair has this number, and all stand before it
-_SCALES = (0.1, 100.0)
+_SCALES = (0.1, 100.0)  # of logits from distances that are about 1: from nearly no opinion to certainty
 
 
 class TermHead(nn.Module):
@@ -217,12 +217,20 @@ def _fit(vectors: csr_array, classes: np.ndarray, labels: int, penalty: float) -
 
 
 def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
-    """The factor on `scores` (documents, labels) with which their cross-entropy is least."""
+    """The factor on `scores` (documents, labels) with which their cross-entropy is least.
+
+    The targets are smoothed by the rule of succession, as Platt (1999) does: where the scores tell every document's
+    class, the factor would grow without end, and what is trained beside them would have nothing to learn.
+    """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
+    documents, labels = scores.shape
+    targets = np.full(scores.shape, 1 / (documents + labels))
+    targets[range(documents), classes] = (documents + 1) / (documents + labels)
+
     def loss(logarithm: float) -> float:
-        return float(-log_softmax(np.exp(logarithm) * scores, axis=1)[range(len(classes)), classes].mean())
+        return float(-(targets * log_softmax(np.exp(logarithm) * scores, axis=1)).sum(axis=1).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_SCALES), method="bounded").x))
 

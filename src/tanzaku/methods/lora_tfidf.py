@@ -53,6 +53,10 @@ class LoraTfidf(Lora):
         for copy in copies:  # PEFT keeps the layer as it was beside the one that is saved
             copy.take_over(first)
 
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora+tfidf") -> int:
+        """Those of `lora`: the terms' layer is not trained but fitted."""
+        return super().trainable_parameters(model, head=head, method=method)
+
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, and open the adapter with PEFT."""
         self._add_terms(model)

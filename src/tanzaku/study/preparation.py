@@ -1,6 +1,7 @@
 """From a resolved run to a training that is ready to begin: tokens, encoder, method, optimiser."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,11 +30,15 @@ from tanzaku.training.stopping import EarlyStopping
 
 @dataclass(frozen=True)
 class PreparedTraining:
-    """A training that is ready to begin, how its model is computed, and what a record says of its encoder."""
+    """A training that is ready to begin, how its model is computed, and what a record says of its encoder.
+
+    `learning_seconds` is what the method's `learn_documents` took.
+    """
 
     training: Training
     forward: ChosenForward
     encoder: EncoderFacts
+    learning_seconds: float
 
 
 def prepare_training(
@@ -54,13 +59,15 @@ def prepare_training(
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
     model = spec.method.attach(loaded.model, head=loaded.head)
+    began = time.perf_counter()
     spec.method.learn_documents(model, train.in_order(spec.training.batch_size))
+    learning_seconds = time.perf_counter() - began
     model = model.to(_device())
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
     forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
     training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run)
-    return PreparedTraining(training, forward, facts)
+    return PreparedTraining(training, forward, facts, learning_seconds)
 
 
 def tokenized_splits(

@@ -131,7 +131,13 @@ def _adapt(
     facts = {
         "encoder": prepared.encoder,
         "compute": ComputeFacts(path=prepared.forward.path, precision=prepared.forward.precision),
-        "costs": _costs(done.history, model, folder / MODEL_FOLDER, test_seconds=test_seconds),
+        "costs": _costs(
+            done.history,
+            model,
+            folder / MODEL_FOLDER,
+            learning_seconds=prepared.learning_seconds,
+            test_seconds=test_seconds,
+        ),
         "ranks": measure_ranks(
             method,
             model,
@@ -157,8 +163,10 @@ def _course(done: TrainingDone) -> dict[str, Any]:
     }
 
 
-def _costs(history: Sequence[EpochResult], model: nn.Module, saved: Path, *, test_seconds: float) -> Costs:
-    train_seconds = sum(epoch.train_seconds for epoch in history)
+def _costs(
+    history: Sequence[EpochResult], model: nn.Module, saved: Path, *, learning_seconds: float, test_seconds: float
+) -> Costs:
+    train_seconds = learning_seconds + sum(epoch.train_seconds for epoch in history)
     return Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=train_seconds + sum(epoch.eval_seconds for epoch in history),
