@@ -130,6 +130,24 @@ def test_livedoor_prints_the_table_in_the_thesiss_order(tmp_path: Path) -> None:
     assert "512" not in run("livedoor", "--archive", corpus, "--text", "unsigned", "--out", tmp_path / "u").stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ([], "livedoor"),
+        (["--keep-duplicates-together"], "livedoor-together"),
+        (["--text", "unsigned"], "livedoor-unsigned"),
+        (["--text", "unsigned", "--split-duplicates"], "livedoor-unsigned-split"),
+    ],
+)
+def test_livedoors_splits_have_their_own_names(tmp_path: Path, options: list[str], name: str) -> None:
+    corpus = write_corpus(tmp_path / "corpus" / "text").parent
+    result = run("livedoor", "--archive", corpus, *options, "--out", tmp_path / "out")
+    assert ("Table 3.1" in result.stdout) == (not options)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["name"] == name
+    assert manifest["options"]["keep_duplicates_together"] == name.endswith(("-together", "-unsigned"))
+
+
 def test_livedoor_refuses_an_unknown_cleaning_before_it_downloads(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no cleaning 'raw'"):
         run("livedoor", "--text", "raw", "--out", tmp_path, "--cache", tmp_path / "cache")

@@ -68,7 +68,7 @@ def livedoor(
 
         tanzaku data livedoor --text unsigned --out data/livedoor-unsigned
 
-        tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned
+        tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned-split
     """
     from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
 

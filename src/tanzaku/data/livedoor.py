@@ -39,6 +39,13 @@ THESIS_NOTE = (
 )
 
 TextCleaning = Literal["thesis", "unsigned"]
+# By the cleaning, and whether articles with the same body are kept together.
+_NAMES: dict[tuple[TextCleaning, bool], str] = {
+    ("thesis", False): "livedoor",
+    ("thesis", True): "livedoor-together",
+    ("unsigned", True): "livedoor-unsigned",
+    ("unsigned", False): "livedoor-unsigned-split",
+}
 _CLEANINGS: dict[str, Callable[[list[str]], str]] = {"thesis": clean_thesis, "unsigned": clean_unsigned}
 
 
@@ -83,14 +90,15 @@ def prepare_livedoor(
     Raises:
         DataError: A category is missing, or an article can't be read or has no text.
     """
+    together = text == "unsigned" if keep_duplicates_together is None else keep_duplicates_together
     articles = read_articles(_text_folder(folder), categories=sorted(PUBLISHED_ARTICLES))
     _warn_of_other_counts(articles)
     return prepare_articles(
         articles,
-        name="livedoor" if text == "thesis" else f"livedoor-{text}",
+        name=_NAMES[text, together],
         text=text,
         ratios=THESIS_RATIOS,
-        keep_duplicates_together=text == "unsigned" if keep_duplicates_together is None else keep_duplicates_together,
+        keep_duplicates_together=together,
         source=source or {"folder": folder.name},
     )
 
