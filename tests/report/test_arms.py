@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats, texts, thesis
 from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.report.page.naming import method_and_rank, page_name, series_names
@@ -238,6 +239,19 @@ def test_the_length_is_named_where_it_differs() -> None:
     differing = arms_of([_default(), _default(max_tokens=64)])
     assert sorted(formats.arm_name(arm)[-10:].strip() for arm in differing) == ["128 tokens", "64 tokens"]
     assert {arm.settings[MAX_TOKENS] for arm in differing} == {64, 128}
+
+
+def test_a_pretraining_is_named_by_its_budget_and_by_more_where_budgets_are_alike() -> None:
+    def pretrained(**options: object) -> RunRecord:
+        return _default(pretrain=ContinuedOptions.model_validate({"epochs": 8, **options}).model_dump(mode="json"))
+
+    def names(*records: RunRecord) -> set[str]:
+        return {formats.arm_name(arm).partition("pretrained ")[2] for arm in arms_of([_default(), *records])}
+
+    fast = {"learning_rate": 1e-3}
+    assert names(pretrained(**fast)) == {"", "8 epochs"}
+    assert names(pretrained(**fast), pretrained(epochs=4)) == {"", "8 epochs", "4 epochs"}
+    assert names(pretrained(**fast), pretrained()) == {"", "8 epochs, learning_rate 0.001", "8 epochs"}
 
 
 def test_another_reading_is_not_put_beside_the_thesis() -> None:

@@ -100,7 +100,7 @@ class ContinuedOptions(BaseModel):
 
     def budget(self) -> str:
         """The budget in one word, such as "3epochs"."""
-        return describe_options({"epochs": self.epochs, "steps": self.steps, "minutes": self.minutes}).replace(" ", "")
+        return describe_budget(self.model_dump()).replace(" ", "")
 
     def __str__(self) -> str:
         """The budget, and what differs from the defaults, such as "3 epochs, max_tokens 512"."""
@@ -216,9 +216,13 @@ def parse_shape(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def describe_budget(content: Mapping[str, Any]) -> str:
+    """How long `ContinuedOptions`, as a record has them, go on: "8 epochs"."""
+    return next(f"{content[unit]:g} {unit}" for unit in _BUDGETS if content.get(unit) is not None)
+
+
 def describe_options(content: Mapping[str, Any]) -> str:
     """The label of `ContinuedOptions` as a record has them."""
-    budget = next(f"{content[unit]:g} {unit}" for unit in _BUDGETS if content.get(unit) is not None)
     fields = ContinuedOptions.model_fields
     named = {*_BUDGETS, *_WITHOUT_EFFECT}
     further = [
@@ -226,7 +230,7 @@ def describe_options(content: Mapping[str, Any]) -> str:
         for name, value in sorted(content.items())
         if name not in named and (name not in fields or value != fields[name].default)
     ]
-    return ", ".join([budget, *further])
+    return ", ".join([describe_budget(content), *further])
 
 
 def read_options(content: dict[str, Any]) -> PretrainOptions:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tanzaku.methods import METHODS
-from tanzaku.pretraining.options import describe_options
+from tanzaku.pretraining.options import describe_budget, describe_options
 from tanzaku.study.recommendation import Candidate
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord, Scores, SplitScores
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
@@ -229,6 +229,7 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         key for key, default in later.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
+    _shorten_pretraining(shown.values())
     named_by = _naming(shown.values())
     arms = (
         _arm(members, settings=shown[name], named_by=(*_method_naming(shown[name], shown.values()), *named_by))
@@ -247,8 +248,19 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
         for key, value in (record.spec.get(part) or {}).items()
     }
     if flat.get(PRETRAINING):
-        flat[PRETRAINING] = describe_options(flat[PRETRAINING])
+        flat[PRETRAINING] = _canonical(flat[PRETRAINING])
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+
+
+def _shorten_pretraining(settings: Collection[dict[str, Any]]) -> None:
+    """Name each pretraining by its budget, such as "8 epochs", or by all its options where budgets are alike."""
+    options = {one[PRETRAINING]: json.loads(one[PRETRAINING]) for one in settings if one.get(PRETRAINING)}
+    names = {text: describe_budget(content) for text, content in options.items()}
+    if len(set(names.values())) < len(names):
+        names = {text: describe_options(content) for text, content in options.items()}
+    for one in settings:
+        if one.get(PRETRAINING):
+            one[PRETRAINING] = names[one[PRETRAINING]]
 
 
 def _later_options(method: str) -> dict[str, Any]:

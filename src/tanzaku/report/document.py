@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats, tables, texts, thesis
-from tanzaku.report.arms import PRETRAINING, Section
+from tanzaku.report.arms import Section
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
@@ -222,12 +223,13 @@ def _pretraining_lines(section: Section) -> list[str]:
     """One line for each pretraining that arms build on."""
     lines = {}
     for arm in section.arms:
-        for encoder in (record.encoder for record in (*arm.finished, *arm.repeated)):
+        for record in (*arm.finished, *arm.repeated):
+            encoder = record.encoder
             if encoder is None or encoder.pretraining is None:
                 continue
             facts = encoder.pretraining
             lines[facts.identity] = texts.PRETRAINING_FACTS.format(
-                options=escape_markdown(arm.settings[PRETRAINING]),
+                options=escape_markdown(describe_options(record.spec["encoder"]["pretrain"])),
                 documents=facts.documents,
                 steps=facts.steps,
                 seconds=facts.seconds,

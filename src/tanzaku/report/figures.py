@@ -55,8 +55,8 @@ def accuracy_figure(section: Section) -> Figure | None:
         _draw_series(axes, one, index=index, value=_accuracy, dodge=dodge, error=_accuracy_error)
         _draw_thesis_series(axes, one, index=index, published=published, dodge=dodge)
     last = max(_rank(arm) for one in series for arm in one.arms)
-    for index, (label, arm) in enumerate(baselines):
-        colour = _draw_baseline(axes, label, arm, index=index, value=_accuracy)
+    for index, ((label, arm), colour) in enumerate(zip(baselines, _colours(baselines), strict=True)):
+        _draw_baseline(axes, label, arm, index=index, value=_accuracy, colour=colour)
         place, error = last * 2 ** (0.6 + 0.4 * index), _accuracy_error([arm])
         axes.errorbar(place, _accuracy(arm) or 0.0, yerr=error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
         _draw_thesis(axes, [place], [published(arm)], marker="D", colour=colour)
@@ -150,9 +150,9 @@ def _cost_axes(
     figure, axes = _rank_axes(_ranks_of(series), label, height=2.6)
     for index, one in enumerate(series):
         _draw_series(axes, one, index=index, value=value)
-    for index, (name, arm) in enumerate(baselines):
+    for index, ((name, arm), colour) in enumerate(zip(baselines, _colours(baselines), strict=True)):
         if value(arm):
-            _draw_baseline(axes, name, arm, index=index, value=value)
+            _draw_baseline(axes, name, arm, index=index, value=value, colour=colour)
     return figure, axes
 
 
@@ -215,11 +215,13 @@ def _look(index: int) -> dict[str, Any]:
     }
 
 
-def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Value) -> str:
-    colour = style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR)
+def _colours(baselines: Sequence[tuple[str, Arm]]) -> list[str]:
+    return style.baseline_colours([arm.method for _, arm in baselines])
+
+
+def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Value, colour: str) -> None:
     dash = style.BASELINE_DASHES[index % len(style.BASELINE_DASHES)]
     axes.axhline(value(arm) or 0.0, label=label, color=colour, linestyle=dash, linewidth=1.0, zorder=2)
-    return colour
 
 
 def _draw_thesis_series(

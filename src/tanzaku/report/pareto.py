@@ -59,7 +59,8 @@ def _groups(section: Section) -> list[tuple[str, Sequence[Arm], str, str]]:
     for index, series in enumerate(series_of(section)):
         colour = style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)]
         groups.append((series.label, series.arms, colour, style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)]))
-    for index, (label, arm) in enumerate(baselines_of(section)):
-        colour = style.BASELINE_COLOURS.get(arm.method, style.OTHER_COLOUR)
+    baselines = baselines_of(section)
+    colours = style.baseline_colours([arm.method for _, arm in baselines])
+    for index, ((label, arm), colour) in enumerate(zip(baselines, colours, strict=True)):
         groups.append((label, [arm], colour, style.BASELINE_MARKERS[index % len(style.BASELINE_MARKERS)]))
     return groups

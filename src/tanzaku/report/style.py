@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 _SIDE_BY_SIDE = 24  # characters of a legend's text
+_DECADE_FROM_RATIO = 1.5  # on a logarithmic axis that spans less, plain steps are as good
 WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; ordered so that neighbours differ in grey too.
@@ -58,14 +59,25 @@ def mark_decades(axis: Axis, values: Iterable[float]) -> None:
 
     With few decades on the axis, powers of ten alone would leave it almost bare.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     found = list(values)
     ratio = max(found) / min(found)
-    subs = (1.0,) if ratio >= 100 else (1.0, 2.0, 5.0) if ratio >= 5 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(subs=subs))
+    # Around one value alone matplotlib spreads the axis over decades.
+    subs = (1.0,) if ratio >= 100 or ratio == 1 else (1.0, 2.0, 5.0) if ratio >= 5 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(MaxNLocator(nbins=3) if 1 < ratio < _DECADE_FROM_RATIO else LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def baseline_colours(methods: Sequence[str]) -> list[str]:
+    """One for each arm without a rank: its method's; for further arms of a method those of the series, last first."""
+    colours = []
+    for place, method in enumerate(methods):
+        earlier = methods[:place].count(method)
+        own = BASELINE_COLOURS.get(method, OTHER_COLOUR)
+        colours.append(SERIES_COLOURS[-earlier % len(SERIES_COLOURS)] if earlier else own)
+    return colours
 
 
 def legend_columns(labels: Iterable[str]) -> int:
