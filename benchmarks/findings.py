@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Estimate, sections_of, settings_of
+from tanzaku.report.arms import Arm, Estimate, estimate, sections_of, settings_of
 from tanzaku.report.predictions import RunKey, RunPredictions, predictions_of, run_key
 from tanzaku.study.record import records_in
 from tanzaku.study.statistics import (
@@ -72,6 +72,18 @@ class Findings:
         runs = [predictions[run_key(record)] for record in arm.finished]
         return Found(study, arm, runs[0].classes, np.stack([run.predicted == run.classes for run in runs]))
 
+    def at_rank(self, found: Found, rank: int) -> Found:
+        """An arm whose trained adapters were measured at other ranks too, at one of those.
+
+        Raises:
+            RecordError: They were not measured at it.
+        """
+        _, predictions = self._study(found.study)
+        runs = [predictions[run_key(record)] for record in found.arm.finished]
+        if not all(rank in run.at_ranks for run in runs):
+            raise RecordError(f"{found.name} was not measured at the rank {rank}")
+        return replace(found, correct=np.stack([run.at_ranks[rank] == run.classes for run in runs]), rank=rank)
+
     def compare(self, arm: Found, other: Found) -> Compared:
         """Two arms on the same test documents, whose text may differ.
 
@@ -106,7 +118,7 @@ class Findings:
         )
         compared = self._pairs
         text = environment.get_template(template.name).render(
-            arm=self.arm, compare=self.compare, pairs=lambda: len(compared)
+            arm=self.arm, at_rank=self.at_rank, compare=self.compare, pairs=lambda: len(compared)
         )
         return _BLANK_LINES.sub("\n\n", text)
 
@@ -133,11 +145,13 @@ class Found:
     """(documents,)"""
     correct: np.ndarray
     """(runs, documents) bool"""
+    rank: int | None = None
+    """To which its trained adapters were cut; None as they were trained."""
 
     @property
     def key(self) -> tuple[str, ...]:
         """What tells it from others."""
-        return (self.study, *(record.run_id for record in self.arm.finished))
+        return (self.study, str(self.rank), *(record.run_id for record in self.arm.finished))
 
     @property
     def name(self) -> str:
@@ -153,8 +167,12 @@ class Found:
 
     @property
     def megabytes(self) -> str:
-        """What is saved of the arm."""
-        return _told(self.arm.cost("saved_bytes"), lambda size: formats.megabytes(size / 1e6))
+        """What is saved of the arm, at its rank."""
+        size = self.arm.cost("saved_bytes")
+        if self.rank is not None:
+            at_ranks = (one for record in self.arm.finished for one in record.ranks if one.rank == self.rank)
+            size = estimate(one.saved_bytes for one in at_ranks)
+        return _told(size, lambda size: formats.megabytes(size / 1e6))
 
     @property
     def seconds(self) -> str:
@@ -192,7 +210,8 @@ class Compared:
 
 
 def _has(arm: Arm, settings: dict[str, Any]) -> bool:
-    flat = settings_of(arm.finished[0])
+    # The arm's own name a pretraining in short; they lack what no arm beside it sets.
+    flat = settings_of(arm.finished[0]) | arm.settings
     found = {name: flat[key] for name in settings for part in _PARTS if (key := f"{part}.{name}") in flat}
     return found == settings
 

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
 from tanzaku.errors import RecordError
-from tanzaku.report.formats import p_value, points
+from tanzaku.report.formats import megabytes, p_value, points
 from tanzaku.study.record import read_predictions, read_records
 from tanzaku.study.statistics import compare_accuracies, holm
+from tests.report.records import at_ranks, finished, lora, write_all
 
 RECORDS = ROOT / "records"
 STUDY = "livedoor-precision"
@@ -79,6 +80,21 @@ def test_arms_on_other_documents_are_not_compared() -> None:
     assert findings.compare(full, lora).difference.mean == pytest.approx(full.correct.mean() - lora.correct.mean())
     with pytest.raises(RecordError, match="not the same"):
         findings.compare(full, replace(lora, classes=lora.classes[::-1]))
+
+
+def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
+    """A record with its predictions at two ranks, of which the smaller one takes every second document wrong."""
+    record = at_ranks(finished(lora(8), accuracy=1.0), {2: 0.5, 8: 1.0})
+    write_all([record], tmp_path / "cut")
+    findings = Findings(tmp_path)
+    whole = findings.arm("cut", "lora")
+    cut = findings.at_rank(whole, 2)
+    (small,) = (one for one in record.ranks if one.rank == 2)
+    assert cut.correct.mean() == pytest.approx(small.test.accuracy)
+    assert cut.megabytes == megabytes(small.saved_bytes / 1e6) != whole.megabytes
+    assert findings.compare(whole, cut).difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
+    with pytest.raises(RecordError, match="was not measured at the rank 3"):
+        findings.at_rank(whole, 3)
 
 
 def test_the_page_is_what_the_records_give() -> None:
