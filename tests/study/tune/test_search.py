@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,16 +18,17 @@ from filelock import FileLock
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import resolve_encoder
-from tanzaku.errors import TanzakuError
+from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.plan import plan_study
+from tanzaku.study.process import FINISHED
 from tanzaku.study.record import read_records
 from tanzaku.study.run import run
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
-from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial, read_result
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -127,6 +129,18 @@ def test_the_tuned_study_has_the_best_settings_and_several_seeds(
     assert made.val is not None
     assert made.val.accuracy == best.val_accuracy
     assert plan_study(tuned, dataset=make_dataset(), out=tmp_path).runs
+
+
+def test_a_trial_s_result_is_not_lost_with_its_folder(
+    undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path, tmp_path: Path
+) -> None:
+    out, events = undisturbed
+    study, copy = _study(tiny_masked_encoder), tmp_path / "copy"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns("trials"))
+    assert _search(study, _blind(), copy)[-1].record.trials == events[-1].record.trials
+    (copy / "tuning.json").unlink()
+    with pytest.raises(RecordError, match=r"trial 1 has ended, but neither .* nor .*tuning\.json has its result"):
+        _search(study, _blind(), copy)
 
 
 def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
@@ -249,6 +263,32 @@ def test_a_trial_ends_where_the_verdict_says_and_its_result_is_read_back(
     assert asked == [epoch.epoch for epoch in result.history] == [1, 2]
     assert make_trial(trial, dataset=_blind(), verdict=after_two) == result
     assert asked == [1, 2, 1, 2]
+
+
+def test_a_trial_is_not_ended_early_after_its_last_epoch(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def after_the_last(epochs: Any) -> bool:
+        asked.extend(epoch.epoch for epoch in epochs)
+        return asked[-1] == 3
+
+    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=_blind(), verdict=after_the_last)
+    assert result is not None
+    assert (result.status, asked) == ("finished", [1, 2, 3])
+
+
+def test_a_trial_that_fails_keeps_the_epochs_that_it_has_trained(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+
+    def broken(epochs: Any) -> bool:
+        if epochs[-1].epoch == 2:
+            raise FloatingPointError("the loss is not a number")
+        return False
+
+    assert _run_and_record(_planned(tiny_masked_encoder, tmp_path), _blind(), broken, lambda: False) == FINISHED
+    result = read_result(tmp_path)
+    assert (result.status, result.error) == ("failed", "the loss is not a number")
+    assert [epoch.epoch for epoch in result.history] == [1, 2]
+    assert result.seconds > 0
 
 
 def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, tmp_path: Path) -> None:

@@ -133,7 +133,11 @@ class Proposals:
         from optuna.samplers import TPESampler
 
         seed = int(np.random.SeedSequence([self._settings.seed, number, place]).generate_state(1)[0])
-        self._study.sampler = TPESampler(seed=seed, n_startup_trials=self._settings.startup_trials)
+        self._study.sampler = TPESampler(
+            seed=seed,
+            n_startup_trials=self._settings.startup_trials,
+            multivariate=False,  # each setting is drawn for itself
+        )
         trial = self._trial(number)
         if not isinstance(among, Range):
             # Optuna's storage takes plain values; as JSON a list is one as well.

@@ -94,6 +94,14 @@ def trial_record(
     )
 
 
+def read_trials(folder: Path) -> tuple[TrialRecord, ...]:
+    """The trials of `tuning.json`; none where it is missing or damaged, since it is written anew."""
+    try:
+        return TuningRecord.model_validate_json((folder / TUNING_FILE).read_text(encoding="utf-8")).trials
+    except (OSError, ValueError):
+        return ()
+
+
 def write_tuning(record: TuningRecord, folder: Path) -> None:
     """Write `tuning.json`, atomically."""
     write_atomically(folder / TUNING_FILE, record.model_dump_json(indent=1) + "\n")

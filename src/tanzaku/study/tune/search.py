@@ -32,7 +32,15 @@ from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import RunSpec, StudySpec
 from tanzaku.study.tune.proposals import Proposal, Proposals, require_extra
-from tanzaku.study.tune.record import TrialRecord, TuningRecord, trial_record, write_tuned, write_tuning
+from tanzaku.study.tune.record import (
+    TUNING_FILE,
+    TrialRecord,
+    TuningRecord,
+    read_trials,
+    trial_record,
+    write_tuned,
+    write_tuning,
+)
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import SearchSpace, search_space
 from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial, read_result
@@ -90,6 +98,7 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     Raises:
         SpecError: The search space does not fit the arm or the encoder.
         StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
+        RecordError: The result of a trial that has ended is lost.
         TanzakuError: The extra `tune` is missing, `out` holds another search, or another process is at this one.
     """
     require_extra()
@@ -135,8 +144,9 @@ class _Search:
             identity=self.identity,
         )
         with closing(proposals):
+            written = {trial.number: trial for trial in read_trials(self.out)}
             for proposal in proposals.ended():
-                self._keep(proposal, self._found(proposal))
+                self.trials.append(self._ended_before(proposal, written))
             yield SearchStarts(self.space.description(), len(self.trials))
             while len(self.trials) < self.settings.trials and not _over(deadline):
                 proposal = proposals.next()
@@ -146,7 +156,7 @@ class _Search:
                     raise StudyInterrupted
                 if result is not None:
                     proposals.end(proposal.number, result.status, self._objective(result.best))
-                    self._keep(proposal, result)
+                    self.trials.append(self._record(proposal, result))
                     record = self._write()
                     yield TrialEnds(self.trials[-1], record.best)
         yield self._finish()
@@ -167,20 +177,31 @@ class _Search:
         trial = PlannedTrial(spec, self._folder(spec), self._encoder(spec), deadline)
         return make_trial(trial, dataset=self.dataset, verdict=verdict)
 
-    def _found(self, proposal: Proposal) -> TrialResult:
-        """The result of a trial that ended in an earlier call."""
+    def _ended_before(self, proposal: Proposal, written: Mapping[int, TrialRecord]) -> TrialRecord:
+        """The record of a trial that ended in an earlier call: from its folder, or else as it was written then.
+
+        Raises:
+            RecordError: It is in neither.
+        """
         spec, error = self._spec(proposal)
         if spec is None:
-            return TrialResult(status="failed", error=error)
+            return self._record(proposal, TrialResult(status="failed", error=error))
+        folder = self._folder(spec)
         try:
-            return read_result(self._folder(spec))
+            return self._record(proposal, read_result(folder))
         except RecordError as missing:
-            return TrialResult(status="failed", error=str(missing))
+            found = written.get(proposal.number + 1)
+            if found is None or found.run_id != folder.name:
+                raise RecordError(
+                    f"trial {proposal.number + 1} has ended, but neither {folder} nor {self.out / TUNING_FILE} has its "
+                    "result; put one of them back, or choose another --out to search anew"
+                ) from missing
+            return found
 
-    def _keep(self, proposal: Proposal, result: TrialResult) -> None:
+    def _record(self, proposal: Proposal, result: TrialResult) -> TrialRecord:
         spec, _ = self._spec(proposal)
         run_id = self._folder(spec).name if spec else None
-        self.trials.append(trial_record(proposal.number + 1, dict(proposal.settings), result, spec=spec, run_id=run_id))
+        return trial_record(proposal.number + 1, dict(proposal.settings), result, spec=spec, run_id=run_id)
 
     def _spec(self, proposal: Proposal) -> tuple[RunSpec | None, str | None]:
         """The run that a proposal stands for, or why there is none: some settings do not go together."""

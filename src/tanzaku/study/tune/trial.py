@@ -167,16 +167,18 @@ def _run_and_record(
     from tanzaku.training.evaluation import Interrupted
 
     log = LogFile(trial.folder / "log.jsonl")
+    history: list[EpochResult] = []
     try:
         with RunProgress(trial.folder.name) as progress:
-            result = _train(trial, dataset, ask, listeners=(progress, log), should_stop=should_stop)
+            result = _train(trial, dataset, ask, history, listeners=(progress, log), should_stop=should_stop)
     except (Interrupted, EOFError, ConnectionError):  # asked to stop, by word or by a closed pipe
         return INTERRUPTED
     except (TanzakuError, FloatingPointError) as error:
-        result = TrialResult(status="failed", error=str(error))
+        result = TrialResult(status="failed", error=str(error), history=_recorded(history))
     except Exception as error:
         write_atomically(trial.folder / "traceback.txt", traceback.format_exc())
-        result = TrialResult(status="failed", error=f"{type(error).__name__}: {error}")
+        told = f"{type(error).__name__}: {error}"
+        result = TrialResult(status="failed", error=told, history=_recorded(history))
     finally:
         log.close()
     _write_result(result, trial.folder)
@@ -187,11 +189,12 @@ def _train(
     trial: PlannedTrial,
     dataset: Dataset,
     ask: Callable[[Sequence[EpochResult]], bool],
+    history: list[EpochResult],
     *,
     listeners: Sequence[Callable[[Event], None]],
     should_stop: Callable[[], bool],
 ) -> TrialResult:
-    """Train until it is done, or until `ask` says that it is not worth going on."""
+    """Train until it is done, or until `ask` says that it is not worth going on; `history` gets the epochs."""
     from tanzaku.study.preparation import prepare_training, tokenized_splits
     from tanzaku.training.checkpoint import Checkpoints
     from tanzaku.training.loop import EpochDone, Resumed
@@ -199,7 +202,7 @@ def _train(
     train, val, _ = tokenized_splits(trial.spec, dataset, trial.encoder)
     checkpoints = Checkpoints(trial.folder / CHECKPOINT_FOLDER, identity=trial.folder.name)
     prepared = prepare_training(trial.spec, train, val, trial.encoder, dataset.label_names, checkpoints, should_stop)
-    history: list[EpochResult] = []
+    assert trial.spec.training is not None
     pruned = False
     for event in prepared.training.run():
         for listener in listeners:
@@ -211,12 +214,17 @@ def _train(
         else:
             continue
         history += new
-        if new and ask(new):
+        # After the last epoch there is nothing to save: it is told, but counts as finished.
+        if new and ask(new) and len(history) < trial.spec.training.epochs:
             pruned = True
             break
     return TrialResult(
         status="pruned" if pruned else "finished",
-        history=tuple(EpochRecord(**asdict(epoch)) for epoch in history),
+        history=_recorded(history),
         trainable_parameters=sum(p.numel() for p in prepared.training.model.parameters() if p.requires_grad),
         best_by=prepared.training.best_by,
     )
+
+
+def _recorded(history: Sequence[EpochResult]) -> tuple[EpochRecord, ...]:
+    return tuple(EpochRecord(**asdict(epoch)) for epoch in history)
