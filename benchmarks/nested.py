@@ -35,10 +35,19 @@ SECONDS = "seconds a run"
 
 
 def two_arms(study: StudySpec, *, rounds: int) -> StudySpec:
-    """The nested arm and the LoRA of its largest rank, which is measured at that rank alone."""
-    nested = next(arm for arm in study.arms if arm["method"] == "lora-nested")
+    """The nested arm and the LoRA of its largest rank, which is measured at that rank alone.
+
+    Raises:
+        TanzakuError: The study lacks one of the two.
+    """
+    nested = next((arm for arm in study.arms if arm["method"] == "lora-nested" and "ranks" in arm), None)
+    if nested is None:
+        raise TanzakuError(f"the study {study.name} has no arm lora-nested with its ranks")
     largest = max(nested["ranks"])
-    alone = next(arm for arm in study.arms if arm["method"] == "lora" and arm["rank"] == largest)
+    loras = (arm for arm in study.arms if arm["method"] == "lora")
+    alone = next((arm for arm in loras if arm.get("rank") == largest), None)
+    if alone is None:
+        raise TanzakuError(f"the study {study.name} has no arm lora with rank = {largest}, the largest of lora-nested")
     arms = [nested, {key: value for key, value in alone.items() if key != "truncate"}]
     content = study.model_dump(mode="json") | {"arms": arms, "seeds": list(range(1, rounds + 1))}
     return StudySpec.model_validate(content)

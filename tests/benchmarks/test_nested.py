@@ -10,7 +10,8 @@ import pytest
 from benchmarks.nested import STUDY, main, rows_of, seconds_of, two_arms
 from benchmarks.page import make_page
 from tanzaku.errors import TanzakuError
-from tanzaku.study.expansion import read_study
+from tanzaku.methods.lora_nested import LoraNested
+from tanzaku.study.expansion import expand, read_study
 
 _TINY = """
 name = "tiny-nested"
@@ -36,8 +37,26 @@ def test_the_study_that_ships_has_both_arms_and_seven_ranks() -> None:
     assert nested["ranks"] == [2, 4, 8, 32, 64, 128, 256]
     assert (alone["method"], alone["rank"]) == ("lora", 256)
     assert "truncate" not in alone  # or it would be measured at further ranks, too
-    assert nested["targets"] == alone["targets"]
     assert study.seeds == (1, 2, 3)
+
+
+def test_every_rank_of_the_study_that_ships_is_also_trained_alone_and_all_else_alike() -> None:
+    nested, *others = [run for run in expand(read_study(STUDY)) if run.seed == 1]
+    assert isinstance(nested.method, LoraNested)
+    alone = [run.method.model_copy(update={"truncate": ()}) for run in others]
+    assert [nested.method.trained_alone(rank) in alone for rank in nested.method.ranks] == [True] * 7
+    assert all(
+        (run.training, run.encoder, run.data) == (nested.training, nested.encoder, nested.data) for run in others
+    )
+
+
+def test_a_study_without_one_of_the_arms_is_refused() -> None:
+    study = read_study(STUDY)
+    nested, others = study.arms[0], study.arms[1:]
+    with pytest.raises(TanzakuError, match="has no arm lora-nested with its ranks"):
+        two_arms(study.model_copy(update={"arms": others}), rounds=1)
+    with pytest.raises(TanzakuError, match="has no arm lora with rank = 256, the largest of lora-nested"):
+        two_arms(study.model_copy(update={"arms": (nested, {"method": "lora"}, others[1])}), rounds=1)
 
 
 def test_runs_are_compared_seed_by_seed() -> None:
