@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ def test_it_prints_a_table_and_the_path(study: Study, tmp_path: Path) -> None:
     assert " 8 " in before
     assert " 2 " in after
     assert "not measured" in after
+
+
+def test_a_bundle_that_takes_its_own_place_is_told_with_both_sizes(study: Study, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(study.bundles["lora"], bundle)
+    result = CliRunner().invoke(app, ["compress", str(bundle), "--rank", "1", "--out", str(bundle), "--force"])
+    assert result.exit_code == 0, result.output
+    sizes = [float(line.split("│")[3]) for line in result.stderr.splitlines() if re.search(r"│ (before|after)", line)]
+    assert sizes[0] > sizes[1]
 
 
 def test_help_has_examples_and_imports_nothing_heavy() -> None:

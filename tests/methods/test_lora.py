@@ -176,6 +176,7 @@ def test_options_that_do_not_fit_are_errors() -> None:
     for options, message in (
         ({"targets": ["qv", "embeddings"], "initialization": "pissa"}, "leave 'embeddings' out"),
         ({"rank": 4, "truncate": [2, 5]}, "5 is more than the largest rank, 4"),
+        ({"rank": 4, "truncate": [2, 1, 2]}, r"each rank counts once: write \[1, 2\]"),
         ({"rank": 4, "initialization": "pissa", "truncate": [2]}, "tanzaku compress"),
         ({"rank_pattern": {"0": 0}}, "greater than or equal to 1"),
     ):

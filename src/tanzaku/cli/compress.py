@@ -41,15 +41,18 @@ def compress(
         tanzaku compress my-bundle --energy 0.95 --out my-small-bundle
     """
     from tanzaku.data.dataset import load_dataset
+    from tanzaku.files import folder_bytes
+    from tanzaku.ship.bundle import MODEL_FOLDER
     from tanzaku.ship.compress import compress as make
 
-    dataset = load_dataset(data) if data is not None else None
+    dataset = load_dataset(data, test=False) if data is not None else None
+    bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
     made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
-    _describe(bundle, made, Console(stderr=True, highlight=False, soft_wrap=True))
+    _describe(bytes_before, made, Console(stderr=True, highlight=False, soft_wrap=True))
     typer.echo(out)
 
 
-def _describe(before: Path, after: "Bundle", console: Console) -> None:
+def _describe(bytes_before: int, after: "Bundle", console: Console) -> None:
     from rich.table import Table
 
     from tanzaku.files import folder_bytes
@@ -58,14 +61,14 @@ def _describe(before: Path, after: "Bundle", console: Console) -> None:
     facts = after.facts.compressed
     assert facts is not None
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
-    for name, folder, ranks, kept, scores in (
-        ("before", before, facts.ranks_before, 1.0, facts.val_before),
-        ("after", after.folder, facts.ranks, facts.kept_energy, facts.val),
+    for name, size, ranks, kept, scores in (
+        ("before", bytes_before, facts.ranks_before, 1.0, facts.val_before),
+        ("after", folder_bytes(after.folder / MODEL_FOLDER), facts.ranks, facts.kept_energy, facts.val),
     ):
         table.add_row(
             name,
             "–".join(map(str, sorted(set(ranks)))),
-            f"{folder_bytes(folder / MODEL_FOLDER) / 1e6:.2f}",
+            f"{size / 1e6:.2f}",
             f"{100 * kept:.2f} %",
             f"{100 * scores.accuracy:.2f} % of {scores.documents:,}" if scores else "not measured (--data)",
         )

@@ -104,6 +104,8 @@ class Lora(RankedMethod):
         largest = max((others.data.get("rank", 1), *others.data.get("rank_pattern", {}).values()))
         if too_large := [rank for rank in value if rank > largest]:
             raise ValueError(f"{too_large[0]} is more than the largest rank, {largest}; name ranks up to that")
+        if len(set(value)) < len(value):
+            raise ValueError(f"each rank counts once: write {sorted(set(value))}")
         if value and others.data.get("initialization") == "pissa":
             raise ValueError(
                 "while it is trained, a PiSSA's B·A holds most of W itself, so it can't be cut; pack the run and cut "
