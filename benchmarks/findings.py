@@ -166,6 +166,17 @@ class Found:
         return f"{100 * mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
     @property
+    def validation(self) -> str:
+        """The mean accuracy of the validation set in percent."""
+        return _told(self.arm.val_accuracy, formats.percent)
+
+    @property
+    def spread(self) -> str:
+        """The lowest and the highest accuracy of a seed, in percent: `86.1–88.0`."""
+        accuracies = 100 * self.correct.mean(axis=1)
+        return f"{accuracies.min():.1f}–{accuracies.max():.1f}"
+
+    @property
     def megabytes(self) -> str:
         """What is saved of the arm, at its rank."""
         size = self.arm.cost("saved_bytes")

@@ -38,6 +38,8 @@ def test_an_arm_is_found_by_its_settings_and_told_with_its_interval() -> None:
     low, high = (float(end) for end in rest.strip("()").split("–"))
     assert mean == f"{100 * correct.mean():.1f}"
     assert low < float(mean) < high
+    of_seeds = sorted(100 * correct.mean(axis=1))
+    assert found.spread == f"{of_seeds[0]:.1f}–{of_seeds[-1]:.1f}"
 
 
 @pytest.mark.parametrize(("settings", "count"), [({}, 3), ({"precision": "float16"}, 0)])

@@ -181,7 +181,7 @@ def _taking(record: RunRecord, seconds: float) -> RunRecord:
     return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
 
 
-@pytest.mark.parametrize("seconds", [(110.0, 250.0), (3.0, 900.0), (346.0, 348.5), (100.0, 100.0)])
+@pytest.mark.parametrize("seconds", [(110.0, 250.0), (3.0, 900.0), (346.0, 348.5), (100.0, 100.0), (7.2, 614.0)])
 def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, float]) -> None:
     records = [_taking(finished(lora(rank), accuracy=0.8), time) for rank, time in zip((2, 8), seconds, strict=True)]
     (section,), (found,) = sections_of(records), evidence(records)

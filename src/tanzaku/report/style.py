@@ -64,7 +64,12 @@ def mark_decades(axis: Axis, values: Iterable[float]) -> None:
     found = list(values)
     ratio = max(found) / min(found)
     # Around one value alone matplotlib spreads the axis over decades.
-    subs = (1.0,) if ratio >= 100 or ratio == 1 else (1.0, 2.0, 5.0) if ratio >= 5 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    if ratio >= 100 or ratio == 1:
+        subs: tuple[float, ...] = (1.0,)
+    elif ratio >= 30:
+        subs = (1.0, 3.0)
+    else:
+        subs = (1.0, 2.0, 5.0) if ratio >= 5 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
     axis.set_major_locator(MaxNLocator(nbins=3) if 1 < ratio < _DECADE_FROM_RATIO else LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
     axis.set_minor_locator(NullLocator())
