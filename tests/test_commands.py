@@ -98,6 +98,8 @@ def _scaled_down(study: Path, encoder: Path) -> list[str]:
             for key, value in arm.items()
             if isinstance(value, list) and key not in _LISTS
         ]
+        if "max_tokens" in arm:
+            overrides.append(f"arms.{number}.max_tokens=16")
         if "pretrain" in arm:
             small = "{ steps = 2, max_tokens = 16, batch_tokens = 64, evaluations = 1 }"
             overrides.append(f"arms.{number}.pretrain={small}")
