@@ -134,7 +134,7 @@ def test_without_the_extra_nothing_is_read(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, number: signal.Signals) -> None:
-    settings = ["--set", "training.epochs=15", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
+    settings = ["--set", "training.epochs=60", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
     command = [sys.executable, "-m", "tanzaku", "study", "tune", str(study_file), "--out", str(tmp_path), *settings]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while process.poll() is None and not list(tmp_path.glob("trials/*/checkpoints/step-*")):

@@ -64,6 +64,7 @@ def test_the_size_at_a_rank_is_that_of_its_folder(tiny_encoder: Path, tmp_path: 
     assert record.ranks[0].saved_bytes == folder_bytes(tmp_path / "cut")
 
 
+@pytest.mark.filterwarnings("ignore:no installed font")
 def test_a_report_of_real_runs_has_their_ranks_beside_those_trained_alone(tiny_encoder: Path, tmp_path: Path) -> None:
     arms: dict[str, dict[str, Any]] = {
         "cut": {"method": "lora", "rank": 4, "truncate": [2, 4]},
