@@ -48,22 +48,20 @@ def compress(
     dataset = load_dataset(data, test=False) if data is not None else None
     bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
     made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
-    _describe(bytes_before, made, Console(stderr=True, highlight=False, soft_wrap=True))
+    bytes_after = folder_bytes(made.folder / MODEL_FOLDER)
+    _describe(made, bytes_before, bytes_after, Console(stderr=True, highlight=False, soft_wrap=True))
     typer.echo(out)
 
 
-def _describe(bytes_before: int, after: "Bundle", console: Console) -> None:
+def _describe(made: "Bundle", bytes_before: int, bytes_after: int, console: Console) -> None:
     from rich.table import Table
 
-    from tanzaku.files import folder_bytes
-    from tanzaku.ship.bundle import MODEL_FOLDER
-
-    facts = after.facts.compressed
+    facts = made.facts.compressed
     assert facts is not None
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
     for name, size, ranks, kept, scores in (
         ("before", bytes_before, facts.ranks_before, 1.0, facts.val_before),
-        ("after", folder_bytes(after.folder / MODEL_FOLDER), facts.ranks, facts.kept_energy, facts.val),
+        ("after", bytes_after, facts.ranks, facts.kept_energy, facts.val),
     ):
         table.add_row(
             name,
