@@ -35,7 +35,7 @@ from tanzaku.study.statistics import (
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
-_PARTS = ("method", "training", "encoder")
+_PARTS = ("method", "training", "encoder", "data")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -55,6 +55,8 @@ class Findings:
 
     def arm(self, study: str, method: str, **settings: Any) -> Found:
         """The one arm of a study with these settings; see `settings_of` for their names, without the part before.
+
+        `source` is the folder of the data, where a study was made on several.
 
         Raises:
             RecordError: None has them, or several have.
@@ -222,7 +224,8 @@ class Compared:
 
 def _has(arm: Arm, settings: dict[str, Any]) -> bool:
     # The arm's own name a pretraining in short; they lack what no arm beside it sets.
-    flat = settings_of(arm.finished[0]) | arm.settings
+    first = arm.finished[0]
+    flat = settings_of(first) | arm.settings | {"data.source": first.spec["data"]["source"]}
     found = {name: flat[key] for name in settings for part in _PARTS if (key := f"{part}.{name}") in flat}
     return found == settings
 

@@ -12,7 +12,7 @@ from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
 from tanzaku.study.record import read_predictions, read_records
 from tanzaku.study.statistics import compare_accuracies, holm
-from tests.report.records import at_ranks, finished, lora, write_all
+from tests.report.records import at_ranks, data_facts, finished, lora, write_all
 
 RECORDS = ROOT / "records"
 STUDY = "livedoor-precision"
@@ -97,6 +97,20 @@ def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
     assert findings.compare(whole, cut).difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
     with pytest.raises(RecordError, match="was not measured at the rank 3"):
         findings.at_rank(whole, 3)
+
+
+def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None:
+    signed = finished(lora(8), accuracy=0.9, run_id="signed")
+    unsigned = finished(lora(8), accuracy=0.7, run_id="unsigned", data=data_facts(fingerprint="f" * 64))
+    unsigned.spec["data"]["source"] = "data/unsigned"
+    write_all([signed, unsigned], tmp_path / "names")
+    findings = Findings(tmp_path)
+    assert findings.arm("names", "lora", source="data/unsigned").correct.mean() == pytest.approx(0.7, abs=1e-3)
+    assert findings.arm("names", "lora", source=signed.spec["data"]["source"]).correct.mean() == pytest.approx(
+        0.9, abs=1e-3
+    )
+    with pytest.raises(RecordError, match="has 2 arms lora"):
+        findings.arm("names", "lora")
 
 
 def test_the_page_is_what_the_records_give() -> None:
