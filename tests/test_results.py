@@ -26,9 +26,11 @@ from tanzaku.report.formats import (
 from tanzaku.report.thesis import PUBLISHED, published_megabytes
 from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import read_predictions, read_records
 from tanzaku.study.spec import RunSpec, StudySpec
 from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+from tanzaku.study.tune.record import TuningRecord
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"  # of a prototype that is not published; nothing shows their figures
@@ -100,6 +102,21 @@ def test_the_records_of_the_embedded_encoder_are_of_the_study_and_of_what_ships(
 def test_the_records_of_the_embedded_encoder_are_the_whole_study() -> None:
     wanted = expand(read_study(ROOT / "studies" / "livedoor-mini.toml"))
     assert len(read_records(MINI)) == len(wanted)
+
+
+def test_the_default_recipe_has_the_values_that_the_search_found_best() -> None:
+    record = TuningRecord.model_validate_json((ROOT / "records/livedoor-tune/tuning.json").read_text(encoding="utf-8"))
+    assert not record.environment.git_dirty
+    best = record.best
+    assert best is not None
+    assert best.spec is not None
+    recipe = RECIPES["default"].settings("lora")
+    for name, found in best.settings.items():
+        # The rates to two digits.
+        assert recipe[name] == (pytest.approx(found, rel=0.05) if isinstance(found, float) else found), name
+    of_all = best.spec["training"] | best.spec["method"] | best.spec["encoder"]
+    for name in ("pooling", "warmup", "batch_size", "best_by", "hidden_dropout", "attention_dropout", "dropout"):
+        assert of_all[name] == recipe[name], name
 
 
 # What the default, bfloat16 without dropout, stands beside: (precision, dropout in hidden states).

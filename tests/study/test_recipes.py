@@ -46,15 +46,16 @@ def test_what_is_said_comes_before_the_recipe_and_the_recipe_before_the_defaults
 
 
 def test_an_arm_has_a_recipe_of_its_own_and_recipes_may_be_an_axis() -> None:
+    default = RECIPES["default"].methods["lora"]
     arms = [
         {"method": "lora"},
-        {"method": "lora", "recipe": ["thesis", "default"], "rank": 16},
+        {"method": "lora", "recipe": ["thesis", "default"], "rank": default["rank"]},
         {"method": "full", "recipe": "none", "learning_rate": 1e-4},
     ]
     runs = _expanded(recipe="default", arms=arms)
     # The second arm's second run is the first arm's.
     rates = [run.training.learning_rate for run in runs if run.training]
-    assert rates == [RECIPES["default"].methods["lora"]["learning_rate"], 5e-4, 1e-4]
+    assert rates == [default["learning_rate"], 5e-4, 1e-4]
     assert runs[2].training == TrainingSpec(learning_rate=1e-4)
 
 
