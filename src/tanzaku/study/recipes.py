@@ -80,6 +80,7 @@ _DEFAULT = Recipe(
             "embeddings_learning_rate": 9e-4,
             "head_learning_rate": 5e-3,
             "schedule": "cosine",
+            "epochs": 4,
             "rank": 8,
             "alpha": "rank",
             "dropout": 0.0,
