@@ -178,6 +178,11 @@ class Found:
         accuracies = 100 * self.correct.mean(axis=1)
         return f"{accuracies.min():.1f}–{accuracies.max():.1f}"
 
+    def less_by_seed(self, other: Found) -> str:
+        """Accuracy less another's with the same seeds, in points, from the lowest seed to the highest: `−1.2 to +0.3`."""
+        difference = self.correct.mean(axis=1) - other.correct.mean(axis=1)
+        return f"{formats.points(difference.min())} to {formats.points(difference.max())}"
+
     @property
     def megabytes(self) -> str:
         """What is saved of the arm, at its rank."""

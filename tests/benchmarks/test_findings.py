@@ -95,6 +95,8 @@ def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
     assert cut.correct.mean() == pytest.approx(small.test.accuracy)
     assert cut.megabytes == megabytes(small.saved_bytes / 1e6) != whole.megabytes
     assert findings.compare(whole, cut).difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
+    loss = points(cut.correct.mean() - whole.correct.mean())
+    assert cut.less_by_seed(whole) == f"{loss} to {loss}"
     with pytest.raises(RecordError, match="was not measured at the rank 3"):
         findings.at_rank(whole, 3)
 
