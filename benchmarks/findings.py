@@ -8,7 +8,7 @@ The sentences name arms; every figure in them, with its interval and p-value, is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,11 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 @dataclass
 class Findings:
-    """Arms of committed studies, and what is said of them.
-
-    The p-values are Holm's over all pairs of arms that are compared on the page, so it is written twice: once to learn
-    the pairs, and once with their p-values.
-    """
+    """Arms of committed studies, and what is said of them."""
 
     records: Path
     """The folder that has a folder of runs a study."""
     _studies: dict[str, tuple[list[Arm], dict[RunKey, RunPredictions]]] = field(default_factory=dict)
-    _pairs: dict[tuple[Any, ...], Difference] = field(default_factory=dict)
-    _corrected: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     def arm(self, study: str, method: str, **settings: Any) -> Found:
         """The one arm of a study with these settings; see `settings_of` for their names, without the part before.
@@ -86,30 +80,19 @@ class Findings:
             raise RecordError(f"{found.name} was not measured at the rank {rank}")
         return replace(found, correct=np.stack([run.at_ranks[rank] == run.classes for run in runs]), rank=rank)
 
-    def compare(self, arm: Found, other: Found) -> Compared:
-        """Two arms on the same test documents, whose text may differ.
+    def table(self, pairs: Sequence[tuple[str, Found, Found]]) -> list[tuple[str, Compared]]:
+        """Named pairs of arms, each on the same test documents, whose text may differ. Holm's correction is over them.
 
         Raises:
-            RecordError: The documents' classes differ.
+            RecordError: The documents' classes of a pair differ.
         """
-        if not np.array_equal(arm.classes, other.classes):
-            raise RecordError(f"the test documents of {arm.name} and {other.name} are not the same")
-        key = (arm.key, other.key)
-        if key not in self._pairs:
-            runs, others = len(arm.correct), len(other.correct)
-            correct = np.concatenate([arm.correct, other.correct])
-            self._pairs[key] = compare_accuracies(correct, range(runs), range(runs, runs + others))
-        difference = self._pairs[key]
-        return Compared(difference, self._corrected.get(key, difference.p_value))
+        differences = [_difference(arm, other) for _, arm, other in pairs]
+        corrected = holm([difference.p_value for difference in differences])
+        found = (Compared(difference, p) for difference, p in zip(differences, corrected, strict=True))
+        return [(name, compared) for (name, _, _), compared in zip(pairs, found, strict=True)]
 
     def write(self, template: Path) -> str:
         """The page's text."""
-        self._render(template)
-        p_values = [difference.p_value for difference in self._pairs.values()]
-        self._corrected = dict(zip(self._pairs, holm(p_values), strict=True))
-        return self._render(template)
-
-    def _render(self, template: Path) -> str:
         environment = Environment(
             loader=FileSystemLoader(template.parent),
             undefined=StrictUndefined,
@@ -118,10 +101,7 @@ class Findings:
             keep_trailing_newline=True,
             autoescape=False,  # it is Markdown
         )
-        compared = self._pairs
-        text = environment.get_template(template.name).render(
-            arm=self.arm, at_rank=self.at_rank, compare=self.compare, pairs=lambda: len(compared)
-        )
+        text = environment.get_template(template.name).render(arm=self.arm, at_rank=self.at_rank, table=self.table)
         return _BLANK_LINES.sub("\n\n", text)
 
     def _study(self, name: str) -> tuple[list[Arm], dict[RunKey, RunPredictions]]:
@@ -151,11 +131,6 @@ class Found:
     """To which its trained adapters were cut; None as they were trained."""
 
     @property
-    def key(self) -> tuple[str, ...]:
-        """What tells it from others."""
-        return (self.study, str(self.rank), *(record.run_id for record in self.arm.finished))
-
-    @property
     def name(self) -> str:
         """As in the study's report."""
         return formats.arm_name(self.arm)
@@ -179,7 +154,7 @@ class Found:
         return f"{accuracies.min():.1f}–{accuracies.max():.1f}"
 
     def less_by_seed(self, other: Found) -> str:
-        """Accuracy less another's with the same seeds, in points, from the lowest seed to the highest: `−1.2 to +0.3`."""
+        """Accuracy less another's with the same seeds, in points, the lowest and the highest: `−1.20 to +0.30`."""
         difference = self.correct.mean(axis=1) - other.correct.mean(axis=1)
         return f"{formats.points(difference.min())} to {formats.points(difference.max())}"
 
@@ -209,7 +184,7 @@ class Compared:
 
     difference: Difference
     p: float
-    """Holm's over all pairs of the page."""
+    """Holm's over its table."""
 
     @property
     def points(self) -> str:
@@ -225,6 +200,14 @@ class Compared:
     def outcome(self) -> Outcome:
         """In a word or three."""
         return outcome_of(self.difference, p_value=self.p)
+
+
+def _difference(arm: Found, other: Found) -> Difference:
+    if not np.array_equal(arm.classes, other.classes):
+        raise RecordError(f"the test documents of {arm.name} and {other.name} are not the same")
+    runs, others = len(arm.correct), len(other.correct)
+    correct = np.concatenate([arm.correct, other.correct])
+    return compare_accuracies(correct, range(runs), range(runs, runs + others))
 
 
 def _has(arm: Arm, settings: dict[str, Any]) -> bool:

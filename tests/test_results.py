@@ -115,7 +115,16 @@ def test_the_default_recipe_has_the_values_that_the_search_found_best() -> None:
         # The rates to two digits.
         assert recipe[name] == (pytest.approx(found, rel=0.05) if isinstance(found, float) else found), name
     of_all = best.spec["training"] | best.spec["method"] | best.spec["encoder"]
-    for name in ("pooling", "epochs", "warmup", "batch_size", "best_by", "hidden_dropout", "attention_dropout", "dropout"):
+    for name in (
+        "pooling",
+        "epochs",
+        "warmup",
+        "batch_size",
+        "best_by",
+        "hidden_dropout",
+        "attention_dropout",
+        "dropout",
+    ):
         assert of_all[name] == recipe[name], name
 
 

@@ -48,40 +48,33 @@ def test_settings_of_several_arms_or_none_are_an_error(settings: dict[str, str],
         Findings(RECORDS).arm(STUDY, "full", **settings)
 
 
-def test_p_values_are_corrected_over_all_pairs_of_the_page(tmp_path: Path) -> None:
-    template = tmp_path / "page.md.jinja"
-    template.write_text(
-        """{% for method in ("full", "lora") %}
-{% set plain = arm("livedoor-precision", method, precision="bfloat16", hidden_dropout=0.0) %}
-{% set rival = arm("livedoor-precision", method, precision="bfloat16", hidden_dropout=0.1) %}
-{% set found = compare(plain, rival) %}
-{{ method }} | {{ found.points }} | {{ found.p_value }}
-{% endfor %}
-{{ pairs() }} pairs
-""",
-        encoding="utf-8",
-    )
+def test_p_values_are_corrected_over_the_pairs_of_a_table() -> None:
+    findings = Findings(RECORDS)
     rivals = {"precision": "bfloat16", "hidden_dropout": 0.1}
+    methods = ("full", "lora")
+    pairs = [(name, findings.arm(STUDY, name, **PLAIN), findings.arm(STUDY, name, **rivals)) for name in methods]
     direct = []
-    for method in ("full", "lora"):
+    for method in methods:
         correct = np.concatenate([_correct(method, PLAIN), _correct(method, rivals)])
         direct.append(compare_accuracies(correct, range(5), range(5, 10)))
     corrected = holm([one.p_value for one in direct])
-    *rows, last = Findings(RECORDS).write(template).strip().splitlines()
-    assert last == "2 pairs"
     assert corrected[0] != direct[0].p_value or corrected[1] != direct[1].p_value
-    for row, method, one, p in zip(rows, ("full", "lora"), direct, corrected, strict=True):
-        name, shown, told = row.split(" | ")
-        assert (name, told) == (method, p_value(p))
-        assert shown.startswith(f"{points(one.mean)} (")
+    for row, method, one, p in zip(findings.table(pairs), methods, direct, corrected, strict=True):
+        name, found = row
+        assert (name, found.p_value) == (method, p_value(p))
+        assert found.points.startswith(f"{points(one.mean)} (")
+    # Of one pair alone, what the other one's p-value was counts for nothing.
+    ((_, alone),) = findings.table(pairs[:1])
+    assert alone.p == direct[0].p_value
 
 
 def test_arms_on_other_documents_are_not_compared() -> None:
     findings = Findings(RECORDS)
     full, lora = findings.arm(STUDY, "full", **PLAIN), findings.arm(STUDY, "lora", **PLAIN)
-    assert findings.compare(full, lora).difference.mean == pytest.approx(full.correct.mean() - lora.correct.mean())
+    ((_, found),) = findings.table([("both", full, lora)])
+    assert found.difference.mean == pytest.approx(full.correct.mean() - lora.correct.mean())
     with pytest.raises(RecordError, match="not the same"):
-        findings.compare(full, replace(lora, classes=lora.classes[::-1]))
+        findings.table([("both", full, replace(lora, classes=lora.classes[::-1]))])
 
 
 def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
@@ -94,7 +87,8 @@ def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
     (small,) = (one for one in record.ranks if one.rank == 2)
     assert cut.correct.mean() == pytest.approx(small.test.accuracy)
     assert cut.megabytes == megabytes(small.saved_bytes / 1e6) != whole.megabytes
-    assert findings.compare(whole, cut).difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
+    ((_, found),) = findings.table([("cut", whole, cut)])
+    assert found.difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
     loss = points(cut.correct.mean() - whole.correct.mean())
     assert cut.less_by_seed(whole) == f"{loss} to {loss}"
     with pytest.raises(RecordError, match="was not measured at the rank 3"):
