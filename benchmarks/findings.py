@@ -59,7 +59,9 @@ class Findings:
         found = [arm for arm in arms if arm.method == method and _has(arm, settings)]
         if len(found) != 1:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
-            names = "; ".join(formats.arm_name(arm) for arm in found or arms)
+            sources = {_source(arm) for arm in found or arms}
+            of_data = (f" on {_source(arm)}" if len(sources) > 1 else "" for arm in found or arms)
+            names = "; ".join(formats.arm_name(arm) + told for arm, told in zip(found or arms, of_data, strict=True))
             raise RecordError(
                 f"{self.records / study} has {len(found)} arms {method} with {wanted or 'any settings'}; "
                 f"it must be one of: {names}"
@@ -154,7 +156,13 @@ class Found:
         return f"{accuracies.min():.1f}–{accuracies.max():.1f}"
 
     def less_by_seed(self, other: Found) -> str:
-        """Accuracy less another's with the same seeds, in points, the lowest and the highest: `−1.20 to +0.30`."""
+        """Accuracy less another's with the same seeds, in points, the lowest and the highest: `−1.20 to +0.30`.
+
+        Raises:
+            RecordError: The seeds differ.
+        """
+        if self.seed_numbers != other.seed_numbers:
+            raise RecordError(f"the seeds of {self.name} and {other.name} are not the same")
         difference = self.correct.mean(axis=1) - other.correct.mean(axis=1)
         return f"{formats.points(difference.min())} to {formats.points(difference.max())}"
 
@@ -176,6 +184,11 @@ class Found:
     def seeds(self) -> int:
         """How many runs it has."""
         return len(self.correct)
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        """In the order of `correct`."""
+        return [record.spec["seed"] for record in self.arm.finished]
 
 
 @dataclass(frozen=True)
@@ -212,10 +225,13 @@ def _difference(arm: Found, other: Found) -> Difference:
 
 def _has(arm: Arm, settings: dict[str, Any]) -> bool:
     # The arm's own name a pretraining in short; they lack what no arm beside it sets.
-    first = arm.finished[0]
-    flat = settings_of(first) | arm.settings | {"data.source": first.spec["data"]["source"]}
+    flat = settings_of(arm.finished[0]) | arm.settings | {"data.source": _source(arm)}
     found = {name: flat[key] for name in settings for part in _PARTS if (key := f"{part}.{name}") in flat}
     return found == settings
+
+
+def _source(arm: Arm) -> str:
+    return str(arm.finished[0].spec["data"]["source"])
 
 
 def _told(value: Estimate | None, write: Callable[[float], str]) -> str:

@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"  # of a prototype that is not published; nothing shows their figures
 MINI = ROOT / "records" / "livedoor-mini"
 PRECISION = ROOT / "records" / "livedoor-precision"
+WHOLE = ["livedoor-mini", "livedoor-scale", "livedoor-nested", "livedoor-recipes"]  # each record of its study
+FOLDERS = [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)]
 
 
 # What stands beside an arm in the thesis's Table 3.2: full fine-tuning, and the best LoRA.
@@ -86,7 +88,7 @@ def test_the_table_of_the_embedded_encoder_is_the_records(page: str) -> None:
     assert shown == rows
 
 
-@pytest.mark.parametrize("study", ["livedoor-mini", "livedoor-reading"])
+@pytest.mark.parametrize("study", [*WHOLE, "livedoor-reading"])
 def test_the_records_of_the_embedded_encoder_are_of_the_study_and_of_what_ships(study: str) -> None:
     records = read_records(ROOT / "records" / study)
     wanted = [run.model_dump(exclude={"data"}) for run in expand(read_study(ROOT / "studies" / f"{study}.toml"))]
@@ -99,9 +101,10 @@ def test_the_records_of_the_embedded_encoder_are_of_the_study_and_of_what_ships(
     assert began == {resolve_encoder("tanzaku-mini").fingerprint}
 
 
-def test_the_records_of_the_embedded_encoder_are_the_whole_study() -> None:
-    wanted = expand(read_study(ROOT / "studies" / "livedoor-mini.toml"))
-    assert len(read_records(MINI)) == len(wanted)
+@pytest.mark.parametrize("study", WHOLE)
+def test_the_records_of_the_embedded_encoder_are_the_whole_study(study: str) -> None:
+    wanted = expand(read_study(ROOT / "studies" / f"{study}.toml"))
+    assert len(read_records(ROOT / "records" / study)) == len(wanted)
 
 
 def test_the_default_recipe_has_the_values_that_the_search_found_best() -> None:
@@ -112,7 +115,7 @@ def test_the_default_recipe_has_the_values_that_the_search_found_best() -> None:
     assert best.spec is not None
     recipe = RECIPES["default"].settings("lora")
     for name, found in best.settings.items():
-        # The rates to two digits.
+        # The rates rounded.
         assert recipe[name] == (pytest.approx(found, rel=0.05) if isinstance(found, float) else found), name
     of_all = best.spec["training"] | best.spec["method"] | best.spec["encoder"]
     for name in (
@@ -196,7 +199,9 @@ def test_the_records_are_the_whole_study() -> None:
     assert {record.environment.git_dirty for record in records} == {False}
 
 
-@pytest.mark.parametrize("folder", [RECORDS, PRECISION, MINI], ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)], ids=lambda folder: folder.name
+)
 def test_the_records_measures_follow_from_their_predictions(folder: Path) -> None:
     for record in read_records(folder):
         classes, predicted = read_predictions(folder / record.run_id)
@@ -205,7 +210,7 @@ def test_the_records_measures_follow_from_their_predictions(folder: Path) -> Non
         assert record.test.documents == len(classes) == 3686
 
 
-@pytest.mark.parametrize("folder", [RECORDS, PRECISION, MINI], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_committed_report_is_what_the_records_give(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_p_values_are_corrected_over_the_pairs_of_a_table() -> None:
     for row, method, one, p in zip(findings.table(pairs), methods, direct, corrected, strict=True):
         name, found = row
         assert (name, found.p_value) == (method, p_value(p))
+        assert found.p == pytest.approx(p, rel=1e-9, abs=0)
         assert found.points.startswith(f"{points(one.mean)} (")
     # Of one pair alone, what the other one's p-value was counts for nothing.
     ((_, alone),) = findings.table(pairs[:1])
@@ -89,10 +90,23 @@ def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
     assert cut.megabytes == megabytes(small.saved_bytes / 1e6) != whole.megabytes
     ((_, found),) = findings.table([("cut", whole, cut)])
     assert found.difference.mean == pytest.approx(whole.correct.mean() - cut.correct.mean())
-    loss = points(cut.correct.mean() - whole.correct.mean())
-    assert cut.less_by_seed(whole) == f"{loss} to {loss}"
     with pytest.raises(RecordError, match="was not measured at the rank 3"):
         findings.at_rank(whole, 3)
+
+
+def test_what_each_seed_loses_is_told_from_the_most_to_the_least(tmp_path: Path) -> None:
+    whole, cut = {1: 0.9, 2: 0.6, 3: 0.7}, {1: 0.8, 2: 0.59, 3: 0.72}
+    records = [
+        at_ranks(finished(lora(8), accuracy=whole[seed], seed=seed), {2: cut[seed], 8: whole[seed]}) for seed in whole
+    ]
+    write_all(records, tmp_path / "cut")
+    findings = Findings(tmp_path)
+    found = findings.arm("cut", "lora")
+    low, high = findings.at_rank(found, 2).less_by_seed(found).replace("−", "-").split(" to ")
+    assert (float(low), float(high)) == (pytest.approx(-10, abs=0.1), pytest.approx(2, abs=0.1))
+    write_all(records[:2], tmp_path / "fewer")
+    with pytest.raises(RecordError, match=r"seeds of .* are not the same"):
+        found.less_by_seed(findings.arm("fewer", "lora"))
 
 
 def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None:
@@ -105,7 +119,7 @@ def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None
     assert findings.arm("names", "lora", source=signed.spec["data"]["source"]).correct.mean() == pytest.approx(
         0.9, abs=1e-3
     )
-    with pytest.raises(RecordError, match="has 2 arms lora"):
+    with pytest.raises(RecordError, match=r"has 2 arms lora.* on livedoor; .* on data/unsigned"):
         findings.arm("names", "lora")
 
 

@@ -48,12 +48,12 @@ def compress(
     dataset = load_dataset(data, test=False) if data is not None else None
     bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
     made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
-    bytes_after = folder_bytes(made.folder / MODEL_FOLDER)
-    _describe(made, bytes_before, bytes_after, Console(stderr=True, highlight=False, soft_wrap=True))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    _describe(made, console, bytes_before=bytes_before, bytes_after=folder_bytes(made.folder / MODEL_FOLDER))
     typer.echo(out)
 
 
-def _describe(made: "Bundle", bytes_before: int, bytes_after: int, console: Console) -> None:
+def _describe(made: "Bundle", console: Console, *, bytes_before: int, bytes_after: int) -> None:
     from rich.table import Table
 
     facts = made.facts.compressed

@@ -59,7 +59,7 @@ _THESIS = Recipe(
 
 # Ours. LoRA's values are those of the best trial of studies/livedoor-tune.toml, rates rounded
 # (records/livedoor-tune), and the rest from trials with small encoders (3 or 4 layers, 256 wide) on Livedoor's
-# validation set; the rates are for such an encoder, and a larger one wants smaller ones.
+# validation set; the rates are for such an encoder and, as α = r, such a rank: larger ones want smaller rates.
 _DEFAULT = Recipe(
     shared={
         "pooling": "mean+max",
