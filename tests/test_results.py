@@ -88,7 +88,7 @@ def test_the_table_of_the_embedded_encoder_is_the_records(page: str) -> None:
     assert shown == rows
 
 
-@pytest.mark.parametrize("study", [*WHOLE, "livedoor-reading"])
+@pytest.mark.parametrize("study", [*WHOLE, "livedoor-reading", "livedoor-names"])
 def test_the_records_of_the_embedded_encoder_are_of_the_study_and_of_what_ships(study: str) -> None:
     records = read_records(ROOT / "records" / study)
     wanted = [run.model_dump(exclude={"data"}) for run in expand(read_study(ROOT / "studies" / f"{study}.toml"))]
