@@ -36,7 +36,13 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"  # of a prototype that is not published; nothing shows their figures
 MINI = ROOT / "records" / "livedoor-mini"
 PRECISION = ROOT / "records" / "livedoor-precision"
-WHOLE = ["livedoor-mini", "livedoor-scale", "livedoor-nested", "livedoor-recipes"]  # each record of its study
+WHOLE = [
+    "livedoor-mini",
+    "livedoor-scale",
+    "livedoor-nested",
+    "livedoor-recipes",
+    "livedoor-rates",
+]  # each record of its study
 FOLDERS = [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)]
 
 
