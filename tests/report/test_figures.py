@@ -239,3 +239,17 @@ def test_a_legend_of_long_names_stays_inside_the_figure(draw: Callable[..., Figu
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("draw", [accuracy_figure, time_figure, size_figure, pareto_figure, loss_figure])
+def test_a_legend_of_many_arms_stays_below_the_axes(draw: Callable[..., Figure | None]) -> None:
+    rates = [1e-4 * 2**step for step in range(12)]
+    records = [finished(lora(8, targets="all-linear"), accuracy=0.9, learning_rate=rate) for rate in rates]
+    records += [finished(lora(8), accuracy=0.8, learning_rate=rate) for rate in rates]
+    (section,), (found,) = sections_of(records), evidence(records)
+    figure = draw(section, found) if draw is pareto_figure else draw(section)
+    assert figure is not None
+    figure.draw_without_rendering()
+    legend_box = figure.legends[0].get_window_extent()
+    assert legend_box.y0 >= 0
+    assert all(axes.get_window_extent().y0 >= legend_box.y1 for axes in figure.axes)

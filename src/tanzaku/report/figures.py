@@ -272,13 +272,7 @@ def _finish(figure: Figure, axes: Axes) -> None:
             [], [], linestyle="none", marker="o", markerfacecolor="none", markeredgecolor=style.OTHER_COLOUR
         )
         entries.append((hollow, texts.LEGEND_THESIS))
-    figure.legend(
-        [handle for handle, _ in entries],
-        [label for _, label in entries],
-        loc="outside lower center",
-        ncols=style.legend_columns([label for _, label in entries]) if len(entries) > 2 else 1,
-        columnspacing=1.2,
-    )
+    style.draw_legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])
 
 
 def _nothing(_: Arm) -> float | None:

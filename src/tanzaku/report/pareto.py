@@ -34,8 +34,7 @@ def pareto_figure(section: Section, evidence: Evidence) -> Figure | None:
         style.mark_decades(axes.xaxis, [cost_of(arm, cost) / unit for arm in measured])
         axes.set_xlabel(label)
     panels[0].set_ylabel(texts.AXIS_ACCURACY)
-    columns = style.legend_columns(str(handle.get_label()) for handle in handles)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.2)
+    style.draw_legend_below(figure, handles, [str(handle.get_label()) for handle in handles])
     return figure
 
 

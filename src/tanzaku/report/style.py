@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 _SIDE_BY_SIDE = 24  # characters of a legend's text
+_LEGEND_ROWS, _LEGEND_ROW_INCHES = 6, 0.14  # that a figure has room for, and the height of one more
 _DECADE_FROM_RATIO = 1.5  # on a logarithmic axis that spans less, plain steps are as good
 WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
 
@@ -88,6 +91,14 @@ def baseline_colours(methods: Sequence[str]) -> list[str]:
 def legend_columns(labels: Iterable[str]) -> int:
     """Two, or one where texts are so long that two beside each other would leave the figure."""
     return 2 if all(len(label) <= _SIDE_BY_SIDE for label in labels) else 1
+
+
+def draw_legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """One legend below the axes. A figure whose legend has more rows than it has room for grows by them."""
+    columns = legend_columns(labels) if len(labels) > 2 else 1
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_INCHES * max(0, rows - _LEGEND_ROWS))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2)
 
 
 def applied() -> AbstractContextManager[None]:
