@@ -36,13 +36,15 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "records" / "livedoor-ranks"  # of a prototype that is not published; nothing shows their figures
 MINI = ROOT / "records" / "livedoor-mini"
 PRECISION = ROOT / "records" / "livedoor-precision"
+# Each has a record of every run of its study.
 WHOLE = [
     "livedoor-mini",
     "livedoor-scale",
     "livedoor-nested",
     "livedoor-recipes",
     "livedoor-rates",
-]  # each record of its study
+    "livedoor-methods",
+]
 FOLDERS = [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)]
 
 
@@ -205,9 +207,7 @@ def test_the_records_are_the_whole_study() -> None:
     assert {record.environment.git_dirty for record in records} == {False}
 
 
-@pytest.mark.parametrize(
-    "folder", [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)], ids=lambda folder: folder.name
-)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_records_measures_follow_from_their_predictions(folder: Path) -> None:
     for record in read_records(folder):
         classes, predicted = read_predictions(folder / record.run_id)
