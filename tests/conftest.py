@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share, and how the tests are dealt out to several processes."""
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -43,3 +44,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     import os
 
     os.environ["TANZAKU_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heeds_ctrl_c() -> None:
+    """A shell's background job ignores Ctrl-C, and so would every process that a test starts in order to send it one."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
