@@ -48,6 +48,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _heeds_ctrl_c() -> None:
-    """A shell's background job ignores Ctrl-C, and so would every process that a test starts in order to send it one."""
+    """A shell's background job ignores Ctrl-C, and so would every process that a test starts and sends one."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""One LoRA for many ranks: DyLoRA's training (Valipour et al. 2023, arXiv 2210.07558) for encoders."""
+"""One LoRA for many ranks: DyLoRA's training (Valipour et al. 2022, arXiv 2210.07558) for encoders."""
 
 from __future__ import annotations
 
