@@ -336,10 +336,19 @@ def test_a_pickle_is_refused_also_where_the_manifest_names_it(bundle: Bundle) ->
         Classifier.load(bundle.folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": "other"}', '{"format": "tanzaku-bundle-1"}'])
-def test_a_manifest_that_is_none_is_an_error(bundle: Bundle, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "manifest.json can't be read"),
+        ("[]", "manifest.json is of another kind; give a folder that `tanzaku pack` wrote"),
+        ('{"format": "tanzaku-data"}', "manifest.json is of another kind"),
+        ('{"format": "tanzaku-bundle-9"}', "manifest.json has the format 'tanzaku-bundle-9'; .* install the one"),
+        ('{"format": "tanzaku-bundle-1"}', "manifest.json names no files"),
+    ],
+)
+def test_a_manifest_that_is_none_is_an_error(bundle: Bundle, content: str, complaint: str) -> None:
     (bundle.folder / "manifest.json").write_text(content, encoding="utf-8")
-    with pytest.raises(BundleError, match=r"manifest.json (can't be read|has the format|names no files)"):
+    with pytest.raises(BundleError, match=complaint):
         Classifier.load(bundle.folder)
 
 

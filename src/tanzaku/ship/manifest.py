@@ -69,6 +69,8 @@ def _read(folder: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle anew") from error
     found = content.get("format") if isinstance(content, dict) else None
+    if not str(found).startswith(_FORMAT.rstrip("0123456789")):
+        raise BundleError(f"{folder} is no bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote")
     if found != _FORMAT:
         raise BundleError(
             f"{path} has the format {found!r}; this Tanzaku reads {_FORMAT}: install the one that packed it"
