@@ -78,7 +78,10 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.1.rank=0", r"arms\.1 \(lora\): rank = 0: .*greater than or equal to 1"),
         ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
         ("arms.1.rank=[]", "rank is an empty list"),
-        ("arms.1.ranks=2", r"unknown option 'ranks'; it takes alpha, .*batch_size.*rank.*weight_decay"),
+        (
+            "arms.1.ranks=2",
+            r"unknown option 'ranks'; did you mean 'rank'\? it takes alpha, .*batch_size.*rank.*weight_decay",
+        ),
         ("arms.0.rank=2", r"\(tfidf-svm\): unknown option 'rank'; it takes analyzer, longest_ngram, max_terms"),
         ("arms.0.method=lorra", r"there is no method 'lorra'; choose one of full, head, lora, .*tfidf-svm"),
         ("arms.2.learning_rate=0", "learning_rate = 0: .*greater than 0"),
@@ -95,7 +98,10 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
             "warmup = 0.9 and decay = 0.2",
         ),
         ("training.epochs=few", "epochs = 'few'"),
-        ("encoder.max_token=3", r"unknown key 'max_token'; it takes name, revision, max_tokens, pooling, long_text"),
+        (
+            "encoder.max_token=3",
+            r"unknown key 'max_token'; did you mean 'max_tokens'\? it takes name, revision, max_tokens, pooling",
+        ),
         ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
         (
             "arms.1.long_text=tail",
@@ -106,7 +112,7 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.1.recipe=best", r"arms\.1 \(lora\): there is no recipe 'best'; choose one of none, thesis, default"),
         ("arms.1.name=other", r"arms\.1 \(lora\): unknown option 'name'"),
         ("arms.0.pooling=mean", r"arms\.0 \(tfidf-svm\): unknown option 'pooling'"),
-        ("training.learning_rates=1", r"unknown key 'learning_rates'"),
+        ("training.learning_rates=1", r"toml: training: unknown key 'learning_rates'; did you mean 'learning_rate'\?"),
         ("seeds=[]", "seeds"),
         ("seeds=[-1]", r"seeds\.0 = -1"),
         ("name=../x", "name = '../x'"),

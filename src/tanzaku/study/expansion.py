@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -35,14 +36,19 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpecError(f"the study file {path} can't be read: {error.strerror}") from error
+        raise SpecError(
+            f"the study file {path} can't be read: {error.strerror}; give the path of a TOML file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _apply_override(content, override)
     study = _validated(StudySpec, content, where=str(path))
     if check_arms:
-        expand(study)
+        try:
+            expand(study)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from error
     return study
 
 
@@ -52,6 +58,8 @@ def expand(study: StudySpec) -> list[RunSpec]:
     Raises:
         SpecError: An arm names an unknown method, option or value.
     """
+    if unknown := sorted(set(study.training) - set(TrainingSpec.model_fields)):
+        raise SpecError(f"training: {_unknown('key', unknown[0], TrainingSpec.model_fields)}")
     runs: dict[str, RunSpec] = {}
     for seed in study.seeds:
         for number, arm in enumerate(study.arms):
@@ -85,8 +93,8 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
     trainable = set(TrainingSpec.model_fields) - ignored if kind.uses_encoder else set()
     readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
     if unknown := set(options) - set(kind.model_fields) - trainable - readable - {"recipe"}:
-        choices = ", ".join(sorted(set(kind.model_fields) | trainable | readable)) or "no options"
-        raise SpecError(f"{where}: unknown option {sorted(unknown)[0]!r}; it takes {choices}")
+        choices = sorted(set(kind.model_fields) | trainable | readable)
+        raise SpecError(f"{where}: {_unknown('option', sorted(unknown)[0], choices)}")
     if kind.uses_encoder and study.encoder is None:
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
     for values in _grid({"recipe": study.recipe, **options}, kind):
@@ -166,7 +174,7 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     where = _without_tags(first["loc"])
     place = ".".join(where)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}; it takes {', '.join(_model_at(kind, first['loc'][:-1]).model_fields)}"
+        return _unknown("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
     if first["type"] == "missing":
         return f"{place} is missing"
     # A field of several kinds has a complaint for each of them.
@@ -175,6 +183,14 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     ]
     said = " or ".join(dict.fromkeys(messages))
     return f"{place} = {first['input']!r}: {said}" if place else said
+
+
+def _unknown(what: str, name: str, choices: Iterable[str]) -> str:
+    """What to say of a name that is none of the choices; `name` may be a place, of which the last part is unknown."""
+    known = list(choices)
+    meant = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
+    hint = f"did you mean {meant[0]!r}? " if meant else ""
+    return f"unknown {what} {name!r}; {hint}it takes {', '.join(known) or 'no options'}"
 
 
 def _without_tags(place: Sequence[str | int]) -> list[str]:
