@@ -31,6 +31,9 @@ def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_p
     assert told[0].startswith("Take TF-IDF + SVM.")
     assert told[1].startswith("Of the arms that adapt the encoder, take Full fine-tuning")
     assert told[2] == str(runs / "report" / "report.html")
+    assert "Next:" not in result.stderr  # these records lie there without their models
+    (runs / "run-00" / "model").mkdir()
+    told = CliRunner().invoke(app, [str(runs)]).stderr.splitlines()
     assert told[-1].startswith(f"Next: tanzaku pack {runs / 'run-00'} --out")
     again = CliRunner().invoke(app, [str(runs), "--out", str(tmp_path / "elsewhere")])
     assert again.stdout == result.stdout

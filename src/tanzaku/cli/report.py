@@ -49,6 +49,7 @@ def report(
     from tanzaku.data.dataset import load_dataset
     from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.write import write_report
+    from tanzaku.study.record import MODEL_FOLDER
 
     dataset = load_dataset(data) if data is not None else None
     written = write_report(runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset)
@@ -57,7 +58,8 @@ def report(
         typer.echo(line, err=True)
     for path in written.paths:
         typer.echo(str(path), err=True)
-    if run := written.recommended_run:
+    run = written.recommended_run
+    if run and (run / MODEL_FOLDER).is_dir():  # records may have been kept without the models
         typer.echo(
             f"Next: tanzaku pack {shlex.quote(str(run))} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True
         )

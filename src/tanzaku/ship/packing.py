@@ -26,8 +26,8 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.study.recommendation import DEFAULT_MARGIN
+from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import RunRecord, SplitScores, read_record
-from tanzaku.study.run import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.spec import RunSpec
 
 # PEFT's model card: an empty form that names the machine's folders.

@@ -20,6 +20,7 @@ from tanzaku.files import write_atomically
 RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
+MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be kept without it
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
 

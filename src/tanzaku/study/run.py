@@ -22,6 +22,7 @@ from tanzaku.study.preparation import class_indices, prepare_training, tokenized
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     CHECKPOINT_FOLDER,
+    MODEL_FOLDER,
     ComputeFacts,
     Costs,
     DataFacts,
@@ -38,7 +39,6 @@ from tanzaku.training.evaluation import evaluate
 from tanzaku.training.forward import Forward
 from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone
 
-MODEL_FOLDER = "model"
 LOGITS_FILE = "test-logits.npy"
 
 
