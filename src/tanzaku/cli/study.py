@@ -47,7 +47,9 @@ def run(
     ] = None,
     overrides: _Overrides = None,
     retry_failed: Annotated[bool, typer.Option(help="Make runs again that failed before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and make none.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, and make none; neither data nor encoder are read.")
+    ] = False,
 ) -> None:
     """Make the runs of a study; the same command goes on after an interruption.
 
@@ -161,7 +163,15 @@ def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
 
 def _print_summary(records: "list[RunRecord]") -> None:
     """A table on a terminal; tab-separated lines where another program reads."""
-    columns = ("run", "test accuracy (%)", "95 % interval", "macro-F1 (%)", "MB", "training (s)", "parameters")
+    columns = (
+        "run",
+        "test accuracy (%)",
+        "95 % interval",
+        "macro-F1 (%)",
+        "MB",
+        "training with evaluation (s)",
+        "parameters",
+    )
     rows = [_summary_row(record) for record in records]
     console = Console(highlight=False)
     if not console.is_terminal:
