@@ -70,7 +70,7 @@ def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:
         assert [row["text"] for row in rows] == ["海に船がある。", "", "山", ""]
         assert [row["number"] for row in rows] == [1, 2, 3, 4]
         assert all(0 < row["probability"] <= 1 for row in rows)
-        assert done.stderr == "warning: 2 texts are empty (number 2, 4): their labels say nothing\n"
+        assert done.stderr == "warning: 2 texts are empty (number 2, 4): the label of an empty text says nothing\n"
 
 
 @pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])

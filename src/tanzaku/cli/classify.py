@@ -126,9 +126,8 @@ def classify(
         return
     if empty:
         shown = ", ".join(map(str, empty.first)) + (", …" if empty.count > len(empty.first) else "")
-        warnings.warn(
-            f"{empty.count:,} texts are empty (number {shown}): their labels say nothing", TanzakuWarning, stacklevel=2
-        )
+        told = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
+        warnings.warn(f"{told} (number {shown}): the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
 
 
 def _source(texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool) -> _Source:
