@@ -1,9 +1,11 @@
 """The report as a document: what it states, and what it must not."""
 
+import re
+
 from tanzaku.report.arms import sections_of
 from tanzaku.report.document import latex_document, markdown_document, notes
 from tanzaku.study.record import RunRecord
-from tests.report.records import baseline, data_facts, environment, evidence, failed, finished, lora, study
+from tests.report.records import baseline, data_facts, environment, evidence, failed, finished, lora, study, training
 
 
 def document(records: list[RunRecord]) -> str:
@@ -55,6 +57,23 @@ def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_sa
     assert "beside 90.35 % for LoRA r=64, lr 5e-4, 5 epochs (9.5 MB)" in line
     assert "The test set leaves open whether it is worse by more than 0.5 points" in line
     assert "so the test set says nothing of it" in document_without_predictions(records)
+
+
+def test_all_arms_within_the_margin_are_told_as_all() -> None:
+    text = document([finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((8, 0.9), (64, 0.904))])
+    assert (
+        "It is the smallest (1.2 MB) of the 2 arms, and all have a mean validation accuracy within 0.5 points" in text
+    )
+    assert "out of" not in text
+
+
+def test_a_single_thing_is_not_told_as_several() -> None:
+    machine = environment(cores=1, threads=1)
+    text = document([finished(lora(8), accuracy=0.9, training=training(5e-4, epochs=1), environment=machine)])
+    assert "lr 5e-4, 1 epoch" in text
+    assert "1 run: 1 finished" in text
+    assert "- 1 run: Example CPU 3000, 1 core, 1 thread," in text
+    assert not re.search(r"(?<![\d.,])1 (runs|epochs|cores|threads)\b", text)
 
 
 def test_a_recommended_arm_with_failed_runs_says_so() -> None:
@@ -116,7 +135,7 @@ def test_resumed_and_repeated_runs_are_counted() -> None:
     ]
     text = document(records)
     assert "1 resumed" in text
-    assert "1 finished runs repeat" in text
+    assert "1 finished run repeats another" in text
 
 
 def test_latex_has_every_table_balanced() -> None:

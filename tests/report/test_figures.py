@@ -125,6 +125,22 @@ def test_losses_have_a_row_a_learning_rate_and_a_line_a_run() -> None:
     assert list(np.asarray(validation.get_ydata())) == [epoch.val_loss for epoch in record.history]
 
 
+def test_the_losses_of_a_single_step_are_a_point() -> None:
+    records = [finished(lora(2), accuracy=0.8, training_curve=((1, 2.1),)), finished(lora(8), accuracy=0.8)]
+    (section,) = sections_of(records)
+    figure = loss_figure(section)
+    assert figure is not None
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "None"]
+
+
+def test_the_losses_of_a_method_with_several_ranks_have_a_row_of_their_own() -> None:
+    nested = finished({"name": "lora-nested", "ranks": [2, 8]}, accuracy=0.9)
+    (section,) = sections_of([nested, finished({"name": "full"}, accuracy=0.9)])
+    figure = loss_figure(section)
+    assert figure is not None
+    assert {axes.get_ylabel() for axes in figure.axes[::2]} == {"no rank\n5 epochs", "several ranks\n5 epochs"}
+
+
 def test_smoothing_is_a_running_mean() -> None:
     assert smoothed([1.0, 2.0]) == [1.0, 2.0]
     values = [float(index) for index in range(50)]
@@ -181,7 +197,20 @@ def _taking(record: RunRecord, seconds: float) -> RunRecord:
     return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
 
 
-@pytest.mark.parametrize("seconds", [(110.0, 250.0), (3.0, 900.0), (346.0, 348.5), (100.0, 100.0), (7.2, 614.0)])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        (110.0, 250.0),
+        (3.0, 900.0),
+        (346.0, 348.5),
+        (100.0, 100.0),
+        (7.2, 614.0),
+        (2.4, 2.6),
+        (0.024, 0.039),
+        (3.1, 4.9),
+        (2650.8303, 2650.8403),
+    ],
+)
 def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, float]) -> None:
     records = [_taking(finished(lora(rank), accuracy=0.8), time) for rank, time in zip((2, 8), seconds, strict=True)]
     (section,), (found,) = sections_of(records), evidence(records)
@@ -195,6 +224,7 @@ def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, fl
     ]
     assert len(inside) >= 1 + (seconds[0] != seconds[1])
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(inside))
+    assert len({label.get_text() for label in shown}) == len(shown)
 
 
 def test_arms_of_one_method_have_markers_and_colours_of_their_own() -> None:

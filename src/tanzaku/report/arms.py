@@ -21,6 +21,7 @@ from tanzaku.study.statistics import Interval, seed_interval
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
+RANKS = "method.ranks"
 LEARNING_RATE = "training.learning_rate"
 EPOCHS = "training.epochs"
 MAX_TOKENS = "encoder.max_tokens"
@@ -81,6 +82,11 @@ class Arm:
     def rank(self) -> int | None:
         """The rank, where the method has one."""
         return self.settings.get(RANK)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Those that it was trained for together, where the method has several."""
+        return tuple(self.settings.get(RANKS, ()))
 
     @property
     def learning_rate(self) -> float | None:

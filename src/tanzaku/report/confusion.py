@@ -12,6 +12,7 @@ from tanzaku.report import formats, style, texts
 from tanzaku.report.arms import Section
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.fonts import showable
+from tanzaku.report.words import filled
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
 _DARK_SHARE = 0.3  # of the true class; from here on black figures are hard to read
@@ -36,7 +37,7 @@ def confusion_figure(section: Section, evidence: Evidence) -> Figure | None:
         _write_counts(axes, counts, shares)
     title = texts.CONFUSION_TITLE if len(matrices) == 1 else texts.CONFUSION_SEEDS
     documents = sum(map(sum, counts))
-    figure.suptitle(title.format(arm=formats.arm_name(arm), documents=documents, runs=len(matrices)), fontsize=7)
+    figure.suptitle(filled(title, arm=formats.arm_name(arm), documents=documents, runs=len(matrices)), fontsize=7)
     return figure
 
 

@@ -12,7 +12,7 @@ from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
 from tanzaku.report.sentences import told
-from tanzaku.report.words import words_of
+from tanzaku.report.words import filled, words_of
 from tanzaku.study.record import Environment, RunRecord
 
 _FINGERPRINT_DIGITS = 12
@@ -73,7 +73,8 @@ def section_heading(section: Section, *, number: int) -> str:
 
 def count_text(records: Sequence[RunRecord]) -> str:
     """How many runs there are, finished, failed and resumed."""
-    return texts.RUN_COUNT.format(
+    return filled(
+        texts.RUN_COUNT,
         runs=len(records),
         finished=sum(record.status == "finished" for record in records),
         failed=sum(record.status == "failed" for record in records),
@@ -96,7 +97,7 @@ def notes(section: Section, evidence: Evidence) -> list[str]:
     if len(finished) > 1:
         lines.append(texts.NO_PREDICTIONS if evidence.predictions_missing else texts.NO_ORDER)
     if repeated := sum(len(arm.repeated) for arm in section.arms):
-        lines.append(texts.REPEATED.format(count=repeated))
+        lines.append(filled(texts.REPEATED, count=repeated))
     lines.append(texts.SIDE_BY_SIDE if thesis.is_thesis_data(section.data) else texts.NO_THESIS)
     return lines
 
@@ -190,7 +191,8 @@ def _shared_lines(section: Section) -> list[str]:
 
 def _data_text(section: Section) -> str:
     data = section.data
-    return texts.DATA_FACTS.format(
+    return filled(
+        texts.DATA_FACTS,
         name=one_line(data.name).replace("`", "'"),
         classes=len(data.label_names),
         train=data.train_documents,
@@ -228,7 +230,8 @@ def _pretraining_lines(section: Section) -> list[str]:
             if encoder is None or encoder.pretraining is None:
                 continue
             facts = encoder.pretraining
-            lines[facts.identity] = texts.PRETRAINING_FACTS.format(
+            lines[facts.identity] = filled(
+                texts.PRETRAINING_FACTS,
                 options=escape_markdown(describe_options(record.spec["encoder"]["pretrain"])),
                 documents=facts.documents,
                 steps=facts.steps,
@@ -253,7 +256,8 @@ def _environment_text(environment: Environment, *, runs: int) -> str:
     commit = (environment.git_commit or texts.COMMIT_UNKNOWN)[:_COMMIT_DIGITS]
     if environment.git_dirty:
         commit = texts.COMMIT_DIRTY.format(commit=commit)
-    facts = texts.ENVIRONMENT_FACTS.format(
+    facts = filled(
+        texts.ENVIRONMENT_FACTS,
         runs=runs,
         cpu=environment.cpu,
         cores=environment.cores,

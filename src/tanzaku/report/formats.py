@@ -6,6 +6,7 @@ from typing import Any
 
 from tanzaku.report import texts
 from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
+from tanzaku.report.words import filled
 from tanzaku.study.statistics import Interval
 
 
@@ -123,7 +124,7 @@ def arm_name(arm: Arm) -> str:
     if LEARNING_RATE in arm.settings:
         parts.append(f"lr {compact(arm.settings[LEARNING_RATE])}")
     if EPOCHS in arm.settings:
-        parts.append(f"{arm.settings[EPOCHS]} epochs")
+        parts.append(filled("{epochs:epoch|epochs}", epochs=arm.settings[EPOCHS]))
     return ", ".join([*parts, *readings(arm)])
 
 
@@ -137,7 +138,7 @@ def reading(key: str, value: Any) -> str:
     """One of the settings of how documents are read and how the arm is trained, in words."""
     whole = isinstance(value, float) and value.is_integer()  # "dropout 0", not "0.0"
     own_name = f"{key.partition('.')[2].replace('_', ' ')} {{value}}"
-    return texts.READINGS.get(key, own_name).format(value=int(value) if whole else value)
+    return filled(texts.READINGS.get(key, own_name), value=int(value) if whole else value)
 
 
 def _two_digits(size: float) -> str:

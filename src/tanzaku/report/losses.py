@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from tanzaku.report import style, texts
 from tanzaku.report.arms import Arm, Section
 from tanzaku.report.series import baselines_of, series_of
+from tanzaku.report.words import filled
 
 _SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
 _DARKEST, _LIGHTEST = 0.0, 0.88  # of viridis; beyond, lines fade into the paper
@@ -67,7 +68,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def _rows(section: Section) -> dict[str, list[_Line]]:
-    """A row for each line of the other figures, coloured by rank; then the methods without a rank, by epochs."""
+    """A row for each line of the other figures, coloured by rank; then those without one rank, by epochs."""
     ranks = sorted({arm.rank for arm in section.arms if arm.rank is not None and _has_history(arm)})
     colours = {rank: _rank_colour(place, len(ranks)) for place, rank in enumerate(ranks)}
     rows: dict[str, list[_Line]] = {}
@@ -79,7 +80,7 @@ def _rows(section: Section) -> dict[str, list[_Line]]:
     trained_colours = style.baseline_colours([arm.method for _, arm in trained])
     for index, ((label, arm), colour) in enumerate(zip(trained, trained_colours, strict=True)):
         look = {"color": colour, "linestyle": style.BASELINE_DASHES[index % len(style.BASELINE_DASHES)]}
-        name = texts.ROW_OTHERS.format(epochs=arm.epochs)
+        name = filled(texts.ROW_SEVERAL if arm.ranks else texts.ROW_OTHERS, epochs=arm.epochs)
         rows.setdefault(name, []).append(_Line(label, arm, look))
     return rows
 
@@ -88,7 +89,14 @@ def _draw_row(training: Axes, validation: Axes, lines: Sequence[_Line]) -> None:
     for line in lines:
         for record in line.arm.finished:
             steps = [step for step, _ in record.training_curve]
-            training.plot(steps, smoothed([loss for _, loss in record.training_curve]), linewidth=0.9, **line.look)
+            training.plot(
+                steps,
+                smoothed([loss for _, loss in record.training_curve]),
+                marker="o" if len(steps) == 1 else None,
+                markersize=2.2,
+                linewidth=0.9,
+                **line.look,
+            )
             validation.plot(
                 [epoch.steps for epoch in record.history],
                 [epoch.val_loss for epoch in record.history],

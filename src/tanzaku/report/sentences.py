@@ -42,8 +42,9 @@ def reason(recommendation: Recommendation, *, words: Words, name: Name) -> str:
     margin = formats.compact(100 * recommendation.margin)
     if recommendation.is_best:
         return words("recommendation.best", accuracy=_validation(recommendation.arm), margin=margin)
+    every = recommendation.within == recommendation.considered
     return words(
-        "recommendation.smallest",
+        "recommendation.smallest_of_all" if every else "recommendation.smallest",
         megabytes=megabytes(recommendation.arm),
         within=recommendation.within,
         considered=recommendation.considered,

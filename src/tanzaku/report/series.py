@@ -8,6 +8,7 @@ from typing import Any
 
 from tanzaku.report import formats, texts
 from tanzaku.report.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
+from tanzaku.report.words import filled
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def _label_part(key: str, value: Any) -> str:
     if key == LEARNING_RATE:
         return f"lr {formats.compact(value)}"
     if key == EPOCHS:
-        return f"{value} epochs"
+        return filled("{epochs:epoch|epochs}", epochs=value)
     if key in texts.READINGS and value is not None:
         return formats.reading(key, value)
     if key.startswith("method."):

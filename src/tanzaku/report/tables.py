@@ -9,6 +9,7 @@ from tanzaku.report import formats, texts, thesis
 from tanzaku.report.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Column, Table
+from tanzaku.report.words import filled
 from tanzaku.study.record import RunRecord
 
 _Cell = Callable[[Arm], str]
@@ -239,12 +240,12 @@ def _machine_rows(section: Section) -> list[_Row]:
 
 def cpu_text(record: RunRecord) -> str:
     """The processor and the threads that a run used."""
-    return texts.CPU.format(cpu=record.environment.cpu, threads=record.environment.threads)
+    return filled(texts.CPU, cpu=record.environment.cpu, threads=record.environment.threads)
 
 
 def shape_text(layers: int, hidden: int, words: int) -> str:
     """An encoder's shape in words."""
-    return texts.SHAPE.format(layers=layers, hidden=hidden, words=words)
+    return filled(texts.SHAPE, layers=layers, hidden=hidden, words=words)
 
 
 def _same_patience(arms: Iterable[Arm]) -> bool:

@@ -42,10 +42,10 @@ EPOCHS = "Epochs run / best"
 
 # How documents are read, and what the encoder learnt before, in names and legends.
 READINGS = {
-    "encoder.max_tokens": "{value} tokens",
+    "encoder.max_tokens": "{value:token|tokens}",
     "encoder.pooling": "{value}",
     "encoder.long_text": "{value}",
-    "encoder.max_windows": "at most {value} windows",
+    "encoder.max_windows": "at most {value:window|windows}",
     "training.hidden_dropout": "hidden dropout {value}",
     "training.attention_dropout": "attention dropout {value}",
     "training.fast": "fast path: {value}",
@@ -57,7 +57,7 @@ READINGS = {
     "training.warmup": "warm-up {value:g}",
     "training.decay": "decay {value:g}",
     "training.plateau_factor": "reduced by {value:g}",
-    "training.plateau_patience": "after more than {value} epochs",
+    "training.plateau_patience": "after more than {value:epoch|epochs}",
     "encoder.pretrain": "pretrained {value}",
 }
 
@@ -155,38 +155,37 @@ ROW_THRESHOLD = "Threshold of early stopping"
 ROW_GPU = "GPU"
 ROW_CPU = "CPU"
 ROW_RUNS = "Runs an arm"
-SHAPE = "{layers} layers, {hidden:,} wide, {words:,} words"
+SHAPE = "{layers:layer|layers}, {hidden:,} wide, {words:,} words"
 THESIS_PATIENCE = "3 for LoRA and 5 for full (3.2), 5 (3.4)"
 THESIS_CPU = "{cpu}; trained on the GPU"
 NO_GPU = "none"
-CPU = "{cpu}, {threads} threads"
+CPU = "{cpu}, {threads:thread|threads}"
 
 # Sentences.
-RUN_COUNT = "{runs} runs: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
+RUN_COUNT = "{runs:run|runs}: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
 SECTION_COUNT = (
     "The records hold {sections} kinds of runs that may not be compared, for their documents or their encoders differ: "
     "each has a section and tables of its own."
 )
 DATA_FACTS = (
-    "`{name}`: {classes} classes; {train:,} training, {val:,} validation and {test:,} test documents; "
-    "fingerprint {fingerprint}."
+    "`{name}`: {classes:class|classes}; {train:,} training, {val:,} validation and "
+    "{test:,test document|test documents}; fingerprint {fingerprint}."
 )
 DATA_COUNTS = "Documents a class; training documents a class are not in the records."
 ENCODER_FACTS = (
     "Encoder `{name}` ({model_type}): {shape}, {parameters:,} parameters with its head; fingerprint {fingerprint}."
 )
 PRETRAINING_FACTS = (
-    "Pretrained {options}: the encoder went on learning masked words on the {documents:,} training texts, {steps:,} "
-    "steps in {seconds:.0f} s, which are not among the runs' seconds; held-out loss {first:.4f} at the first "
-    "evaluation and {last:.4f} at the end; fingerprint {fingerprint}."
+    "Pretrained {options}: the encoder went on learning masked words on the {documents:,training text|training texts}, "
+    "{steps:,step|steps} in {seconds:.0f} s, which are not among the runs' seconds; held-out loss {first:.4f} at the "
+    "first evaluation and {last:.4f} at the end; fingerprint {fingerprint}."
 )
 ENCODER_UNKNOWN = "Encoder `{name}`: no run came far enough to load it."
 SHARED = "Settings that the runs share: {settings}."
 SHARED_GROUP = "{group}: {settings}"
 SHARED_GROUPS = {"training": "training", "encoder": "encoder"}
-NO_BASELINE = (
-    "**No TF-IDF baseline:** these records hold no finished `tfidf-svm` run on this data. Add one to the study: "
-    "what an encoder is worth shows beside it alone."
+NO_BASELINE = "**{}** {}".format(
+    words_of("en")("results.no_baseline"), words_of("en")("results.no_baseline_text", method="`tfidf-svm`")
 )
 INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which speaks of other test documents, not of other seeds."
 INTERVALS_STUDENT = "Arms of several runs: mean, and Student's t 95 % interval over the seeds, on these test documents."
@@ -216,7 +215,10 @@ CHOSEN_BY = (
     "The validation set chose, by its mean accuracies alone; the test set, which had no say in it, reports. `--margin` "
     "sets the points that the smallest arm may lose."
 )
-REPEATED = "{count} finished runs repeat another's settings and seed; the latest counts, runs.csv shows all."
+REPEATED = (
+    "{count:finished run repeats|finished runs repeat} another's settings and seed; the latest counts, runs.csv shows "
+    "all."
+)
 SIDE_BY_SIDE = (
     "The thesis's figures are those of its Tables 3.2 to 3.4, beside the arms with their method, rank, learning rate "
     "and epochs. Its sizes are printed in Table 3.2 alone and hold for the same rank in the others; its seconds "
@@ -227,8 +229,8 @@ NO_THESIS = (
     "The thesis's figures are left out: they are for its nine Livedoor categories, and these records are of other data."
 )
 ENVIRONMENT_FACTS = (
-    "{runs} runs: {cpu}, {cores} cores, {threads} threads, {memory:.1f} GB memory, GPU {gpu}; {platform}; "
-    "commit {commit}; {versions}."
+    "{runs:run|runs}: {cpu}, {cores:core|cores}, {threads:thread|threads}, {memory:.1f} GB memory, GPU {gpu}; "
+    "{platform}; commit {commit}; {versions}."
 )
 ENVIRONMENTS_DIFFER = "The runs come from different machines, versions or commits: their seconds may not be comparable."
 COMMIT_DIRTY = "{commit} with uncommitted changes"
@@ -260,9 +262,10 @@ AXIS_VAL_LOSS = "validation loss"
 AXIS_TRUE = "true class"
 AXIS_PREDICTED = "predicted class"
 LEGEND_THESIS = "thesis, same rank, rate, epochs"
-ROW_OTHERS = "no rank, {epochs} epochs"
-CONFUSION_TITLE = "{arm}\n{documents:,} test documents"
-CONFUSION_SEEDS = "{arm}\n{documents:,} test documents, {runs} seeds together"
+ROW_SEVERAL = "several ranks, {epochs:epoch|epochs}"
+ROW_OTHERS = "no rank, {epochs:epoch|epochs}"
+CONFUSION_TITLE = "{arm}\n{documents:,test document|test documents}"
+CONFUSION_SEEDS = "{arm}\n{documents:,test document|test documents}, {runs} seeds together"
 NUMBERED_CLASS = "class {number}"
 FONT_MISSING = (
     "no installed font has glyphs for all of these names ({sample}): figures number them instead, in the data "

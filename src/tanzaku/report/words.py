@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -22,12 +23,12 @@ class Words:
     """By dotted key."""
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text with its placeholders filled.
+        """The text with its placeholders filled, as `filled` does it.
 
         Raises:
             KeyError: There is no such key, or a placeholder got no value.
         """
-        return self.entries[key].format_map(values) if values else self.entries[key]
+        return filled(self.entries[key], **values) if values else self.entries[key]
 
     def below(self, prefix: str) -> dict[str, str]:
         """The texts whose keys begin with `prefix` and a dot, by the rest of the key."""
@@ -38,6 +39,26 @@ class Words:
     def get(self, key: str, otherwise: str) -> str:
         """The text, or `otherwise` where the language has none, as for a method that is newer than its words."""
         return self.entries.get(key, otherwise)
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        one, bar, more = format_spec.removeprefix(",").partition("|")
+        if not bar:
+            return str(super().format_field(value, format_spec))
+        number = f"{value:,}" if format_spec.startswith(",") else str(value)
+        return f"{number} {one if value == 1 else more}"
+
+
+def filled(text: str, **values: object) -> str:
+    """`text` with its placeholders filled; `{runs:run|runs}` is a number with the first word where it is 1.
+
+    `{documents:,text|texts}` separates thousands too.
+
+    Raises:
+        KeyError: A placeholder got no value.
+    """
+    return _Formatter().vformat(text, (), values)
 
 
 @cache

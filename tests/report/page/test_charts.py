@@ -1,9 +1,10 @@
 """From data to pixels."""
 
+import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tanzaku.report.page.charts import (
@@ -43,6 +44,24 @@ def test_logarithmic_ticks_are_few_and_within(low: float, ratio: float) -> None:
     ticks = round_powers(low, low * ratio)
     assert len(ticks) <= 8
     assert all(low <= tick <= low * ratio for tick in ticks)
+
+
+@given(_values, st.floats(0, 5))
+@example(2.4, math.log10(2.6 / 2.4))
+@example(0.30, math.log10(0.37 / 0.30))
+@example(2.1, math.log10(4.9 / 2.1))
+@example(2650.8303, 1e-6)
+def test_a_logarithmic_axis_has_two_ticks_or_more_that_do_not_overlap(low: float, decades: float) -> None:
+    values = (low, low * 10**decades)
+    axis = Axis("x", scale="log")
+    drawing = draw(chart([Point(value, value, "") for value in values], x=axis, y=axis))
+    for ticks in (drawing.x_ticks, drawing.y_ticks):
+        assert len(ticks) >= 2
+        assert len({tick.text for tick in ticks}) == len(ticks)
+    for left, right in itertools.pairwise(drawing.x_ticks):
+        assert right.place - left.place >= 8.8 * (len(left.text) + len(right.text)) / 2  # as on a phone
+    for lower, upper in itertools.pairwise(drawing.y_ticks):
+        assert lower.place - upper.place >= 16
 
 
 @given(st.lists(st.tuples(_values, st.floats(0, 100)), min_size=1, max_size=12), st.sampled_from(["linear", "log"]))

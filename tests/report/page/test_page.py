@@ -19,7 +19,19 @@ from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tests.report.page.pages import page, seeds_study
-from tests.report.records import at_ranks, data_facts, failed, finished, lora, predictions_like, study, write_all
+from tests.report.records import (
+    at_ranks,
+    baseline,
+    data_facts,
+    environment,
+    failed,
+    finished,
+    lora,
+    predictions_like,
+    study,
+    training,
+    write_all,
+)
 
 _VOID = {"meta", "link", "br"}
 STYLE = Path(mistakes.__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -136,6 +148,56 @@ def test_what_a_tie_is_is_told_where_there_is_one() -> None:
     assert told in Tree(page([*apart, finished(lora(32), accuracy=0.9)])).words
 
 
+def test_a_single_thing_is_not_told_as_several() -> None:
+    machine = environment(cores=1, threads=1)
+    runs = [
+        finished(lora(8), accuracy=0.9, training=training(5e-4, epochs=epochs), environment=machine)
+        for epochs in (1, 5)
+    ]
+    told, both = (Tree(page(some)).words for some in (runs[:1], runs))
+    assert "1 run, 0 failed. Made from" in told
+    assert "1 run: Example CPU 3000, 1 core, 1 thread," in told
+    assert "most of all 1 run get wrong" in told
+    assert "Every arm on the 3,686 test documents" in told
+    assert "LoRA r=8, lr 5e-4, 1 epoch" in both
+    for words in (told, both):
+        assert not re.search(r"(?<![\d.,])1 (runs|epochs|cores|threads)\b", words)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_missing_baseline_is_told(language: Language) -> None:
+    told = {"en": "hold no finished tfidf-svm run on this data", "ja": "完了した tfidf-svm の実行が記録にない"}[
+        language
+    ]
+    assert told in Tree(page([finished(lora(8), accuracy=0.9)], language=language)).words
+    assert told not in Tree(page([finished(lora(8), accuracy=0.9), baseline()], language=language)).words
+
+
+def test_the_losses_of_a_single_step_are_a_point_with_a_symbol_in_the_legend() -> None:
+    (chart,) = _training_charts(page([finished(lora(8), accuracy=0.9, training_curve=((1, 2.1),))]))
+    plot, legend = chart.split('<ul class="legend">')
+    assert plot.count('class="mark"') == legend.count('class="mark"') == 1
+    (chart,) = _training_charts(page([finished(lora(8), accuracy=0.9)]))
+    assert 'class="mark"' not in chart
+    assert 'class="line' in chart
+
+
+def test_the_losses_of_a_method_with_several_ranks_are_not_without_a_rank() -> None:
+    nested = finished({"name": "lora-nested", "ranks": [2, 8]}, accuracy=0.9)
+    (chart,) = _training_charts(page([nested]))
+    assert "Training loss: trained for several ranks" in chart
+    _, others, several = _training_charts(
+        page([nested, finished(lora(8), accuracy=0.9), finished({"name": "full"}, accuracy=0.9)])
+    )
+    assert "Training loss: without a rank" in others
+    assert "Nested LoRA" not in others
+    assert "Nested LoRA" in several
+
+
+def _training_charts(text: str) -> list[str]:
+    return [one for one in re.findall(r"<figure.*?</figure>", text, flags=re.DOTALL) if "Training loss" in one]
+
+
 def test_everything_from_outside_is_escaped() -> None:
     evil = "<script>alert('x')</script>&\"|"
     names = (evil, "<img src=https://example.org/x.png>")
@@ -202,7 +264,7 @@ def test_the_languages_say_the_same() -> None:
     english, japanese = (words_of(language).entries for language in ("en", "ja"))
     assert list(english) == list(japanese)
     for key, text in english.items():
-        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", japanese[key])), key
+        assert set(re.findall(r"\{(\w+)[:}]", text)) == set(re.findall(r"\{(\w+)[:}]", japanese[key])), key
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

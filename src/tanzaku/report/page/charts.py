@@ -13,8 +13,10 @@ COLOURS = 6  # of lines; the style sheet has as many
 SHAPES = 5  # of points; the template has as many
 _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end
-_WIDE, _NARROW = 14, 8.8  # pixels a character of a name has on a phone, where names are largest
-_LEAST_PIXELS = 26  # between two ticks' labels
+_WIDE, _NARROW = 14, 8.8  # pixels a character of a name or a tick has on a phone, where they are largest
+_LEAST_PIXELS = 26  # between two ticks
+_BETWEEN = 4  # pixels between the texts of two ticks beside each other
+_LEAST_RATIO = 1.02  # of a logarithmic axis's ends; closer, ticks would differ beyond the digits that are written
 
 Scale = Literal["linear", "log"]
 Format = Callable[[float], str]
@@ -146,8 +148,8 @@ def draw(chart: Chart) -> Drawing:
     lines = tuple(_draw_line(line, across, up) for line in chart.lines)
     return Drawing(
         chart=chart,
-        x_ticks=_ticks(chart.x, across),
-        y_ticks=_ticks(chart.y, up),
+        x_ticks=_ticks(chart.x, across, beside=True),
+        y_ticks=_ticks(chart.y, up, beside=False),
         lines=lines,
         rules=tuple((_tenth(up.place(rule.y)), rule) for rule in chart.rules),
         names=_names(lines),
@@ -167,6 +169,9 @@ class _Span:
         known = [*values, *axis.ticks]
         measured = [math.log(value) for value in known] if axis.scale == "log" else known
         low, high = min(measured), max(measured)
+        if axis.scale == "log" and low < high:
+            lacking = max(0.0, math.log(_LEAST_RATIO) - (high - low))
+            low, high = low - lacking / 2, high + lacking / 2
         room = _ROOM * (high - low) or 0.5
         return cls(0.0 if axis.from_zero else low - room, high + room, axis.scale, start, end)
 
@@ -198,14 +203,25 @@ def round_powers(low: float, high: float) -> list[float]:
     return found[:: math.ceil(len(found) / _MOST_TICKS)]
 
 
-def _ticks(axis: Axis, span: _Span) -> tuple[Tick, ...]:
-    values = list(axis.ticks) or (round_powers(*span.ends) if axis.scale == "log" else round_numbers(*span.ends))
+def _ticks(axis: Axis, span: _Span, *, beside: bool) -> tuple[Tick, ...]:
+    """Those of the axis, or round ones, as many as have room; `beside` says that their texts share a line."""
     ticks: list[Tick] = []
-    for value in values:
-        place = _tenth(span.place(value))
-        if not ticks or abs(place - ticks[-1].place) >= _LEAST_PIXELS:
-            ticks.append(Tick(place, axis.write(value)))
+    for value in axis.ticks or _round_values(axis, span):
+        tick = Tick(_tenth(span.place(value)), axis.write(value))
+        if not ticks or abs(tick.place - ticks[-1].place) >= _least_distance(ticks[-1], tick, beside=beside):
+            ticks.append(tick)
     return tuple(ticks)
+
+
+def _round_values(axis: Axis, span: _Span) -> list[float]:
+    """On a logarithmic axis whose values lie close together there is hardly a round power: round numbers then."""
+    powers = round_powers(*span.ends) if axis.scale == "log" else []
+    return powers if len(powers) > 1 else round_numbers(*span.ends)
+
+
+def _least_distance(one: Tick, other: Tick, *, beside: bool) -> float:
+    width = _NARROW * (len(one.text) + len(other.text)) / 2 + _BETWEEN
+    return max(_LEAST_PIXELS, width) if beside else _LEAST_PIXELS
 
 
 def _draw_line(line: Line, across: _Span, up: _Span) -> DrawnLine:

@@ -104,11 +104,13 @@ def rank_charts(section: Section, evidence: Evidence, *, words: Words, name: Nam
 
 
 def loss_charts(section: Section, *, words: Words, name: Name) -> list[Drawing]:
-    """For each line of the other charts, and for the methods without a rank: training and validation losses."""
+    """For each line of the other charts, and for the methods without a rank or with several: both losses."""
     rows: list[tuple[str, Sequence[tuple[str, Arm]]]] = [
         (label, [(f"r={arm.rank}", arm) for arm in one.arms]) for label, one in _named_series(section, words)
     ]
-    rows.append((words("chart.without_rank"), [(name(arm), arm) for _, arm in baselines_of(section)]))
+    others = [(name(arm), arm) for _, arm in baselines_of(section)]
+    rows.append((words("chart.without_rank"), [(text, arm) for text, arm in others if not arm.ranks]))
+    rows.append((words("chart.several_ranks"), [(text, arm) for text, arm in others if arm.ranks]))
     charts = []
     for number, (label, arms) in enumerate(rows):
         trained = [(text, arm) for text, arm in arms if any(record.history for record in arm.finished)]
@@ -116,7 +118,7 @@ def loss_charts(section: Section, *, words: Words, name: Name) -> list[Drawing]:
             continue
         for key, curve in (("train", _training_curve), ("val", _validation_curve)):
             lines = [
-                Line(text, points, look, marked=key == "val")
+                Line(text, points, look, marked=key == "val" or len(points) == 1)
                 for look, (text, arm) in enumerate(trained)
                 for points in curve(arm, text)
                 if points

@@ -24,7 +24,7 @@ def measured_facts(section: Section, *, words: Words) -> list[tuple[str, list[st
                     classes=len(data.label_names),
                     train=f"{data.train_documents:,}",
                     val=f"{data.val_documents:,}",
-                    test=f"{data.test_documents:,}",
+                    test=data.test_documents,
                     fingerprint=data.fingerprint[:_DIGITS],
                 )
             ],
