@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SIDE_BY_SIDE = 24  # characters of a legend's text
 _LEGEND_ROWS, _LEGEND_ROW_INCHES = 6, 0.14  # that a figure has room for, and the height of one more
 _DECADE_FROM_RATIO = 2.2  # on a logarithmic axis that spans less, there may be one round value or none
-_LEAST_RATIO = 1.02  # of such an axis's ends; closer, ticks would differ beyond the digits that are written
+LEAST_RATIO = 1.02  # of a logarithmic axis's ends; closer, ticks would differ beyond the digits that are written
 WIDTH_INCHES = 3.15  # 8 cm, a column of a two-column paper
 
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; ordered so that neighbours differ in grey too.
@@ -67,8 +67,8 @@ def mark_decades(axis: Axis, values: Iterable[float]) -> None:
 
     found = list(values)
     ratio = max(found) / min(found)
-    if 1 < ratio < _LEAST_RATIO:
-        room = (_LEAST_RATIO / ratio) ** 0.5
+    if 1 < ratio < LEAST_RATIO:
+        room = (LEAST_RATIO / ratio) ** 0.5
         set_limits = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
         set_limits(min(found) / room, max(found) * room)
     # Around one value alone matplotlib spreads the axis over decades.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tanzaku.report.style import LEAST_RATIO
+
 WIDTH, HEIGHT = 440, 300
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 14, 46
 COLOURS = 6  # of lines; the style sheet has as many
@@ -16,7 +18,6 @@ _ROOM = 0.06  # of the span, at either end
 _WIDE, _NARROW = 14, 8.8  # pixels a character of a name or a tick has on a phone, where they are largest
 _LEAST_PIXELS = 26  # between two ticks
 _BETWEEN = 4  # pixels between the texts of two ticks beside each other
-_LEAST_RATIO = 1.02  # of a logarithmic axis's ends; closer, ticks would differ beyond the digits that are written
 
 Scale = Literal["linear", "log"]
 Format = Callable[[float], str]
@@ -170,7 +171,7 @@ class _Span:
         measured = [math.log(value) for value in known] if axis.scale == "log" else known
         low, high = min(measured), max(measured)
         if axis.scale == "log" and low < high:
-            lacking = max(0.0, math.log(_LEAST_RATIO) - (high - low))
+            lacking = max(0.0, math.log(LEAST_RATIO) - (high - low))
             low, high = low - lacking / 2, high + lacking / 2
         room = _ROOM * (high - low) or 0.5
         return cls(0.0 if axis.from_zero else low - room, high + room, axis.scale, start, end)
