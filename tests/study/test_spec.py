@@ -100,7 +100,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("training.epochs=few", "epochs = 'few'"),
         (
             "encoder.max_token=3",
-            r"unknown key 'max_token'; did you mean 'max_tokens'\? it takes name, revision, max_tokens, pooling",
+            r"toml: encoder: unknown key 'max_token'; did you mean 'max_tokens'\? "
+            "it takes name, revision, max_tokens, pooling, long_text",
         ),
         ("encoder.pooling=max", r"encoder: pooling = 'max': .*'cls', 'mean' or 'mean\+max'"),
         (

@@ -44,6 +44,7 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
     for override in overrides:
         _apply_override(content, override)
     study = _validated(StudySpec, content, where=str(path))
+    _check_shared(study, where=str(path))
     if check_arms:
         try:
             expand(study)
@@ -52,14 +53,22 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
     return study
 
 
+def _check_shared(study: StudySpec, *, where: str) -> None:
+    """Make sure that what the arms share has names that there are: else the first arm would be blamed for it."""
+    for section, names, kind in (
+        ("encoder", study.encoder or {}, EncoderSpec),
+        ("training", study.training, TrainingSpec),
+    ):
+        if unknown := sorted(set(names) - set(kind.model_fields)):
+            raise SpecError(f"{where}: {section}: {_unknown('key', unknown[0], kind.model_fields)}")
+
+
 def expand(study: StudySpec) -> list[RunSpec]:
     """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
 
     Raises:
         SpecError: An arm names an unknown method, option or value.
     """
-    if unknown := sorted(set(study.training) - set(TrainingSpec.model_fields)):
-        raise SpecError(f"training: {_unknown('key', unknown[0], TrainingSpec.model_fields)}")
     runs: dict[str, RunSpec] = {}
     for seed in study.seeds:
         for number, arm in enumerate(study.arms):

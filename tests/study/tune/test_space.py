@@ -119,6 +119,7 @@ def test_a_recipe_leaves_the_default_space_as_it_is(tmp_path: Path) -> None:
         ("tune.space.schedule=['linear', 'step']", r"tune of arms\.1 \(lora\): training: schedule = 'step'"),
         ("tune={arm=2, space={}}", r"tune: arms\.2 \(head\) has nothing to search; name it in \[tune\.space\]"),
         ("tune.trials=0", r"tune\.trials = 0"),
+        ("training.epoch=3", "toml: training: unknown key 'epoch'; did you mean 'epochs'"),
         ("tune.pruner=worst", r"tune\.pruner = 'worst': .*'median', 'hyperband' or 'none'"),
         ("tune.trial=3", r"unknown key 'tune\.trial'; did you mean 'trials'\? it takes arm, space, objective, trials"),
         ("tune={arm=2, space={head_learning_rate=[0.1]}}", "head has no setting 'head_learning_rate'"),
