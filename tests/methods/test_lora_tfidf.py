@@ -88,7 +88,7 @@ def test_the_terms_of_the_most_documents_are_kept(documents: list[list[int]], ro
     assert max(left, default=0) <= min(counts[term] for term in kept)
     idf = [np.log((1 + len(documents)) / (1 + counts[term])) + 1 for term in kept]
     np.testing.assert_allclose(head.idf[: len(kept)], idf, rtol=1e-6)
-    assert not head.weight[len(kept) :].any()
+    assert len(head.keys) == len(head.weight) == len(kept)
 
 
 def _separable() -> tuple[list[list[int]], list[int]]:
@@ -277,10 +277,13 @@ def test_the_terms_tell_the_class(tiny_encoder: Path, tmp_path: Path) -> None:
     record = run_one(_study(tiny_encoder, epochs=1), tmp_path / "run")
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
     terms = {name.rpartition(".")[2]: tensor for name, tensor in saved.items() if ".terms." in name}
+    learned = len(terms["keys"])
+    assert 50 < learned < 500  # what the documents have, not the room for more
+    assert (terms["keys"].diff() > 0).all()
     assert {name: tuple(tensor.shape) for name, tensor in terms.items()} == {
-        "keys": (500,),
-        "idf": (500,),
-        "weight": (500, 3),
+        "keys": (learned,),
+        "idf": (learned,),
+        "weight": (learned, 3),
         "bias": (3,),
     }
     assert record.test is not None

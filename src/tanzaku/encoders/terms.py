@@ -33,6 +33,9 @@ class TermHead(nn.Module):
     while training, a document's logits are those of a machine that was fitted to the other documents (stacking, Wolpert
     1992), and the scale is what makes these logits' cross-entropy least (Guo et al. 2017, arXiv 1706.04599).
 
+    Its buffers have one entry for each term: room for `terms` until `learn` or a loaded state dict says how many there
+    are.
+
     Args:
         terms: The most terms that it knows.
         labels: Classes.
@@ -85,20 +88,24 @@ class TermHead(nn.Module):
         scores = np.stack([vectors @ weight + bias for weight, bias in apart])[counted.folds, range(len(counted.folds))]
         scale = _calibrated(scores, counted.labels)
 
-        def padded(values: np.ndarray) -> Tensor:
-            return functional.pad(torch.from_numpy(values), (0, 0, 0, len(self.keys) - len(keys)))
-
-        self.keys[: len(keys)] = torch.from_numpy(keys)
-        self.idf[: len(keys)] = torch.from_numpy(idf)
-        self.weight.copy_(padded(scale * whole[0]))
-        self.bias.copy_(torch.from_numpy(scale * whole[1]))
-        self.held_out_weight = torch.cat([padded(scale * weight) for weight, _ in apart]).to(self.weight)
+        self.keys = torch.from_numpy(keys).to(self.keys)
+        self.idf = torch.from_numpy(idf).to(self.idf)
+        self.held_out_weight = torch.from_numpy(scale * np.concatenate([weight for weight, _ in apart])).to(self.weight)
         self.held_out_bias = torch.from_numpy(scale * np.stack([bias for _, bias in apart])).to(self.bias)
+        self.weight = torch.from_numpy(scale * whole[0]).to(self.weight)
+        self.bias = torch.from_numpy(scale * whole[1]).to(self.bias)
 
     def take_over(self, other: TermHead) -> None:
         """Know what another one has learned."""
         self.load_state_dict(other.state_dict())
         self.held_out_weight, self.held_out_bias = other.held_out_weight, other.held_out_bias
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Make room for as many terms as were saved before they are copied in."""
+        for name in ("keys", "idf", "weight"):
+            if (saved := state_dict.get(f"{prefix}{name}")) is not None:
+                setattr(self, name, getattr(self, name).new_empty((len(saved), *getattr(self, name).shape[1:])))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """The logits (documents, labels) that the terms add.
