@@ -15,7 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
+from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuError
+from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import Classifier
 from tests.ship.conftest import Study, study
 
@@ -60,6 +62,18 @@ def test_pack_says_that_an_adapter_needs_its_encoder(study: Study, tmp_path: Pat
     assert needs in _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "a").stderr
     whole = _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "b", "--with-encoder").stderr
     assert needs not in whole
+
+
+def test_pack_says_what_eight_bits_changed(study: Study, tmp_path: Path) -> None:
+    write_prepared(Preparation(study.dataset, source={}, options={}), tmp_path / "data")
+    done = _tanzaku("pack", study.runs["full"], "--out", tmp_path / "a", "--int8", "--data", tmp_path / "data")
+    quantized = open_bundle(tmp_path / "a").facts.quantized
+    assert quantized is not None
+    changed, documents = quantized.changed, len(study.dataset.val)
+    assert f"8 bits changed the label of {changed} of {documents} validation documents: accuracy" in done.stderr
+    done = _tanzaku("pack", study.runs["full"], "--out", tmp_path / "b", "--int8")
+    assert "How many labels this changed was not measured" in done.stderr
+    assert "--data" in _fails("pack", study.runs["full"], "--out", tmp_path / "c", "--data", tmp_path / "data")
 
 
 def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:

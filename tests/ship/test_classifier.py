@@ -1,10 +1,13 @@
 """One way to predict, and it is the study's own."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +15,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tanzaku.errors import BundleError, DataError
+from tanzaku.encoders.fast import Precision as RunPrecision
+from tanzaku.errors import BundleError, DataError, TanzakuWarning
+from tanzaku.machine import describe_machine
+from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
+from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tests.ship.conftest import METHODS, Study
 from tests.tiny import COMMON, WORDS
@@ -49,6 +56,43 @@ def test_a_bundle_with_its_encoder_scores_alike_and_needs_no_other(
     finally:
         hidden.rename(study.encoder)
     np.testing.assert_allclose(scores, study.logits(method), rtol=0, atol=TOLERANCE)
+
+
+def _computed_in(bundle: Path, precision: str, folder: Path) -> Path:
+    """A copy of a bundle whose run computed in another precision."""
+    shutil.copytree(bundle, folder)
+    facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    (folder / "bundle.json").write_text(json.dumps(facts | {"precision": precision}), encoding="utf-8")
+    write_manifest(folder)
+    return folder
+
+
+@pytest.mark.parametrize("hardware", [False, True], ids=["without bfloat16", "with bfloat16"])
+def test_a_bundle_classifies_in_the_precision_of_its_run_unless_asked(
+    study: Study, tmp_path: Path, hardware: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the machine does best. Where bfloat16 would be emulated, float32 is taken, and a warning says so."""
+    machine = replace(describe_machine(), gpu=None, cpu_bfloat16=hardware)
+    monkeypatch.setattr("tanzaku.pretraining.compute.describe_machine", lambda: machine)
+    texts = study.dataset.test.texts
+    wide = study.bundles["full"]
+    narrow = _computed_in(wide, "bfloat16", tmp_path / "narrow")
+    asked = {name: Classifier.load(wide, device="cpu", precision=name).scores(texts) for name in get_args(RunPrecision)}
+    assert np.abs(asked["float32"] - asked["bfloat16"]).max() > 0
+    scores = Classifier.load(wide, device="cpu").scores(texts)
+    np.testing.assert_array_equal(scores, asked["float32"])
+    if hardware:
+        scores = Classifier.load(narrow, device="cpu").scores(texts)
+        np.testing.assert_array_equal(scores, asked["bfloat16"])
+    else:
+        with pytest.warns(TanzakuWarning, match="would emulate slowly; classifying in float32"):
+            scores = Classifier.load(narrow, device="cpu").scores(texts)
+        np.testing.assert_array_equal(scores, asked["float32"])
+
+
+def test_a_bundle_says_in_which_precision_its_run_computed(study: Study) -> None:
+    precisions = {method: open_bundle(study.bundles[method]).facts.precision for method in METHODS}
+    assert precisions == dict.fromkeys(METHODS, "float32") | {"tfidf-svm": None}
 
 
 def test_full_needs_no_encoder(study: Study, tmp_path: Path) -> None:

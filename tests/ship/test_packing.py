@@ -3,19 +3,23 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from peft import PeftConfig
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from tanzaku.data.dataset import Dataset
+from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, DataError
 from tanzaku.files import sha256_of_file
 from tanzaku.ship.bundle import Bundle, open_bundle
 from tanzaku.ship.choosing import choose_run
@@ -134,6 +138,59 @@ def test_in_eight_bits_a_bundle_takes_a_byte_a_weight_and_scores_nearly_alike(
     # A number is off by 1/254 of its row's largest at most, and the errors of a sum partly cancel.
     assert 0 < np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
     assert np.mean(found.argmax(axis=1) == expected.argmax(axis=1)) >= 0.9
+
+
+def test_eight_bits_say_how_many_validation_labels_they_changed(study: Study, tmp_path: Path) -> None:
+    """Counted from outside, by the whole bundle and the one in 8 bits, of a model that hardly decides."""
+    run = shutil.copytree(study.runs["full"], tmp_path / "run")
+    dataset = replace(study.dataset, val=study.dataset.train)
+    path = run / "model" / "model.safetensors"
+    weights = load_file(path)
+    for name, tensor in weights.items():
+        if tensor.ndim == 2 and "encoder.layer" in name:  # one large number a row leaves few steps for the others
+            tensor[:, 0] *= 100
+    for part in ("rough", "undecided"):
+        save_file(weights, path, metadata={"format": "pt"})
+        wide = pack(run, tmp_path / part)
+        weights["classifier.bias"] -= torch.from_numpy(np.median(_scores(wide, dataset), axis=0))
+    narrow = pack(run, tmp_path / "narrow", int8=True, dataset=dataset)
+    before, after = (_scores(bundle, dataset).argmax(axis=1) for bundle in (wide, narrow))
+    classes = np.array([dataset.label_names.index(label) for label in dataset.val.labels])
+    quantized = narrow.facts.quantized
+    assert quantized is not None
+    assert quantized.changed == (before != after).sum() > 0
+    assert quantized.val_before.accuracy == pytest.approx((before == classes).mean())
+    assert quantized.val.accuracy == pytest.approx((after == classes).mean())
+    assert wide.facts.quantized is None
+
+
+def _scores(bundle: Bundle, dataset: Dataset) -> np.ndarray:
+    return Classifier.load(bundle.folder).scores(dataset.val.texts)
+
+
+def test_eight_bits_are_measured_on_the_runs_own_data_where_it_still_lies_there(study: Study, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_prepared(Preparation(study.dataset, source={}, options={}), data)
+    run = shutil.copytree(study.runs["full"], tmp_path / "run")
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    record["data"]["source"] = str(data)
+    (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    quantized = pack(run, tmp_path / "measured", int8=True).facts.quantized
+    assert quantized is not None
+    assert quantized.val.documents == len(study.dataset.val)
+    # Other data in its place is not the run's; nor is a folder that is gone.
+    other = replace(study.dataset, val=study.dataset.test)
+    write_prepared(Preparation(other, source={}, options={}), data, force=True)
+    assert pack(run, tmp_path / "other", int8=True).facts.quantized is None
+    shutil.rmtree(data)
+    assert pack(run, tmp_path / "gone", int8=True).facts.quantized is None
+
+
+def test_data_with_other_labels_is_refused_before_anything_is_written(study: Study, tmp_path: Path) -> None:
+    other = replace(study.dataset, label_names=("空", "海", "谷"))
+    with pytest.raises(DataError, match="has the labels 空, 海, 谷, and the bundle"):
+        pack(study.runs["full"], tmp_path / "out", int8=True, dataset=other)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_method_without_an_encoder_has_no_eight_bits(study: Study, tmp_path: Path) -> None:
@@ -366,7 +423,7 @@ def _rewrite(bundle: Bundle, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "has version 2; this Tanzaku reads version 1"),
+        ({"version": 1}, "has version 1; this Tanzaku reads version 2"),
         ({"new": 1}, "does not describe a bundle of this Tanzaku"),
         ({"method": {"name": "later"}}, "there is no method 'later'"),
         ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),

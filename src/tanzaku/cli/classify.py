@@ -94,7 +94,7 @@ def classify(
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.AUTO,
+    precision: Annotated[Precision, typer.Option(help="Of the arithmetic; auto: the run's own.")] = Precision.AUTO,
     device: Annotated[Device, typer.Option(help="What computes.")] = Device.AUTO,
 ) -> None:
     """Classify texts with a bundle: one result a text, in order, in constant memory.

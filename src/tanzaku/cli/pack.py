@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from tanzaku.ship.bundle import Bundle
+    from tanzaku.ship.bundle import Bundle, QuantizationFacts
 
 
 def pack(
@@ -25,6 +25,14 @@ def pack(
     encoder: Annotated[
         str | None,
         typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --int8: classify this data's validation set before and after.",
+            show_default="the run's own data",
+        ),
     ] = None,
     margin: Annotated[
         float,
@@ -48,9 +56,22 @@ def pack(
 
         tanzaku pack runs/my-study --out my-small-bundle --int8
     """
+    from tanzaku.data.dataset import load_dataset
+    from tanzaku.errors import DataError
     from tanzaku.ship.packing import pack as make
 
-    bundle = make(source, out, with_encoder=with_encoder, int8=int8, encoder=encoder, force=force, margin=margin / 100)
+    if data is not None and not int8:
+        raise DataError(f"--data {data} is for measuring what --int8 changes; give both, or neither")
+    bundle = make(
+        source,
+        out,
+        with_encoder=with_encoder,
+        int8=int8,
+        encoder=encoder,
+        dataset=load_dataset(data) if data is not None else None,
+        force=force,
+        margin=margin / 100,
+    )
     _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
     typer.echo(out)
 
@@ -65,10 +86,23 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
     )
     if facts.weights == "int8":
-        console.print("The weights are in 8 bits; the accuracies were measured before.")
+        console.print(_describe_quantization(facts.quantized))
     if facts.needs_encoder:
         assert facts.encoder is not None
         console.print(
             f"To classify, it needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs that too."
         )
     console.print(f"Next: tanzaku classify {bundle.folder} TEXT")
+
+
+def _describe_quantization(facts: "QuantizationFacts | None") -> str:
+    before = "The weights are in 8 bits; the accuracies above were measured before."
+    if facts is None:
+        return (
+            f"{before} How many labels this changed was not measured, since the run's data is not where the study read "
+            "it; name it with --data."
+        )
+    return (
+        f"{before} 8 bits changed the label of {facts.changed:,} of {facts.val.documents:,} validation documents: "
+        f"accuracy {100 * facts.val_before.accuracy:.2f} % before, {100 * facts.val.accuracy:.2f} % after."
+    )

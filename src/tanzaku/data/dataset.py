@@ -1,7 +1,7 @@
 """Documents with labels, and the three splits that a study reads."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,13 +21,17 @@ class Documents:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of a task. `label_names` is in alphabetical order; a label's index in it is its class."""
+    """The three splits of a task. `label_names` is in alphabetical order; a label's index in it is its class.
+
+    `source` is what `load_dataset` was given, and None for data that was made in Python.
+    """
 
     name: str
     train: Documents
     val: Documents
     test: Documents
     label_names: tuple[str, ...]
+    source: str | None = field(default=None, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -35,8 +39,8 @@ class Dataset:
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
             digest.update(len(split).to_bytes(8, "little"))
-            for field in (*split.texts, *split.labels):
-                encoded = field.encode("utf-8")
+            for value in (*split.texts, *split.labels):
+                encoded = value.encode("utf-8")
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)
         return digest.hexdigest()
@@ -59,6 +63,6 @@ def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     from tanzaku.data.prepared import read_prepared
 
     if source != SAMPLE:
-        return read_prepared(Path(source), test=test)
-    sample = prepare_sample().dataset
+        return replace(read_prepared(Path(source), test=test), source=str(source))
+    sample = replace(prepare_sample().dataset, source=SAMPLE)
     return sample if test else replace(sample, test=Documents((), ()))

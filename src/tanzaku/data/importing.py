@@ -122,7 +122,13 @@ def import_splits(
         options |= {"val_size": val_size, "seed": seed, "keep_duplicates_together": keep_duplicates_together}
     check_classes(splits["train"].labels)
     warn_of_similar_labels(label for split in SPLITS for label in splits[split].labels)
-    dataset = Dataset(name=name or train.stem, label_names=tuple(sorted(set(splits["train"].labels))), **splits)
+    dataset = Dataset(
+        name=name or train.stem,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        label_names=tuple(sorted(set(splits["train"].labels))),
+    )
     check_splits(dataset)
     warn_of_shared_texts(dataset)
     described = {split: _described(path) for split, path in sources.items()}

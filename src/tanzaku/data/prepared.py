@@ -81,9 +81,12 @@ def read_prepared(folder: Path, *, test: bool = True) -> Dataset:
     """
     manifest = read_manifest(folder)
     documents = {split: _read_split(folder, split, manifest) for split in SPLITS if test or split != "test"}
-    documents.setdefault("test", Documents((), ()))
     dataset = Dataset(
-        name=str(manifest.get("name")), label_names=tuple(sorted(set(documents["train"].labels))), **documents
+        name=str(manifest.get("name")),
+        train=documents["train"],
+        val=documents["val"],
+        test=documents.get("test", Documents((), ())),
+        label_names=tuple(sorted(set(documents["train"].labels))),
     )
     # The fingerprint is that of all three splits.
     fits = dataset.fingerprint == manifest.get("fingerprint") or not test

@@ -24,7 +24,7 @@ from tanzaku.ship.manifest import check_manifest
 from tanzaku.study.record import DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
-BUNDLE_VERSION: Literal[1] = 1
+BUNDLE_VERSION: Literal[2] = 2
 BUNDLE_FILE = "bundle.json"
 MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
@@ -67,10 +67,18 @@ class CompressionFacts(_Part):
     val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
 
 
+class QuantizationFacts(_Part):
+    """What 8 bits changed on the run's validation set, classified with the weights as trained and in 8 bits."""
+
+    changed: Annotated[int, Field(description="Validation documents that got another label.")]
+    val: Annotated[SplitScores, Field(description="In 8 bits.")]
+    val_before: Annotated[SplitScores, Field(description="The same before.")]
+
+
 class BundleFacts(_Part):
     """All that a bundle says of itself: the content of `bundle.json`."""
 
-    version: Literal[1] = BUNDLE_VERSION
+    version: Literal[2] = BUNDLE_VERSION
     tanzaku: Annotated[str, Field(description="The version of Tanzaku that packed it.")]
     label_names: Annotated[tuple[str, ...], Field(min_length=2, description="In the order of the classes' indices.")]
     method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
@@ -87,6 +95,13 @@ class BundleFacts(_Part):
             description="How `encoder/` stores them; the run's scores were measured in the precision of its training."
         ),
     ] = "float32"
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        Field(description="In which the run computed, and the bundle classifies; None where no encoder computes."),
+    ]
+    quantized: Annotated[
+        QuantizationFacts | None, Field(description="None where nothing is in 8 bits, or it was not measured.")
+    ] = None
     run: RunFacts
     compressed: Annotated[
         CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")

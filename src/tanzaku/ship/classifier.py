@@ -63,8 +63,8 @@ class Classifier:
             folder: What `tanzaku pack` wrote.
             encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
             device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
-            precision: `"auto"`, as in a study, is bfloat16 where the hardware has it in its instructions (it rounds to
-                about three digits), and float32 elsewhere; either may be chosen.
+            precision: `"auto"` is that of the bundle's run, except that a run in bfloat16 is classified in float32,
+                with a warning, where the hardware has no instructions for bfloat16; either may be chosen.
             batch_tokens: The most tokens that go through the model at once, padding counted; bounds the memory.
 
         Raises:

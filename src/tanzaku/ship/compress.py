@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tanzaku import __version__
-from tanzaku.errors import BundleError, DataError
+from tanzaku.errors import BundleError
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, open_bundle
-from tanzaku.study.record import SplitScores
+from tanzaku.ship.validation import check_labels, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,8 @@ def compress(
     """
     source = open_bundle(bundle)
     _check_request(source, rank=rank, energy=energy)
-    _check_labels(source, dataset)
+    if dataset is not None:
+        check_labels(dataset, source.facts.label_names)
     with building(Path(out), force=force) as beside:
         shutil.copytree(source.folder / ENCODER_FOLDER, beside / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, beside / MODEL_FOLDER, rank=rank, energy=energy)
@@ -59,8 +60,8 @@ def compress(
         write_facts(beside, facts)
         if dataset is not None:
             scores = {
-                "val_before": _validate(source.folder, dataset, encoder),
-                "val": _validate(beside, dataset, encoder),
+                "val_before": validate(source.folder, dataset, encoder=encoder).scores,
+                "val": validate(beside, dataset, encoder=encoder).scores,
             }
             write_facts(beside, facts.model_copy(update={"compressed": compressed.model_copy(update=scores)}))
     return open_bundle(out)
@@ -93,14 +94,6 @@ def _remedy(source: Bundle) -> str:
         )
     flags = "--int8 and --with-encoder" if source.facts.weights == "int8" else "--with-encoder"
     return f"pack the run without {flags}, and compress that"
-
-
-def _check_labels(source: Bundle, dataset: Dataset | None) -> None:
-    if dataset is not None and dataset.label_names != source.facts.label_names:
-        raise DataError(
-            f"the data {dataset.name} has the labels {', '.join(dataset.label_names)}, and the bundle "
-            f"{', '.join(source.facts.label_names)}; give the data that the bundle is for"
-        )
 
 
 def _cut(source: Path, folder: Path, *, rank: int | None, energy: float | None) -> CompressionFacts:
@@ -137,16 +130,3 @@ def _kept(values: Mapping[str, Tensor], ranks: Mapping[str, int]) -> float:
     whole = sum(float(found.square().sum()) for found in values.values())
     left = sum(float(found[: ranks[layer]].square().sum()) for layer, found in values.items())
     return left / whole if whole else 1.0
-
-
-def _validate(folder: Path, dataset: Dataset, encoder: str | None) -> SplitScores:
-    import numpy as np
-
-    from tanzaku.measure.metrics import measure
-    from tanzaku.ship.classifier import Classifier
-
-    classifier = Classifier.load(folder, encoder=encoder)
-    classes = np.array([classifier.label_names.index(label) for label in dataset.val.labels])
-    predicted = classifier.scores(dataset.val.texts).argmax(axis=1)
-    found = measure(classes, predicted, label_names=classifier.label_names)
-    return SplitScores.model_validate(found, from_attributes=True)

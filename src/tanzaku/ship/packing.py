@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from tanzaku import __version__
+from tanzaku.data.dataset import Dataset, load_dataset
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, DataError
 from tanzaku.methods import EncoderMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
@@ -19,12 +20,14 @@ from tanzaku.ship.bundle import (
     BaseFacts,
     Bundle,
     BundleFacts,
+    QuantizationFacts,
     RunFacts,
     open_bundle,
 )
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
+from tanzaku.ship.validation import check_labels, validate
 from tanzaku.study.recommendation import DEFAULT_MARGIN
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import RunRecord, SplitScores, read_record
@@ -42,6 +45,7 @@ def pack(
     with_encoder: bool = False,
     int8: bool = False,
     encoder: str | None = None,
+    dataset: Dataset | None = None,
     force: bool = False,
     margin: float = DEFAULT_MARGIN,
 ) -> Bundle:
@@ -55,12 +59,15 @@ def pack(
             the encoder's weights.
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
+        dataset: With `int8`, its validation set is classified before and after, and `facts.quantized` of the bundle
+            says what changed. None takes the run's own data where it still lies where the study read it.
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
 
     Raises:
         BundleError: There is no finished run, its model is gone, the encoder is another than the run's, or something
             lies in `out`.
+        DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
     folder = choose_run(Path(source), margin=margin)
@@ -68,12 +75,39 @@ def pack(
     spec = _spec_of(record, folder)
     if int8 and not isinstance(spec.method, EncoderMethod):
         raise BundleError(f"int8 is for the weights of an encoder, and {spec.method_name} has none; pack it without")
+    if dataset is not None:
+        check_labels(dataset, record.data.label_names)
     with building(Path(out), force=force) as beside:
         whole = _fill(beside, folder, record, spec, with_encoder=with_encoder or int8, encoder=encoder)
+        facts = _facts(record, spec, whole=whole)
+        write_facts(beside, facts)
         if int8:
-            _lower(beside / ENCODER_FOLDER, record)
-        write_facts(beside, _facts(record, spec, whole=whole, weights="int8" if int8 else "float32"))
+            _quantize(beside, facts, record, dataset or _data_of(record))
     return open_bundle(out)
+
+
+def _quantize(bundle: Path, facts: BundleFacts, record: RunRecord, dataset: Dataset | None) -> None:
+    """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
+    before = validate(bundle, dataset, encoder=None) if dataset is not None else None
+    _lower(bundle / ENCODER_FOLDER, record)
+    facts = facts.model_copy(update={"weights": "int8"})
+    write_facts(bundle, facts)
+    if dataset is not None and before is not None:
+        after = validate(bundle, dataset, encoder=None)
+        changed = int((before.predicted != after.predicted).sum())
+        quantized = QuantizationFacts(changed=changed, val=after.scores, val_before=before.scores)
+        write_facts(bundle, facts.model_copy(update={"quantized": quantized}))
+
+
+def _data_of(record: RunRecord) -> Dataset | None:
+    """The run's data, where it can be read and is still the same."""
+    if record.data.source is None:
+        return None
+    try:
+        dataset = load_dataset(record.data.source)
+    except DataError:
+        return None
+    return dataset if dataset.fingerprint == record.data.fingerprint else None
 
 
 def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
@@ -166,7 +200,13 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(path, target)  # not its permissions: the bundle's files are new ones
 
 
-def _facts(record: RunRecord, spec: RunSpec, *, whole: bool, weights: Literal["float32", "int8"]) -> BundleFacts:
+def _precision(record: RunRecord, spec: RunSpec) -> Literal["float32", "bfloat16"] | None:
+    if spec.encoder is None:
+        return None
+    return record.compute.precision if record.compute else "float32"  # there was no choice
+
+
+def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
     assert record.val is not None
     assert record.test is not None
     base = record.encoder
@@ -179,7 +219,7 @@ def _facts(record: RunRecord, spec: RunSpec, *, whole: bool, weights: Literal["f
         if base
         else None,
         whole=whole,
-        weights=weights,
+        precision=_precision(record, spec),
         run=RunFacts(
             run_id=record.run_id,
             study=record.study,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from tanzaku.errors import TanzakuWarning
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.ship.bundle import MODEL_FOLDER, Bundle
 from tanzaku.ship.loading import load_model
@@ -45,8 +48,27 @@ def load_scorer(
 
     assert bundle.facts.encoder is not None
     compute = choose_compute(device=device, precision=precision, attention="auto")
+    if precision == "auto":
+        compute = replace(compute, precision=_run_precision(bundle, native=compute.precision))
     model, tokenizer = load_model(bundle, encoder=encoder)
     return EncoderScorer(model, tokenizer, bundle.facts.encoder, compute=compute, batch_tokens=batch_tokens)
+
+
+def _run_precision(bundle: Bundle, *, native: Literal["float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:
+    """The precision of the bundle's run, or float32 where this machine would have to emulate that.
+
+    `native` is what the hardware does best: bfloat16 where it multiplies that itself.
+    """
+    trained = bundle.facts.precision or "float32"
+    if trained == "bfloat16" and native == "float32":
+        warnings.warn(
+            "the run computed in bfloat16, which this processor would emulate slowly; classifying in float32, so a few "
+            "labels may differ (--precision bfloat16 computes as the run did)",
+            TanzakuWarning,
+            stacklevel=2,
+        )
+        return "float32"
+    return trained
 
 
 class TextScorer:

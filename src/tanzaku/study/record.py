@@ -33,6 +33,9 @@ class DataFacts(_Part):
     """The data that was used."""
 
     name: str
+    source: Annotated[
+        str | None, Field(description="As the study names it; None where it was made in Python, or is not recorded.")
+    ] = None
     fingerprint: Annotated[str, Field(description="SHA-256 over every text and label of the three splits.")]
     label_names: tuple[str, ...]
     train_documents: int

@@ -205,6 +205,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
     """What a record says of the data."""
     return DataFacts(
         name=dataset.name,
+        source=dataset.source,
         fingerprint=dataset.fingerprint,
         label_names=dataset.label_names,
         train_documents=len(dataset.train),
