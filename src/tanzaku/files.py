@@ -3,10 +3,16 @@
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tanzaku.errors import TanzakuError
+
 _READ_BYTES = 1 << 20
+_READABLE = 0o644
 
 
 def sync_directory(folder: Path) -> None:
@@ -41,6 +47,35 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A new folder next to `out` to write files into; it becomes `out` where all went well, and is removed otherwise.
+
+    Raises:
+        TanzakuError: Something lies in `out`.
+    """
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        for path in (*beside.rglob("*"), beside):
+            if path.is_file():
+                path.chmod(_READABLE)  # safetensors makes files that only their owner can read
+                sync_file(path)
+            else:
+                sync_directory(path)
+        if out.is_dir():
+            out.rmdir()
+        beside.rename(out)
+        sync_directory(out.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_json_atomically(path: Path, content: Any) -> None:

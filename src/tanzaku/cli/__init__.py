@@ -15,6 +15,7 @@ from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.methods import methods
 from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import pretrain
+from tanzaku.cli.trim import trim
 from tanzaku.errors import TanzakuError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(study.app, name="study")
 app.command(name="doctor")(doctor)
 app.command(name="methods")(methods)
 app.command(name="pretrain")(pretrain)
+app.command(name="trim")(trim)
 app.command(name="pack")(pack)
 app.command(name="compress")(compress)
 app.command(name="classify")(classify)

@@ -25,18 +25,27 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     Raises:
         EncoderError: A file is damaged, or holds more than tensors.
     """
+    # Always a copy: a file mapped into memory could change under the model.
+    return dequantize_matrices(
+        {
+            name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+            for name, tensor in read_stored_weights(source).items()
+        }
+    )
+
+
+def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
+    """All tensors of an encoder's checkpoint by name, on the CPU, in the dtypes that its files have.
+
+    Raises:
+        EncoderError: As `read_weights`.
+    """
     files = files_of(source)
     read = _read_safetensors if files.weights_format == "safetensors" else _read_pytorch
     weights: dict[str, torch.Tensor] = {}
     for name in shard_names(source.folder, files):
         weights.update(read(source.folder / name))
-    # Always a copy: a file mapped into memory could change under the model.
-    return dequantize_matrices(
-        {
-            name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-            for name, tensor in weights.items()
-        }
-    )
+    return weights
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -1,0 +1,125 @@
+"""`tanzaku trim`: an encoder whose vocabulary is cut to what Japanese and some texts need."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tanzaku.encoders.trimming.record import TrimmingRecord
+
+
+class Characters(StrEnum):
+    """As `trim` takes it."""
+
+    JAPANESE = "japanese"
+    SEEN = "seen"
+
+
+class Dtype(StrEnum):
+    """As `trim` takes it."""
+
+    STORED = "stored"
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+def trim(
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, hub id or name of the encoder.")],
+    texts: Annotated[
+        list[Path],
+        typer.Option(metavar="PATH", help="Text file, also .xz and .gz, or a folder of them; may be given repeatedly."),
+    ],
+    out: Annotated[Path, typer.Option(help="The trimmed encoder's folder, new or empty.")],
+    min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that the texts have at least so often.")] = 3,
+    max_pieces: Annotated[
+        int | None, typer.Option(min=1, help="Of these, keep only so many, the most frequent ones.")
+    ] = None,
+    characters: Annotated[
+        Characters, typer.Option(help="Also keep every single Japanese character, or only those seen in the texts.")
+    ] = Characters.JAPANESE,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of the lines that are measured and not counted.")
+    ] = 0.05,
+    dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.STORED,
+) -> None:
+    """Cut an encoder's vocabulary to the pieces that Japanese and your texts need.
+
+    Most parameters of a multilingual encoder are the embeddings of other languages' pieces. Texts that only have kept
+    pieces are tokenized as before and get the same hidden states, which is checked on held-out lines. The encoder's
+    path goes to standard output, progress and a table to standard error.
+
+    Examples:
+
+        tanzaku trim intfloat/multilingual-e5-base --texts texts/ --out e5-base-ja
+
+        tanzaku trim sentence-transformers/LaBSE --texts texts/ --out labse-ja --max-pieces 20000 --dtype float16
+    """
+    from tanzaku.encoders.source import resolve_encoder
+    from tanzaku.encoders.trimming.record import TextFacts
+    from tanzaku.encoders.trimming.trim import trim as cut
+    from tanzaku.pretraining.sources import find_sources, read_lines
+
+    sources = find_sources(texts)
+    source = resolve_encoder(encoder)
+    with _progress(sum(text.size for text in sources)) as advance:
+        record = cut(
+            source,
+            (line.strip() for text in sources for line in read_lines(text, progress=advance)),
+            out,
+            texts=[TextFacts(name=text.path.name, sha256=text.sha256) for text in sources],
+            min_count=min_count,
+            max_pieces=max_pieces,
+            characters=characters.value,
+            held_out=held_out,
+            dtype=dtype.value,
+        )
+    _describe(record, Console(stderr=True, highlight=False))
+    typer.echo(out)
+
+
+@contextmanager
+def _progress(total: int) -> "Iterator[Callable[[int], None]]":
+    """A bar over the bytes of the text files, with the time left, where standard error is a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("counting pieces"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda size: bar.advance(task, size)
+
+
+def _describe(record: "TrimmingRecord", console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("", "before", "after")
+    for name, before, after in (
+        ("pieces", f"{record.before.pieces:,}", f"{record.after.pieces:,}"),
+        ("parameters (M)", f"{record.before.parameters / 1e6:.1f}", f"{record.after.parameters / 1e6:.1f}"),
+        ("MB", f"{record.before.bytes / 1e6:.1f}", f"{record.after.bytes / 1e6:.1f}"),
+    ):
+        table.add_row(name, before, after)
+    if (held_out := record.held_out) is not None:
+        per_line = [f"{tokens / held_out.lines:.1f}" for tokens in (held_out.tokens_before, held_out.tokens)]
+        table.add_row("tokens per held-out line", *per_line)
+        unknown = [f"{100 * share:.3f}" for share in (held_out.unknown_before, held_out.unknown)]
+        table.add_row("unknown tokens (%)", *unknown)
+    console.print(table)
+    if held_out is not None:
+        console.print(
+            f"{100 * held_out.coverage:.2f} % of the tokens of {held_out.lines:,} held-out lines are kept pieces.",
+            soft_wrap=True,
+        )
+    if (parity := record.parity) is not None:
+        console.print(
+            f"{parity.lines:,} of these lines have only kept pieces and the same tokens as before; the hidden states "
+            f"of {parity.states_lines} differ by at most {parity.largest_difference:.1e}.",
+            soft_wrap=True,
+        )
