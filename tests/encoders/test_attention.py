@@ -48,6 +48,20 @@ def test_each_document_attends_to_itself_alone(documents: list[tuple[int, bool]]
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_rows_after_the_last_document_are_nobodys(padded: bool) -> None:
+    lengths = [3, 40]
+    rows = [_rows(sum(lengths) + 9, seed=seed) for seed in range(3)]
+    function = _attend_padded if padded else attend
+    found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=lengths, dropout=0.0)
+    expected = _by_document(*(row[: sum(lengths)] for row in rows), lengths=lengths, queries=lengths)
+    torch.testing.assert_close(found[: sum(lengths)], expected)
+    assert (found[sum(lengths) :] == 0).all()
+    for gradient in torch.autograd.grad(found.square().sum(), rows):
+        assert (gradient[: sum(lengths)] != 0).any(dim=1).all()
+        assert (gradient[sum(lengths) :] == 0).all()
+
+
 def test_the_gradient_with_dropout_is_that_of_the_masks_drawn_forward() -> None:
     lengths = [3, 5]
     rows = [_rows(8, seed=seed) for seed in range(3)]

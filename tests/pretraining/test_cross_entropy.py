@@ -33,6 +33,15 @@ def test_loss_and_gradient_are_pytorchs(shift: float) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5 if shift == 0 else 1e-4, atol=1e-8)
 
 
+def test_rows_after_the_labels_do_not_count() -> None:
+    logits, labels = _inputs(torch.float32)
+    expected_loss, expected = _loss_and_gradient(functional.cross_entropy, logits[:30], labels[:30])
+    loss, gradient = _loss_and_gradient(cross_entropy, logits, labels[:30])
+    torch.testing.assert_close(loss, expected_loss)
+    torch.testing.assert_close(gradient[:30], expected, rtol=1e-5, atol=1e-8)
+    assert (gradient[30:] == 0).all()
+
+
 def test_bfloat16_costs_its_own_rounding_alone() -> None:
     logits, labels = _inputs(torch.bfloat16)
     expected_loss, expected = _loss_and_gradient(functional.cross_entropy, logits.float(), labels)

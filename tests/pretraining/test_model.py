@@ -92,6 +92,20 @@ def test_the_gathered_loss_equals_transformers_own(kind: str, compute: Compute) 
 
 
 @pytest.mark.parametrize("compute", [_PLAIN, _FAST], ids=["transformers", "fast"])
+def test_the_head_takes_few_numbers_of_rows(compute: Compute) -> None:
+    model = _bert(tie=True)
+    predictor = MaskedPredictor(model, compute)
+    ids = torch.randint(5, VOCABULARY, (16, 16), generator=torch.Generator().manual_seed(1))
+    taken = set()
+    model.cls.register_forward_hook(lambda module, inputs, output: taken.add(output.flatten(0, -2).shape[0]))
+    for masked in range(33, 65):
+        positions = torch.arange(masked)
+        assert len(predictor.logits(ids, positions)) == masked
+        predictor.loss(ids, positions, ids.flatten()[positions]).backward()
+    assert len(taken) == 4  # a multiple of 8
+
+
+@pytest.mark.parametrize("compute", [_PLAIN, _FAST], ids=["transformers", "fast"])
 def test_a_shift_moves_all_tokens_but_the_first_along_the_position_table(compute: Compute) -> None:
     model = _bert(tie=True).eval()
     ids = torch.randint(5, VOCABULARY, (2, 10), generator=torch.Generator().manual_seed(1))

@@ -36,6 +36,15 @@ def test_documents_of_one_row_have_no_numbers() -> None:
     assert batch.labels.tolist() == [2, 0]
 
 
+def test_batches_are_padded_to_few_widths_and_never_beyond_the_most_tokens() -> None:
+    split = _split([*range(3, 101)], max_tokens=90)
+    widths = {split.batch([document]).input_ids.shape[1] for document in range(88)}  # of 3 to 90 tokens
+    assert widths == {32, 64, 90}
+    batch = split.batch([2, 40])
+    assert batch.attention_mask.sum(dim=1).tolist() == [5, 43]
+    assert (batch.input_ids[:, 43:] == 0).all()
+
+
 def test_windows_are_rows_with_their_documents_number() -> None:
     batch = _split([9, 3, 6], long_text="windows", max_tokens=5).batch([1, 0, 2])
     assert batch.documents is not None

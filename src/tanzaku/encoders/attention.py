@@ -1,7 +1,7 @@
 """Self-attention (Vaswani et al. 2017, equation 1) over documents that lie end to end, without padding."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tanzaku.encoders.dropout import draw_seed, kept
+from tanzaku.encoders.shapes import attention_rows
 
 
 def attend(
@@ -27,16 +28,16 @@ def attend(
     padded, by PyTorch's fused kernel.
 
     Args:
-        query: (queries, hidden): of all documents, end to end.
-        key: (tokens, hidden), in the same dtype.
-        value: (tokens, hidden).
+        query: (queries, hidden), finite: of all documents, end to end. There may be more rows after the last document.
+        key: (tokens, hidden), finite, in the same dtype; here too there may be more rows.
+        value: (tokens, hidden), finite.
         heads: Into so many the hidden dimension is cut.
         lengths: Keys of each document.
         query_lengths: Queries of each document.
         dropout: Probability with which an attention probability is set to 0.
 
     Returns:
-        (queries, hidden).
+        (queries, hidden): zeros for the rows after the last document.
     """
     if query.device.type != "cpu":
         return _attend_padded(
@@ -56,7 +57,7 @@ def _attend_padded(
     dropout: float,
 ) -> Tensor:
     def padded(x: Tensor, counts: Sequence[int]) -> Tensor:
-        rows = torch.nn.utils.rnn.pad_sequence(list(x.split(list(counts))), batch_first=True)
+        rows = torch.nn.utils.rnn.pad_sequence(list(x[: sum(counts)].split(list(counts))), batch_first=True)
         return rows.unflatten(2, (heads, -1)).transpose(1, 2)  # (documents, heads, longest, head)
 
     limits = torch.tensor(lengths, device=query.device)
@@ -69,7 +70,8 @@ def _attend_padded(
         dropout_p=dropout,
     )
     rows = mixed.transpose(1, 2).flatten(2)  # (documents, longest query, hidden)
-    return torch.cat([row[:count] for row, count in zip(rows, query_lengths, strict=True)])
+    joined = torch.cat([row[:count] for row, count in zip(rows, query_lengths, strict=True)])
+    return functional.pad(joined, (0, 0, 0, len(query) - len(joined)))
 
 
 def _per_head(rows: Tensor, heads: int) -> Tensor:
@@ -77,13 +79,40 @@ def _per_head(rows: Tensor, heads: int) -> Tensor:
     return rows.unflatten(1, (heads, -1)).transpose(0, 1)
 
 
-def _joined(x: Tensor) -> Tensor:
-    """(heads, tokens, head) to (tokens, hidden)."""
-    return x.transpose(0, 1).flatten(1)
+def _end_to_end(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where each document's rows begin, and how many they are."""
+    start = 0
+    for length in lengths:
+        yield start, length
+        start += length
+
+
+class _Documents:
+    """Each document's rows of a tensor (rows, hidden), and so many rows after them that few shapes occur."""
+
+    def __init__(self, lengths: Sequence[int], *, heads: int) -> None:
+        self._pieces = list(_end_to_end(lengths))
+        self._heads = heads
+        self._needed = max((start + attention_rows(length) for start, length in self._pieces), default=0)
+
+    def of(self, rows: Tensor) -> list[Tensor]:
+        """Views (heads, `attention_rows`, head). What follows a document's own rows is the next document's."""
+        if self._needed > len(rows):
+            rows = functional.pad(rows, (0, 0, 0, self._needed - len(rows)))
+        return [_per_head(rows[start : start + attention_rows(length)], self._heads) for start, length in self._pieces]
+
+    def places_in(self, rows: Tensor) -> list[Tensor]:
+        """Views (heads, length, head) of each document's own rows of a tensor (rows, hidden), to be written to."""
+        rows[sum(length for _, length in self._pieces) :] = 0
+        return [_per_head(rows[start : start + length], self._heads) for start, length in self._pieces]
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps the probabilities for the backward pass, and draws the dropout anew from its seeds."""
+    """Keeps the probabilities for the backward pass, and draws the dropout anew from its seeds.
+
+    A document's rows are followed by others, up to a length that occurs often (`tanzaku.encoders.shapes`). Between its
+    own queries and keys and those others all probabilities are exactly 0, and so is all that goes back from them.
+    """
 
     @staticmethod
     def forward(
@@ -98,34 +127,30 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         scale = 1 / math.sqrt(query.shape[1] // heads)
         query = query * scale  # far fewer elements than the products of queries and keys
-        outputs, probabilities, seeds = [], [], []
-        for q, k, v in zip(query.split(query_lengths), key.split(lengths), value.split(lengths), strict=True):
-            scores = torch.bmm(_per_head(q, heads), _per_head(k, heads).transpose(1, 2))
-            p = torch.softmax(scores, dim=-1)  # (heads, queries, tokens)
+        queries, keys = _Documents(query_lengths, heads=heads), _Documents(lengths, heads=heads)
+        output = torch.empty_like(query)
+        probabilities, seeds = [], []
+        for number, (q, k, v, place) in enumerate(
+            zip(queries.of(query), keys.of(key), keys.of(value), queries.places_in(output), strict=True)
+        ):
+            p = _probabilities(torch.bmm(q, k.transpose(1, 2)), queries=query_lengths[number], keys=lengths[number])
             probabilities.append(p)
             if dropout:
                 seeds.append(draw_seed())
                 p = p * kept(p.shape, probability=dropout, dtype=p.dtype, seed=seeds[-1])
-            outputs.append(_joined(torch.bmm(p, _per_head(v, heads))))
+            place.copy_(torch.bmm(p, v)[:, : place.shape[1]])
         ctx.save_for_backward(query, key, value, *probabilities)
-        ctx.facts = heads, lengths, query_lengths, dropout, scale, seeds
-        return torch.cat(outputs)
+        ctx.facts = queries, keys, dropout, scale, seeds
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *probabilities = ctx.saved_tensors
-        heads, lengths, query_lengths, dropout, scale, seeds = ctx.facts
-        grads: list[tuple[Tensor, Tensor, Tensor]] = []
-        pieces = zip(
-            query.split(query_lengths),
-            key.split(lengths),
-            value.split(lengths),
-            grad.split(query_lengths),
-            probabilities,
-            strict=True,
-        )
-        for number, (*rows, p) in enumerate(pieces):
-            q, k, v, g = (_per_head(row, heads) for row in rows)
+        queries, keys, dropout, scale, seeds = ctx.facts
+        grads = tuple(torch.empty_like(x) for x in (query, key, value))
+        pieces = zip(queries.of(query), keys.of(key), keys.of(value), queries.of(grad), probabilities, strict=True)
+        places = zip(queries.places_in(grads[0]), keys.places_in(grads[1]), keys.places_in(grads[2]), strict=True)
+        for number, ((q, k, v, g, p), (place_q, place_k, place_v)) in enumerate(zip(pieces, places, strict=True)):
             factors = kept(p.shape, probability=dropout, dtype=p.dtype, seed=seeds[number]) if dropout else None
             grad_p = torch.bmm(g, v.transpose(1, 2))  # (heads, queries, tokens)
             if factors is not None:
@@ -134,6 +159,16 @@ class _Attention(torch.autograd.Function):
             grad_scores = torch._softmax_backward_data(grad_p, p, -1, p.dtype)
             grad_q = torch.bmm(grad_scores, k)
             grad_k = torch.bmm(grad_scores.transpose(1, 2), q)
-            grads.append((_joined(grad_q), _joined(grad_k), _joined(grad_v)))
-        grad_query, grad_key, grad_value = (torch.cat(parts) for parts in zip(*grads, strict=True))
-        return grad_query * scale, grad_key, grad_value, None, None, None, None
+            for place, gradient in ((place_q, grad_q), (place_k, grad_k), (place_v, grad_v)):
+                place.copy_(gradient[:, : place.shape[1]])
+        return grads[0].mul_(scale), grads[1], grads[2], None, None, None, None
+
+
+def _probabilities(scores: Tensor, *, queries: int, keys: int) -> Tensor:
+    """The softmax of the first so many queries over the first so many keys, and zeros: (heads, rows, columns)."""
+    if keys < scores.shape[2]:
+        scores[:, :, keys:] = -torch.inf
+    p = torch.softmax(scores, dim=-1)
+    if queries < scores.shape[1]:
+        p[:, queries:] = 0
+    return p

@@ -1,6 +1,6 @@
 """The fast path for BERT: what transformers computes, without what is not needed.
 
-- The documents of a batch lie end to end, so nothing is computed for padding.
+- The documents of a batch lie end to end, so nothing is computed for padding, but for a few rows at a batch's end.
 - Frozen weights stay in bfloat16 where the hardware multiplies it, trained ones in float32, and sums are kept wide.
 - A head that reads [CLS] alone needs the last layer for [CLS] alone: its query, and everything after attention.
 - Dropout is drawn cheaply, and LoRA without dropout is one matrix product.
@@ -22,6 +22,7 @@ from tanzaku.encoders.dropout import dropout
 from tanzaku.encoders.linear import FastLinear, convert_frozen, fast_linear, has_plain_lora, plain_norm
 from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
 from tanzaku.encoders.prefix import Prefix, prefix_of
+from tanzaku.encoders.shapes import batch_rows
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -97,22 +98,25 @@ class FastEncoder:
             positions: (rows, tokens) int64: the places in the position table, if not 0, 1, 2 and so on.
             first_alone: Only each row's first token is wanted: (rows, hidden).
         """
-        hidden = self._embed(input_ids, attention_mask.bool(), positions)
+        present = _spread(attention_mask.flatten().nonzero().flatten())  # of the flattened rows
+        hidden = self._embed(input_ids, present, positions)
         last = len(self._layers) - 1
         for number in range(last):
             hidden = self._run_layer(number, hidden, hidden, lengths=lengths, query_lengths=lengths)
         if not first_alone:
-            return self._run_layer(last, hidden, hidden, lengths=lengths, query_lengths=lengths)
-        starts = torch.tensor([0, *lengths[:-1]]).cumsum(0).to(hidden.device)
-        return self._run_layer(last, hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths))
+            hidden = self._run_layer(last, hidden, hidden, lengths=lengths, query_lengths=lengths)
+            return hidden[: sum(lengths)]
+        starts = _spread(torch.tensor([0, *lengths[:-1]]).cumsum(0).to(hidden.device))
+        firsts = self._run_layer(last, hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths))
+        return firsts[: len(lengths)]
 
     def _embed(self, input_ids: Tensor, present: Tensor, positions: Tensor | None) -> Tensor:
+        """(tokens, hidden) for the places `present` (tokens,) of the flattened `input_ids`."""
         parts: Any = self._embeddings
-        if positions is None:
-            positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-        words = parts.word_embeddings(input_ids[present])  # (tokens, hidden)
+        places = present % input_ids.shape[1] if positions is None else positions.flatten()[present]
+        words = parts.word_embeddings(input_ids.flatten()[present])  # (tokens, hidden)
         types = parts.token_type_embeddings.weight[0].to(words.dtype)
-        summed = words + types + parts.position_embeddings(positions[present]).to(words.dtype)
+        summed = words + types + parts.position_embeddings(places).to(words.dtype)
         return _drop(_normalise(summed, self._embeddings_norm).to(self._dtype), parts.dropout)
 
     def _run_layer(
@@ -156,10 +160,9 @@ class FastForward:
 
     def __call__(self, model: nn.Module, batch: Rows) -> Tensor:
         """The logits of `model`, which must be the one that this was made for."""
-        lengths = batch.attention_mask.sum(dim=1).tolist()
-        hidden = self._encoder(
-            batch.input_ids, batch.attention_mask, lengths=lengths, first_alone=self._reads_cls_alone
-        )
+        attention_mask = _not_empty(batch.attention_mask)
+        lengths = attention_mask.sum(dim=1).tolist()
+        hidden = self._encoder(batch.input_ids, attention_mask, lengths=lengths, first_alone=self._reads_cls_alone)
         features = self._pool(hidden.float(), lengths)  # (rows, features)
         if batch.documents is not None:
             features = mean_of_windows(features, batch.documents)
@@ -273,9 +276,27 @@ def _drop(x: Tensor, module: nn.Dropout) -> Tensor:
     return dropout(x, probability=module.p, training=module.training)
 
 
+def _not_empty(attention_mask: Tensor) -> Tensor:
+    """The mask (rows, tokens) with the first token of each row of nothing but padding: of none there is no mean."""
+    if bool(attention_mask.any(dim=1).all()):
+        return attention_mask
+    first = torch.arange(attention_mask.shape[1], device=attention_mask.device) == 0  # (tokens,)
+    empty = ~attention_mask.any(dim=1, keepdim=True)  # (rows, 1)
+    return torch.where(empty & first, 1, attention_mask)
+
+
+def _spread(indices: Tensor) -> Tensor:
+    """Indices (rows,) and, on a CPU, zeros up to `batch_rows`: so some rows are taken again, of which nothing is used
+    and to which no gradient goes."""
+    if indices.device.type != "cpu":
+        return indices
+    return functional.pad(indices, (0, batch_rows(len(indices)) - len(indices)))
+
+
 def _after(prefix: Tensor, rows: Tensor, lengths: Sequence[int]) -> Tensor:
     """Each document's rows after those of the prefix (length, hidden): (documents * length + tokens, hidden)."""
-    return torch.cat([part for document in rows.split(list(lengths)) for part in (prefix, document)])
+    documents = rows[: sum(lengths)].split(list(lengths))
+    return torch.cat([part for document in documents for part in (prefix, document)])
 
 
 def _normalise(x: Tensor, module: nn.LayerNorm) -> Tensor:

@@ -14,8 +14,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     PyTorch's own takes float32 logits, and log probabilities and a gradient of the same size beside them.
 
     Args:
-        logits: (rows, classes), float32 or bfloat16; sums are float32.
-        labels: (rows,) int64.
+        logits: (rows, classes), float32 or bfloat16; sums are float32. Rows after the labels' do not count.
+        labels: (labels,) int64, at most as many as there are rows.
     """
     return cast(Tensor, _CrossEntropy.apply(logits, labels))
 
@@ -24,13 +24,14 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         rows = torch.arange(len(labels), device=labels.device)
-        largest, places = logits.max(dim=1)  # (rows,)
+        largest, places = (best[: len(labels)] for best in logits.max(dim=1))  # (labels,)
         gradient = torch.softmax(logits, dim=1)  # (rows, classes)
         # The largest probability is at least 1 / classes, so that its logarithm is safe where the label's may not be.
-        log_total = largest.float() - gradient[rows, places].float().log()  # (rows,)
+        log_total = largest.float() - gradient[rows, places].float().log()  # (labels,)
         loss = (log_total - logits[rows, labels].float()).mean()
         gradient *= 1 / len(labels)
         gradient[rows, labels] -= 1 / len(labels)
+        gradient[len(labels) :] = 0
         ctx.save_for_backward(gradient)
         return loss
 

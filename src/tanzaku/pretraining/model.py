@@ -10,6 +10,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, Pret
 from tanzaku.encoders.fast import FastEncoder, fast_encoder
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.shapes import batch_rows
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.compute import Compute
@@ -156,6 +157,16 @@ class MaskedPredictor:
         `shifts` (batch,) int64 moves each sequence along the position table, but for its first token, which is [CLS]
         and stays where a document's stands.
         """
+        return self._predict(input_ids, positions, shifts)[: len(positions)]
+
+    def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor, shifts: Tensor | None = None) -> Tensor:
+        """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
+        return cross_entropy(self._predict(input_ids, positions, shifts), labels)
+
+    def _predict(self, input_ids: Tensor, positions: Tensor, shifts: Tensor | None) -> Tensor:
+        """The logits (rows, vocabulary), with so many rows after those of the masked tokens that few shapes occur."""
+        spare = batch_rows(len(positions)) - len(positions)
+        positions = nn.functional.pad(positions, (0, spare))  # the first token, once more
         places = None if shifts is None else _moved(input_ids.shape[1], shifts)
         if self._encode is None:
             return self._transformers_logits(input_ids, positions, places)
@@ -164,10 +175,6 @@ class MaskedPredictor:
         hidden = self._encode(input_ids, everywhere, lengths=[tokens] * rows, positions=places)  # (batch * seq, hidden)
         with self._compute.autocast():
             return cast(Any, self.model).cls(hidden[positions])
-
-    def loss(self, input_ids: Tensor, positions: Tensor, labels: Tensor, shifts: Tensor | None = None) -> Tensor:
-        """The mean cross-entropy over the masked tokens, in nats, float32, ()."""
-        return cross_entropy(self.logits(input_ids, positions, shifts), labels)
 
     def _transformers_logits(self, input_ids: Tensor, positions: Tensor, places: Tensor | None) -> Tensor:
         self._positions = positions

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tanzaku.encoders.reading import LongText, count_windows, pieces
+from tanzaku.encoders.shapes import attention_rows
 from tanzaku.encoders.tokens import TokenizedDocuments
 from tanzaku.errors import EncoderError
 
@@ -43,7 +44,8 @@ class LabelledTokens:
         tokens: The documents' ids; whole documents where `long_text` cuts them.
         classes: (documents,) int64.
         pad_id: Fills a batch's shorter rows; the attention mask leaves it out.
-        pad_to: Pad every batch to this many tokens; None pads it to its own longest row.
+        pad_to: Pad every batch to this many tokens; None pads it to its own longest row, and where `max_tokens` is
+            given up to so many a little beyond, so that few shapes occur (see `tanzaku.encoders.shapes`).
         long_text: How a document that is too long is cut when a batch is made; see `tanzaku.encoders.reading`.
         max_tokens: The most tokens of a row; "head" does not need it, since the tokenizer has truncated.
         max_windows: The most windows of a document; None for all.
@@ -79,7 +81,7 @@ class LabelledTokens:
             for document in documents
         ]
         rows = [row for parts in cut for row in parts]
-        width = self.pad_to or max(len(row) for row in rows)
+        width = self.pad_to or self._width(max(1, *(len(row) for row in rows)))
         input_ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         attention_mask = np.zeros((len(rows), width), dtype=np.int64)
         for place, row in enumerate(rows):
@@ -90,6 +92,10 @@ class LabelledTokens:
         if self.long_text == "windows":
             belongs = torch.from_numpy(np.repeat(np.arange(len(cut)), [len(parts) for parts in cut]))  # (rows,)
         return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs)
+
+    def _width(self, longest: int) -> int:
+        """The tokens of a batch whose longest row has so many."""
+        return longest if self.max_tokens is None else max(longest, min(attention_rows(longest), self.max_tokens))
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All documents in their own order, at most `batch_size` rows a batch, but always a whole document."""
