@@ -1,7 +1,6 @@
 """What this machine has: cores, memory, low-precision arithmetic, a GPU. Detected, never assumed."""
 
 import ctypes
-import os
 import platform
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tanzaku.threads import usable_cores
 
 # As Linux spells them in /proc/cpuinfo: x86's AVX512-BF16 and AMX, ARM's BF16 extension.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
@@ -49,7 +50,7 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         cpu=_cpu_name(),
         # A virtual machine may hide which threads share a core.
-        physical_cores=min(psutil.cpu_count(logical=False) or logical, logical),
+        physical_cores=min(usable_cores(physical=True), logical),
         logical_cores=logical,
         torch_threads=torch.get_num_threads(),
         memory_bytes=_memory_bytes(),
@@ -71,13 +72,6 @@ def keep_freed_memory() -> None:
     library = ctypes.CDLL(None)
     library.mallopt(_M_MMAP_MAX, 0)
     library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
-
-
-def usable_cores() -> int:
-    """The logical cores that this process may use; imports nothing."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

@@ -57,7 +57,7 @@ def test_several_processes_give_the_same_ids_in_order(
 def test_processes_are_for_long_inputs_of_tokenizers_without_threads(
     monkeypatch: pytest.MonkeyPatch, tokenizer: Any
 ) -> None:
-    monkeypatch.setattr(tokens, "usable_cores", lambda: 8)
+    monkeypatch.setattr(tokens, "settled_threads", lambda: 8)
     text = "山" * (tokens._WORTH_PROCESSES_CHARACTERS // 256)
     assert tokens._workers(tokenizer, [text] * 255) == 1
     assert tokens._workers(tokenizer, [text] * 257) == 4  # as many as there are chunks

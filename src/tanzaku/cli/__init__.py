@@ -17,6 +17,7 @@ from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import pretrain
 from tanzaku.cli.trim import trim
 from tanzaku.errors import TanzakuError
+from tanzaku.threads import settle_threads
 
 app = typer.Typer(
     name="tanzaku",
@@ -55,6 +56,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error of ours ends it with its message and exit status 1."""
+    settle_threads()
     try:
         app()
     except TanzakuError as error:

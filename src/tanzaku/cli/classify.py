@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.predictions import Format, Layout, writer
+from tanzaku.cli.threads import Threads
 from tanzaku.errors import DataError, TanzakuWarning
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def classify(
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic; auto: the run's own.")] = Precision.AUTO,
     device: Annotated[Device, typer.Option(help="What computes.")] = Device.AUTO,
+    threads: Threads = None,
 ) -> None:
     """Classify texts with a bundle: one result a text, in order, in constant memory.
 
@@ -110,6 +112,7 @@ def classify(
 
         cat texts.txt | tanzaku classify my-bundle --top 3
     """
+    del threads  # settled already
     source = _source(texts or [], file, column=column, encoding=encoding, quotes=quotes)
     source.check()
     from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tanzaku.cli.threads import Threads
+
 if TYPE_CHECKING:
     from tanzaku.ship.bundle import Bundle
 
@@ -28,6 +30,7 @@ def compress(
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+    threads: Threads = None,
 ) -> None:
     """Make a bundle's LoRA smaller: each layer's update becomes the nearest one of a lower rank.
 
@@ -40,6 +43,7 @@ def compress(
 
         tanzaku compress my-bundle --energy 0.95 --out my-small-bundle
     """
+    del threads  # settled already
     from tanzaku.data.dataset import load_dataset
     from tanzaku.files import folder_bytes
     from tanzaku.ship.bundle import MODEL_FOLDER

@@ -1,6 +1,5 @@
 """`tanzaku pretrain`: masked-language-model pretraining on the user's own text."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from tanzaku.cli.threads import threads_option
 
 if TYPE_CHECKING:
     from tanzaku.pretraining.record import PretrainRecord
@@ -97,7 +98,8 @@ def pretrain(
     device: Annotated[str | None, _option("auto, cpu or cuda (auto).", panel=_MACHINE)] = None,
     save_dtype: Annotated[str | None, _option("Weights as float32 or float16 (float32).", panel=_MACHINE)] = None,
     checkpoint_minutes: Annotated[float | None, _option("Save a checkpoint so often (5).", panel=_MACHINE)] = None,
-    workers: Annotated[int | None, _option("Tokenising processes (one a core).", panel=_MACHINE)] = None,
+    threads: Annotated[int | None, threads_option(rich_help_panel=_MACHINE)] = None,
+    workers: Annotated[int | None, _option("Tokenising processes (as many as threads).", panel=_MACHINE)] = None,
 ) -> None:
     """Pretrain an encoder on your own unlabelled text, from scratch or from another encoder.
 
@@ -108,7 +110,7 @@ def pretrain(
 
         tanzaku pretrain text/ --out my-long-encoder --from my-encoder --max-tokens 512 --minutes 20
     """
-    given = {key: value for key, value in locals().items() if key not in {"texts", "out", "work"}}
+    given = {key: value for key, value in locals().items() if key not in {"texts", "out", "work", "threads"}}
     record = _run(texts, out, work, given)
     errors = Console(stderr=True, highlight=False)
     if record is None:
@@ -124,9 +126,6 @@ def pretrain(
 
 
 def _run(texts: list[Path], out: Path, work: Path | None, given: dict[str, Any]) -> "PretrainRecord | None":
-    # Threads that spin while they wait for each other make a step several times slower as soon as another program
-    # wants a core too. It is read when PyTorch's OpenMP is loaded, hence before the imports.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tanzaku.pretraining.options import read_options
 
     options = read_options(given)  # the cheap check first

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tanzaku.cli.report import report
+from tanzaku.cli.threads import Threads
 from tanzaku.cli.tune import TUNE_EXAMPLES, tune
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs, and make none; neither data nor encoder are read.")
     ] = False,
+    threads: Threads = None,
 ) -> None:
     """Make the runs of a study; the same command goes on after an interruption.
 
     Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
     output, progress to standard error. The exit status is 1 where a run failed.
     """
+    del threads  # settled already
     from tanzaku.study.expansion import read_study
 
     spec = read_study(study, overrides=overrides or ())

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tanzaku.cli.threads import Threads
+
 if TYPE_CHECKING:
     from tanzaku.study.spec import StudySpec
     from tanzaku.study.tune.record import TrialRecord, TuningRecord
@@ -45,6 +47,7 @@ def tune(
         int | None, typer.Option(min=1, help="Trials in all, those of earlier calls too.", show_default="30")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes, and rank what there is.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Search for the learning rate, rank, alpha, targets and schedule of one arm, on the validation set alone.
 
@@ -53,6 +56,7 @@ def tune(
     output, progress to standard error; the best settings become a study, tuned.toml. Needs the extra: pip install
     'tanzaku\\[tune]'.
     """
+    del threads  # settled already
     from tanzaku.study.expansion import read_study
 
     budget = {"trials": trials, "minutes": minutes}

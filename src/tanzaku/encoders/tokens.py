@@ -11,7 +11,7 @@ import numpy as np
 
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.errors import EncoderError, ProcessError, TanzakuWarning
-from tanzaku.machine import usable_cores
+from tanzaku.threads import settled_threads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,7 +144,7 @@ def _workers(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> int:
     """One process, unless the texts are long and the tokenizer (other than the Rust ones) knows no threads."""
     if tokenizer.is_fast or sum(map(len, texts)) < _WORTH_PROCESSES_CHARACTERS:
         return 1
-    return max(1, min(usable_cores(), len(texts) // _BATCH))
+    return max(1, min(settled_threads(), len(texts) // _BATCH))
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class ContinuedOptions(BaseModel):
     ] = 20
     save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
     checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
-    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; one a core if not given.")] = None
+    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; None: as many as threads.")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
 
     @model_validator(mode="after")

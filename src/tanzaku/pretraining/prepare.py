@@ -8,7 +8,6 @@ from typing import Any
 
 from tanzaku.encoders.load import EncoderSource, load_tokenizer
 from tanzaku.errors import DataError, EncoderError
-from tanzaku.machine import describe_machine
 from tanzaku.pretraining.options import PretrainOptions
 from tanzaku.pretraining.sources import TextSource, read_chunks
 from tanzaku.pretraining.stream import TokenStream, read_stream, stream_key, write_stream
@@ -19,6 +18,7 @@ from tanzaku.pretraining.vocabulary import (
     train_vocabulary,
     vocabulary_key,
 )
+from tanzaku.threads import settled_threads
 
 # Less text than this is read before further processes have started.
 _WORTH_PROCESSES_BYTES = 2_000_000
@@ -113,4 +113,4 @@ def _chunks(
 def _workers(sources: Sequence[TextSource], options: PretrainOptions) -> int:
     if sum(source.size for source in sources) < _WORTH_PROCESSES_BYTES:
         return 1
-    return options.workers or describe_machine().logical_cores
+    return options.workers or settled_threads()

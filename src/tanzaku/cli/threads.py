@@ -1,0 +1,26 @@
+"""The option --threads, of every command that trains or classifies."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tanzaku.threads import settle_threads
+
+
+def _settle(threads: int | None) -> int | None:
+    settle_threads(threads)  # before the verb imports PyTorch
+    return threads
+
+
+def threads_option(**layout: Any) -> Any:
+    """The option; `layout` is typer's, such as the panel of the help that it belongs to."""
+    return typer.Option(
+        "--threads",
+        min=1,
+        callback=_settle,
+        help="Threads that compute.",
+        **({"show_default": "OMP_NUM_THREADS, else one for each usable core"} | layout),
+    )
+
+
+Threads = Annotated[int | None, threads_option()]
