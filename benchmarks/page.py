@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.clock import KINDS, OTHER
 from benchmarks.limits import limits_of
-from benchmarks.record import NESTED, SAME_IDS, read_alone, read_records
+from benchmarks.record import MACHINE, NESTED, SAME_IDS, read_alone, read_records
 from benchmarks.rows import RATIO, ROW_NAMES
 from tanzaku.files import write_atomically
 
@@ -70,7 +70,8 @@ Once more, not timed, each LoRA step and each way to classify runs under PyTorch
 shares are of the time in PyTorch's operations, and the speed of attention is that of its products, without the softmax.
 What Tanzaku draws for dropout is drawn by NumPy, partly outside of these operations.
 
-`python -m benchmarks.nested` measures by itself what one run of `lora-nested` costs.
+`python -m benchmarks.nested` measures by itself what one run of `lora-nested` costs; `python -m benchmarks.machine`
+measures whether the memory of a training grows, and what a busy machine does to it.
 
 All measurements take turns, round by round, every other round backwards. A comparison is made within each round; the
 tables show the median of the rounds, and the lowest and the highest.
@@ -84,11 +85,14 @@ def make_page(
     *,
     nested: Mapping[str, Any] | None = None,
     same_ids: Mapping[str, Any] | None = None,
+    machine: Mapping[str, Any] | None = None,
 ) -> str:
     """The page's text; the records beside those of whole benchmarks are those that there are."""
     sections = [_section(record) for record in records] or [_NOTHING]
     if nested is not None:
         sections.append(_nested_section(nested))
+    if machine is not None:
+        sections.append(_machine_section(machine))
     if same_ids is not None:
         sections.append(_same_ids_section(same_ids))
     return "\n".join([_HEAD, *(section.strip("\n") + "\n" for section in sections), remarks.strip("\n") + "\n"])
@@ -141,6 +145,39 @@ def _nested_section(record: Mapping[str, Any]) -> str:
         value, low, high = (_digits(number) for number in (row["value"], *row["spread"]))
         lines.append(f"| {name} | {value} | {low}–{high} |")
     return "\n".join(lines)
+
+
+_MACHINE_DESCRIPTIONS = {
+    "train_rss_growth": "resident memory after two epochs of Livedoor's lengths, over that after 100 steps (the small "
+    "encoder, all its weights)",
+    "lora_step_vs_95fb54c": "LoRA (r = 8) on all linear layers, 12 layers of 384: seconds a step at commit 95fb54c, "
+    "which computed documents of any length, over those now",
+    "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) beside four busy processes: its seconds over "
+    "those on an idle machine",
+    "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, over "
+    "those with threads that spin",
+}
+
+
+def _machine_section(record: Mapping[str, Any]) -> str:
+    groups = record["groups"]
+    rows = [row for group in groups for row in group["rows"]]
+    commands = dict.fromkeys(f"`{group['command']}`, ended {group['ended']}" for group in groups)
+    lines = [
+        "## Memory over a training, and a busy machine",
+        "",
+        f"On {record['machine']['cpu']}, {record['machine']['physical_cores']} cores; {'; '.join(commands)}. Lengths: "
+        f"{record['texts']}.",
+        "",
+        "| | | lowest–highest |",
+        "| --- | ---: | ---: |",
+    ]
+    for row in rows:
+        if row["unit"] == RATIO:
+            low, high = row["spread"]
+            lines.append(f"| {_MACHINE_DESCRIPTIONS[row['name']]} | {row['value']:.2f} | {low:.2f}–{high:.2f} |")
+    measured = (_measurement(row) for row in rows if row["unit"] != RATIO)
+    return "\n".join([*lines, "", "| measured | median | lowest–highest | |", "| --- | ---: | ---: | --- |", *measured])
 
 
 def _same_ids_section(record: Mapping[str, Any]) -> str:
@@ -237,7 +274,10 @@ def _digits(number: float) -> str:
 def main() -> None:
     """Write the page."""
     remarks = REMARKS.read_text(encoding="utf-8")
-    write_atomically(PAGE, make_page(read_records(), remarks, nested=read_alone(NESTED), same_ids=read_alone(SAME_IDS)))
+    alone = {"nested": NESTED, "same_ids": SAME_IDS, "machine": MACHINE}
+    write_atomically(
+        PAGE, make_page(read_records(), remarks, **{name: read_alone(path) for name, path in alone.items()})
+    )
 
 
 if __name__ == "__main__":

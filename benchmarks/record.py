@@ -15,6 +15,7 @@ from tanzaku.provenance import GIT_STATE, now, versions
 RECORDS = Path(__file__).parents[1] / "records" / "benchmarks"
 NESTED = RECORDS / "nested.json"
 SAME_IDS = RECORDS / "same_ids.json"
+MACHINE = RECORDS / "machine.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",
@@ -82,7 +83,7 @@ def read_records(folder: Path = RECORDS) -> list[dict[str, Any]]:
 
 
 def read_alone(path: Path) -> dict[str, Any] | None:
-    """The committed record of another comparison, `NESTED` or `SAME_IDS`, if there is one."""
+    """The committed record of another comparison: `NESTED`, `SAME_IDS` or `MACHINE`, if there is one."""
     return _read(path) if path.is_file() else None
 
 

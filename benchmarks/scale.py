@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmarks.lengths import TRAIN
 from tanzaku.encoders.source import EMBEDDED_NAME, resolve_encoder
 from tanzaku.errors import EncoderError
 
@@ -35,6 +36,7 @@ class Scale(BaseModel):
     mini: Annotated[Shape, Field(description="The shape that rows call mini.")]
     max_tokens: Annotated[int, Field(ge=8, description="Documents are cut at so many tokens.")]
     steps: Annotated[int, Field(ge=1, description="Counted steps of each side in a round, after one to warm up.")]
+    memory_steps: Annotated[int, Field(ge=2, description="Steps of Tanzaku whose peak of memory counts: an epoch's.")]
     rounds: Annotated[int, Field(ge=1, description="Times that every measurement is made.")]
     classified: Annotated[int, Field(ge=1, description="Documents classified in a round.")]
     tokenized: Annotated[int | None, Field(description="Texts tokenized in a round; None takes all.")]
@@ -56,6 +58,7 @@ _FULL = Scale(
     mini=_SMALL,
     max_tokens=512,
     steps=4,
+    memory_steps=-(-sum(TRAIN) // BATCH_SIZE),
     rounds=3,
     classified=64,
     tokenized=None,
@@ -63,7 +66,7 @@ _FULL = Scale(
     streamed=(10_000, 1_000_000),
 )
 _QUICK = _FULL.model_copy(
-    update={"name": "quick", "steps": 2, "rounds": 1, "classified": 8, "streamed": (1_000, 20_000)}
+    update={"name": "quick", "steps": 2, "memory_steps": 20, "rounds": 1, "classified": 8, "streamed": (1_000, 20_000)}
 )
 _TINY_SCALE = Scale(
     name="tiny",
@@ -71,6 +74,7 @@ _TINY_SCALE = Scale(
     mini=_TINY,
     max_tokens=32,
     steps=2,
+    memory_steps=3,
     rounds=2,
     classified=4,
     tokenized=20,

@@ -17,7 +17,7 @@ from benchmarks.models import random_classifier, word_tokenizer
 from benchmarks.ours import build_classifier, classify
 from benchmarks.page import DESCRIPTIONS, PAGE, REMARKS, make_page
 from benchmarks.progress import Progress
-from benchmarks.record import NESTED, SAME_IDS, read_alone, read_records
+from benchmarks.record import MACHINE, NESTED, SAME_IDS, read_alone, read_records
 from benchmarks.rows import COMPARISONS, RATIO, ROW_NAMES
 from benchmarks.scale import SCALES
 from benchmarks.suite import Measurement, measurements, run_rounds
@@ -148,7 +148,7 @@ def test_every_compared_measurement_exists() -> None:
 
 def test_the_performance_page_is_what_the_records_give() -> None:
     records = read_records()
-    alone = {"nested": read_alone(NESTED), "same_ids": read_alone(SAME_IDS)}
+    alone = {"nested": read_alone(NESTED), "same_ids": read_alone(SAME_IDS), "machine": read_alone(MACHINE)}
     page = make_page(records, REMARKS.read_text(encoding="utf-8"), **alone)
     assert PAGE.read_text(encoding="utf-8") == page
     for record in records:
@@ -156,7 +156,8 @@ def test_the_performance_page_is_what_the_records_give() -> None:
         assert record["git"]["dirty"] is False
         assert not any(part.get("dirty") for part in record["parts"])
         assert "--only" not in record["command"]
-    for one in filter(None, alone.values()):
+    machine = alone["machine"] or {"groups": []}
+    for one in (*filter(None, (alone["nested"], alone["same_ids"])), *machine["groups"]):
         assert one["git"]["dirty"] is False
 
 

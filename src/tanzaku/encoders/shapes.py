@@ -5,7 +5,7 @@ it has not seen yet, and keeps it. Documents of any length, end to end, would gi
 25 % of a training step was compiling, and the memory of a process grew without end. Rounded up, the shapes of a whole
 training are seen in its first steps. What is added is masked or dropped, so that nothing that is computed changes.
 
-`python -m benchmarks.shapes` measures other choices of the two constants on the machine at hand.
+`python -m benchmarks.machine --only choices` measures other choices of the two constants on the machine at hand.
 """
 
 # Attention is computed document by document, and the wider step costs little: its products are a small part of a step,
