@@ -139,7 +139,7 @@ def test_the_documentation_has_every_option_with_its_default() -> None:
     defaults = PretrainOptions(steps=1).resolved()
     for option, text in told.items():
         name = option.replace("-", "_")
-        if name in {"out", "from", "work", "workers"} | _BUDGET:
+        if name in {"out", "from", "work", "threads", "workers"} | _BUDGET:
             continue
         value = getattr(defaults, name)
         assert type(value)(_default(text)) == value, option
