@@ -49,7 +49,8 @@ def test_every_process_of_a_study_waits_passively_with_the_threads_asked_for(
 def test_every_command_that_trains_or_classifies_takes_threads() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     study = commands["study"].commands
-    for command in (study["run"], study["tune"], commands["classify"], commands["compress"], commands["pretrain"]):
+    others = (commands[name] for name in ("classify", "compress", "pack", "pretrain"))
+    for command in (study["run"], study["tune"], *others):
         assert "--threads" in [name for option in command.params for name in option.opts], command.name
     refused = CliRunner().invoke(app, ["classify", "bundle", "--threads", "0"])
     assert refused.exit_code == 2

@@ -54,7 +54,8 @@ def test_rows_after_the_last_document_are_nobodys(padded: bool) -> None:
     rows = [_rows(sum(lengths) + 9, seed=seed) for seed in range(3)]
     function = _attend_padded if padded else attend
     found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=lengths, dropout=0.0)
-    expected = _by_document(*(row[: sum(lengths)] for row in rows), lengths=lengths, queries=lengths)
+    query, key, value = (row[: sum(lengths)] for row in rows)
+    expected = _by_document(query, key, value, lengths=lengths, queries=lengths)
     torch.testing.assert_close(found[: sum(lengths)], expected)
     assert (found[sum(lengths) :] == 0).all()
     for gradient in torch.autograd.grad(found.square().sum(), rows):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tanzaku.cli.threads import Threads
+
 if TYPE_CHECKING:
     from tanzaku.ship.bundle import Bundle, QuantizationFacts
 
@@ -39,6 +41,7 @@ def pack(
         typer.Option(min=0, max=100, help="Percentage points that it may be worse than the best; 0 takes the best."),
     ] = 0.5,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+    threads: Threads = None,
 ) -> None:
     """Pack a run into a bundle: a folder that `tanzaku classify` reads.
 
@@ -56,6 +59,7 @@ def pack(
 
         tanzaku pack runs/my-study --out my-small-bundle --int8
     """
+    del threads  # settled already
     from tanzaku.data.dataset import load_dataset
     from tanzaku.errors import DataError
     from tanzaku.ship.packing import pack as make
