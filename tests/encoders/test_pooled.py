@@ -1,5 +1,6 @@
 """The pooled classifier against computations by hand."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows, reading_o
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import EncoderError
-from tests.checkpoints import KINDS
+from tests.checkpoints import KINDS, make_modernbert, write_json
 
 LABELS = ("映画", "家電", "音楽")
 READINGS: list[tuple[Pooling, LongText]] = [
@@ -114,6 +115,24 @@ def test_cls_of_one_row_is_transformers_own_classifier(long_text: LongText, tiny
     model = _load(tiny_encoder, "cls", long_text)
     assert type(model) is BertForSequenceClassification
     assert not hasattr(model.config, "tanzaku")
+
+
+@pytest.mark.parametrize("long_text", ["head", "head+tail", "windows"])
+def test_cls_is_what_a_modernbert_reads_whatever_its_configuration_says(long_text: LongText, tmp_path: Path) -> None:
+    folder = make_modernbert(tmp_path / "modernbert")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", settings | {"classifier_pooling": "mean"})
+    source = resolve_encoder(str(folder))
+    model = load_classifier(source, label_names=LABELS, seed=1, pooling="cls", long_text=long_text).model
+    before = model(input_ids=torch.tensor([[2, 10, 11, 12, 3]])).logits
+
+    def change_the_others(module: Any, inputs: Any, output: Any) -> None:
+        del module, inputs
+        output.last_hidden_state = torch.cat([output.last_hidden_state[:, :1], output.last_hidden_state[:, 1:] + 1], 1)
+
+    model.base_model.register_forward_hook(change_the_others)
+    assert torch.equal(model(input_ids=torch.tensor([[2, 10, 11, 12, 3]])).logits, before)
+    assert model.config.classifier_pooling == "cls"  # which a saved model says
 
 
 def test_rows_of_a_document_need_not_lie_together() -> None:

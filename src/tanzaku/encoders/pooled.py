@@ -22,6 +22,8 @@ from tanzaku.errors import EncoderError
 
 # Where `config.json` says how a classifier reads and pools.
 _CONFIG_KEY = "tanzaku"
+# Where ModernBERT's says what transformers' own classifier of it reads: "cls" or "mean".
+_OWN_POOLING = "classifier_pooling"
 # The dropout before the classifier, by the names that BERT's family has for it.
 _DROPOUTS = (
     "classifier_dropout",
@@ -133,10 +135,14 @@ def is_pooled(pooling: Pooling, long_text: LongText) -> bool:
 def write_reading(config: PretrainedConfig, *, pooling: Pooling, long_text: LongText) -> None:
     """Note in `config` how its classifier reads and pools, so that a saved folder says it; for the plain one, nothing.
 
+    A configuration that has a pooling for the plain one gets "cls", which is what the plain one is for.
+
     Raises:
         EncoderError: One of the two is not known.
     """
     _check(pooling, long_text)
+    if hasattr(config, _OWN_POOLING):
+        setattr(config, _OWN_POOLING, "cls")
     if is_pooled(pooling, long_text):
         setattr(config, _CONFIG_KEY, {"pooling": pooling, "long_text": long_text})
     elif hasattr(config, _CONFIG_KEY):
