@@ -207,6 +207,24 @@ def make_modernbert(folder: Path) -> Path:
     return folder
 
 
+def make_unmasked(kind: str, folder: Path) -> Path:
+    """A `"convbert"`, `"fnet"` or `"yoso"` with MeCab's vocabulary: their states depend on a batch's padding."""
+    make_mecab_bert(folder)
+    rows = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    sizes = {"vocab_size": rows, "pad_token_id": 0, **_SIZES}
+    config: PretrainedConfig
+    if kind == "convbert":
+        config = transformers.ConvBertConfig(embedding_size=32, head_ratio=2, num_groups=1, conv_kernel_size=3, **sizes)
+    elif kind == "fnet":
+        del sizes["num_attention_heads"]
+        config = transformers.FNetConfig(**sizes)
+    else:
+        config = transformers.YosoConfig(**sizes)
+    _write_config(folder, config, type(config).__name__.replace("Config", "ForMaskedLM"), None)
+    write_weights(folder, random_weights(config))
+    return folder
+
+
 # What each kind is made by, and the modules that its classifier makes anew.
 KINDS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "bert-ipadic": (make_mecab_bert, ("bert.pooler", "classifier")),

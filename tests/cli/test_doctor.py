@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
-from tests.checkpoints import make_mecab_bert, make_modernbert
+from tanzaku.encoders.source import resolve_encoder
+from tanzaku.encoders.weights import read_weights
+from tests.checkpoints import make_mecab_bert, make_modernbert, make_unmasked, write_json, write_weights
 
 
 def _doctor(*arguments: str) -> Result:
@@ -42,7 +44,11 @@ def test_an_encoder_is_shown_from_its_files_to_its_head(tmp_path: Path) -> None:
     assert checks["vocabulary"]["detail"] == "3,000 tokens for 3,000 rows of the embedding"
     assert checks["golden sentences"]["detail"] == "0% unknown; 山に行くと、空に白い雲が見える。"
     assert checks["golden tokens"]["detail"] == "山 に 行く と 、 空 に 白い 雲 が 見える 。"
-    assert checks["weights"]["detail"].endswith("parameters with a head for 2 labels, float32")
+    assert checks["special tokens"]["detail"] == "[UNK] [PAD] [SEP] [CLS]"
+    assert checks["padding"]["detail"] == "[PAD] (0), as in config.json"
+    assert checks["ends"]["detail"] == "[CLS] [SEP] around every text, an empty one too"
+    assert checks["weights"]["detail"].endswith("parameters with a head for 2 labels, float32, all of them finite")
+    assert {checks[name]["status"] for name in ("tensors", "batches", "pooling")} == {"ok"}
     assert checks["head"]["detail"] == "made anew and trained by every method: bert.pooler, classifier"
     assert checks["fast path"]["detail"].startswith("taken for this encoder")
 
@@ -67,9 +73,53 @@ def test_a_tokenizer_that_does_not_fit_fails_and_the_rest_is_still_checked(tmp_p
     folder = make_mecab_bert(tmp_path / "bert", tokenizer_settings={"do_lower_case": False})
     status, checks = _checks(str(folder))
     assert status == 1
-    assert checks["tokenizer"]["status"] == "fail"
-    assert "does not fit the vocabulary" in checks["tokenizer"]["detail"]
+    assert checks["tokenizer"]["status"] == "ok"
+    assert checks["vocabulary"]["status"] == "fail"
+    assert "does not fit the vocabulary" in checks["vocabulary"]["detail"]
+    assert "ends" not in checks  # a step that fails ends its branch
     assert checks["weights"]["status"] == checks["head"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "failed", "detail"),
+    [
+        ("tokenizer.json", {"post_processor": None}, "ends", "does not put every text between [CLS] and [SEP]"),
+        ("config.json", {"pad_token_id": 1}, "padding", "config.json says pad_token_id = 1 ([UNK])"),
+        (
+            "config.json",
+            {"num_hidden_layers": 1, "layer_types": ["full_attention"]},
+            "tensors",
+            "be used (model.layers.1",
+        ),
+    ],
+)
+def test_each_check_of_what_an_encoder_does_has_a_line(
+    tmp_path: Path, file: str, change: dict[str, Any], failed: str, detail: str
+) -> None:
+    folder = make_modernbert(tmp_path / "modernbert")
+    write_json(folder / file, json.loads((folder / file).read_text(encoding="utf-8")) | change)
+    status, checks = _checks(str(folder))
+    assert status == 1
+    assert [name for name, check in checks.items() if check["status"] == "fail"] == [failed]
+    assert detail in checks[failed]["detail"]
+    assert checks[failed]["remedy"]
+
+
+def test_weights_that_are_not_numbers_fail(tmp_path: Path) -> None:
+    folder = make_modernbert(tmp_path / "modernbert")
+    weights = read_weights(resolve_encoder(str(folder)))
+    weights["model.final_norm.weight"][3] = float("nan")
+    write_weights(folder, weights)
+    status, checks = _checks(str(folder))
+    assert (status, checks["weights"]["status"]) == (1, "fail")
+    assert "not numbers, such as model.final_norm.weight" in checks["weights"]["detail"]
+
+
+def test_an_encoder_whose_states_depend_on_its_neighbours_fails(tmp_path: Path) -> None:
+    status, checks = _checks(str(make_unmasked("convbert", tmp_path / "convbert")))
+    assert status == 1
+    assert [name for name, check in checks.items() if check["status"] == "fail"] == ["batches"]
+    assert "'convbert' does not mask padding everywhere" in checks["batches"]["detail"]
 
 
 def test_a_failure_is_printed_with_its_remedy(tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ from transformers import PreTrainedModel
 
 from tanzaku.encoders.checks import Check
 from tanzaku.encoders.fast import fast_forward
-from tanzaku.encoders.fit import GOLDEN_SENTENCES, golden_pieces, unknown_share
-from tanzaku.encoders.load import load_classifier, load_config, max_positions
+from tanzaku.encoders.fit import golden_pieces
+from tanzaku.encoders.load import SequenceClassifier, build_classifier, classifier_checks, load_config, max_positions
 from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, files_of, read_settings, resolve_encoder
 from tanzaku.encoders.tokenizer import (
     JAPANESE_CLASS,
     TOKENIZER_CONFIG_FILE,
+    build_tokenizer,
     japanese_settings,
-    load_tokenizer,
+    tokenizer_checks,
     tokenizer_class_name,
 )
 from tanzaku.errors import EncoderError, TanzakuWarning
@@ -35,15 +36,33 @@ def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
     limit = max_positions(config)
     positions = "no limit" if limit is None else f"max_tokens up to {limit}"
     yield Check("configuration", "ok", f"{config.model_type}, hidden size {config.hidden_size}; {positions}")
-    tokenizer = yield from _attempt("tokenizer", lambda: load_tokenizer(source))
+    tokenizer = yield from _attempt("tokenizer", lambda: build_tokenizer(source))
     if tokenizer is not None:
-        yield from _tokenizer(source, tokenizer, rows=config.vocab_size)
-    loaded = yield from _attempt("weights", lambda: load_classifier(source, label_names=_LABELS, seed=0))
+        yield Check("tokenizer", "ok", f"{type(tokenizer).__name__}, {_words(source, tokenizer)}")
+        if (yield from _all(tokenizer_checks(source, tokenizer))):
+            yield Check("golden tokens", "ok", " ".join(golden_pieces(tokenizer)[0]))
+    loaded = yield from _attempt("weights", lambda: build_classifier(source, label_names=_LABELS, seed=0))
     if loaded is not None:
-        parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-        yield Check("weights", "ok", f"{parameters:,} parameters with a head for {len(_LABELS)} labels, float32")
-        yield Check("head", "ok", f"made anew and trained by every method: {', '.join(loaded.head)}")
+        yield from _model(source, loaded)
+
+
+def _model(source: EncoderSource, loaded: SequenceClassifier) -> Iterator[Check]:
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    detail = f"{parameters:,} parameters with a head for {len(_LABELS)} labels, float32, all of them finite"
+    yield Check("weights", "ok", detail)
+    yield Check("head", "ok", f"made anew and trained by every method: {', '.join(loaded.head)}")
+    if (yield from _all(classifier_checks(source, loaded))):
         yield _path(loaded.model)
+
+
+def _all(checks: dict[str, Callable[[], str]]) -> Generator[Check, None, bool]:
+    """Do checks until one fails; says whether none did."""
+    for name, check in checks.items():
+        detail = yield from _attempt(name, check)
+        if detail is None:
+            return False
+        yield Check(name, "ok", detail)
+    return True
 
 
 def _attempt(name: str, step: Callable[[], Any]) -> Generator[Check, None, Any]:
@@ -86,13 +105,6 @@ def _files(source: EncoderSource) -> Check:
     return Check(
         "encoder", "ok", f"{where}{weights_bytes / 1e6:.1f} MB of {kind}; fingerprint {source.fingerprint[:12]}"
     )
-
-
-def _tokenizer(source: EncoderSource, tokenizer: Any, *, rows: int) -> Iterator[Check]:
-    yield Check("tokenizer", "ok", f"{type(tokenizer).__name__}, {_words(source, tokenizer)}")
-    yield Check("vocabulary", "ok", f"{len(tokenizer):,} tokens for {rows:,} rows of the embedding")
-    yield Check("golden sentences", "ok", f"{unknown_share(tokenizer):.0%} unknown; {GOLDEN_SENTENCES[0]}")
-    yield Check("golden tokens", "ok", " ".join(golden_pieces(tokenizer)[0]))
 
 
 def _words(source: EncoderSource, tokenizer: Any) -> str:

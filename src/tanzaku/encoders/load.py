@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
+from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.config import dropout_set, load_config
-from tanzaku.encoders.pooled import is_pooled, pooled_class, write_reading
+from tanzaku.encoders.pooled import PooledClassifier, is_pooled, pooled_class, write_reading
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, resolve_encoder
@@ -23,7 +24,9 @@ __all__ = [
     "EncoderSource",
     "SequenceClassifier",
     "bare_classifier",
+    "build_classifier",
     "check_max_tokens",
+    "classifier_checks",
     "load_classifier",
     "load_config",
     "load_tokenizer",
@@ -38,11 +41,13 @@ class SequenceClassifier:
 
     `head` names the modules that start from random numbers, such as `("classifier",)` or
     `("bert.pooler", "classifier")`: the largest ones of which the checkpoint has no weight at all, and always the
-    projection onto the labels. Every method trains and saves these in full.
+    projection onto the labels. Every method trains and saves these in full. `unused` names the tensors of the
+    checkpoint's encoder that the model has no place for.
     """
 
     model: PreTrainedModel
     head: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 def load_classifier(
@@ -72,6 +77,46 @@ def load_classifier(
         attention_dropout: Likewise, for attention probabilities.
 
     Raises:
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder, or the
+            encoder does not compute what is assumed of it; see `encoder_checks`.
+    """
+    loaded = build_classifier(
+        source,
+        label_names=label_names,
+        seed=seed,
+        pooling=pooling,
+        long_text=long_text,
+        hidden_dropout=hidden_dropout,
+        attention_dropout=attention_dropout,
+    )
+    for check in classifier_checks(source, loaded).values():
+        check()
+    return loaded
+
+
+def classifier_checks(source: EncoderSource, loaded: SequenceClassifier) -> dict[str, Callable[[], str]]:
+    """What `load_classifier` checks of the model from `build_classifier`; see `encoder_checks`."""
+    return encoder_checks(
+        loaded.model,
+        unused=loaded.unused,
+        where=f"encoder {source.name!r}",
+        reads_cls=not isinstance(loaded.model, PooledClassifier),
+    )
+
+
+def build_classifier(
+    source: EncoderSource,
+    *,
+    label_names: Sequence[str],
+    seed: int,
+    pooling: Pooling = "cls",
+    long_text: LongText = "head",
+    hidden_dropout: float | None = None,
+    attention_dropout: float | None = None,
+) -> SequenceClassifier:
+    """The model that `load_classifier` gives; whether its encoder works is not checked yet.
+
+    Raises:
         EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
     """
     config = _with_labels(load_config(source), label_names)
@@ -95,7 +140,8 @@ def load_classifier(
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
     _refuse_holes(source, model, missing)
-    return SequenceClassifier(model=model, head=_largest_modules(model, missing | projection))
+    head = _largest_modules(model, missing | projection)
+    return SequenceClassifier(model=model, head=head, unused=unused_tensors(model, info["unexpected_keys"]))
 
 
 def bare_classifier(

@@ -2,12 +2,13 @@
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from tanzaku.encoders.config import load_config
-from tanzaku.encoders.fit import check_fit
+from tanzaku.encoders.fit import fit_checks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of, read_settings
 from tanzaku.errors import EncoderError
@@ -25,11 +26,35 @@ _DICTIONARY_PACKAGES = {"ipadic": "ipadic", "unidic_lite": "unidic-lite", "unidi
 
 
 def load_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
-    """The encoder's tokenizer, checked against its vocabulary and its embedding.
+    """The encoder's tokenizer, checked against its vocabulary and the encoder's configuration.
 
     Raises:
-        EncoderError: A dictionary is missing, a file is damaged, the settings are wrong for the vocabulary, or the
-            vocabulary is larger than the embedding. The message says what to install or to write where.
+        EncoderError: A dictionary is missing, a file is damaged, the settings are wrong for the vocabulary, the
+            vocabulary is larger than the embedding, or texts are not put between special tokens. The message says what
+            to install or to write where.
+    """
+    tokenizer = build_tokenizer(source)
+    for check in tokenizer_checks(source, tokenizer).values():
+        check()
+    return tokenizer
+
+
+def tokenizer_checks(source: EncoderSource, tokenizer: PreTrainedTokenizerBase) -> dict[str, Callable[[], str]]:
+    """What `load_tokenizer` checks of the tokenizer from `build_tokenizer`; see `fit_checks`."""
+    config = load_config(source)
+    return fit_checks(
+        tokenizer,
+        embedding_rows=config.vocab_size,
+        config_pad_id=config.pad_token_id,
+        where=f"encoder {source.name!r}",
+    )
+
+
+def build_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer as its files describe it; whether it works is not checked yet.
+
+    Raises:
+        EncoderError: A dictionary or a file is missing or damaged.
     """
     config = load_config(source)
     settings = read_settings(source, TOKENIZER_CONFIG_FILE)
@@ -45,7 +70,6 @@ def load_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
         )
     tokenizer = _build(source, config)
     _refuse_invented_tokens(source, tokenizer, settings)
-    check_fit(tokenizer, embedding_rows=config.vocab_size, where=f"encoder {source.name!r} ({source.folder})")
     return tokenizer
 
 

@@ -23,7 +23,7 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     weights-only loader alone, which builds tensors and refuses everything else.
 
     Raises:
-        EncoderError: A file is damaged, or holds more than tensors.
+        EncoderError: A file is damaged, or holds more than tensors, or values that are infinite or not numbers.
     """
     # Always a copy: a file mapped into memory could change under the model.
     return dequantize_matrices(
@@ -45,7 +45,19 @@ def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = {}
     for name in shard_names(source.folder, files):
         weights.update(read(source.folder / name))
+    if wrong := sorted(name for name, tensor in weights.items() if not _is_finite(tensor)):
+        raise EncoderError(
+            f"encoder {source.name!r}: {len(wrong)} of its {len(weights)} tensors hold values that are infinite or not "
+            f"numbers, such as {wrong[0]}; fetch the weights again, or choose another encoder"
+        )
     return weights
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    # PyTorch has no such test of 8-bit floats.
+    return bool((tensor if tensor.element_size() > 1 else tensor.float()).isfinite().all())
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PretrainedConfig, PreTrainedModel
 
+from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.fast import FastEncoder, fast_encoder
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
@@ -79,8 +80,8 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
         seed: Of a head that the checkpoint may lack.
 
     Raises:
-        EncoderError: The weights are damaged or lack a part of the encoder, the architecture has no such head, or its
-            positions can't grow.
+        EncoderError: The weights are damaged or lack a part of the encoder, the architecture has no such head, its
+            positions can't grow, or the encoder does not compute what is assumed of it; see `encoder_checks`.
     """
     config = load_config(source)
     weights = read_weights(source)
@@ -102,6 +103,9 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
     prefix = f"{model.base_model_prefix}."
     if holes := sorted(key for key in info["missing_keys"] if key.startswith(prefix) and ".pooler." not in key):
         raise EncoderError(f"encoder {source.name!r}: the weights lack {holes[0]}; fetch the encoder anew")
+    unused = unused_tensors(model, info["unexpected_keys"])
+    for check in encoder_checks(model, unused=unused, where=f"encoder {source.name!r}").values():
+        check()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
 from tanzaku.encoders.fast import is_plain_bert
+from tanzaku.encoders.fit import document_ends
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions, resolve_encoder
 from tanzaku.errors import TanzakuError
 from tanzaku.machine import keep_freed_memory
@@ -176,10 +177,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _cut(stream: TokenStream, tokenizer: Any, options: PretrainOptions) -> PackedBatches:
+    first, last = document_ends(tokenizer)
     return PackedBatches(
         stream.ids,
-        first=tokenizer.cls_token_id,
-        last=tokenizer.sep_token_id,
+        first=first,
+        last=last,
         masker=Masker(tokenizer, rate=options.masking_rate, whole_words=options.whole_words),
         max_tokens=options.max_tokens,
         batch_tokens=options.batch_tokens,

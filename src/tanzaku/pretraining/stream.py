@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.fit import document_ends
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.words import WordIds
@@ -108,7 +109,7 @@ def write_stream(
 def chunk_encoder(tokenizer: Any, dtype: str) -> Callable[[list[str]], np.ndarray]:
     """A function from a chunk of lines to ids (tokens,), with [SEP] for each line that is "" (a document's end)."""
     words = WordIds.of(tokenizer)
-    end = tokenizer.sep_token_id
+    _, end = document_ends(tokenizer)
 
     def encode(lines: list[str]) -> np.ndarray:
         ids: list[int] = []

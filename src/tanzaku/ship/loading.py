@@ -120,6 +120,7 @@ def _load_whole(source: EncoderSource) -> PreTrainedModel:
     """A model from a folder that holds all its weights, the head's too, under their names in the bare classifier."""
     import torch
 
+    from tanzaku.encoders.behaviour import encoder_checks
     from tanzaku.encoders.config import load_config
     from tanzaku.encoders.load import bare_classifier
     from tanzaku.encoders.pooled import reading_of
@@ -135,4 +136,6 @@ def _load_whole(source: EncoderSource) -> PreTrainedModel:
         )
     if wrong := sorted(name for names in info.values() for name in map(str, names)):
         raise BundleError(f"{source.folder}: the weights and config.json do not fit ({wrong[0]}); pack the run anew")
+    for check in encoder_checks(model, unused=(), where=f"{source.folder}").values():
+        check()
     return model

@@ -1,12 +1,21 @@
 """From a study to runs that are ready to be made: everything that can be wrong is found here, before anything long."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.encoders.load import EncoderSource, bare_classifier, check_max_tokens, load_config, resolve_encoder
+from tanzaku.encoders.load import (
+    EncoderSource,
+    bare_classifier,
+    check_max_tokens,
+    load_classifier,
+    load_config,
+    resolve_encoder,
+)
+from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods import EncoderMethod
@@ -69,6 +78,7 @@ def prepare_encoders(
     settings = _reading(with_encoder[0])
     base = resolve_encoder(settings.name, revision=settings.revision)
     _check_fit(with_encoder, base, labels=len(dataset.label_names))
+    _check_behaviour(with_encoder, base, dataset.label_names)
     encoders: dict[ContinuedOptions | None, EncoderSource] = {}
     for options in dict.fromkeys(_reading(spec).pretrain for spec in with_encoder):
         encoder = base
@@ -97,6 +107,13 @@ def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> 
             spec.method.check(bare[key])
         except MethodError as error:
             raise SpecError(f"the encoder {reading.name} and an arm do not go together: {error}") from error
+
+
+def _check_behaviour(specs: list[RunSpec], encoder: EncoderSource, label_names: Sequence[str]) -> None:
+    """Load the encoder once for each kind of classifier: loading makes it work, and no run of a wrong one begins."""
+    kinds = {is_pooled(reading.pooling, reading.long_text): reading for reading in map(_reading, specs)}
+    for reading in kinds.values():
+        load_classifier(encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text)
 
 
 def _one_for_each_length(specs: list[RunSpec]) -> list[RunSpec]:
