@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -238,3 +238,29 @@ def test_what_is_no_list_of_texts_is_refused(lora: Classifier) -> None:
 def test_wrong_options_are_named(study: Study, options: dict[str, object], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Classifier.load(study.bundles["lora"], **options)  # type: ignore[arg-type]
+
+
+class _Broken:
+    """A model that has no answer for one text."""
+
+    probabilistic = True
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
+        listener(len(texts))
+        return np.array([[1.0, self._value if text == "谷" else 0.0] for text in texts], dtype=np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_finite_numbers_are_an_error_and_never_an_answer(lora: Classifier, value: float) -> None:
+    classifier = Classifier(lora.facts, _Broken(value))
+    message = "scores of 1 of 2 texts are infinite or not numbers, the first one being '谷'"
+    for classify in (classifier, classifier.scores, lambda texts: list(classifier.stream(texts, all_labels=True))):
+        with pytest.raises(BundleError, match=message):
+            classify(["空", "谷"])
+    answers = classifier.stream(["空", "谷"], chunk=1)
+    assert next(answers).score == 1.0
+    with pytest.raises(BundleError, match="scores of 1 of 1 texts"):
+        next(answers)

@@ -1,21 +1,25 @@
 """One run: the fast path learns what transformers' own forward learns, and the record says which was taken."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+from tanzaku.data.dataset import Documents
 from tanzaku.encoders.load import resolve_encoder
+from tanzaku.encoders.weights import read_weights
 from tanzaku.study.expansion import expand
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
 from tanzaku.study.run import LOGITS_FILE, run
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.evaluation import Interrupted
 from tests.checkpoints import make_roberta
-from tests.tiny import make_dataset
+from tests.tiny import VOCABULARY, make_dataset, make_encoder
 
 DATASET = make_dataset(train=20, val=12, test=15)
 
@@ -143,3 +147,30 @@ def test_it_stops_wherever_it_is_asked_to_and_goes_on(tiny_encoder: Path, tmp_pa
         for name in (LOGITS_FILE, "model/adapter_model.safetensors"):
             assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
     _run(tiny_encoder, tmp_path / "late", arm, ask(11), **settings)
+
+
+def test_documents_without_a_score_are_an_error_and_no_record(tmp_path: Path) -> None:
+    """A weight may be finite and still too large to compute with; only a text that has its token shows it."""
+    word = "谷"
+    encoder = make_encoder(tmp_path / "encoder")
+    source = resolve_encoder(str(encoder))
+    weights = read_weights(source)
+    weights["bert.embeddings.word_embeddings.weight"][VOCABULARY.index(word)] = 3e38
+    save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    seen = Documents(tuple(text.replace(word, "木") for text in DATASET.train.texts), DATASET.train.labels)
+    test = Documents((*seen.texts[:4], f"山に{word}がある。"), seen.labels[:5])
+    dataset = replace(DATASET, train=seen, val=seen, test=test)
+    (spec,) = expand(
+        StudySpec.model_validate(
+            {
+                "name": "tiny",
+                "data": {"source": "made by the test"},
+                "encoder": {"name": str(encoder), "max_tokens": 24},
+                "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
+                "arms": [{"method": "head"}],
+            }
+        )
+    )
+    with pytest.raises(FloatingPointError, match="1 of 5 documents have scores that are infinite or not numbers"):
+        run(spec, dataset=dataset, encoder=resolve_encoder(str(encoder)), folder=tmp_path / "run", study="tiny")
+    assert not (tmp_path / "run" / "record.json").exists()

@@ -18,6 +18,8 @@ from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
 _FIRST_CHUNK = 32
 DEFAULT_CHUNK = 2048
 DEFAULT_BATCH_TOKENS = 8192
+# Of a text, in a message.
+_SHOWN_CHARACTERS = 40
 
 
 def _unheard(count: int) -> None:
@@ -97,6 +99,7 @@ class Classifier:
 
         Raises:
             DataError: A text holds half a surrogate pair, which is no character.
+            BundleError: The model's scores of a text are infinite or not numbers.
             TypeError: `texts` is one text, or holds something else than texts.
         """
         return list(self.stream(texts, all_labels=all_labels))
@@ -118,22 +121,34 @@ class Classifier:
             listener: Called after each batch with the number of texts in it.
 
         Raises:
-            DataError, TypeError: As in `__call__`, when the text's turn comes.
+            DataError, BundleError, TypeError: As in `__call__`, when the text's turn comes.
         """
         if chunk < 1:
             raise BundleError(f"chunk = {chunk}; give 1 or more")
         for_each = self._predict_all if all_labels else self._predict
         pieces = _chunks(_checked(texts), largest=chunk)
-        return itertools.chain.from_iterable(for_each(self._scorer(piece, listener=listener)) for piece in pieces)
+        return itertools.chain.from_iterable(for_each(self._score(piece, listener)) for piece in pieces)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """Logits, or tfidf-svm's distances: (texts, labels) float32, columns as in `label_names`.
 
         Raises:
-            DataError, TypeError: As in `__call__`.
+            DataError, BundleError, TypeError: As in `__call__`.
         """
-        pieces = [self._scorer(piece, listener=_unheard) for piece in _chunks(_checked(texts), largest=DEFAULT_CHUNK)]
+        pieces = [self._score(piece, _unheard) for piece in _chunks(_checked(texts), largest=DEFAULT_CHUNK)]
         return np.concatenate([np.zeros((0, len(self.label_names)), dtype=np.float32), *pieces])
+
+    def _score(self, texts: Sequence[str], listener: Callable[[int], None]) -> np.ndarray:
+        """(texts, labels) float32, all of them finite."""
+        scores = self._scorer(texts, listener=listener)
+        wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+        if len(wrong):
+            raise BundleError(
+                f"the model's scores of {len(wrong)} of {len(texts)} texts are infinite or not numbers, the first one "
+                f"being {texts[wrong[0]][:_SHOWN_CHARACTERS]!r}; choose precision = float32 (--precision float32), or, "
+                "if it is that already, train and pack the model again"
+            )
+        return scores
 
     def _predict(self, scores: np.ndarray) -> list[Prediction]:
         best = scores.argmax(axis=1)

@@ -225,14 +225,24 @@ def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) ->
 def _classify(
     model: nn.Module, split: LabelledTokens, *, batch_size: int, forward: Forward, should_stop: Callable[[], bool]
 ) -> tuple[np.ndarray, float]:
-    """Logits (documents, labels) float32, and the seconds that they took."""
+    """Logits (documents, labels) float32, and the seconds that they took.
+
+    Raises:
+        FloatingPointError: Logits are infinite or not numbers.
+    """
     began = time.perf_counter()
     progress = evaluate(model, split, batch_size=batch_size, forward=forward, should_stop=should_stop)
     while True:
         try:
             next(progress)
         except StopIteration as finished:
-            return finished.value.logits, time.perf_counter() - began
+            logits = finished.value.logits
+            if wrong := int((~np.isfinite(logits)).any(axis=1).sum()):
+                raise FloatingPointError(
+                    f"{wrong} of {len(logits)} documents have scores that are infinite or not numbers, so the model "
+                    'has no answer for them; lower the learning rate, or set training.precision to "float32"'
+                ) from None
+            return logits, time.perf_counter() - began
 
 
 def _scores(split: Documents, logits: np.ndarray, dataset: Dataset) -> Scores:
