@@ -18,8 +18,8 @@ def test_a_folder_is_used_as_it_is(bert: Path, monkeypatch: pytest.MonkeyPatch) 
     source = resolve_encoder(str(bert))
     assert (source.name, source.folder) == (str(bert), bert)
     monkeypatch.chdir(bert.parent)
-    assert resolve_encoder("bert").folder == bert
-    assert resolve_encoder("bert").name == "bert"
+    for name in ("bert", "./bert", "../" + bert.parent.name + "/bert"):
+        assert (resolve_encoder(name).name, resolve_encoder(name).folder) == (str(bert), bert)
 
 
 def test_the_fingerprint_follows_what_is_read_and_nothing_else(bert: Path, tmp_path: Path) -> None:

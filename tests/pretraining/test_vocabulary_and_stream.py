@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,12 +6,14 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, BertJapaneseTokenizer
 
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.errors import DataError
 from tanzaku.pretraining.options import PretrainOptions, read_options
 from tanzaku.pretraining.prepare import prepare_stream, prepare_tokenizer
 from tanzaku.pretraining.sources import TextSource, find_sources, read_chunks
 from tanzaku.pretraining.stream import chunk_encoder, write_stream
 from tanzaku.pretraining.vocabulary import SPECIAL_TOKENS, count_words, train_vocabulary
+from tests.checkpoints import make_roberta, write_json
 
 SIZE = 2500
 
@@ -124,3 +127,12 @@ def test_several_processes_give_the_same_stream(tokenizer: BertJapaneseTokenizer
     assert together is not None
     assert np.array_equal(alone.ids, together.ids)
     assert alone.documents == together.documents
+
+
+def test_a_document_ends_with_the_token_that_the_tokenizer_puts_there(tmp_path: Path) -> None:
+    """Some encoders have a token for [SEP] that they never use, and </s> at the ends of texts."""
+    folder = make_roberta(tmp_path / "roberta")
+    path = folder / "tokenizer_config.json"
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"cls_token": "<mask>", "sep_token": "<mask>"})
+    tokenizer = load_tokenizer(resolve_encoder(str(folder)))
+    assert chunk_encoder(tokenizer, "<i4")(["空に白い雲", ""])[-1] == tokenizer.eos_token_id == 2

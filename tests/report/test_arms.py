@@ -112,6 +112,14 @@ def test_a_run_that_failed_before_its_encoder_was_loaded_joins_those_with_its_na
     assert alone.encoder_name == "small-encoder"
 
 
+def test_of_a_folder_on_the_studys_machine_its_last_part_is_shown() -> None:
+    record = finished(lora(8), accuracy=0.9)
+    for name, shown in (("/home/somebody/models/mine", "mine"), ("owner/encoder", "owner/encoder")):
+        spec = record.spec | {"encoder": record.spec["encoder"] | {"name": name}}
+        (section,) = sections_of([record.model_copy(update={"spec": spec})])
+        assert section.encoder_name == shown
+
+
 def test_a_baseline_alone_is_a_section() -> None:
     (section,) = sections_of([baseline()])
     assert section.encoder_name is None

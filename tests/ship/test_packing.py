@@ -26,7 +26,10 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
-from tanzaku.study.record import read_record
+from tanzaku.study.plan import plan_study
+from tanzaku.study.record import read_record, write_record
+from tanzaku.study.run import run
+from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_mecab_bert
 from tests.ship.conftest import METHODS, Study
 from tests.tiny import make_encoder
@@ -462,8 +465,48 @@ def test_a_missing_encoder_is_named_and_may_lie_elsewhere(
         with pytest.raises(BundleError, match="the run lora-s42 needs the encoder"):
             pack(study.runs["lora"], tmp_path / "out")
         there = Classifier.load(study.bundles["lora"], precision="float32", encoder=str(moved)).scores(texts)
-        repacked = pack(study.runs["lora"], tmp_path / "repacked", encoder=str(moved))
+        monkeypatch.chdir(tmp_path)
+        repacked = pack(study.runs["lora"], tmp_path / "repacked", encoder="moved")
+        monkeypatch.chdir(study.folder)
+        assert (Classifier.load(repacked.folder, precision="float32").scores(texts) == here).all()
     finally:
         moved.rename(study.encoder)
     assert (here == there).all()
-    assert (Classifier.load(repacked.folder, precision="float32").scores(texts) == here).all()
+
+
+def test_a_relative_name_of_an_encoder_works_from_every_folder(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    content = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
+        "arms": [{"method": "lora"}],
+    }
+    planned = {}
+    for folder, name in ((study.encoder.parent, "encoder"), (study.encoder, "."), (tmp_path, str(study.encoder))):
+        monkeypatch.chdir(folder)
+        spec = StudySpec.model_validate(content | {"encoder": {"name": name, "max_tokens": 16}})
+        (planned[name],) = plan_study(spec, dataset=study.dataset, out=tmp_path / "runs").runs
+    assert {one.spec.encoder.name for one in planned.values() if one.spec.encoder} == {str(study.encoder)}
+    assert len({one.run_id for one in planned.values()}) == 1
+    assert planned["."].encoder is not None
+    folder = planned["."].folder
+    record = run(planned["."].spec, dataset=study.dataset, encoder=planned["."].encoder, folder=folder, study="tiny")
+    assert record.encoder is not None
+    assert record.spec["encoder"]["name"] == record.encoder.name == str(study.encoder)
+    bundle = pack(folder, tmp_path / "bundle")
+    assert Classifier.load(bundle.folder)(["空に雲"])  # the folder is now another than the study's
+
+
+def test_a_name_of_the_hub_stays_when_the_encoder_is_given_by_a_folder(study: Study, tmp_path: Path) -> None:
+    """It finds the encoder on other machines; the folder does not."""
+    folder = tmp_path / "lora-s42"
+    shutil.copytree(study.runs["lora"], folder)
+    record = read_record(folder)
+    spec = record.spec | {"encoder": record.spec["encoder"] | {"name": "owner/encoder", "revision": "v2"}}
+    write_record(record.model_copy(update={"spec": spec}), folder)
+    encoder = pack(folder, tmp_path / "bundle", encoder=str(study.encoder)).facts.encoder
+    assert encoder is not None
+    assert (encoder.name, encoder.revision) == ("owner/encoder", "v2")

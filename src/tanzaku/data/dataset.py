@@ -46,6 +46,12 @@ class Dataset:
         return digest.hexdigest()
 
 
+def absolute_source(source: str) -> str:
+    """A source that `load_dataset` finds from every folder: a local folder's absolute path, or "sample" as it is."""
+    folder = Path(source)
+    return str(folder.resolve()) if source != SAMPLE and folder.is_dir() else source
+
+
 def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     """Read the splits that a study works on.
 

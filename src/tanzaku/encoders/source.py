@@ -39,8 +39,9 @@ _LFS_POINTER = b"version https://git-lfs"
 class EncoderSource:
     """An encoder that lies on this machine.
 
-    `name` is as the user gave it; `folder` holds config, weights and tokenizer; `fingerprint` is the SHA-256, in
-    hexadecimal, over the names and contents of those files: equal encoders, equal fingerprint.
+    `name` finds it from every folder: a hub id as the user gave it, or a local folder's absolute path; `folder` holds
+    config, weights and tokenizer; `fingerprint` is the SHA-256, in hexadecimal, over the names and contents of those
+    files: equal encoders, equal fingerprint.
     """
 
     name: str
@@ -77,10 +78,17 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
     Raises:
         EncoderError: It is none of these, can't be reached, or is incomplete.
     """
+    name = absolute_name(name)
     folder = _folder_of(name, revision=revision)
     files = select_files([path.name for path in folder.iterdir()], where=f"encoder {name!r} ({folder})")
     _check_whole(folder, files)
     return EncoderSource(name=name, folder=folder, fingerprint=_fingerprint(folder, files))
+
+
+def absolute_name(name: str) -> str:
+    """A name that finds the same encoder from every folder: a local folder's absolute path; any other name as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if name and name != EMBEDDED_NAME and folder.is_dir() else name
 
 
 def has_embedded() -> bool:
@@ -167,9 +175,9 @@ def _folder_of(name: str, *, revision: str | None) -> Path:
                 "name a local folder or a hub id such as tohoku-nlp/bert-base-japanese"
             )
         return _EMBEDDED_FOLDER
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        return folder.resolve()
+    folder = Path(name)
+    if folder.is_absolute() and folder.is_dir():
+        return folder
     from tanzaku.encoders.hub import fetch  # the hub's client is slow to import, and a local folder needs none
 
     return fetch(name, revision=revision)

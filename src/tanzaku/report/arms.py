@@ -10,6 +10,7 @@ import json
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tanzaku.methods import METHODS
@@ -312,7 +313,7 @@ def _section(records: Sequence[RunRecord]) -> Section:
     return Section(
         data=records[0].data,
         encoder=min(known, key=lambda facts: facts.pretraining is not None, default=None),
-        encoder_name=specs[0]["name"] if specs else None,
+        encoder_name=_shown_encoder(specs[0]["name"]) if specs else None,
         arms=arms_of(records),
     )
 
@@ -323,6 +324,11 @@ def _known_encoders(records: Iterable[RunRecord]) -> dict[str, set[str]]:
         if record.encoder and record.spec.get("encoder"):
             known.setdefault(_spelled_encoder(record), set()).add(_base_fingerprint(record.encoder))
     return known
+
+
+def _shown_encoder(name: str) -> str:
+    """An encoder's name; of a path on the machine that ran the study, its last part."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _encoder_key(record: RunRecord, known: dict[str, set[str]]) -> str | None:

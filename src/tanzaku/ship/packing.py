@@ -78,7 +78,7 @@ def pack(
     if dataset is not None:
         check_labels(dataset, record.data.label_names)
     with building(Path(out), force=force) as beside:
-        whole = _fill(beside, folder, record, spec, with_encoder=with_encoder or int8, encoder=encoder)
+        whole, spec = _fill(beside, folder, record, spec, with_encoder=with_encoder or int8, encoder=encoder)
         facts = _facts(record, spec, whole=whole)
         write_facts(beside, facts)
         if int8:
@@ -123,15 +123,19 @@ def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
 
 def _fill(
     bundle: Path, run: Path, record: RunRecord, spec: RunSpec, *, with_encoder: bool, encoder: str | None
-) -> bool:
-    """Copy or make the model's files; says whether the bundle holds all weights of an encoder."""
+) -> tuple[bool, RunSpec]:
+    """Copy or make the model's files.
+
+    Returns:
+        Whether the bundle holds all weights of an encoder, and the settings with the name that finds its encoder now.
+    """
     run = run.resolve()  # "." has neither a name nor a folder around it
     saved = run / RUN_MODEL_FOLDER
     if not saved.is_dir():
         raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; make the run again")
     if not isinstance(spec.method, EncoderMethod):
         _copy(saved, bundle / MODEL_FOLDER)
-        return False
+        return False, spec
     assert spec.encoder is not None
     assert record.encoder is not None
     made = record.encoder.pretraining
@@ -141,18 +145,33 @@ def _fill(
         other_name=encoder or (str(run.parent / made.folder) if made else None),
         needed_by=f"the run {run.name}",
     )
+    named = spec if made else _naming(spec, source, elsewhere=encoder is not None)
     _copy_settings(source, bundle / ENCODER_FOLDER)
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
-        return True
+        return True, named
     whole = with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
     if whole and spec.method.mergeable:
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
-        return True
+        return True, named
     if whole:
         _write_weights(source, bundle / ENCODER_FOLDER)
     _copy(saved, bundle / MODEL_FOLDER)
-    return whole
+    return whole, named
+
+
+def _naming(spec: RunSpec, source: EncoderSource, *, elsewhere: bool) -> RunSpec:
+    """The settings with an encoder's name that works from every folder.
+
+    Where the encoder was given by another name (`elsewhere`), that takes the place of a folder that is gone; the
+    hub's name stays, because it is found on other machines too.
+    """
+    assert spec.encoder is not None
+    if elsewhere and not Path(spec.encoder.name).is_absolute():
+        return spec
+    revision = None if elsewhere else spec.encoder.revision
+    encoder = spec.encoder.model_copy(update={"name": source.name, "revision": revision})
+    return spec.model_copy(update={"encoder": encoder})
 
 
 def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path, folder: Path) -> None:

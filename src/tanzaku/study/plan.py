@@ -52,7 +52,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         SpecError: An arm does not fit the encoder; the message names the arm.
         StudyInterrupted: The pretraining was asked to stop; a later call goes on with it.
     """
-    specs = expand(study)
+    specs = expand(study.with_absolute_encoder())
     encoders = prepare_encoders(specs, dataset, out=out, progress=progress)
     runs = []
     for spec in specs:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from tanzaku.encoders.reading import LongText, Pooling
+from tanzaku.encoders.source import absolute_name
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
@@ -329,6 +330,12 @@ class StudySpec(_Spec):
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
     tune: Annotated[TuneSpec | None, Field(description="For `tanzaku study tune` alone.")] = None
     arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
+
+    def with_absolute_encoder(self) -> StudySpec:
+        """The study with an encoder's name that its records can be used with from every folder: see `absolute_name`."""
+        if not self.encoder or not isinstance(self.encoder.get("name"), str):
+            return self
+        return self.model_copy(update={"encoder": self.encoder | {"name": absolute_name(self.encoder["name"])}})
 
 
 def method_named(name: str, *, where: str) -> type[EncoderMethod] | type[TextMethod]:

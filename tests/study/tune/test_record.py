@@ -41,3 +41,27 @@ def test_the_tuned_study_is_read_back_as_the_trials_run(
     )
     path = write_tuned(study, best, tmp_path, trials=3, seeds=[7])
     assert expand(read_study(path))[1] == run
+
+
+def test_the_tuned_study_finds_its_data_and_encoder_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("data", "encoder"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    arms = [{"method": "head", "learning_rate": 1e-3}]
+    content = {"name": "small", "data": {"source": "data"}, "encoder": {"name": "encoder"}, "arms": arms}
+    study = StudySpec.model_validate(content).with_absolute_encoder()
+    best = TrialRecord(
+        number=1,
+        run_id="r",
+        status="finished",
+        settings={},
+        val_accuracy=0.9,
+        best_epoch=2,
+        spec=expand(study)[0].model_dump(mode="json"),
+    )
+    tuned = read_study(write_tuned(study, best, tmp_path, trials=1, seeds=[7]))
+    assert tuned.data.source == str(tmp_path / "data")
+    assert tuned.encoder is not None
+    assert tuned.encoder["name"] == str(tmp_path / "encoder")

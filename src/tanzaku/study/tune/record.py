@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tanzaku.data.dataset import absolute_source
 from tanzaku.files import write_atomically
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
 from tanzaku.study.spec import RunSpec, StudySpec
@@ -119,7 +120,7 @@ def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: in
         "description": f"Trial {best.number} of the {trials} that a search for {study.name} made: "
         f"{100 * best.val_accuracy:.2f} % of the validation set, in epoch {best.best_epoch}",
         "seeds": list(seeds),
-        "data": {"source": study.data.source},
+        "data": {"source": absolute_source(study.data.source)},
         "encoder": best.spec["encoder"],
         "training": best.spec["training"],
         "arms": [{"method": "tfidf-svm"}, {"method": method.pop("name"), **method}],

@@ -104,6 +104,7 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     require_extra()
     if len(dataset.test):
         raise TanzakuError("a search must not see the test set; load the data with test=False")
+    study = study.with_absolute_encoder()
     settings, space = study.tune or TuneSpec(), search_space(study)
     corners = space.corners(seed=settings.seed)
     out.mkdir(parents=True, exist_ok=True)
