@@ -72,9 +72,11 @@ def _comparable(record: TuningRecord) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: Path) -> tuple[Path, list[Any]]:
-    """A search that ran without a disturbance, and its events."""
+    """A search that ran without a disturbance in the encoder's own folder, and its events."""
     out = tmp_path_factory.mktemp("search")
-    return out, _search(_study(tiny_masked_encoder), _blind(), out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tiny_masked_encoder.parent)
+        return out, _search(_study(Path(tiny_masked_encoder.name)), _blind(), out)
 
 
 def test_every_trial_is_recorded_and_ranked(undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path) -> None:
