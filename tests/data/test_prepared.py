@@ -46,6 +46,12 @@ def test_any_text_comes_back_as_it_was(tmp_path: Path, texts: tuple[str, ...]) -
     assert load_dataset(tmp_path) == preparation(texts).dataset
 
 
+def test_data_says_where_it_lies_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_prepared(preparation(AWKWARD), tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert load_dataset("data").source == load_dataset(Path("./data")).source == str(tmp_path / "data")
+
+
 def test_the_manifest_vouches_for_counts_and_files(tmp_path: Path) -> None:
     manifest = write_prepared(preparation(("x", "y", "z")), tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == manifest

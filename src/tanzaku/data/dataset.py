@@ -23,7 +23,8 @@ class Documents:
 class Dataset:
     """The three splits of a task. `label_names` is in alphabetical order; a label's index in it is its class.
 
-    `source` is what `load_dataset` was given, and None for data that was made in Python.
+    `source` is where `load_dataset` finds it from every folder: a folder's absolute path, or "sample"; None for data
+    that was made in Python.
     """
 
     name: str
@@ -69,6 +70,6 @@ def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     from tanzaku.data.prepared import read_prepared
 
     if source != SAMPLE:
-        return replace(read_prepared(Path(source), test=test), source=str(source))
+        return replace(read_prepared(Path(source), test=test), source=absolute_source(str(source)))
     sample = replace(prepare_sample().dataset, source=SAMPLE)
     return sample if test else replace(sample, test=Documents((), ()))

@@ -34,7 +34,10 @@ class DataFacts(_Part):
 
     name: str
     source: Annotated[
-        str | None, Field(description="As the study names it; None where it was made in Python, or is not recorded.")
+        str | None,
+        Field(
+            description='A folder\'s absolute path, or "sample"; None where it was made in Python, or is not recorded.'
+        ),
     ] = None
     fingerprint: Annotated[str, Field(description="SHA-256 over every text and label of the three splits.")]
     label_names: tuple[str, ...]
