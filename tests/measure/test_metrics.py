@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from tanzaku.measure.metrics import accuracy_interval, measure
+from tanzaku.measure.metrics import ClassMeasures, accuracy_interval, measure
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
@@ -16,12 +16,21 @@ def test_equals_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     classes, predicted = (np.array(column) for column in zip(*pairs, strict=True))
     found = measure(classes, predicted, label_names=["a", "b", "c", "d"])
     assert found.accuracy == accuracy_score(classes, predicted)
-    expected = f1_score(classes, predicted, labels=[0, 1, 2, 3], average="macro", zero_division=0)
-    assert found.macro_f1 == pytest.approx(expected)
+    # Without `labels`, scikit-learn averages the classes that occur among the true or the predicted ones.
+    assert found.macro_f1 == pytest.approx(f1_score(classes, predicted, average="macro", zero_division=0))
     confusion = np.array(found.confusion)
     assert confusion.sum() == found.documents == len(pairs)
     assert confusion.trace() == found.correct
     assert [scores.support for scores in found.per_class.values()] == confusion.sum(axis=1).tolist()
+
+
+def test_a_class_without_documents_or_predictions_is_no_failure() -> None:
+    right = measure(np.array([0, 1, 1]), np.array([0, 1, 1]), label_names=["a", "b", "c"])
+    assert (right.accuracy, right.macro_f1) == (1.0, 1.0)
+    assert right.per_class["c"] == ClassMeasures(precision=0.0, recall=0.0, f1=0.0, support=0)
+    # But one that was predicted by mistake counts, with F1 0: a and b have 2/3.
+    wrong = measure(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 2]), label_names=["a", "b", "c"])
+    assert wrong.macro_f1 == pytest.approx(4 / 9)
 
 
 @given(correct=st.integers(0, 500), more=st.integers(0, 500))

@@ -40,7 +40,8 @@ def accuracy_interval(correct: int, documents: int, *, confidence: float = 0.95)
 def measure(classes: np.ndarray, predicted: np.ndarray, *, label_names: Sequence[str]) -> Measures:
     """Compare true and predicted class indices, both (documents,).
 
-    Macro-F1 is the plain mean over all classes of `label_names`, as scikit-learn computes it.
+    Macro-F1 is the plain mean over the classes that occur among the true or the predicted ones, as scikit-learn's
+    `f1_score(average="macro")` computes it: of a class that neither has, the documents say nothing.
 
     Raises:
         ValueError: There are no documents, or the two differ in length.
@@ -56,13 +57,14 @@ def measure(classes: np.ndarray, predicted: np.ndarray, *, label_names: Sequence
         for name, precision, recall, f1, support in zip(label_names, *columns, strict=True)
     }
     confusion = confusion_matrix(classes, predicted, labels=indices)  # (labels, labels)
+    occurring = confusion.sum(axis=0) + confusion.sum(axis=1) > 0  # (labels,)
     correct = int((np.asarray(classes) == np.asarray(predicted)).sum())
     return Measures(
         documents=len(classes),
         correct=correct,
         accuracy=correct / len(classes),
         accuracy_interval=accuracy_interval(correct, len(classes)),
-        macro_f1=float(np.mean([scores.f1 for scores in per_class.values()])),
+        macro_f1=float(np.mean(columns[2][occurring])),
         per_class=per_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )

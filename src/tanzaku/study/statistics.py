@@ -115,7 +115,8 @@ def macro_f1_scores(
     Args:
         classes: The true class indices, (documents,) int.
         predicted: The predicted ones, (runs, documents) int.
-        labels: How many classes there are; one that neither occurs nor is predicted has F1 0, as in scikit-learn.
+        labels: How many classes there are. Of each run and resample, those are averaged that occur among the true or
+            the predicted ones, as in `measure.metrics.measure`.
         resamples: How often as many documents are drawn with replacement; 2,000 times, or down to 200 where there are
             more than 10,000 documents.
     """
@@ -278,5 +279,6 @@ def _macro_f1(classes: np.ndarray, predicted: np.ndarray, *, labels: int, weight
     for run in predicted:
         right = weights @ (one_hot[classes] * (classes == run)[:, None])
         sizes = support + weights @ one_hot[run]
-        columns.append(np.divide(2 * right, sizes, out=np.zeros_like(sizes), where=sizes > 0).mean(axis=1))
+        scores = np.divide(2 * right, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        columns.append(scores.sum(axis=1) / (sizes > 0).sum(axis=1))
     return np.stack(columns, axis=1).astype(np.float64)
