@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
@@ -14,8 +14,10 @@ from tanzaku.report.arms import sections_of
 from tanzaku.report.evidence import Evidence, evidence_of
 from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.thesis import TABLE_3_1
+from tanzaku.study.recommendation import ChooseBy
 from tanzaku.study.record import (
     RANKS_FOLDER,
+    VALIDATION_PREDICTIONS_FILE,
     ClassScores,
     Costs,
     DataFacts,
@@ -261,16 +263,19 @@ def study() -> list[RunRecord]:
     return records
 
 
-def predictions_like(record: RunRecord) -> tuple[list[int], list[int]]:
+def predictions_like(record: RunRecord, *, split: Literal["val", "test"] = "test") -> tuple[list[int], list[int]]:
     """Classes and predictions with the record's confusion matrix: class by class, in each the right ones first."""
-    assert record.test is not None
-    return _like(record.test)
+    found = record.test if split == "test" else record.val
+    assert found is not None
+    return _like(found)
 
 
 def run_predictions(record: RunRecord) -> RunPredictions:
     """The same with those at its ranks, as the report reads them."""
     at_ranks = {one.rank: np.array(_predicted_at(record, one)) for one in record.ranks}
-    return RunPredictions(*(np.array(column) for column in predictions_like(record)), at_ranks=at_ranks)
+    validation = RunPredictions(*map(np.array, predictions_like(record, split="val"))) if record.val else None
+    classes, predicted = map(np.array, predictions_like(record))
+    return RunPredictions(classes, predicted, at_ranks=at_ranks, validation=validation)
 
 
 def _predicted_at(record: RunRecord, one: RankRecord) -> list[int]:
@@ -293,13 +298,27 @@ def write_all(records: Sequence[RunRecord], folder: Path, *, predictions: bool =
         if predictions and record.test is not None:
             classes, predicted = predictions_like(record)
             write_predictions(folder / f"run-{number:02}", classes=classes, predicted=predicted)
+            if record.val is not None:
+                classes_, predicted_ = predictions_like(record, split="val")
+                write_predictions(
+                    folder / f"run-{number:02}",
+                    classes=classes_,
+                    predicted=predicted_,
+                    name=VALIDATION_PREDICTIONS_FILE,
+                )
             for one in record.ranks:
                 below = folder / f"run-{number:02}" / RANKS_FOLDER / f"r{one.rank}"
                 write_predictions(below, classes=classes, predicted=_predicted_at(record, one))
     return folder
 
 
-def evidence(records: Sequence[RunRecord], *, margin: float = 0.005, predictions: bool = True) -> list[Evidence]:
+def evidence(
+    records: Sequence[RunRecord],
+    *,
+    margin: float = 0.005,
+    predictions: bool = True,
+    choose_by: ChooseBy = "accuracy",
+) -> list[Evidence]:
     """What is inferred of each section of the records."""
     known = {run_key(record): run_predictions(record) for record in records if predictions and record.test is not None}
-    return [evidence_of(section, known, margin=margin) for section in sections_of(records)]
+    return [evidence_of(section, known, margin=margin, choose_by=choose_by) for section in sections_of(records)]

@@ -3,8 +3,6 @@
 import statistics
 
 import pytest
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats, texts, thesis
@@ -13,7 +11,6 @@ from tanzaku.report.page.naming import method_and_rank, page_name, series_names
 from tanzaku.report.series import Series, distinct_labels
 from tanzaku.report.words import LANGUAGES, words_of
 from tanzaku.study.record import RunRecord
-from tanzaku.study.statistics import seed_interval
 from tests.report.records import baseline, data_facts, encoder_facts, evidence, failed, finished, lora, study, training
 
 
@@ -28,18 +25,7 @@ def test_rows_are_ordered_as_the_thesis_reads() -> None:
     ] + [(5e-5, 100, 2)]
 
 
-def test_one_run_has_its_wilson_interval() -> None:
-    (arm,) = arms_of([finished(lora(8), accuracy=0.9)])
-    interval = arm.interval()
-    assert interval is not None
-    assert arm.accuracy is not None
-    assert interval.kind == "wilson"
-    correct = round(arm.accuracy.mean * 3686)
-    assert (interval.low, interval.high) == pytest.approx(proportion_confint(correct, 3686, method="wilson"))
-    assert arm.accuracy.standard_deviation is None
-
-
-def test_several_seeds_have_a_mean_a_spread_and_a_t_interval() -> None:
+def test_several_seeds_have_a_mean_and_a_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.91, 0.93))]
     (arm,) = arms_of(runs)
     values = [run.test.accuracy for run in runs if run.test]
@@ -47,16 +33,9 @@ def test_several_seeds_have_a_mean_a_spread_and_a_t_interval() -> None:
     assert arm.accuracy.mean == pytest.approx(statistics.fmean(values))
     assert (arm.accuracy.lowest, arm.accuracy.highest) == (min(values), max(values))
     assert arm.accuracy.standard_deviation == pytest.approx(statistics.stdev(values))
-    interval = arm.interval()
-    assert interval is not None
-    assert interval.kind == "t"
-    expected = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
-    assert (interval.low, interval.high) == pytest.approx(expected)
-
-
-def test_equal_seeds_give_a_t_interval_without_width() -> None:
-    interval = seed_interval([0.9, 0.9, 0.9])
-    assert (interval.low, interval.high) == pytest.approx((0.9, 0.9))
+    (alone,) = arms_of(runs[:1])
+    assert alone.accuracy is not None
+    assert alone.accuracy.standard_deviation is None
 
 
 def test_other_settings_are_other_arms_but_names_and_checkpoints_are_not() -> None:
@@ -75,8 +54,6 @@ def test_failed_runs_stay_with_their_arm() -> None:
     )
     assert [(arm.rank, len(arm.finished), len(arm.failed)) for arm in arms] == [(4, 0, 1), (8, 1, 1)]
     assert arms[0].accuracy is None
-    assert arms[0].interval() is None
-    assert arms[1].interval() is not None
 
 
 def test_a_repeated_run_counts_once_and_the_latest_wins() -> None:
@@ -141,10 +118,16 @@ def test_an_arms_best_run_is_chosen_on_the_validation_set() -> None:
     first, second, third = (finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2, 3))
     better = finished(lora(8), accuracy=0.91).val
     (arm,) = arms_of([first, second.model_copy(update={"val": better}), third])
-    assert arm.best_run is not None
-    assert arm.best_run.spec["seed"] == 2
+    found = arm.best_run("accuracy")
+    assert found is not None
+    assert found.spec["seed"] == 2
+    rare = third.val.model_copy(update={"macro_f1": 0.99}) if third.val else None
+    (arm,) = arms_of([first, second.model_copy(update={"val": better}), third.model_copy(update={"val": rare})])
+    by_macro_f1 = arm.best_run("macro_f1")
+    assert by_macro_f1 is not None
+    assert by_macro_f1.spec["seed"] == 3
     (broken,) = arms_of([failed(lora(8), error="boom")])
-    assert broken.best_run is None
+    assert broken.best_run("accuracy") is None
 
 
 def _reading(record: RunRecord, **encoder: object) -> RunRecord:

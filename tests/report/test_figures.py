@@ -52,7 +52,7 @@ def hollow(figure: Figure) -> list[float]:
 
 def test_accuracy_has_a_line_a_learning_rate_and_the_baselines_across() -> None:
     (section,) = sections_of(study())
-    figure = accuracy_figure(section)
+    figure = accuracy_figure(section, *evidence(study()))
     assert figure is not None
     lines = bars(figure)
     assert list(lines) == ["LoRA, lr 5e-4", "LoRA, lr 5e-5"]
@@ -65,24 +65,27 @@ def test_accuracy_has_a_line_a_learning_rate_and_the_baselines_across() -> None:
 
 
 def test_accuracy_error_bars_are_the_intervals() -> None:
-    (section,) = sections_of([finished(lora(8), accuracy=0.9)])
-    figure = accuracy_figure(section)
+    records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.89, 0.9, 0.91))]
+    (section,), (found,) = sections_of(records), evidence(records)
+    figure = accuracy_figure(section, found)
     assert figure is not None
-    interval = section.arms[0].interval()
+    interval = found.interval(section.arms[0])
     assert interval is not None
+    assert interval.kind == "both"
     (segment,) = bars(figure)["LoRA, lr 5e-4"].lines[2][0].get_segments()
     assert sorted(segment[:, 1]) == pytest.approx([100 * interval.low, 100 * interval.high])
 
 
 def test_the_thesis_s_points_are_hollow_and_only_beside_its_own_data() -> None:
     (section,) = sections_of(study())
-    figure = accuracy_figure(section)
+    figure = accuracy_figure(section, *evidence(study()))
     assert figure is not None
     assert sorted(hollow(figure)) == sorted(
         [92.95, 92.84, 93.22, 93.11, 93.35, 93.87, 90.18, 85.34, 85.46, 85.27, 85.46, 85.67, 85.82, 85.64, 95.23]
     )
-    (other,) = sections_of([finished(lora(8), accuracy=0.9, data=data_facts(("a", "b")))])
-    figure = accuracy_figure(other)
+    records = [finished(lora(8), accuracy=0.9, data=data_facts(("a", "b")))]
+    (other,) = sections_of(records)
+    figure = accuracy_figure(other, *evidence(records))
     assert figure is not None
     assert hollow(figure) == []
     assert texts.LEGEND_THESIS not in legend(figure)

@@ -72,8 +72,7 @@ def test_each_rank_has_its_row_beside_the_arm_trained_at_it() -> None:
     for row in curve.rows:
         assert row.interval is not None
         assert row.interval.kind == "wilson"
-        assert row.over_both is None
-        assert row.measured[0].test.accuracy_interval == (row.interval.low, row.interval.high)
+        assert (row.interval.low, row.interval.high) == pytest.approx(row.measured[0].test.accuracy_interval)
 
 
 def test_differences_are_those_of_the_statistics_with_holm_over_all_rows() -> None:
@@ -98,9 +97,10 @@ def test_differences_are_those_of_the_statistics_with_holm_over_all_rows() -> No
     assert [row.p_value for row in curve.rows[:2]] == holm(raw)
     assert curve.rows[2].p_value is None
     for row in curve.rows:
-        assert row.over_both is not None
+        assert row.interval is not None
+        assert row.interval.kind == "both"
         assert row.accuracy is not None
-        assert row.over_both.low < row.accuracy.mean < row.over_both.high
+        assert row.interval.low < row.accuracy.mean < row.interval.high
         assert row.accuracy.runs == 3
 
 
@@ -168,8 +168,12 @@ def test_measuring_at_ranks_makes_no_other_arm() -> None:
 def test_without_predictions_or_other_arms_nothing_is_compared() -> None:
     curve = the_curve(cut_study(seeds=(1, 2)), predictions=False)
     assert {row.difference for row in curve.rows} == {None}
-    assert {row.over_both for row in curve.rows} == {None}
-    assert [row.interval.kind for row in curve.rows if row.interval] == ["t"] * 3
+    assert [row.interval.kind for row in curve.rows if row.interval] == ["both"] * 3
+    known = the_curve(cut_study(seeds=(1, 2)))
+    for row, narrower in zip(curve.rows, known.rows, strict=True):
+        assert row.interval is not None
+        assert narrower.interval is not None
+        assert row.interval.half_width >= narrower.interval.half_width > 0
     alone = the_curve([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
     assert (alone.separate, alone.separate_seconds) == ((), None)
     (found,) = evidence([at_ranks(finished(lora(8), accuracy=0.9), CUT)])

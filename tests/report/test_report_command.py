@@ -109,7 +109,7 @@ def test_a_terminal_gets_tables_that_fit_with_every_cell_whole(width: int, parts
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("TF-IDF + SVM") == parts
-    for cell in (cell for row in results_table(written.sections[0]).rows for cell in row):
+    for cell in (cell for row in results_table(written.sections[0], written.evidence[0]).rows for cell in row):
         assert cell in shown
     assert "…" not in shown
     assert "17 runs" in shown

@@ -19,20 +19,25 @@ def section_of(records: list[RunRecord]) -> Section:
     return section
 
 
+def results_of(records: list[RunRecord]) -> Table:
+    (found,) = evidence(records)
+    return results_table(section_of(records), found)
+
+
 def rows_of(table: Table) -> list[dict[str, str]]:
     headings = [column.heading for column in table.columns]
     return [dict(zip(headings, row, strict=True)) for row in table.rows]
 
 
 def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
-    row = rows_of(results_table(section_of([finished(lora(64), accuracy=0.9)])))[0]
+    row = rows_of(results_of([finished(lora(64), accuracy=0.9)]))[0]
     expected = {
         texts.METHOD: "LoRA r=64",
         texts.LEARNING_RATE: "5e-4",
         texts.SCALE: "1",
         texts.RUNS: "1",
         texts.ACCURACY: "89.99",
-        texts.INTERVAL_KIND: "Wilson",
+        texts.INTERVAL_KIND: "documents",
         texts.THESIS_ACCURACY: "93.35",
         texts.THESIS_TABLE: "3.2",
         texts.SIZE: "9.5",
@@ -51,21 +56,19 @@ def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
 
 def test_seeds_make_one_row_with_their_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.92))]
-    (row,) = rows_of(results_table(section_of(runs)))
+    (row,) = rows_of(results_of(runs))
     assert row[texts.RUNS] == "2"
     assert row[texts.ACCURACY] == "90.99"
-    assert row[texts.INTERVAL_KIND] == "t over 2 seeds"
+    assert row[texts.INTERVAL_KIND] == "documents, seeds"
     assert row[texts.SPREAD] == "89.99–92.00 (1.42)"
-    (found,) = evidence(runs)
-    (row,) = rows_of(results_table(section_of(runs), found))
-    low, high = map(float, row[texts.INTERVAL_BOTH].split("–"))
+    low, high = map(float, row[texts.INTERVAL].split("–"))
     # Wider than the documents alone would make it, and about the mean.
     assert low < 89.99 < 90.99 < 92.00 < high
 
 
 def test_failed_runs_have_their_row_or_their_note() -> None:
     runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="x", seed=2), failed(lora(4), error="y")]
-    rows = rows_of(results_table(section_of(runs)))
+    rows = rows_of(results_of(runs))
     assert [(row[texts.METHOD], row[texts.RUNS]) for row in rows] == [
         ("LoRA r=4", "0 + 1 failed"),
         ("LoRA r=8", "1 + 1 failed"),
@@ -75,7 +78,7 @@ def test_failed_runs_have_their_row_or_their_note() -> None:
 
 
 def test_the_baseline_has_dashes_where_it_has_nothing() -> None:
-    row = rows_of(results_table(section_of([baseline()])))[0]
+    row = rows_of(results_of([baseline()]))[0]
     assert row[texts.METHOD] == "TF-IDF + SVM"
     assert {row[key] for key in (texts.LEARNING_RATE, texts.SCALE, texts.THESIS_ACCURACY, texts.EPOCHS)} == {"–"}
 
@@ -83,7 +86,8 @@ def test_the_baseline_has_dashes_where_it_has_nothing() -> None:
 def test_the_thesis_has_no_column_beside_other_data() -> None:
     record = finished(lora(8), accuracy=0.9, data=data_facts(("beauty", "travel")))
     section = section_of([record])
-    assert not [column.heading for column in results_table(section).columns if column.heading.startswith("Thesis")]
+    headings = [column.heading for column in results_of([record]).columns]
+    assert not [heading for heading in headings if heading.startswith("Thesis")]
     data = data_table(section)
     assert data is not None
     assert [column.heading for column in data.columns] == ["Class", "Validation", "Test"]
@@ -96,13 +100,13 @@ def test_settings_that_differ_have_columns_and_the_others_are_shared() -> None:
     assert shared["lora.dropout"] == 0.1
     assert shared["training.epochs"] == 5
     assert "training.patience" not in shared
-    rows = rows_of(results_table(section))
+    rows = rows_of(results_of(study()))
     assert [row["Patience"] for row in rows[:4]] == ["–", "3", "5", "3"]
 
 
 def test_a_patience_without_end_is_told_from_no_patience_at_all() -> None:
     endless = finished(lora(4), accuracy=0.9, training=training(5e-4, patience=None))
-    rows = rows_of(results_table(section_of([baseline(), endless, finished(lora(8), accuracy=0.9)])))
+    rows = rows_of(results_of([baseline(), endless, finished(lora(8), accuracy=0.9)]))
     assert [row["Patience"] for row in rows] == ["–", "none", "3"]
 
 
@@ -135,7 +139,7 @@ def test_gpu_memory_has_a_column_where_there_is_a_gpu() -> None:
     on_gpu = record.model_copy(
         update={"costs": record.costs.model_copy(update={"peak_gpu_memory_bytes": 2_500_000_000})}
     )
-    (row,) = rows_of(results_table(section_of([on_gpu])))
+    (row,) = rows_of(results_of([on_gpu]))
     assert row[texts.GPU_MEMORY] == "2,500"
 
 

@@ -1,7 +1,7 @@
 """`tanzaku pack`: a finished run, or the recommended one of a study, as a bundle that classifies."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -40,14 +40,18 @@ def pack(
         float,
         typer.Option(min=0, max=100, help="Percentage points that it may be worse than the best; 0 takes the best."),
     ] = 0.5,
+    choose_by: Annotated[
+        Literal["accuracy", "macro_f1"] | None,
+        typer.Option(help="What of the validation set the arm is chosen by.", show_default="what the study file said"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
     threads: Threads = None,
 ) -> None:
     """Pack a run into a bundle: a folder that `tanzaku classify` reads.
 
-    Of a study, the arm is taken that its report recommends, the smallest whose validation accuracy is within the margin
-    of the best, and of that the run with the best validation accuracy. The bundle's path goes to standard output, what
-    is in it to standard error.
+    Of a study, the arm is taken that its report recommends, the smallest whose validation accuracy (or macro-F1) is
+    within the margin of the best, and of that the run that is best on the validation set. The bundle's path goes to
+    standard output, what is in it to standard error.
 
     Examples:
 
@@ -75,6 +79,7 @@ def pack(
         dataset=load_dataset(data) if data is not None else None,
         force=force,
         margin=margin / 100,
+        choose_by=choose_by,
     )
     _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
     typer.echo(out)

@@ -23,6 +23,10 @@ def report(
         float,
         typer.Option(min=0, max=100, help="Percentage points that the recommended arm may be worse than the best."),
     ] = 0.5,
+    choose_by: Annotated[
+        Literal["accuracy", "macro_f1"] | None,
+        typer.Option(help="What of the validation set arms are chosen by.", show_default="what the study file said"),
+    ] = None,
     language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html.")] = "en",
     data: Annotated[
         str | None,
@@ -35,8 +39,8 @@ def report(
     """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
     Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG and PNG. The recommended arm is the
-    smallest whose validation accuracy is within the margin of the best; the test set says whether that holds. The main
-    table goes to standard output, the recommendation and the paths of the files to standard error.
+    smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set says whether that
+    holds. The main table goes to standard output, the recommendation and the paths of the files to standard error.
 
     Examples:
 
@@ -52,7 +56,9 @@ def report(
     from tanzaku.study.record import MODEL_FOLDER
 
     dataset = load_dataset(data) if data is not None else None
-    written = write_report(runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset)
+    written = write_report(
+        runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset, choose_by=choose_by
+    )
     _print_tables(written, Console(highlight=False))
     for line in recommendation_lines(written.evidence):
         typer.echo(line, err=True)

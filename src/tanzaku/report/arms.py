@@ -15,10 +15,9 @@ from typing import Any
 
 from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_budget, describe_options
-from tanzaku.study.recommendation import Candidate
-from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord, Scores, SplitScores
+from tanzaku.study.recommendation import Candidate, ChooseBy
+from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
-from tanzaku.study.statistics import Interval, seed_interval
 
 BASELINE = "tfidf-svm"
 RANK = "method.rank"
@@ -122,8 +121,13 @@ class Arm:
 
     @property
     def val_accuracy(self) -> Estimate | None:
-        """Of the validation set, a share; what arms are chosen by."""
+        """Of the validation set, a share."""
         return estimate(record.val.accuracy for record in self.finished if record.val)
+
+    @property
+    def val_macro_f1(self) -> Estimate | None:
+        """Of the validation set, a share."""
+        return estimate(record.val.macro_f1 for record in self.finished if record.val)
 
     @property
     def epochs_run(self) -> Estimate | None:
@@ -135,31 +139,26 @@ class Arm:
         """The epoch that was restored."""
         return estimate(record.best_epoch for record in self.finished if record.best_epoch is not None)
 
-    @property
-    def best_run(self) -> RunRecord | None:
-        """The counted run with the best validation accuracy; of equals the first."""
-        runs = [(record.val.accuracy, record) for record in self.finished if record.val]
+    def validation(self, measure: ChooseBy) -> Estimate | None:
+        """What arms are chosen by, a share."""
+        return self.val_accuracy if measure == "accuracy" else self.val_macro_f1
+
+    def best_run(self, measure: ChooseBy) -> RunRecord | None:
+        """The counted run that is best on the validation set; of equals the first."""
+        runs = [(getattr(record.val, measure), record) for record in self.finished if record.val]
         return max(runs, key=lambda run: run[0], default=(0.0, None))[1]
 
-    @property
-    def candidate(self) -> Candidate | None:
+    def candidate(self, measure: ChooseBy) -> Candidate | None:
         """What it is chosen by; None where no run of it was measured."""
-        size = self.cost("saved_bytes")
-        if self.val_accuracy is None or self.accuracy is None or size is None:
+        size, validation = self.cost("saved_bytes"), self.validation(measure)
+        if validation is None or self.accuracy is None or size is None:
             return None
-        return Candidate(validation_accuracy=self.val_accuracy.mean, saved_bytes=size.mean)
+        return Candidate(score=validation.mean, saved_bytes=size.mean)
 
     def cost(self, name: str) -> Estimate | None:
         """One of the fields of `Costs`, in that field's unit."""
         values = (getattr(record.costs, name) for record in self.finished if record.costs)
         return estimate(value for value in values if value is not None)
-
-    def interval(self) -> Interval | None:
-        """95 % interval of the test accuracy: Wilson's for one run, Student's t over the seeds for several.
-
-        Wilson's speaks of other test documents, t of other seeds. The t interval ends at 0 and 1.
-        """
-        return interval_of([record.test for record in self.finished if record.test])
 
 
 @dataclass(frozen=True)
@@ -196,16 +195,6 @@ def estimate(values: Iterable[float]) -> Estimate | None:
         highest=max(known),
         standard_deviation=spread,
     )
-
-
-def interval_of(scores: Sequence[Scores | SplitScores]) -> Interval | None:
-    """95 % interval of the accuracy of runs: Wilson's for one, Student's t for several; None for none."""
-    if not scores:
-        return None
-    if len(scores) == 1:
-        low, high = scores[0].accuracy_interval
-        return Interval(low=low, high=high, kind="wilson")
-    return seed_interval([score.accuracy for score in scores])
 
 
 def sections_of(records: Sequence[RunRecord]) -> list[Section]:

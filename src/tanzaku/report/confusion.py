@@ -21,9 +21,9 @@ _MOST_COUNTS = 15  # classes; with more, the cells are too small for figures
 
 def confusion_figure(section: Section, evidence: Evidence) -> Figure | None:
     """Counts over the seeds of the best arm by validation accuracy; the shade is the share of the true class."""
-    if evidence.recommendation is None:
+    if evidence.best is None:
         return None
-    arm = evidence.recommendation.best
+    arm = evidence.best
     matrices = [record.test.confusion for record in arm.finished if record.test]
     counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
     names, families = showable([_shortened(name) for name in section.data.label_names])

@@ -64,7 +64,7 @@ def rank_rows(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 
 
 def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> dict[str, Any]:
-    interval, over_both = arm.interval(), evidence.interval(arm)
+    interval = evidence.interval(arm)
     place = section.arms.index(arm)
     return {
         **_where(section, number=number),
@@ -77,14 +77,12 @@ def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> 
         "test_accuracy_interval_low": interval.low if interval else None,
         "test_accuracy_interval_high": interval.high if interval else None,
         "test_accuracy_interval_kind": interval.kind if interval else None,
-        "test_accuracy_over_seeds_and_documents_low": over_both.low if over_both else None,
-        "test_accuracy_over_seeds_and_documents_high": over_both.high if over_both else None,
         **_spread("test_macro_f1", arm.macro_f1),
         **_spread("val_accuracy", arm.val_accuracy),
         **{f"{name}_mean": _mean(arm.cost(name)) for name in _COSTS},
         "epochs_run_mean": _mean(arm.epochs_run),
         "best_epoch_mean": _mean(arm.best_epoch),
-        "best": bool(evidence.recommendation and evidence.recommendation.best == arm),
+        "best": evidence.best == arm,
         "recommended": bool(evidence.recommendation and evidence.recommendation.arm == arm),
         "on_size_front": evidence.size_front[place],
         "on_time_front": evidence.time_front[place],
@@ -103,8 +101,6 @@ def _rank_row(curve: RankCurve, row: RankRow, *, number: int) -> dict[str, Any]:
         "test_accuracy_interval_low": row.interval.low if row.interval else None,
         "test_accuracy_interval_high": row.interval.high if row.interval else None,
         "test_accuracy_interval_kind": row.interval.kind if row.interval else None,
-        "test_accuracy_over_seeds_and_documents_low": row.over_both.low if row.over_both else None,
-        "test_accuracy_over_seeds_and_documents_high": row.over_both.high if row.over_both else None,
         "test_macro_f1_mean": _mean(row.macro_f1),
         "val_accuracy_mean": _mean(row.val_accuracy),
         "saved_bytes_mean": _mean(row.saved_bytes),

@@ -11,7 +11,7 @@ from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
-from tanzaku.report.sentences import told
+from tanzaku.report.sentences import class_notes, told
 from tanzaku.report.words import filled, words_of
 from tanzaku.study.record import Environment, RunRecord
 
@@ -91,9 +91,10 @@ def notes(section: Section, evidence: Evidence) -> list[str]:
     if 1 in finished:
         lines.append(texts.INTERVALS_WILSON)
     if any(runs > 1 for runs in finished):
-        lines.append(texts.INTERVALS_STUDENT)
-    if evidence.intervals:
         lines.append(texts.INTERVALS_BOTH)
+        if evidence.predictions_missing:
+            lines.append(texts.INTERVALS_WIDE)
+    lines += map(escape_markdown, class_notes(section, evidence, words=words_of("en")))
     if len(finished) > 1:
         lines.append(texts.NO_PREDICTIONS if evidence.predictions_missing else texts.NO_ORDER)
     if repeated := sum(len(arm.repeated) for arm in section.arms):
@@ -137,13 +138,15 @@ def _section_lines(section: Section, evidence: Evidence, *, number: int, figures
 
 def _recommendation_lines(evidence: Evidence) -> list[str]:
     """What to take, first of all arms and then, where that is none, of those that adapt the encoder."""
-    paragraphs = [
-        " ".join([f"**{escape_markdown(take)}**", *(escape_markdown(text) for text in (why, said) if text)])
-        for take, why, said in told(evidence, words=words_of("en"), name=formats.arm_name)
-    ]
+    words = words_of("en")
+    paragraphs = []
+    for advice in told(evidence, words=words):
+        take, *rest = map(escape_markdown, advice.sentences)
+        paragraphs.append(" ".join([f"**{take}**", *rest]))
     if not paragraphs:
         return []
-    lines = [line for paragraph in (*paragraphs, texts.CHOSEN_BY) for line in (paragraph, "")]
+    rule = texts.CHOSEN_BY.format(measure=words(f"measure.{evidence.choose_by}"))
+    lines = [line for paragraph in (*paragraphs, rule) for line in (paragraph, "")]
     return [f"### {texts.RECOMMENDATION}", "", *lines]
 
 
@@ -272,7 +275,7 @@ def _environment_text(environment: Environment, *, runs: int) -> str:
 
 
 def _figure_lines(evidence: Evidence, figures: Mapping[str, str]) -> list[str]:
-    arm = formats.arm_name(evidence.recommendation.best) if evidence.recommendation else ""
+    arm = formats.arm_name(evidence.best) if evidence.best else ""
     lines = []
     for name, path in figures.items():
         caption = escape_markdown(texts.FIGURE_CAPTIONS[name].format(arm=arm))

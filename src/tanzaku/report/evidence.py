@@ -3,20 +3,20 @@ recommendation, the Pareto fronts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from tanzaku.errors import RecordError
 from tanzaku.report.arms import Arm, Section
-from tanzaku.report.predictions import Predictions, RunKey, run_key
+from tanzaku.report.choice import ArmChoice, choose_arm
+from tanzaku.report.classes import Majorities, majorities_of
+from tanzaku.report.intervals import accuracy_interval_of
+from tanzaku.report.paired import Paired
+from tanzaku.report.predictions import Predictions
 from tanzaku.report.rank_curves import RankCurve, curves_of
-from tanzaku.study.recommendation import Choice, Verdict, choose, non_inferiority, pareto_front
-from tanzaku.study.record import PREDICTIONS_FILE
+from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY, ChooseBy, Verdict, non_inferiority, pareto_front
+from tanzaku.study.record import RunRecord
 from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Seeds = Literal["both", "one", "none"]
 
@@ -41,19 +41,44 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """How much the validation set could decide."""
+
+    documents: int
+    """Validation documents, on which the arms were compared to choose one."""
+    margin_documents: float
+    """The margin, as a number of them."""
+    indistinct: tuple[Arm, ...] | None
+    """The arms that do not differ significantly from the best on them, after Holm's correction over all arms; None
+    where validation predictions are missing."""
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """What the validation set chose, and what the test set says of it."""
 
     arm: Arm
     best: Arm
     within: int
-    """Arms within the margin of the best, the best among them."""
+    """Arms that may be recommended: within the margin of the best, which is one of them."""
     considered: int
+    passed_over: tuple[Arm, ...]
+    """Within the margin of the best, but not better than always answering the most frequent class."""
+    choose_by: ChooseBy
     margin: float
+    decision: Decision
     difference: Difference | None
-    """Of the recommended arm's test accuracy from the best's; None where they are one, or predictions are missing."""
+    """Of what the arms were chosen by on the test set, the recommended arm's less the best's; None where they are one,
+    or predictions are missing."""
     seeds_covered: Seeds
     """Whether both arms have several runs, so that the difference covers their seeds too."""
+
+    @property
+    def run(self) -> RunRecord:
+        """The recommended arm's run to take: the best on the validation set."""
+        found = self.arm.best_run(self.choose_by)
+        assert found is not None  # or the arm would not be recommended
+        return found
 
     @property
     def is_best(self) -> bool:
@@ -71,11 +96,18 @@ class Evidence:
     """Everything that is inferred about one section."""
 
     margin: float
+    choose_by: ChooseBy
+    """What of the validation set the arms were chosen by."""
+    best: Arm | None
+    """The best on the validation set; None where no run finished."""
     recommendation: Recommendation | None
+    """None where no run finished, or no arm is better than always answering the most frequent class."""
     among_encoders: Recommendation | None
     """Among the arms that adapt the encoder, where the best of all does without."""
+    majorities: Majorities | None
+    """What always answering the most frequent class would give; None where no run finished."""
     intervals: tuple[tuple[Arm, Interval], ...]
-    """Of the test accuracy over seeds and documents, for arms of several runs with predictions."""
+    """Of the test accuracy, for every arm with a finished run: see `interval`."""
     comparisons: tuple[Comparison, ...]
     """Against the best and the recommended arm, of all and of those with an encoder, each in the order of the arms."""
     size_front: tuple[bool, ...]
@@ -93,43 +125,58 @@ class Evidence:
         return _distinct([comparison.reference for comparison in self.comparisons])
 
     def interval(self, arm: Arm) -> Interval | None:
-        """The arm's interval over seeds and documents, where there is one."""
+        """The 95 % interval of the arm's test accuracy: over documents of one run, over seeds and documents of several.
+
+        None where no run finished.
+        """
         return next((interval for one, interval in self.intervals if one == arm), None)
 
     @property
     def chosen(self) -> list[Arm]:
-        """The recommended arms and the best ones that they were chosen beside, each once."""
+        """The recommended arms and the best ones that they were compared with, each once; else the best."""
         found = [one for one in (self.recommendation, self.among_encoders) if one]
-        return _distinct([arm for one in found for arm in (one.arm, one.best)])
+        arms = _distinct([arm for one in found for arm in (one.arm, one.best)])
+        return arms or ([self.best] if self.best else [])
 
     def against(self, reference: Arm) -> list[Comparison]:
         """The comparisons with one arm."""
         return [one for one in self.comparisons if one.reference == reference]
 
 
-def evidence_of(section: Section, predictions: Predictions, *, margin: float) -> Evidence:
+def evidence_of(
+    section: Section, predictions: Predictions, *, margin: float, choose_by: ChooseBy = DEFAULT_CHOOSE_BY
+) -> Evidence:
     """Infer what there is to infer about the arms of a section.
 
     Args:
         section: The arms that may be compared.
         predictions: Those of `predictions_of`.
         margin: How much worse than the best a recommended arm may be, a share.
+        choose_by: What of the validation set arms are chosen by.
 
     Raises:
         RecordError: Runs on equal data have predictions of other documents.
     """
-    table = _Table.of(section, predictions)
-    recommendation = _recommend(section.arms, table, margin=margin)
-    among_encoders = None
-    if recommendation and not _adapts_encoder(recommendation.best):
-        among_encoders = _recommend([arm for arm in section.arms if _adapts_encoder(arm)], table, margin=margin)
+    table, validation = Paired.test(section, predictions), Paired.validation(section, predictions)
+    choice = choose_arm(section.arms, choose_by=choose_by, margin=margin)
+    recommendation = among_encoders = None
+    if choice:
+        recommendation = _recommend(choice, table, validation, choose_by=choose_by, margin=margin)
+    if choice and not _adapts_encoder(choice.best):
+        adapting = [arm for arm in section.arms if _adapts_encoder(arm)]
+        if second := choose_arm(adapting, choose_by=choose_by, margin=margin):
+            among_encoders = _recommend(second, table, validation, choose_by=choose_by, margin=margin)
     references = [arm for found in (recommendation, among_encoders) if found for arm in (found.best, found.arm)]
+    best = choice.best if choice else None
     return Evidence(
         margin=margin,
+        choose_by=choose_by,
+        best=best,
         recommendation=recommendation,
         among_encoders=among_encoders,
-        intervals=tuple((arm, found) for arm in section.arms if (found := table.interval(arm))),
-        comparisons=tuple(_compare_all(section.arms, _distinct(references), table)),
+        majorities=majorities_of(section.arms),
+        intervals=_intervals(section.arms, table),
+        comparisons=tuple(_compare_all(section.arms, _distinct(references or ([best] if best else [])), table)),
         size_front=_front(section.arms, "saved_bytes"),
         time_front=_front(section.arms, "train_seconds"),
         predictions_missing=any(arm.finished and not table.has(arm) for arm in section.arms),
@@ -137,87 +184,61 @@ def evidence_of(section: Section, predictions: Predictions, *, margin: float) ->
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The section's test predictions, one row a run."""
-
-    classes: np.ndarray
-    """(documents,)"""
-    predicted: np.ndarray
-    """(runs, documents)"""
-    rows: Mapping[RunKey, int]
-    labels: int
-
-    @classmethod
-    def of(cls, section: Section, predictions: Predictions) -> _Table:
-        import numpy as np
-
-        runs = [record for arm in section.arms for record in arm.finished if run_key(record) in predictions]
-        found = [predictions[run_key(record)] for record in runs]
-        for record, one in zip(runs, found, strict=True):
-            if not np.array_equal(one.classes, found[0].classes):
-                raise RecordError(
-                    f"the runs {runs[0].run_id} and {record.run_id} are of equal data, but their {PREDICTIONS_FILE} "
-                    "have other test documents; remove the one that was changed"
-                )
-        return cls(
-            classes=found[0].classes if found else np.empty(0, dtype=np.int64),
-            predicted=np.stack([one.predicted for one in found]) if found else np.empty((0, 0), dtype=np.int64),
-            rows={run_key(record): row for row, record in enumerate(runs)},
-            labels=len(section.data.label_names),
-        )
-
-    def has(self, arm: Arm) -> bool:
-        """Whether every counted run of the arm has its predictions."""
-        return bool(arm.finished) and all(run_key(record) in self.rows for record in arm.finished)
-
-    def rows_of(self, arm: Arm) -> list[int]:
-        return [self.rows[run_key(record)] for record in arm.finished]
-
-    @property
-    def correct(self) -> np.ndarray:
-        """(runs, documents) bool"""
-        return self.predicted == self.classes
-
-    def interval(self, arm: Arm) -> Interval | None:
-        from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores
-
-        if not self.has(arm) or len(arm.finished) < 2:
-            return None
-        correct = self.correct[self.rows_of(arm)]
-        return accuracy_interval_over_both(accuracy_scores(correct), range(len(correct)))
-
-    def compare(self, arm: Arm, other: Arm) -> Difference:
-        from tanzaku.study.statistics import compare_accuracies
-
-        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other))
-
-
 def _adapts_encoder(arm: Arm) -> bool:
     return any(key.startswith("encoder.") for key in arm.settings)
 
 
-def _recommend(arms: Sequence[Arm], table: _Table, *, margin: float) -> Recommendation | None:
-    candidates = [(arm, candidate) for arm in arms if (candidate := arm.candidate)]
-    choice: Choice | None = choose([candidate for _, candidate in candidates], margin=margin)
-    if choice is None:
+def _intervals(arms: Sequence[Arm], table: Paired) -> tuple[tuple[Arm, Interval], ...]:
+    found = []
+    for arm in arms:
+        scores = [record.test for record in arm.finished if record.test]
+        if interval := accuracy_interval_of(scores, table.correct_of(arm)):
+            found.append((arm, interval))
+    return tuple(found)
+
+
+def _recommend(
+    choice: ArmChoice, table: Paired, validation: Paired, *, choose_by: ChooseBy, margin: float
+) -> Recommendation | None:
+    best, arm = choice.best, choice.recommended
+    if arm is None:
         return None
-    best, arm = candidates[choice.best][0], candidates[choice.recommended][0]
     known = best != arm and table.has(best) and table.has(arm)
     return Recommendation(
         arm=arm,
         best=best,
-        within=len(choice.within_margin),
-        considered=len(candidates),
+        within=len(choice.within),
+        considered=len(choice.considered),
+        passed_over=choice.passed_over,
+        choose_by=choose_by,
         margin=margin,
-        difference=table.compare(arm, best) if known else None,
+        decision=_decide(choice, validation, choose_by=choose_by, margin=margin),
+        difference=table.differences([arm], best, measure=choose_by)[0] if known else None,
         seeds_covered=_seeds_covered(arm, best),
     )
 
 
-def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) -> list[Comparison]:
+def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margin: float) -> Decision:
+    from tanzaku.study.statistics import holm
+
+    val = choice.best.finished[0].val
+    assert val is not None  # or it would not be the best
+    others = [arm for arm in choice.considered if arm != choice.best]
+    indistinct = None
+    if all(validation.has(arm) for arm in choice.considered):
+        differences = validation.differences(others, choice.best, measure=choose_by)
+        corrected = holm([difference.p_value for difference in differences])
+        indistinct = tuple(
+            arm
+            for arm, difference, p_value in zip(others, differences, corrected, strict=True)
+            if outcome_of(difference, p_value=p_value) == "not distinguishable"
+        )
+    return Decision(val.documents, margin * val.documents, indistinct)
+
+
+def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) -> list[Comparison]:
     """Every arm against every reference, with Holm's correction over the pairs, each counted once."""
-    from tanzaku.study.statistics import compare, holm, macro_f1_scores
+    from tanzaku.study.statistics import compare, holm
 
     pairs = [
         (arm, reference)
@@ -227,7 +248,7 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: _Table) 
     ]
     if not pairs:
         return []
-    scores = macro_f1_scores(table.classes, table.predicted, labels=table.labels)
+    scores = table.macro_f1_scores()
     comparisons = []
     for arm, reference in pairs:
         accuracy = table.compare(arm, reference)

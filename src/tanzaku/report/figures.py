@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bo
 def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
     """Every figure that the section's records allow, by name."""
     figures = {
-        "accuracy": accuracy_figure(section),
+        "accuracy": accuracy_figure(section, evidence),
         "ranks": ranks_figure(evidence),
         "time": time_figure(section),
         "size": size_figure(section),
@@ -43,21 +44,22 @@ def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def accuracy_figure(section: Section) -> Figure | None:
+def accuracy_figure(section: Section, evidence: Evidence) -> Figure | None:
     """Test accuracy in percent against the rank, with 95 % intervals; baselines across, the thesis's points hollow."""
     series, baselines = series_of(section), baselines_of(section)
     if not series:
         return None
     figure, axes = _rank_axes(_ranks_of(series), texts.AXIS_ACCURACY, height=2.9)
     published = _thesis_accuracy if thesis.is_thesis_data(section.data) else _nothing
+    accuracy_error = partial(_accuracy_error, evidence=evidence)
     for index, one in enumerate(series):
         dodge = 2 ** (0.16 * (index - (len(series) - 1) / 2))
-        _draw_series(axes, one, index=index, value=_accuracy, dodge=dodge, error=_accuracy_error)
+        _draw_series(axes, one, index=index, value=_accuracy, dodge=dodge, error=accuracy_error)
         _draw_thesis_series(axes, one, index=index, published=published, dodge=dodge)
     last = max(_rank(arm) for one in series for arm in one.arms)
     for index, ((label, arm), colour) in enumerate(zip(baselines, _colours(baselines), strict=True)):
         _draw_baseline(axes, label, arm, index=index, value=_accuracy, colour=colour)
-        place, error = last * 2 ** (0.6 + 0.4 * index), _accuracy_error([arm])
+        place, error = last * 2 ** (0.6 + 0.4 * index), accuracy_error([arm])
         axes.errorbar(place, _accuracy(arm) or 0.0, yerr=error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
         _draw_thesis(axes, [place], [published(arm)], marker="D", colour=colour)
     _finish(figure, axes)
@@ -283,11 +285,11 @@ def _accuracy(arm: Arm) -> float | None:
     return 100 * arm.accuracy.mean if arm.accuracy else None
 
 
-def _accuracy_error(arms: Sequence[Arm]) -> list[list[float]]:
+def _accuracy_error(arms: Sequence[Arm], *, evidence: Evidence) -> list[list[float]]:
     """Distances down and up from the mean to the interval's ends, in percentage points."""
     below, above = [], []
     for arm in arms:
-        interval, mean = arm.interval(), _accuracy(arm)
+        interval, mean = evidence.interval(arm), _accuracy(arm)
         below.append(max(0.0, mean - 100 * interval.low) if interval and mean is not None else 0.0)
         above.append(max(0.0, 100 * interval.high - mean) if interval and mean is not None else 0.0)
     return [below, above]

@@ -63,11 +63,11 @@ def p_value(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
-def interval_kind(value: Interval | None, *, runs: int) -> str:
-    """What the interval was computed by."""
+def interval_kind(value: Interval | None) -> str:
+    """What the interval covers."""
     if value is None:
         return texts.NONE
-    return texts.WILSON if value.kind == "wilson" else texts.STUDENT.format(runs=runs)
+    return texts.COVERS_DOCUMENTS if value.kind == "wilson" else texts.COVERS_SEEDS
 
 
 def spread(value: Estimate | None) -> str:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from tanzaku.methods import METHODS, Method
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.report.arms import Arm, Estimate, Section, estimate, interval_of
+from tanzaku.report.arms import Arm, Estimate, Section, estimate
+from tanzaku.report.intervals import accuracy_interval_of
 from tanzaku.report.predictions import Predictions, RunPredictions, run_key
 from tanzaku.study.record import RankRecord, RunRecord
 from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
@@ -27,8 +28,8 @@ class RankRow:
     rank: int
     measured: tuple[RankRecord, ...]
     """One a seed."""
-    over_both: Interval | None
-    """95 % interval of the test accuracy over seeds and documents, where several runs have their predictions."""
+    interval: Interval | None
+    """95 % interval of the test accuracy: over documents of one run, over seeds and documents of several."""
     separate: Arm | None
     """The arm that was trained at this rank alone, all else equal; at an adapter's own rank, the arm itself."""
     difference: Difference | None
@@ -55,11 +56,6 @@ class RankRow:
     def saved_bytes(self) -> Estimate | None:
         """Of the adapter at this rank."""
         return estimate(one.saved_bytes for one in self.measured)
-
-    @property
-    def interval(self) -> Interval | None:
-        """95 % interval of the test accuracy: over documents of one run, over seeds of several."""
-        return interval_of([one.test for one in self.measured])
 
     @property
     def outcome(self) -> Outcome | None:
@@ -137,13 +133,13 @@ def lines_of(curves: Sequence[RankCurve], intervals: Sequence[tuple[Arm, Interva
 
     Args:
         curves: Those of a section.
-        intervals: Of its arms over seeds and documents, where there are such.
+        intervals: Of its arms.
     """
     lines = [
         CurveLine(
             curve.arm,
             False,
-            tuple((row.rank, row.accuracy.mean, row.over_both or row.interval) for row in curve.rows if row.accuracy),
+            tuple((row.rank, row.accuracy.mean, row.interval) for row in curve.rows if row.accuracy),
         )
         for curve in curves
     ]
@@ -153,7 +149,7 @@ def lines_of(curves: Sequence[RankCurve], intervals: Sequence[tuple[Arm, Interva
             groups.setdefault(arm.series, {})[arm.rank or 1] = arm
     for group in groups.values():
         points = tuple(
-            (rank, arm.accuracy.mean, next((found for one, found in intervals if one is arm), arm.interval()))
+            (rank, arm.accuracy.mean, next((found for one, found in intervals if one is arm), None))
             for rank, arm in sorted(group.items())
             if arm.accuracy
         )
@@ -182,20 +178,19 @@ def _curve(arm: Arm, runs: Sequence[RunRecord], section: Section, predictions: P
 def _row(arm: Arm, runs: Sequence[RunRecord], rank: int, section: Section, predictions: Predictions) -> RankRow:
     import numpy as np
 
-    from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+    from tanzaku.study.statistics import compare_accuracies
 
     here = [(run, one) for run in runs for one in run.ranks if one.rank == rank]
     separate = _trained_alone(arm, rank, section.arms)
     correct = _correct([run for run, _ in here], predictions, predicted=lambda one: one.at_ranks.get(rank))
-    over_both = difference = None
-    if correct is not None and len(correct) > 1:
-        over_both = accuracy_interval_over_both(accuracy_scores(correct), range(len(correct)))
+    interval = accuracy_interval_of([one.test for _, one in here], correct)
+    difference = None
     if correct is not None and separate is not None and separate is not arm:
         other = _correct(separate.finished, predictions, predicted=lambda one: one.predicted)
         if other is not None:
             first, second = range(len(correct)), range(len(correct), len(correct) + len(other))
             difference = compare_accuracies(np.concatenate([correct, other]), first, second)
-    return RankRow(rank, tuple(one for _, one in here), over_both, separate, difference)
+    return RankRow(rank, tuple(one for _, one in here), interval, separate, difference)
 
 
 def _correct(

@@ -63,12 +63,10 @@ def _table(curve: RankCurve) -> Table:
         (Column(texts.RUNS, numeric=True), lambda row: str(len(row.measured))),
         (Column(texts.ACCURACY, numeric=True), lambda row: _percent(row.accuracy)),
         (Column(texts.INTERVAL, numeric=True), lambda row: formats.interval(row.interval)),
-        (Column(texts.INTERVAL_KIND), lambda row: formats.interval_kind(row.interval, runs=len(row.measured))),
+        (Column(texts.INTERVAL_KIND), lambda row: formats.interval_kind(row.interval)),
+        (Column(texts.MACRO_F1, numeric=True), lambda row: _percent(row.macro_f1)),
+        (Column(texts.SIZE, numeric=True), lambda row: megabytes(row.saved_bytes)),
     ]
-    if any(row.over_both for row in curve.rows):
-        columns.append((Column(texts.INTERVAL_BOTH, numeric=True), lambda row: formats.interval(row.over_both)))
-    columns.append((Column(texts.MACRO_F1, numeric=True), lambda row: _percent(row.macro_f1)))
-    columns.append((Column(texts.SIZE, numeric=True), lambda row: megabytes(row.saved_bytes)))
     if curve.separate:
         columns += _separate_columns(curve.arm)
     return Table(

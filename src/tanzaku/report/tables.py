@@ -15,7 +15,7 @@ from tanzaku.study.record import RunRecord
 _Cell = Callable[[Arm], str]
 
 
-def results_table(section: Section, evidence: Evidence | None = None) -> Table:
+def results_table(section: Section, evidence: Evidence) -> Table:
     """One row an arm, in the section's order; an arm of failed runs alone has a row too."""
     columns = [*_method_columns(section), *_quality_columns(section, evidence), *_cost_columns(section)]
     return Table(
@@ -95,18 +95,16 @@ def _method_columns(section: Section) -> list[tuple[Column, _Cell]]:
     return columns
 
 
-def _quality_columns(section: Section, evidence: Evidence | None) -> list[tuple[Column, _Cell]]:
+def _quality_columns(section: Section, evidence: Evidence) -> list[tuple[Column, _Cell]]:
     columns: list[tuple[str, _Cell]] = [
         (texts.SCALE, lambda arm: texts.NONE if arm.scale is None else formats.compact(arm.scale)),
         (texts.RUNS, _runs),
         (texts.ACCURACY, _accuracy),
-        (texts.INTERVAL, lambda arm: formats.interval(arm.interval())),
-        (texts.INTERVAL_KIND, lambda arm: formats.interval_kind(arm.interval(), runs=len(arm.finished))),
+        (texts.INTERVAL, lambda arm: formats.interval(evidence.interval(arm))),
+        (texts.INTERVAL_KIND, lambda arm: formats.interval_kind(evidence.interval(arm))),
     ]
     if any(len(arm.finished) > 1 for arm in section.arms):
         columns.append((texts.SPREAD, lambda arm: formats.spread(arm.accuracy)))
-    if evidence and any(evidence.intervals):
-        columns.append((texts.INTERVAL_BOTH, lambda arm: formats.interval(evidence.interval(arm))))
     columns.append((texts.MACRO_F1, lambda arm: _mean(arm.macro_f1, formats.percent)))
     if thesis.is_thesis_data(section.data):
         columns.append((texts.THESIS_ACCURACY, _published(lambda row: f"{row.accuracy_percent:.2f}")))

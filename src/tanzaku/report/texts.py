@@ -25,7 +25,7 @@ SCALE = "Scale"
 RUNS = "Runs"
 ACCURACY = "Test accuracy (%)"
 INTERVAL = "95 % interval (%)"
-INTERVAL_KIND = "Interval by"
+INTERVAL_KIND = "Interval covers"
 SPREAD = "Lowest–highest (s.d.)"
 MACRO_F1 = "Macro-F1 (%)"
 THESIS_ACCURACY = "Thesis: accuracy (%)"
@@ -96,7 +96,6 @@ COVERS_SEEDS, COVERS_ONE, COVERS_DOCUMENTS = "documents, seeds", "documents, one
 POINTS_INTERVAL = "{low} to {high}"
 ON_SIZE_FRONT = "On the front of size"
 ON_TIME_FRONT = "On the front of time"
-INTERVAL_BOTH = "95 % interval, seeds and documents (%)"
 
 # Tables of one adapter at several ranks.
 RANK = "Rank"
@@ -108,8 +107,6 @@ RANKS_NOTE = (
     "was trained. Where one side has a single run, its other seeds are not covered."
 )
 
-WILSON = "Wilson"
-STUDENT = "t over {runs} seeds"
 NONE = "–"
 NEVER = "none"
 FAILED = "failed"
@@ -187,11 +184,13 @@ SHARED_GROUPS = {"training": "training", "encoder": "encoder"}
 NO_BASELINE = "**{}** {}".format(
     words_of("en")("results.no_baseline"), words_of("en")("results.no_baseline_text", method="`tfidf-svm`")
 )
-INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which speaks of other test documents, not of other seeds."
-INTERVALS_STUDENT = "Arms of several runs: mean, and Student's t 95 % interval over the seeds, on these test documents."
+INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which covers other test documents, not other seeds."
 INTERVALS_BOTH = (
-    "The interval over seeds and documents says how other seeds on other test documents might have come out; it is the "
-    "one to compare with figures from elsewhere."
+    "Arms of several runs: mean, and a 95 % interval that covers other seeds and other test documents together."
+)
+INTERVALS_WIDE = (
+    "Of arms of several runs whose predictions are missing the interval is wider than it could be: it takes their "
+    "errors to be on the same documents."
 )
 NO_ORDER = (
     "**No order is claimed** by these intervals: which arms differ is told below, by tests on the same test documents."
@@ -212,8 +211,9 @@ FRONT_NOTE = (
     "difference at face value, those that are not distinguishable too."
 )
 CHOSEN_BY = (
-    "The validation set chose, by its mean accuracies alone; the test set, which had no say in it, reports. `--margin` "
-    "sets the points that the smallest arm may lose."
+    "The validation set chose, by mean {measure} only; the test set does not influence the choice, it only checks it. "
+    "`--margin` sets the points that the smallest arm may lose, `--choose-by` what arms are chosen by. An arm that is "
+    "not better than always answering the most frequent class is never recommended."
 )
 REPEATED = (
     "{count:finished run repeats|finished runs repeat} another's settings and seed; the latest counts, runs.csv shows "

@@ -12,6 +12,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
+from tanzaku.report.choice import what_chooses
 from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import latex_document, markdown_document
 from tanzaku.report.evidence import Evidence, evidence_of
@@ -19,7 +20,7 @@ from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
-from tanzaku.study.recommendation import DEFAULT_MARGIN
+from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import RunRecord, records_in
 
 FIGURE_FOLDER = "figures"
@@ -47,6 +48,7 @@ def write_report(
     margin: float = DEFAULT_MARGIN,
     language: Language = "en",
     dataset: Dataset | None = None,
+    choose_by: ChooseBy | None = None,
 ) -> Report:
     """Read the records below `runs` and write report.html, report.md, tables.tex, CSV files and figures/ to `folder`.
 
@@ -58,10 +60,11 @@ def write_report(
         folder: Made where it is missing.
         margin: How much worse than the best the recommended arm may be, a share.
         language: Of report.html.
+        choose_by: What of the validation set arms are chosen by; without it, what the study file said.
         dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
 
     Raises:
-        RecordError: There is no record, or one is damaged.
+        RecordError: There is no record, one is damaged, or the runs were made with several values of choose_by.
         DataError: `dataset` is not what any of the runs was made on.
     """
     found = records_in(runs)
@@ -70,7 +73,8 @@ def write_report(
     predictions = predictions_of(folders, records)
     sections = sections_of(records)
     _check_dataset(dataset, sections)
-    evidence = [evidence_of(section, predictions, margin=margin) for section in sections]
+    measure = what_chooses(records, asked=choose_by)
+    evidence = [evidence_of(section, predictions, margin=margin, choose_by=measure) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
     page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
     text_paths = _write_texts(page, folder, figures=figures, language=language)
@@ -116,8 +120,8 @@ def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None
 
 
 def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path]) -> Path | None:
-    runs = [found.recommendation.arm.best_run for found in evidence if found.recommendation]
-    return folders[run_key(runs[0])] if len(runs) == 1 and runs[0] else None
+    runs = [found.recommendation.run for found in evidence if found.recommendation]
+    return folders[run_key(runs[0])] if len(runs) == 1 else None
 
 
 def _write_figures(

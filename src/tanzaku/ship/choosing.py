@@ -6,24 +6,27 @@ from pathlib import Path
 
 from tanzaku.errors import BundleError
 from tanzaku.report.arms import sections_of
+from tanzaku.report.choice import choose_arm, what_chooses
 from tanzaku.report.predictions import run_key
-from tanzaku.study.recommendation import DEFAULT_MARGIN, choose
+from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import RECORD_FILE, read_record, record_folders
 
 
-def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN) -> Path:
-    """The run's folder itself; of a study's folder, the recommended arm's run with the best validation accuracy.
+def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: ChooseBy | None = None) -> Path:
+    """The run's folder itself; of a study's folder, the recommended arm's run that is best on the validation set.
 
-    The recommended arm is the report's: the smallest whose mean validation accuracy is within `margin` of the best
-    arm's. The test set chooses nothing.
+    The recommended arm is the report's: the smallest whose mean validation accuracy (or macro-F1) is within `margin` of
+    the best arm's. The test set chooses nothing.
 
     Args:
         source: The folder of a finished run, or one with finished runs below.
         margin: A share; 0 takes the best arm.
+        choose_by: What of the validation set arms are chosen by; without it, what the study file said.
 
     Raises:
-        BundleError: No finished run lies there, or the runs are of different data or encoders, which can't be compared.
-        RecordError: A record is damaged.
+        BundleError: No finished run lies there, the runs are of different data or encoders, which can't be compared, or
+            no arm is better than always answering the most frequent class.
+        RecordError: A record is damaged, or the runs were made with several values of choose_by.
     """
     if (source / RECORD_FILE).is_file():
         record = read_record(source)
@@ -49,9 +52,14 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN) -> Path:
             f"the runs in {source} are of {len(sections)} encoders ({encoders}), which are not compared, so none is "
             "recommended; give the folder of one run"
         )
-    choosable = [(arm, candidate) for arm in sections[0].arms if (candidate := arm.candidate)]
-    choice = choose([candidate for _, candidate in choosable], margin=margin)
+    measure = what_chooses(finished.values(), asked=choose_by)
+    choice = choose_arm(sections[0].arms, choose_by=measure, margin=margin)
     assert choice is not None  # every finished run has what a candidate needs
-    best = choosable[choice.recommended][0].best_run
+    if choice.recommended is None:
+        raise BundleError(
+            f"none of the runs in {source} is recommended: no arm is better on the validation set than always "
+            "answering the most frequent class; give the folder of one run to pack it all the same"
+        )
+    best = choice.recommended.best_run(measure)
     assert best is not None
     return next(folder for folder, record in finished.items() if run_key(record) == run_key(best))

@@ -28,7 +28,7 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels, validate
-from tanzaku.study.recommendation import DEFAULT_MARGIN
+from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import RunRecord, SplitScores, read_record
 from tanzaku.study.spec import RunSpec
@@ -48,6 +48,7 @@ def pack(
     dataset: Dataset | None = None,
     force: bool = False,
     margin: float = DEFAULT_MARGIN,
+    choose_by: ChooseBy | None = None,
 ) -> Bundle:
     """Make a bundle; it is built beside `out` and renamed, so that `out` is whole or not there.
 
@@ -63,6 +64,7 @@ def pack(
             says what changed. None takes the run's own data where it still lies where the study read it.
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
+        choose_by: What of the validation set arms are chosen by; without it, what the study file said.
 
     Raises:
         BundleError: There is no finished run, its model is gone, the encoder is another than the run's, or something
@@ -70,7 +72,7 @@ def pack(
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
-    folder = choose_run(Path(source), margin=margin)
+    folder = choose_run(Path(source), margin=margin, choose_by=choose_by)
     record = read_record(folder)
     spec = _spec_of(record, folder)
     if int8 and not isinstance(spec.method, EncoderMethod):

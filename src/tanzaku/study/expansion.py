@@ -118,6 +118,7 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
             method=method,
             training=_resolved(TrainingSpec, recipe, used, values, trainable - unused, where=f"{where}: training"),
             seed=seed,
+            choose_by=study.choose_by,
         )
 
 

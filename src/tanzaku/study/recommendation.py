@@ -1,9 +1,9 @@
 """Which arm to take: the smallest that is not worse than the best by more than a margin.
 
-The validation set chooses, the test set reports. The best arm and the recommended one are found by mean validation
-accuracies alone, so that the test set's verdict on the recommendation, and every test of an arm against either, is
-about documents that had no say in the choice. The verdict never changes the choice: a second choice, by the test set,
-would need a third set to report it.
+The validation set chooses, the test set reports. The best arm and the recommended one follow from their means on the
+validation set only, of accuracy, or of macro-F1 where the study says so. So the test set's verdict on the
+recommendation, and every test of an arm against either, is about documents that had no say in the choice. The verdict
+never changes the choice: a second choice, by the test set, would need a third set to report it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ DEFAULT_MARGIN = 0.005  # half a percentage point
 # A margin that is met exactly must not fail by a rounding error in 0.905 - 0.9.
 _ROUNDING = 1e-9
 
+ChooseBy = Literal["accuracy", "macro_f1"]
+DEFAULT_CHOOSE_BY: ChooseBy = "accuracy"
 Verdict = Literal["confirmed", "open", "contradicted"]
 
 
@@ -26,8 +28,8 @@ Verdict = Literal["confirmed", "open", "contradicted"]
 class Candidate:
     """An arm that can be chosen, by what it did on the validation set and what it costs to keep."""
 
-    validation_accuracy: float
-    """Mean over its seeds, a share."""
+    score: float
+    """Validation accuracy or macro-F1, mean over its seeds, a share."""
     saved_bytes: float
 
 
@@ -36,27 +38,40 @@ class Choice:
     """Places among the candidates."""
 
     best: int
-    recommended: int
+    recommended: int | None
+    """None where no candidate is better than the majority class."""
     within_margin: tuple[int, ...]
-    """Those that come within the margin of the best, which is one of them; the smallest is the recommended."""
+    """Those that come within the margin of the best and are better than the majority class; the smallest of them is
+    the recommended."""
+    passed_over: tuple[int, ...]
+    """Those that come within the margin of the best, but are not better than the majority class."""
 
 
-def choose(candidates: Sequence[Candidate], *, margin: float) -> Choice | None:
-    """The best by validation accuracy, and the smallest within `margin` (a share) of it; None without candidates.
+def choose(candidates: Sequence[Candidate], *, margin: float, majority: float) -> Choice | None:
+    """The best by validation score, and the smallest within `margin` (a share) of it; None without candidates.
 
-    Of equally accurate ones the smaller is the best, of equally small ones the more accurate is recommended, and of
-    those that are equal in both the first.
+    Of equally good ones the smaller is the best, of equally small ones the better is recommended, and of those that are
+    equal in both the first.
+
+    Args:
+        candidates: What can be chosen.
+        margin: How much worse than the best the recommended one may be, a share.
+        majority: The score of always answering the most frequent class. A candidate that is not better is never
+            recommended: it may have learnt nothing.
     """
     if not candidates:
         return None
     places = range(len(candidates))
-    best = min(places, key=lambda place: (-candidates[place].validation_accuracy, candidates[place].saved_bytes))
-    lowest = candidates[best].validation_accuracy - margin - _ROUNDING
-    within = tuple(place for place in places if candidates[place].validation_accuracy >= lowest)
+    best = min(places, key=lambda place: (-candidates[place].score, candidates[place].saved_bytes))
+    lowest = candidates[best].score - margin - _ROUNDING
+    near = [place for place in places if candidates[place].score >= lowest]
+    within = tuple(place for place in near if candidates[place].score > majority + _ROUNDING)
     recommended = min(
-        within, key=lambda place: (candidates[place].saved_bytes, -candidates[place].validation_accuracy, place)
+        within,
+        key=lambda place: (candidates[place].saved_bytes, -candidates[place].score, place),
+        default=None,
     )
-    return Choice(best, recommended, within)
+    return Choice(best, recommended, within, tuple(place for place in near if place not in within))
 
 
 def non_inferiority(interval: Interval, *, margin: float) -> Verdict:

@@ -1,7 +1,8 @@
 """The run record: everything that reports are built from, as one versioned JSON file a run.
 
 Beside `record.json` lies `predictions.csv`: for every test document, in the order of the test split, the index of its
-class and of the predicted one in `data.label_names`. Paired tests between runs need these.
+class and of the predicted one in `data.label_names`; `val-predictions.csv` holds the same of the validation documents.
+Paired tests between runs need these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tanzaku.files import write_atomically
 RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
+VALIDATION_PREDICTIONS_FILE = "val-predictions.csv"
 MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be kept without it
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
@@ -269,22 +271,22 @@ def _is_of_pretraining(path: Path) -> bool:
     return isinstance(content, dict) and content.get("kind") == "pretraining"
 
 
-def write_predictions(folder: Path, *, classes: list[int], predicted: list[int]) -> None:
-    """Write `predictions.csv`: a header, then one line a test document."""
+def write_predictions(folder: Path, *, classes: list[int], predicted: list[int], name: str = PREDICTIONS_FILE) -> None:
+    """Write a file of predictions: a header, then one line a document."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "predicted"])
     writer.writerows(zip(classes, predicted, strict=True))
-    write_atomically(folder / PREDICTIONS_FILE, text.getvalue())
+    write_atomically(folder / name, text.getvalue())
 
 
-def read_predictions(folder: Path) -> tuple[list[int], list[int]]:
-    """The true and the predicted class indices of a finished run's test documents.
+def read_predictions(folder: Path, *, name: str = PREDICTIONS_FILE) -> tuple[list[int], list[int]]:
+    """The true and the predicted class indices of a finished run's test documents, or in another file of predictions.
 
     Raises:
         RecordError: The file is missing or damaged.
     """
-    path = folder / PREDICTIONS_FILE
+    path = folder / name
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             rows = [(int(row["class"]), int(row["predicted"])) for row in csv.DictReader(handle)]

@@ -23,6 +23,8 @@ from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     CHECKPOINT_FOLDER,
     MODEL_FOLDER,
+    PREDICTIONS_FILE,
+    VALIDATION_PREDICTIONS_FILE,
     ComputeFacts,
     Costs,
     DataFacts,
@@ -69,8 +71,12 @@ def run(
     else:
         result = _fit(spec, spec.method, dataset, folder)
     np.save(folder / LOGITS_FILE, result.test, allow_pickle=False)
-    classes = class_indices(dataset.test, dataset)
-    write_predictions(folder, classes=classes.tolist(), predicted=result.test.argmax(axis=1).tolist())
+    for split, logits, name in (
+        (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),
+        (dataset.test, result.test, PREDICTIONS_FILE),
+    ):
+        classes = class_indices(split, dataset)
+        write_predictions(folder, classes=classes.tolist(), predicted=logits.argmax(axis=1).tolist(), name=name)
     record = RunRecord(
         run_id=folder.name,
         study=study,

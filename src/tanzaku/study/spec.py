@@ -20,6 +20,7 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.recipes import RecipeName
+from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.training.schedule import ScheduleName
 
@@ -244,13 +245,17 @@ _SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience":
 
 
 class RunSpec(_Spec):
-    """One run, fully resolved. `encoder` and `training` are None where the method has no encoder."""
+    """One run, fully resolved. `encoder` and `training` are None where the method has no encoder.
+
+    `choose_by` is the study's, for its report: it changes nothing of the run.
+    """
 
     data: DataSpec
     encoder: EncoderSpec | None
     method: EncoderMethod | TextMethod
     training: TrainingSpec | None
     seed: Seed
+    choose_by: ChooseBy = DEFAULT_CHOOSE_BY
 
     @field_validator("method", mode="before")
     @classmethod
@@ -279,10 +284,10 @@ class RunSpec(_Spec):
         """SHA-256 of all that the run's result depends on.
 
         The names of the data and the encoder are left out, since their contents count, and so is how often a checkpoint
-        is saved, since that changes nothing.
+        is saved and what arms are chosen by, since that changes nothing.
         """
         content = self.model_dump(mode="json")
-        del content["data"]
+        del content["data"], content["choose_by"]
         for name, default in self.method.later_defaults().items():
             if content["method"][name] == default:
                 del content["method"][name]
@@ -322,6 +327,13 @@ class StudySpec(_Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
     description: Annotated[str, Field(description="What the study is for.")] = ""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    choose_by: Annotated[
+        ChooseBy,
+        Field(
+            description="What of the validation set the best and the recommended arm are chosen by; macro_f1 gives a "
+            "rare class the weight of a frequent one."
+        ),
+    ] = DEFAULT_CHOOSE_BY
     recipe: Annotated[
         RecipeName, Field(description="Fills in what neither [encoder], [training] nor an arm says; see recipes.py.")
     ] = "none"

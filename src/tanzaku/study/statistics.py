@@ -3,8 +3,7 @@
 Two things make an accuracy vary: training (another seed gives another model) and the documents (another test set gives
 another share of correct ones). Each function says which of the two it covers.
 
-- `seed_interval` covers seeds, on these documents; Wilson's interval (`measure.metrics.accuracy_interval`) covers
-  documents, for this one model.
+- Wilson's interval (`measure.metrics.accuracy_interval`) covers documents, for one model.
 - `accuracy_interval_over_both` and `compare` cover both. Every run is measured on the same documents, so a run's score
   is the arm's mean, plus what its seed adds, plus what these documents add to all runs alike, plus a rest. That is the
   design of studies in which several readers read the same cases, with a seed as reader and a document as case:
@@ -17,7 +16,6 @@ another share of correct ones). Each function says which of the two it covers.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -35,11 +33,11 @@ _CELLS_AT_ONCE = 4_000_000  # resamples times documents that are held in memory
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval. `kind`: Wilson's (documents), Student's t over seeds (seeds), or of both."""
+    """A 95 % interval. `kind`: Wilson's, which covers documents, or one that covers seeds and documents."""
 
     low: float
     high: float
-    kind: Literal["wilson", "t", "both"]
+    kind: Literal["wilson", "both"]
 
     @property
     def half_width(self) -> float:
@@ -83,15 +81,6 @@ def outcome_of(difference: Difference, *, p_value: float) -> Outcome:
     return "better" if difference.mean > 0 else "worse"
 
 
-def seed_interval(values: Sequence[float]) -> Interval:
-    """95 % Student's t interval of the mean of at least two shares, ending at 0 and 1; covers seeds alone."""
-    from scipy import stats
-
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    mean = statistics.fmean(values)
-    return Interval(low=max(0.0, mean - half), high=min(1.0, mean + half), kind="t")
-
-
 def accuracy_scores(correct: np.ndarray) -> RunScores:
     """Accuracies, from whether each run took each document right, (runs, documents) bool.
 
@@ -105,6 +94,19 @@ def accuracy_scores(correct: np.ndarray) -> RunScores:
     products = right @ right.T + 0.5 + 0.5 * np.eye(runs)  # (runs, runs)
     covariance = (products - np.outer(sums, sums) / total) / total**2
     return RunScores(right.mean(axis=1), covariance, documents)
+
+
+def accuracy_scores_from_counts(correct: Sequence[int], documents: int) -> RunScores:
+    """Accuracies of runs whose predictions are not known, only how many of the documents each took right.
+
+    As if the runs were wrong on the same documents, as far as the counts allow: nothing averages out over the runs,
+    so that an interval is too wide rather than too narrow.
+    """
+    counts = np.asarray(correct, dtype=np.float64)
+    total = documents + 2
+    shares = (counts + 1) / total
+    errors = np.sqrt(shares * (1 - shares) / total)  # (runs,), with `accuracy_scores`' two documents
+    return RunScores(counts / documents, np.outer(errors, errors), documents)
 
 
 def macro_f1_scores(

@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Evidence
+from tanzaku.report.arms import Section
+from tanzaku.report.evidence import Evidence, Recommendation
 from tanzaku.report.page.curves import curve_charts, curve_tables
 from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
 from tanzaku.report.page.measured import measured_facts
@@ -22,7 +22,7 @@ from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.page.naming import page_name
 from tanzaku.report.page.results import confusions, lines_of, strip
 from tanzaku.report.predictions import Predictions, RunKey, run_key
-from tanzaku.report.sentences import badge, told
+from tanzaku.report.sentences import badge, class_notes, told
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
@@ -64,6 +64,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         records=given.records,
         parts=parts,
         margin=formats.compact(100 * given.margin),
+        choose_by=given.evidence[0].choose_by,
         runs=_quoted(given.runs),
         formats=formats,
     )
@@ -94,9 +95,10 @@ def _section_context(
         "evidence": evidence,
         "name": name,
         "told": told(evidence, words=words, name=name),
+        "class_notes": class_notes(section, evidence, words=words),
         "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
-        "pack": _pack_command(given, found.arm) if found else None,
+        "pack": _pack_command(given, found) if found else None,
         "lines": lines_of(section, evidence, words=words, name=name),
         "references": evidence.references,
         "fronts": front_charts(section, evidence, words=words, name=name),
@@ -110,10 +112,9 @@ def _section_context(
     }
 
 
-def _pack_command(given: PageInput, arm: Arm) -> str:
-    """How to pack the arm's run that is best on the validation set."""
-    assert arm.best_run is not None  # or it would not be recommended
-    return f"tanzaku pack {_quoted(given.folders[run_key(arm.best_run)])} --out BUNDLE"
+def _pack_command(given: PageInput, recommendation: Recommendation) -> str:
+    """How to pack the recommended run."""
+    return f"tanzaku pack {_quoted(given.folders[run_key(recommendation.run)])} --out BUNDLE"
 
 
 def _quoted(path: Path) -> str:

@@ -84,7 +84,7 @@ def _row(row: RankRow, curve: RankCurve, words: Words) -> CurveRow:
     return CurveRow(
         row=row,
         accuracy=formats.percent(row.accuracy.mean) if row.accuracy else "–",
-        interval=row.over_both or row.interval,
+        interval=row.interval,
         separate=(
             words("ranks.itself") if row.separate is curve.arm else formats.percent(separate.mean) if separate else "–"
         ),

@@ -14,17 +14,11 @@ from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, Rule, 
 from tanzaku.report.page.naming import method_and_rank, series_names
 from tanzaku.report.series import Series, baselines_of, series_of
 from tanzaku.report.words import Words
-from tanzaku.study.statistics import Interval
 
 Name = Callable[[Arm], str]
 
 _CURVE_POINTS = 60
 _LOG_FROM_RATIO = 20  # as in `report.figures`
-
-
-def shown_interval(arm: Arm, evidence: Evidence) -> Interval | None:
-    """The interval that covers most: over seeds and documents, or else the arm's own."""
-    return evidence.interval(arm) or arm.interval()
 
 
 def front_charts(section: Section, evidence: Evidence, *, words: Words, name: Name) -> list[Drawing]:
@@ -160,7 +154,7 @@ def _front_point(arm: Arm, cost: float, *, on_front: bool, words: Words, name: N
 
 
 def _rank_point(arm: Arm, key: str, value: Callable[[Arm], float], evidence: Evidence, name: Name) -> Point:
-    interval = shown_interval(arm, evidence) if key == "accuracy" else None
+    interval = evidence.interval(arm) if key == "accuracy" else None
     told = {
         "accuracy": formats.percent(value(arm) / 100) + (f" ({formats.interval(interval)})" if interval else ""),
         "time": formats.seconds(value(arm)),

@@ -9,7 +9,6 @@ from tanzaku.report import formats
 from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
 from tanzaku.report.evidence import Comparison, Evidence, Recommendation
-from tanzaku.report.page.figures import shown_interval
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
@@ -67,7 +66,7 @@ class Strip:
 
 def lines_of(section: Section, evidence: Evidence, *, words: Words, name: Callable[[Arm], str]) -> list[ResultLine]:
     """One line an arm, in the section's order."""
-    intervals = [shown_interval(arm, evidence) for arm in section.arms]
+    intervals = [evidence.interval(arm) for arm in section.arms]
     known = [interval for interval in intervals if interval]
     span = (min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
     return [
@@ -75,7 +74,7 @@ def lines_of(section: Section, evidence: Evidence, *, words: Words, name: Callab
             arm=arm,
             name=name(arm),
             recommended=bool(evidence.recommendation and evidence.recommendation.arm == arm),
-            best=bool(evidence.recommendation and evidence.recommendation.best == arm),
+            best=evidence.best == arm,
             accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
             interval=interval,
             whisker=_whisker(arm, interval, span),

@@ -1,0 +1,130 @@
+"""What arms make of each class: precision, recall and F1, classes that they never predict, and what always answering
+the most frequent class would give."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tanzaku.report.arms import Arm
+from tanzaku.study.recommendation import ChooseBy
+from tanzaku.study.record import Scores
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class of the test set: means over the runs of an arm, 0 where a run's is undefined.
+
+    Means, not counts of all runs together, as the arm's accuracy and macro-F1 are means over its runs.
+    """
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Test documents of the class."""
+
+
+@dataclass(frozen=True)
+class AveragedClasses:
+    """How many classes macro-F1 is the mean of, which may differ between runs."""
+
+    lowest: int
+    highest: int
+    total: int
+    """Classes that there are."""
+
+
+@dataclass(frozen=True)
+class Majority:
+    """What always answering the most frequent class of a set gives on it, shares."""
+
+    label: str
+    accuracy: float
+    macro_f1: float
+
+    def value(self, measure: ChooseBy) -> float:
+        """One of the two."""
+        return self.accuracy if measure == "accuracy" else self.macro_f1
+
+
+@dataclass(frozen=True)
+class Majorities:
+    """That of both sets, each by its own most frequent class; records don't hold the training set's."""
+
+    validation: Majority
+    test: Majority
+
+
+@dataclass(frozen=True)
+class Unpredicted:
+    """A class that runs of an arm predict for no validation and no test document, though there are some of it."""
+
+    label: str
+    documents: int
+    """Validation and test documents of the class."""
+    runs: int
+    """Runs that never predict it."""
+
+
+def class_results(arm: Arm) -> tuple[ClassResult, ...]:
+    """The classes in the order of the labels; none where no run finished."""
+    runs = [record.test.per_class for record in arm.finished if record.test]
+    return tuple(
+        ClassResult(
+            label=label,
+            precision=statistics.fmean(run[label].precision for run in runs),
+            recall=statistics.fmean(run[label].recall for run in runs),
+            f1=statistics.fmean(run[label].f1 for run in runs),
+            support=runs[0][label].support,
+        )
+        for label in (runs[0] if runs else ())
+    )
+
+
+def averaged_in(scores: Scores) -> int:
+    """How many classes the macro-F1 of a classified set averages: those among the true or the predicted ones."""
+    predicted = map(sum, zip(*scores.confusion, strict=True))
+    return sum(sum(row) + column > 0 for row, column in zip(scores.confusion, predicted, strict=True))
+
+
+def averaged_classes(arm: Arm) -> AveragedClasses | None:
+    """Of the test set, over the runs of an arm; None where no run finished."""
+    runs = [record.test for record in arm.finished if record.test]
+    counts = [averaged_in(scores) for scores in runs]
+    return AveragedClasses(min(counts), max(counts), len(runs[0].per_class)) if runs else None
+
+
+def majority_of(scores: Scores) -> Majority:
+    """Of a classified set; of equally frequent classes, the first."""
+    supports = {label: one.support for label, one in scores.per_class.items()}
+    label = max(supports, key=lambda label: supports[label])
+    share = supports[label] / scores.documents
+    # Precision is the class's share and recall 1; every other class that occurs has F1 0.
+    macro_f1 = 2 * share / (1 + share) / sum(support > 0 for support in supports.values())
+    return Majority(label, share, macro_f1)
+
+
+def majorities_of(arms: Sequence[Arm]) -> Majorities | None:
+    """Of the documents that all these arms share; None where none has a finished run."""
+    runs = [record for arm in arms for record in arm.finished if record.val and record.test]
+    if not runs:
+        return None
+    val, test = runs[0].val, runs[0].test
+    assert val
+    assert test
+    return Majorities(majority_of(val), majority_of(test))
+
+
+def never_predicted(arm: Arm) -> tuple[Unpredicted, ...]:
+    """The classes that some run of the arm never predicts, in the order of the labels."""
+    runs = [(record.val, record.test) for record in arm.finished if record.val and record.test]
+    found = []
+    for place, label in enumerate(runs[0][1].per_class if runs else ()):
+        documents = sum(sum(scores.confusion[place]) for scores in runs[0])
+        missing = [run for run in runs if not any(row[place] for scores in run for row in scores.confusion)]
+        if documents and missing:
+            found.append(Unpredicted(label, documents, len(missing)))
+    return tuple(found)

@@ -1,0 +1,34 @@
+"""The 95 % interval of an accuracy: the one that every table, figure and page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tanzaku.study.record import Scores, SplitScores
+from tanzaku.study.statistics import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def accuracy_interval_of(scores: Sequence[Scores | SplitScores], correct: np.ndarray | None) -> Interval | None:
+    """95 % interval of the mean accuracy of runs on the same documents; None for no run.
+
+    Of one run it is Wilson's, which covers other documents; of several it covers other seeds and other documents. Where
+    the predictions of several runs are missing, it is wider than it could be.
+
+    Args:
+        scores: Of each run.
+        correct: Whether each run took each document right, (runs, documents) bool; None where predictions are missing.
+    """
+    from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores, accuracy_scores_from_counts
+
+    if not scores:
+        return None
+    if correct is None:
+        documents = scores[0].documents
+        accuracies = accuracy_scores_from_counts([round(one.accuracy * documents) for one in scores], documents)
+    else:
+        accuracies = accuracy_scores(correct)
+    return accuracy_interval_over_both(accuracies, range(accuracies.runs))

@@ -1,0 +1,121 @@
+"""The predictions of a section's runs on the same documents, and tests of its arms on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tanzaku.errors import RecordError
+from tanzaku.report.arms import Arm, Section
+from tanzaku.report.predictions import Predictions, RunKey, RunPredictions, run_key
+from tanzaku.study.recommendation import ChooseBy
+from tanzaku.study.record import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, RunRecord
+from tanzaku.study.statistics import Difference, RunScores
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One row a run, one column a document."""
+
+    classes: np.ndarray
+    """(documents,)"""
+    predicted: np.ndarray
+    """(runs, documents)"""
+    rows: Mapping[RunKey, int]
+    labels: int
+
+    @classmethod
+    def test(cls, section: Section, predictions: Predictions) -> Paired:
+        """On the test set.
+
+        Raises:
+            RecordError: Runs on equal data have predictions of other documents.
+        """
+        return cls._of(section, predictions.get, file=PREDICTIONS_FILE)
+
+    @classmethod
+    def validation(cls, section: Section, predictions: Predictions) -> Paired:
+        """On the validation set.
+
+        Raises:
+            RecordError: Runs on equal data have predictions of other documents.
+        """
+
+        def of_run(key: RunKey) -> RunPredictions | None:
+            found = predictions.get(key)
+            return found.validation if found else None
+
+        return cls._of(section, of_run, file=VALIDATION_PREDICTIONS_FILE)
+
+    @classmethod
+    def _of(cls, section: Section, of_run: Callable[[RunKey], RunPredictions | None], *, file: str) -> Paired:
+        import numpy as np
+
+        known = [
+            (record, found)
+            for arm in section.arms
+            for record in arm.finished
+            if (found := of_run(run_key(record))) is not None
+        ]
+        for record, found in known:
+            _check_alike(known[0], (record, found), file=file)
+        return cls(
+            classes=known[0][1].classes if known else np.empty(0, dtype=np.int64),
+            predicted=np.stack([one.predicted for _, one in known]) if known else np.empty((0, 0), dtype=np.int64),
+            rows={run_key(record): row for row, (record, _) in enumerate(known)},
+            labels=len(section.data.label_names),
+        )
+
+    def has(self, arm: Arm) -> bool:
+        """Whether every counted run of the arm has its predictions."""
+        return bool(arm.finished) and all(run_key(record) in self.rows for record in arm.finished)
+
+    def rows_of(self, arm: Arm) -> list[int]:
+        """Of the arm's counted runs."""
+        return [self.rows[run_key(record)] for record in arm.finished]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(runs, documents) bool"""
+        return self.predicted == self.classes
+
+    def correct_of(self, arm: Arm) -> np.ndarray | None:
+        """(runs, documents) bool of the arm's counted runs; None where some have no predictions."""
+        return self.correct[self.rows_of(arm)] if self.has(arm) else None
+
+    def macro_f1_scores(self) -> RunScores:
+        """Of all runs."""
+        from tanzaku.study.statistics import macro_f1_scores
+
+        return macro_f1_scores(self.classes, self.predicted, labels=self.labels)
+
+    def compare(self, arm: Arm, other: Arm) -> Difference:
+        """The arm's accuracy less the other's."""
+        from tanzaku.study.statistics import compare_accuracies
+
+        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other))
+
+    def differences(self, arms: Sequence[Arm], other: Arm, *, measure: ChooseBy) -> list[Difference]:
+        """Each arm's accuracy or macro-F1 less the other's."""
+        from tanzaku.study.statistics import compare
+
+        if measure == "accuracy" or not arms:
+            return [self.compare(arm, other) for arm in arms]
+        scores = self.macro_f1_scores()
+        return [compare(scores, self.rows_of(arm), self.rows_of(other)) for arm in arms]
+
+
+def _check_alike(
+    first: tuple[RunRecord, RunPredictions], other: tuple[RunRecord, RunPredictions], *, file: str
+) -> None:
+    import numpy as np
+
+    if not np.array_equal(first[1].classes, other[1].classes):
+        raise RecordError(
+            f"the runs {first[0].run_id} and {other[0].run_id} are of equal data, but their {file} have other "
+            "documents; remove the one that was changed"
+        )
