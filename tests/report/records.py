@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
+from tanzaku.measure.metrics import measure
 from tanzaku.report.arms import sections_of
 from tanzaku.report.evidence import Evidence, evidence_of
 from tanzaku.report.predictions import RunPredictions, run_key
@@ -132,6 +134,15 @@ def scores(accuracy: float, *, documents: int = 3686, label_names: Sequence[str]
         },
         confusion=tuple(map(tuple, confusion)),
     )
+
+
+def scores_of(confusion: Sequence[Sequence[int]], label_names: Sequence[str]) -> Scores:
+    """Scores of a confusion matrix, measured as a run measures them."""
+    cells = [
+        (row, column) for row, line in enumerate(confusion) for column, count in enumerate(line) for _ in range(count)
+    ]
+    classes, predicted = np.array(cells).T
+    return Scores.model_validate(asdict(measure(classes, predicted, label_names=label_names)))
 
 
 def history(epochs: int, *, rate: float) -> tuple[EpochRecord, ...]:

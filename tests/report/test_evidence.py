@@ -1,9 +1,12 @@
 """What is inferred from records and predictions: comparisons, recommendation, intervals, fronts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.errors import RecordError
 from tanzaku.report import texts
@@ -11,9 +14,20 @@ from tanzaku.report.arms import sections_of
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import evidence_of
 from tanzaku.report.predictions import RunPredictions, predictions_of, run_key
+from tanzaku.report.sentences import recommendation_lines
 from tanzaku.study.record import RunRecord, write_predictions
 from tanzaku.study.statistics import exact_mcnemar, holm
-from tests.report.records import baseline, evidence, finished, lora, predictions_like, study, write_all
+from tests.report.records import (
+    baseline,
+    evidence,
+    finished,
+    lora,
+    predictions_like,
+    run_predictions,
+    scores,
+    study,
+    write_all,
+)
 
 
 def _seeds(rank: int, *accuracies: float) -> list[RunRecord]:
@@ -29,6 +43,99 @@ def test_one_run_arms_are_compared_by_mcnemar_with_holms_correction() -> None:
     assert [one.accuracy_p for one in found.comparisons] == pytest.approx(expected)
     assert [one.seeds_covered for one in found.comparisons] == ["none", "none"]
     assert [one.outcome for one in found.comparisons] == ["worse", "worse"]
+
+
+def _wrong(rank: int, wrong: int) -> RunRecord:
+    """A run that takes so many of 3,686 test documents wrong, each of them one that a worse run takes wrong too."""
+    return finished(lora(rank), accuracy=1 - wrong / 3686)
+
+
+def test_the_correction_counts_where_it_changes_the_outcome() -> None:
+    # Six documents that only the best takes right: McNemar's p is 2 / 2 ** 6 = 0.03 for each of three arms.
+    records = [_wrong(2, 366), _wrong(4, 366), _wrong(8, 366), _wrong(64, 360)]
+    (found,) = evidence(records, margin=0.0)
+    assert [one.accuracy.p_value for one in found.comparisons] == pytest.approx([2 / 2**6] * 3)
+    assert [one.accuracy_p for one in found.comparisons] == pytest.approx([3 * 2 / 2**6] * 3)
+    assert {one.outcome for one in found.comparisons} == {"not distinguishable"}
+    assert [row[3] for row in reference_tables(found)[0].rows] == ["0.0938"] * 3
+    (alone,) = evidence([_wrong(8, 366), _wrong(64, 360)], margin=0.0)
+    assert [one.outcome for one in alone.comparisons] == ["worse"]
+
+
+def test_every_comparison_is_corrected_as_statsmodels_does() -> None:
+    records = [_wrong(rank, wrong) for rank, wrong in ((2, 369), (4, 368), (8, 367), (32, 365), (64, 360))]
+    (found,) = evidence(records, margin=0.0)
+    raw = [one.accuracy.p_value for one in found.comparisons]
+    assert raw == pytest.approx([2 / 2**9, 2 / 2**8, 2 / 2**7, 2 / 2**5])
+    assert [one.accuracy_p for one in found.comparisons] == pytest.approx(multipletests(raw, method="holm")[1])
+    raw = [one.macro_f1.p_value for one in found.comparisons]
+    corrected = [one.macro_f1_p for one in found.comparisons]
+    assert corrected == pytest.approx(multipletests(raw, method="holm")[1])
+    assert max(after - before for before, after in zip(raw, corrected, strict=True)) > 0.001
+
+
+def test_the_validation_documents_say_how_much_they_could_decide() -> None:
+    # On 736 validation documents; the best takes 6 more right than the second, and 20 more than the third.
+    records = [finished(lora(rank), accuracy=1 - wrong / 736) for rank, wrong in ((2, 95), (8, 81), (64, 75))]
+    (found,) = evidence(records, margin=0.005)
+    assert found.recommendation is not None
+    decision = found.recommendation.decision
+    assert (decision.documents, decision.margin_documents) == (736, pytest.approx(3.68))
+    assert decision.indistinct is not None
+    # 2 / 2 ** 6 = 0.03 stays below 0.05: with Holm's correction the larger p is multiplied by one.
+    assert [arm.rank for arm in decision.indistinct] == []
+    records.append(finished(lora(4), accuracy=1 - 80 / 736))
+    (found,) = evidence(records, margin=0.005)
+    assert found.recommendation is not None
+    assert found.recommendation.decision.indistinct is not None
+    # Now there are two of 2 / 2 ** 5 = 0.06 and 2 * 0.03 = 0.06.
+    assert [arm.rank for arm in found.recommendation.decision.indistinct] == [4, 8]
+    (line,) = recommendation_lines([found])
+    assert "736 validation documents decided; the margin of 0.5 points is 3.7 of them." in line
+    assert "On them, 2 of the 3 other arms can't be distinguished from the best: LoRA r=4" in line
+
+
+def test_few_validation_documents_are_said_to_decide_little() -> None:
+    def few(record: RunRecord, wrong: int) -> RunRecord:
+        return record.model_copy(update={"val": scores(1 - wrong / 20, documents=20)})
+
+    records = [few(finished(lora(2), accuracy=0.9), 3), few(finished(lora(8), accuracy=0.9), 2)]
+    (found,) = evidence(records)
+    (line,) = recommendation_lines([found])
+    assert "20 validation documents decided; the margin of 0.5 points is less than one of them" in line
+    assert "On them, no other arm can be distinguished from the best." in line
+    assert "decided" not in recommendation_lines(evidence(records[:1]))[0]
+    (unknown,) = evidence(records, predictions=False)
+    assert unknown.recommendation is not None
+    assert unknown.recommendation.decision.indistinct is None
+    assert "Which arms they can't distinguish is not known" in recommendation_lines([unknown])[0]
+    far = [*records, few(finished(lora(64), accuracy=0.9), 18)]
+    (apart,) = evidence([far[1], far[2]])
+    assert "On them, every other arm differs significantly from the best." in recommendation_lines([apart])[0]
+
+
+def test_predictions_of_other_validation_documents_are_an_error() -> None:
+    records = [finished(lora(2), accuracy=0.9), finished(lora(4), accuracy=0.9)]
+    (section,) = sections_of(records)
+    known = {run_key(record): run_predictions(record) for record in records}
+    first = known[run_key(records[0])]
+    assert first.validation is not None
+    turned = RunPredictions(first.validation.classes[::-1].copy(), first.validation.predicted[::-1].copy())
+    known[run_key(records[0])] = replace(first, validation=turned)
+    with pytest.raises(RecordError, match=r"their val-predictions\.csv have other documents"):
+        evidence_of(section, known, margin=0.005)
+
+
+def test_a_deterministic_arm_has_an_interval_of_its_documents() -> None:
+    """Its seeds are equal; an interval over seeds only has no width."""
+    alike = [baseline(accuracy=0.9, seed=seed) for seed in (1, 2, 3)]
+    for predictions in (True, False):
+        (found,) = evidence(alike, predictions=predictions)
+        ((arm, interval),) = found.intervals
+        assert arm.accuracy is not None
+        low, high = proportion_confint(round(0.9 * 3686), 3686, method="wilson")
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
+        assert found.interval(arm) == interval
 
 
 def test_what_the_documents_do_not_tell_apart_is_said_to_be_so() -> None:
@@ -63,7 +170,11 @@ def test_seeds_are_in_the_tests_where_both_arms_have_several() -> None:
     assert {one.accuracy.test for one in found.comparisons} == {"t"}
     assert by_rank[2].outcome == "not distinguishable"
     (section,) = sections_of(records)
-    assert [arm.rank for arm, _ in found.intervals] == [2, 8]
+    assert [(arm.rank, interval.kind) for arm, interval in found.intervals] == [
+        (2, "both"),
+        (8, "both"),
+        (64, "wilson"),
+    ]
     for arm, interval in found.intervals:
         assert arm.accuracy is not None
         assert interval.low < arm.accuracy.mean < interval.high
@@ -127,5 +238,5 @@ def test_predictions_of_other_documents_are_an_error() -> None:
     known = {run_key(record): RunPredictions(*map(np.array, predictions_like(record))) for record in records}
     first = known[run_key(records[0])]
     known[run_key(records[0])] = RunPredictions(first.classes[::-1].copy(), first.predicted[::-1].copy())
-    with pytest.raises(RecordError, match="other test documents"):
+    with pytest.raises(RecordError, match=r"their predictions\.csv have other documents"):
         evidence_of(section, known, margin=0.005)

@@ -261,7 +261,7 @@ def test_a_legend_of_long_names_stays_inside_the_figure(draw: Callable[..., Figu
     (section,), (found,) = sections_of(records), evidence(records)
     figure = draw(
         *{
-            accuracy_figure: (section,),
+            accuracy_figure: (section, found),
             loss_figure: (section,),
             ranks_figure: (found,),
             pareto_figure: (section, found),
@@ -280,7 +280,7 @@ def test_a_legend_of_many_arms_stays_below_the_axes(draw: Callable[..., Figure |
     records = [finished(lora(8, targets="all-linear"), accuracy=0.9, learning_rate=rate) for rate in rates]
     records += [finished(lora(8), accuracy=0.8, learning_rate=rate) for rate in rates]
     (section,), (found,) = sections_of(records), evidence(records)
-    figure = draw(section, found) if draw is pareto_figure else draw(section)
+    figure = draw(section, found) if draw in (accuracy_figure, pareto_figure) else draw(section)
     assert figure is not None
     figure.draw_without_rendering()
     legend_box = figure.legends[0].get_window_extent()

@@ -50,7 +50,7 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert result.stderr.startswith("Take LoRA r=2,")
     page = (runs / "report" / "report.html").read_text(encoding="utf-8")
     assert '<html lang="ja">' in page
-    assert "--margin 2 --language ja" in page
+    assert "--margin 2 --choose-by accuracy --language ja" in page
     assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
 
 
@@ -62,7 +62,7 @@ def test_the_terminal_says_whether_the_verdict_covers_seeds(tmp_path: Path) -> N
     assert "The test set confirms it" in several.stderr
     assert "other seeds are not covered" not in several.stderr
     assert "The test set confirms it" in single.stderr
-    assert "This is said of these trained models; other seeds are not covered." in single.stderr
+    assert "This holds for these trained models; other seeds are not covered." in single.stderr
 
 
 def test_the_sample_corpus_may_be_the_data(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.errors import BundleError, DataError
+from tanzaku.errors import BundleError, DataError, RecordError
 from tanzaku.files import sha256_of_file
 from tanzaku.ship.bundle import Bundle, open_bundle
 from tanzaku.ship.choosing import choose_run
@@ -265,6 +265,41 @@ def test_of_equal_arms_the_smallest_is_taken(study: Study, tmp_path: Path) -> No
     }
     runs = _copies(study, tmp_path, changes)
     assert choose_run(runs, margin=0) == runs / "b"
+
+
+def test_a_run_that_is_no_better_than_the_most_frequent_class_is_never_taken(study: Study, tmp_path: Path) -> None:
+    runs = _copies(
+        study,
+        tmp_path / "runs",
+        {
+            "one": _measured(val=0.01, saved_bytes=500, rank=1),
+            "two": _measured(val=0.9, saved_bytes=1000, rank=2),
+            "three": _measured(val=0.02, saved_bytes=500, rank=4),
+        },
+    )
+    assert choose_run(runs, margin=0.89) == runs / "two"
+    shutil.rmtree(runs / "two")
+    with pytest.raises(BundleError, match="no arm is better on the validation set than always answering"):
+        choose_run(runs)
+
+
+def test_a_study_can_choose_by_macro_f1(study: Study, tmp_path: Path) -> None:
+    def says(macro_f1: float, choose_by: str, **values: Any) -> Callable[[dict[str, Any]], None]:
+        def change(content: dict[str, Any]) -> None:
+            _measured(**values)(content)
+            content["val"]["macro_f1"] = macro_f1
+            content["spec"]["choose_by"] = choose_by
+
+        return change
+
+    changes = {"frequent": says(0.5, "macro_f1", val=0.99, rank=1), "rare": says(0.9, "macro_f1", val=0.95, rank=2)}
+    runs = _copies(study, tmp_path / "runs", changes)
+    assert choose_run(runs) == runs / "rare"
+    assert choose_run(runs, choose_by="accuracy") == runs / "frequent"
+    mixed = _copies(study, tmp_path / "mixed", {**changes, "old": says(0.4, "accuracy", val=0.4, rank=4)})
+    with pytest.raises(RecordError, match=r"different values of choose_by \(accuracy, macro_f1\).*--choose-by"):
+        choose_run(mixed)
+    assert choose_run(mixed, choose_by="macro_f1") == mixed / "rare"
 
 
 def test_runs_of_different_data_are_an_error(study: Study, tmp_path: Path) -> None:

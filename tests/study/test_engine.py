@@ -168,6 +168,9 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
         classes, predicted = read_predictions(tmp_path / record.run_id)
         assert record.test.accuracy == np.mean(np.array(classes) == np.array(predicted))
         assert [dataset.label_names[index] for index in classes] == list(dataset.test.labels)
+        classes, predicted = read_predictions(tmp_path / record.run_id, name="val-predictions.csv")
+        assert record.val.accuracy == np.mean(np.array(classes) == np.array(predicted))
+        assert [dataset.label_names[index] for index in classes] == list(dataset.val.labels)
         saved = sum(path.stat().st_size for path in (tmp_path / record.run_id / "model").rglob("*"))
         assert record.costs.saved_bytes == saved
         assert record.costs.peak_memory_bytes is not None

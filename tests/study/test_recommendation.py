@@ -35,8 +35,9 @@ def test_nothing_is_chosen_from_nothing() -> None:
 
 @given(_candidates, st.integers(0, 20).map(lambda points: points / 100))
 def test_no_smaller_arm_comes_within_the_margin(candidates: list[Candidate], margin: float) -> None:
-    choice = choose(candidates, margin=margin, majority=0.0)
+    choice = choose(candidates, margin=margin, majority=-1.0)
     assert choice is not None
+    assert choice.recommended is not None
     best, recommended = candidates[choice.best], candidates[choice.recommended]
     assert best.score == max(one.score for one in candidates)
     assert recommended.score >= best.score - margin - 1e-6

@@ -1,5 +1,7 @@
 """Intervals and tests: closed formulas, references, and what they promise in simulated studies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,13 +13,18 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.study.statistics import (
+    Difference,
+    Interval,
+    RunScores,
     accuracy_interval_over_both,
     accuracy_scores,
+    accuracy_scores_from_counts,
     compare,
     compare_accuracies,
     exact_mcnemar,
     holm,
     macro_f1_scores,
+    outcome_of,
 )
 
 _bits = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
@@ -31,7 +38,7 @@ def test_mcnemar_is_statsmodels_exact(pairs: list[tuple[bool, bool]]) -> None:
 
 
 @settings(max_examples=5, deadline=None)  # statsmodels collects garbage at every call
-@given(st.lists(st.floats(0, 1), max_size=12))
+@given(st.lists(st.floats(0, 0.05), min_size=2, max_size=12))
 def test_holm_is_his_step_down_procedure(p_values: list[float]) -> None:
     expected = [0.0] * len(p_values)
     largest = 0.0
@@ -39,6 +46,23 @@ def test_holm_is_his_step_down_procedure(p_values: list[float]) -> None:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         expected[place] = largest
     assert holm(p_values) == pytest.approx(expected)
+
+
+def test_holm_multiplies_the_smallest_by_all_and_the_largest_by_one() -> None:
+    assert holm([0.02, 0.01, 0.04]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.5, 0.9, 0.4]) == pytest.approx([1.0, 1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_an_outcome_takes_a_corrected_p_below_five_percent() -> None:
+    better = Difference(0.01, Interval(0.0, 0.02, kind="both"), 0.001, test="t")
+    worse = replace(better, mean=-0.01)
+    assert [outcome_of(better, p_value=p) for p in (0.0499, 0.05, 0.2)] == [
+        "better",
+        "not distinguishable",
+        "not distinguishable",
+    ]
+    assert outcome_of(worse, p_value=0.0499) == "worse"
 
 
 @given(_bits)
@@ -65,17 +89,104 @@ def test_one_run_each_is_tested_by_mcnemar_with_the_variance_of_agresti_and_min(
     assert difference.test == "mcnemar"
 
 
-def test_the_difference_of_two_runs_has_newcombes_interval() -> None:
-    # With so many documents, the two that `accuracy_scores` adds do not count.
-    both, only_first, only_second = 36_000, 12_000, 2_000
-    first = np.repeat([True, True, False], [both, only_first, only_second])
-    second = np.repeat([True, False, True], [both, only_first, only_second])
-    documents = len(first)
-    limits = [proportion_confint(int(one.sum()), documents, method="wilson") for one in (first, second)]
-    phi = np.corrcoef(first, second)[0, 1]
-    down, up = first.mean() - limits[0][0], limits[1][1] - second.mean()
-    low = first.mean() - second.mean() - (down**2 - 2 * phi * down * up + up**2) ** 0.5
-    assert compare_accuracies(np.stack([first, second]), [0], [1]).interval.low == pytest.approx(low, abs=1e-6)
+def _right(both: int, only_first: int, only_second: int, neither: int) -> np.ndarray:
+    """(2, documents) bool"""
+    cells = [both, only_first, only_second, neither]
+    return np.stack([np.repeat([True, True, False, False], cells), np.repeat([True, False, True, False], cells)])
+
+
+def _newcombe_10(a: int, b: int, c: int, d: int) -> tuple[float, float]:
+    """Method 10 as Newcombe (1998) writes it, of a table of pairs."""
+    n = a + b + c + d
+    first, second = (a + b) / n, (a + c) / n
+    (low_1, high_1), (low_2, high_2) = (proportion_confint(count, n, method="wilson") for count in (a + b, a + c))
+    product = (a + b) * (c + d) * (a + c) * (b + d)
+    excess = a * d - b * c
+    phi = (excess if excess < 0 else max(0.0, excess - n / 2)) / product**0.5 if product else 0.0
+    down = (first - low_1) ** 2 - 2 * phi * (first - low_1) * (high_2 - second) + (high_2 - second) ** 2
+    up = (second - low_2) ** 2 - 2 * phi * (second - low_2) * (high_1 - first) + (high_1 - first) ** 2
+    return first - second - down**0.5, first - second + up**0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(0, 40)] * 4).filter(any))
+def test_the_difference_of_two_runs_has_newcombes_interval(cells: tuple[int, int, int, int]) -> None:
+    interval = compare_accuracies(_right(*cells), [0], [1]).interval
+    assert (interval.low, interval.high) == pytest.approx(_newcombe_10(*cells), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cells", "low", "high"),
+    [
+        # Fagerland, Lydersen and Laake (2014, "Recommended tests and confidence intervals for paired binomial
+        # proportions"), of airway hyper-responsiveness before and after a transplantation.
+        ((1, 1, 7, 12), -0.507, -0.026),
+        # An arm without an error is correlated with none: both Wilson intervals, squared and added.
+        ((95, 5, 0, 0), 0.0033, 0.1118),
+    ],
+)
+def test_newcombes_interval_is_the_published_one(cells: tuple[int, int, int, int], low: float, high: float) -> None:
+    interval = compare_accuracies(_right(*cells), [0], [1]).interval
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.0005)
+
+
+def test_the_variance_is_the_seeds_and_the_documents_each_once() -> None:
+    """Obuchowski and Rockette's, with Hillis's degrees of freedom, by hand."""
+    values = np.array([0.90, 0.86, 0.80, 0.82, 0.78])
+    covariance = np.full((5, 5), 1e-4) + np.diag([3e-4, 3e-4, 1e-4, 2e-4, 3e-4])
+    found = compare(RunScores(values, covariance, documents=500), [0, 1], [2, 3, 4])
+    # The documents' part: what all runs share cancels out, and each run's own averages out over its arm.
+    documents = 3e-4 / 2 + (1e-4 + 2e-4 + 3e-4) / 9
+    # The seeds' part: the spread of an arm's values, less what the documents add to each run by itself.
+    first, second = (0.02**2 + 0.02**2) / 1, (0.0**2 + 0.02**2 + 0.02**2) / 2
+    variance = documents + (first - 3e-4) / 2 + (second - 2e-4) / 3
+    freedom = variance**2 / ((first / 2) ** 2 / 1 + (second / 3) ** 2 / 2)
+    half_width = stats.t.ppf(0.975, freedom) * variance**0.5
+    assert found.mean == pytest.approx(0.08)
+    assert found.interval.half_width == pytest.approx(half_width)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(0.08 / variance**0.5, freedom))
+
+
+def test_seeds_that_differ_less_than_the_documents_make_them_add_nothing() -> None:
+    covariance = np.full((4, 4), 1e-4) + np.diag([4e-4] * 4)
+    found = compare(RunScores(np.array([0.9, 0.9, 0.8, 0.8]), covariance, documents=500), [0, 1], [2, 3])
+    assert found.interval.half_width == pytest.approx(stats.norm.ppf(0.975) * (4e-4 / 2 + 4e-4 / 2) ** 0.5)
+
+
+def test_an_interval_over_both_is_wilsons_for_as_many_independent_documents() -> None:
+    scores = RunScores(np.array([0.9, 0.86]), np.full((2, 2), 1e-4) + np.diag([2e-4, 4e-4]), documents=998)
+    interval = accuracy_interval_over_both(scores, [0, 1])
+    spread, own = 0.02**2 + 0.02**2, 3e-4
+    variance = 1e-4 + own / 2 + (spread - own) / 2
+    freedom = variance**2 / (spread / 2) ** 2
+    share, added = 0.88, (0.88 * 998 + 1) / 1000
+    effective = added * (1 - added) / variance - 2
+    alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, freedom))
+    expected = proportion_confint(share * effective, effective, alpha=alpha, method="wilson")
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert interval.kind == "both"
+
+
+def test_without_predictions_runs_count_as_wrong_on_the_same_documents() -> None:
+    alike, apart = np.ones((2, 200), dtype=bool), np.ones((2, 200), dtype=bool)
+    alike[:, :20] = False
+    apart[0, :20] = apart[1, 20:40] = False
+    half_widths = [
+        accuracy_interval_over_both(scores, [0, 1]).half_width
+        for scores in (accuracy_scores(apart), accuracy_scores(alike), accuracy_scores_from_counts([180, 180], 200))
+    ]
+    assert 0 < half_widths[0] < half_widths[1] < half_widths[2]
+    assert half_widths[2] == pytest.approx(half_widths[1], rel=0.01)
+    assert accuracy_scores_from_counts([180, 170], 200).values.tolist() == [0.9, 0.85]
+
+
+@given(_bits)
+def test_without_predictions_one_run_has_wilsons_interval(pairs: list[tuple[bool, bool]]) -> None:
+    right, documents = sum(first for first, _ in pairs), len(pairs)
+    interval = accuracy_interval_over_both(accuracy_scores_from_counts([right], documents), [0])
+    expected = proportion_confint(right, documents, method="wilson")
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-9)
+    assert interval.kind == "wilson"
 
 
 @settings(deadline=None)
@@ -143,6 +254,7 @@ def _macro_f1(classes: np.ndarray, predicted: np.ndarray) -> float:
 
 STUDIES = 500
 _ERROR = 3 * (0.05 * 0.95 / STUDIES) ** 0.5  # three standard errors of a share near 5 %: 2.9 points
+_MOST = 0.99  # covered; where seeds add next to nothing, some 98 % are
 
 
 def _simulated(
@@ -177,7 +289,10 @@ def test_in_simulated_studies_errors_are_as_rare_as_promised(seeds: int, seed_sp
         truths_within += interval.low <= truth <= interval.high
     assert false_alarms / STUDIES <= 0.05 + _ERROR
     assert covered / STUDIES >= 0.95 - _ERROR
-    assert truths_within / STUDIES >= 0.95 - _ERROR
+    assert 0.95 - _ERROR <= truths_within / STUDIES <= _MOST
+    if seeds == 1 or seed_spread >= 0.3:  # else seeds add next to nothing, and the interval is wider than need be
+        assert covered / STUDIES <= 0.95 + _ERROR
+        assert truths_within / STUDIES <= 0.95 + _ERROR
 
 
 @pytest.mark.parametrize(("seed_spread", "short"), [(0.1, "seeds alone"), (0.6, "documents alone")])
@@ -195,7 +310,7 @@ def test_in_simulated_studies_only_the_interval_over_both_keeps_its_promise(seed
         interval = accuracy_interval_over_both(accuracy_scores(correct), range(5))
         covered["both"] += interval.low <= truth <= interval.high
     assert covered[short] / STUDIES < 0.9
-    assert covered["both"] / STUDIES >= 0.95 - _ERROR
+    assert 0.95 - _ERROR <= covered["both"] / STUDIES <= _MOST
 
 
 def test_in_simulated_studies_a_real_difference_is_found() -> None:

@@ -60,6 +60,7 @@ def run(
     """
     del threads  # settled already
     from tanzaku.study.expansion import read_study
+    from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY
 
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name
@@ -70,7 +71,12 @@ def run(
     records = _make(spec, out, retry_failed=retry_failed, console=errors)
     _print_summary(records)
     failed = sum(record.status == "failed" for record in records)
-    errors.print(f"{len(records)} runs in {out}, {failed} failed. Next: tanzaku study report {out}", soft_wrap=True)
+    # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
+    said = {record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for record in records}
+    choose_by = "" if said == {spec.choose_by} else f" --choose-by {spec.choose_by}"
+    errors.print(
+        f"{len(records)} runs in {out}, {failed} failed. Next: tanzaku study report {out}{choose_by}", soft_wrap=True
+    )
     if failed:
         errors.print("--retry-failed makes the failed ones again, each from its last checkpoint.")
         raise typer.Exit(1)

@@ -248,11 +248,10 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) 
     ]
     if not pairs:
         return []
-    scores = table.macro_f1_scores()
     comparisons = []
     for arm, reference in pairs:
         accuracy = table.compare(arm, reference)
-        macro_f1 = compare(scores, table.rows_of(arm), table.rows_of(reference))
+        macro_f1 = compare(table.macro_f1_scores, table.rows_of(arm), table.rows_of(reference))
         seeds = _seeds_covered(arm, reference)
         comparisons.append(
             Comparison(arm, reference, accuracy, accuracy.p_value, macro_f1, macro_f1.p_value, seeds_covered=seeds)

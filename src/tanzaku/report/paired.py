@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tanzaku.errors import RecordError
@@ -87,6 +88,7 @@ class Paired:
         """(runs, documents) bool of the arm's counted runs; None where some have no predictions."""
         return self.correct[self.rows_of(arm)] if self.has(arm) else None
 
+    @cached_property
     def macro_f1_scores(self) -> RunScores:
         """Of all runs."""
         from tanzaku.study.statistics import macro_f1_scores
@@ -105,8 +107,7 @@ class Paired:
 
         if measure == "accuracy" or not arms:
             return [self.compare(arm, other) for arm in arms]
-        scores = self.macro_f1_scores()
-        return [compare(scores, self.rows_of(arm), self.rows_of(other)) for arm in arms]
+        return [compare(self.macro_f1_scores, self.rows_of(arm), self.rows_of(other)) for arm in arms]
 
 
 def _check_alike(

@@ -101,9 +101,11 @@ def reason(recommendation: Recommendation, *, words: Words, name: Name) -> str:
     )
 
 
-def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str:
-    """How many validation documents decided, and which arms they can't distinguish."""
+def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str | None:
+    """How many validation documents decided, and which arms they can't distinguish; None where there was one arm."""
     found = recommendation.decision
+    if recommendation.considered == 1:
+        return None
     enough = found.margin_documents >= 1 or recommendation.margin == 0
     decided = words(
         "decision.documents" if enough else "decision.less_than_one",
@@ -111,13 +113,11 @@ def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str
         margin=formats.compact(100 * recommendation.margin),
         count=f"{found.margin_documents:.1f}",
     )
-    return f"{decided} {_indistinct(recommendation, words=words, name=name)}".rstrip()
+    return f"{decided} {_indistinct(recommendation, words=words, name=name)}"
 
 
 def _indistinct(recommendation: Recommendation, *, words: Words, name: Name) -> str:
     arms, others = recommendation.decision.indistinct, recommendation.considered - 1
-    if others == 0:
-        return ""
     if arms is None:
         return words("decision.unknown")
     if len(arms) in (0, others):

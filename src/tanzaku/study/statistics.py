@@ -173,7 +173,8 @@ def compare_accuracies(correct: np.ndarray, first: Sequence[int], second: Sequen
 
     The interval is Newcombe's (1998, "Improved confidence intervals for the difference between binomial proportions
     based on paired data", method 10): both arms' Wilson intervals, squared and added with regard to how they vary
-    together. Unlike mean ± 1.96 standard errors it holds its promise where two arms seldom differ.
+    together. Unlike mean ± 1.96 standard errors it holds its promise where two arms seldom differ. Of arms of several
+    runs it is the same of their means, with intervals over seeds and documents.
 
     Args:
         correct: Whether each run took each document right, (runs, documents) bool.
@@ -183,7 +184,7 @@ def compare_accuracies(correct: np.ndarray, first: Sequence[int], second: Sequen
     scores = accuracy_scores(correct[[*first, *second]])
     one, other = list(range(len(first))), list(range(len(first), scores.runs))
     tested = compare(scores, one, other)
-    interval = _newcombe(scores, one, other)
+    interval = _newcombe(scores, one, other, correlation=_correlation(correct[[*first, *second]], one, other))
     if scores.runs > 2:
         return replace(tested, interval=interval)
     return Difference(tested.mean, interval, exact_mcnemar(*correct[[*first, *second]]), test="mcnemar")
@@ -250,19 +251,35 @@ def _wilson(accuracies: RunScores, runs: list[int], *, variance: float, freedom:
     return float(low), float(high)
 
 
-def _newcombe(accuracies: RunScores, first: list[int], second: list[int]) -> Interval:
+def _correlation(correct: np.ndarray, first: list[int], second: list[int]) -> float:
+    """Of two arms' mean accuracies, as Newcombe's method 10 estimates it.
+
+    A positive covariance is reduced by half a document, down to 0, and an arm that is right everywhere, or nowhere, is
+    correlated with none. With one run each and n documents, of which both take a right, either one alone b and c, and
+    neither d, it is his φ = (ad - bc - n/2) / √((a + b)(c + d)(a + c)(b + d)).
+    """
+    right = correct.astype(np.float64)
+    documents = right.shape[1]
+    means = RunScores(right.mean(axis=1), np.cov(right, bias=True) / documents, documents)
+    variances = [_variance(means, [runs], signs=[1])[0] for runs in (first, second)]
+    covariance = float(means.covariance[np.ix_(first, second)].mean())
+    if covariance > 0:
+        covariance = max(0.0, covariance - 1 / (2 * documents**2))
+    return covariance / (variances[0] * variances[1]) ** 0.5 if min(variances) > 0 else 0.0
+
+
+def _newcombe(accuracies: RunScores, first: list[int], second: list[int], *, correlation: float) -> Interval:
     _, freedom = _variance(accuracies, [first, second], signs=[1, -1])
-    variances = [_variance(accuracies, [runs], signs=[1])[0] for runs in (first, second)]
-    together = float(accuracies.covariance[np.ix_(first, second)].mean()) / (variances[0] * variances[1]) ** 0.5
     below, above = [], []
-    for runs, variance in zip((first, second), variances, strict=True):
+    for runs in (first, second):
+        variance, _ = _variance(accuracies, [runs], signs=[1])
         low, high = _wilson(accuracies, runs, variance=variance, freedom=freedom)
         mean = float(accuracies.values[runs].mean())
         below.append(mean - low)
         above.append(high - mean)
     mean = float(accuracies.values[first].mean() - accuracies.values[second].mean())
-    down = below[0] ** 2 + above[1] ** 2 - 2 * together * below[0] * above[1]
-    up = above[0] ** 2 + below[1] ** 2 - 2 * together * above[0] * below[1]
+    down = below[0] ** 2 + above[1] ** 2 - 2 * correlation * below[0] * above[1]
+    up = above[0] ** 2 + below[1] ** 2 - 2 * correlation * above[0] * below[1]
     return Interval(mean - max(down, 0.0) ** 0.5, mean + max(up, 0.0) ** 0.5, kind="both")
 
 

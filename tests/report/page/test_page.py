@@ -94,7 +94,7 @@ def test_the_recommendation_comes_first_with_its_reasons() -> None:
     assert "not distinguishable" in words
     assert "another seed of that side is not covered" in words  # TF-IDF has one run
     japanese = Tree(page(seeds_study(), language="ja")).words
-    assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよい。") < japanese.index("結果")
+    assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよいでしょう。") < japanese.index("結果")
     assert "区別できない" in japanese
 
 
