@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -51,9 +50,9 @@ def report(
     from rich.console import Console
 
     from tanzaku.data.dataset import load_dataset
+    from tanzaku.report.commands import pack_command
     from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.write import write_report
-    from tanzaku.study.record import MODEL_FOLDER
 
     dataset = load_dataset(data) if data is not None else None
     written = write_report(
@@ -64,11 +63,8 @@ def report(
         typer.echo(line, err=True)
     for path in written.paths:
         typer.echo(str(path), err=True)
-    run = written.recommended_run
-    if run and (run / MODEL_FOLDER).is_dir():  # records may have been kept without the models
-        typer.echo(
-            f"Next: tanzaku pack {shlex.quote(str(run))} --out BUNDLE, and tanzaku classify BUNDLE TEXT", err=True
-        )
+    if written.recommended_run and (command := pack_command(written.recommended_run)):
+        typer.echo(f"Next: {command}, and tanzaku classify BUNDLE TEXT", err=True)
 
 
 def _print_tables(written: Report, console: Console) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.errors import DataError
+from tanzaku.errors import BundleError, DataError
 from tanzaku.methods import METHODS
 from tanzaku.report import write
 from tanzaku.report.arms import sections_of
@@ -18,6 +18,7 @@ from tanzaku.report.page import mistakes
 from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
+from tanzaku.ship.packing import pack
 from tests.report.page.pages import page, seeds_study
 from tests.report.records import (
     at_ranks,
@@ -89,7 +90,6 @@ def test_the_recommendation_comes_first_with_its_reasons() -> None:
     words = Tree(page(seeds_study())).words
     take = words.index("Take LoRA r=8, lr 5e-4.")
     assert take < words.index("It is the smallest (1.2 MB) of the 2 arms") < words.index("Results")
-    assert "Pack its run: tanzaku pack study/run-" in words
     assert "95 % interval over 3 seeds and documents" in words
     assert "not distinguishable" in words
     assert "another seed of that side is not covered" in words  # TF-IDF has one run
@@ -126,13 +126,29 @@ def test_a_verdict_on_single_runs_is_of_these_models_alone(language: Language, s
 def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs = write_all([finished(lora(8), accuracy=0.9)], Path("runs") / "my study")
+    (runs / "run-00" / "model").mkdir()
     write.write_report(runs, Path("out"))
     told = re.findall(r"<code>(.*?)</code>", Path("out/report.html").read_text(encoding="utf-8"))
     pack, run, report = (shlex.split(html.unescape(command)) for command in told)
     assert pack == ["tanzaku", "pack", "runs/my study/run-00", "--out", "BUNDLE"]
     assert Path(pack[2]).is_dir()
-    assert run == ["tanzaku", "study", "run", "STUDY.toml"]
+    assert run == ["tanzaku", "study", "run"]
     assert report[:4] == ["tanzaku", "study", "report", "runs/my study"]
+
+
+@pytest.mark.parametrize(
+    ("language", "instead"), [("en", "no command can pack"), ("ja", "まとめることはできません")], ids=["en", "ja"]
+)
+def test_archived_records_without_models_get_no_command_to_pack_them(
+    tmp_path: Path, language: Language, instead: str
+) -> None:
+    runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "records")
+    write.write_report(runs, tmp_path / "out", language=language)
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "tanzaku pack" not in text
+    assert instead in Tree(text).words
+    with pytest.raises(BundleError, match="no model/ folder"):
+        pack(runs / "run-00", tmp_path / "bundle")
 
 
 def _card(text: str) -> str:

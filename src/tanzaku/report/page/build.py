@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
 from tanzaku.report.arms import Section
+from tanzaku.report.commands import pack_command, quoted
 from tanzaku.report.evidence import Evidence, Recommendation
 from tanzaku.report.page.curves import curve_charts, curve_tables
 from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
@@ -65,7 +65,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         parts=parts,
         margin=formats.compact(100 * given.margin),
         choose_by=given.evidence[0].choose_by,
-        runs=_quoted(given.runs),
+        runs=quoted(given.runs),
         formats=formats,
     )
 
@@ -112,10 +112,6 @@ def _section_context(
     }
 
 
-def _pack_command(given: PageInput, recommendation: Recommendation) -> str:
-    """How to pack the recommended run."""
-    return f"tanzaku pack {_quoted(given.folders[run_key(recommendation.run)])} --out BUNDLE"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(path.as_posix())
+def _pack_command(given: PageInput, recommendation: Recommendation) -> str | None:
+    """How to pack the recommended run, where its model is there."""
+    return pack_command(given.folders[run_key(recommendation.run)])
