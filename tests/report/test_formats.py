@@ -57,3 +57,15 @@ def test_names_and_spans() -> None:
     assert formats.arm_name(arm) == "LoRA r=8, lr 5e-4, 5 epochs"
     assert formats.span(arm.epochs_run) == "5"
     assert formats.spread(arm.accuracy) == "–"
+
+
+@pytest.mark.parametrize(
+    ("duration", "written"), [(0.04123, "0.0412"), (3.257, "3.26"), (12.44, "12.4"), (99.94, "99.9"), (99.96, "100")]
+)
+def test_milliseconds_have_three_digits(duration: float, written: str) -> None:
+    assert formats.milliseconds(duration) == written
+
+
+@pytest.mark.parametrize(("number", "written"), [(0.31, "0.3"), (9.94, "9.9"), (9.96, "10"), (1234.4, "1,234")])
+def test_a_rate_has_a_decimal_only_below_ten(number: float, written: str) -> None:
+    assert formats.rate(number) == written

@@ -133,7 +133,7 @@ def test_a_nested_lora_stands_beside_plain_ones_with_its_options() -> None:
     assert separate == [2, None, 8]
     assert curve.separate_seconds == 100.5 + 102
     assert curve.largest_seconds == 102
-    assert "at the largest rank alone, r=8, takes 102 s" in " ".join(cost_sentences(curve, words=words_of("en")))
+    assert "at only the largest rank, r=8, takes 102 s" in " ".join(cost_sentences(curve, words=words_of("en")))
     (section,) = sections_of([one, *others])
     adapter, alone = lines_of(curves_of(section, {}), ())
     assert (adapter.separate, [rank for rank, _, _ in adapter.points]) == (False, [2, 4, 8])

@@ -29,6 +29,16 @@ def seconds(duration: float) -> str:
     return f"{duration:.1f}" if duration < 9.95 else f"{duration:.0f}"
 
 
+def milliseconds(duration: float) -> str:
+    """Three significant digits below 100, such as `0.412`, `3.26`, `12.4`; whole milliseconds above."""
+    return f"{duration:.0f}" if duration >= 99.95 else f"{duration:#.3g}"
+
+
+def rate(number: float) -> str:
+    """So many a second: one decimal below ten, otherwise a whole number with separators for thousands."""
+    return f"{number:.1f}" if number < 9.95 else count(number)
+
+
 def count(number: float) -> str:
     """A whole number with separators for thousands."""
     return f"{number:,.0f}"

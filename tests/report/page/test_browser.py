@@ -1,17 +1,64 @@
-"""The page in a real browser: it renders, is silent, asks for nothing, and fits a phone."""
+"""The page in a real browser: it renders, is silent, asks for nothing, and shows where there is more than fits."""
 
+import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tanzaku.report.words import LANGUAGES
+from tanzaku.report.arms import sections_of
+from tanzaku.report.evidence import evidence_of
+from tanzaku.report.page.build import PageInput, page_html
+from tanzaku.report.predictions import predictions_of, run_key
+from tanzaku.report.words import words_of
+from tanzaku.study.record import records_in
 from tests.browser import chromium
+from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study
 from tests.report.records import study
 
-PHONE, DESK = 360, 1200
+PHONE, TABLET, DESK, WIDE = 390, 768, 1280, 1600
+PAPER = 703  # A4 without the margins that the page asks for, in CSS pixels
+MINI = Path(__file__).parents[3] / "records" / "livedoor-mini"  # nine classes, five seeds, long names
+
+# What is wider or higher than its box, by what it is. Inside a box that scrolls, only the box counts.
+FITS = """() => {
+  const wrong = [];
+  const describe = one => `${one.tagName}.${one.getAttribute("class")} ${one.textContent.trim().slice(0, 40)}`;
+  const hint = box => box.parentElement.querySelector(".hint");
+  const height = one => one && getComputedStyle(one).display != "none" ? one.getBoundingClientRect().height : 0;
+  for (const one of document.body.querySelectorAll("*")) {
+    const scroller = one.closest(".scroll");
+    if (one.closest("svg svg, svg *") || (scroller && scroller != one)) continue;
+    const shape = one.getBoundingClientRect();
+    if (shape.width && (shape.left < -0.5 || shape.right > innerWidth + 0.5)) wrong.push("outside: " + describe(one));
+    const style = getComputedStyle(one);
+    if (one.matches(".hint, span")) continue;
+    const more = one.scrollWidth > one.clientWidth + 1 && style.display != "inline";
+    const hinted = scroller && style.overflowX == "auto" && height(hint(one)) > 8;
+    if (more && !hinted) wrong.push("no hint: " + describe(one));
+    if (scroller && !more && height(hint(one)) > 0) wrong.push("a hint without need: " + describe(one));
+    if (scroller && one.scrollHeight > one.clientHeight + 1) wrong.push("cut below: " + describe(one));
+  }
+  return wrong;
+}"""
+TEXTS = """() => [...document.querySelectorAll("figure > svg")].map(svg => ({
+  title: svg.parentElement.querySelector("strong").textContent,
+  texts: [...svg.querySelectorAll("text")].map(one => {
+    const shape = one.getBoundingClientRect();
+    return [one.textContent, shape.left, shape.top, shape.right, shape.bottom];
+  }),
+  frame: (shape => [shape.left, shape.right])(svg.parentElement.getBoundingClientRect()),
+}))"""
+MARKS = """() => [...document.querySelectorAll("figure .mark")].map(one => {
+  let opacity = 1;
+  for (let at = one; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
+  const style = getComputedStyle(one);
+  return [one.classList.contains("hollow") ? style.stroke : style.fill, opacity];
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +70,24 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    contents: dict[str, str] = {language: page(seeds_study(), language=language) for language in LANGUAGES}
-    contents["wide"] = page(study())
+    contents = {"ja": page(seeds_study(), language="ja"), "thesis": page(study()), "mini": _page_of(MINI)}
     for name, text in contents.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in contents}
 
 
-def _open(browser: Browser, path: Path, *, width: int, scheme: str) -> tuple[Page, list[str]]:
+def _page_of(runs: Path) -> str:
+    found = records_in(runs)
+    records = list(found.values())
+    folders = {run_key(record): folder for folder, record in found.items()}
+    predictions = predictions_of(folders, records)
+    sections = sections_of(records)
+    evidence = [evidence_of(section, predictions, margin=0.005) for section in sections]
+    given = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=0.005, dataset=None)
+    return page_html(given, words=words_of("en"))
+
+
+def _open(browser: Browser, path: Path, *, width: int, scheme: str = "light") -> tuple[Page, list[str]]:
     """The page opened, and everything that it said or asked for."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
     opened = context.new_page()
@@ -42,27 +99,78 @@ def _open(browser: Browser, path: Path, *, width: int, scheme: str) -> tuple[Pag
     return opened, heard
 
 
-@pytest.mark.parametrize("name", [*LANGUAGES, "wide"])
-def test_it_is_silent_asks_for_nothing_and_never_overflows(browser: Browser, pages: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", ["ja", "thesis", "mini"])
+def test_it_is_silent_asks_for_nothing_and_hints_at_what_does_not_fit(
+    browser: Browser, pages: dict[str, Path], name: str
+) -> None:
+    for width in (PHONE, TABLET, DESK, WIDE):
+        opened, heard = _open(browser, pages[name], width=width)
+        assert [one for one in heard if one != "data:,"] == []
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        assert opened.locator("h1").is_visible()
+        assert opened.locator(".take").inner_text()
+        assert opened.evaluate(FITS) == [], width
+        scrolling = opened.evaluate(
+            "[...document.querySelectorAll('.scroll')].filter(b => b.scrollWidth > b.clientWidth)"
+        )
+        assert bool(scrolling) == (width < DESK), width  # a desktop shows every column
+        opened.context.close()
+
+
+@pytest.mark.parametrize("name", ["thesis", "mini"])
+def test_nothing_is_cut_in_print_and_charts_keep_their_legends(
+    browser: Browser, pages: dict[str, Path], name: str
+) -> None:
+    opened, _ = _open(browser, pages[name], width=PAPER)
+    opened.emulate_media(media="print")
+    widest = opened.evaluate(
+        "Math.max(...[...document.querySelectorAll('*')].map(one => one.getBoundingClientRect().right))"
+    )
+    assert widest <= PAPER + 0.5
+    clipping = (
+        "[...document.querySelectorAll('.scroll')].filter(b => getComputedStyle(b).overflowX != 'visible').length"
+    )
+    assert opened.evaluate(clipping) == 0
+    assert not opened.locator(".hint").first.is_visible()
+    whole = "[...document.querySelectorAll('figure, .by-class, tr')].map(one => getComputedStyle(one).breakInside)"
+    assert set(opened.evaluate(whole)) == {"avoid"}
+    opened.context.close()
+
+
+@pytest.mark.parametrize("name", ["thesis", "mini", "ja"])
+def test_no_text_of_a_chart_runs_over_another(browser: Browser, pages: dict[str, Path], name: str) -> None:
     for width in (PHONE, DESK):
-        for scheme in ("light", "dark"):
-            opened, heard = _open(browser, pages[name], width=width, scheme=scheme)
-            assert [one for one in heard if one != "data:,"] == []
-            assert opened.evaluate("document.documentElement.scrollWidth") == width
-            assert opened.locator("h1").is_visible()
-            assert opened.locator(".take").inner_text()
-            boxes = [svg.bounding_box() for svg in opened.locator("figure > svg").all()]
-            assert len(boxes) >= 7
-            for box in boxes:
-                assert box is not None
-                assert box["width"] > 250
-                assert box["x"] >= 0
-                assert box["x"] + box["width"] <= width
-            opened.context.close()
+        opened, _ = _open(browser, pages[name], width=width)
+        charts: list[dict[str, Any]] = opened.evaluate(TEXTS)
+        assert len(charts) >= 6
+        for chart in charts:
+            for text, left, _, right, _ in chart["texts"]:
+                assert chart["frame"][0] <= left <= right <= chart["frame"][1], (width, chart["title"], text)
+            for one, other in itertools.combinations(chart["texts"], 2):
+                across = min(one[3], other[3]) - max(one[1], other[1])
+                down = min(one[4], other[4]) - max(one[2], other[2])
+                assert across <= 0 or down <= 1.5, (width, chart["title"], one[0], other[0])
+        opened.context.close()
+
+
+def test_points_stand_out_in_both_schemes(browser: Browser, pages: dict[str, Path]) -> None:
+    for scheme in ("light", "dark"):
+        opened, _ = _open(browser, pages["thesis"], width=DESK, scheme=scheme)
+        card = opened.evaluate("getComputedStyle(document.querySelector('.chart')).backgroundColor")
+        marks = opened.evaluate(MARKS)
+        assert len(marks) > 50
+        for colour, opacity in {(colour, opacity) for colour, opacity in marks}:
+            assert opacity == 1
+            assert contrast(_channels(colour), _channels(card)) >= 3, (scheme, colour)
+        opened.context.close()
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(channel) for channel in json.loads(f"[{colour.removeprefix('rgb(').rstrip(')')}]")]
 
 
 def test_a_wide_table_scrolls_inside_its_box_on_a_phone(browser: Browser, pages: dict[str, Path]) -> None:
-    opened, _ = _open(browser, pages["wide"], width=PHONE, scheme="light")
+    opened, _ = _open(browser, pages["mini"], width=PHONE)
     box = opened.locator(".scroll").first
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.evaluate("box => { box.scrollLeft = 100 }")
@@ -70,29 +178,33 @@ def test_a_wide_table_scrolls_inside_its_box_on_a_phone(browser: Browser, pages:
     frame = box.bounding_box()
     assert frame is not None
     # What the table is and which arm a row is of stay in sight.
-    for shown in (*opened.locator(".scroll caption span").all()[:1], *box.locator("tbody th").all()):
+    for shown in (*opened.locator(".scroll caption span").all(), *box.locator("tbody th").all()):
         seen = shown.bounding_box()
         assert seen is not None
         assert seen["x"] >= frame["x"]
         assert seen["x"] + seen["width"] <= frame["x"] + frame["width"]
+    # A keyboard reaches the box, and a screen reader names it.
+    for one in opened.locator(".scroll").all():
+        assert one.get_attribute("tabindex") == "0"
+        assert one.get_attribute("aria-label")
     opened.context.close()
 
 
 def test_the_scheme_of_the_reader_is_followed(browser: Browser, pages: dict[str, Path]) -> None:
     shades = {}
     for scheme in ("light", "dark"):
-        opened, _ = _open(browser, pages["en"], width=DESK, scheme=scheme)
+        opened, _ = _open(browser, pages["thesis"], width=DESK, scheme=scheme)
         colours = opened.evaluate(
             "[document.body, document.querySelector('.card')].map(one => getComputedStyle(one).backgroundColor)"
         )
-        shades[scheme] = [sum(map(int, colour.removeprefix("rgb(").rstrip(")").split(","))) for colour in colours]
+        shades[scheme] = [sum(_channels(colour)) for colour in colours]
         opened.context.close()
     assert min(shades["light"]) > 700
     assert max(shades["dark"]) < 150
 
 
 def test_japanese_is_drawn_with_a_font_that_has_it(browser: Browser, pages: dict[str, Path]) -> None:
-    opened, _ = _open(browser, pages["ja"], width=DESK, scheme="light")
+    opened, _ = _open(browser, pages["ja"], width=DESK)
     stack = opened.evaluate("getComputedStyle(document.body).fontFamily")
     for family in ("Hiragino Sans", "Yu Gothic", "Meiryo", "Noto Sans CJK JP"):
         assert family in stack

@@ -3,7 +3,6 @@
 import html
 import re
 import shlex
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,9 @@ from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tanzaku.ship.packing import pack
+from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study
+from tests.report.page.trees import Tree
 from tests.report.records import (
     at_ranks,
     baseline,
@@ -34,40 +35,7 @@ from tests.report.records import (
     write_all,
 )
 
-_VOID = {"meta", "link", "br"}
 STYLE = Path(mistakes.__file__).with_name("page.css").read_text(encoding="utf-8")
-
-
-class Tree(HTMLParser):
-    """Texts and attributes by tag; fails where a tag is not closed in its place."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).replace("\u2060", "").split())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -92,9 +60,9 @@ def test_the_recommendation_comes_first_with_its_reasons() -> None:
     assert take < words.index("It is the smallest (1.2 MB) of the 2 arms") < words.index("Results")
     assert "95 % interval over 3 seeds and documents" in words
     assert "not distinguishable" in words
-    assert "another seed of that side is not covered" in words  # TF-IDF has one run
+    assert "variation between seeds of that side is not covered" in words  # TF-IDF has one run
     japanese = Tree(page(seeds_study(), language="ja")).words
-    assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよいでしょう。") < japanese.index("結果")
+    assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよいでしょう。") < japanese.index("全手法の結果")
     assert "区別できない" in japanese
 
 
@@ -159,7 +127,7 @@ def _card(text: str) -> str:
 
 def test_what_a_tie_is_is_told_where_there_is_one() -> None:
     apart = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.5), (64, 0.9))]
-    told = "It does not say that the two are equal."
+    told = "It does not mean that the two are equal."
     assert told not in Tree(page(apart)).words
     assert told in Tree(page([*apart, finished(lora(32), accuracy=0.9)])).words
 
@@ -171,10 +139,10 @@ def test_a_single_thing_is_not_told_as_several() -> None:
         for epochs in (1, 5)
     ]
     told, both = (Tree(page(some)).words for some in (runs[:1], runs))
-    assert "1 run, 0 failed. Made from" in told
+    assert "1 run, 0 failed. This page" in told
     assert "1 run: Example CPU 3000, 1 core, 1 thread," in told
-    assert "most of all 1 run get wrong" in told
-    assert "Every arm on the 3,686 test documents" in told
+    assert "most of the section's 1 run misclassify" in told
+    assert "All arms on the 3,686 test documents" in told
     assert "LoRA r=8, lr 5e-4, 1 epoch" in both
     for words in (told, both):
         assert not re.search(r"(?<![\d.,])1 (runs|epochs|cores|threads)\b", words)
@@ -182,7 +150,7 @@ def test_a_single_thing_is_not_told_as_several() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_missing_baseline_is_told(language: Language) -> None:
-    told = {"en": "hold no finished tfidf-svm run on this data", "ja": "完了した tfidf-svm の実行が記録にない"}[
+    told = {"en": "hold no finished tfidf-svm run on this data", "ja": "完了した tfidf-svm の実行が記録にありません"}[
         language
     ]
     assert told in Tree(page([finished(lora(8), accuracy=0.9)], language=language)).words
@@ -237,7 +205,7 @@ def test_sections_stand_apart_and_failed_runs_do_not_break_the_page() -> None:
     other = finished(lora(8), accuracy=0.8, data=data_facts(("a", "b"), fingerprint="f" * 64, name="other"))
     text = page([*study(), failed(lora(16), error="boom"), other])
     assert [tag for tag, _ in Tree(text).attributes].count("h1") == 1
-    assert "2 kinds of runs that may not be compared" in Tree(text).words
+    assert "2 groups of runs that can't be compared" in Tree(text).words
     assert "Nothing can be recommended" in Tree(page([failed(lora(8), error="boom")])).words
 
 
@@ -297,15 +265,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
 
 
 def _contrast(one: str, other: str) -> float:
-    """Of WCAG 2.2: (lighter + 0.05) / (darker + 0.05), in relative luminance."""
-    low, high = sorted(_luminance(colour) for colour in (one, other))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return contrast(bytes.fromhex(one[1:]), bytes.fromhex(other[1:]))
 
 
 def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
@@ -316,7 +276,7 @@ def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
     assert "LoRA r=8, lr 5e-4: the trained adapter at each rank" in part
     assert "2 80.01 78.68–81.27 88.01 worse −8.00, p <0.0001 −8.90 to −7.14" in part
     assert "8 89.99 88.98–90.92 itself –" in part
-    assert "108 s. One run each of the 2 arms" in part
+    assert "108 s in total. One run of each of the 2 arms" in part
     assert "LoRA, lr 5e-4, cut from r=8 LoRA, lr 5e-4, each rank trained" in part
     svg = [attributes.get("aria-labelledby") for tag, attributes in Tree(page(records)).attributes if tag == "svg"]
     assert "chart-1-curves" in svg

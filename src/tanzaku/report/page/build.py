@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,18 +16,29 @@ from tanzaku.report import formats
 from tanzaku.report.arms import Section
 from tanzaku.report.commands import pack_command, quoted
 from tanzaku.report.evidence import Evidence, Recommendation
+from tanzaku.report.page.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.curves import curve_charts, curve_tables
 from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
 from tanzaku.report.page.measured import measured_facts
 from tanzaku.report.page.mistakes import mistakes_of
-from tanzaku.report.page.naming import page_name
-from tanzaku.report.page.results import confusions, lines_of, strip
+from tanzaku.report.page.naming import method_and_rank, page_name
+from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.predictions import Predictions, RunKey, run_key
 from tanzaku.report.sentences import badge, class_notes, told
+from tanzaku.report.thesis import published_megabytes
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
 _FOLDER = Path(__file__).parent
+_CANVAS = {
+    "width": WIDTH,
+    "height": HEIGHT,
+    "left": LEFT,
+    "right": WIDTH - RIGHT,
+    "top": TOP,
+    "bottom": HEIGHT - BOTTOM,
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ def page_html(given: PageInput, *, words: Words) -> str:
         choose_by=given.evidence[0].choose_by,
         runs=quoted(given.runs),
         formats=formats,
+        canvas=_CANVAS,
+        thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),
     )
 
 
@@ -99,17 +113,29 @@ def _section_context(
         "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found) if found else None,
-        "lines": lines_of(section, evidence, words=words, name=name),
-        "references": evidence.references,
+        "lines": lines_of(section, evidence, words=words),
+        "references": _reference_names(section, evidence, words=words),
+        "majority": evidence.majorities.test if evidence.majorities else None,
         "fronts": front_charts(section, evidence, words=words, name=name),
         "ranks": rank_charts(section, evidence, words=words, name=name),
         "curves": curve_tables(evidence, words=words, name=name),
         "curve_charts": curve_charts(section, evidence, words=words),
-        "losses": loss_charts(section, words=words, name=name),
-        "confusions": confusions(section, evidence.chosen),
+        "losses": loss_charts(section, evidence, words=words, name=name),
+        "classes": classes_of(section, evidence.chosen),
         "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),
     }
+
+
+def _reference_names(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
+    """As the headings of columns have them: the method and its rank where that is one arm's only."""
+    short = Counter(method_and_rank(arm, words=words) for arm in section.arms)
+    return [
+        name
+        if short[name := method_and_rank(arm, words=words)] == 1
+        else page_name(arm, arms=section.arms, words=words)
+        for arm in evidence.references
+    ]
 
 
 def _pack_command(given: PageInput, recommendation: Recommendation) -> str | None:

@@ -1,4 +1,4 @@
-"""Charts as places on a canvas: what is data becomes pixels here, what is markup stands in the template."""
+"""Charts in pixels: data becomes positions on a canvas here, and the template turns them into markup."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Literal
 
 from tanzaku.report.style import LEAST_RATIO
 
-WIDTH, HEIGHT = 440, 300
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 14, 46
+WIDTH, HEIGHT = 440, 310
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 34, 46  # the vertical axis's title lies above it, where no tick's text is
 COLOURS = 6  # of lines; the style sheet has as many
 SHAPES = 5  # of points; the template has as many
 _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end
-_WIDE, _NARROW = 14, 8.8  # pixels a character of a name or a tick has on a phone, where they are largest
+_WIDE, _NARROW = 14, 8.8  # pixels a character of a name has on a phone, where names are largest
+_DIGIT = 10.4  # likewise, a character of a tick
 _LEAST_PIXELS = 26  # between two ticks
+_FROM_POINT, _FROM_RING = 8, 10  # pixels from a point to its name
 _BETWEEN = 4  # pixels between the texts of two ticks beside each other
 
 Scale = Literal["linear", "log"]
@@ -25,16 +27,18 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Point:
-    """One value with its interval, in data units; `label` is what a pointer resting on it is told."""
+    """One value with its interval, in data units; `label` is shown where a pointer rests on it."""
 
     x: float
     y: float
     label: str
     low: float | None = None
     high: float | None = None
-    pale: bool = False
+    hollow: bool = False
+    chosen: bool = False
+    """Of the recommended arm: a ring is drawn around it."""
     name: str = ""
-    """Written beside the point where there is room."""
+    """Written next to the point where there is room."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,21 @@ class Line:
     look: int | None
     join: Literal["straight", "stairs", "none"] = "straight"
     marked: bool = True
+    chosen: bool = False
+    """Of the recommended arm: the legend says so, and the line is thicker."""
+    published: bool = False
+    """The thesis's figures: a dotted line with hollow points."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A value without a place on the horizontal axis, drawn across."""
+    """A value without a position on the horizontal axis, drawn across."""
 
     label: str
     y: float
     look: int
+    chosen: bool = False
+    """Of the recommended arm, as a line's."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,8 @@ class DrawnPoint:
     low: float | None
     high: float | None
     label: str
-    pale: bool
+    hollow: bool
+    chosen: bool
     name: str
 
 
@@ -116,6 +127,8 @@ class DrawnLine:
     """Whether another line before has the colour."""
     shape: int
     label: str
+    chosen: bool
+    published: bool
 
 
 @dataclass(frozen=True)
@@ -221,7 +234,7 @@ def _round_values(axis: Axis, span: _Span) -> list[float]:
 
 
 def _least_distance(one: Tick, other: Tick, *, beside: bool) -> float:
-    width = _NARROW * (len(one.text) + len(other.text)) / 2 + _BETWEEN
+    width = _DIGIT * (len(one.text) + len(other.text)) / 2 + _BETWEEN
     return max(_LEAST_PIXELS, width) if beside else _LEAST_PIXELS
 
 
@@ -233,7 +246,8 @@ def _draw_line(line: Line, across: _Span, up: _Span) -> DrawnLine:
             low=None if point.low is None else _tenth(up.place(point.low)),
             high=None if point.high is None else _tenth(up.place(point.high)),
             label=point.label,
-            pale=point.pale,
+            hollow=point.hollow,
+            chosen=point.chosen,
             name=point.name,
         )
         for point in line.points
@@ -245,6 +259,8 @@ def _draw_line(line: Line, across: _Span, up: _Span) -> DrawnLine:
         dashed=(line.look or 0) // COLOURS % 2 == 1,
         shape=(line.look or 0) % SHAPES,
         label=line.label,
+        chosen=line.chosen,
+        published=line.published,
     )
 
 
@@ -258,26 +274,30 @@ def _path(points: Sequence[DrawnPoint], join: str) -> str:
 
 
 def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
-    """Beside each point with a name, on the first side where it meets no other name and no point."""
-    points = [point for line in lines for point in line.points]
+    """Next to each point with a name, on the first side where it meets no other name and no point; the recommended
+    arm's first."""
+    points = sorted((point for line in lines for point in line.points), key=lambda point: not point.chosen)
     taken: list[tuple[float, float, float, float]] = [
-        (point.x - 5, point.y - 5, point.x + 5, point.y + 5) for point in points
+        (point.x - reach, point.y - reach, point.x + reach, point.y + reach)
+        for point in points
+        for reach in (9 if point.chosen else 5,)
     ]
     names: list[Name] = []
     for point in points:
         if not point.name:
             continue
         width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in point.name)
+        away = _FROM_RING if point.chosen else _FROM_POINT
         sides: list[tuple[float, float, Literal["start", "end"]]] = [
-            (point.x + 8, point.y + 15, "start"),
-            (point.x - 8, point.y - 8, "end"),
-            (point.x + 8, point.y - 8, "start"),
-            (point.x - 8, point.y + 15, "end"),
+            (point.x + away, point.y + away + 8, "start"),
+            (point.x - away, point.y - away, "end"),
+            (point.x + away, point.y - away, "start"),
+            (point.x - away, point.y + away + 8, "end"),
         ]
         for x, y, anchor in sides:
             left = x if anchor == "start" else x - width
             box = (left, y - 13, left + width, y + 3)
-            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 12 and box[3] <= HEIGHT - BOTTOM
             if inside and not any(_meet(box, other) for other in taken):
                 names.append(Name(_tenth(x), _tenth(y), point.name, anchor))
                 taken.append(box)

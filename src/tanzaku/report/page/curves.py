@@ -10,7 +10,7 @@ from tanzaku.report.arms import Arm, Section
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, draw
 from tanzaku.report.page.naming import series_name
-from tanzaku.report.rank_curves import RankCurve, RankRow, lines_of
+from tanzaku.report.rank_curves import CurveLine, RankCurve, RankRow, lines_of
 from tanzaku.report.rank_tables import cost_sentences, line_labels, megabytes
 from tanzaku.report.series import distinct_labels
 from tanzaku.report.words import Words
@@ -72,7 +72,7 @@ def curve_charts(section: Section, evidence: Evidence, *, words: Words) -> list[
         x=Axis(words("axis.rank"), scale="log", ticks=tuple(ranks)),
         y=Axis(words("axis.accuracy")),
         lines=tuple(
-            Line(label, tuple(_point(label, *point) for point in line.points), look)
+            Line(label, _points(label, line, evidence), look)
             for look, (label, line) in enumerate(zip(labels, lines, strict=True))
         ),
     )
@@ -92,7 +92,19 @@ def _row(row: RankRow, curve: RankCurve, words: Words) -> CurveRow:
     )
 
 
-def _point(label: str, rank: int, accuracy: float, interval: Interval | None) -> Point:
+def _points(label: str, line: CurveLine, evidence: Evidence) -> tuple[Point, ...]:
+    return tuple(_point(label, *point, chosen=_is_chosen(line, point[0], evidence)) for point in line.points)
+
+
+def _is_chosen(line: CurveLine, rank: int, evidence: Evidence) -> bool:
+    """Whether a point is the recommended arm as it was trained."""
+    if evidence.recommendation is None or evidence.recommendation.arm.rank != rank:
+        return False
+    arm = evidence.recommendation.arm
+    return arm.series == line.arm.series if line.separate else arm == line.arm
+
+
+def _point(label: str, rank: int, accuracy: float, interval: Interval | None, *, chosen: bool) -> Point:
     told = formats.percent(accuracy) + (f" ({formats.interval(interval)})" if interval else "")
     return Point(
         x=float(rank),
@@ -100,4 +112,5 @@ def _point(label: str, rank: int, accuracy: float, interval: Interval | None) ->
         label=f"{label}, r={rank}: {told}",
         low=100 * interval.low if interval else None,
         high=100 * interval.high if interval else None,
+        chosen=chosen,
     )

@@ -12,6 +12,7 @@ from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import smoothed
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, Rule, draw
 from tanzaku.report.page.naming import method_and_rank, series_names
+from tanzaku.report.page.published import published_figures
 from tanzaku.report.series import Series, baselines_of, series_of
 from tanzaku.report.words import Words
 
@@ -36,7 +37,7 @@ def front_charts(section: Section, evidence: Evidence, *, words: Words, name: Na
         lines = [_stairs(members, cost=cost, unit=unit)]
         for look, (label, arms) in enumerate(_groups(section, words, name)):
             points = tuple(
-                _front_point(arm, cost_of(arm, cost) / unit, on_front=arm in members, words=words, name=name)
+                _front_point(arm, cost_of(arm, cost) / unit, evidence, on_front=arm in members, words=words, name=name)
                 for arm in arms
                 if arm in measured
             )
@@ -56,11 +57,11 @@ def front_charts(section: Section, evidence: Evidence, *, words: Words, name: Na
 
 
 def rank_charts(section: Section, evidence: Evidence, *, words: Words, name: Name) -> list[Drawing]:
-    """Accuracy with its interval, training seconds and megabytes, each against the rank."""
+    """Accuracy with its interval, training seconds and megabytes, each against the rank, where there are several."""
     series = _named_series(section, words)
-    if not series:
-        return []
     ranks = tuple(float(rank) for rank in sorted({arm.rank for _, one in series for arm in one.arms if arm.rank}))
+    if len(ranks) < 2:
+        return []
     across = Axis(words("axis.rank"), scale="log", ticks=ranks)
     charts = []
     for key, value in (
@@ -73,31 +74,28 @@ def rank_charts(section: Section, evidence: Evidence, *, words: Words, name: Nam
             for look, (label, one) in enumerate(series)
         ]
         rules = [
-            Rule(name(arm), value(arm), len(series) + place)
+            Rule(name(arm), value(arm), len(series) + place, chosen=_is_chosen(arm, evidence))
             for place, (_, arm) in enumerate(baselines_of(section))
             if value(arm) > 0
         ]
-        heights = [point.y for line in lines for point in line.points] + [rule.y for rule in rules]
-        far_apart = key != "accuracy" and max(heights) > _LOG_FROM_RATIO * min(heights) > 0
+        theirs = published_figures(section, series, key=key, words=words, name=name)
+        lines, rules = [*lines, *theirs.lines], [*rules, *theirs.rules]
         charts.append(
             Chart(
                 key=f"rank-{key}",
                 title=words(f"chart.rank_{key}"),
                 caption=words(f"chart.rank_{key}_caption"),
                 x=across,
-                y=Axis(
-                    words(f"axis.{key}"),
-                    scale="log" if far_apart else "linear",
-                    from_zero=key != "accuracy" and not far_apart,
-                ),
+                y=_height_axis(key, lines, rules, words),
                 lines=tuple(lines),
                 rules=tuple(rules),
+                note=words("chart.published") if theirs.lines or theirs.rules else "",
             )
         )
     return [draw(chart) for chart in charts]
 
 
-def loss_charts(section: Section, *, words: Words, name: Name) -> list[Drawing]:
+def loss_charts(section: Section, evidence: Evidence, *, words: Words, name: Name) -> list[Drawing]:
     """For each line of the other charts, and for the methods without a rank or with several: both losses."""
     rows: list[tuple[str, Sequence[tuple[str, Arm]]]] = [
         (label, [(f"r={arm.rank}", arm) for arm in one.arms]) for label, one in _named_series(section, words)
@@ -112,7 +110,7 @@ def loss_charts(section: Section, *, words: Words, name: Name) -> list[Drawing]:
             continue
         for key, curve in (("train", _training_curve), ("val", _validation_curve)):
             lines = [
-                Line(text, points, look, marked=key == "val" or len(points) == 1)
+                Line(text, points, look, marked=key == "val" or len(points) == 1, chosen=_is_chosen(arm, evidence))
                 for look, (text, arm) in enumerate(trained)
                 for points in curve(arm, text)
                 if points
@@ -129,6 +127,14 @@ def loss_charts(section: Section, *, words: Words, name: Name) -> list[Drawing]:
                     )
                 )
     return [draw(chart) for chart in charts]
+
+
+def _height_axis(key: str, lines: Sequence[Line], rules: Sequence[Rule], words: Words) -> Axis:
+    """Logarithmic where costs lie far apart, and from zero where they don't."""
+    heights = [*(point.y for line in lines for point in line.points), *(rule.y for rule in rules)]
+    far_apart = key != "accuracy" and max(heights) > _LOG_FROM_RATIO * min(heights) > 0
+    from_zero = key != "accuracy" and not far_apart
+    return Axis(words(f"axis.{key}"), scale="log" if far_apart else "linear", from_zero=from_zero)
 
 
 def _named_series(section: Section, words: Words) -> list[tuple[str, Series]]:
@@ -148,9 +154,16 @@ def _groups(section: Section, words: Words, name: Name) -> list[tuple[str, Seque
     ]
 
 
-def _front_point(arm: Arm, cost: float, *, on_front: bool, words: Words, name: Name) -> Point:
-    short = method_and_rank(arm, words=words) if on_front else ""
-    return Point(cost, _percent(arm), f"{name(arm)}: {_percent(arm):.2f} %", pale=not on_front, name=short)
+def _front_point(arm: Arm, cost: float, evidence: Evidence, *, on_front: bool, words: Words, name: Name) -> Point:
+    chosen = _is_chosen(arm, evidence)
+    return Point(
+        x=cost,
+        y=_percent(arm),
+        label=f"{name(arm)}: {_percent(arm):.2f} %",
+        hollow=not on_front,
+        chosen=chosen,
+        name=method_and_rank(arm, words=words) if on_front or chosen else "",
+    )
 
 
 def _rank_point(arm: Arm, key: str, value: Callable[[Arm], float], evidence: Evidence, name: Name) -> Point:
@@ -166,7 +179,12 @@ def _rank_point(arm: Arm, key: str, value: Callable[[Arm], float], evidence: Evi
         label=f"{name(arm)}: {told}",
         low=100 * interval.low if interval else None,
         high=100 * interval.high if interval else None,
+        chosen=_is_chosen(arm, evidence),
     )
+
+
+def _is_chosen(arm: Arm, evidence: Evidence) -> bool:
+    return bool(evidence.recommendation and evidence.recommendation.arm == arm)
 
 
 def _training_curve(arm: Arm, label: str) -> list[tuple[Point, ...]]:

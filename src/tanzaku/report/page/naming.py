@@ -14,14 +14,18 @@ _WORD_JOINER = "\u2060"
 
 def page_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
     """Such as `LoRA r=8, lr 5e-4`; epochs where arms differ in them, and how documents were read where it matters."""
-    return ", ".join([method_and_rank(arm, words=words), *_trained_with(arm, arms, words)])
+    return ", ".join([method_and_rank(arm, words=words), *details(arm, arms=arms, words=words)])
 
 
 def method_and_rank(arm: Arm, *, words: Words) -> str:
-    """Such as `LoRA r=8`, or `LoRA r=8, DoRA` where that tells it from others."""
+    """Such as `LoRA r=8`."""
     method = _method(arm, words)
-    name = method if arm.rank is None else f"{method} r={arm.rank}"
-    return ", ".join([name, *formats.method_options(arm)])
+    return method if arm.rank is None else f"{method} r={arm.rank}"
+
+
+def details(arm: Arm, *, arms: Sequence[Arm], words: Words) -> list[str]:
+    """What else tells it from others, such as `DoRA`, `lr 5e-4`."""
+    return [*formats.method_options(arm), *_trained_with(arm, arms, words)]
 
 
 def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words) -> list[str]:
@@ -32,7 +36,7 @@ def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words)
 
 def series_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
     """The arm's name without its rank."""
-    return ", ".join([_method(arm, words), *formats.method_options(arm), *_trained_with(arm, arms, words)])
+    return ", ".join([_method(arm, words), *details(arm, arms=arms, words=words)])
 
 
 def _method(arm: Arm, words: Words) -> str:

@@ -1,14 +1,16 @@
-"""The page's table of results, its confusion matrices, and the strip that shows the test set's verdict."""
+"""The page's tables of results and of costs, and the strip that shows the test set's verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tanzaku.report import formats
+from tanzaku.report import formats, thesis
 from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
 from tanzaku.report.evidence import Comparison, Evidence, Recommendation
+from tanzaku.report.page.naming import details, method_and_rank
+from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
@@ -24,10 +26,13 @@ class Whisker:
 
 @dataclass(frozen=True)
 class ResultLine:
-    """One arm in the table of results."""
+    """One arm in the tables of results and of costs."""
 
     arm: Arm
     name: str
+    """The method and its rank."""
+    details: str
+    """What else tells it from the other arms."""
     recommended: bool
     best: bool
     accuracy: str
@@ -35,18 +40,18 @@ class ResultLine:
     whisker: Whisker | None
     macro_f1: str
     megabytes: str
+    parameters: str
     seconds: str
+    milliseconds: str
+    """To classify one test document."""
+    per_second: str
+    """Test documents classified."""
+    memory: str
+    """In MB."""
     compared: tuple[Comparison | None, ...]
     """With each reference; None with itself and where predictions are missing."""
-
-
-@dataclass(frozen=True)
-class ConfusionMatrix:
-    """Counts over an arm's runs, with each cell's share of its true class."""
-
-    arm: Arm
-    runs: int
-    rows: tuple[tuple[str, tuple[tuple[int, float], ...]], ...]
+    published: Published | None
+    """The thesis's figures for this arm."""
 
 
 @dataclass(frozen=True)
@@ -64,41 +69,42 @@ class Strip:
         return round(100 * (points - self.start) / (self.end - self.start), 2)
 
 
-def lines_of(section: Section, evidence: Evidence, *, words: Words, name: Callable[[Arm], str]) -> list[ResultLine]:
-    """One line an arm, in the section's order."""
-    intervals = [evidence.interval(arm) for arm in section.arms]
-    known = [interval for interval in intervals if interval]
+def lines_of(section: Section, evidence: Evidence, *, words: Words) -> list[ResultLine]:
+    """One line an arm, the most accurate on the test set first and those without a finished run last."""
+    arms = sorted(section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
+    known = [interval for arm in arms if (interval := evidence.interval(arm))]
     span = (min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
-    return [
-        ResultLine(
-            arm=arm,
-            name=name(arm),
-            recommended=bool(evidence.recommendation and evidence.recommendation.arm == arm),
-            best=evidence.best == arm,
-            accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
-            interval=interval,
-            whisker=_whisker(arm, interval, span),
-            macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
-            megabytes=formats.megabytes(cost_of(arm, "saved_bytes") / 1e6) if arm.cost("saved_bytes") else "–",
-            seconds=formats.seconds(cost_of(arm, "train_seconds")) if arm.cost("train_seconds") else "–",
-            compared=tuple(_with(evidence, arm, reference) for reference in evidence.references),
-        )
-        for arm, interval in zip(section.arms, intervals, strict=True)
-    ]
+    return [_line(arm, section, evidence, words=words, span=span) for arm in arms]
 
 
-def confusions(section: Section, arms: Sequence[Arm]) -> list[ConfusionMatrix]:
-    """One matrix an arm, its runs' counts added."""
-    matrices = []
-    for arm in arms:
-        found = [record.test.confusion for record in arm.finished if record.test]
-        counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
-        rows = tuple(
-            (label, tuple((cell, round(cell / max(1, sum(row)), 3)) for cell in row))
-            for label, row in zip(section.data.label_names, counts, strict=True)
-        )
-        matrices.append(ConfusionMatrix(arm, len(found), rows))
-    return matrices
+def _line(arm: Arm, section: Section, evidence: Evidence, *, words: Words, span: tuple[float, float]) -> ResultLine:
+    interval = evidence.interval(arm)
+    milliseconds = milliseconds_per_document(arm, section)
+    return ResultLine(
+        arm=arm,
+        name=method_and_rank(arm, words=words),
+        details=", ".join(details(arm, arms=section.arms, words=words)),
+        recommended=bool(evidence.recommendation and evidence.recommendation.arm == arm),
+        best=evidence.best == arm,
+        accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
+        interval=interval,
+        whisker=_whisker(arm, interval, span),
+        macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
+        megabytes=_cost(arm, "saved_bytes", lambda size: formats.megabytes(size / 1e6)),
+        parameters=_cost(arm, "trainable_parameters", formats.count),
+        seconds=_cost(arm, "train_seconds", formats.seconds),
+        milliseconds=formats.milliseconds(milliseconds) if milliseconds else "–",
+        per_second=formats.rate(1000 / milliseconds) if milliseconds else "–",
+        memory=_cost(arm, "peak_memory_bytes", lambda size: formats.count(size / 1e6)),
+        compared=tuple(_with(evidence, arm, reference) for reference in evidence.references),
+        published=thesis.published_for(arm) if thesis.is_thesis_data(section.data) else None,
+    )
+
+
+def milliseconds_per_document(arm: Arm, section: Section) -> float | None:
+    """What classifying a test document took, the mean over the arm's runs; None where no run has it."""
+    seconds = arm.cost("test_seconds")
+    return 1000 * seconds.mean / section.data.test_documents if seconds and seconds.mean > 0 else None
 
 
 def strip(recommendation: Recommendation) -> Strip | None:
@@ -111,6 +117,10 @@ def strip(recommendation: Recommendation) -> Strip | None:
     start, end = min(low, -margin, 0.0), max(high, margin, 0.0)
     room = 0.12 * (end - start)
     return Strip(difference.interval, 100 * difference.mean, margin, start - room, end + room)
+
+
+def _cost(arm: Arm, name: str, write: Callable[[float], str]) -> str:
+    return write(cost_of(arm, name)) if arm.cost(name) else "–"
 
 
 def _whisker(arm: Arm, interval: Interval | None, span: tuple[float, float]) -> Whisker | None:
