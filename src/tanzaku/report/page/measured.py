@@ -32,9 +32,8 @@ def measured_facts(section: Section, *, words: Words) -> list[tuple[str, list[st
     ]
     if section.encoder_name:
         facts.append((words("measured.encoder"), [_encoder(section, words)]))
-    if settings := shared_settings(section.arms):
-        told = ", ".join(f"{name} {formats.setting(value)}" for name, value in settings.items())
-        facts.append((words("measured.settings"), [told]))
+    if settings := _settings(section):
+        facts.append((words("measured.settings"), settings))
     groups: dict[str, list[Environment]] = {}
     for record in section.records:
         groups.setdefault(record.environment.model_dump_json(), []).append(record.environment)
@@ -42,6 +41,15 @@ def measured_facts(section: Section, *, words: Words) -> list[tuple[str, list[st
     versions = dict.fromkeys(_versions(found[0]) for found in groups.values())
     facts.append((words("measured.versions"), list(versions)))
     return facts
+
+
+def _settings(section: Section) -> list[str]:
+    """Those that all arms share which have them: a line for each method, for the encoder and for training."""
+    groups: dict[str, list[str]] = {}
+    for name, value in shared_settings(section.arms).items():
+        group, _, option = name.rpartition(".")
+        groups.setdefault(group, []).append(f"{option.replace('_', ' ')} {formats.setting(value)}")
+    return [f"{group}: {', '.join(options)}" for group, options in groups.items()]
 
 
 def _encoder(section: Section, words: Words) -> str:
