@@ -15,7 +15,7 @@ from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.weights import read_weights
 from tanzaku.study.expansion import expand
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
-from tanzaku.study.run import LOGITS_FILE, run
+from tanzaku.study.run import LOGITS_FILE, data_facts, run
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.evaluation import Interrupted
 from tests.checkpoints import make_roberta
@@ -174,3 +174,10 @@ def test_documents_without_a_score_are_an_error_and_no_record(tmp_path: Path) ->
     with pytest.raises(FloatingPointError, match="1 of 5 documents have scores that are infinite or not numbers"):
         run(spec, dataset=dataset, encoder=resolve_encoder(str(encoder)), folder=tmp_path / "run", study="tiny")
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+def test_the_record_counts_the_training_documents_of_each_class() -> None:
+    facts = data_facts(DATASET)
+    counted = dict(zip(facts.label_names, facts.train_documents_per_class or (), strict=True))
+    assert counted == {name: list(DATASET.train.labels).count(name) for name in DATASET.label_names}
+    assert sum(counted.values()) == facts.train_documents == 20

@@ -46,6 +46,9 @@ class DataFacts(_Part):
     train_documents: int
     val_documents: int
     test_documents: int
+    train_documents_per_class: Annotated[
+        tuple[int, ...] | None, Field(description="In the order of the labels; the first records have none.")
+    ] = None
 
 
 class PretrainingFacts(_Part):

@@ -1,6 +1,7 @@
 """One run, top to bottom: from the data and a resolved spec to a saved model and a record. Read this first."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -209,6 +210,7 @@ def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _
 
 def data_facts(dataset: Dataset) -> DataFacts:
     """What a record says of the data."""
+    training = Counter(dataset.train.labels)
     return DataFacts(
         name=dataset.name,
         source=dataset.source,
@@ -217,6 +219,7 @@ def data_facts(dataset: Dataset) -> DataFacts:
         train_documents=len(dataset.train),
         val_documents=len(dataset.val),
         test_documents=len(dataset.test),
+        train_documents_per_class=tuple(training[name] for name in dataset.label_names),
     )
 
 
