@@ -1,4 +1,4 @@
-.PHONY: setup test browser lint format quickstart bench clean
+.PHONY: setup test programs lint format quickstart bench clean
 
 PYTHON ?= python3
 SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを試した。
@@ -14,16 +14,20 @@ $(VENV)/installed: pyproject.toml constraints.txt
 setup: $(VENV)/installed
 
 # Each file's tests stay in one process, slow tests go alone and first; see tests/conftest.py.
-test: setup browser
+test: setup programs
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-# The tests of report.html need a Chromium. It is installed on a CI machine alone, where we are root on Debian; elsewhere
-# it is told what is missing, and those tests are skipped.
-browser:
-	@if command -v chromium >/dev/null; then :; \
+# The tests of report.html need a Chromium, those of tables.tex a LaTeX. They are installed only on a CI machine, where we
+# are root on Debian; elsewhere a message says what is missing, and those tests are skipped.
+PROGRAMS := chromium lualatex pdflatex pdftotext
+LATEX := texlive-latex-recommended texlive-luatex poppler-utils fonts-ipaexfont-mincho
+programs:
+	@missing=$$(for program in $(PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
+	if [ -z "$$missing" ]; then :; \
 	elif [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then \
-		apt-get update --quiet && apt-get install --yes --quiet chromium; \
-	else echo "no chromium: the tests of report.html in a browser are skipped (Debian: apt-get install chromium)"; fi
+		apt-get update --quiet && apt-get install --yes --quiet chromium && \
+		apt-get install --yes --quiet --no-install-recommends $(LATEX); \
+	else echo "missing, so some tests of reports are skipped:" $$missing "(Debian: apt-get install chromium $(LATEX))"; fi
 
 lint: setup
 	$(BIN)/ruff check .

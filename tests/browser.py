@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
     if path is None:
         reason = "no chromium is installed (Debian: apt-get install chromium)"
         if os.environ.get("CI"):
-            pytest.fail(f"CI is set, but {reason}; `make browser` installs it")
+            pytest.fail(f"CI is set, but {reason}; `make programs` installs it")
         pytest.skip(reason)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))

@@ -10,9 +10,9 @@ import pytest
 from tanzaku.errors import RecordError
 from tanzaku.report import texts
 from tanzaku.report.arms import sections_of
-from tanzaku.report.document import latex_document
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.figures import ranks_figure
+from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.predictions import predictions_of, run_key
 from tanzaku.report.rank_curves import RankCurve, curves_of, lines_of
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
@@ -199,7 +199,7 @@ def test_the_table_has_the_rows_and_the_outcomes() -> None:
     assert [row[texts.OUTCOME] for row in rows] == [texts.WORSE, texts.NOT_DISTINGUISHABLE, "–"]
     assert rows[2][texts.SEPARATE_ACCURACY] == texts.ITSELF
     assert rows[0][texts.DIFFERENCE].startswith("−7.")
-    latex = latex_document(sections_of(cut_study()), [found])
+    latex = latex_document(sections_of(cut_study()), [found], words=words_of("en"))
     assert r"\label{tab:tanzaku-1-ranks-1}" in latex
 
 

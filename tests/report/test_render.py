@@ -1,8 +1,7 @@
-"""Escaping: whatever a name holds, it comes out of Markdown, LaTeX and CSV as it went in."""
+"""Escaping: whatever a name holds, it comes out of Markdown and CSV as it went in."""
 
 import csv
 import io
-import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +11,7 @@ from tanzaku.report.render import (
     Column,
     Table,
     csv_text,
-    escape_latex,
     escape_markdown,
-    latex_table,
     markdown_table,
     one_line,
 )
@@ -22,27 +19,6 @@ from tanzaku.report.render import (
 NASTY = st.text(
     alphabet=st.one_of(st.sampled_from("|&%_#${}\\~^<>*`[]()!'\"-,.+=\n\r\t 1aあ"), st.characters()), max_size=30
 )
-_COMMANDS = {
-    "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<", "textgreater": ">",
-    "textbar": "|", "textquotedbl": '"', "textasciigrave": "`",
-}  # fmt: skip
-
-
-def read_latex(text: str) -> str:
-    """What LaTeX would set, for the commands that `escape_latex` writes; an active character left alone is an error."""
-    text = text.replace(r"$\alpha$", "α").replace(r"$\pm$", "±").replace(r"$\times$", "×")
-    shown, place = "", 0
-    tokens = re.compile(r"\\([a-z]+)\{\}|\\([&%$#_{}])|\{([\[\]])\}|(\{\})|(--)|(``)|('')|([^\\&%$#_{}~^<>\"`])")
-    while place < len(text):
-        match = tokens.match(text, place)
-        assert match, f"{text[place:]!r} is active"
-        command, special, bracket, empty, dash, opening, closing, plain = match.groups()
-        shown += _COMMANDS[command] if command else ""
-        shown += special or bracket or plain or ""
-        shown += "–" * bool(dash) + "“" * bool(opening) + "”" * bool(closing)
-        place = match.end()
-        del empty
-    return shown
 
 
 def read_markdown(text: str, *, table: bool = False) -> str:
@@ -52,12 +28,6 @@ def read_markdown(text: str, *, table: bool = False) -> str:
     children = [child for token in inline for child in token.children or []]
     assert {child.type for child in children} <= {"text", "text_special"}, children
     return "".join(child.content for child in children) if not table else inline[-1].content
-
-
-@settings(deadline=None)  # a busy machine is no failure
-@given(NASTY)
-def test_latex_shows_the_text(text: str) -> None:
-    assert read_latex(escape_latex(text)) == one_line(text)
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -79,18 +49,6 @@ def test_a_markdown_table_keeps_its_shape(cells: list[str]) -> None:
     assert shown == ["a|b", "c", *(one_line(cell) for cell in cells), "1", "2"]
 
 
-@settings(deadline=None)  # a busy machine is no failure
-@given(st.lists(NASTY, min_size=2, max_size=2))
-def test_a_latex_table_keeps_its_shape(cells: list[str]) -> None:
-    table = Table("100 % & more", (Column("a"), Column("b", numeric=True)), (tuple(cells),))
-    lines = latex_table(table, label="tab:x").splitlines()
-    row = lines[lines.index(r"    \midrule") + 1]
-    assert len(re.findall(r"(?<!\\)&", row)) == 1
-    assert row.endswith(r" \\")
-    assert r"\caption{100 \% \& more}" in lines[2]
-    assert r"\begin{tabular}{lr}" in lines[5]
-
-
 # A carriage return alone is read back by Python's csv only with newline="", as here.
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(NASTY.filter(lambda text: "\0" not in text), min_size=2, max_size=2), st.floats(allow_nan=False))
@@ -101,10 +59,3 @@ def test_csv_reads_back_equal(cells: list[str], number: float) -> None:
     assert float(rows[0]["number"]) == number
     assert list(rows[0]) == ["a", "b", "number", "c"]
     assert rows[1] == {"a": "", "b": "", "number": "", "c": ""}
-
-
-def test_halves_share_the_columns_of_both() -> None:
-    columns = (Column("name"), Column("good", group="quality"), Column("dear", group="cost"))
-    table = Table("all", columns, (("x", "1", "2"),))
-    assert table.half("quality", caption="q").rows == (("x", "1"),)
-    assert table.half("cost", caption="c").rows == (("x", "2"),)

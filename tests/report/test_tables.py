@@ -1,5 +1,7 @@
 """The tables' cells, from records to text."""
 
+import pytest
+
 from tanzaku.report import texts
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.render import Table
@@ -10,6 +12,7 @@ from tanzaku.report.tables import (
     results_table,
     shared_settings,
 )
+from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, data_facts, evidence, failed, finished, lora, scores, study, training
 
@@ -70,27 +73,57 @@ def test_failed_runs_have_their_row_or_their_note() -> None:
     runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="x", seed=2), failed(lora(4), error="y")]
     rows = rows_of(results_of(runs))
     assert [(row[texts.METHOD], row[texts.RUNS]) for row in rows] == [
-        ("LoRA r=4", "0 + 1 failed"),
         ("LoRA r=8", "1 + 1 failed"),
+        ("LoRA r=4", "0 + 1 failed"),
     ]
-    assert rows[0][texts.ACCURACY] == "failed"
-    assert rows[1][texts.ACCURACY] == "89.99"
+    assert rows[0][texts.ACCURACY] == "89.99"
+    assert rows[1][texts.ACCURACY] == "failed"
+
+
+def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
+    runs = [
+        baseline(accuracy=0.85),
+        finished({"name": "head"}, accuracy=0.7),
+        finished({"name": "full"}, accuracy=0.9),
+        finished(lora(8), accuracy=0.8),
+    ]
+    rows = rows_of(results_of(runs))
+    assert [row[texts.METHOD] for row in rows] == ["Full fine-tuning", "TF-IDF + SVM", "LoRA r=8", "Head only"]
+    rows = rows_of(results_of([*runs, finished(lora(2), accuracy=0.95)]))
+    assert [row[texts.METHOD] for row in rows] == [
+        "TF-IDF + SVM",
+        "Head only",
+        "Full fine-tuning",
+        "LoRA r=2",
+        "LoRA r=8",
+    ]
 
 
 def test_the_baseline_has_dashes_where_it_has_nothing() -> None:
-    row = rows_of(results_of([baseline()]))[0]
+    row = rows_of(results_of([baseline(), finished(lora(8), accuracy=0.9)]))[0]
     assert row[texts.METHOD] == "TF-IDF + SVM"
     assert {row[key] for key in (texts.LEARNING_RATE, texts.SCALE, texts.THESIS_ACCURACY, texts.EPOCHS)} == {"–"}
 
 
-def test_the_thesis_has_no_column_beside_other_data() -> None:
-    record = finished(lora(8), accuracy=0.9, data=data_facts(("beauty", "travel")))
-    section = section_of([record])
+@pytest.mark.parametrize(
+    "record",
+    [
+        finished(lora(8), accuracy=0.9, data=data_facts(("beauty", "travel"))),
+        finished(lora(8, targets="all-linear"), accuracy=0.9),
+    ],
+    ids=["other data", "other settings"],
+)
+def test_the_thesis_has_no_column_where_no_arm_has_a_row_of_it(record: RunRecord) -> None:
     headings = [column.heading for column in results_of([record]).columns]
     assert not [heading for heading in headings if heading.startswith("Thesis")]
-    data = data_table(section)
-    assert data is not None
-    assert [column.heading for column in data.columns] == ["Class", "Validation", "Test"]
+
+
+def test_one_s_own_data_has_its_own_training_documents_by_class() -> None:
+    data = data_facts(("beauty", "travel")).model_copy(update={"train_documents_per_class": (2000, 945)})
+    table = data_table(section_of([finished(lora(8), accuracy=0.9, data=data)]))
+    assert table is not None
+    assert [column.heading for column in table.columns] == ["Class", "Training", "Validation", "Test"]
+    assert [row[:2] for row in table.rows] == [("beauty", "2,000"), ("travel", "945"), ("All", "2,945")]
 
 
 def test_settings_that_differ_have_columns_and_the_others_are_shared() -> None:
@@ -114,8 +147,8 @@ def test_the_data_table_is_table_3_1s_columns() -> None:
     table = data_table(section_of(study()))
     assert table is not None
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["livedoor-homme"][1:] == ("256", "204", "51", "257")
-    assert rows["All"] == ("736", "3,686", "2,945", "736", "3,687")
+    assert rows["livedoor-homme"] == ("–", "82", "256", "204", "51", "257")
+    assert rows["All"] == ("2,945", "736", "3,686", "2,945", "736", "3,687")
 
 
 def test_without_a_finished_run_there_is_no_data_table() -> None:
@@ -123,14 +156,15 @@ def test_without_a_finished_run_there_is_no_data_table() -> None:
 
 
 def test_the_comparison_says_what_is_not_like_the_thesis() -> None:
+    words = words_of("en")
     rows = {row[0]: row[1:] for row in comparison_table(section_of(study())).rows}
-    assert rows[texts.ROW_TOKENS] == ("128", "512", "no")
-    assert rows[texts.ROW_ENCODER] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
-    assert rows[texts.ROW_BATCH] == ("8", "8", "yes")
-    assert rows[texts.ROW_PATIENCE][::2] == ("3, 5", "yes")
-    assert rows[texts.ROW_GPU] == ("none", "NVIDIA GeForce RTX 2070", "no")
+    assert rows[words("setting.tokens")] == ("128", "512", "no")
+    assert rows[words("setting.encoder")] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
+    assert rows[words("setting.batch")] == ("8", "8", "yes")
+    assert rows[words("setting.patience")][::2] == ("3, 5", "yes")
+    assert rows[words("setting.gpu")] == ("none", "NVIDIA GeForce RTX 2070", "no")
     other = [finished(lora(8), accuracy=0.9, training=training(5e-4, patience=2))]
-    assert {row[0]: row[3] for row in comparison_table(section_of(other)).rows}[texts.ROW_PATIENCE] == "no"
+    assert {row[0]: row[3] for row in comparison_table(section_of(other)).rows}[words("setting.patience")] == "no"
 
 
 def test_gpu_memory_has_a_column_where_there_is_a_gpu() -> None:

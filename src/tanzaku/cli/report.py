@@ -26,7 +26,7 @@ def report(
         Literal["accuracy", "macro_f1"] | None,
         typer.Option(help="What of the validation set arms are chosen by.", show_default="what the study file said"),
     ] = None,
-    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html.")] = "en",
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html and tables.tex.")] = "en",
     data: Annotated[
         str | None,
         typer.Option(

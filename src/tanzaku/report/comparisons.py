@@ -38,11 +38,7 @@ def reference_tables(evidence: Evidence) -> list[Table]:
 
 def front_table(section: Section, evidence: Evidence) -> Table | None:
     """The arms that are on a front, from the smallest; None where there is none."""
-    members = [
-        (arm, size, time)
-        for arm, size, time in zip(section.arms, evidence.size_front, evidence.time_front, strict=True)
-        if size or time
-    ]
+    members = front_members(section, evidence)
     if not members:
         return None
     return Table(
@@ -62,9 +58,19 @@ def front_table(section: Section, evidence: Evidence) -> Table | None:
                 texts.YES if size else texts.NO,
                 texts.YES if time else texts.NO,
             )
-            for arm, size, time in sorted(members, key=lambda member: cost_of(member[0], "saved_bytes"))
+            for arm, size, time in members
         ),
     )
+
+
+def front_members(section: Section, evidence: Evidence) -> list[tuple[Arm, bool, bool]]:
+    """The arms that are on the front of size or of time, and on which, from the smallest."""
+    members = [
+        (arm, size, time)
+        for arm, size, time in zip(section.arms, evidence.size_front, evidence.time_front, strict=True)
+        if size or time
+    ]
+    return sorted(members, key=lambda member: cost_of(member[0], "saved_bytes"))
 
 
 def cost_of(arm: Arm, name: str) -> float:

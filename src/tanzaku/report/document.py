@@ -1,4 +1,4 @@
-"""The report as one Markdown document and one LaTeX file of tables."""
+"""The report as one Markdown document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tanzaku.report.arms import Section
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
-from tanzaku.report.render import Table, escape_markdown, latex_table, markdown_table, one_line
+from tanzaku.report.render import escape_markdown, markdown_table, one_line
 from tanzaku.report.sentences import class_notes, told
 from tanzaku.report.words import filled, words_of
 from tanzaku.study.record import Environment, RunRecord
@@ -40,28 +40,6 @@ def markdown_document(
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
         lines += _section_lines(section, found, number=number, figures=figures.get(number, {}))
     return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def latex_document(sections: Sequence[Section], evidence: Sequence[Evidence]) -> str:
-    """Every section's tables as `table` environments, to be read with `\\input`; the results in two, to fit a page."""
-    parts = []
-    for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
-        results = tables.results_table(section, found)
-        named = [
-            ("data", tables.data_table(section)),
-            ("accuracy", results.half("quality", caption=texts.RESULTS_QUALITY)),
-            ("cost", results.half("cost", caption=texts.RESULTS_COST)),
-            *((f"comparison-{place}", table) for place, table in enumerate(reference_tables(found), start=1)),
-            ("fronts", front_table(section, found)),
-            *((f"ranks-{place}", table) for place, table in enumerate(rank_tables(found), start=1)),
-            ("thesis", tables.comparison_table(section) if thesis.is_thesis_data(section.data) else None),
-        ]
-        heading = section_heading(section, number=number)
-        for name, table in named:
-            if table:
-                captioned = Table(f"{table.caption}. {heading}.", table.columns, table.rows)
-                parts.append(latex_table(captioned, label=f"tab:tanzaku-{number}-{name}"))
-    return "\n".join(parts)
 
 
 def section_heading(section: Section, *, number: int) -> str:
@@ -99,7 +77,8 @@ def notes(section: Section, evidence: Evidence) -> list[str]:
         lines.append(texts.NO_PREDICTIONS if evidence.predictions_missing else texts.NO_ORDER)
     if repeated := sum(len(arm.repeated) for arm in section.arms):
         lines.append(filled(texts.REPEATED, count=repeated))
-    lines.append(texts.SIDE_BY_SIDE if thesis.is_thesis_data(section.data) else texts.NO_THESIS)
+    if thesis.beside(section):
+        lines.append(texts.SIDE_BY_SIDE)
     return lines
 
 
@@ -212,7 +191,7 @@ def _encoder_lines(section: Section) -> list[str]:
     if section.encoder is None:
         return [texts.ENCODER_UNKNOWN.format(name=name), ""]
     encoder = section.encoder
-    shape = tables.shape_text(encoder.layers, encoder.hidden_size, encoder.vocabulary_size)
+    shape = tables.shape_text(encoder.layers, encoder.hidden_size, encoder.vocabulary_size, words=words_of("en"))
     facts = texts.ENCODER_FACTS.format(
         name=name,
         model_type=escape_markdown(encoder.model_type),
@@ -266,7 +245,7 @@ def _environment_text(environment: Environment, *, runs: int) -> str:
         cores=environment.cores,
         threads=environment.threads,
         memory=environment.memory_bytes / 1e9,
-        gpu=environment.gpu or texts.NO_GPU,
+        gpu=environment.gpu or words_of("en")("setting.no_gpu"),
         platform=environment.platform,
         commit=commit,
         versions=", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items())),

@@ -44,6 +44,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def thousands(number: float) -> str:
+    """In thousands, such as `6.9` or `110,617`."""
+    return f"{number / 1000:,.1f}" if number < 99_950 else f"{number / 1000:,.0f}"
+
+
 def compact(number: float) -> str:
     """As settings are usually written: `5e-4`, `0.1`, `8`."""
     if number == 0 or abs(number) >= 0.001:

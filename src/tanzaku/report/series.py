@@ -38,6 +38,17 @@ def baselines_of(section: Section) -> list[tuple[str, Arm]]:
     return list(zip(distinct_labels(arms), arms, strict=True))
 
 
+def in_order(section: Section) -> list[Arm]:
+    """The arms as tables and charts show them.
+
+    Where arms differ only in their rank, the section's order has a meaning and stays. Otherwise the most accurate on
+    the test set comes first, and arms without a finished run come last.
+    """
+    if any(len(series.arms) > 1 for series in series_of(section)):
+        return list(section.arms)
+    return sorted(section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
+
+
 def distinct_labels(arms: Sequence[Arm]) -> list[str]:
     """Method and learning rate (without the rank), and as many further settings as it takes to tell the arms apart."""
     differing = sorted({key for arm in arms for key in arm.settings} - {RANK, LEARNING_RATE, EPOCHS, "method.name"})

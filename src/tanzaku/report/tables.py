@@ -9,52 +9,79 @@ from tanzaku.report import formats, texts, thesis
 from tanzaku.report.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Column, Table
-from tanzaku.report.words import filled
+from tanzaku.report.series import in_order
+from tanzaku.report.words import Words, words_of
 from tanzaku.study.record import RunRecord
 
 _Cell = Callable[[Arm], str]
 
 
 def results_table(section: Section, evidence: Evidence) -> Table:
-    """One row an arm, in the section's order; an arm of failed runs alone has a row too."""
+    """One row an arm, in the order of `in_order`; an arm whose runs all failed has a row too."""
     columns = [*_method_columns(section), *_quality_columns(section, evidence), *_cost_columns(section)]
     return Table(
         caption=texts.RESULTS,
         columns=tuple(column for column, _ in columns),
-        rows=tuple(tuple(cell(arm) for _, cell in columns) for arm in section.arms),
+        rows=tuple(tuple(cell(arm) for _, cell in columns) for arm in in_order(section)),
     )
 
 
-def data_table(section: Section) -> Table | None:
-    """Validation and test documents a class, from the first run that finished, with Table 3.1 where it applies."""
+def class_counts(section: Section) -> list[list[int | None]] | None:
+    """Training, validation and test documents of each class, and of all; then the thesis's, where the data is its own.
+
+    The documents of the validation and test sets are those of the first run that finished; None without one. Records
+    from before training documents were counted by class have None for them.
+    """
     scored = next((record for record in section.records if record.test and record.val), None)
     if scored is None or scored.test is None or scored.val is None:
         return None
-    names = [*section.data.label_names]
-    counts = [[scored.val.per_class[name].support, scored.test.per_class[name].support] for name in names]
-    headings = [texts.VALIDATION, texts.TEST]
-    if thesis.is_thesis_data(section.data):
-        published = [thesis.TABLE_3_1[name] for name in names]
+    data = scored.data
+    training: Sequence[int | None] = data.train_documents_per_class or [None] * len(data.label_names)
+    counts: list[list[int | None]] = [
+        [train, scored.val.per_class[name].support, scored.test.per_class[name].support]
+        for name, train in zip(data.label_names, training, strict=True)
+    ]
+    if thesis.is_thesis_data(data):
+        published = [thesis.TABLE_3_1[name] for name in data.label_names]
         counts = [[*row, each.train, each.val, each.test] for row, each in zip(counts, published, strict=True)]
+    totals: list[int | None] = [sum(number or 0 for number in column) for column in zip(*counts, strict=True)]
+    return [*counts, [data.train_documents, *totals[1:]]]
+
+
+def data_table(section: Section) -> Table | None:
+    """Training, validation and test documents of each class, with Table 3.1 where it applies."""
+    counts = class_counts(section)
+    if counts is None:
+        return None
+    headings = [texts.TRAINING, texts.VALIDATION, texts.TEST]
+    if thesis.is_thesis_data(section.data):
         headings += [texts.THESIS_TRAIN, texts.THESIS_VALIDATION, texts.THESIS_TEST]
-    totals = [sum(column) for column in zip(*counts, strict=True)]
     return Table(
         caption=texts.DATA,
         columns=(Column(texts.CLASS), *(Column(heading, numeric=True) for heading in headings)),
         rows=tuple(
-            (name, *map(formats.count, row))
-            for name, row in zip([*names, texts.ALL_CLASSES], [*counts, totals], strict=True)
+            (name, *map(count_or_dash, row))
+            for name, row in zip([*section.data.label_names, texts.ALL_CLASSES], counts, strict=True)
         ),
     )
 
 
-def comparison_table(section: Section) -> Table:
-    """The settings, data and hardware of these runs beside the thesis's, with whether they are the same."""
-    rows = [*_data_rows(section), *_setting_rows(section), *_machine_rows(section)]
+def count_or_dash(number: int | None) -> str:
+    """A whole number, or a dash where it is not known."""
+    return texts.NONE if number is None else formats.count(number)
+
+
+def comparison_table(section: Section, *, words: Words | None = None) -> Table:
+    """The settings, data and hardware of these runs next to the thesis's, with whether they are the same."""
+    words = words or words_of("en")
+    rows = [*_data_rows(section), *_setting_rows(section, words), *_machine_rows(section, words)]
     return Table(
         caption=texts.COMPARISON,
-        columns=(Column(texts.SETTING), Column(texts.HERE), Column(texts.THESIS), Column(texts.SAME)),
-        rows=tuple((name, here, published, texts.YES if same else texts.NO) for name, here, published, same in rows),
+        columns=tuple(Column(words(f"setting.{name}")) for name in ("heading", "here", "thesis", "same")),
+        rows=tuple(
+            (words(f"setting.{name}"), here, published, words("setting.yes" if same else "setting.no"))
+            for name, here, published, same in rows
+        ),
     )
 
 
@@ -97,7 +124,7 @@ def _method_columns(section: Section) -> list[tuple[Column, _Cell]]:
 
 def _quality_columns(section: Section, evidence: Evidence) -> list[tuple[Column, _Cell]]:
     columns: list[tuple[str, _Cell]] = [
-        (texts.SCALE, lambda arm: texts.NONE if arm.scale is None else formats.compact(arm.scale)),
+        (texts.SCALE, scale),
         (texts.RUNS, _runs),
         (texts.ACCURACY, _accuracy),
         (texts.INTERVAL, lambda arm: formats.interval(evidence.interval(arm))),
@@ -106,28 +133,29 @@ def _quality_columns(section: Section, evidence: Evidence) -> list[tuple[Column,
     if any(len(arm.finished) > 1 for arm in section.arms):
         columns.append((texts.SPREAD, lambda arm: formats.spread(arm.accuracy)))
     columns.append((texts.MACRO_F1, lambda arm: _mean(arm.macro_f1, formats.percent)))
-    if thesis.is_thesis_data(section.data):
-        columns.append((texts.THESIS_ACCURACY, _published(lambda row: f"{row.accuracy_percent:.2f}")))
-        columns.append((texts.THESIS_TABLE, _published(lambda row: row.table)))
+    if thesis.beside(section):
+        columns.append((texts.THESIS_ACCURACY, thesis.cell(lambda row: f"{row.accuracy_percent:.2f}")))
+        columns.append((texts.THESIS_TABLE, thesis.cell(lambda row: row.table)))
     return _grouped(columns, "quality")
 
 
 def _cost_columns(section: Section) -> list[tuple[Column, _Cell]]:
-    compared = thesis.is_thesis_data(section.data)
+    published = thesis.beside(section)
     columns: list[tuple[str, _Cell]] = [(texts.SIZE, _cost("saved_bytes", _as_megabytes))]
-    if compared:
-        columns.append((texts.THESIS_SIZE, _published(lambda row: formats.megabytes(thesis.published_megabytes(row)))))
+    if published:
+        cell = thesis.cell(lambda row: formats.megabytes(thesis.published_megabytes(row)))
+        columns.append((texts.THESIS_SIZE, cell))
     columns += [
         (texts.PARAMETERS, _cost("trainable_parameters", formats.count)),
         (texts.TRAIN_SECONDS, _cost("train_seconds", formats.seconds)),
         (texts.TRAIN_SECONDS_WITH_EVALUATION, _cost("train_seconds_with_evaluation", formats.seconds)),
     ]
-    if compared:
-        columns.append((texts.THESIS_SECONDS, _published(lambda row: _or_dash(row.train_seconds))))
+    if any(row.train_seconds is not None for row in published):
+        columns.append((texts.THESIS_SECONDS, thesis.cell(lambda row: _or_dash(row.train_seconds))))
     columns.append((texts.MEMORY, _cost("peak_memory_bytes", lambda size: formats.count(size / 1e6))))
     if any(arm.cost("peak_gpu_memory_bytes") for arm in section.arms):
         columns.append((texts.GPU_MEMORY, _cost("peak_gpu_memory_bytes", lambda size: formats.count(size / 1e6))))
-    columns.append((texts.EPOCHS, _epochs))
+    columns.append((texts.EPOCHS, epochs))
     return _grouped(columns, "cost")
 
 
@@ -153,7 +181,13 @@ def _accuracy(arm: Arm) -> str:
     return _mean(arm.accuracy, formats.percent) if arm.finished else texts.FAILED
 
 
-def _epochs(arm: Arm) -> str:
+def scale(arm: Arm) -> str:
+    """The effective scale, such as LoRA's α/r."""
+    return texts.NONE if arm.scale is None else formats.compact(arm.scale)
+
+
+def epochs(arm: Arm) -> str:
+    """The epochs that were run, and the one that was restored."""
     if arm.epochs_run is None:
         return texts.NONE
     return f"{formats.span(arm.epochs_run)} / {formats.span(arm.best_epoch)}"
@@ -175,14 +209,6 @@ def _or_dash(number: int | None) -> str:
     return texts.NONE if number is None else formats.seconds(number)
 
 
-def _published(write: Callable[[thesis.Published], str]) -> _Cell:
-    def cell(arm: Arm) -> str:
-        row = thesis.published_for(arm)
-        return write(row) if row else texts.NONE
-
-    return cell
-
-
 _Row = tuple[str, str, str, bool]
 
 
@@ -192,58 +218,54 @@ def _data_rows(section: Section) -> list[_Row]:
     published = tuple(
         sum(getattr(category, split) for category in thesis.TABLE_3_1.values()) for split in ("train", "val", "test")
     )
-    return [(texts.ROW_DOCUMENTS, _counts(here), _counts(published), here == published)]
+    return [("documents", _counts(here), _counts(published), here == published)]
 
 
-def _setting_rows(section: Section) -> list[_Row]:
+def _setting_rows(section: Section, words: Words) -> list[_Row]:
     rows: list[_Row] = []
     if section.encoder_name:
-        rows.append(
-            (
-                texts.ROW_ENCODER,
-                section.encoder_name,
-                thesis.ENCODERS[0],
-                section.encoder_name in thesis.ENCODERS,
-            )
-        )
+        same = section.encoder_name in thesis.ENCODERS
+        rows.append(("encoder", section.encoder_name, thesis.ENCODERS[0], same))
     if section.encoder:
         shape = (section.encoder.layers, section.encoder.hidden_size, section.encoder.vocabulary_size)
         published = (thesis.LAYERS, thesis.HIDDEN_SIZE, thesis.VOCABULARY_SIZE)
-        rows.append((texts.ROW_SHAPE, shape_text(*shape), shape_text(*published), shape == published))
+        here, theirs = (shape_text(*one, words=words) for one in (shape, published))
+        rows.append(("shape", here, theirs, shape == published))
     for name, key, value in (
-        (texts.ROW_TOKENS, "encoder.max_tokens", thesis.MAX_TOKENS),
-        (texts.ROW_PADDING, "training.padding", thesis.PADDING),
-        (texts.ROW_BATCH, "training.batch_size", thesis.BATCH_SIZE),
-        (texts.ROW_THRESHOLD, "training.threshold", thesis.THRESHOLD),
+        ("tokens", "encoder.max_tokens", thesis.MAX_TOKENS),
+        ("padding", "training.padding", thesis.PADDING),
+        ("batch", "training.batch_size", thesis.BATCH_SIZE),
+        ("threshold", "training.threshold", thesis.THRESHOLD),
     ):
         found = _values(section.arms, key)
         if found:
-            rows.append((name, _joined(found), formats.setting(value), found == [value]))
+            rows.append((name, _joined(found, words), formats.setting(value), found == [value]))
     if patience := _values(section.arms, "training.patience"):
-        rows.append((texts.ROW_PATIENCE, _joined(patience), texts.THESIS_PATIENCE, _same_patience(section.arms)))
+        same = _same_patience(section.arms)
+        rows.append(("patience", _joined(patience, words), words("setting.patience_value"), same))
     return rows
 
 
-def _machine_rows(section: Section) -> list[_Row]:
+def _machine_rows(section: Section, words: Words) -> list[_Row]:
     records = section.records
-    gpus = list(dict.fromkeys(record.environment.gpu or texts.NO_GPU for record in records))
-    cpus = list(dict.fromkeys(cpu_text(record) for record in records))
+    gpus = list(dict.fromkeys(record.environment.gpu or words("setting.no_gpu") for record in records))
+    cpus = list(dict.fromkeys(cpu_text(record, words=words) for record in records))
     runs = sorted({len(arm.finished) for arm in section.arms if arm.finished})
     return [
-        (texts.ROW_GPU, ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
-        (texts.ROW_CPU, ", ".join(cpus), texts.THESIS_CPU.format(cpu=thesis.CPU), False),
-        (texts.ROW_RUNS, _joined(runs), "1", runs == [1]),
+        ("gpu", ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
+        ("cpu", ", ".join(cpus), words("setting.thesis_cpu", cpu=thesis.CPU), False),
+        ("runs", _joined(runs, words), "1", runs == [1]),
     ]
 
 
-def cpu_text(record: RunRecord) -> str:
+def cpu_text(record: RunRecord, *, words: Words) -> str:
     """The processor and the threads that a run used."""
-    return filled(texts.CPU, cpu=record.environment.cpu, threads=record.environment.threads)
+    return words("setting.cpu_value", cpu=record.environment.cpu, threads=record.environment.threads)
 
 
-def shape_text(layers: int, hidden: int, words: int) -> str:
+def shape_text(layers: int, hidden: int, vocabulary: int, *, words: Words) -> str:
     """An encoder's shape in words."""
-    return filled(texts.SHAPE, layers=layers, hidden=hidden, words=words)
+    return words("setting.shape_value", layers=layers, hidden=hidden, words=vocabulary)
 
 
 def _same_patience(arms: Iterable[Arm]) -> bool:
@@ -258,8 +280,9 @@ def _values(arms: Iterable[Arm], key: str) -> list[Any]:
     return [value for index, value in enumerate(found) if value not in found[:index]]
 
 
-def _joined(values: Iterable[Any]) -> str:
-    return ", ".join(formats.setting(value) for value in values) or texts.NONE
+def _joined(values: Iterable[Any], words: Words) -> str:
+    never = words("setting.never")
+    return ", ".join(never if value is None else formats.setting(value) for value in values) or texts.NONE
 
 
 def _counts(numbers: Iterable[int]) -> str:

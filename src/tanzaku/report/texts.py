@@ -96,6 +96,7 @@ COVERS_SEEDS, COVERS_ONE, COVERS_DOCUMENTS = "documents, seeds", "documents, one
 POINTS_INTERVAL = "{low} to {high}"
 ON_SIZE_FRONT = "On the front of size"
 ON_TIME_FRONT = "On the front of time"
+YES, NO = "yes", "no"
 
 # Tables of one adapter at several ranks.
 RANK = "Rank"
@@ -117,8 +118,6 @@ TITLE = "Rank study report"
 SECTION = "Section {number}: {data}, {encoder}"
 NO_ENCODER = "no encoder"
 RESULTS = "Results"
-RESULTS_QUALITY = "Results: accuracy"
-RESULTS_COST = "Results: cost"
 DATA = "Data"
 COMPARISON = "How these runs differ from the thesis's"
 FAILED_RUNS = "Failed runs"
@@ -127,6 +126,7 @@ FIGURES = "Figures"
 
 # Data table.
 CLASS = "Class"
+TRAINING = "Training"
 VALIDATION = "Validation"
 TEST = "Test"
 THESIS_TRAIN = "Thesis: training"
@@ -134,29 +134,6 @@ THESIS_VALIDATION = "Thesis: validation"
 THESIS_TEST = "Thesis: test"
 ALL_CLASSES = "All"
 NO_CLASS_COUNTS = "No run has finished, so the records hold no counts per class."
-
-# Comparison table.
-SETTING = "Setting"
-HERE = "These runs"
-THESIS = "Thesis"
-SAME = "Same"
-YES, NO = "yes", "no"
-ROW_DOCUMENTS = "Documents (training / validation / test)"
-ROW_ENCODER = "Encoder"
-ROW_SHAPE = "Encoder's shape"
-ROW_TOKENS = "Tokens read of a document"
-ROW_PADDING = "Padding"
-ROW_BATCH = "Batch size"
-ROW_PATIENCE = "Patience (epochs)"
-ROW_THRESHOLD = "Threshold of early stopping"
-ROW_GPU = "GPU"
-ROW_CPU = "CPU"
-ROW_RUNS = "Runs an arm"
-SHAPE = "{layers:layer|layers}, {hidden:,} wide, {words:,} words"
-THESIS_PATIENCE = "3 for LoRA and 5 for full (3.2), 5 (3.4)"
-THESIS_CPU = "{cpu}; trained on the GPU"
-NO_GPU = "none"
-CPU = "{cpu}, {threads:thread|threads}"
 
 # Sentences.
 RUN_COUNT = "{runs:run|runs}: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
@@ -168,7 +145,7 @@ DATA_FACTS = (
     "`{name}`: {classes:class|classes}; {train:,} training, {val:,} validation and "
     "{test:,test document|test documents}; fingerprint {fingerprint}."
 )
-DATA_COUNTS = "Documents a class; training documents a class are not in the records."
+DATA_COUNTS = "Documents in each class. A dash: the records do not count the training documents by class."
 ENCODER_FACTS = (
     "Encoder `{name}` ({model_type}): {shape}, {parameters:,} parameters with its head; fingerprint {fingerprint}."
 )
@@ -224,9 +201,6 @@ SIDE_BY_SIDE = (
     "and epochs. Its sizes are printed in Table 3.2 alone and hold for the same rank in the others; its seconds "
     "include evaluation. Side by side is not like for like: the report's table “How these runs differ from the "
     "thesis's” says in what."
-)
-NO_THESIS = (
-    "The thesis's figures are left out: they are for its nine Livedoor categories, and these records are of other data."
 )
 ENVIRONMENT_FACTS = (
     "{runs:run|runs}: {cpu}, {cores:core|cores}, {threads:thread|threads}, {memory:.1f} GB memory, GPU {gpu}; "

@@ -6,10 +6,11 @@ project reproduces. Its training seconds are the wall clock around `Trainer.trai
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tanzaku.methods.lora import Lora
-from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm
+from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
 from tanzaku.study.record import DataFacts
 from tanzaku.study.spec import LATER_TRAINING_SETTINGS, TrainingSpec
 
@@ -103,6 +104,23 @@ PUBLISHED: tuple[Published, ...] = (
 def is_thesis_data(data: DataFacts) -> bool:
     """Whether the task is the thesis's: its nine Livedoor categories. Other accuracies are not set beside its own."""
     return set(data.label_names) == set(TABLE_3_1)
+
+
+def beside(section: Section) -> list[Published]:
+    """The rows that arms of the section are to be put beside; none where the data is not the thesis's."""
+    if not is_thesis_data(section.data):
+        return []
+    return [row for arm in section.arms if (row := published_for(arm))]
+
+
+def cell(write: Callable[[Published], str]) -> Callable[[Arm], str]:
+    """What a column of the thesis's figures holds for an arm: a dash where no row is the arm's."""
+
+    def written(arm: Arm) -> str:
+        row = published_for(arm)
+        return write(row) if row else "–"
+
+    return written
 
 
 def published_for(arm: Arm) -> Published | None:

@@ -14,8 +14,9 @@ from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.choice import what_chooses
 from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
-from tanzaku.report.document import latex_document, markdown_document
+from tanzaku.report.document import markdown_document
 from tanzaku.report.evidence import Evidence, evidence_of
+from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
@@ -59,7 +60,7 @@ def write_report(
         runs: Every record below it counts.
         folder: Made where it is missing.
         margin: How much worse than the best the recommended arm may be, a share.
-        language: Of report.html.
+        language: Of report.html and tables.tex.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
         dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
 
@@ -96,7 +97,7 @@ def _write_texts(
     texts = {
         "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
-        "tables.tex": latex_document(sections, evidence),
+        "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),
         "runs.csv": csv_text(run_rows(sections)),
         "comparisons.csv": csv_text(comparison_rows(evidence)),
