@@ -3,13 +3,14 @@
 import re
 
 from tanzaku.report.arms import sections_of
+from tanzaku.report.captions import FigureFile
 from tanzaku.report.document import markdown_document, notes
 from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, data_facts, environment, evidence, failed, finished, lora, study, training
 
 
 def document(records: list[RunRecord]) -> str:
-    figures = {1: {"time": "figures/time.svg"}}
+    figures = {1: [FigureFile("figures/time.svg", "Training seconds against the rank.")]}
     return markdown_document(sections_of(records), evidence(records), records=records, figures=figures)
 
 
@@ -29,7 +30,7 @@ def test_the_parts_stand_in_order() -> None:
         "### Figures",
     ]
     assert "17 runs: 17 finished, 0 failed, 0 resumed" in text
-    assert "](figures/time.svg)" in text
+    assert "![Training seconds against the rank.](figures/time.svg)" in text
     assert "No TF-IDF baseline" not in text
 
 

@@ -10,7 +10,7 @@ from tanzaku.errors import RecordError
 from tanzaku.report.write import write_report
 from tests.report.records import baseline, data_facts, failed, finished, lora, study, write_all
 
-FIGURES = ("accuracy", "time", "size", "pareto", "loss", "confusion")
+FIGURES = ("arms", "accuracy", "time", "size", "pareto", "loss", "confusion")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -21,13 +21,16 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_everything_is_written_and_valid(tmp_path: Path) -> None:
     runs = write_all(study(), tmp_path / "runs")
     report = write_report(runs, tmp_path / "report")
-    figures = {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
+    figures = {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png", "pdf")}
     written = {path.relative_to(tmp_path / "report").as_posix() for path in report.paths}
     assert written == {"report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv", *figures}
     assert {path for path in (tmp_path / "report").rglob("*") if path.is_file()} == set(report.paths)
     for path in report.paths:
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        if path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF")
+            assert b"/Type3" not in path.read_bytes()  # which journals refuse
         if path.suffix == ".svg":
             assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ def report(
 ) -> None:
     """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
-    Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG and PNG. The recommended arm is the
+    Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG, PNG and PDF. The recommended arm is the
     smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set says whether that
     holds. The main table goes to standard output, the recommendation and the paths of the files to standard error.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats, tables, texts, thesis
@@ -15,6 +16,9 @@ from tanzaku.report.sentences import class_notes, told
 from tanzaku.report.words import filled, words_of
 from tanzaku.study.record import Environment, RunRecord
 
+if TYPE_CHECKING:
+    from tanzaku.report.captions import FigureFile
+
 _FINGERPRINT_DIGITS = 12
 _COMMIT_DIGITS = 10
 
@@ -24,7 +28,7 @@ def markdown_document(
     evidence: Sequence[Evidence],
     *,
     records: Sequence[RunRecord],
-    figures: Mapping[int, Mapping[str, str]],
+    figures: Mapping[int, Sequence[FigureFile]],
 ) -> str:
     """The whole report.
 
@@ -32,13 +36,13 @@ def markdown_document(
         sections: What belongs side by side.
         evidence: What is inferred of each section, in the same order.
         records: All records.
-        figures: By a section's number from 1, each figure's name and its path from the document.
+        figures: By a section's number from 1.
     """
     lines = [f"# {texts.TITLE}", "", count_text(records), ""]
     if len(sections) > 1:
         lines += [texts.SECTION_COUNT.format(sections=len(sections)), ""]
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
-        lines += _section_lines(section, found, number=number, figures=figures.get(number, {}))
+        lines += _section_lines(section, found, number=number, figures=figures.get(number, []))
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -96,7 +100,7 @@ def failure_lines(section: Section) -> list[str]:
     ]
 
 
-def _section_lines(section: Section, evidence: Evidence, *, number: int, figures: Mapping[str, str]) -> list[str]:
+def _section_lines(section: Section, evidence: Evidence, *, number: int, figures: Sequence[FigureFile]) -> list[str]:
     results = tables.results_table(section, evidence)
     data = tables.data_table(section)
     lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", *_recommendation_lines(evidence)]
@@ -111,7 +115,7 @@ def _section_lines(section: Section, evidence: Evidence, *, number: int, figures
     lines += [texts.DATA_COUNTS, "", markdown_table(data)] if data else [texts.NO_CLASS_COUNTS, ""]
     lines += [f"### {texts.ENVIRONMENT}", "", *_encoder_lines(section), *_bullets(_environment_lines(section))]
     if figures:
-        lines += [f"### {texts.FIGURES}", "", *_figure_lines(evidence, figures)]
+        lines += [f"### {texts.FIGURES}", "", *_figure_lines(figures)]
     return lines
 
 
@@ -253,10 +257,10 @@ def _environment_text(environment: Environment, *, runs: int) -> str:
     return escape_markdown(facts)
 
 
-def _figure_lines(evidence: Evidence, figures: Mapping[str, str]) -> list[str]:
-    arm = formats.arm_name(evidence.best) if evidence.best else ""
-    lines = []
-    for name, path in figures.items():
-        caption = escape_markdown(texts.FIGURE_CAPTIONS[name].format(arm=arm))
-        lines += [f"![{caption}]({path})", "", caption, ""]
-    return lines
+def _figure_lines(figures: Sequence[FigureFile]) -> list[str]:
+    captions = [escape_markdown(figure.caption) for figure in figures]
+    return [
+        line
+        for figure, caption in zip(figures, captions, strict=True)
+        for line in (f"![{caption}]({figure.path})", "", caption, "")
+    ]

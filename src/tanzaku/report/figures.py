@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from tanzaku.report import style, texts, thesis
+from tanzaku.report.arm_chart import arms_figure
 from tanzaku.report.arms import POOLING, Arm, Section
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.evidence import Evidence
@@ -19,7 +20,7 @@ from tanzaku.report.losses import loss_figure
 from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.rank_curves import lines_of
 from tanzaku.report.rank_tables import line_labels
-from tanzaku.report.series import Series, baselines_of, distinct_labels, series_of
+from tanzaku.report.series import Series, baselines_of, compares_ranks, distinct_labels, recommended_of, series_of
 from tanzaku.report.words import words_of
 from tanzaku.study.statistics import Interval
 
@@ -32,11 +33,13 @@ _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bo
 
 def figures_of(section: Section, evidence: Evidence) -> dict[str, Figure]:
     """Every figure that the section's records allow, by name."""
+    compared = compares_ranks(section)  # otherwise there is nothing to see against the rank
     figures = {
-        "accuracy": accuracy_figure(section, evidence),
+        "arms": arms_figure(section, evidence),
+        "accuracy": accuracy_figure(section, evidence) if compared else None,
         "ranks": ranks_figure(evidence),
-        "time": time_figure(section),
-        "size": size_figure(section),
+        "time": time_figure(section, evidence) if compared else None,
+        "size": size_figure(section, evidence) if compared else None,
         "pareto": pareto_figure(section, evidence),
         "loss": loss_figure(section),
         "confusion": confusion_figure(section, evidence),
@@ -51,17 +54,21 @@ def accuracy_figure(section: Section, evidence: Evidence) -> Figure | None:
         return None
     figure, axes = _rank_axes(_ranks_of(series), texts.AXIS_ACCURACY, height=2.9)
     published = _thesis_accuracy if thesis.is_thesis_data(section.data) else _nothing
+    recommended = recommended_of(evidence)
     accuracy_error = partial(_accuracy_error, evidence=evidence)
     for index, one in enumerate(series):
         dodge = 2 ** (0.16 * (index - (len(series) - 1) / 2))
         _draw_series(axes, one, index=index, value=_accuracy, dodge=dodge, error=accuracy_error)
         _draw_thesis_series(axes, one, index=index, published=published, dodge=dodge)
+        _draw_rings(axes, one.arms, recommended, value=_accuracy, dodge=dodge)
     last = max(_rank(arm) for one in series for arm in one.arms)
     for index, ((label, arm), colour) in enumerate(zip(baselines, _colours(baselines), strict=True)):
         _draw_baseline(axes, label, arm, index=index, value=_accuracy, colour=colour)
         place, error = last * 2 ** (0.6 + 0.4 * index), accuracy_error([arm])
         axes.errorbar(place, _accuracy(arm) or 0.0, yerr=error, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
         _draw_thesis(axes, [place], [published(arm)], marker="D", colour=colour)
+        if arm in recommended:
+            style.draw_ring(axes, place, _accuracy(arm) or 0.0)
     _finish(figure, axes)
     return figure
 
@@ -90,14 +97,14 @@ def ranks_figure(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def time_figure(section: Section) -> Figure | None:
+def time_figure(section: Section, evidence: Evidence) -> Figure | None:
     """Training seconds without evaluation against the rank; the thesis's were measured elsewhere and are left out."""
 
     def seconds(arm: Arm) -> float | None:
         return _mean_cost(arm, "train_seconds")
 
     series, baselines = series_of(section), baselines_of(section)
-    drawn = _cost_axes(series, baselines, texts.AXIS_SECONDS, seconds)
+    drawn = _cost_axes(series, baselines, texts.AXIS_SECONDS, seconds, recommended_of(evidence))
     if drawn is None:
         return None
     figure, axes = drawn
@@ -106,14 +113,15 @@ def time_figure(section: Section) -> Figure | None:
     return figure
 
 
-def size_figure(section: Section) -> Figure | None:
+def size_figure(section: Section, evidence: Evidence) -> Figure | None:
     """Saved size in MB against the rank, both axes logarithmic, with the thesis's sizes.
 
     A size depends on the method, the rank and the pooling alone, so there is one line a method and pooling, whatever it
     was trained with.
     """
-    series, baselines = _one_line_a_method(section)
-    drawn = _cost_axes(series, baselines, texts.AXIS_SIZE, _megabytes)
+    recommended = recommended_of(evidence)
+    series, baselines = _one_line_a_method(section, recommended)
+    drawn = _cost_axes(series, baselines, texts.AXIS_SIZE, _megabytes, recommended)
     if drawn is None:
         return None
     figure, axes = drawn
@@ -125,12 +133,13 @@ def size_figure(section: Section) -> Figure | None:
     return figure
 
 
-def _one_line_a_method(section: Section) -> tuple[list[Series], list[tuple[str, Arm]]]:
-    """Series and baselines with the first arm, in the table's order, of each method, pooling and rank."""
+def _one_line_a_method(section: Section, recommended: Sequence[Arm]) -> tuple[list[Series], list[tuple[str, Arm]]]:
+    """Series and baselines with one arm of each method, pooling and rank: the recommended or the table's first."""
     firsts: dict[tuple[str, int | None], Arm] = {}
     for arm in section.arms:
-        if _megabytes(arm):
-            firsts.setdefault((_method_and_pooling(arm), arm.rank), arm)
+        key = (_method_and_pooling(arm), arm.rank)
+        if _megabytes(arm) and (key not in firsts or (arm in recommended and firsts[key] not in recommended)):
+            firsts[key] = arm
     lines: dict[str, list[Arm]] = {}
     for (name, rank), arm in firsts.items():
         if rank is not None:
@@ -145,16 +154,23 @@ def _method_and_pooling(arm: Arm) -> str:
 
 
 def _cost_axes(
-    series: Sequence[Series], baselines: Sequence[tuple[str, Arm]], label: str, value: _Value
+    series: Sequence[Series],
+    baselines: Sequence[tuple[str, Arm]],
+    label: str,
+    value: _Value,
+    recommended: Sequence[Arm],
 ) -> tuple[Figure, Axes] | None:
     if not any(value(arm) for one in series for arm in one.arms):
         return None
     figure, axes = _rank_axes(_ranks_of(series), label, height=2.6)
     for index, one in enumerate(series):
         _draw_series(axes, one, index=index, value=value)
+        _draw_rings(axes, one.arms, recommended, value=value)
     for index, ((name, arm), colour) in enumerate(zip(baselines, _colours(baselines), strict=True)):
         if value(arm):
             _draw_baseline(axes, name, arm, index=index, value=value, colour=colour)
+            if arm in recommended:  # at the right end of its line
+                style.draw_ring(axes, 1.0, value(arm) or 0.0, transform=axes.get_yaxis_transform())
     return figure, axes
 
 
@@ -203,6 +219,15 @@ def _draw_series(
         label=series.label,
         **_look(index),
     )
+
+
+def _draw_rings(
+    axes: Axes, arms: Iterable[Arm], recommended: Sequence[Arm], *, value: _Value, dodge: float = 1.0
+) -> None:
+    for arm in arms:
+        height = value(arm)
+        if height is not None and arm in recommended:
+            style.draw_ring(axes, _rank(arm) * dodge, height)
 
 
 def _look(index: int) -> dict[str, Any]:
@@ -266,14 +291,14 @@ def _draw_thesis(
 
 
 def _finish(figure: Figure, axes: Axes) -> None:
-    """One legend below the axes: the lines with error bars, the baselines, and the thesis's points once, in grey."""
+    """One legend below the axes: the lines with error bars, the baselines, and once the thesis's points and rings."""
     drawn: list[Any] = [*axes.containers, *axes.lines]
     entries = [(artist, artist.get_label()) for artist in drawn if not artist.get_label().startswith("_")]
-    if any(line.get_label() == _THESIS_POINTS for line in axes.lines):
-        hollow = Line2D(
-            [], [], linestyle="none", marker="o", markerfacecolor="none", markeredgecolor=style.OTHER_COLOUR
-        )
-        entries.append((hollow, texts.LEGEND_THESIS))
+    names = {line.get_label() for line in axes.lines}
+    if style.RING in names:
+        entries.append((style.ring_handle(), texts.LEGEND_RECOMMENDED))
+    if _THESIS_POINTS in names:
+        entries.append((Line2D([], [], **style.HOLLOW), texts.LEGEND_THESIS))
     style.draw_legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])
 
 

@@ -11,8 +11,7 @@ from matplotlib.ft2font import FT2Font
 
 from tanzaku.errors import TanzakuWarning
 from tanzaku.report import texts
-
-BASE_FAMILY = "DejaVu Sans"  # matplotlib brings it along, so figures look the same everywhere
+from tanzaku.report.style import BASE_FAMILY
 
 # No character has this code point: a font with a glyph for it has boxes for everything, as matplotlib's Last Resort.
 _UNASSIGNED = 0x0378

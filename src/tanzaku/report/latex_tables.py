@@ -11,13 +11,12 @@ from tanzaku.report.arms import Arm, Estimate, Section
 from tanzaku.report.comparisons import cost_of, front_members
 from tanzaku.report.evidence import Comparison, Evidence
 from tanzaku.report.latex import PREAMBLE, LatexColumn, LatexTable, latex_table
-from tanzaku.report.page.naming import page_name
+from tanzaku.report.names import short_name
 from tanzaku.report.rank_curves import RankCurve, RankRow
-from tanzaku.report.series import in_order
+from tanzaku.report.series import in_order, recommended_of
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
-_WORD_JOINER = "\u2060"  # of the page's names, whose columns are narrower
 _NONE = "–"
 _Row = TypeVar("_Row")
 _Columns = list[tuple[LatexColumn, Callable[[_Row], str]]]
@@ -218,7 +217,7 @@ def _thesis_table(section: Section, words: Words) -> LatexTable:
 def _arm_columns(section: Section, evidence: Evidence, words: Words) -> _Columns[Arm]:
     """The arm's name, with a star where it is recommended."""
     name = _name(section, words)
-    chosen = [found.arm for found in (evidence.recommendation, evidence.among_encoders) if found]
+    chosen = recommended_of(evidence)
     return [(_name_column(words), lambda arm: f"{name(arm)} ⋆" if arm in chosen else name(arm))]
 
 
@@ -232,8 +231,7 @@ def _name_column(words: Words) -> LatexColumn:
 
 
 def _name(section: Section, words: Words) -> Callable[[Arm], str]:
-    name = partial(page_name, arms=section.arms, words=words)
-    return lambda arm: name(arm).replace(_WORD_JOINER, "")
+    return partial(short_name, section=section, words=words)
 
 
 def _where(section: Section, words: Words) -> dict[str, str]:

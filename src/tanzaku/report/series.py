@@ -8,6 +8,7 @@ from typing import Any
 
 from tanzaku.report import formats, texts
 from tanzaku.report.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
+from tanzaku.report.evidence import Evidence
 from tanzaku.report.words import filled
 
 
@@ -44,9 +45,19 @@ def in_order(section: Section) -> list[Arm]:
     Where arms differ only in their rank, the section's order has a meaning and stays. Otherwise the most accurate on
     the test set comes first, and arms without a finished run come last.
     """
-    if any(len(series.arms) > 1 for series in series_of(section)):
+    if compares_ranks(section):
         return list(section.arms)
     return sorted(section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
+
+
+def compares_ranks(section: Section) -> bool:
+    """Whether arms differ only in their rank."""
+    return any(len(series.arms) > 1 for series in series_of(section))
+
+
+def recommended_of(evidence: Evidence) -> list[Arm]:
+    """The arms that are recommended: of all, and of those that adapt the encoder."""
+    return [found.arm for found in (evidence.recommendation, evidence.among_encoders) if found]
 
 
 def distinct_labels(arms: Sequence[Arm]) -> list[str]:

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from tanzaku.report import texts
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _SIDE_BY_SIDE = 24  # characters of a legend's text
 _LEGEND_ROWS, _LEGEND_ROW_INCHES = 6, 0.14  # that a figure has room for, and the height of one more
@@ -26,6 +30,26 @@ BASELINE_COLOURS = {"full": "#000000", "tfidf-svm": "#6A3D9A", "head": "#8C6D1F"
 BASELINE_MARKERS = ("X", "P", "*", "d", "h", "p")
 BASELINE_DASHES = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 1, 1, 1, 1, 1)))
 OTHER_COLOUR = "#555555"
+
+BASE_FAMILY = "DejaVu Sans"  # matplotlib brings it along, so figures look the same everywhere
+RECOMMENDED_COLOUR = "#D4006A"
+# Of what the thesis published.
+HOLLOW: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markerfacecolor": "none",
+    "markeredgecolor": OTHER_COLOUR,
+    "markeredgewidth": 0.9,
+}
+RING = "_recommended"  # the label of a ring; matplotlib leaves it out of legends
+_RING: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 8.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": RECOMMENDED_COLOUR,
+    "markeredgewidth": 1.1,
+}
 
 RC: dict[str, Any] = {
     "font.size": 7,
@@ -56,6 +80,18 @@ RC: dict[str, Any] = {
     # With the date left out (see `write`), equal records give equal bytes.
     "svg.hashsalt": "tanzaku",
 }
+
+
+def draw_ring(axes: Axes, across: float, up: float, **options: Any) -> None:
+    """Mark the point of a recommended arm; it has no entry in the legend, see `ring_handle`."""
+    axes.plot([across], [up], label=RING, zorder=5, clip_on=False, **_RING, **options)
+
+
+def ring_handle() -> Line2D:
+    """The legend's entry for the rings."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=texts.LEGEND_RECOMMENDED, **_RING)
 
 
 def mark_decades(axis: Axis, values: Iterable[float]) -> None:
@@ -104,6 +140,17 @@ def draw_legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequenc
     rows = -(-len(labels) // columns)
     figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_INCHES * max(0, rows - _LEGEND_ROWS))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2)
+
+
+def font_type(figure: Figure) -> int:
+    """How a PDF should hold the figure's fonts: as TrueType, which journals ask for, or drawn (Type 3).
+
+    Japanese fonts are often not TrueType, and some viewers don't show them if they are embedded as if they were.
+    """
+    from matplotlib.text import Text
+
+    families = {family for text in figure.findobj(Text) for family in text.get_fontfamily()}
+    return 42 if families <= {BASE_FAMILY, "sans-serif"} else 3
 
 
 def applied() -> AbstractContextManager[None]:

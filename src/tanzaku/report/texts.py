@@ -214,17 +214,28 @@ NO_ERROR = "no error was recorded"
 
 # Figures.
 FIGURE_CAPTIONS = {
-    "accuracy": "Test accuracy against the rank, with 95 % intervals; hollow: the thesis's.",
+    "arms": "Test accuracy of every arm, with 95 % intervals.",
+    "accuracy": "Test accuracy against the rank, with 95 % intervals.",
     "time": "Training seconds (without evaluation) against the rank.",
-    "size": "Saved size against the rank, both logarithmic; hollow: the thesis's.",
-    "pareto": "Test accuracy against saved size and training time; pale: another arm is as accurate for less.",
+    "size": "Saved size against the rank, both logarithmic.",
+    "pareto": (
+        "Test accuracy against saved size and training time. Pale: another arm is as accurate for less, and this is "
+        "not a recommended one."
+    ),
     "ranks": "Test accuracy of one trained adapter at several ranks, with 95 % intervals.",
     "loss": "Training loss (running mean) and validation loss, one line a run.",
-    "confusion": (
-        "Test confusion of the arm that is best on the validation set: {arm}. Figures are documents; the shade is the "
-        "square root of their share of the true class."
-    ),
+    "confusion": "Test confusions of the arm that is best on the validation set: {arm}.",
 }
+HOLLOW_CAPTION = "Hollow: the thesis's."
+RING_CAPTION = "Ring: recommended."
+MATRIX_CAPTION = (
+    "Figures are percentages of the true class's documents, whose number is in brackets; the shade is the square root "
+    "of this share."
+)
+PAIRS_CAPTION = (
+    "Bars: misclassified documents of the pairs of classes that are confused most often, with their share of the true "
+    "class."
+)
 AXIS_RANK = "rank r"
 AXIS_ACCURACY = "test accuracy (%)"
 AXIS_SECONDS = "training time (s)"
@@ -238,8 +249,13 @@ AXIS_PREDICTED = "predicted class"
 LEGEND_THESIS = "thesis, same rank, rate, epochs"
 ROW_SEVERAL = "several ranks, {epochs:epoch|epochs}"
 ROW_OTHERS = "no rank, {epochs:epoch|epochs}"
-CONFUSION_TITLE = "{arm}\n{documents:,test document|test documents}"
-CONFUSION_SEEDS = "{arm}\n{documents:,test document|test documents}, {runs} seeds together"
+LEGEND_RECOMMENDED = "recommended"
+CONFUSION_TITLE = "row percentages"
+CONFUSED_PAIRS_TITLE = "the {pairs} most frequent confusions of {classes} classes"
+CONFUSION_DOCUMENTS = "{documents:,test document|test documents}"
+CONFUSION_SEEDS = "{documents} × {runs} seeds"
+AXIS_CONFUSED = "misclassified documents"
+AXIS_CONFUSED_MEAN = "misclassified documents, mean of the runs"
 NUMBERED_CLASS = "class {number}"
 FONT_MISSING = (
     "no installed font has glyphs for all of these names ({sample}): figures number them instead, in the data "

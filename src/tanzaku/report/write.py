@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
@@ -24,9 +25,19 @@ from tanzaku.report.words import Language, words_of
 from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import RunRecord, records_in
 
+if TYPE_CHECKING:
+    from tanzaku.report.captions import FigureFile
+
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
-_OUR_FIGURE = re.compile(r"(section-\d+-)?(accuracy|ranks|time|size|pareto|loss|confusion)\.(svg|png)")
+_OUR_FIGURE = re.compile(r"(section-\d+-)?(arms|accuracy|ranks|time|size|pareto|loss|confusion)\.(svg|png|pdf)")
+
+# With dates and names of programs left out, so that equal records give equal bytes.
+_FORMATS: dict[str, dict[str, None]] = {
+    "svg": {"Date": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def write_report(
 
 
 def _write_texts(
-    page: PageInput, folder: Path, *, figures: dict[int, dict[str, str]], language: Language
+    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language
 ) -> list[Path]:
     """Write the files of text; their paths."""
     sections, evidence = page.sections, page.evidence
@@ -127,25 +138,29 @@ def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path
 
 def _write_figures(
     sections: Sequence[Section], evidence: Sequence[Evidence], folder: Path
-) -> tuple[dict[int, dict[str, str]], list[Path]]:
-    """Write each figure as SVG and PNG; the SVGs' paths relative to `folder` by section and name, and all paths."""
-    from tanzaku.report.figures import figures_of
-    from tanzaku.report.style import applied
+) -> tuple[dict[int, list[FigureFile]], list[Path]]:
+    """Write each figure as SVG, PNG and PDF; the figures by section, and all paths."""
+    from matplotlib import rc_context
 
-    relative: dict[int, dict[str, str]] = {}
+    from tanzaku.report.captions import FigureFile, caption_of
+    from tanzaku.report.figures import figures_of
+    from tanzaku.report.style import applied, font_type
+
+    written: dict[int, list[FigureFile]] = {}
     paths: list[Path] = []
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
         prefix = f"section-{number}-" if len(sections) > 1 else ""
         with applied():
             for name, figure in figures_of(section, found).items():
                 stem = f"{FIGURE_FOLDER}/{prefix}{name}"
-                relative.setdefault(number, {})[name] = f"{stem}.svg"
-                for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+                written.setdefault(number, []).append(FigureFile(f"{stem}.svg", caption_of(name, figure, found)))
+                for suffix, metadata in _FORMATS.items():
                     content = io.BytesIO()
-                    figure.savefig(content, format=suffix, metadata=metadata)
+                    with rc_context({"pdf.fonttype": font_type(figure)}):
+                        figure.savefig(content, format=suffix, metadata=metadata)
                     paths.append(folder / f"{stem}.{suffix}")
                     write_atomically(paths[-1], content.getvalue())
     for path in (folder / FIGURE_FOLDER).glob("*"):
         if _OUR_FIGURE.fullmatch(path.name) and path not in paths:
             path.unlink()
-    return relative, paths
+    return written, paths
