@@ -1,17 +1,30 @@
 """The report as a document: what it states, and what it must not."""
 
 import re
+from pathlib import Path
 
 from tanzaku.report.arms import sections_of
 from tanzaku.report.captions import FigureFile
 from tanzaku.report.document import markdown_document, notes
-from tanzaku.study.record import RunRecord
-from tests.report.records import baseline, data_facts, environment, evidence, failed, finished, lora, study, training
+from tanzaku.report.write import write_report
+from tanzaku.study.record import MODEL_FOLDER, RunRecord
+from tests.report.records import (
+    baseline,
+    data_facts,
+    environment,
+    evidence,
+    failed,
+    finished,
+    lora,
+    study,
+    training,
+    write_all,
+)
 
 
 def document(records: list[RunRecord]) -> str:
     figures = {1: [FigureFile("figures/time.svg", "Training seconds against the rank.")]}
-    return markdown_document(sections_of(records), evidence(records), records=records, figures=figures)
+    return markdown_document(sections_of(records), evidence(records), records=records, figures=figures, packs={})
 
 
 def test_the_parts_stand_in_order() -> None:
@@ -24,6 +37,7 @@ def test_the_parts_stand_in_order() -> None:
         "### Results",
         "### Which arms differ",
         "### Pareto fronts",
+        "### Each class",
         "### How these runs differ from the thesis's",
         "### Data",
         "### Environment",
@@ -47,7 +61,7 @@ def test_no_order_is_claimed_by_intervals() -> None:
 
 def document_without_predictions(records: list[RunRecord]) -> str:
     found = evidence(records, predictions=False)
-    return markdown_document(sections_of(records), found, records=records, figures={})
+    return markdown_document(sections_of(records), found, records=records, figures={}, packs={})
 
 
 def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_says() -> None:
@@ -137,3 +151,30 @@ def test_resumed_and_repeated_runs_are_counted() -> None:
     text = document(records)
     assert "1 resumed" in text
     assert "1 finished run repeats another" in text
+
+
+def test_a_command_to_pack_is_named_only_where_the_model_is_there(tmp_path: Path) -> None:
+    runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "my runs")
+
+    def text() -> str:
+        write_report(runs, tmp_path / "report")
+        return (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+    assert "tanzaku pack" not in text()
+    assert "no command can pack the recommended run" in text()
+    (runs / "run-00" / MODEL_FOLDER).mkdir()
+    assert f"Pack its run: `tanzaku pack '{runs}/run-00' --out BUNDLE`" in text()
+    assert "no command can pack" not in text()
+
+
+def test_each_class_has_its_precision_recall_and_f1() -> None:
+    names = tuple(f"class {number:02}" for number in range(30))
+    for count, shown in ((9, 9), (30, 25)):
+        data = data_facts(names[:count])
+        text = document([finished(lora(8), accuracy=0.9, data=data)])
+        lines = text.partition("### Each class")[2].partition("###")[0].splitlines()
+        rows = [line for line in lines if line.startswith("| class")]
+        assert len(rows) == shown
+        assert ("the 25 of 30 classes with the lowest F1" in text) == (count == 30)
+        # The synthetic scores have the accuracy for every measure.
+        assert [cell.strip() for cell in rows[0].split("|")[2:5]] == ["90.00"] * 3

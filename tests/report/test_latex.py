@@ -64,7 +64,7 @@ def test_a_table_has_a_cell_for_every_column(cells: list[str]) -> None:
 
 
 def test_a_name_that_pdflatex_lacks_has_a_stand_in() -> None:
-    columns = (LatexColumn("Class", numeric=False, instead="class {row}"), LatexColumn("n"))
+    columns = (LatexColumn("Class", numeric=False, instead=("class 1", "class 2")), LatexColumn("n"))
     text = latex_table(LatexTable("映画 and more", columns, (("sports", "1"), ("家電_A", "2"))), label="tab:x")
     assert r"\tanzakutext{家電\_A}{class 2} & 2 \\" in text
     assert "sports & 1" in text
@@ -87,7 +87,8 @@ def test_a_group_of_columns_has_a_heading_and_a_rule() -> None:
 
 
 def test_a_table_longer_than_a_page_may_break(tmp_path: Path) -> None:
-    columns = (LatexColumn("Class", numeric=False, wraps=True, instead="class {row}"), LatexColumn("Documents"))
+    numbers = tuple(f"class {number + 1}" for number in range(120))
+    columns = (LatexColumn("Class", numeric=False, wraps=True, instead=numbers), LatexColumn("Documents"))
     rows = tuple((f"クラス {number}", str(7000 + number)) for number in range(120))
     table = latex_table(LatexTable("All classes", columns, rows), label="tab:x")
     assert r"\begin{longtable}" in table

@@ -37,7 +37,7 @@ def _facts(val: list[list[int]], *, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _texts(records: list[RunRecord]) -> tuple[str, str, str]:
     """The Markdown, and the page in both languages."""
-    markdown = markdown_document(sections_of(records), evidence(records), records=records, figures={})
+    markdown = markdown_document(sections_of(records), evidence(records), records=records, figures={}, packs={})
     return markdown, page(records), page(records, language="ja")
 
 

@@ -32,6 +32,7 @@ def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_p
     assert told[1].startswith("Of the arms that adapt the encoder, take Full fine-tuning")
     assert told[2] == str(runs / "report" / "report.html")
     assert "Next:" not in result.stderr  # these records lie there without their models
+    assert told[-1].startswith("The models are not stored with these records")
     (runs / "run-00" / "model").mkdir()
     told = CliRunner().invoke(app, [str(runs)]).stderr.splitlines()
     assert told[-1].startswith(f"Next: tanzaku pack {runs / 'run-00'} --out")

@@ -180,7 +180,7 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
     (section,) = sections_of(ended)
     assert len(section.arms) == 3
     evidence = evidence_of(section, {}, margin=0.005)
-    report = markdown_document([section], [evidence], records=ended, figures={})
+    report = markdown_document([section], [evidence], records=ended, figures={}, packs={})
     table = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("|")]
     column = table[0].index("Pretrain")
     assert sorted(row[column].partition(",")[0] for row in table if "Head only" in row) == ["2 epochs", "none"]

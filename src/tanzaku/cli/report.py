@@ -37,9 +37,9 @@ def report(
 ) -> None:
     """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
-    Beside it lie the same tables as Markdown, LaTeX and CSV, and the figures as SVG, PNG and PDF. The recommended arm is the
-    smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set says whether that
-    holds. The main table goes to standard output, the recommendation and the paths of the files to standard error.
+    The same folder gets the tables as Markdown, LaTeX and CSV, and the figures as SVG, PNG and PDF. The recommended arm
+    is the smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set says whether
+    that holds. The main table goes to standard output, the recommendation and the paths of the files to standard error.
 
     Examples:
 
@@ -52,6 +52,7 @@ def report(
     from tanzaku.data.dataset import load_dataset
     from tanzaku.report.commands import pack_command
     from tanzaku.report.sentences import recommendation_lines
+    from tanzaku.report.words import words_of
     from tanzaku.report.write import write_report
 
     dataset = load_dataset(data) if data is not None else None
@@ -63,8 +64,12 @@ def report(
         typer.echo(line, err=True)
     for path in written.paths:
         typer.echo(str(path), err=True)
-    if written.recommended_run and (command := pack_command(written.recommended_run)):
+    if written.recommended_run is None:
+        return
+    if command := pack_command(written.recommended_run):
         typer.echo(f"Next: {command}, and tanzaku classify BUNDLE TEXT", err=True)
+    else:
+        typer.echo(words_of("en")("recommended.no_model"), err=True)
 
 
 def _print_tables(written: Report, console: Console) -> None:

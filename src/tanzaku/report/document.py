@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats, tables, texts, thesis
 from tanzaku.report.arms import Section
+from tanzaku.report.class_tables import class_tables
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
@@ -29,6 +30,7 @@ def markdown_document(
     *,
     records: Sequence[RunRecord],
     figures: Mapping[int, Sequence[FigureFile]],
+    packs: Mapping[int, str],
 ) -> str:
     """The whole report.
 
@@ -37,12 +39,13 @@ def markdown_document(
         evidence: What is inferred of each section, in the same order.
         records: All records.
         figures: By a section's number from 1.
+        packs: By a section's number, the command that packs the recommended run, where its model is there.
     """
     lines = [f"# {texts.TITLE}", "", count_text(records), ""]
     if len(sections) > 1:
         lines += [texts.SECTION_COUNT.format(sections=len(sections)), ""]
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
-        lines += _section_lines(section, found, number=number, figures=figures.get(number, []))
+        lines += _section_lines(section, found, number=number, figures=figures.get(number, []), pack=packs.get(number))
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -100,13 +103,25 @@ def failure_lines(section: Section) -> list[str]:
     ]
 
 
-def _section_lines(section: Section, evidence: Evidence, *, number: int, figures: Sequence[FigureFile]) -> list[str]:
+def _section_lines(
+    section: Section,
+    evidence: Evidence,
+    *,
+    number: int,
+    figures: Sequence[FigureFile],
+    pack: str | None,
+) -> list[str]:
     results = tables.results_table(section, evidence)
     data = tables.data_table(section)
-    lines = [f"## {escape_markdown(section_heading(section, number=number))}", "", *_recommendation_lines(evidence)]
+    lines = [
+        f"## {escape_markdown(section_heading(section, number=number))}",
+        "",
+        *_recommendation_lines(evidence, pack),
+    ]
     lines += [f"### {texts.RESULTS}", "", *_shared_lines(section), "", markdown_table(results)]
     lines += _bullets(notes(section, evidence))
     lines += [*_comparison_lines(section, evidence), *_rank_lines(evidence)]
+    lines += _class_lines(evidence)
     if failures := failure_lines(section):
         lines += [f"### {texts.FAILED_RUNS}", "", *_bullets(failures)]
     if thesis.is_thesis_data(section.data):
@@ -119,7 +134,7 @@ def _section_lines(section: Section, evidence: Evidence, *, number: int, figures
     return lines
 
 
-def _recommendation_lines(evidence: Evidence) -> list[str]:
+def _recommendation_lines(evidence: Evidence, pack: str | None) -> list[str]:
     """What to take, first of all arms and then, where that is none, of those that adapt the encoder."""
     words = words_of("en")
     paragraphs = []
@@ -129,8 +144,16 @@ def _recommendation_lines(evidence: Evidence) -> list[str]:
     if not paragraphs:
         return []
     rule = texts.CHOSEN_BY.format(measure=words(f"measure.{evidence.choose_by}"))
-    lines = [line for paragraph in (*paragraphs, rule) for line in (paragraph, "")]
+    lines = [line for paragraph in (*paragraphs, rule, *_pack_lines(evidence, pack)) for line in (paragraph, "")]
     return [f"### {texts.RECOMMENDATION}", "", *lines]
+
+
+def _pack_lines(evidence: Evidence, pack: str | None) -> list[str]:
+    """How to pack the recommended run, where its model is there."""
+    if evidence.recommendation is None:
+        return []
+    words = words_of("en")
+    return [f"{words('recommended.pack')} `{one_line(pack)}`" if pack else words("recommended.no_model")]
 
 
 def _comparison_lines(section: Section, evidence: Evidence) -> list[str]:
@@ -142,6 +165,14 @@ def _comparison_lines(section: Section, evidence: Evidence) -> list[str]:
         lines += _bullets(texts.COMPARISON_NOTES)
     if front := front_table(section, evidence):
         lines += [f"### {texts.FRONT}", "", markdown_table(front), texts.FRONT_NOTE, ""]
+    return lines
+
+
+def _class_lines(evidence: Evidence) -> list[str]:
+    found = class_tables(evidence)
+    lines = [f"### {texts.CLASSES}", ""] if found else []
+    for table in found:
+        lines += [f"{escape_markdown(table.caption)}:", "", markdown_table(table)]
     return lines
 
 

@@ -76,8 +76,8 @@ class LatexColumn:
     """A heading above this one and those of its neighbours that have the same."""
     wraps: bool = False
     """Whether long cells go on to a second line; such columns share the room that the others leave."""
-    instead: str = "?"
-    """What pdfLaTeX shows of a cell with characters that it lacks; `{row}` is the row's number, from 1."""
+    instead: tuple[str, ...] = ()
+    """What pdfLaTeX shows, row by row, of a cell with characters that it lacks; without it, question marks."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def latex_table(table: LatexTable, *, label: str) -> str:
         r"    \toprule",
         *(f"    {line}" for line in _heading_lines(table.columns)),
         r"    \midrule",
-        *(f"    {_row(table.columns, cells, number=number)}" for number, cells in enumerate(table.rows, start=1)),
+        *(f"    {_row(table, place)}" for place in range(len(table.rows))),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
@@ -148,7 +148,7 @@ def _long_table(table: LatexTable, widths: dict[int, float], *, label: str) -> s
         r"  \endhead",
         r"  \bottomrule",
         r"  \endfoot",
-        *(f"  {_row(table.columns, cells, number=number)}" for number, cells in enumerate(table.rows, start=1)),
+        *(f"  {_row(table, place)}" for place in range(len(table.rows))),
         r"\end{longtable}",
         r"\endgroup",
     ]
@@ -199,12 +199,16 @@ def _heading_parts(column: LatexColumn) -> list[str]:
     return lines or [""]
 
 
-def _row(columns: Sequence[LatexColumn], cells: Sequence[str], *, number: int) -> str:
-    written = (
-        escape_latex(cell, instead=column.instead.format(row=number), breakable=column.wraps)
-        for column, cell in zip(columns, cells, strict=True)
+def _row(table: LatexTable, place: int) -> str:
+    cells = (
+        escape_latex(
+            cell,
+            instead=column.instead[place] if place < len(column.instead) else None,
+            breakable=column.wraps,
+        )
+        for column, cell in zip(table.columns, table.rows[place], strict=True)
     )
-    return " & ".join(written) + r" \\"
+    return " & ".join(cells) + r" \\"
 
 
 def _wrapping_widths(table: LatexTable) -> dict[int, float]:

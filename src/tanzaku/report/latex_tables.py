@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tanzaku.report import formats, tables, thesis
 from tanzaku.report.arms import Arm, Estimate, Section
+from tanzaku.report.class_tables import class_arms, percentages, shown_classes
+from tanzaku.report.classes import averaged_classes
 from tanzaku.report.comparisons import cost_of, front_members
 from tanzaku.report.evidence import Comparison, Evidence
 from tanzaku.report.latex import PREAMBLE, LatexColumn, LatexTable, latex_table
@@ -43,6 +45,10 @@ def paper_tables(section: Section, evidence: Evidence, *, words: Words) -> dict[
             f"comparison-{place}": _comparison_table(section, evidence, reference, words)
             for place, reference in enumerate(evidence.references, start=1)
         },
+        **{
+            f"classes-{place}": _class_table(section, arm, words)
+            for place, arm in enumerate(class_arms(evidence), start=1)
+        },
         "fronts": _front_table(section, evidence, words),
         **{
             f"ranks-{place}": _rank_table(section, curve, words) for place, curve in enumerate(evidence.curves, start=1)
@@ -59,9 +65,7 @@ def _data_table(section: Section, words: Words) -> LatexTable | None:
     splits = ("training", "validation", "test")
     groups = ["", words("latex.thesis_group")] if thesis.is_thesis_data(section.data) else [""]
     columns = [
-        LatexColumn(
-            words("latex.class"), numeric=False, wraps=True, instead=words("latex.numbered_class", row="{row}")
-        ),
+        _class_column(words, numbers=range(1, len(section.data.label_names) + 1)),
         *(LatexColumn(words(f"latex.{split}"), group=group) for group in groups for split in splits),
     ]
     names = [*section.data.label_names, words("latex.all_classes")]
@@ -94,6 +98,7 @@ def _results_table(section: Section, evidence: Evidence, words: Words) -> LatexT
     notes = [
         *_interval_notes(evidence, words),
         *([words("latex.deviation_note")] if several else []),
+        *_class_notes(section, evidence, words),
         *([words("latex.recommended_note")] if evidence.recommendation else []),
         *([words("latex.thesis_note")] if published else []),
     ]
@@ -151,6 +156,31 @@ def _comparison_table(section: Section, evidence: Evidence, reference: Arm, word
     ]
     caption = words("latex.comparison", arm=name(reference), data=section.data.name, tests=_tests(rows, words))
     return _table(caption, columns, rows)
+
+
+def _class_table(section: Section, arm: Arm, words: Words) -> LatexTable:
+    shown = shown_classes(arm)
+    numbers = {name: number for number, name in enumerate(section.data.label_names, start=1)}
+    columns = (
+        _class_column(words, numbers=[numbers[one.label] for one in shown]),
+        *(LatexColumn(words(f"latex.{name}")) for name in ("precision", "recall", "f1", "test_documents")),
+    )
+    whole = len(shown) == len(section.data.label_names)
+    caption = words(
+        "latex.classes" if whole else "latex.worst_classes",
+        arm=_name(section, words)(arm),
+        data=section.data.name,
+        shown=len(shown),
+        total=len(section.data.label_names),
+    )
+    return LatexTable(
+        caption, columns, tuple((one.label, *percentages(one), formats.count(one.support)) for one in shown)
+    )
+
+
+def _class_column(words: Words, *, numbers: Sequence[int]) -> LatexColumn:
+    instead = tuple(words("latex.numbered_class", number=number) for number in numbers)
+    return LatexColumn(words("latex.class"), numeric=False, wraps=True, instead=instead)
 
 
 def _front_table(section: Section, evidence: Evidence, words: Words) -> LatexTable | None:
@@ -288,6 +318,18 @@ def _separate(row: RankRow, arm: Arm, words: Words) -> str:
 
 def _interval_notes(evidence: Evidence, words: Words) -> list[str]:
     return _kind_notes({found.kind for _, found in evidence.intervals}, words)
+
+
+def _class_notes(section: Section, evidence: Evidence, words: Words) -> list[str]:
+    """The accuracy of the most frequent class, and how many classes macro-F1 averages where that is not all of them."""
+    found = evidence.majorities
+    notes = [words("latex.majority_note", accuracy=formats.percent(found.test.accuracy))] if found else []
+    counts = [one for arm in section.arms if (one := averaged_classes(arm))]
+    if counts and (lowest := min(one.lowest for one in counts)) < counts[0].total:
+        highest = max(one.highest for one in counts)
+        counted = str(lowest) if lowest == highest else f"{lowest}–{highest}"
+        notes.append(words("latex.averaged_note", counted=counted, total=counts[0].total))
+    return notes
 
 
 def _kind_notes(kinds: Collection[str], words: Words) -> list[str]:

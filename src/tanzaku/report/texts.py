@@ -124,6 +124,13 @@ FAILED_RUNS = "Failed runs"
 ENVIRONMENT = "Environment"
 FIGURES = "Figures"
 
+# Tables of classes.
+CLASSES = "Each class"
+CLASS_RESULTS = "{arm}: precision, recall and F1 of each class on the test set, means over the runs"
+WORST_CLASS_RESULTS = "{arm}: the {shown} of {total} classes with the lowest F1 on the test set, means over the runs"
+PRECISION, RECALL, F1 = "Precision (%)", "Recall (%)", "F1 (%)"
+TEST_DOCUMENTS = "Test documents"
+
 # Data table.
 CLASS = "Class"
 TRAINING = "Training"

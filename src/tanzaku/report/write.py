@@ -14,6 +14,7 @@ from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.choice import what_chooses
+from tanzaku.report.commands import pack_command
 from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import markdown_document
 from tanzaku.report.evidence import Evidence, evidence_of
@@ -107,7 +108,9 @@ def _write_texts(
     ranks = rank_rows(evidence)
     texts = {
         "report.html": page_html(page, words=words_of(language)),
-        "report.md": markdown_document(sections, evidence, records=page.records, figures=figures),
+        "report.md": markdown_document(
+            sections, evidence, records=page.records, figures=figures, packs=_pack_commands(page)
+        ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),
         "runs.csv": csv_text(run_rows(sections)),
@@ -119,6 +122,13 @@ def _write_texts(
     if RANKS_FILE not in texts:
         (folder / RANKS_FILE).unlink(missing_ok=True)
     return [folder / name for name in texts]
+
+
+def _pack_commands(page: PageInput) -> dict[int, str]:
+    """By a section's number, the command that packs its recommended run; none where the model is not there."""
+    chosen = [(number, found.recommendation) for number, found in enumerate(page.evidence, start=1)]
+    commands = [(number, pack_command(page.folders[run_key(one.run)])) for number, one in chosen if one]
+    return {number: command for number, command in commands if command}
 
 
 def _check_dataset(dataset: Dataset | None, sections: Sequence[Section]) -> None:
