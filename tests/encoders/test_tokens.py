@@ -100,6 +100,18 @@ def test_japanese_bert_takes_the_fast_way(checkpoint: Callable[[str], Path]) -> 
     assert fast == {"bert-ipadic", "bert-ipadic-bin", "bert-unidic", "bert-character"}
 
 
+def test_text_after_a_nul_counts(tokenizer: Any) -> None:
+    after, apart = _lists(tokenize(tokenizer, ["山\0海", "山 海"], max_tokens=8))
+    assert after == apart
+    assert len(after) == 4
+
+
+@pytest.mark.parametrize("start", ["山", "[SEP]山"])  # the fast way, and the reference
+def test_text_after_more_white_space_than_mecab_counts_counts(tokenizer: Any, start: str) -> None:
+    after, apart = _lists(tokenize(tokenizer, [f"{start}{' ' * 70_000}海", f"{start} 海"], max_tokens=None))
+    assert after == apart
+
+
 def test_left_truncation_is_the_references_too(tokenizer: Any) -> None:
     tokenizer.truncation_side = "left"
     texts = sentences()[:5]

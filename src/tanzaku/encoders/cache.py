@@ -18,7 +18,7 @@ from tanzaku.data.download import cache_folder
 from tanzaku.errors import TanzakuWarning
 from tanzaku.files import sha256_of_file, sync_directory, sync_file
 
-_FORMAT = "tanzaku-tokens-1"
+_FORMAT = "tanzaku-tokens-2"
 _ARRAYS = {"ids": np.dtype(np.int32), "offsets": np.dtype(np.int64)}
 _MANIFEST = "manifest.json"
 _PUT_ATTEMPTS = 3

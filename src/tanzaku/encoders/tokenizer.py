@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig,
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.fit import fit_checks
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of, read_settings
 from tanzaku.errors import EncoderError
 
@@ -129,6 +130,7 @@ def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokeniz
             f"encoder {source.name!r}: the tokenizer in {source.folder} can't be loaded "
             f"({type(error).__name__}: {error}); fetch the encoder's files anew"
         ) from error
+    bound_mecab(getattr(tokenizer, "word_tokenizer", None))
     return tokenizer
 
 

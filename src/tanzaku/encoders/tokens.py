@@ -90,8 +90,10 @@ def tokenize(
 
 def text_encoder(tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> Callable[[list[str]], _Encoded]:
     """A function from some texts to their ids, end to end, and the number of each text's ids."""
+    from tanzaku.encoders.segmenter import bound_mecab
     from tanzaku.encoders.words import WordIds
 
+    bound_mecab(getattr(tokenizer, "word_tokenizer", None))
     words = WordIds.of(tokenizer)
 
     def encode(texts: list[str]) -> _Encoded:

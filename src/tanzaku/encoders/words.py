@@ -42,7 +42,7 @@ class WordIds:
         return cls(tokenizer) if usable else None
 
     def encode(self, text: str, *, max_tokens: int) -> list[int]:
-        """The ids from [CLS] to [SEP], `max_tokens` at most."""
+        """The ids from [CLS] to [SEP], `max_tokens` at most; a very long text is segmented only as far as needed."""
         # A text that spells out a special token, such as "[SEP]", is cut at it; that is left to the reference.
         if any(token in text for token in self._added):
             return self._tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]

@@ -119,5 +119,7 @@ def _mecab_words() -> Callable[[str], list[str]]:
     import fugashi
     import ipadic
 
-    tagger = fugashi.GenericTagger(f"{ipadic.MECAB_ARGS} -Owakati")
-    return lambda text: tagger.parse(text).split()
+    from tanzaku.encoders.segmenter import Segmenter
+
+    segment = Segmenter(fugashi.GenericTagger(f"{ipadic.MECAB_ARGS} -Owakati"))
+    return lambda text: segment.parse(text).split()

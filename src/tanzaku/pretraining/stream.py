@@ -15,11 +15,12 @@ from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.fit import document_ends
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.words import WordIds
 from tanzaku.files import sync_directory, sync_file, write_json_atomically
 from tanzaku.pretraining.sources import TextSource
 
-_FORMAT = "tanzaku-stream-1"
+_FORMAT = "tanzaku-stream-2"
 _IDS = "ids.bin"
 _MANIFEST = "manifest.json"
 _NO_LIMIT = 2**62
@@ -108,6 +109,7 @@ def write_stream(
 
 def chunk_encoder(tokenizer: Any, dtype: str) -> Callable[[list[str]], np.ndarray]:
     """A function from a chunk of lines to ids (tokens,), with [SEP] for each line that is "" (a document's end)."""
+    bound_mecab(getattr(tokenizer, "word_tokenizer", None))
     words = WordIds.of(tokenizer)
     _, end = document_ends(tokenizer)
 

@@ -13,6 +13,7 @@ from transformers.models.bert_japanese.tokenization_bert_japanese import MecabTo
 
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.errors import DataError
 from tanzaku.files import sync_directory, write_atomically
 
@@ -99,11 +100,12 @@ def read_tokenizer(folder: Path) -> BertJapaneseTokenizer:
 
 def vocabulary_key(*, sha256s: list[str], size: int, character_coverage: float) -> str:
     """A name for the vocabulary that these texts and options give: SHA-256 in hexadecimal."""
-    return hashlib.sha256(repr(("vocabulary-1", sha256s, size, character_coverage)).encode()).hexdigest()
+    return hashlib.sha256(repr(("vocabulary-2", sha256s, size, character_coverage)).encode()).hexdigest()
 
 
 def _word_counter() -> Callable[[list[str]], Counter[str]]:
     segmenter = MecabTokenizer(mecab_dic=_DICTIONARY)
+    bound_mecab(segmenter)
 
     def count(lines: list[str]) -> Counter[str]:
         # NFKC can bring spaces into a word, and WordPiece cuts at these.
