@@ -4,7 +4,8 @@ import io
 import multiprocessing
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from tanzaku.encoders import tokens
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
-from tanzaku.errors import ProcessError, TanzakuWarning
+from tanzaku.errors import DataError, TanzakuWarning
 from tests.checkpoints import make_mecab_bert, sentences
-from tests.encoders.chunk_work import make_work
+from tests.encoders.chunk_work import deadly_encoder, make_work
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,37 @@ def test_results_keep_their_order_and_errors_their_kind() -> None:
     assert set(map_chunks(chunks, maker=make_work, arguments=("tells",), workers=1)) == {os.getpid()}
     with pytest.raises(ValueError, match="of its own"):
         list(map_chunks([*chunks, ["dead"]], maker=make_work, arguments=("fails",), workers=2))
-    with pytest.raises(ProcessError, match="died"):
-        list(map_chunks([*chunks, ["dead"]], maker=make_work, arguments=("dies",), workers=2))
+
+
+@pytest.mark.filterwarnings("ignore:a tokenising process died")
+@pytest.mark.parametrize("before", [1, 40])  # fewer chunks than the processes take at once, and more
+def test_a_text_that_ends_its_process_is_named(before: int) -> None:
+    chunks = [[str(number), "x"] for number in range(before)]
+    deadly = ["a", "dead", "b"]
+    results = map_chunks([*chunks, deadly, *chunks], maker=make_work, arguments=("dies",), workers=2)
+    done: list[list[str]] = []
+    with pytest.raises(DataError, match=rf"^text {2 * before + 2}, of 4 characters, which begins with 'dead': "):
+        done.extend(results)
+    assert done == [[number, "X"] for number, _ in chunks]
+
+
+def test_after_a_death_that_no_text_is_the_cause_of_one_process_does_the_rest(tmp_path: Path) -> None:
+    chunks = [[str(number)] for number in range(20)]
+    first = tmp_path / "first"
+    with pytest.warns(TanzakuWarning, match="a tokenising process died; going on with one process"):
+        results = list(map_chunks(chunks, maker=make_work, arguments=(f"dies once: {first}",), workers=2))
+    assert results == chunks
+
+
+def test_a_deadly_text_never_reaches_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
+    monkeypatch.setattr(tokens, "text_encoder", deadly_encoder)
+    texts = ["a"] * 100
+    texts[70] = "dead"
+    with pytest.warns(TanzakuWarning, match="died"), pytest.raises(DataError, match=r"^text 71, of 4 characters"):
+        tokenize(cast(Any, None), texts, max_tokens=8)
 
 
 def test_a_readers_own_error_is_not_taken_for_a_processs() -> None:

@@ -5,13 +5,16 @@ import os
 import pickle
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
-from tanzaku.errors import ProcessError
+from tanzaku.errors import DataError, ProcessError, TanzakuWarning
 
 Result = TypeVar("Result")
 
@@ -20,6 +23,7 @@ _make_work: list[_Work] = []
 # What starting a process raises where the system, a sandbox or an argument does not allow it.
 _NO_PROCESS = (OSError, RuntimeError, NotImplementedError, ImportError, TypeError, AttributeError, pickle.PicklingError)
 
+_SHOWN_CHARACTERS = 40
 _NOT_STARTED = "tokenising processes can't be started here: {error} (tanzaku pretrain takes --workers 1)"
 
 
@@ -27,6 +31,9 @@ def map_chunks(
     chunks: Iterable[list[str]], *, maker: Callable[..., Callable[[list[str]], Result]], arguments: tuple, workers: int
 ) -> Iterator[Result]:
     """`maker(*arguments)(chunk)` for every chunk, in order.
+
+    Where a process dies, one process does the rest: that is enough where memory was short, and shows which text it is
+    where a text is the cause.
 
     Args:
         chunks: Lists of lines or texts.
@@ -36,25 +43,65 @@ def map_chunks(
 
     Raises:
         ProcessError: A process could not be started, or died, for want of memory perhaps.
+        DataError: A text ends every process that works on it; the message names it.
     """
     if workers == 1 or multiprocessing.current_process().daemon:
         yield from map(maker(*arguments), chunks)
         return
-    pool = _start_pool(workers, maker, arguments)
-    waiting: deque[Future[Result]] = deque()
+    chunks = iter(chunks)
+    unfinished: deque[tuple[list[str], Future[Result]]] = deque()
+    done = 0
     try:
+        with _pool(workers, maker, arguments) as pool:
+            for chunk in chunks:
+                unfinished.append((chunk, _submit(pool, chunk)))
+                if len(unfinished) >= 3 * workers:
+                    yield unfinished[0][1].result()
+                    done += len(unfinished.popleft()[0])
+            while unfinished:
+                yield unfinished[0][1].result()
+                done += len(unfinished.popleft()[0])
+    except BrokenProcessPool:
+        warnings.warn("a tokenising process died; going on with one process", TanzakuWarning, stacklevel=2)
+        rest = chain((chunk for chunk, _ in unfinished), chunks)
+        yield from _one_by_one(rest, maker, arguments, done=done)
+
+
+def _one_by_one(
+    chunks: Iterable[list[str]], maker: Callable[..., _Work], arguments: tuple, *, done: int
+) -> Iterator[Any]:
+    """The work in one process, another one than this; `done` texts came before."""
+    with _pool(1, maker, arguments) as pool:
+        _check_starts(pool)
         for chunk in chunks:
-            waiting.append(_submit(pool, chunk))
-            if len(waiting) >= 3 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            try:
+                result = _submit(pool, chunk).result()
+            except BrokenProcessPool as error:
+                _name_deadly_text(chunk, maker, arguments, done=done)
+                raise ProcessError(
+                    "a tokenising process died, for want of memory perhaps (tanzaku pretrain takes --workers 1)"
+                ) from error
+            yield result
+            done += len(chunk)
+
+
+def _check_starts(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
-        raise ProcessError(
-            "a tokenising process died, for want of memory perhaps (tanzaku pretrain takes --workers 1)"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        raise ProcessError(_NOT_STARTED.format(error=error)) from error
+
+
+def _name_deadly_text(chunk: list[str], maker: Callable[..., _Work], arguments: tuple, *, done: int) -> None:
+    with _pool(1, maker, arguments) as pool:
+        for number, text in enumerate(chunk, start=done + 1):
+            try:
+                _submit(pool, [text]).result()
+            except BrokenProcessPool as error:
+                raise DataError(
+                    f"text {number:,}, of {len(text):,} characters, which begins with {text[:_SHOWN_CHARACTERS]!r}: "
+                    "the process that tokenises it dies. Shorten it, leave it out, or use a machine with more memory."
+                ) from error
 
 
 def end_with_parent() -> None:
@@ -69,13 +116,18 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _start_pool(workers: int, maker: Callable[..., _Work], arguments: tuple) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(workers: int, maker: Callable[..., _Work], arguments: tuple) -> Iterator[ProcessPoolExecutor]:
     try:
         # A forked child would inherit PyTorch's threads in whatever state they are.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_set_up, initargs=(maker, arguments))
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_set_up, initargs=(maker, arguments))
     except _NO_PROCESS as error:
         raise ProcessError(_NOT_STARTED.format(error=error)) from error
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _submit(pool: ProcessPoolExecutor, chunk: list[str]) -> Future[Any]:
