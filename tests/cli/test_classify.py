@@ -87,6 +87,19 @@ def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:
         assert done.stderr == "warning: 2 texts are empty (number 2, 4): the label of an empty text says nothing\n"
 
 
+def test_invisible_characters_are_counted_and_texts_of_nothing_else_are_empty(study: Study) -> None:
+    given = "海に船がある。\n\u200b\x07\n\0海に\u200b船がある。\n"
+    done = _tanzaku("classify", study.bundles["lora"], "--precision", "float32", given=given.encode())
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["text"] for row in rows] == given.splitlines()
+    assert rows[0]["score"] == pytest.approx(rows[2]["score"])
+    assert done.stderr == (
+        "warning: 1 text is empty (number 2): the label of an empty text says nothing\n"
+        "warning: 1 text holds control or invisible characters (number 3): they are read as spaces or left out, as in "
+        "training\n"
+    )
+
+
 @pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])
 def test_separated_values_round_trip_whatever_the_text(
     study: Study, labels: list[str], tmp_path: Path, kind: str, delimiter: str

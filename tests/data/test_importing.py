@@ -50,6 +50,27 @@ def test_rows_are_dropped_only_when_asked_and_counted_by_reason(tmp_path: Path) 
     assert sum(map(len, (preparation.dataset.train, preparation.dataset.val, preparation.dataset.test))) == 40
 
 
+def test_control_and_invisible_characters_are_counted_and_are_no_text(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "mine.jsonl", [*numbered(40), ("a\0b\u200bc", "a"), ("\u200b\0", "b")])
+    with (
+        pytest.warns(TanzakuWarning, match=r"mine\.jsonl: 2 of 42 texts hold control .*: .*line 41; .*line 42\.$"),
+        pytest.raises(DataError, match=r"1 of 42 rows have an empty text: .*line 42"),
+    ):
+        import_documents(path)
+    with pytest.warns(TanzakuWarning, match="of which 2 became spaces .* and 2 were left out"):
+        preparation = import_documents(path, drop_empty=True)
+    assert (preparation.changed, preparation.dropped) == ({"documents": 2}, {"rows with an empty text": 1})
+    dataset = preparation.dataset
+    assert "a bc" in {*dataset.train.texts, *dataset.val.texts, *dataset.test.texts}
+
+
+def test_texts_that_are_alike_when_read_stay_on_one_side(tmp_path: Path) -> None:
+    twins = [(f"{text}\u200b", label) for text, label in numbered(40)]
+    with pytest.warns(TanzakuWarning, match="40 of 80 texts hold"):
+        dataset = import_documents(write_lines(tmp_path / "mine.jsonl", [*numbered(40), *twins])).dataset
+    assert not set(dataset.train.texts) & {*dataset.val.texts, *dataset.test.texts}
+
+
 def test_nothing_left_after_dropping_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no documents once"):
         import_documents(write_lines(tmp_path / "mine.jsonl", [("", "a")]), drop_empty=True)

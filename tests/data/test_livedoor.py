@@ -39,6 +39,7 @@ def test_every_form_of_the_corpus_gives_the_same_data(tmp_path: Path, make_corpu
         assert form.name in preparation.source.values()
         fingerprints.add(preparation.dataset.fingerprint)
     assert len(fingerprints) == 1
+    assert preparation.dataset.published
     assert preparation.dataset.label_names == tuple(sorted(PUBLISHED_ARTICLES))
     assert preparation.dataset.train.texts[0].startswith("dokujo-tsushinの題")
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.dataset import Dataset, Documents, load_dataset
-from tanzaku.data.prepared import Preparation, write_prepared
-from tanzaku.errors import DataError
+from tanzaku.data.prepared import Preparation, read_prepared, write_prepared
+from tanzaku.errors import DataError, TanzakuWarning
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 AWKWARD = (
@@ -34,7 +35,7 @@ def preparation(texts: tuple[str, ...]) -> Preparation:
 
 def test_awkward_texts_come_back_as_they_were(tmp_path: Path) -> None:
     write_prepared(preparation(AWKWARD), tmp_path)
-    assert load_dataset(tmp_path) == preparation(AWKWARD).dataset
+    assert read_prepared(tmp_path) == preparation(AWKWARD).dataset
     with (tmp_path / "train.csv").open(encoding="utf-8", newline="") as handle:
         assert [row["text"] for row in csv.DictReader(handle)] == list(AWKWARD)
 
@@ -43,7 +44,17 @@ def test_awkward_texts_come_back_as_they_were(tmp_path: Path) -> None:
 @given(texts=st.lists(TEXTS, min_size=1, max_size=5).map(tuple))
 def test_any_text_comes_back_as_it_was(tmp_path: Path, texts: tuple[str, ...]) -> None:
     write_prepared(preparation(texts), tmp_path, force=True)
-    assert load_dataset(tmp_path) == preparation(texts).dataset
+    assert read_prepared(tmp_path) == preparation(texts).dataset
+
+
+def test_own_texts_are_read_without_what_is_no_text_and_livedoors_as_they_are(tmp_path: Path) -> None:
+    given = preparation(("a\0b", "c\u200b"))
+    write_prepared(given, tmp_path / "own")
+    with pytest.warns(TanzakuWarning, match="d: 6 of 6 texts hold control or invisible characters"):
+        assert load_dataset(tmp_path / "own") == preparation(("a b", "c")).dataset
+    published = replace(given.dataset, published=True)
+    write_prepared(replace(given, dataset=published, options={"text": "thesis"}), tmp_path / "livedoor")
+    assert load_dataset(tmp_path / "livedoor") == published
 
 
 def test_data_says_where_it_lies_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,14 @@ def test_rows_in_order_pass() -> None:
     check_rows(rows(("a", "x"), ("b", "y")))
 
 
+@pytest.mark.parametrize("nothing", ["\0", "\u200b\ufeff", " \u202a\x7f ", "\u3164"])
+def test_texts_and_labels_of_nothing_to_see_are_empty(nothing: str) -> None:
+    with pytest.raises(DataError, match="1 of 2 rows have an empty text: row 1"):
+        check_rows(rows(("a", "x"), (nothing, "x")))
+    with pytest.raises(DataError, match="1 of 2 rows have no label: row 1"):
+        check_rows(rows(("a", "x"), ("a", nothing)))
+
+
 def test_the_first_five_empty_rows_are_named_and_the_others_counted() -> None:
     bad = rows(*[(" \u3000", "x")] * 7, ("a", "x"))
     with pytest.raises(
@@ -46,13 +54,20 @@ def test_one_class_is_too_few() -> None:
         check_classes(["x", "x"])
 
 
-@pytest.mark.parametrize("other", ["sports", "ＳＰＯＲＴＳ", "Sports ", "ｽﾎﾟｰﾂ"])
-def test_labels_that_differ_in_case_width_or_space_are_warned_of(other: str) -> None:
+@pytest.mark.parametrize(
+    "other", ["sports", "ＳＰＯＲＴＳ", "Sports ", "ｽﾎﾟｰﾂ", "Sports\u200b", "\u202eSp\u00adorts", "Sports\ufe0f"]
+)
+def test_labels_that_differ_in_case_width_space_or_nothing_to_see_are_warned_of(other: str) -> None:
     label = "スポーツ" if other == "ｽﾎﾟｰﾂ" else "Sports"
     with pytest.warns(
         TanzakuWarning, match=r"taken as different classes: .*\(2 rows\).*\(1 rows\)|\(1 rows\).*\(2 rows\)"
     ):
         warn_of_similar_labels([label, other, label])
+
+
+def test_what_can_not_be_seen_in_a_label_is_shown() -> None:
+    with pytest.warns(TanzakuWarning, match=r"'❤' \(1 rows\) and '❤\\ufe0f' \(1 rows\)"):
+        warn_of_similar_labels(["❤", "❤\ufe0f"])
 
 
 def test_labels_that_differ_in_more_are_not_warned_of() -> None:

@@ -32,6 +32,13 @@ def test_documents_end_at_blank_lines_or_at_every_line(tmp_path: Path) -> None:
     assert _lines(path, every_line=True) == ["空は青い。", "", "雲が行く。", "", "海は広い。", ""]
 
 
+def test_what_is_no_text_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("山\0と\u200b海\n\ufeff\x07\n空\n", encoding="utf-8")
+    (source,) = find_sources([path])
+    assert list(read_chunks(source, every_line=False)) == [["山 と海", "", "空", ""]]
+
+
 def test_a_document_ends_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("空は青い。", encoding="utf-8")

@@ -203,6 +203,14 @@ def test_an_empty_text_is_classified_and_no_texts_give_nothing(study: Study, met
     assert classifier.scores([]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_texts_are_read_as_in_training(study: Study, method: str) -> None:
+    classifier = Classifier.load(study.bundles[method], precision="float32")
+    plain = classifier.scores(["山に行く。", "海 に船がある。", ""])
+    odd = classifier.scores(["\ufeff山に\u200b行く\u00ad。", "海\0に船がある。\x1b", "\u200b\x07"])
+    np.testing.assert_allclose(odd, plain, rtol=0, atol=TOLERANCE)
+
+
 def test_bfloat16_keeps_low_weights_and_stays_near(study: Study) -> None:
     texts = study.dataset.test.texts
     low = Classifier.load(study.bundles["full"], precision="bfloat16")

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -101,8 +101,8 @@ def classify(
 ) -> None:
     """Classify texts with a bundle: one result a text, in order, in constant memory.
 
-    An empty line is classified as an empty text, and counted in a warning. Results go to standard output, progress and
-    warnings to standard error.
+    An empty line is classified as an empty text, and counted in a warning. Control and invisible characters are read
+    as in training: as spaces, or not at all. Results go to standard output, progress and warnings to standard error.
 
     Examples:
 
@@ -121,16 +121,22 @@ def classify(
     kind = format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
     try:
         write = _writer(kind, classifier, top=top, with_text=with_text)
-        empty = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
+        empty, changed = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if empty:
-        shown = ", ".join(map(str, empty.first)) + (", …" if empty.count > len(empty.first) else "")
         told = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
-        warnings.warn(f"{told} (number {shown}): the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
+        warnings.warn(f"{told} {empty}: the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
+    if changed:
+        told = "1 text holds" if changed.count == 1 else f"{changed.count:,} texts hold"
+        warnings.warn(
+            f"{told} control or invisible characters {changed}: they are read as spaces or left out, as in training",
+            TanzakuWarning,
+            stacklevel=2,
+        )
 
 
 def _source(texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool) -> _Source:
@@ -165,11 +171,15 @@ def _writer(kind: Format, classifier: "Classifier", *, top: int, with_text: bool
 
 
 @dataclass
-class _Empty:
-    """The empty texts so far: how many, and the numbers of the first five."""
+class _Numbers:
+    """The numbers of some texts: how many, and the first five."""
 
-    count: int
-    first: list[int]
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
+        return f"(number {shown})"
 
     def __bool__(self) -> bool:
         return self.count > 0
@@ -182,8 +192,11 @@ class _Empty:
 
 def _classify(
     classifier: "Classifier", texts: Iterator[str], write: "Write", *, all_labels: bool, chunk: int
-) -> _Empty:
-    empty = _Empty(0, [])
+) -> tuple[_Numbers, _Numbers]:
+    """Write all predictions; gives the texts that are empty, and the others whose characters were changed."""
+    from tanzaku.data.characters import clean_text
+
+    empty, changed = _Numbers(), _Numbers()
     texts, again = itertools.tee(texts)
     with _progress() as advance:
         predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk, listener=advance)
@@ -191,9 +204,12 @@ def _classify(
         for number, (prediction, text) in enumerate(zip(predictions, again, strict=True), start=1):
             write(number, text, prediction)
             sys.stdout.flush()
-            if not text.strip():
+            readable = clean_text(text)
+            if not readable.strip():
                 empty.add(number)
-    return empty
+            elif readable != text:
+                changed.add(number)
+    return empty, changed
 
 
 @contextmanager

@@ -24,7 +24,9 @@ class Dataset:
     """The three splits of a task. `label_names` is in alphabetical order; a label's index in it is its class.
 
     `source` is where `load_dataset` finds it from every folder: a folder's absolute path, or "sample"; None for data
-    that was made in Python.
+    that was made in Python. `published`: the texts are defined to the character by whoever published them or their
+    results, such as Livedoor's by the thesis's script, and are used as they are; others are read as
+    `tanzaku.data.characters` says.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Dataset:
     test: Documents
     label_names: tuple[str, ...]
     source: str | None = field(default=None, compare=False)
+    published: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -54,7 +57,7 @@ def absolute_source(source: str) -> str:
 
 
 def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
-    """Read the splits that a study works on.
+    """Read the splits that a study works on, their texts as `tanzaku.data.characters` says.
 
     Args:
         source: A folder that `tanzaku data livedoor`, `import` or `sample` wrote, or `"sample"` for the corpus that
@@ -66,10 +69,11 @@ def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
         DataError: There is no prepared data there, or its files are not the ones that its manifest vouches for.
     """
     # The readers build on the types above, so they can only be imported once those exist.
+    from tanzaku.data.characters import clean_dataset
     from tanzaku.data.embedded import prepare_sample
     from tanzaku.data.prepared import read_prepared
 
     if source != SAMPLE:
-        return replace(read_prepared(Path(source), test=test), source=absolute_source(str(source)))
+        return replace(clean_dataset(read_prepared(Path(source), test=test)), source=absolute_source(str(source)))
     sample = replace(prepare_sample().dataset, source=SAMPLE)
     return sample if test else replace(sample, test=Documents((), ()))

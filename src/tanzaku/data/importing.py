@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from tanzaku.data.characters import clean_text, describe_changes
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.prepared import SPLITS, Preparation
 from tanzaku.data.readers import RawDocuments, ReadOptions, read_documents
@@ -52,7 +53,7 @@ def import_documents(
         DataError: A row can't be used, or a class has too few rows.
     """
     reading = reading or ReadOptions()
-    documents, dropped = _read_checked(source, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
+    documents, dropped, changed = _read_checked(source, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
     check_classes(documents.labels)
     warn_of_similar_labels(documents.labels)
     dataset = split_documents(
@@ -73,6 +74,7 @@ def import_documents(
             "keep_duplicates_together": keep_duplicates_together,
         },
         dropped=dropped,
+        changed={"documents": changed},
     )
 
 
@@ -110,8 +112,11 @@ def import_splits(
     sources = {"train": train, "test": test} | ({} if val is None else {"val": val})
     splits: dict[str, Documents] = {}
     dropped: dict[str, int] = {}
+    changed: dict[str, int] = {}
     for split, path in sources.items():
-        splits[split], left_out = _read_checked(path, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
+        splits[split], left_out, changed[split] = _read_checked(
+            path, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled
+        )
         dropped |= {f"{split}: {reason}": count for reason, count in left_out.items()}
     options = _reading_options(reading)
     if val is None:
@@ -132,12 +137,13 @@ def import_splits(
     check_splits(dataset)
     warn_of_shared_texts(dataset)
     described = {split: _described(path) for split, path in sources.items()}
-    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped)
+    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped, changed=changed)
 
 
 def _read_checked(
     source: Path, reading: ReadOptions, *, drop_empty: bool, drop_unlabelled: bool
-) -> tuple[Documents, dict[str, int]]:
+) -> tuple[Documents, dict[str, int], int]:
+    """The documents of a source, what was dropped, and how many texts were changed."""
     raw = read_documents(source, options=reading)
     if raw.unread:
         warnings.warn(
@@ -146,6 +152,7 @@ def _read_checked(
             TanzakuWarning,
             stacklevel=3,
         )
+    raw, changed = _cleaned(raw, source)
     dropped = {"files not read as documents": len(raw.unread)} if raw.unread else {}
     if drop_empty:
         raw, dropped["rows with an empty text"] = _without(raw, empty_rows(raw))
@@ -154,7 +161,20 @@ def _read_checked(
     if not len(raw):
         raise DataError(f"{source}: holds no documents once those that were to be dropped are gone ({dropped}).")
     check_rows(raw)
-    return Documents(tuple(raw.texts), tuple(raw.labels)), dropped
+    return Documents(tuple(raw.texts), tuple(raw.labels)), dropped, changed
+
+
+def _cleaned(raw: RawDocuments, source: Path) -> tuple[RawDocuments, int]:
+    texts = list(map(clean_text, raw.texts))
+    rows = [row for row, text in enumerate(raw.texts) if text != texts[row]]
+    if rows:
+        places = listed([raw.places[row] for row in rows])
+        warnings.warn(
+            f"{source}: {describe_changes(raw.texts, texts)}: {places}.",
+            TanzakuWarning,
+            stacklevel=4,
+        )
+    return replace(raw, texts=texts), len(rows)
 
 
 def _without(raw: RawDocuments, rows: list[int]) -> tuple[RawDocuments, int]:

@@ -4,7 +4,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -153,12 +153,8 @@ def prepare_articles(
         else None
     )
     return Preparation(
-        dataset=split_documents(
-            documents,
-            name=name,
-            ratios=ratios,
-            seed=THESIS_SEED,
-            groups=groups,
+        dataset=replace(
+            split_documents(documents, name=name, ratios=ratios, seed=THESIS_SEED, groups=groups), published=True
         ),
         source=source,
         options={

@@ -18,6 +18,7 @@ from tanzaku.files import write_atomically
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
 _FORMAT = "tanzaku-data"
+_CLEANING = "text"  # the option that names how Livedoor's articles, and the sample's, were made into texts
 _VERSION = 1
 
 
@@ -32,6 +33,8 @@ class Preparation:
     """How they were read, cleaned and split."""
     dropped: dict[str, int] = field(default_factory=dict)
     """What was left out, each with its number: rows that the user asked to drop, files that are no documents."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """The number of texts that `tanzaku.data.characters` changed, by source."""
 
 
 def write_prepared(preparation: Preparation, folder: Path, *, force: bool = False) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def write_prepared(preparation: Preparation, folder: Path, *, force: bool = Fals
 
 
 def read_prepared(folder: Path, *, test: bool = True) -> Dataset:
-    """Read a folder that `write_prepared` wrote, and check every file against the manifest.
+    """Read a folder that `write_prepared` wrote, to the character, and check every file against the manifest.
 
     Args:
         folder: The folder.
@@ -87,6 +90,7 @@ def read_prepared(folder: Path, *, test: bool = True) -> Dataset:
         val=documents["val"],
         test=documents.get("test", Documents((), ())),
         label_names=tuple(sorted(set(documents["train"].labels))),
+        published=_CLEANING in dict(manifest.get("options") or {}),
     )
     # The fingerprint is that of all three splits.
     fits = dataset.fingerprint == manifest.get("fingerprint") or not test
@@ -154,6 +158,7 @@ def _manifest(preparation: Preparation, contents: dict[str, bytes]) -> dict[str,
         "source": preparation.source,
         "options": preparation.options,
         "dropped": preparation.dropped,
+        "changed": preparation.changed,
         "label_names": list(dataset.label_names),
         "counts": counts_of(dataset),
         "files": {

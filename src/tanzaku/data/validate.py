@@ -5,6 +5,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from tanzaku.data.characters import is_empty, show_invisible, without_invisible
 from tanzaku.data.dataset import Dataset
 from tanzaku.data.readers import RawDocuments
 from tanzaku.errors import DataError, TanzakuWarning
@@ -35,13 +36,13 @@ def check_rows(documents: RawDocuments) -> None:
 
 
 def empty_rows(documents: RawDocuments) -> list[int]:
-    """The rows whose text holds nothing but white space."""
-    return [row for row, text in enumerate(documents.texts) if not text.strip()]
+    """The rows whose text holds nothing but white space, control and invisible characters."""
+    return [row for row, text in enumerate(documents.texts) if is_empty(text)]
 
 
 def unlabelled_rows(documents: RawDocuments) -> list[int]:
-    """The rows whose label holds nothing but white space."""
-    return [row for row, label in enumerate(documents.labels) if not label.strip()]
+    """The rows whose label holds nothing but white space, control and invisible characters."""
+    return [row for row, label in enumerate(documents.labels) if is_empty(label)]
 
 
 def check_classes(labels: Iterable[str]) -> None:
@@ -59,19 +60,21 @@ def check_classes(labels: Iterable[str]) -> None:
 
 
 def warn_of_similar_labels(labels: Iterable[str]) -> None:
-    """Warn of labels that differ in case, width or surrounding white space only: they are most likely one class."""
+    """Warn of labels that differ only in case, width, surrounding white space or invisible characters: they are most
+    likely one class."""
     counts = Counter(labels)
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
-        alike[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
+        alike[unicodedata.normalize("NFKC", without_invisible(label)).casefold().strip()].append(label)
     groups = [
-        " and ".join(f"{label!r} ({counts[label]:,} rows)" for label in group)
+        " and ".join(f"{show_invisible(label)} ({counts[label]:,} rows)" for label in group)
         for group in alike.values()
         if len(group) > 1
     ]
     if groups:
         warnings.warn(
-            f"labels that differ only in case, width or white space are taken as different classes: {listed(groups)}. "
+            "labels that differ only in case, width, white space or invisible characters are taken as different "
+            f"classes: {listed(groups)}. "
             "Spell them alike if they mean one class.",
             TanzakuWarning,
             stacklevel=2,

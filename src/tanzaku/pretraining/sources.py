@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from tanzaku.data.characters import clean_text
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
 _SUFFIXES = (".txt", ".txt.xz", ".txt.gz")
-_BYTE_ORDER_MARK = "\ufeff"
 # So many characters go to a worker at once: long enough to be worth the sending, short enough for a smooth bar.
 _CHUNK_CHARACTERS = 200_000
 
@@ -54,7 +54,7 @@ def find_sources(texts: Sequence[Path]) -> list[TextSource]:
 
 
 def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:
-    """The lines of a file as UTF-8, with their ends; a byte order mark at the start is left out.
+    """The lines of a file as UTF-8, with their ends and the characters that `tanzaku.data.characters` leaves.
 
     Args:
         source: The file; its name says whether it is compressed.
@@ -123,4 +123,4 @@ def _decode(line: bytes, *, source: TextSource, number: int, offset: int) -> str
             f"{source.path}, line {number}: byte {offset + error.start} {where}, 0x{line[error.start]:02x}, is not "
             "valid UTF-8. Save the text as UTF-8, for instance with: iconv -f cp932 -t utf-8"
         ) from error
-    return text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
+    return clean_text(text)

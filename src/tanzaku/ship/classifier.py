@@ -10,7 +10,8 @@ from typing import get_args
 
 import numpy as np
 
-from tanzaku.errors import BundleError, DataError
+from tanzaku.data.characters import check_characters, clean_text
+from tanzaku.errors import BundleError
 from tanzaku.ship.bundle import BundleFacts, open_bundle
 from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
 
@@ -43,7 +44,10 @@ class Prediction:
 
 
 class Classifier:
-    """Classifies texts with a bundle. `facts` is what the bundle says of itself."""
+    """Classifies texts with a bundle. `facts` is what the bundle says of itself.
+
+    Texts are read as `tanzaku.data.characters` says, as those were that it was trained on.
+    """
 
     def __init__(self, facts: BundleFacts, scorer: Scorer) -> None:
         self.facts = facts
@@ -126,7 +130,7 @@ class Classifier:
         if chunk < 1:
             raise BundleError(f"chunk = {chunk}; give 1 or more")
         for_each = self._predict_all if all_labels else self._predict
-        pieces = _chunks(_checked(texts), largest=chunk)
+        pieces = _chunks(_readable(texts), largest=chunk)
         return itertools.chain.from_iterable(for_each(self._score(piece, listener)) for piece in pieces)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
@@ -135,7 +139,7 @@ class Classifier:
         Raises:
             DataError, BundleError, TypeError: As in `__call__`.
         """
-        pieces = [self._score(piece, _unheard) for piece in _chunks(_checked(texts), largest=DEFAULT_CHUNK)]
+        pieces = [self._score(piece, _unheard) for piece in _chunks(_readable(texts), largest=DEFAULT_CHUNK)]
         return np.concatenate([np.zeros((0, len(self.label_names)), dtype=np.float32), *pieces])
 
     def _score(self, texts: Sequence[str], listener: Callable[[int], None]) -> np.ndarray:
@@ -180,23 +184,17 @@ class Classifier:
         return {self.label_names[column]: float(values[column]) for column in order}
 
 
-def _checked(texts: Iterable[str]) -> Iterator[str]:
+def _readable(texts: Iterable[str]) -> Iterator[str]:
     if isinstance(texts, str):
         raise TypeError("a list of texts is wanted, not one text; write [text]")
-    return map(_check, texts, itertools.count(1))
+    return map(_read, texts, itertools.count(1))
 
 
-def _check(text: str, number: int) -> str:
+def _read(text: str, number: int) -> str:
     if not isinstance(text, str):
         raise TypeError(f"text {number} is of the type {type(text).__name__}; texts are strings")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"text {number} holds half a surrogate pair ({text[error.start]!r}), which is no character; "
-            "mend the escape, or read the text in its right encoding"
-        ) from error
-    return text
+    check_characters(text, place=f"text {number}")
+    return clean_text(text)
 
 
 def _chunks(texts: Iterator[str], *, largest: int) -> Iterator[list[str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import TanzakuError
 from tanzaku.files import write_atomically
@@ -91,6 +92,7 @@ def make_runs(
     Raises:
         StudyInterrupted: A run was asked to stop (Ctrl-C or SIGTERM).
     """
+    dataset = clean_dataset(dataset)  # as the plan did, whose runs are named by its fingerprint
     total = len(runs)
     waiting = list(enumerate(runs, start=1))
     announced: set[str] = set()

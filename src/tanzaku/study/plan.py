@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import (
     EncoderSource,
@@ -43,16 +44,18 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
 
     Args:
         study: The study.
-        dataset: Its data, loaded.
+        dataset: Its data; texts that are not `published` are read as `tanzaku.data.characters` says.
         out: Each run gets a folder in it.
         progress: Show bars for the pretraining and the tokenisation.
 
     Raises:
+        DataError: A text holds half a surrogate pair.
         EncoderError: The encoder can't be found or used.
         SpecError: An arm does not fit the encoder; the message names the arm.
         StudyInterrupted: The pretraining was asked to stop; a later call goes on with it.
     """
     specs = expand(study.with_absolute_encoder())
+    dataset = clean_dataset(dataset)
     encoders = prepare_encoders(specs, dataset, out=out, progress=progress)
     runs = []
     for spec in specs:

@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import EncoderSource
 from tanzaku.errors import RecordError, SpecError, TanzakuError
@@ -105,6 +106,7 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     if len(dataset.test):
         raise TanzakuError("a search must not see the test set; load the data with test=False")
     study = study.with_absolute_encoder()
+    dataset = clean_dataset(dataset)
     settings, space = study.tune or TuneSpec(), search_space(study)
     corners = space.corners(seed=settings.seed)
     out.mkdir(parents=True, exist_ok=True)
