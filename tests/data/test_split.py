@@ -69,7 +69,10 @@ def test_a_class_with_only_copies_of_another_class_is_refused() -> None:
         split_rows(labels, ratios=THESIS_RATIOS, groups=[*range(20), *range(20)])
 
 
-@pytest.mark.parametrize(("train", "val"), [(0.9, 0.1), (0.0, 0.1), (-1, 0.5), (0.5, 0.6), (float("nan"), 0.1), (1, 1)])
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [(0.9, 0.1), (0.0, 0.1), (0.5, 0.0), (0.5, 0.0009), (-1, 0.5), (0.5, 0.6), (float("nan"), 0.1), (1, 1)],
+)
 def test_shares_that_leave_a_split_without_rows_are_refused(train: float, val: float) -> None:
     with pytest.raises(DataError, match="each of the three shares"):
         Ratios(train=train, val=val)
@@ -87,6 +90,28 @@ def test_held_out_rows_and_the_others_are_all_rows(labels: list[str], share: flo
 def test_a_held_out_share_out_of_range_is_refused() -> None:
     with pytest.raises(DataError, match="val size 1 is not between"):
         hold_out(["a", "a", "b", "b"], share=1)
+
+
+def test_the_smallest_share_is_a_thousandth() -> None:
+    assert Ratios(train=0.5, val=0.001).test == 0.499
+    assert Ratios(train=0.001, val=0.5).test == 0.499
+    assert Ratios(train=0.5, val=0.499).test == 0.001
+
+
+def test_documents_are_split_as_their_rows_are() -> None:
+    labels = ("a", "b") * 30
+    documents = Documents(tuple(f"text {row}" for row in range(60)), labels)
+    groups = [row // 2 for row in range(60)]
+    groups[30:] = range(100, 130)
+    ratios = Ratios(train=0.5, val=0.25)
+    split = split_rows(labels, ratios=ratios, seed=7, groups=groups)
+    assert split != split_rows(labels, ratios=ratios, groups=groups)
+    assert split != split_rows(labels, ratios=ratios, seed=7)
+    dataset = split_documents(documents, name="mine", ratios=ratios, seed=7, groups=groups)
+    assert dataset.name == "mine"
+    for found, rows in ((dataset.train, split.train), (dataset.val, split.val), (dataset.test, split.test)):
+        assert found.texts == tuple(f"text {row}" for row in rows)
+        assert found.labels == tuple(labels[row] for row in rows)
 
 
 def test_label_names_are_in_alphabetical_order() -> None:

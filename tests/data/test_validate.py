@@ -4,7 +4,15 @@ import pytest
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.readers import RawDocuments
-from tanzaku.data.validate import check_class_sizes, check_classes, check_rows, check_splits, warn_of_similar_labels
+from tanzaku.data.validate import (
+    check_class_sizes,
+    check_classes,
+    check_rows,
+    check_splits,
+    listed,
+    warn_of_shared_texts,
+    warn_of_similar_labels,
+)
 from tanzaku.errors import DataError, TanzakuWarning
 
 
@@ -92,3 +100,34 @@ def test_a_class_that_only_train_has_is_warned_of_and_an_empty_split_refused() -
         check_splits(dataset("ab", "ab", "a"))
     with pytest.raises(DataError, match="val: holds no documents"):
         check_splits(dataset("ab", "", "a"))
+
+
+def test_two_classes_are_enough() -> None:
+    check_classes(["x", "y", "x"])
+
+
+@pytest.mark.parametrize(("count", "end"), [(5, "row 4"), (6, "row 4; and 1 more"), (1005, "row 4; and 1,000 more")])
+def test_of_more_than_five_the_others_are_counted(count: int, end: str) -> None:
+    items = [f"row {number}" for number in range(count)]
+    assert listed(items) == f"row 0; row 1; row 2; row 3; {end}"
+    assert listed(items[:1]) == "row 0"
+
+
+def test_an_empty_train_split_is_named() -> None:
+    with pytest.raises(DataError, match=r"^train: holds no documents"):
+        check_splits(dataset("", "a", "a"))
+
+
+@pytest.mark.parametrize(("split", "texts"), [("val", ("one", "three")), ("test", ("four", "two"))])
+def test_texts_of_train_in_another_split_are_counted(split: str, texts: tuple[str, str]) -> None:
+    def of(*texts: str) -> Documents:
+        return Documents(texts, ("a",) * len(texts))
+
+    parts = {"val": of("five"), "test": of("six"), split: of(*texts)}
+    with pytest.warns(TanzakuWarning) as caught:
+        warn_of_shared_texts(Dataset("d", of("one", "two"), parts["val"], parts["test"], ("a",)))
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{split}: 1 of 2 texts stand in train too")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_shared_texts(Dataset("d", of("one", "two"), of("five"), of("six"), ("a",)))

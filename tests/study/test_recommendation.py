@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanzaku.study.recommendation import Candidate, choose, non_inferiority, pareto_front
+from tanzaku.study.recommendation import Candidate, Choice, choose, non_inferiority, pareto_front
 from tanzaku.study.statistics import Interval, compare_accuracies
 
 _accuracies = st.integers(0, 50).map(lambda correct: correct / 50)
@@ -27,6 +27,60 @@ def test_without_a_margin_only_as_accurate_a_one_is_taken() -> None:
     choice = choose([Candidate(0.95, 3e6), Candidate(0.95, 2e6), Candidate(0.94, 1e6)], margin=0.0, majority=0.0)
     assert choice is not None
     assert (choice.best, choice.recommended) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "margin", "within"),
+    [
+        (0.92, 0.82, 0.1, True),  # 0.92 - 0.1 is more than 0.82, by a rounding error
+        (0.52, 0.47, 0.05, True),
+        (0.95, 0.945, 0.005, True),
+        (0.904, 0.8989, 0.005, False),
+        (0.9, 0.9, 0.0, True),
+        (0.3, 0.1 + 0.2, 0.0, True),
+        (0.1 + 0.2, 0.3, 0.0, True),  # as good, but for a rounding error
+        (0.9, 0.8999, 0.0, False),
+    ],
+)
+def test_an_arm_at_the_margin_is_within_it(best: float, other: float, margin: float, within: bool) -> None:
+    choice = choose([Candidate(best, 2e6), Candidate(other, 1e6)], margin=margin, majority=0.1)
+    assert choice is not None
+    assert (choice.recommended == 1, 1 in choice.within_margin) == (within, within)
+
+
+def test_ties_go_to_the_smaller_then_to_the_better_then_to_the_first() -> None:
+    def chosen(*candidates: tuple[float, float], margin: float = 0.01) -> tuple[int, int | None]:
+        choice = choose([Candidate(*candidate) for candidate in candidates], margin=margin, majority=0.1)
+        assert choice is not None
+        return choice.best, choice.recommended
+
+    assert chosen((0.9, 3.0), (0.9, 2.0), (0.9, 4.0)) == (1, 1)
+    assert chosen((0.9, 9.0), (0.893, 1.0), (0.895, 1.0)) == (0, 2)
+    assert chosen((0.9, 9.0), (0.895, 1.0), (0.895, 1.0)) == (0, 1)
+    assert chosen((0.9, 1.0), (0.9, 1.0)) == (0, 0)
+
+
+def test_what_is_not_better_than_the_most_frequent_class_is_passed_over() -> None:
+    candidates = [Candidate(0.95, 9.0), Candidate(0.948, 1.0), Candidate(0.949, 5.0), Candidate(0.6, 0.1)]
+    choice = choose(candidates, margin=0.005, majority=0.948)
+    assert choice == Choice(best=0, recommended=2, within_margin=(0, 2), passed_over=(1,))
+    none = choose(candidates, margin=0.005, majority=0.95)
+    assert none == Choice(best=0, recommended=None, within_margin=(), passed_over=(0, 1, 2))
+    # Better by a rounding error only is not better.
+    by_error = choose([Candidate(0.1 + 0.2, 1.0)], margin=0.005, majority=0.3)
+    assert by_error is not None
+    assert by_error.recommended is None
+    by_little = choose([Candidate(0.3 + 1e-6, 1.0)], margin=0.005, majority=0.3)
+    assert by_little is not None
+    assert by_little.recommended == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.005, 0.01, "open"), (-0.01, -0.005, "open"), (-0.005 + 1e-12, 0.01, "confirmed")],
+)
+def test_an_interval_that_ends_at_the_margin_decides_nothing(low: float, high: float, verdict: str) -> None:
+    assert non_inferiority(Interval(low, high, kind="both"), margin=0.005) == verdict
 
 
 def test_nothing_is_chosen_from_nothing() -> None:
@@ -80,7 +134,10 @@ def test_the_front_is_what_nothing_beats() -> None:
     costs = [10.0, 5.0, 6.0, 12.0, 1.0]
     assert pareto_front(accuracies, costs) == [True, True, False, False, True]
     assert pareto_front([0.9, 0.9], [1.0, 1.0]) == [True, True]
+    assert pareto_front([0.9, 0.8], [1.0, 1.0]) == [True, False]
     assert pareto_front([], []) == []
+    with pytest.raises(ValueError, match="shorter"):
+        pareto_front([0.9, 0.8], [1.0])
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))

@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from tanzaku.study import statistics as module
 from tanzaku.study.statistics import (
     Difference,
     Interval,
@@ -236,12 +237,41 @@ def test_macro_f1_is_scikit_learns_and_its_variance_the_bootstraps() -> None:
     assert ours == pytest.approx(1.96 * np.std(np.subtract(*np.array(draws).T)), rel=0.1)
 
 
+def _guessed(documents: int, *, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """True classes (documents,), and what two runs make of them (2, documents)."""
+    generator = np.random.default_rng(seed)
+    classes = generator.integers(0, 3, documents)
+    wrong = generator.random((2, documents)) < 0.2
+    return classes, np.where(wrong, generator.integers(0, 3, (2, documents)), classes)
+
+
 def test_macro_f1_is_resampled_alike_every_time() -> None:
-    classes = np.array([0, 1, 1, 0] * 10)
-    predicted = np.stack([classes, 1 - classes])
-    first, second = (macro_f1_scores(classes, predicted, labels=2) for _ in range(2))
+    classes, predicted = _guessed(60)
+    first, second = (macro_f1_scores(classes, predicted, labels=3) for _ in range(2))
     assert (first.covariance == second.covariance).all()
-    assert first.values.tolist() == [1.0, 0.0]
+    assert first.documents == 60
+    right = macro_f1_scores(classes, np.stack([classes, (classes + 1) % 3]), labels=3)
+    assert right.values.tolist() == [1.0, 0.0]
+
+
+def test_resamples_come_in_parts_that_fit_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes, predicted = _guessed(60)
+    whole = macro_f1_scores(classes, predicted, labels=3, resamples=50)
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * 60 + 59)  # 7 resamples at once, and 1 at last
+    assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
+    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 59)
+    assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
+
+
+@pytest.mark.parametrize(("documents", "cells", "resamples"), [(60, 100_000, 1666), (60, 1e9, 2000), (60, 1000, 200)])
+def test_of_many_documents_fewer_resamples_are_drawn(
+    monkeypatch: pytest.MonkeyPatch, documents: int, cells: float, resamples: int
+) -> None:
+    classes, predicted = _guessed(documents)
+    expected = macro_f1_scores(classes, predicted, labels=3, resamples=resamples)
+    monkeypatch.setattr(module, "_CELLS", int(cells))
+    found = macro_f1_scores(classes, predicted, labels=3)
+    assert found.covariance == pytest.approx(expected.covariance, rel=1e-9)
 
 
 def _macro_f1(classes: np.ndarray, predicted: np.ndarray) -> float:

@@ -89,3 +89,8 @@ def test_the_best_epoch_is_the_first_of_the_least(epochs: list[tuple[float, floa
         for epoch, order in enumerate(orders, start=1):
             stopping.update(*order, epoch=epoch)
         assert stopping.best_epoch == orders.index(min(orders)) + 1
+
+
+def test_an_epoch_is_judged_by_its_loss_or_by_its_wrong_answers_and_then_its_loss() -> None:
+    assert epoch_order(loss=0.5, accuracy=0.75, best_by="loss") == (0.5, 0.0)
+    assert epoch_order(loss=0.5, accuracy=0.75, best_by="accuracy") == (0.25, 0.5)
