@@ -1,4 +1,4 @@
-.PHONY: setup test programs lint format quickstart bench clean
+.PHONY: setup test programs lint format quickstart mutants bench clean
 
 PYTHON ?= python3
 SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを試した。
@@ -46,6 +46,11 @@ quickstart: setup
 	$(BIN)/tanzaku classify runs/quickstart/bundle "$(SENTENCE)"
 	$(BIN)/tanzaku study report runs/quickstart
 
+# What no test notices; see CONTRIBUTING.md. The tool is no part of the development environment, since nothing else needs it.
+mutants: setup
+	$(BIN)/python -m pip install --quiet mutmut==3.8.1
+	PYTHONPATH=mutants/src $(BIN)/mutmut run
+
 # For a machine with nothing else to do; writes records/benchmarks and docs/performance.md. TEXTS=data/livedoor tokenizes
 # the texts of that folder, prepared by `tanzaku data`, instead of the sample corpus; RESUME=yes goes on after an
 # interruption.
@@ -54,4 +59,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.page
 
 clean:
-	rm -rf $(VENV) build runs
+	rm -rf $(VENV) build runs mutants
