@@ -36,6 +36,7 @@ def test_what_is_no_text_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("山\0と\u200b海\n\ufeff\x07\n空\n", encoding="utf-8")
     (source,) = find_sources([path])
+    assert list(read_lines(source)) == ["山 と海\n", " \n", "空\n"]
     assert list(read_chunks(source, every_line=False)) == [["山 と海", "", "空", ""]]
 
 

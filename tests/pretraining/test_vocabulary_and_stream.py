@@ -50,6 +50,10 @@ def test_the_same_text_gives_the_same_vocabulary(corpus: Path) -> None:
     assert first == again
 
 
+def test_words_after_what_ends_a_text_for_mecab_are_counted() -> None:
+    assert count_words([["山\0海", f"空{' ' * 70_000}海"]], workers=1) == {"山": 1, "空": 1, "海": 2}
+
+
 def test_coverage_limits_the_characters(corpus: Path) -> None:
     counts = count_words(_chunks(find_sources([corpus])[0]), workers=1)
     few, many = (

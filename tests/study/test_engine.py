@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.cache import tokens_folder
-from tanzaku.errors import EncoderError
+from tanzaku.errors import EncoderError, TanzakuWarning
 from tanzaku.report import formats
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
@@ -42,6 +43,20 @@ def _study(encoder: Path, **changes: object) -> StudySpec:
         "arms": [{"method": "tfidf-svm"}, {"method": "head"}, {"method": "lora", "rank": 2}, {"method": "full"}],
     }
     return StudySpec.model_validate(content | changes)
+
+
+def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> None:
+    clean = make_dataset(train=12)
+    odd = replace(clean, train=replace(clean.train, texts=tuple(f"\ufeff{text}" for text in clean.train.texts)))
+    study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
+    with pytest.warns(TanzakuWarning, match="12 of .* texts hold control or invisible characters"):
+        plan = plan_study(study, dataset=odd, out=tmp_path / "runs")
+        (record,) = [
+            event.record for event in make_runs(plan.runs, dataset=odd, study=study.name) if isinstance(event, RunEnds)
+        ]
+    assert plan.dataset == clean
+    assert record.status == "finished"
+    assert record.data.fingerprint == clean.fingerprint
 
 
 # A study in a process of its own, as `tanzaku study run` makes it: on the test's dataset, with the engine.
