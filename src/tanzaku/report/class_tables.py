@@ -9,7 +9,7 @@ from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import recommended_of
 
-MOST_CLASSES = 25  # that a table shows; of more, those with the lowest F1
+MOST_CLASSES = 20  # that a table shows; of more, those with the lowest F1
 
 
 def class_arms(evidence: Evidence) -> list[Arm]:

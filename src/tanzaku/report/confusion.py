@@ -21,7 +21,7 @@ _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
 _TITLE_CHARACTERS = 56  # of a line of 8 cm
 _DARK_SHARE = 0.3  # of the true class; from here on black figures are hard to read
 _MOST_DECIMALS, _MOST_FIGURES = 10, 15  # classes; with more, cells have room for whole per cent, and for none
-_MOST_CLASSES = 25  # with more, a matrix in a column of 8 cm can't be read
+_MOST_CLASSES = 20  # with more, a matrix in a column of 8 cm can't be read
 _PAIRS = 15
 
 
