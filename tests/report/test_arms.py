@@ -7,7 +7,7 @@ import pytest
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats, texts, thesis
 from tanzaku.report.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
-from tanzaku.report.page.naming import method_and_rank, page_name, series_names
+from tanzaku.report.page.naming import page_name, series_names, short_name
 from tanzaku.report.series import Series, distinct_labels
 from tanzaku.report.words import LANGUAGES, words_of
 from tanzaku.study.record import RunRecord
@@ -303,7 +303,7 @@ def test_variants_of_lora_have_names_of_their_own() -> None:
     for language in LANGUAGES:
         words = words_of(language)
         assert len({page_name(arm, arms=arms, words=words) for arm in arms}) == len(arms)
-        assert len({method_and_rank(arm, words=words) for arm in arms}) == len(arms)
+        assert len({short_name(arm, words=words) for arm in arms}) == len(arms)
         series = [Series(label, (arm,)) for label, arm in zip(labels, ranked, strict=True)]
         assert len(set(series_names(series, arms=arms, words=words))) == len(variants)
 

@@ -49,12 +49,15 @@ def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> No
     clean = make_dataset(train=12)
     odd = replace(clean, train=replace(clean.train, texts=tuple(f"\ufeff{text}" for text in clean.train.texts)))
     study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
-    with pytest.warns(TanzakuWarning, match="12 of .* texts hold control or invisible characters"):
+
+    def records() -> list[RunRecord]:
         plan = plan_study(study, dataset=odd, out=tmp_path / "runs")
-        (record,) = [
-            event.record for event in make_runs(plan.runs, dataset=odd, study=study.name) if isinstance(event, RunEnds)
-        ]
-    assert plan.dataset == clean
+        assert plan.dataset == clean
+        events = make_runs(plan.runs, dataset=odd, study=study.name)
+        return [event.record for event in events if isinstance(event, RunEnds)]
+
+    with pytest.warns(TanzakuWarning, match="12 of .* texts hold control or invisible characters"):
+        (record,) = records()
     assert record.status == "finished"
     assert record.data.fingerprint == clean.fingerprint
 

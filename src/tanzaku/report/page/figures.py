@@ -11,7 +11,7 @@ from tanzaku.report.comparisons import cost_of
 from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import smoothed
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, Rule, draw
-from tanzaku.report.page.naming import method_and_rank, series_names
+from tanzaku.report.page.naming import series_names, short_name
 from tanzaku.report.page.published import published_figures
 from tanzaku.report.series import Series, baselines_of, series_of
 from tanzaku.report.words import Words
@@ -162,7 +162,7 @@ def _front_point(arm: Arm, cost: float, evidence: Evidence, *, on_front: bool, w
         label=f"{name(arm)}: {_percent(arm):.2f} %",
         hollow=not on_front,
         chosen=chosen,
-        name=method_and_rank(arm, words=words) if on_front or chosen else "",
+        name=short_name(arm, words=words) if on_front or chosen else "",
     )
 
 

@@ -23,6 +23,11 @@ def method_and_rank(arm: Arm, *, words: Words) -> str:
     return method if arm.rank is None else f"{method} r={arm.rank}"
 
 
+def short_name(arm: Arm, *, words: Words) -> str:
+    """Such as `LoRA r=8`, or `LoRA r=8, DoRA` where that distinguishes it from others."""
+    return ", ".join([method_and_rank(arm, words=words), *formats.method_options(arm)])
+
+
 def details(arm: Arm, *, arms: Sequence[Arm], words: Words) -> list[str]:
     """What else tells it from others, such as `DoRA`, `lr 5e-4`."""
     return [*formats.method_options(arm), *_trained_with(arm, arms, words)]
