@@ -58,7 +58,7 @@ def test_own_texts_are_read_without_what_is_no_text_and_livedoors_as_they_are(tm
 
 
 def test_data_says_where_it_lies_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_prepared(preparation(AWKWARD), tmp_path / "data")
+    write_prepared(preparation(("x", "y")), tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     assert load_dataset("data").source == load_dataset(Path("./data")).source == str(tmp_path / "data")
 
