@@ -10,6 +10,22 @@ from rich.text import Text
 _PLAIN_SECONDS = 30.0
 
 
+def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> Console:
+    """A console that prints text as it stands; `:x:` or square brackets in a path, a label or an error are no markup.
+
+    Args:
+        stderr: Standard error instead of standard output.
+        soft_wrap: Leave the wrapping of long lines to the terminal, so that a path can be copied whole.
+        quiet: Print nothing.
+    """
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap, quiet=quiet)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, such as "1 run" or "1,200 runs"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 class Display:
     """A bar with lines above it, which stay when the bar goes.
 
@@ -23,7 +39,7 @@ class Display:
     def __init__(
         self, *columns: ProgressColumn, console: Console | None = None, indent: str = "", title: str = ""
     ) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or plain_console(stderr=True)
         self._plain = not self._console.is_terminal
         self._before = f"{indent}{title}: " if self._plain and title else indent
         self._said_at = time.monotonic()

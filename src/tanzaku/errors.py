@@ -1,8 +1,16 @@
-"""The errors that Tanzaku raises on purpose.
+"""The errors that Tanzaku raises on purpose, and the system's errors in words.
 
 Each message names the value that is wrong, where it stands, what would be valid, and the remedy. The command line
 prints the message alone; anything that is not a `TanzakuError` is a bug and shows its traceback.
 """
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class TanzakuError(Exception):
@@ -39,6 +47,40 @@ class ProcessError(TanzakuError):
 
 class BundleError(TanzakuError):
     """A run that can't be packed, or a bundle that is damaged or lacks its encoder."""
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """The first complaint about a file's content with its place, and how many more there are, in one line."""
+    complaints = error.errors(include_url=False)
+    first = complaints[0]
+    place = ".".join(map(str, first["loc"])) or "the content"
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+def describe_os_error(error: OSError) -> str:
+    """The path, the system's reason and a remedy, in one line: for a folder that can't be written, a full disk, …"""
+    if error.errno is None:  # a library's, with a sentence of its own
+        return str(error) or type(error).__name__
+    path = f"{error.filename}: " if error.filename is not None else ""
+    return f"{path}{error.strerror or 'the operation failed'}; {_REMEDIES.get(error.errno, _OTHER_REMEDY)}"
+
+
+_CHOOSE_ANOTHER = "check the permissions of this path, or choose another folder"
+_FREE_SPACE = "free some space or choose a folder on another disk, and repeat the command"
+_REMEDIES = {
+    errno.EACCES: _CHOOSE_ANOTHER,
+    errno.EPERM: _CHOOSE_ANOTHER,
+    errno.EROFS: "this file system is read-only; choose another folder",
+    errno.ENOENT: "check the spelling of the path",
+    errno.ENOTDIR: "a part of this path is a file and not a folder; choose another path",
+    errno.EISDIR: "this is a folder; give the path of a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EMFILE: "allow more open files, for instance with: ulimit -n 4096",
+}
+_OTHER_REMEDY = "check the path and the disk, and repeat the command"
 
 
 class TanzakuWarning(UserWarning):

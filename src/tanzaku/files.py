@@ -1,11 +1,14 @@
 """Files that are either whole or absent: atomic writes, checksums, sizes."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +36,66 @@ def sync_file(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` (text as UTF-8) so that `path` holds the old content or the new one, whatever dies when."""
+    """Write `content` (text as UTF-8) so that `path` holds the old content or the new one, whatever dies when.
+
+    Raises:
+        OSError: It can't be written; the error names `path`.
+    """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with errors_naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with beside.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+@contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Let the system's errors name `path`, which a person knows, and not a temporary file beside it, or no file.
+
+    An error of safetensors that hides one of the system's becomes that one.
+    """
     try:
-        with beside.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _hidden_number(error)
+        named = getattr(error, "filename", None)
+        full = number in (errno.ENOSPC, errno.EDQUOT)  # of a copy, the error names what was to be copied
+        ours = full or named is None or str(named).startswith((f"{path.parent / ('.' + path.name)}.", str(path)))
+        if number is None or not ours:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _hidden_number(error: Exception) -> int | None:
+    hidden = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(hidden[1]) if hidden else None
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure, before long work, that `folder` can be written or made; nothing is left behind.
+
+    Raises:
+        OSError: It can't; the error names `folder`.
+    """
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tanzaku-", dir=there) as beside:
+            # Names that are too long show only when the folder is made.
+            (Path(beside) / folder.absolute().relative_to(there)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"this folder can't be written ({error.strerror})", str(folder)) from error
 
 
 @contextmanager
@@ -55,25 +104,27 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         TanzakuError: Something lies in `out`.
+        OSError: `out` can't be written; the error names it.
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
-        yield beside
-        for path in (*beside.rglob("*"), beside):
-            if path.is_file():
-                path.chmod(_READABLE)  # safetensors makes files that only their owner can read
-                sync_file(path)
-            else:
-                sync_directory(path)
-        if out.is_dir():
-            out.rmdir()
-        beside.rename(out)
-        sync_directory(out.parent)
+        with errors_naming(out):
+            beside.mkdir(parents=True)
+            yield beside
+            for path in (*beside.rglob("*"), beside):
+                if path.is_file():
+                    path.chmod(_READABLE)  # safetensors makes files that only their owner can read
+                    sync_file(path)
+                else:
+                    sync_directory(path)
+            if out.is_dir():
+                out.rmdir()
+            beside.rename(out)
+            sync_directory(out.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -50,7 +50,8 @@ def test_several_processes_give_the_same_ids_in_order(
     assert [alone[index].tolist() for index in range(len(alone))] == reference
     monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
     screen = io.StringIO()
-    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
+    console = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("tanzaku.encoders.tokens.plain_console", lambda **_: console)
     assert _equal(tokenize(tokenizer, many, max_tokens=40, progress=True), alone)
     assert "100%" in screen.getvalue()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tanzaku.display import plain_console
 from tanzaku.encoders.parallel import map_chunks
 from tanzaku.errors import EncoderError, ProcessError, TanzakuWarning
 from tanzaku.threads import settled_threads
@@ -155,10 +156,9 @@ def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     if not shown:
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("Tokenising", total=total)
         yield lambda documents: bar.advance(task, documents)

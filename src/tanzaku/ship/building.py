@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tanzaku.errors import BundleError
-from tanzaku.files import sync_directory, sync_file, write_atomically
+from tanzaku.files import errors_naming, sync_directory, sync_file, write_atomically
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts
 from tanzaku.ship.manifest import MANIFEST_FILE, is_litter, write_manifest
 
@@ -20,14 +20,16 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
 
     Raises:
         BundleError: Something lies in `out`; `force` replaces a bundle, and nothing else.
+        OSError: `out` can't be written; the error names it.
     """
     _check_out(out, force=force)
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
-        yield beside
-        _put(beside, out)
+        with errors_naming(out):
+            beside.mkdir(parents=True)
+            yield beside
+            _put(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -46,7 +48,7 @@ def _check_out(out: Path, *, force: bool) -> None:
     if not (out / MANIFEST_FILE).is_file():
         raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
     if not force:
-        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force (force=True)")
+        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force")
 
 
 def _put(beside: Path, out: Path) -> None:

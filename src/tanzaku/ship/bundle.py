@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tanzaku.errors import BundleError, SpecError
+from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.ship.manifest import check_manifest
 from tanzaku.study.record import DataFacts, SplitScores
@@ -155,5 +155,6 @@ def open_bundle(folder: str | Path) -> Bundle:
         return Bundle(folder, BundleFacts.model_validate(content))
     except ValidationError as error:
         raise BundleError(
-            f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): {error}"
+            f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): "
+            f"{describe_validation_error(error)}"
         ) from error

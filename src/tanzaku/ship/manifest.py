@@ -62,6 +62,9 @@ def check_manifest(folder: Path) -> None:
 
 def _read(folder: Path) -> dict[str, str]:
     path = folder / MANIFEST_FILE
+    if not folder.is_dir():
+        what = "is a file, and a bundle is a folder" if folder.exists() else "there is no such folder"
+        raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote")
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST_FILE}; give a folder that `tanzaku pack` wrote")
     try:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tanzaku import __version__
 from tanzaku.data.dataset import Dataset, load_dataset
 from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
-from tanzaku.errors import BundleError, DataError
+from tanzaku.errors import BundleError, DataError, describe_validation_error
 from tanzaku.methods import EncoderMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
@@ -119,7 +119,7 @@ def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
         made_by = record.environment.versions.get("tanzaku")
         raise BundleError(
             f"this Tanzaku ({__version__}) does not know the settings of the run {folder}, which Tanzaku {made_by} "
-            f"made; pack it with that: {error}"
+            f"made; pack it with that: {describe_validation_error(error)}"
         ) from error
 
 

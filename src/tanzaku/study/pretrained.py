@@ -16,8 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tanzaku.display import plain_console
 from tanzaku.encoders.source import EncoderSource, resolve_encoder
-from tanzaku.errors import TanzakuError
+from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.files import write_atomically
 from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import RECORD_FILE, read_pretrain_record
@@ -117,7 +118,7 @@ def _child(text: str, folder: Path, options: PretrainOptions, progress: bool, co
     try:
         status = FINISHED if _make_alone(text, folder, options, progress, asked_to_stop) else INTERRUPTED
     except (TanzakuError, OSError) as error:
-        complain.send(str(error))
+        complain.send(describe_os_error(error) if isinstance(error, OSError) else str(error))
         status = 1
     sys.exit(status)
 
@@ -138,8 +139,6 @@ def _make_alone(
 
 
 def _make(text: str, folder: Path, options: PretrainOptions, progress: bool, asked_to_stop: Callable[[], bool]) -> bool:
-    from rich.console import Console
-
     from tanzaku.pretraining.prepare import Reading
     from tanzaku.pretraining.progress import PretrainProgress
     from tanzaku.pretraining.run import pretrain
@@ -147,7 +146,7 @@ def _make(text: str, folder: Path, options: PretrainOptions, progress: bool, ask
     work = folder.with_name(f"{folder.name}.work")
     file = work / _TEXT_FILE
     write_atomically(file, text)
-    with PretrainProgress(console=Console(stderr=True, highlight=False, quiet=not progress)) as show:
+    with PretrainProgress(console=plain_console(stderr=True, quiet=not progress)) as show:
 
         def report(event: object) -> None:
             show(event)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tanzaku.files import sha256_of_file, sync_directory, sync_file, write_json_atomically
+from tanzaku.files import errors_naming, sha256_of_file, sync_directory, sync_file, write_json_atomically
 
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
@@ -51,7 +51,15 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write the checkpoint of `step`; replaces one of the same step."""
+        """Write the checkpoint of `step`; replaces one of the same step.
+
+        Raises:
+            OSError: The disk is full, or the folder can't be written; the error names it.
+        """
+        with errors_naming(self.folder):
+            self._save(step, tensors, state)
+
+    def _save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         beside = self.folder / f".step-{step:09d}.tmp"
         final = self.folder / f"step-{step:09d}"
         shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""Files are whole or absent, and what goes wrong names the path that was meant."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tanzaku.files import check_writable, errors_naming, write_atomically
+
+
+def test_an_atomic_write_names_the_file_that_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_atomically(tmp_path / "folder", "text")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_error_that_safetensors_hides_is_the_systems(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("a file")
+    with pytest.raises(NotADirectoryError) as caught, errors_naming(tmp_path / "model"):
+        save_file({"a": np.zeros(1)}, tmp_path / "model" / "a.safetensors")
+    assert caught.value.filename == str(tmp_path / "model")
+
+
+def test_the_check_before_long_work_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
