@@ -222,6 +222,17 @@ def test_the_front_is_in_a_table_from_the_smallest() -> None:
     ]
 
 
+def test_a_predicted_class_that_there_is_not_is_an_error(tmp_path: Path) -> None:
+    record = finished(lora(8), accuracy=0.9)
+    folder = write_all([record], tmp_path) / "run-00"
+    classes, predicted = predictions_like(record)
+    wrong = next(row for row, pair in enumerate(zip(classes, predicted, strict=True)) if pair[0] != pair[1])
+    predicted[wrong] = len(record.data.label_names)
+    write_predictions(folder, classes=classes, predicted=predicted)
+    with pytest.raises(RecordError, match=rf"predictions\.csv, line {wrong + 2}: "):
+        predictions_of({run_key(record): folder}, [record])
+
+
 def test_predictions_that_do_not_fit_their_record_are_an_error(tmp_path: Path) -> None:
     record = finished(lora(8), accuracy=0.9)
     folder = write_all([record], tmp_path) / "run-00"

@@ -1,5 +1,6 @@
 """Records and predictions survive the disk, and damage is said."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,41 @@ def test_predictions_round_trip(tmp_path: Path, pairs: list[tuple[int, int]]) ->
     assert read_predictions(tmp_path) == (classes, predicted)
 
 
-@pytest.mark.parametrize("content", ["class\n1\n", "class,predicted\n1,x\n", "class,predicted\n1\n"])
-def test_damaged_predictions_are_an_error(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("class\n1\n", "the first line is not class,predicted"),
+        ("", "the first line is not class,predicted"),
+        ("class,predicted\n1,x\n", "line 2: .*'x'"),
+        ("class,predicted\n1,2\n1\n", "line 3: "),
+        ("class,predicted\n1,2\n1,2,3\n", "line 3: "),
+        ("class,predicted\n1,2\n0,9\n", r"line 3: .*'9'\] with 3 classes"),
+        ("class,predicted\n-1,0\n", r"line 2: .*'-1'"),
+    ],
+)
+def test_damaged_predictions_are_an_error_that_names_the_line(tmp_path: Path, content: str, place: str) -> None:
     (tmp_path / "predictions.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(RecordError, match=r"predictions\.csv"):
-        read_predictions(tmp_path)
+    with pytest.raises(RecordError, match=rf"predictions\.csv.*{place}"):
+        read_predictions(tmp_path, labels=3)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        ("spec", {}, "spec has no method.name"),
+        ("spec", {"method": {"name": "full"}, "encoder": "x"}, "spec.encoder"),
+        ("status", "finished", "a finished run has val, test and costs"),
+        ("data", {"name": "d"}, r"data\.fingerprint: Field required \(and 4 more\)"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_an_error_of_one_line(
+    tmp_path: Path, place: str, value: object, complaint: str
+) -> None:
+    write_record(_failed("one"), tmp_path)
+    content = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    (tmp_path / "record.json").write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+    assert read_record(tmp_path) == _failed("one")  # a byte order mark is no damage
+    (tmp_path / "record.json").write_text(json.dumps(content | {place: value}), encoding="utf-8")
+    with pytest.raises(RecordError, match=rf"record\.json is not a run record: .*{complaint}") as caught:
+        read_record(tmp_path)
+    assert "\n" not in str(caught.value)

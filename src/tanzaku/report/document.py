@@ -31,6 +31,7 @@ def markdown_document(
     records: Sequence[RunRecord],
     figures: Mapping[int, Sequence[FigureFile]],
     packs: Mapping[int, str],
+    left_out: int = 0,
 ) -> str:
     """The whole report.
 
@@ -40,8 +41,11 @@ def markdown_document(
         records: All records.
         figures: By a section's number from 1.
         packs: By a section's number, the command that packs the recommended run, where its model is there.
+        left_out: How many other records lie in the folder.
     """
     lines = [f"# {texts.TITLE}", "", count_text(records), ""]
+    if left_out:
+        lines += [filled(texts.LEFT_OUT, count=left_out), ""]
     if len(sections) > 1:
         lines += [texts.SECTION_COUNT.format(sections=len(sections)), ""]
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):

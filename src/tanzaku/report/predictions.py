@@ -54,16 +54,20 @@ def predictions_of(folders: Mapping[RunKey, Path], records: Iterable[RunRecord])
         folder = folders[run_key(record)]
         if record.test is None or not (folder / PREDICTIONS_FILE).is_file():
             continue
-        classes, predicted = _read(folder, record.test.documents, right=record.test.correct)
+        labels = len(record.data.label_names)
+        classes, predicted = _read(folder, record.test.documents, right=record.test.correct, labels=labels)
         validation, name = None, VALIDATION_PREDICTIONS_FILE
         if record.val is not None and (folder / name).is_file():
-            validation = RunPredictions(*_read(folder, record.val.documents, right=record.val.correct, name=name))
+            right = record.val.correct
+            read = _read(folder, record.val.documents, right=right, labels=labels, name=name)
+            validation = RunPredictions(*read)
         at_ranks = {}
         for one in record.ranks:
             below = folder / RANKS_FOLDER / f"r{one.rank}"
             if (below / PREDICTIONS_FILE).is_file():
                 documents = one.test.documents
-                _, at_ranks[one.rank] = _read(below, documents, right=round(one.test.accuracy * documents))
+                right = round(one.test.accuracy * documents)
+                _, at_ranks[one.rank] = _read(below, documents, right=right, labels=labels)
         found[run_key(record)] = RunPredictions(classes, predicted, at_ranks=at_ranks, validation=validation)
     return found
 
@@ -73,10 +77,13 @@ def run_key(record: RunRecord) -> RunKey:
     return record.run_id, record.ended, record.data.fingerprint
 
 
-def _read(folder: Path, documents: int, *, right: int, name: str = PREDICTIONS_FILE) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    folder: Path, documents: int, *, right: int, labels: int, name: str = PREDICTIONS_FILE
+) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
 
-    classes, predicted = (np.array(column, dtype=np.int64) for column in read_predictions(folder, name=name))
+    pairs = read_predictions(folder, labels=labels, name=name)
+    classes, predicted = (np.array(column, dtype=np.int64) for column in pairs)
     found = int((classes == predicted).sum())
     if (len(classes), found) != (documents, right):
         raise RecordError(

@@ -144,6 +144,10 @@ NO_CLASS_COUNTS = "No run has finished, so the records hold no counts per class.
 
 # Sentences.
 RUN_COUNT = "{runs:run|runs}: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
+LEFT_OUT = (
+    "Left out: {count:run|runs} in the folder that the study as its file specifies it does not have. "
+    "`tanzaku study report --all` counts every run."
+)
 SECTION_COUNT = (
     "The records hold {sections} kinds of runs that may not be compared, for their documents or their encoders differ: "
     "each has a section and tables of its own."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
-from tanzaku.files import write_atomically
+from tanzaku.files import check_writable, write_atomically
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.choice import what_chooses
 from tanzaku.report.commands import pack_command
@@ -24,7 +24,7 @@ from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
-from tanzaku.study.record import RunRecord, records_in
+from tanzaku.study.record import RunRecord, record_folders, records_in
 
 if TYPE_CHECKING:
     from tanzaku.report.captions import FigureFile
@@ -52,6 +52,8 @@ class Report:
     recommended_run: Path | None
     """Folder of the recommended arm's run that is best on the validation set; None where there is no one such arm."""
     paths: tuple[Path, ...]
+    left_out: tuple[Path, ...] = ()
+    """Folders of records below that are of none of the study's runs."""
 
 
 def write_report(
@@ -61,6 +63,7 @@ def write_report(
     margin: float = DEFAULT_MARGIN,
     language: Language = "en",
     dataset: Dataset | None = None,
+    every: bool = False,
     choose_by: ChooseBy | None = None,
 ) -> Report:
     """Read the records below `runs` and write report.html, report.md, tables.tex, CSV files and figures/ to `folder`.
@@ -69,39 +72,44 @@ def write_report(
     ranks.csv that an earlier report left in `folder` and that this one does not have are removed.
 
     Args:
-        runs: Every record below it counts.
+        runs: A study's folder, or one above several.
         folder: Made where it is missing.
         margin: How much worse than the best the recommended arm may be, a share.
         language: Of report.html and tables.tex.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
+        every: Count every record below `runs`, also of runs that are none of their study's as it is specified.
         dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
 
     Raises:
         RecordError: There is no record, one is damaged, or the runs were made with several values of choose_by.
         DataError: `dataset` is not what any of the runs was made on.
+        OSError: `folder` can't be written.
     """
-    found = records_in(runs)
+    found = records_in(runs, every=every)
     records = list(found.values())
     folders = {run_key(record): folder for folder, record in found.items()}
     predictions = predictions_of(folders, records)
+    check_writable(folder)
     sections = sections_of(records)
     _check_dataset(dataset, sections)
     measure = what_chooses(records, asked=choose_by)
     evidence = [evidence_of(section, predictions, margin=margin, choose_by=measure) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
     page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
-    text_paths = _write_texts(page, folder, figures=figures, language=language)
+    left_out = tuple(other for other in record_folders(runs, every=True) if other not in found)
+    text_paths = _write_texts(page, folder, figures=figures, language=language, left_out=len(left_out))
     return Report(
         records=tuple(records),
         sections=tuple(sections),
         evidence=tuple(evidence),
         recommended_run=_recommended_run(evidence, folders),
         paths=(*text_paths, *figure_paths),
+        left_out=left_out,
     )
 
 
 def _write_texts(
-    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language
+    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language, left_out: int
 ) -> list[Path]:
     """Write the files of text; their paths."""
     sections, evidence = page.sections, page.evidence
@@ -109,7 +117,12 @@ def _write_texts(
     texts = {
         "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(
-            sections, evidence, records=page.records, figures=figures, packs=_pack_commands(page)
+            sections,
+            evidence,
+            records=page.records,
+            figures=figures,
+            packs=_pack_commands(page),
+            left_out=left_out,
         ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),

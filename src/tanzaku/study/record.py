@@ -13,10 +13,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tanzaku.errors import RecordError
+from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
 from tanzaku.files import write_atomically
+from tanzaku.study.listing import read_list
 
 RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
@@ -207,6 +208,24 @@ class RunRecord(_Part):
         tuple[RankRecord, ...], Field(description="The adapter cut to other ranks, where the method was asked to.")
     ] = ()
 
+    @model_validator(mode="after")
+    def _parts_belong_together(self) -> RunRecord:
+        if not isinstance(self.spec.get("method"), dict) or "name" not in self.spec["method"]:
+            raise ValueError("spec has no method.name")
+        for part in ("encoder", "training"):
+            if not isinstance(self.spec.get(part), dict | None):
+                raise ValueError(f"spec.{part} is no table of settings")
+        if self.status == "finished" and None in (self.val, self.test, self.costs):
+            raise ValueError("a finished run has val, test and costs")
+        names = self.data.label_names
+        for split, scores in (("val", self.val), ("test", self.test)):
+            if scores is None:
+                continue
+            square = len(scores.confusion) == len(names) and all(len(row) == len(names) for row in scores.confusion)
+            if not square or set(scores.per_class) != set(names):
+                raise ValueError(f"{split} is about other classes than data.label_names")
+        return self
+
     @property
     def method(self) -> str:
         """The method's name."""
@@ -226,16 +245,20 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path} can't be read ({error}); remove the folder to run it again") from error
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RecordError(f"the record {describe_os_error(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged or cut off ({error}); remove its folder to make the run again") from error
     if not isinstance(content, dict) or content.get("version") != RECORD_VERSION:
         found = content.get("version") if isinstance(content, dict) else None
         raise RecordError(f"{path} has version {found!r}; this Tanzaku reads version {RECORD_VERSION}")
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
-        raise RecordError(f"{path} is not a run record: {error}") from error
+        raise RecordError(
+            f"{path} is not a run record: {describe_validation_error(error)}; remove its folder to make the run again"
+        ) from error
 
 
 def read_records(runs: Path) -> list[RunRecord]:
@@ -247,23 +270,39 @@ def read_records(runs: Path) -> list[RunRecord]:
     return list(records_in(runs).values())
 
 
-def records_in(runs: Path) -> dict[Path, RunRecord]:
+def records_in(runs: Path, *, every: bool = False) -> dict[Path, RunRecord]:
     """Likewise, each under its folder.
+
+    Args:
+        runs: The folder.
+        every: Also the records that `record_folders` leaves out.
 
     Raises:
         RecordError: There is none, or one is damaged.
     """
-    folders = record_folders(runs)
+    folders = record_folders(runs, every=every)
     if not folders:
+        if not runs.is_dir():
+            raise RecordError(f"{runs}: there is no such folder; give the one that `tanzaku study run` wrote")
         begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
         raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote{begun}")
     return {folder: read_record(folder) for folder in folders}
 
 
-def record_folders(runs: Path) -> list[Path]:
-    """The folders below `runs` that hold a run's record, in the order of their names."""
+def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
+    """The folders below `runs` that hold a run's record, in the order of their names.
+
+    Args:
+        runs: A study's folder, or one above several.
+        every: Also runs that are none of their study's as it is specified, made with `--set` in its folder.
+    """
     # Encoders that a study pretrained lie beside its runs, with records of their own kind.
-    return sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
+    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
+    if every:
+        return folders
+    lists = {parent: read_list(parent) for parent in {folder.parent for folder in folders}}
+    names = {parent: {run.name for run in listed.runs} for parent, listed in lists.items() if listed}
+    return [folder for folder in folders if folder.name in names.get(folder.parent, {folder.name})]
 
 
 def _is_of_pretraining(path: Path) -> bool:
@@ -278,21 +317,45 @@ def write_predictions(folder: Path, *, classes: list[int], predicted: list[int],
     """Write a file of predictions: a header, then one line a document."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "predicted"])
+    writer.writerow(_PREDICTIONS_HEADER)
     writer.writerows(zip(classes, predicted, strict=True))
     write_atomically(folder / name, text.getvalue())
 
 
-def read_predictions(folder: Path, *, name: str = PREDICTIONS_FILE) -> tuple[list[int], list[int]]:
+def read_predictions(
+    folder: Path, *, labels: int | None = None, name: str = PREDICTIONS_FILE
+) -> tuple[list[int], list[int]]:
     """The true and the predicted class indices of a finished run's test documents, or in another file of predictions.
 
+    Args:
+        folder: The run's, or that of one of its ranks.
+        labels: How many classes there are, where that is known.
+        name: The file's.
+
     Raises:
-        RecordError: The file is missing or damaged.
+        RecordError: The file is missing or damaged, or a class is none of `labels`; the message names the line.
     """
     path = folder / name
+    classes: list[int] = []
+    predicted: list[int] = []
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = [(int(row["class"]), int(row["predicted"])) for row in csv.DictReader(handle)]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RecordError(f"{path} can't be read as predictions ({error})") from error
-    return [row[0] for row in rows], [row[1] for row in rows]
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = csv.reader(handle, strict=True)
+            if next(rows, None) != _PREDICTIONS_HEADER:
+                raise RecordError(f"{path}: the first line is not {','.join(_PREDICTIONS_HEADER)}; {_TAKE_AGAIN}")
+            for row in rows:
+                of_class, of_predicted = map(int, row)
+                if min(of_class, of_predicted) < 0 or (labels and max(of_class, of_predicted) >= labels):
+                    raise ValueError(f"{row} with {labels} classes, which are counted from 0")
+                classes.append(of_class)
+                predicted.append(of_predicted)
+    except OSError as error:
+        raise RecordError(f"the predictions {describe_os_error(error)}") from error
+    except (ValueError, csv.Error) as error:
+        line = len(classes) + 2
+        raise RecordError(f"{path}, line {line}: does not hold two classes ({error}); {_TAKE_AGAIN}") from error
+    return classes, predicted
+
+
+_PREDICTIONS_HEADER = ["class", "predicted"]
+_TAKE_AGAIN = "take the file from the run again, or remove the run's folder to make it again"

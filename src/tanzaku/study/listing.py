@@ -1,0 +1,75 @@
+"""Which runs a study has: the list that `tanzaku study run` leaves in the study's folder.
+
+Without the list, a report could not tell the runs of the study from those of a trial with other settings that was made
+in the same folder, and nothing would say which runs are still to come.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
+from tanzaku.files import write_atomically
+
+STUDY_FILE = "study.json"  # above the runs' folders
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ListedRun(_Part):
+    """One run of a study."""
+
+    name: Annotated[str, Field(description="Of its folder.")]
+    method: str
+    uses_encoder: bool
+
+
+class StudyList(_Part):
+    """The runs of a study, in the order in which they are made: the content of `study.json`."""
+
+    version: Literal[1] = 1
+    kind: Literal["study"] = "study"
+    study: str
+    overrides: Annotated[tuple[str, ...], Field(description="What `--set` said when the list was written.")]
+    runs: tuple[ListedRun, ...]
+
+
+def write_list(folder: Path, listed: StudyList) -> StudyList:
+    """Write the list, unless the folder has that of the same study as its file specifies it and this one has overrides.
+
+    So a trial with `--set` does not replace the study that it tries out.
+
+    Returns:
+        The list that the folder has now.
+    """
+    earlier = read_list(folder)
+    if earlier and listed.overrides and not earlier.overrides and earlier.study == listed.study:
+        return earlier
+    write_atomically(folder / STUDY_FILE, listed.model_dump_json(indent=1) + "\n")
+    return listed
+
+
+def read_list(folder: Path) -> StudyList | None:
+    """The list in a study's folder; None where there is none, as with archived records.
+
+    Raises:
+        RecordError: It is damaged.
+    """
+    path = folder / STUDY_FILE
+    try:
+        return StudyList.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RecordError(f"the study's list {describe_os_error(error)}") from error
+    except ValidationError as error:
+        reason = describe_validation_error(error)
+    except ValueError as error:
+        reason = str(error)
+    raise RecordError(f"{path} is not the list of a study's runs ({reason}); `tanzaku study run` writes it again")

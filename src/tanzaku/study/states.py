@@ -1,0 +1,132 @@
+"""How far the runs of a study are, and how long those to come will take."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from tanzaku.errors import RecordError
+from tanzaku.study.listing import ListedRun, read_list
+from tanzaku.study.record import RECORD_FILE, RunRecord, read_record, record_folders
+
+LOCK_FILE = "lock"
+LOG_FILE = "log.jsonl"
+_TAIL_BYTES = 4096  # of a log: its last line is shorter
+
+State = Literal["finished", "failed", "running", "interrupted", "waiting"]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is."""
+
+    name: str
+    state: State
+    record: RunRecord | None = None
+    progress: str = ""
+    """Of a running one, such as "epoch 2, step 120 of 300"."""
+    listed: bool = True
+    """Whether it is one of the study's, as opposed to one that other settings made in the same folder."""
+
+
+def run_states(folder: Path) -> list[RunState]:
+    """How far each run in a study's folder is: the study's runs in their order, then others by name.
+
+    Raises:
+        RecordError: A record is damaged, or there is no run.
+    """
+    study = read_list(folder)
+    listed = {run.name: folder / run.name for run in study.runs} if study else {}
+    begun = {path.parent for path in folder.glob(f"*/{LOG_FILE}")}
+    there = {path.name: path for path in (*begun, *record_folders(folder, every=True)) if path.name not in listed}
+    others = dict(sorted(there.items(), key=lambda item: natural_key(item[0])))
+    states = [_state(path, listed=True) for path in listed.values()]
+    states += [_state(path, listed=study is None) for path in others.values()]
+    if not states:
+        what = "no run lies below it" if folder.is_dir() else "there is no such folder"
+        raise RecordError(f"{folder}: {what}; give the folder that `tanzaku study run` wrote")
+    return states
+
+
+def natural_key(name: str) -> list[tuple[int, float, str]]:
+    """Sorts r2 before r128, and lr5e-05 before lr0.0005."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+    return [(1, float(part), "") if place % 2 else (0, 0.0, part) for place, part in enumerate(parts)]
+
+
+def _state(folder: Path, *, listed: bool) -> RunState:
+    if (folder / RECORD_FILE).is_file():
+        record = read_record(folder)
+        return RunState(folder.name, record.status, record, listed=listed)
+    if _is_locked(folder / LOCK_FILE):
+        return RunState(folder.name, "running", progress=_progress(folder / LOG_FILE), listed=listed)
+    return RunState(folder.name, "interrupted" if (folder / LOG_FILE).is_file() else "waiting", listed=listed)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a run; a process that dies lets it go."""
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _progress(log: Path) -> str:
+    """What the last step in a run's log says; empty where there is none yet."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - _TAIL_BYTES), os.SEEK_SET)
+            lines = handle.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except ValueError:  # it is being written, or begins before the part that was read
+            continue
+        if event.get("event") == "StepDone":
+            return f"epoch {event['epoch']}, step {event['step']:,} of {event['total_steps']:,}"
+    return ""
+
+
+def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> float | None:
+    """How long the waiting runs will take, each as long as those of its arm did, else of its method, else of its kind.
+
+    Args:
+        ended: The study's records.
+        waiting: The runs that have none.
+
+    Returns:
+        Seconds, or None where no run of the kind of a waiting one (with an encoder, or without) has finished.
+    """
+    finished = [record for record in ended if record.status == "finished"]
+    total = 0.0
+    for run in waiting:
+        of_arm = [record for record in finished if _arm(record.run_id) == _arm(run.name)]
+        of_method = [record for record in finished if record.method == run.method]
+        of_kind = [record for record in finished if (record.encoder is not None) == run.uses_encoder]
+        alike = of_arm or of_method or of_kind
+        if not alike:
+            return None
+        total += sum(map(_seconds, alike)) / len(alike)
+    return total
+
+
+def _arm(run_id: str) -> str:
+    """A run's name without its seed and identity."""
+    return re.sub(r"-s\d+-[0-9a-f]+$", "", run_id)
+
+
+def _seconds(record: RunRecord) -> float:
+    return (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()

@@ -1,0 +1,126 @@
+"""Which runs are a study's, how far they are, and what a report counts of a folder."""
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tanzaku.errors import RecordError
+from tanzaku.report.write import write_report
+from tanzaku.ship.choosing import choose_run
+from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
+from tanzaku.study.record import RunRecord, read_records, record_folders, records_in, write_record
+from tanzaku.study.states import natural_key, run_states, seconds_left
+from tests.report.records import baseline, finished, lora
+
+
+def _listed(*names: str, overrides: tuple[str, ...] = ()) -> StudyList:
+    runs = tuple(ListedRun(name=name, method=name.split("-")[0], uses_encoder=True) for name in names)
+    return StudyList(study="s", overrides=overrides, runs=runs)
+
+
+def _named(name: str, *, minutes: int = 1, record: RunRecord | None = None) -> RunRecord:
+    return (record or finished(lora(2), accuracy=0.9)).model_copy(
+        update={"run_id": name, "started": "2026-01-01T00:00:00+00:00", "ended": f"2026-01-01T00:{minutes:02}:00+00:00"}
+    )
+
+
+def test_a_trial_with_overrides_does_not_replace_the_study_but_all_else_does(tmp_path: Path) -> None:
+    assert read_list(tmp_path) is None
+    trial, whole = _listed("lora-r2", overrides=("training.epochs=1",)), _listed("lora-r2", "lora-r4")
+    assert write_list(tmp_path, trial) == trial
+    assert write_list(tmp_path, whole) == read_list(tmp_path) == whole
+    assert write_list(tmp_path, trial) == read_list(tmp_path) == whole
+    other = whole.model_copy(update={"study": "other", "overrides": ("x=1",)})
+    assert write_list(tmp_path, other) == read_list(tmp_path) == other
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 2}'])
+def test_a_damaged_list_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
+    (tmp_path / STUDY_FILE).write_text(content, encoding="utf-8")
+    with pytest.raises(RecordError, match=r"study\.json is not the list of a study's runs"):
+        read_list(tmp_path)
+
+
+def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name, accuracy in (("lora-r2", 0.8), ("trial", 0.9)):
+        write_record(_named(name, record=finished(lora(2), accuracy=accuracy)), runs / name)
+    archived = tmp_path / "archived"
+    write_record(_named("old"), archived / "old")
+    assert choose_run(runs) == runs / "trial"
+    write_list(runs, _listed("lora-r2", "lora-r4"))
+    assert list(records_in(runs)) == [runs / "lora-r2"]
+    assert choose_run(runs) == runs / "lora-r2"
+    assert [record.run_id for record in read_records(tmp_path)] == ["old", "lora-r2"]
+    assert record_folders(runs, every=True) == [runs / "lora-r2", runs / "trial"]
+    report = write_report(runs, tmp_path / "report")
+    assert [record.run_id for record in report.records] == ["lora-r2"]
+    assert report.left_out == (runs / "trial",)
+    assert "1 run in the folder" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    every = write_report(runs, tmp_path / "report", every=True)
+    assert ([record.run_id for record in every.records], every.left_out) == (["lora-r2", "trial"], ())
+
+
+def test_every_state_of_a_run_is_told_from_the_others(tmp_path: Path) -> None:
+    names = ("done", "broken", "runs", "stopped", "todo")
+    write_list(tmp_path, _listed(*names))
+    write_record(_named("done"), tmp_path / "done")
+    failed = _named("broken").model_copy(update={"status": "failed", "error": "no memory", "test": None})
+    write_record(failed, tmp_path / "broken")
+    for name in ("runs", "stopped", "other-r10", "other-r2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.jsonl").write_text(
+            '{"event": "StepDone", "epoch": 1, "step": 5, "total_steps": 1200}\n'
+            '{"event": "StepDone", "epoch": 2, "step": 900, "total_steps": 1200}\n{"event": "EpochDone", "ep',
+            encoding="utf-8",
+        )
+    with FileLock(tmp_path / "runs" / "lock"):
+        states = run_states(tmp_path)
+    assert [(state.name, state.state) for state in states if state.listed] == [
+        ("done", "finished"),
+        ("broken", "failed"),
+        ("runs", "running"),
+        ("stopped", "interrupted"),
+        ("todo", "waiting"),
+    ]
+    assert states[2].progress == "epoch 2, step 900 of 1,200"
+    assert [state.name for state in states if not state.listed] == ["other-r2", "other-r10"]
+    (tmp_path / STUDY_FILE).unlink()
+    assert all(state.listed for state in run_states(tmp_path))
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no run lies below it"):
+        run_states(tmp_path)
+    with pytest.raises(RecordError, match="there is no such folder"):
+        run_states(tmp_path / "nowhere")
+
+
+def test_names_are_sorted_as_people_count() -> None:
+    names = ["lora-r128-lr5e-05", "lora-r2-lr0.0005", "lora-r256-lr5e-05", "lora-r2-lr5e-05", "full", "lora"]
+    assert sorted(names, key=natural_key) == [
+        "full",
+        "lora",
+        "lora-r2-lr5e-05",
+        "lora-r2-lr0.0005",
+        "lora-r128-lr5e-05",
+        "lora-r256-lr5e-05",
+    ]
+
+
+def test_the_time_left_is_that_of_runs_alike() -> None:
+    ended = [
+        _named("lora-r2-s1-0123456789", minutes=4),
+        _named("lora-r2-s2-0123456789", minutes=6),
+        _named("lora-r8-s1-0123456789", minutes=20),
+    ]
+
+    def left(*names: str) -> float | None:
+        return seconds_left(ended, _listed(*names).runs)
+
+    assert left() == 0
+    assert left("lora-r2-s3-aaaaaaaaaa") == 60 * 5
+    assert left("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa") == 60 * (5 + 10)
+    assert left("full-s1-aaaaaaaaaa") == 60 * 10
+    assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
