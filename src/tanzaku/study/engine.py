@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,20 +19,24 @@ from filelock import FileLock, Timeout
 
 from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import TanzakuError
+from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.files import write_atomically
 from tanzaku.study.process import (
     BUSY,
     FINISHED,
     INTERRUPTED,
+    UNWRITABLE,
     StudyInterrupted,
     begin_child,
     describe_death,
+    is_of_the_disk,
     process_context,
     run_to_the_end,
+    unwritable,
 )
 from tanzaku.study.record import RECORD_FILE, RunRecord, read_record, write_record
 from tanzaku.study.spec import RunSpec
+from tanzaku.study.states import LOCK_FILE, LOG_FILE
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
@@ -91,6 +96,7 @@ def make_runs(
 
     Raises:
         StudyInterrupted: A run was asked to stop (Ctrl-C or SIGTERM).
+        ProcessError: A run could not be written, for a full disk for instance; no later run could.
     """
     dataset = clean_dataset(dataset)  # as the plan did, whose runs are named by its fingerprint
     total = len(runs)
@@ -133,16 +139,18 @@ def _existing(planned: PlannedRun, *, retry_failed: bool) -> RunRecord | None:
 
 def _lock(planned: PlannedRun) -> FileLock:
     planned.folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(planned.folder / "lock", timeout=0)
+    return FileLock(planned.folder / LOCK_FILE, timeout=0)
 
 
 def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str) -> int:
-    process = process_context().Process(
-        target=_child, kwargs={"planned": planned, "dataset": dataset, "study": study}, name=planned.run_id
-    )
-    status = run_to_the_end(process)
+    context = process_context()
+    complaints, sender = context.Pipe(duplex=False)
+    arguments = {"planned": planned, "dataset": dataset, "study": study, "complain": sender}
+    status = run_to_the_end(context.Process(target=_child, kwargs=arguments, name=planned.run_id))
     if status in (BUSY, INTERRUPTED):
         return status
+    if status == UNWRITABLE:
+        raise unwritable(planned.run_id, complaints)
     if status != FINISHED:
         try:
             with _lock(planned):
@@ -175,13 +183,16 @@ def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study:
     write_record(record, planned.folder)
 
 
-def _child(planned: PlannedRun, dataset: Dataset, study: str) -> None:
+def _child(planned: PlannedRun, dataset: Dataset, study: str, complain: Connection) -> None:
     asked_to_stop = begin_child()
     try:
         with _lock(planned):
             status = _run_and_record(planned, dataset, study, asked_to_stop)
     except Timeout:
         status = BUSY
+    except OSError as error:
+        complain.send(describe_os_error(error))
+        status = UNWRITABLE
     sys.exit(status)
 
 
@@ -192,7 +203,7 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
         return FINISHED
-    log = LogFile(planned.folder / "log.jsonl")
+    log = LogFile(planned.folder / LOG_FILE)
     try:
         with RunProgress(planned.run_id) as progress:
             run(
@@ -209,6 +220,8 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
     except (TanzakuError, FloatingPointError) as error:
         _record_failure(planned, str(error), dataset=dataset, study=study)
     except Exception as error:
+        if is_of_the_disk(error):
+            raise
         write_atomically(planned.folder / "traceback.txt", traceback.format_exc())
         _record_failure(planned, f"{type(error).__name__}: {error}", dataset=dataset, study=study)
     finally:

@@ -1,15 +1,20 @@
 """The processes of a study, one a run and one a pretraining: what one crashes or allocates is not the others'."""
 
+import errno
 import multiprocessing
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tanzaku.encoders.parallel import end_with_parent
+from tanzaku.errors import ProcessError
 
-FINISHED, BUSY, INTERRUPTED = 0, 75, 130
+FINISHED, UNWRITABLE, BUSY, INTERRUPTED = 0, 74, 75, 130
+# What every other run would fail of as well.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _PRELOADED = [
     "tanzaku.study.server",
     "torch",
@@ -45,6 +50,20 @@ def run_to_the_end(process: Any) -> int:
         process.join()
         return INTERRUPTED
     return int(process.exitcode)
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether an error says that nothing more can be written, so that a study had better stop."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+
+
+def unwritable(name: str, complaints: Connection) -> ProcessError:
+    """The error that ends a study after a run's process ended as `UNWRITABLE` and said why."""
+    reason = complaints.recv() if complaints.poll() else "its files could not be written"
+    return ProcessError(
+        f"the run {name} stopped, and the study with it: {reason}. What has ended is safe, and the same command "
+        "resumes the study"
+    )
 
 
 def begin_child() -> Callable[[], bool]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.text import Text
 
 from tanzaku.display import Display
+from tanzaku.files import errors_naming
 from tanzaku.training.evaluation import EvaluationProgress
 from tanzaku.training.loop import (
     CheckpointPassedOver,
@@ -26,6 +27,7 @@ class LogFile:
     """Appends each event but evaluation's progress to a JSON Lines file, with the time (Unix seconds)."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = path.open("a", encoding="utf-8", buffering=1)
 
@@ -37,7 +39,8 @@ class LogFile:
         if not isinstance(event, TrainingDone):
             content |= asdict(event)
         content.pop("history", None)  # it stands in the log already
-        self._handle.write(json.dumps(content, ensure_ascii=False) + "\n")
+        with errors_naming(self._path):
+            self._handle.write(json.dumps(content, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Flush and close the file."""

@@ -1,5 +1,6 @@
 """One run, top to bottom: from the data and a resolved spec to a saved model and a record. Read this first."""
 
+import io
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import EncoderSource
-from tanzaku.files import folder_bytes
+from tanzaku.files import errors_naming, folder_bytes, write_atomically
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
 from tanzaku.methods import EncoderMethod, TextMethod
@@ -63,6 +64,7 @@ def run(
     Raises:
         TanzakuError: The encoder, the method or the data can't be used.
         Interrupted: `should_stop` said so; a checkpoint was saved.
+        OSError: `folder` can't be written; the same call goes on from the newest checkpoint.
     """
     started = now()
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ def run(
         result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
     else:
         result = _fit(spec, spec.method, dataset, folder)
-    np.save(folder / LOGITS_FILE, result.test, allow_pickle=False)
+    _write_logits(folder / LOGITS_FILE, result.test)
     for split, logits, name in (
         (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),
         (dataset.test, result.test, PREDICTIONS_FILE),
@@ -95,6 +97,12 @@ def run(
     write_record(record, folder)
     _checkpoints(folder).clear()  # not before: without a record, the training goes on from them
     return record
+
+
+def _write_logits(path: Path, logits: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, logits, allow_pickle=False)
+    write_atomically(path, content.getvalue())
 
 
 def _checkpoints(folder: Path) -> Checkpoints:
@@ -125,7 +133,8 @@ def _adapt(
     prepared = prepare_training(spec, train, val, encoder, dataset.label_names, _checkpoints(folder), should_stop)
     model = prepared.training.model
     done = _listen(prepared.training, listeners)
-    method.save(model, folder / MODEL_FOLDER)
+    with errors_naming(folder / MODEL_FOLDER):
+        method.save(model, folder / MODEL_FOLDER)
     classify = partial(
         _classify,
         model,
@@ -195,7 +204,8 @@ def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _
     with_evaluation = time.perf_counter() - began
     test = method.scores(fitted, dataset.test.texts)
     test_seconds = time.perf_counter() - began - with_evaluation
-    method.save(fitted, folder / MODEL_FOLDER)
+    with errors_naming(folder / MODEL_FOLDER):
+        method.save(fitted, folder / MODEL_FOLDER)
     costs = Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=with_evaluation,

@@ -163,7 +163,7 @@ def require_extra() -> None:
         import tomli_w  # noqa: F401
     except ImportError as error:
         raise TanzakuError(
-            f"the search needs {error.name}, which is not installed; install it with: pip install 'tanzaku[tune]'"
+            f"the search needs {error.name}, which is not installed; install it with: pip install optuna tomli-w"
         ) from error
 
 

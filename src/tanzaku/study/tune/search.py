@@ -24,6 +24,7 @@ from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import EncoderSource
 from tanzaku.errors import RecordError, SpecError, TanzakuError
+from tanzaku.files import check_writable
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
@@ -109,6 +110,7 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     dataset = clean_dataset(dataset)
     settings, space = study.tune or TuneSpec(), search_space(study)
     corners = space.corners(seed=settings.seed)
+    check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / "lock", timeout=0):

@@ -20,9 +20,18 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import RecordError, TanzakuError
+from tanzaku.errors import RecordError, TanzakuError, describe_os_error
 from tanzaku.files import write_atomically
-from tanzaku.study.process import FINISHED, INTERRUPTED, begin_child, describe_death, process_context
+from tanzaku.study.process import (
+    FINISHED,
+    INTERRUPTED,
+    UNWRITABLE,
+    begin_child,
+    describe_death,
+    is_of_the_disk,
+    process_context,
+    unwritable,
+)
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import RunSpec
 from tanzaku.training.stopping import BestBy, epoch_order
@@ -94,9 +103,9 @@ def _run_in_process(trial: PlannedTrial, dataset: Dataset, verdict: Verdict) -> 
     trial.folder.mkdir(parents=True, exist_ok=True)
     context = process_context()
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=_child, kwargs={"trial": trial, "dataset": dataset, "parent": theirs}, name=trial.folder.name
-    )
+    complaints, sender = context.Pipe(duplex=False)
+    arguments = {"trial": trial, "dataset": dataset, "parent": theirs, "complain": sender}
+    process = context.Process(target=_child, kwargs=arguments, name=trial.folder.name)
     try:
         process.start()
         theirs.close()
@@ -111,6 +120,8 @@ def _run_in_process(trial: PlannedTrial, dataset: Dataset, verdict: Verdict) -> 
     process.join()
     if status == INTERRUPTED:
         return False
+    if status == UNWRITABLE:
+        raise unwritable(trial.folder.name, complaints)
     if status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
         _write_result(TrialResult(status="failed", error=describe_death(status)), trial.folder)
     return True
@@ -142,7 +153,7 @@ def _write_result(result: TrialResult, folder: Path) -> None:
     write_atomically(folder / TRIAL_FILE, result.model_dump_json(indent=1) + "\n")
 
 
-def _child(trial: PlannedTrial, dataset: Dataset, parent: Connection) -> None:
+def _child(trial: PlannedTrial, dataset: Dataset, parent: Connection, complain: Connection) -> None:
     asked_to_stop = begin_child()
 
     def should_stop() -> bool:
@@ -153,8 +164,13 @@ def _child(trial: PlannedTrial, dataset: Dataset, parent: Connection) -> None:
         return bool(parent.recv())
 
     # A trial whose search was killed may take a moment to see it and end.
-    with FileLock(trial.folder / "lock"):
-        sys.exit(_run_and_record(trial, dataset, ask, should_stop))
+    try:
+        with FileLock(trial.folder / "lock"):
+            status = _run_and_record(trial, dataset, ask, should_stop)
+    except OSError as error:
+        complain.send(describe_os_error(error))
+        status = UNWRITABLE
+    sys.exit(status)
 
 
 def _run_and_record(
@@ -176,6 +192,8 @@ def _run_and_record(
     except (TanzakuError, FloatingPointError) as error:
         result = TrialResult(status="failed", error=str(error), history=_recorded(history))
     except Exception as error:
+        if is_of_the_disk(error):
+            raise
         write_atomically(trial.folder / "traceback.txt", traceback.format_exc())
         told = f"{type(error).__name__}: {error}"
         result = TrialResult(status="failed", error=told, history=_recorded(history))
