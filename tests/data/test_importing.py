@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ def test_rows_are_dropped_only_when_asked_and_counted_by_reason(tmp_path: Path) 
     path = write_lines(tmp_path / "mine.jsonl", [*numbered(40), ("", "a"), ("  ", "b"), ("x", "")])
     with pytest.raises(DataError, match=r"2 of 43 rows have an empty text: .*mine\.jsonl line 41; .*line 42"):
         import_documents(path)
-    with pytest.raises(DataError, match=r"1 of 41 rows have no label: .*line 43"):
+    with pytest.raises(DataError, match=r"1 of 41 rows has no label: .*line 43"):
         import_documents(path, drop_empty=True)
     preparation = import_documents(path, drop_empty=True, drop_unlabelled=True)
     assert preparation.dropped == {"rows with an empty text": 2, "rows without a label": 1}
@@ -54,7 +56,7 @@ def test_control_and_invisible_characters_are_counted_and_are_no_text(tmp_path: 
     path = write_lines(tmp_path / "mine.jsonl", [*numbered(40), ("a\0b\u200bc", "a"), ("\u200b\0", "b")])
     with (
         pytest.warns(TanzakuWarning, match=r"mine\.jsonl: 2 of 42 texts hold control .*: .*line 41; .*line 42\.$"),
-        pytest.raises(DataError, match=r"1 of 42 rows have an empty text: .*line 42"),
+        pytest.raises(DataError, match=r"1 of 42 rows has an empty text: .*line 42"),
     ):
         import_documents(path)
     with pytest.warns(TanzakuWarning, match="of which 2 became spaces .* and 2 were left out"):
@@ -92,7 +94,7 @@ def test_similar_labels_and_unread_files_are_warned_of(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{label} {number}", encoding="utf-8")
     (tmp_path / "classes" / "notes.md").write_text("x", encoding="utf-8")
-    with pytest.warns(TanzakuWarning, match=r"1 files were not read as documents: notes\.md"):
+    with pytest.warns(TanzakuWarning, match=r"1 file was not read as documents: notes\.md"):
         preparation = import_documents(tmp_path / "classes")
     assert len(preparation.dataset.train) == 16
     assert preparation.dropped == {"files not read as documents": 1}
@@ -120,9 +122,9 @@ def test_a_missing_validation_set_is_taken_from_train(tmp_path: Path) -> None:
 def test_a_class_that_only_test_has_is_refused_and_shared_texts_are_warned_of(tmp_path: Path) -> None:
     train = write_lines(tmp_path / "train.jsonl", numbered(40))
     val = write_lines(tmp_path / "val.jsonl", numbered(4, prefix="val"))
-    with pytest.raises(DataError, match=r"test: has classes that train has not: 'c' \(1 rows\)"):
+    with pytest.raises(DataError, match=r"test: has classes that train has not: 'c' \(1 row\)"):
         import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [("x", "c"), ("y", "a")]))
-    with pytest.warns(TanzakuWarning, match="test: 2 of 3 texts stand in train too"):
+    with pytest.warns(TanzakuWarning, match="test: 2 of 3 texts are in train too"):
         import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [*numbered(2), ("new", "a")]))
 
 
@@ -134,3 +136,58 @@ def test_a_cp932_csv_with_other_column_names_is_read(tmp_path: Path) -> None:
     dataset = import_documents(path, reading=reading).dataset
     assert dataset.name == "評判"
     assert dataset.label_names == tuple(sorted(("良い", "悪い")))
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "mine.jsonl", [*numbered(40), ("", "a"), ("x", "")])
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write('[1]\n{"text": 3, "label": "a"}\n{"text": 4, "label": "a"}\n')
+    with pytest.raises(DataError) as caught:
+        import_documents(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert "line 43: holds a JSON list" in lines[0]
+    assert "line 44: the text is 3, a int; " in lines[1]
+    assert "line 45: the text is 4, a int." in lines[1]
+    assert "1 of 42 rows has an empty text: " in lines[2]
+    assert "1 of 42 rows has no label: " in lines[3]
+
+
+def test_rows_of_separators_alone_as_excel_writes_them_are_not_documents(tmp_path: Path) -> None:
+    body = "".join(f"{row},text {row},{'ab'[row % 2]}\n" for row in range(40))
+    (tmp_path / "a.csv").write_text(f"id,text,label\n{body},,\n,,\n", encoding="utf-8-sig")
+    dataset = import_documents(tmp_path / "a.csv").dataset
+    assert sum(map(len, (dataset.train, dataset.val, dataset.test))) == 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_folder_named_in_shift_jis_is_read_in_the_encoding_that_is_given_or_explained(tmp_path: Path) -> None:
+    for label in ("海", "山"):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path / "mails") + b"/" + label.encode("cp932")))
+        folder.mkdir(parents=True)
+        for number in range(20):
+            (folder / f"{number}.txt").write_text(f"{label}その{number}", encoding="cp932")
+    dataset = import_documents(tmp_path / "mails", reading=ReadOptions(encoding="cp932")).dataset
+    assert dataset.label_names == ("山", "海")
+    with pytest.raises(DataError, match=r"the name of this folder .* reads as cp932: '海'. Rename it.*convmv"):
+        import_documents(tmp_path / "mails")
+
+
+def test_a_folder_that_is_split_already_is_recognised(tmp_path: Path) -> None:
+    from tanzaku.data.importing import split_files
+
+    assert split_files(tmp_path) is None
+    for name in ("train.csv", "dev.tsv", "test.jsonl", "notes.txt"):
+        (tmp_path / name).touch()
+    assert split_files(tmp_path) == {
+        "train": tmp_path / "train.csv",
+        "val": tmp_path / "dev.tsv",
+        "test": tmp_path / "test.jsonl",
+    }
+    (tmp_path / "val.csv").touch()
+    with pytest.raises(DataError, match=r"holds val\.csv, dev\.tsv for val\. .*--val"):
+        split_files(tmp_path)
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "val.csv").unlink()
+    with pytest.raises(DataError, match=r"holds train\.csv and no test file"):
+        split_files(tmp_path)

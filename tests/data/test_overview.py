@@ -17,4 +17,4 @@ def test_figures_are_counted_by_split_and_class() -> None:
     assert figures["duplicates"] == {"texts": 1, "rows": 3, "across_splits": 1, "with_several_labels": 1}
     assert len(figures["warnings"]) == 2
     assert "'X' (2 rows) and 'x' (4 rows)" in figures["warnings"][0]
-    assert "test: 1 of 2 texts stand in train too" in figures["warnings"][1]
+    assert "test: 1 of 2 texts is in train too" in figures["warnings"][1]

@@ -104,7 +104,7 @@ def test_a_missing_parquet_column_names_the_columns_there_are(tmp_path: Path) ->
         ("a.csv", "text,label\n", "holds no documents"),
         ("a.csv", "text,text,label\nx,y,z\n", "there are 2 columns named 'text'"),
         ("a.csv", "text,label\nx,y\nx,y,z\n", r"row 2 \(line 3\): has 3 fields, the header has 2"),
-        ("a.csv", 'text,label\n"two\nlines",y\nx\n', r"row 2 \(line 4\): has 1 fields"),
+        ("a.csv", 'text,label\n"two\nlines",y\nx\n', r"row 2 \(line 4\): has 1 field,"),
         ("a.csv", 'text,label\nx,y\n"open,z\n', "in the row from line 3 on: .*--no-quotes"),
         ("a.csv", 'text,label\n"x" y,z\n', "in the row from line 2 on"),
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "line 2: is not JSON"),
@@ -114,7 +114,12 @@ def test_a_missing_parquet_column_names_the_columns_there_are(tmp_path: Path) ->
         ("a.jsonl", '{"text": "x", "label": ["y"]}\n', "line 1: the label is"),
         ("a.jsonl", '{"text": "x", "label": 0.5}\n', "line 1: the label is 0.5"),
         ("a.parquet", "no parquet", "can't be read as Parquet"),
-        ("a.xlsx", "x", "can't tell the format from the ending '.xlsx'.*csv, tsv, jsonl, parquet, folder"),
+        ("a.xlsx", "x", "can't tell the format from the ending '.xlsx'.*save it as \"CSV UTF-8\""),
+        ("a.odt", "x", "can't tell the format from the ending '.odt'.*csv, tsv, jsonl, parquet, folder"),
+        ("a.csv", "text;label\nx;y\n", "'text;label', are separated by a semicolon .*commas"),
+        ("a.csv", '"text";"label"\n"x";"y"\n', "separated by a semicolon"),
+        ("a.csv", 'text\tlabel\nx, "y\tz\n', "separated by a tab .*--format tsv"),
+        ("a.tsv", "text,label\nx,y\n", "separated by a comma .*--format csv"),
     ],
 )
 def test_bad_input_is_placed_and_explained(tmp_path: Path, name: str, content: str, message: str) -> None:

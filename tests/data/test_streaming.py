@@ -91,7 +91,7 @@ def test_what_no_file_can_be_is_found_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         stream_texts(tmp_path / "none.txt")
     (tmp_path / "a.xlsx").touch()
-    with pytest.raises(DataError, match=r"the ending '.xlsx'. Rename it to one of .txt, .csv"):
+    with pytest.raises(DataError, match=r"the ending '.xlsx'. This is a spreadsheet: save it as"):
         stream_texts(tmp_path / "a.xlsx")
     (tmp_path / "a.txt").touch()
     with pytest.raises(DataError, match="no column 'body'"):
@@ -101,7 +101,27 @@ def test_what_no_file_can_be_is_found_at_once(tmp_path: Path) -> None:
 def test_bytes_in_a_stream_that_are_no_text_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes("海\n".encode("cp932"))
-    with path.open("rb") as handle, pytest.raises(DataError, match=r"standard input, after line 0: .*--encoding"):
+    with path.open("rb") as handle, pytest.raises(DataError, match="standard input, line 1: the byte 0x8a"):
+        list(stream_lines(handle, name="standard input"))
+    path.write_bytes(b"abc\n" * 5_000 + "海に船がある。\n".encode("cp932") * 5_000)
+    hint = r"standard input, line 5001: .*reads as cp932: pass --encoding cp932"
+    with path.open("rb") as handle, pytest.raises(DataError, match=hint):
         list(stream_lines(handle, name="standard input"))
     with path.open("rb") as handle, pytest.raises(DataError, match="no text encoding 'klingon'"):
         list(stream_lines(handle, name="x", encoding="klingon"))
+
+
+def test_separators_alone_are_no_row_and_another_separator_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n1,海\n,,\n,\n2,\n", encoding="utf-8")
+    assert list(stream_texts(path)) == ["海", ""]
+    path.write_text("id;text\n1;海\n", encoding="utf-8")
+    with pytest.raises(DataError, match="separated by a semicolon"):
+        list(stream_texts(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16"])
+def test_a_byte_order_mark_is_not_part_of_the_first_text(tmp_path: Path, encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "a.txt").write_bytes(f"{mark}海\n山\n".encode(encoding))
+    assert list(stream_texts(tmp_path / "a.txt", encoding=encoding)) == ["海", "山"]

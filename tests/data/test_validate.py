@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.data.readers import RawDocuments
+from tanzaku.data.raw import RawDocuments, RowError
 from tanzaku.data.validate import (
     check_class_sizes,
     check_classes,
@@ -36,9 +36,9 @@ def test_rows_in_order_pass() -> None:
 
 @pytest.mark.parametrize("nothing", ["\0", "\u200b\ufeff", " \u202a\x7f ", "\u3164"])
 def test_texts_and_labels_of_nothing_to_see_are_empty(nothing: str) -> None:
-    with pytest.raises(DataError, match="1 of 2 rows have an empty text: row 1"):
+    with pytest.raises(DataError, match="1 of 2 rows has an empty text: row 1"):
         check_rows(rows(("a", "x"), (nothing, "x")))
-    with pytest.raises(DataError, match="1 of 2 rows have no label: row 1"):
+    with pytest.raises(DataError, match="1 of 2 rows has no label: row 1"):
         check_rows(rows(("a", "x"), ("a", nothing)))
 
 
@@ -51,15 +51,38 @@ def test_the_first_five_empty_rows_are_named_and_the_others_counted() -> None:
 
 
 def test_missing_labels_and_half_characters_are_refused() -> None:
-    with pytest.raises(DataError, match=r"1 of 2 rows have no label: row 1\. .*--drop-unlabelled"):
+    with pytest.raises(DataError, match=r"1 of 2 rows has no label: row 1\. .*--drop-unlabelled"):
         check_rows(rows(("a", "x"), ("b", " ")))
     with pytest.raises(DataError, match=r"row 0.*ud800"):
         check_rows(rows(("a\ud800", "x")))
 
 
+def test_all_kinds_of_faults_are_said_at_once() -> None:
+    documents = rows(("", "x"), ("a", ""), ("a\ud800", "x"))
+    documents.refuse(RowError("row 7: has 3 fields", "Enclose it."))
+    documents.refuse(RowError("row 9: has 4 fields", "Enclose it."))
+    with pytest.raises(DataError) as caught:
+        check_rows(documents)
+    assert str(caught.value).splitlines() == [
+        "row 7: has 3 fields; row 9: has 4 fields. Enclose it.",
+        "1 of 3 rows has an empty text: row 0. Fill them, or pass --drop-empty to leave them out.",
+        "1 of 3 rows has no label: row 1. Fill them, or pass --drop-unlabelled to leave them out.",
+        "1 of 3 rows has half a surrogate pair, which is no character: row 2. "
+        "Correct the escapes (\\ud800 to \\udfff).",
+    ]
+
+
+def test_swapped_columns_are_seen_and_long_labels_are_cut() -> None:
+    texts = [f"海に船がある。その{number}つ目の、いくらか長い本文である。終わりまで読む。" for number in range(9)]
+    with pytest.raises(DataError, match=r"9 different labels and only 2 different texts.*seem to be swapped") as caught:
+        check_classes(texts, texts=["a", "b", "b"] * 3)
+    assert "終わりまで読む" not in str(caught.value)
+    check_classes(["a", "b", "c"], texts=["海に船", "海に船", "海に船"])
+
+
 def test_one_class_is_too_few() -> None:
     with pytest.raises(DataError, match="all documents have the label 'x'"):
-        check_classes(["x", "x"])
+        check_classes(["x", "x"], texts=["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -68,13 +91,13 @@ def test_one_class_is_too_few() -> None:
 def test_labels_that_differ_in_case_width_space_or_nothing_to_see_are_warned_of(other: str) -> None:
     label = "スポーツ" if other == "ｽﾎﾟｰﾂ" else "Sports"
     with pytest.warns(
-        TanzakuWarning, match=r"taken as different classes: .*\(2 rows\).*\(1 rows\)|\(1 rows\).*\(2 rows\)"
+        TanzakuWarning, match=r"taken as different classes: .*\(2 rows\).*\(1 row\)|\(1 row\).*\(2 rows\)"
     ):
         warn_of_similar_labels([label, other, label])
 
 
 def test_what_can_not_be_seen_in_a_label_is_shown() -> None:
-    with pytest.warns(TanzakuWarning, match=r"'❤' \(1 rows\) and '❤\\ufe0f' \(1 rows\)"):
+    with pytest.warns(TanzakuWarning, match=r"'❤' \(1 row\) and '❤\\ufe0f' \(1 row\)"):
         warn_of_similar_labels(["❤", "❤\ufe0f"])
 
 
@@ -91,12 +114,12 @@ def test_small_classes_are_named_with_their_sizes() -> None:
 
 @pytest.mark.parametrize(("split", "data"), [("val", ("ab", "abc", "ab")), ("test", ("ab", "ab", "abc"))])
 def test_a_class_that_train_has_not_is_refused(split: str, data: tuple[str, str, str]) -> None:
-    with pytest.raises(DataError, match=rf"{split}: has classes that train has not: 'c' \(1 rows\).*'a'; 'b'"):
+    with pytest.raises(DataError, match=rf"{split}: has classes that train has not: 'c' \(1 row\).*'a'; 'b'"):
         check_splits(dataset(*data))
 
 
 def test_a_class_that_only_train_has_is_warned_of_and_an_empty_split_refused() -> None:
-    with pytest.warns(TanzakuWarning, match="test: has no documents of b"):
+    with pytest.warns(TanzakuWarning, match="test: has no documents of 'b'"):
         check_splits(dataset("ab", "ab", "a"))
     with pytest.raises(DataError, match="val: holds no documents"):
         check_splits(dataset("ab", "", "a"))

@@ -160,9 +160,28 @@ def test_an_encoder_method_needs_an_encoder(study_file: Path) -> None:
         read_study(study_file)
 
 
+def test_all_that_is_wrong_in_a_study_is_said_at_once(study_file: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_study(study_file, overrides=["seeds=[-1]", "recipe=none-such", "nonsense=1"])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    for name, line in zip(("seeds.0 = -1", "recipe = 'none-such'", "unknown key 'nonsense'"), lines, strict=True):
+        assert name in line
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study_or_an_override(study_file: Path) -> None:
+    study_file.write_bytes(b"\xef\xbb\xbf" + study_file.read_bytes())
+    assert read_study(study_file, overrides=["\ufeffname=other"]).name == "other"
+    with pytest.raises(SpecError, match="is not valid UTF-8"):
+        read_study(study_file, overrides=["name=\udc8a"])
+
+
 def test_a_file_that_is_missing_or_no_toml_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="can't be read"):
         read_study(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text('description = "海に船がある"', encoding="cp932")
+    with pytest.raises(SpecError, match=r"bad\.toml, line 1: .* not valid utf-8. The text reads as cp932: save it as"):
+        read_study(tmp_path / "bad.toml")
     (tmp_path / "bad.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(SpecError, match="is not valid TOML"):
         read_study(tmp_path / "bad.toml")

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from tanzaku.data.characters import clean_text, describe_changes
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.decoding import readable_name
 from tanzaku.data.prepared import SPLITS, Preparation
-from tanzaku.data.readers import RawDocuments, ReadOptions, read_documents
+from tanzaku.data.raw import RawDocuments, listed
+from tanzaku.data.readers import ReadOptions, is_table, read_documents
 from tanzaku.data.split import Ratios, hold_out, pick, split_documents
 from tanzaku.data.validate import (
     check_classes,
     check_rows,
     check_splits,
     empty_rows,
-    listed,
     unlabelled_rows,
     warn_of_shared_texts,
     warn_of_similar_labels,
 )
+from tanzaku.display import counted
 from tanzaku.errors import DataError, TanzakuWarning
 from tanzaku.files import sha256_of_file
 
@@ -54,11 +56,11 @@ def import_documents(
     """
     reading = reading or ReadOptions()
     documents, dropped, changed = _read_checked(source, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
-    check_classes(documents.labels)
+    check_classes(documents.labels, texts=documents.texts)
     warn_of_similar_labels(documents.labels)
     dataset = split_documents(
         documents,
-        name=name or source.stem,
+        name=readable_name(name or source.stem),
         ratios=ratios,
         seed=seed,
         groups=documents.texts if keep_duplicates_together else None,
@@ -125,10 +127,10 @@ def import_splits(
         kept, taken = hold_out(whole.labels, share=val_size, seed=seed, groups=groups)
         splits["train"], splits["val"] = pick(whole, kept), pick(whole, taken)
         options |= {"val_size": val_size, "seed": seed, "keep_duplicates_together": keep_duplicates_together}
-    check_classes(splits["train"].labels)
+    check_classes(splits["train"].labels, texts=splits["train"].texts)
     warn_of_similar_labels(label for split in SPLITS for label in splits[split].labels)
     dataset = Dataset(
-        name=name or train.stem,
+        name=readable_name(name or train.stem),
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
@@ -140,14 +142,40 @@ def import_splits(
     return Preparation(dataset=dataset, source=described, options=options, dropped=dropped, changed=changed)
 
 
+_SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
+
+
+def split_files(folder: Path) -> dict[str, Path] | None:
+    """The files of a folder that is split already, such as train.csv, dev.csv and test.csv; None where there are none.
+
+    Raises:
+        DataError: One of train and test is missing, or there are two files for a split.
+    """
+    found = {
+        split: [path for name in names for path in sorted(folder.glob(f"{name}.*")) if is_table(path)]
+        for split, names in _SPLIT_NAMES.items()
+    }
+    if not found["train"] and not found["test"]:
+        return None
+    for split, paths in found.items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise DataError(f"{folder}: holds {names} for {split}. Name the right one with --{split}.")
+        if not paths and split != "val":
+            there = next(path.name for others in found.values() for path in others)
+            raise DataError(f"{folder}: holds {there} and no {split} file. Add it, or name the file itself as SOURCE.")
+    return {split: paths[0] for split, paths in found.items() if paths}
+
+
 def _read_checked(
     source: Path, reading: ReadOptions, *, drop_empty: bool, drop_unlabelled: bool
 ) -> tuple[Documents, dict[str, int], int]:
     """The documents of a source, what was dropped, and how many texts were changed."""
-    raw = read_documents(source, options=reading)
+    raw = read_documents(source, options=reading, check=False)
     if raw.unread:
+        were = f"{counted(len(raw.unread), 'file')} {'was' if len(raw.unread) == 1 else 'were'}"
         warnings.warn(
-            f"{source}: {len(raw.unread):,} files were not read as documents: {listed(raw.unread)}. "
+            f"{source}: {were} not read as documents: {listed(raw.unread)}. "
             "Documents are the files that end in .txt, in one folder a class.",
             TanzakuWarning,
             stacklevel=3,
@@ -158,7 +186,7 @@ def _read_checked(
         raw, dropped["rows with an empty text"] = _without(raw, empty_rows(raw))
     if drop_unlabelled:
         raw, dropped["rows without a label"] = _without(raw, unlabelled_rows(raw))
-    if not len(raw):
+    if not len(raw) and not raw.faults:
         raise DataError(f"{source}: holds no documents once those that were to be dropped are gone ({dropped}).")
     check_rows(raw)
     return Documents(tuple(raw.texts), tuple(raw.labels)), dropped, changed
@@ -180,12 +208,16 @@ def _cleaned(raw: RawDocuments, source: Path) -> tuple[RawDocuments, int]:
 def _without(raw: RawDocuments, rows: list[int]) -> tuple[RawDocuments, int]:
     excluded = set(rows)
     kept = [row for row in range(len(raw)) if row not in excluded]
-    columns = {name: [getattr(raw, name)[row] for row in kept] for name in ("texts", "labels", "places")}
-    return replace(raw, **columns), len(excluded)
+    texts, labels, places = ([column[row] for row in kept] for column in (raw.texts, raw.labels, raw.places))
+    return replace(raw, texts=texts, labels=labels, places=places), len(excluded)
 
 
 def _described(source: Path) -> dict[str, str]:
-    return {"folder": source.name} if source.is_dir() else {"file": source.name, "sha256": sha256_of_file(source)}
+    return (
+        {"folder": readable_name(source.name)}
+        if source.is_dir()
+        else {"file": readable_name(source.name), "sha256": sha256_of_file(source)}
+    )
 
 
 def _reading_options(reading: ReadOptions) -> dict[str, object]:

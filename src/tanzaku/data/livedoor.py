@@ -13,8 +13,8 @@ from tanzaku.data.cleaning import clean_thesis, clean_unsigned
 from tanzaku.data.dataset import Documents
 from tanzaku.data.download import Progress, cache_folder, download
 from tanzaku.data.prepared import Preparation
+from tanzaku.data.raw import listed
 from tanzaku.data.split import THESIS_RATIOS, THESIS_SEED, Ratios, split_documents
-from tanzaku.data.validate import listed
 from tanzaku.errors import DataError, TanzakuWarning
 from tanzaku.files import sha256_of_file
 

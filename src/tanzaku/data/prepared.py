@@ -106,6 +106,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         DataError: There is none, or it is of a version that this Tanzaku does not know.
     """
     path = folder / MANIFEST
+    if not folder.exists():
+        raise DataError(
+            f"{folder}: there is no such folder. Check the path, or prepare data with `tanzaku data import`."
+        )
     if not path.is_file():
         raise DataError(
             f"{folder}: is no prepared data (there is no {MANIFEST}). Prepare some with `tanzaku data livedoor`, "

@@ -8,13 +8,18 @@ import csv
 import fnmatch
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file
+from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, encoding_of_name, is_text, readable_name
+from tanzaku.data.raw import RawDocuments, RowError, fault_messages, listed
+from tanzaku.data.separated import ENCLOSE, check_delimiter, rows_with_lines
+from tanzaku.display import counted
 from tanzaku.errors import DataError
 
 
@@ -36,39 +41,36 @@ class ReadOptions:
     """In a folder per class: patterns (`LICENSE*`) of file names that are not documents."""
 
 
-@dataclass(frozen=True)
-class RawDocuments:
-    """Documents as read, row by row; `places[i]` says where row i stands."""
-
-    texts: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-    """Files of a folder per class that were not read as documents."""
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def add(self, text: str, label: str, place: str) -> None:
-        """Append one row."""
-        self.texts.append(text)
-        self.labels.append(label)
-        self.places.append(place)
-
-
-def read_documents(source: Path, *, options: ReadOptions | None = None) -> RawDocuments:
+def read_documents(source: Path, *, options: ReadOptions | None = None, check: bool = True) -> RawDocuments:
     """Read every document of a file, or of a folder per class, in the order in which they stand there.
 
+    Args:
+        source: The file or folder.
+        options: How to read it.
+        check: Without it, rows that can't be read are only noted in `faults`, for `tanzaku.data.validate`.
+
     Raises:
-        DataError: The source is missing or empty, its format is unknown, a column is missing, or a row can't be read.
+        DataError: The source is missing or empty, its format is unknown, a column is missing, or rows can't be read.
     """
     options = options or ReadOptions()
     if not source.exists():
         raise DataError(f"{source}: there is no such file or folder. Check the path.")
     documents = FORMATS[_format_of(source, options.format)](source, options)
-    if not len(documents):
-        raise DataError(f"{source}: holds no documents.")
+    if documents.faults and check:
+        raise DataError("\n".join(fault_messages(documents)))
+    if not len(documents) and not documents.faults:
+        raise DataError(f"{source}: holds no documents.{_what_it_holds(source)}")
     return documents
+
+
+def _what_it_holds(source: Path) -> str:
+    tables = sorted(path.name for path in source.iterdir() if is_table(path)) if source.is_dir() else []
+    if not tables:
+        return ""
+    return (
+        f" It holds {listed(tables)}: name one of these files to have it split, or name them train, val and test with "
+        "their endings. Documents of a folder are .txt files in one folder a class."
+    )
 
 
 def _format_of(source: Path, wanted: str | None) -> str:
@@ -77,7 +79,7 @@ def _format_of(source: Path, wanted: str | None) -> str:
         what = (
             f"there is no format {wanted!r}" if wanted else f"can't tell the format from the ending {source.suffix!r}"
         )
-        raise DataError(f"{source}: {what}. Name one with --format: {', '.join(FORMATS)}.")
+        raise DataError(f"{source}: {what}. {other_formats(source) or _NAME_A_FORMAT}")
     if source.is_dir() != (name == "folder"):
         kind = "a folder" if source.is_dir() else "a file"
         raise DataError(f"{source}: is {kind}, which can't be read as {name}. Leave --format out, or name another.")
@@ -93,19 +95,22 @@ def _read_separated(source: Path, options: ReadOptions, *, delimiter: str) -> Ra
         strict=True,
     )
     rows = _numbered_rows(reader, source)
+    check_delimiter(source, content[: content.find("\n") if "\n" in content else None], delimiter)
     _, header = next(rows, (0, None))
     if header is None:
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
     text_at, label_at = (_column(source, header, name) for name in (options.text_column, options.label_column))
     documents = RawDocuments()
-    for number, (line, row) in enumerate(rows, start=1):
-        place = f"{source} row {number} (line {line})"
-        if len(row) != len(header):
-            raise DataError(
-                f"{place}: has {len(row)} fields, the header has {len(header)}. Enclose texts that hold the separator "
-                'or a line break in double quotes, and double the quotes inside them ("").'
-            )
-        documents.add(row[text_at], row[label_at], place)
+    try:
+        for number, (line, row) in enumerate(rows, start=1):
+            place = f"{source} row {number} (line {line})"
+            if len(row) == len(header):
+                documents.add(row[text_at], row[label_at], place)
+            else:
+                fields = counted(len(row), "field")
+                documents.refuse(RowError(f"{place}: has {fields}, the header has {len(header)}", ENCLOSE))
+    except RowError as error:  # where the next row begins is unknown
+        documents.refuse(error)
     return documents
 
 
@@ -113,16 +118,7 @@ def _numbered_rows(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]
     """Each row that is not blank, with the line it starts on, counted from 1."""
     previous_limit = csv.field_size_limit(sys.maxsize)  # a document may well pass the default of 131,072 characters
     try:
-        line = 1
-        for row in reader:
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f'{source}, in the row from line {line} on: {error}. Double the quotes inside a quoted field (""), '
-            "or pass --no-quotes if double quotes are plain text in this file."
-        ) from error
+        yield from rows_with_lines(reader, source)
     finally:
         csv.field_size_limit(previous_limit)
 
@@ -141,27 +137,44 @@ def _read_json_lines(source: Path, options: ReadOptions) -> RawDocuments:
     documents = RawDocuments()
     # Not str.splitlines: it would also split at U+2028, which may stand inside a JSON string.
     for number, line in enumerate(decode_file(source, encoding=options.encoding).split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{source} line {number}"
-        row = _parse_json_row(line, place)
-        for name in (options.text_column, options.label_column):
-            if name not in row:
-                raise DataError(
-                    f"{place}: there is no key {name!r}. The keys are: {', '.join(map(repr, row))}. "
-                    "Name the right ones with --text-column and --label-column."
-                )
-        documents.add(_text(row[options.text_column], place), _label(row[options.label_column], place), place)
+        if line.strip():
+            place = f"{source} line {number}"
+            with _noting(documents):
+                documents.add(*_json_document(line, place, options), place)
     return documents
+
+
+@contextmanager
+def _noting(documents: RawDocuments) -> Iterator[None]:
+    """Note what is wrong with a row, and go on with the next."""
+    try:
+        yield
+    except RowError as error:
+        documents.refuse(error)
+
+
+def _json_document(line: str, place: str, options: ReadOptions) -> tuple[str, str]:
+    row = _parse_json_row(line, place)
+    for name in (options.text_column, options.label_column):
+        if name not in row:
+            keys = ", ".join(map(repr, row))
+            raise RowError(
+                f"{place}: there is no key {name!r}, the keys are: {keys}",
+                "Name the right ones with --text-column and --label-column.",
+            )
+    return _text(row[options.text_column], place), _label(row[options.label_column], place)
+
+
+_ONE_OBJECT = "Each line is to hold one JSON object."
 
 
 def _parse_json_row(line: str, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: is not JSON: {error}. Each line is to hold one JSON object.") from error
+        raise RowError(f"{place}: is not JSON: {error}", _ONE_OBJECT) from error
     if not isinstance(row, dict):
-        raise DataError(f"{place}: holds a JSON {type(row).__name__}. Each line is to hold one JSON object.")
+        raise RowError(f"{place}: holds a JSON {type(row).__name__}", _ONE_OBJECT)
     return row
 
 
@@ -179,7 +192,8 @@ def _read_parquet(source: Path, options: ReadOptions) -> RawDocuments:
     pairs = zip(table[wanted[0]].to_pylist(), table[wanted[1]].to_pylist(), strict=True)
     for number, (text, label) in enumerate(pairs, start=1):
         place = f"{source} row {number}"
-        documents.add(_text(text, place), _label(label, place), place)
+        with _noting(documents):
+            documents.add(_text(text, place), _label(label, place), place)
     return documents
 
 
@@ -188,7 +202,7 @@ def _text(value: Any, place: str) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise DataError(f"{place}: the text is {value!r}, a {type(value).__name__}. Texts are to be strings.")
+    raise RowError(f"{place}: the text is {value!r}, a {type(value).__name__}", "Texts are to be strings.")
 
 
 def _label(value: Any, place: str) -> str:
@@ -201,8 +215,8 @@ def _label(value: Any, place: str) -> str:
         return str(int(value))
     if isinstance(value, str):
         return value
-    raise DataError(
-        f"{place}: the label is {value!r}, a {type(value).__name__}. Labels are to be names or whole numbers."
+    raise RowError(
+        f"{place}: the label is {value!r}, a {type(value).__name__}", "Labels are to be names or whole numbers."
     )
 
 
@@ -212,18 +226,36 @@ def _read_folder_per_class(source: Path, options: ReadOptions) -> RawDocuments:
         if entry.is_dir() and not entry.name.startswith("."):
             _read_class_folder(entry, options, documents)
         else:
-            documents.unread.append(entry.name)
+            documents.unread.append(readable_name(entry.name))
     return documents
 
 
 def _read_class_folder(folder: Path, options: ReadOptions, documents: RawDocuments) -> None:
+    label = _class_of(folder, encoding=options.encoding)
     for path in sorted(folder.iterdir()):
-        place = f"{folder.name}/{path.name}"
+        place = f"{label}/{readable_name(path.name)}"
         skipped = any(fnmatch.fnmatch(path.name, pattern) for pattern in options.skip)
         if path.is_file() and path.suffix.lower() == ".txt" and not path.name.startswith(".") and not skipped:
-            documents.add(decode_file(path, encoding=options.encoding), folder.name, place)
+            documents.add(decode_file(path, encoding=options.encoding), label, place)
         else:
             documents.unread.append(place)
+
+
+def _class_of(folder: Path, *, encoding: str) -> str:
+    """A class's name: the folder's, in the texts' encoding where it is not UTF-8."""
+    if is_text(folder.name):
+        return folder.name
+    name = os.fsencode(folder.name)
+    try:
+        return name.decode(encoding)
+    except (UnicodeError, LookupError) as error:
+        fitting = encoding_of_name(folder.name)
+        hint = f"It reads as {fitting}: {name.decode(fitting)!r}. " if fitting else ""
+        example = f"convmv -f {fitting or 'cp932'} -t utf-8 -r --notest {readable_name(str(folder.parent))}"
+        raise DataError(
+            f"{readable_name(str(folder))}: the name of this folder is a class, and is not valid UTF-8 ({name!r}). "
+            f"{hint}Rename it, for instance with `{example}`."
+        ) from error
 
 
 FORMATS: dict[str, Callable[[Path, ReadOptions], RawDocuments]] = {
@@ -241,3 +273,24 @@ _ENDINGS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_NAME_A_FORMAT = f"Name one with --format: {', '.join(FORMATS)}."
+# What people have instead of a table or texts, and how they get from it to one.
+_OTHER_ENDINGS = {
+    (".xlsx", ".xlsm", ".xls", ".ods", ".numbers"): (
+        'This is a spreadsheet: save it as "CSV UTF-8" from the program that made it, and give that file.'
+    ),
+    (".json",): "JSON Lines is needed, one object a line, in a file that ends in .jsonl.",
+    (".zip", ".gz", ".xz", ".bz2", ".7z", ".tar", ".tgz"): "Unpack it, and give the file or folder in it.",
+    (".doc", ".docx", ".pdf", ".rtf", ".html"): "Save it as plain text in UTF-8, with the ending .txt.",
+}
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its ending."""
+    return path.is_file() and path.suffix.lower() in _ENDINGS
+
+
+def other_formats(source: Path) -> str | None:
+    """What to do with a file of a kind that is not read, where it is a common one."""
+    ending = source.suffix.lower()
+    return next((advice for endings, advice in _OTHER_ENDINGS.items() if ending in endings), None)

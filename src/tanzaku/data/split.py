@@ -25,6 +25,10 @@ class Ratios:
     val: float
 
     def __post_init__(self) -> None:
+        for name, share in (("train", self.train), ("val", self.val)):
+            if not 0 < share < 1:
+                percent = f"; for {share:g} % give {share / 100:g}" if 1 < share < 100 else ""
+                raise DataError(f"{name} size {share:g} is not a share between 0 and 1{percent}.")
         # Written so that NaN, for which every comparison is false, is refused too.
         if not min(self.train, self.val, self.test) >= _SMALLEST_SHARE or math.isnan(self.test):
             raise DataError(

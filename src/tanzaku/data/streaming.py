@@ -2,14 +2,18 @@
 
 import csv
 import io
+import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file
+from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, remedy
+from tanzaku.data.readers import other_formats
+from tanzaku.data.separated import ENCLOSE, check_delimiter, rows_with_lines
+from tanzaku.display import counted
 from tanzaku.errors import DataError
 
 DEFAULT_COLUMN = "text"
@@ -21,12 +25,33 @@ class _Options:
     column: str
     encoding: str
     quotes: bool
+    keep_columns: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text, and the columns of its row where they are kept: the text's own among them, in the file's order."""
+
+    text: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 def stream_texts(
     source: Path, *, column: str | None = None, encoding: str = DEFAULT_ENCODING, quotes: bool = True
 ) -> Iterator[str]:
-    """The texts of a file, in their order; only as much as is needed is held in memory.
+    """The texts of a file, in their order; see `stream_rows`."""
+    return (row.text for row in stream_rows(source, column=column, encoding=encoding, quotes=quotes))
+
+
+def stream_rows(
+    source: Path,
+    *,
+    column: str | None = None,
+    encoding: str = DEFAULT_ENCODING,
+    quotes: bool = True,
+    keep_columns: bool = False,
+) -> Iterator[Row]:
+    """The rows of a file, in their order; only as much as is needed is held in memory.
 
     `.txt` has one text a line, and an empty line is an empty text. `.csv`, `.tsv`, `.jsonl` and `.parquet` have one a
     row; blank lines between rows are no rows, and a missing value is an empty text.
@@ -36,6 +61,7 @@ def stream_texts(
         column: The column, or JSON key, with the texts; None is `"text"`. A `.txt` has none.
         encoding: The text files' encoding, by Python's name for it; a byte order mark is allowed.
         quotes: Whether double quotes enclose fields in CSV and TSV.
+        keep_columns: Give the other columns of each row too. A `.txt` has none.
 
     Raises:
         DataError: At once, if the file is missing or its ending unknown; else, when a row's turn comes, if it can't be
@@ -47,11 +73,16 @@ def stream_texts(
     if ending not in _READERS:
         raise DataError(
             f"{source}: can't tell what is in it from the ending {ending!r}. "
-            f"Rename it to one of {', '.join(_READERS)}, or pipe it in, one text a line."
+            + (
+                other_formats(source)
+                or f"Give it the ending that says it ({', '.join(_READERS)}), or pipe it in, one text a line."
+            )
         )
     if ending == ".txt" and column is not None:
         raise DataError(f"{source}: a .txt file has one text a line and no column {column!r}. Leave the column out.")
-    return _READERS[ending](source, _Options(column or DEFAULT_COLUMN, encoding, quotes))
+    if ending == ".txt" and keep_columns:
+        raise DataError(f"{source}: a .txt file has no columns that could be kept. Leave --keep-columns out.")
+    return _READERS[ending](source, _Options(column or DEFAULT_COLUMN, encoding, quotes, keep_columns))
 
 
 def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODING) -> Iterator[str]:
@@ -69,23 +100,29 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
         for line in lines:
             number += 1
             yield line.removesuffix("\n")
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
+        # The bytes that were decoded together begin after the last whole line.
+        place = number + 1 + error.object[: error.start].count(b"\n")
         raise DataError(
-            f"{name}, after line {number}: {error}. Name its encoding with --encoding, or convert it to UTF-8."
+            f"{name}, line {place}: the byte 0x{error.object[error.start]:02x} is not valid {encoding}. "
+            f"{remedy(error.object, encoding)}"
         ) from error
+    except UnicodeError as error:
+        raise DataError(f"{name}, after line {number}: {error}. Name its encoding with --encoding.") from error
     finally:
         lines.detach()  # the stream is its owner's to close
 
 
-def _lines(source: Path, options: _Options) -> Iterator[str]:
-    return (line.removesuffix("\n") for line in _decoded(source, options.encoding, newline=None))
+def _lines(source: Path, options: _Options) -> Iterator[Row]:
+    return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, newline=None))
 
 
 def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[str]:
     """The file's lines with their ends; `newline` as in `open`."""
     try:
         with source.open(encoding=_codec(encoding), newline=newline) as handle:
-            yield from handle
+            for place, line in enumerate(handle):
+                yield line if place else line.removeprefix("\ufeff")  # of utf-16-le, say
     except (UnicodeError, LookupError, OSError):
         # Says at which line and byte, and which encoding would fit, for which it reads the file whole.
         decode_file(source, encoding=encoding)
@@ -97,44 +134,32 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
 
 
-def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[str]:
+def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[Row]:
+    lines = _decoded(source, options.encoding, newline="")
+    first = next(lines, "")
+    check_delimiter(source, first, delimiter)
     reader = csv.reader(
-        _decoded(source, options.encoding, newline=""),
+        itertools.chain([first], lines),
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
         strict=True,
     )
-    header, place = None, 0
-    for number, (line, row) in enumerate(_rows(reader, source)):
+    header: list[str] | None = None
+    place = 0
+    # Python's own limit of a field, 131,072 characters, is for the whole process.
+    csv.field_size_limit(sys.maxsize)
+    for number, (line, row) in enumerate(rows_with_lines(reader, source)):
         if header is None:
             header, place = row, _place(source, row, options.column)
         elif len(row) != len(header):
             raise DataError(
-                f"{source} row {number} (line {line}): has {len(row)} fields, the header has {len(header)}. "
-                "Enclose texts that hold the separator or a line break in double quotes, and double the quotes inside "
-                'them ("").'
+                f"{source} row {number} (line {line}): has {counted(len(row), 'field')}, the header has {len(header)}. "
+                f"{ENCLOSE}"
             )
         else:
-            yield row[place]
+            yield Row(row[place], dict(zip(header, row, strict=True)) if options.keep_columns else {})
     if header is None:
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
-
-
-def _rows(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line it starts on."""
-    line = 1
-    try:
-        # Python's own limit of a field, 131,072 characters, is for the whole process.
-        csv.field_size_limit(sys.maxsize)
-        for row in reader:
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f'{source}, in the row from line {line} on: {error}. Double the quotes inside a quoted field (""), '
-            "or pass --no-quotes if double quotes are plain text in this file."
-        ) from error
 
 
 def _place(source: Path, columns: list[str], wanted: str) -> int:
@@ -147,7 +172,7 @@ def _place(source: Path, columns: list[str], wanted: str) -> int:
     )
 
 
-def _json_lines(source: Path, options: _Options) -> Iterator[str]:
+def _json_lines(source: Path, options: _Options) -> Iterator[Row]:
     # Line feeds alone end a row: a carriage return is white space in JSON.
     for number, line in enumerate(_decoded(source, options.encoding, newline="\n"), start=1):
         if not line.strip():
@@ -164,10 +189,10 @@ def _json_lines(source: Path, options: _Options) -> Iterator[str]:
                 f"{place}: there is no key {options.column!r}. The keys are: {', '.join(map(repr, row))}. "
                 "Name the one with the texts with --column."
             )
-        yield _text(row[options.column], place)
+        yield Row(_text(row[options.column], place), row if options.keep_columns else {})
 
 
-def _parquet(source: Path, options: _Options) -> Iterator[str]:
+def _parquet(source: Path, options: _Options) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -175,10 +200,12 @@ def _parquet(source: Path, options: _Options) -> Iterator[str]:
     try:
         with pq.ParquetFile(source) as file:
             _place(source, file.schema_arrow.names, options.column)
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=[options.column]):
-                for value in batch.column(0).to_pylist():
+            wanted = None if options.keep_columns else [options.column]
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+                for row in batch.to_pylist():
                     number += 1
-                    yield _text(value, f"{source} row {number}")
+                    text = _text(row[options.column], f"{source} row {number}")
+                    yield Row(text, row if options.keep_columns else {})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
 
@@ -191,15 +218,15 @@ def _text(value: Any, place: str) -> str:
     raise DataError(f"{place}: the text is {value!r}, a {type(value).__name__}. Texts are to be strings.")
 
 
-def _comma_separated(source: Path, options: _Options) -> Iterator[str]:
+def _comma_separated(source: Path, options: _Options) -> Iterator[Row]:
     return _separated(source, options, delimiter=",")
 
 
-def _tab_separated(source: Path, options: _Options) -> Iterator[str]:
+def _tab_separated(source: Path, options: _Options) -> Iterator[Row]:
     return _separated(source, options, delimiter="\t")
 
 
-_READERS: dict[str, Callable[[Path, _Options], Iterator[str]]] = {
+_READERS: dict[str, Callable[[Path, _Options], Iterator[Row]]] = {
     ".txt": _lines,
     ".csv": _comma_separated,
     ".tsv": _tab_separated,
@@ -208,3 +235,9 @@ _READERS: dict[str, Callable[[Path, _Options], Iterator[str]]] = {
     ".ndjson": _json_lines,
     ".parquet": _parquet,
 }
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text reads as the name of a file of texts, such as "inquiries.csv"; it need not exist."""
+    known = Path(text).suffix.lower() in {*_READERS, ".xlsx", ".xls"} and "://" not in text
+    return known and not any(character.isspace() for character in text)

@@ -7,32 +7,34 @@ from collections.abc import Iterable, Sequence
 
 from tanzaku.data.characters import is_empty, show_invisible, without_invisible
 from tanzaku.data.dataset import Dataset
-from tanzaku.data.readers import RawDocuments
+from tanzaku.data.decoding import is_text
+from tanzaku.data.raw import RawDocuments, fault_messages, listed
+from tanzaku.display import counted
 from tanzaku.errors import DataError, TanzakuWarning
 
-_SHOWN = 5
-
-
-def listed(items: Sequence[str]) -> str:
-    """The first five of `items`, and how many more there are."""
-    rest = len(items) - _SHOWN
-    return "; ".join(items[:_SHOWN]) + (f"; and {rest:,} more" if rest > 0 else "")
+_LABEL_WIDTH = 30  # of a label in a message
 
 
 def check_rows(documents: RawDocuments) -> None:
-    """Every row has a text, a label, and only characters that UTF-8 can hold.
+    """Every row could be read, and has a text, a label, and only characters that UTF-8 can hold.
 
     Raises:
-        DataError: Some rows don't; the first five are named.
+        DataError: Some rows don't; all kinds of faults are named, each with its first five rows.
     """
-    _refuse(empty_rows(documents), documents, "have an empty text", "Fill them, or pass --drop-empty to leave them out")
-    _refuse(
-        unlabelled_rows(documents), documents, "have no label", "Fill them, or pass --drop-unlabelled to leave them out"
+    broken = [row for row in range(len(documents)) if not is_text(documents.texts[row] + documents.labels[row])]
+    faults = (
+        (empty_rows(documents), "an empty text", "Fill them, or pass --drop-empty to leave them out."),
+        (unlabelled_rows(documents), "no label", "Fill them, or pass --drop-unlabelled to leave them out."),
+        (broken, "half a surrogate pair, which is no character", "Correct the escapes (\\ud800 to \\udfff)."),
     )
-    broken = [row for row in range(len(documents)) if not _encodes(documents.texts[row] + documents.labels[row])]
-    _refuse(
-        broken, documents, "hold half a surrogate pair, which is no character", "Mend the escapes (\\ud800 to \\udfff)"
-    )
+    messages = fault_messages(documents) + [
+        f"{len(rows):,} of {counted(len(documents), 'row')} {'has' if len(rows) == 1 else 'have'} {what}: "
+        f"{listed([documents.places[row] for row in rows])}. {remedy}"
+        for rows, what, remedy in faults
+        if rows
+    ]
+    if messages:
+        raise DataError("\n".join(messages))
 
 
 def empty_rows(documents: RawDocuments) -> list[int]:
@@ -45,16 +47,22 @@ def unlabelled_rows(documents: RawDocuments) -> list[int]:
     return [row for row, label in enumerate(documents.labels) if is_empty(label)]
 
 
-def check_classes(labels: Iterable[str]) -> None:
-    """There are two classes at least.
+def check_classes(labels: Sequence[str], *, texts: Sequence[str]) -> None:
+    """There are two classes at least, and the labels are not the texts.
 
     Raises:
-        DataError: There are fewer.
+        DataError: There are fewer, or the columns seem to be swapped.
     """
     names = sorted(set(labels))
+    if len(names) > len(set(texts)) and sum(map(len, labels)) > sum(map(len, texts)):
+        raise DataError(
+            f"there are {len(names):,} different labels and only {counted(len(set(texts)), 'different text')}: "
+            f"{listed([_short(name) for name in names])}. The columns seem to be swapped: name them with --text-column "
+            "and --label-column."
+        )
     if len(names) < 2:
         raise DataError(
-            f"all documents have the label {names[0]!r}: a classifier needs two classes at least. "
+            f"all documents have the label {_short(names[0])}: a classifier needs two classes at least. "
             "Check that --label-column names the right column."
         )
 
@@ -67,7 +75,7 @@ def warn_of_similar_labels(labels: Iterable[str]) -> None:
     for label in sorted(counts):
         alike[unicodedata.normalize("NFKC", without_invisible(label)).casefold().strip()].append(label)
     groups = [
-        " and ".join(f"{show_invisible(label)} ({counts[label]:,} rows)" for label in group)
+        " and ".join(f"{show_invisible(label)} ({counted(counts[label], 'row')})" for label in group)
         for group in alike.values()
         if len(group) > 1
     ]
@@ -92,7 +100,7 @@ def check_class_sizes(sizes: dict[str, int], *, needed: int, what: str = "rows")
     Raises:
         DataError: A class has fewer than `needed`.
     """
-    small = [f"{label!r} has {size}" for label, size in sorted(sizes.items()) if size < needed]
+    small = [f"{_short(label)} has {size}" for label, size in sorted(sizes.items()) if size < needed]
     if small:
         raise DataError(
             f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. "
@@ -114,15 +122,15 @@ def check_splits(dataset: Dataset) -> None:
     for split in ("val", "test"):
         unknown = Counter(label for label in splits[split].labels if label not in known)
         if unknown:
-            named = [f"{label!r} ({count:,} rows)" for label, count in sorted(unknown.items())]
+            named = [f"{_short(label)} ({counted(count, 'row')})" for label, count in sorted(unknown.items())]
             raise DataError(
                 f"{split}: has classes that train has not: {listed(named)}. Add documents of them to train, remove "
-                "them, or check the labels' spelling; train's classes are: " + listed(sorted(map(repr, known))) + "."
+                "them, or check the labels' spelling; train's classes are: " + listed(sorted(map(_short, known))) + "."
             )
         missing = sorted(known - set(splits[split].labels))
         if missing:
             warnings.warn(
-                f"{split}: has no documents of {listed(missing)}, so it says nothing about them.",
+                f"{split}: has no documents of {listed([*map(_short, missing)])}, so it says nothing about them.",
                 TanzakuWarning,
                 stacklevel=2,
             )
@@ -135,24 +143,12 @@ def warn_of_shared_texts(dataset: Dataset) -> None:
         shared = sum(text in train for text in documents.texts)
         if shared:
             warnings.warn(
-                f"{split}: {shared:,} of {len(documents):,} texts stand in train too, word for word, "
-                f"which makes the figures on {split} look better than they are.",
+                f"{split}: {shared:,} of {counted(len(documents), 'text')} {'is' if shared == 1 else 'are'} in train "
+                f"too, word for word, which makes the figures on {split} look better than they are.",
                 TanzakuWarning,
                 stacklevel=2,
             )
 
 
-def _refuse(rows: list[int], documents: RawDocuments, what: str, remedy: str) -> None:
-    if rows:
-        raise DataError(
-            f"{len(rows):,} of {len(documents):,} rows {what}: {listed([documents.places[row] for row in rows])}. "
-            f"{remedy}."
-        )
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _short(label: str) -> str:
+    return repr(label if len(label) <= _LABEL_WIDTH else f"{label[:_LABEL_WIDTH]}…")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from tanzaku.errors import SpecError
+from tanzaku.data.decoding import decode, is_text
+from tanzaku.errors import DataError, SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
 from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec, TrainingSpec, method_named
@@ -34,12 +35,14 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
         SpecError: The file is missing, is not TOML, or says something that a study can't.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(decode(path.read_bytes(), name=str(path), can_choose=False))
     except OSError as error:
         raise SpecError(
             f"the study file {path} can't be read: {error.strerror}; give the path of a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except DataError as error:
+        raise SpecError(str(error)) from error
+    except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _apply_override(content, override)
@@ -179,9 +182,16 @@ def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """The first complaint, with the place, the value and the choices."""
-    first = error.errors()[0]
-    where = _without_tags(first["loc"])
+    """Every complaint, a line each, with the place, the value and the choices."""
+    places = dict.fromkeys(tuple(_without_tags(one["loc"])) for one in error.errors())
+    # That a list is too short without its wrong items says nothing more than that these are wrong.
+    deepest = [place for place in places if not any(other[: len(place)] == place != other for other in places)]
+    return "\n".join(_complaint(error, kind, where) for where in deepest)
+
+
+def _complaint(error: ValidationError, kind: type[BaseModel], where: tuple[str, ...]) -> str:
+    """What is wrong at one place."""
+    first = next(one for one in error.errors() if tuple(_without_tags(one["loc"])) == where)
     place = ".".join(where)
     if first["type"] == "extra_forbidden":
         return _unknown("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
@@ -189,7 +199,7 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
         return f"{place} is missing"
     # A field of several kinds has a complaint for each of them.
     messages = [
-        one["msg"].removeprefix("Value error, ") for one in error.errors() if _without_tags(one["loc"]) == where
+        one["msg"].removeprefix("Value error, ") for one in error.errors() if tuple(_without_tags(one["loc"])) == where
     ]
     said = " or ".join(dict.fromkeys(messages))
     return f"{place} = {first['input']!r}: {said}" if place else said
@@ -218,7 +228,9 @@ def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseMod
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+    if not is_text(override):
+        raise SpecError(f"--set {override!a}: is not valid UTF-8; give it in a terminal whose encoding is UTF-8")
+    key, equals, text = override.replace("\ufeff", "").partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise SpecError(f"--set {override}: give key=value, such as encoder.name=my/encoder or training.epochs=1")
