@@ -138,9 +138,12 @@ def test_a_table_has_a_line_a_text_and_tfidf_shows_scores(study: Study) -> None:
     assert lines[2].endswith("…")
     scores = _tanzaku("classify", study.bundles["tfidf-svm"], *texts, "--format", "table").stdout.splitlines()
     assert scores[0].split() == ["label", "score", "text"]
-    row = json.loads(_tanzaku("classify", study.bundles["tfidf-svm"], "海").stdout)
+    done = _tanzaku("classify", study.bundles["tfidf-svm"], "海", "山")
+    row = json.loads(done.stdout.splitlines()[0])
     assert row["probability"] is None
     assert isinstance(row["score"], float)
+    assert done.stderr.count("no probabilities") == 1
+    assert "no probabilities" not in _tanzaku("classify", study.bundles["lora"], "海").stderr
 
 
 def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: Study, tmp_path: Path) -> None:
@@ -153,7 +156,8 @@ def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: 
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["text"] == "海に船がある。"
         process.stdout.close()
-        assert process.stderr.read() == b""
+        (line,) = process.stderr.read().decode().splitlines()
+        assert line.startswith("warning: tfidf-svm gives scores")
         assert process.wait() == 0
 
 
@@ -184,10 +188,61 @@ def test_an_error_is_one_line(study: Study) -> None:
         (["海", "--file", "x.txt"], "texts and --file were both given"),
         (["海", "--column", "body"], "names a column of a --file"),
         (["--file", "nowhere.txt"], "nowhere.txt: there is no such file"),
+        (["nowhere.csv"], "nowhere.csv: there is no such file.*to classify the name itself, pipe it in"),
+        (["海", "nowhere.XLSX"], "nowhere.XLSX: there is no such file"),
+        (["海", "--keep-columns"], "--keep-columns is for files with columns"),
+        (["--file", "x.csv", "--format", "table", "--keep-columns"], "is for --format csv, tsv or jsonl"),
+        (["海", "--output-encoding", "klingon"], "no text encoding 'klingon'"),
     ],
 )
 def test_what_does_not_go_together_is_said(study: Study, arguments: list[str], message: str) -> None:
-    assert message in _fails("classify", study.bundles["lora"], *arguments)
+    assert re.search(message, _fails("classify", study.bundles["lora"], *arguments))
+
+
+def test_an_argument_that_is_a_file_is_read_as_one(
+    study: Study, labels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path("inquiries.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([["body"], *([text] for text in TEXTS)])
+    done = _tanzaku("classify", study.bundles["lora"], "inquiries.csv", "--column", "body")
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == labels
+    assert "inquiries.csv is a file, and other texts" in _fails(
+        "classify", study.bundles["lora"], "海", "inquiries.csv"
+    )
+    prose = "報告書.txt は、もう無い。"
+    assert json.loads(_tanzaku("classify", study.bundles["lora"], prose).stdout)["text"] == prose
+    assert len(_tanzaku("classify", study.bundles["lora"], "海" * 5_000).stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_the_inputs_columns_are_kept_on_request(study: Study, labels: list[str], tmp_path: Path, kind: str) -> None:
+    rows = [{"id": f"00{number}", "body": text, "label": "?"} for number, text in enumerate(TEXTS)]
+    path = tmp_path / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, ["id", "body", "label"])
+        writer.writeheader()
+        writer.writerows(rows)
+    command = ["classify", study.bundles["lora"], path, "--column", "body", "--keep-columns", "--format", kind]
+    printed = _tanzaku(*command).stdout_bytes.decode("utf-8")
+    if kind == "jsonl":
+        answers = [json.loads(line) for line in printed.splitlines()]
+    else:
+        delimiter = "," if kind == "csv" else "\t"
+        answers = list(csv.DictReader(io.StringIO(printed, newline=""), delimiter=delimiter))
+    assert [{name: answer[name] for name in rows[0]} for answer in answers] == rows
+    assert [answer["predicted_label"] for answer in answers] == labels
+    assert list(answers[0]) == ["id", "body", "label", "number", "predicted_label", "probability", "score"]
+
+
+def test_what_excel_opens_can_be_written_and_what_an_encoding_has_not_is_said(study: Study) -> None:
+    command = ["classify", study.bundles["lora"], "海に船", "--format", "csv", "--output-encoding"]
+    assert _tanzaku(*command, "utf-8-sig").stdout_bytes.startswith(b"\xef\xbb\xbfnumber,text,label")
+    assert "海に船".encode("cp932") in _tanzaku(*command, "cp932").stdout_bytes
+    command[2] = "🌊"
+    assert re.search(
+        r"text 1 holds '🌊', which cp932 has not; take --output-encoding utf-8-sig", _fails(*command, "cp932")
+    )
 
 
 def test_a_missing_column_is_found_before_the_model_is_loaded(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`tanzaku classify`: texts in, labels out."""
 
+import codecs
 import itertools
 import os
 import sys
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Console
 
 from tanzaku.cli.predictions import Format, Layout, writer
 from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
 from tanzaku.errors import DataError, TanzakuWarning
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tanzaku.cli.predictions import Write
+    from tanzaku.data.streaming import Row
     from tanzaku.ship.classifier import Classifier
 
 _STANDARD_INPUT = "-"
@@ -53,28 +55,36 @@ class _Source:
     column: str | None
     encoding: str
     quotes: bool
+    keep_columns: bool
 
-    def open(self) -> Iterator[str]:
-        """The texts, read as they are taken."""
-        from tanzaku.data.streaming import stream_lines, stream_texts
+    def open(self) -> "Iterator[Row]":
+        """The texts with their rows, read as they are taken."""
+        from tanzaku.data.streaming import Row, stream_lines, stream_rows
 
         if self.texts:
-            return iter(self.texts)
+            return map(Row, self.texts)
         if self.file is None:
-            return stream_lines(sys.stdin.buffer, name="standard input", encoding=self.encoding)
-        return stream_texts(self.file, column=self.column, encoding=self.encoding, quotes=self.quotes)
+            return map(Row, stream_lines(sys.stdin.buffer, name="standard input", encoding=self.encoding))
+        return stream_rows(
+            self.file,
+            column=self.column,
+            encoding=self.encoding,
+            quotes=self.quotes,
+            keep_columns=self.keep_columns,
+        )
 
     def check(self) -> None:
         """Read the first text of a file: a missing column should not be found after a model was loaded."""
         if self.file is not None:
-            with closing(cast("Generator[str]", self.open())) as texts:
-                next(texts, None)
+            with closing(cast("Generator[Row]", self.open())) as rows:
+                next(rows, None)
 
 
 def classify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; `-`, or none, reads standard input.")
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-`, or none: standard input."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="A .txt with one text a line, or a .csv, .tsv, .jsonl or .parquet.")
@@ -83,12 +93,20 @@ def classify(
         str | None, typer.Option(help="The file's column, or JSON key, with the texts.", show_default="text")
     ] = None,
     encoding: Annotated[str, typer.Option(help="The text's encoding, by Python's name for it.")] = "utf-8",
-    quotes: Annotated[bool, typer.Option("--quotes/--no-quotes", help="Quotes enclose fields in CSV and TSV.")] = True,
+    no_quotes: Annotated[
+        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+    ] = False,
     format: Annotated[
         Format | None, typer.Option(help="How to print.", show_default="table on a terminal, else jsonl")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Show so many labels of each text, the likeliest first.")] = 1,
-    with_text: Annotated[bool, typer.Option("--text/--no-text", help="Print the text beside its label.")] = True,
+    no_text: Annotated[bool, typer.Option("--no-text", help="Print labels without their texts.")] = False,
+    keep_columns: Annotated[
+        bool, typer.Option("--keep-columns", help="Print all columns of the file, and the label after them.")
+    ] = False,
+    output_encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.")
+    ] = "utf-8",
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
     ] = None,
@@ -106,21 +124,34 @@ def classify(
 
     Examples:
 
-        tanzaku classify my-bundle 新しい映画を友だちと見る。
-
-        tanzaku classify my-bundle --file reviews.csv --column body --format csv > labels.csv
-
-        cat texts.txt | tanzaku classify my-bundle --top 3
+    ```
+    tanzaku classify my-bundle 新しい映画を友だちと見る。
+    tanzaku classify my-bundle reviews.csv --column body --format csv > labels.csv
+    tanzaku classify my-bundle reviews.csv --column body --format csv --keep-columns > labelled.csv
+    cat texts.txt | tanzaku classify my-bundle --top 3
+    ```
     """
     del threads  # settled already
-    source = _source(texts or [], file, column=column, encoding=encoding, quotes=quotes)
+    source = _source(
+        texts or [], file, column=column, encoding=encoding, quotes=not no_quotes, keep_columns=keep_columns
+    )
+    kind = format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
+    _check_output(kind, output_encoding, keep_columns=keep_columns)
     source.check()
     from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
 
     classifier = Classifier.load(bundle, encoder=encoder, precision=precision.value, device=device.value)
-    kind = format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
+    if kind is not Format.TABLE and not classifier.has_probabilities:
+        warnings.warn(
+            f"{classifier.facts.method['name']} gives scores, distances to a plane, and no probabilities: the field "
+            "`probability` is empty",
+            TanzakuWarning,
+            stacklevel=2,
+        )
     try:
-        write = _writer(kind, classifier, top=top, with_text=with_text)
+        write = _writer(
+            kind, classifier, top=top, with_text=not no_text, keep_columns=keep_columns, encoding=output_encoding
+        )
         empty, changed = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -139,10 +170,17 @@ def classify(
         )
 
 
-def _source(texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool) -> _Source:
+def _source(
+    texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool, keep_columns: bool
+) -> _Source:
+    if file is None:
+        file = _file_among(texts)
+        texts = [] if file else texts
     piped = texts == [_STANDARD_INPUT] or (not texts and file is None) or file == Path(_STANDARD_INPUT)
     if texts and file is not None:
         raise DataError("texts and --file were both given; give one of them")
+    if keep_columns and (piped or texts):
+        raise DataError("--keep-columns is for files with columns; texts and standard input have one text a line")
     if column is not None and (piped or texts):
         raise DataError(f"--column {column} names a column of a --file; texts and standard input have one text a line")
     if not texts and file is None and sys.stdin.isatty():
@@ -153,20 +191,51 @@ def _source(texts: list[str], file: Path | None, *, column: str | None, encoding
         column=column,
         encoding=encoding,
         quotes=quotes,
+        keep_columns=keep_columns,
     )
 
 
-def _writer(kind: Format, classifier: "Classifier", *, top: int, with_text: bool) -> "Write":
+def _file_among(texts: list[str]) -> Path | None:
+    """The file that is meant where an argument is one: its name is hardly a text to classify."""
+    from tanzaku.data.streaming import is_file_name
+
+    for text in texts:
+        is_file = os.path.isfile(text)  # noqa: PTH113 - unlike Path's, it takes a text of any length
+        if not is_file and not is_file_name(text):
+            continue
+        if not is_file:
+            raise DataError(f"{text}: there is no such file. Check the path; to classify the name itself, pipe it in.")
+        if len(texts) > 1:
+            raise DataError(f"{text} is a file, and other texts were given too. Give one file, or only texts.")
+        return Path(text)
+    return None
+
+
+def _check_output(kind: Format, encoding: str, *, keep_columns: bool) -> None:
+    if keep_columns and kind is Format.TABLE:
+        raise DataError("--keep-columns is for --format csv, tsv or jsonl; a table shows the beginnings of texts")
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise DataError(
+            f"there is no text encoding {encoding!r} for --output-encoding; use utf-8, utf-8-sig or cp932"
+        ) from error
+
+
+def _writer(
+    kind: Format, classifier: "Classifier", *, top: int, with_text: bool, keep_columns: bool, encoding: str
+) -> "Write":
     layout = Layout(
         label_names=classifier.label_names,
         top=min(top, len(classifier.label_names)),
         probabilities=classifier.has_probabilities,
         with_text=with_text,
-        width=Console().width,
+        width=plain_console().width,
+        keeps_columns=keep_columns,
     )
     if kind is not Format.TABLE:
-        # Programs read UTF-8 and line feeds, whatever the machine's own habits are.
-        cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", newline="\n")
+        # Programs read this encoding and line feeds, whatever the machine's own habits are.
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding=encoding, newline="\n", errors="strict")
     return writer(kind, sys.stdout, layout)
 
 
@@ -191,23 +260,30 @@ class _Numbers:
 
 
 def _classify(
-    classifier: "Classifier", texts: Iterator[str], write: "Write", *, all_labels: bool, chunk: int
+    classifier: "Classifier", rows: "Iterator[Row]", write: "Write", *, all_labels: bool, chunk: int
 ) -> tuple[_Numbers, _Numbers]:
     """Write all predictions; gives the texts that are empty, and the others whose characters were changed."""
     from tanzaku.data.characters import clean_text
 
     empty, changed = _Numbers(), _Numbers()
-    texts, again = itertools.tee(texts)
+    rows, again = itertools.tee(rows)
+    texts = (row.text for row in rows)
     with _progress() as advance:
         predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk, listener=advance)
         # The stream reads ahead; `tee` keeps what it has read, so the predictions are asked first.
-        for number, (prediction, text) in enumerate(zip(predictions, again, strict=True), start=1):
-            write(number, text, prediction)
+        for number, (prediction, row) in enumerate(zip(predictions, again, strict=True), start=1):
+            try:
+                write(number, row, prediction)
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"text {number} holds {error.object[error.start]!r}, which {error.encoding} has not; take "
+                    "--output-encoding utf-8-sig, which Excel opens too"
+                ) from error
             sys.stdout.flush()
-            readable = clean_text(text)
+            readable = clean_text(row.text)
             if not readable.strip():
                 empty.add(number)
-            elif readable != text:
+            elif readable != row.text:
                 changed.add(number)
     return empty, changed
 
@@ -217,7 +293,7 @@ def _progress() -> Iterator[Callable[[int], None]]:
     """A count and a speed on standard error, unless results go to the same terminal or nobody watches."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     shown = console.is_terminal and not sys.stdout.isatty()
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown) as bar:

@@ -2,14 +2,17 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from tanzaku.errors import DataError
+
 if TYPE_CHECKING:
+    from tanzaku.data.streaming import Row
     from tanzaku.ship.classifier import Prediction
 
 
@@ -27,7 +30,8 @@ class Layout:
     """What a line shows.
 
     `top` labels of `label_names`, the likeliest first; their scores where `probabilities` is False; the text itself
-    where `with_text` is True; `width` is the terminal's, in cells.
+    where `with_text` is True; `width` is the terminal's, in cells. `keeps_columns`: the input's columns come first, the
+    text among them.
     """
 
     label_names: tuple[str, ...]
@@ -35,15 +39,16 @@ class Layout:
     probabilities: bool
     with_text: bool
     width: int
+    keeps_columns: bool = False
 
 
 _COLUMNS = ("label", "probability", "score")
 
-Write = Callable[[int, str, "Prediction"], None]
+Write = Callable[[int, "Row", "Prediction"], None]
 
 
 def writer(kind: Format, stream: TextIO, layout: Layout) -> Write:
-    """A function that prints one prediction: the text's number from 1 on, the text, its prediction."""
+    """A function that prints one prediction: the text's number from 1 on, the text with its row, its prediction."""
     if kind is Format.TABLE:
         return _table(stream, layout)
     if kind is Format.JSONL:
@@ -61,14 +66,15 @@ def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float | 
 
 
 def _json_lines(stream: TextIO, layout: Layout) -> Write:
-    def write(number: int, text: str, prediction: "Prediction") -> None:
+    def write(number: int, row: "Row", prediction: "Prediction") -> None:
         content: dict[str, Any] = {"number": number}
-        if layout.with_text:
-            content["text"] = text
+        if layout.with_text and not layout.keeps_columns:
+            content["text"] = row.text
         content |= {"label": prediction.label, "probability": prediction.probability, "score": prediction.score}
         if layout.top > 1:
             content["top"] = [dict(zip(_COLUMNS, rank, strict=True)) for rank in _ranks(prediction, layout)]
-        stream.write(json.dumps(content, ensure_ascii=False) + "\n")
+        content = {**row.columns, **{_beside(name, row.columns): value for name, value in content.items()}}
+        stream.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
 
     return write
 
@@ -86,15 +92,33 @@ class _LineFeeds:
 
 def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     rows = csv.writer(_LineFeeds(stream), delimiter=delimiter)
-    text_column = ["text"] if layout.with_text else []
-    names = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
-    rows.writerow(["number", *text_column, *names])
+    has_text = layout.with_text and not layout.keeps_columns
+    ranks = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
+    names = ["number", *(["text"] if has_text else []), *ranks]
+    kept: list[str] | None = None
+    if not layout.keeps_columns:
+        rows.writerow(names)
 
-    def write(number: int, text: str, prediction: "Prediction") -> None:
+    def write(number: int, row: "Row", prediction: "Prediction") -> None:
+        nonlocal kept
+        if layout.keeps_columns and kept is None:
+            kept = list(row.columns)
+            rows.writerow([*kept, *(_beside(name, kept) for name in names)])
+        if unknown := sorted(set(row.columns) - set(kept or ())):
+            raise DataError(
+                f"row {number} has the column {unknown[0]!r}, which the first row has not, so it can't be kept in a "
+                "table; use --format jsonl"
+            )
         values = [value for rank in _ranks(prediction, layout) for value in rank]
-        rows.writerow([number, *([text] if layout.with_text else []), *values])
+        columns = [row.columns.get(name) for name in kept or ()]
+        rows.writerow([*columns, number, *([row.text] if has_text else []), *values])
 
     return write
+
+
+def _beside(name: str, kept: Collection[str]) -> str:
+    """The name of a column of ours next to the input's."""
+    return f"predicted_{name}" if name in kept else name
 
 
 def _table(stream: TextIO, layout: Layout) -> Write:
@@ -110,9 +134,9 @@ def _table(stream: TextIO, layout: Layout) -> Write:
         shown = "".join(character if character.isprintable() else " " for character in text[: layout.width + 1])
         return f"{before}  {_cut(shown, max(10, layout.width - cell_len(before) - 2))}\n"
 
-    def write(_number: int, text: str, prediction: "Prediction") -> None:
+    def write(_number: int, row: "Row", prediction: "Prediction") -> None:
         ranks = [(label, _value(probability, score)) for label, probability, score in _ranks(prediction, layout)]
-        stream.write(line(ranks, text))
+        stream.write(line(ranks, row.text))
 
     stream.write(line([("label", heading)] * layout.top, "text"))
     return write
