@@ -88,3 +88,11 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_only_display_makes_consoles() -> None:
+    """Its console takes no text for markup; another would drop the [x] of a path or a label, or fail on it."""
+    for path in _modules():
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        made = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Console"]
+        assert made == [] or path.stem == "display", f"{path}:{made}"

@@ -55,10 +55,10 @@ def test_import_says_what_it_dropped_and_warns_on_standard_error(tmp_path: Path)
     path = write_rows(tmp_path / "mine.csv")
     with path.open("a", encoding="utf-8") as handle:
         handle.write(",a\n" + "".join(f"別の本文{row},A\n" for row in range(20)))
-    with pytest.raises(DataError, match=r"1 of 61 rows have an empty text: .*mine\.csv row 41 \(line 42\)"):
+    with pytest.raises(DataError, match=r"1 of 61 rows has an empty text: .*mine\.csv row 41 \(line 42\)"):
         run("import", path, "--out", tmp_path / "out")
     result = run("import", path, "--out", tmp_path / "out", "--drop-empty")
-    assert "Left out: 1 rows with an empty text." in result.stdout
+    assert "Left out: 1 row with an empty text." in result.stdout
     assert "warning: labels that differ only in case" in result.stderr
     assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["dropped"] == {
         "rows with an empty text": 1
@@ -72,7 +72,21 @@ def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:
         "import", "--train", paths["train"], "--test", paths["test"], *columns, "--out", tmp_path / "out", "--json"
     )
     assert json.loads(result.stdout)["counts"]["b"] == {"train": 18, "val": 2, "test": 20}
-    assert "test: 36 of 40 texts stand in train too" in result.stderr
+    assert "test: 36 of 40 texts are in train too" in result.stderr
+
+
+def test_import_takes_a_folder_of_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for split, rows in (("train", 30), ("val", 6), ("test", 10)):
+        write_rows(folder / f"{split}.csv", rows=rows)
+    manifest = json.loads(run("import", folder, "--out", tmp_path / "out", "--json").stdout)
+    assert manifest["counts"]["b"] == {"train": 15, "val": 3, "test": 5}
+    assert manifest["name"] == "mine"
+    (folder / "train.csv").rename(folder / "data.csv")
+    (folder / "test.csv").unlink()
+    with pytest.raises(DataError, match=r"holds no documents. It holds data\.csv; val\.csv: name one of these files"):
+        run("import", folder, "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize("arguments", [(), ("a.csv", "--train", "b.csv"), ("--train", "b.csv"), ("--test", "b.csv")])
@@ -158,7 +172,7 @@ def test_show_prints_counts_lengths_and_duplicates(tmp_path: Path) -> None:
     run("import", write_rows(tmp_path / "mine.csv"), "--out", tmp_path / "out")
     shown = run("show", tmp_path / "out").stdout
     assert "median" in shown
-    assert "0 texts stand more than once" in shown
+    assert "0 texts occur more than once" in shown
     assert json.loads(run("show", "sample", "--json").stdout)["name"] == "sample"
     with pytest.raises(DataError, match="is no prepared data"):
         run("show", tmp_path)

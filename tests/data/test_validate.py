@@ -3,13 +3,12 @@ import warnings
 import pytest
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.data.raw import RawDocuments, RowError
+from tanzaku.data.raw import RawDocuments, RowError, listed
 from tanzaku.data.validate import (
     check_class_sizes,
     check_classes,
     check_rows,
     check_splits,
-    listed,
     warn_of_shared_texts,
     warn_of_similar_labels,
 )
@@ -126,7 +125,7 @@ def test_a_class_that_only_train_has_is_warned_of_and_an_empty_split_refused() -
 
 
 def test_two_classes_are_enough() -> None:
-    check_classes(["x", "y", "x"])
+    check_classes(["x", "y", "x"], texts=["a", "b", "c"])
 
 
 @pytest.mark.parametrize(("count", "end"), [(5, "row 4"), (6, "row 4; and 1 more"), (1005, "row 4; and 1,000 more")])

@@ -1,6 +1,7 @@
 """The command line: one thin function a verb, one module a family of verbs. PyTorch and its friends are imported
 inside the verbs that use them, so that `tanzaku --help` answers at once."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from tanzaku import __version__
 from tanzaku.cli import data, messages, study
 from tanzaku.cli.classify import classify
+from tanzaku.cli.commands import HELP_NAMES, Commands, with_metavars
 from tanzaku.cli.compress import compress
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
@@ -16,10 +18,12 @@ from tanzaku.cli.methods import methods
 from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import pretrain
 from tanzaku.cli.trim import trim
-from tanzaku.errors import TanzakuError
+from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.threads import settle_threads
 
 app = typer.Typer(
+    cls=Commands,
+    context_settings=HELP_NAMES,
     name="tanzaku",
     help="Find, prove and ship the smallest Japanese text classifier that does the job.",
     no_args_is_help=True,
@@ -28,13 +32,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
-app.command(name="doctor")(doctor)
-app.command(name="methods")(methods)
-app.command(name="pretrain")(pretrain)
-app.command(name="trim")(trim)
-app.command(name="pack")(pack)
-app.command(name="compress")(compress)
-app.command(name="classify")(classify)
+for verb in (pack, classify, compress, doctor, methods, trim, pretrain):
+    app.command(name=verb.__name__)(with_metavars(verb))
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,7 +46,10 @@ def _print_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", "-V", metavar="", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     del version
@@ -55,10 +57,16 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error of ours ends it with its message and exit status 1."""
+    """Run the command line; an error of ours, or of the system, ends it with its message and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
     settle_threads()
     try:
         app()
     except TanzakuError as error:
         messages.error(str(error))
+        sys.exit(1)
+    except OSError as error:
+        messages.error(describe_os_error(error))
         sys.exit(1)

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
     from tanzaku.ship.bundle import Bundle
@@ -39,9 +40,10 @@ def compress(
 
     Examples:
 
-        tanzaku compress my-bundle --rank 4 --out my-small-bundle --data data/mine
-
-        tanzaku compress my-bundle --energy 0.95 --out my-small-bundle
+    ```
+    tanzaku compress my-bundle --rank 4 --out my-small-bundle --data data/mine
+    tanzaku compress my-bundle --energy 0.95 --out my-small-bundle
+    ```
     """
     del threads  # settled already
     from tanzaku.data.dataset import load_dataset
@@ -52,7 +54,7 @@ def compress(
     dataset = load_dataset(data, test=False) if data is not None else None
     bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
     made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = plain_console(stderr=True, soft_wrap=True)
     _describe(made, console, bytes_before=bytes_before, bytes_after=folder_bytes(made.folder / MODEL_FOLDER))
     typer.echo(out)
 

@@ -1,25 +1,27 @@
 """`tanzaku data`: from documents to the three splits that a study works on."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tanzaku.cli.commands import Commands, with_metavars
 from tanzaku.cli.messages import warn
+from tanzaku.display import counted, plain_console
 from tanzaku.errors import DataError
+from tanzaku.files import check_writable
 
 if TYPE_CHECKING:
     from tanzaku.data.download import Progress
     from tanzaku.data.prepared import Preparation
 
 app = typer.Typer(
+    cls=Commands,
     help="Bring documents into the three splits that a study works on: the Livedoor corpus, your own, or the sample.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -33,6 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, i
 
 
 @app.command()
+@with_metavars
 def livedoor(
     out: Out,
     archive: Annotated[
@@ -62,16 +65,16 @@ def livedoor(
 
     Examples:
 
-        tanzaku data livedoor --out data/livedoor
-
-        tanzaku data livedoor --archive ldcc-20140209.tar.gz --out data/livedoor
-
-        tanzaku data livedoor --text unsigned --out data/livedoor-unsigned
-
-        tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned-split
+    ```
+    tanzaku data livedoor --out data/livedoor
+    tanzaku data livedoor --archive ldcc-20140209.tar.gz --out data/livedoor
+    tanzaku data livedoor --text unsigned --out data/livedoor-unsigned
+    tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned-split
+    ```
     """
     from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
 
+    check_writable(out)
     cleaning = cleaning_named(text)  # before a download that would be for nothing
     with (
         _download_bar(wanted=archive is None) as on_progress,
@@ -93,9 +96,16 @@ def livedoor(
 
 
 @app.command("import")
+@with_metavars
 def import_(
     out: Out,
-    source: Annotated[Path | None, typer.Argument(help="A file, or a folder with one folder a class.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file or a folder per class, to be split; or a folder with train.csv, val.csv and test.csv.",
+        ),
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Data that is split already: the training documents.")] = None,
     val: Annotated[Path | None, typer.Option(help="… the validation documents; left out, taken from train.")] = None,
     test: Annotated[Path | None, typer.Option(help="… the test documents.")] = None,
@@ -106,7 +116,9 @@ def import_(
     text_column: Annotated[str, typer.Option(help="The column, or JSON key, with the text.")] = "text",
     label_column: Annotated[str, typer.Option(help="The column, or JSON key, with the class.")] = "label",
     encoding: Annotated[str, typer.Option(help="The files' encoding, such as cp932 or euc-jp.")] = "utf-8",
-    quotes: Annotated[bool, typer.Option(help="Whether double quotes enclose fields in CSV and TSV.")] = True,
+    no_quotes: Annotated[
+        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+    ] = False,
     skip: Annotated[
         list[str] | None,
         typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
@@ -115,14 +127,10 @@ def import_(
         float | None, typer.Option(help="Train's share of each class; test gets what is left. Default: 0.8.")
     ] = None,
     val_size: Annotated[float | None, typer.Option(help="Validation's share of each class. Default: 0.1.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The seed of the split.")] = 42,
-    keep_duplicates_together: Annotated[
-        bool,
-        typer.Option(
-            "--keep-duplicates-together/--split-duplicates",
-            help="Keep rows with the same text on one side of the split.",
-        ),
-    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the split.")] = 42,
+    split_duplicates: Annotated[
+        bool, typer.Option("--split-duplicates", help="Let rows with the same text fall on both sides of the split.")
+    ] = False,
     drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave rows with an empty text out.")] = False,
     drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
     force: Force = False,
@@ -132,11 +140,11 @@ def import_(
 
     Examples:
 
-        tanzaku data import reviews.csv --text-column body --label-column stars --out data/reviews
-
-        tanzaku data import mails/ --encoding cp932 --train-size 0.6 --val-size 0.2 --out data/mails
-
-        tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
+    ```
+    tanzaku data import reviews.csv --text-column body --label-column stars --out data/reviews
+    tanzaku data import mails/ --encoding cp932 --train-size 0.6 --val-size 0.2 --out data/mails
+    tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
+    ```
     """
     from tanzaku.data.readers import ReadOptions
 
@@ -147,15 +155,18 @@ def import_(
             text_column=text_column,
             label_column=label_column,
             encoding=encoding,
-            quotes=quotes,
+            quotes=not no_quotes,
             skip=tuple(skip or ()),
         ),
         "seed": seed,
-        "keep_duplicates_together": keep_duplicates_together,
+        "keep_duplicates_together": not split_duplicates,
         "drop_empty": drop_empty,
         "drop_unlabelled": drop_unlabelled,
     }
+    if seed >= 2**32:
+        raise DataError(f"--seed {seed} is too large; give a whole number from 0 to {2**32 - 1}")
     splits = (train, val, test)
+    check_writable(out)
     preparation = _imported(source, splits, train_size=train_size, val_size=val_size, common=common)
     _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
 
@@ -169,9 +180,13 @@ def _imported(
     common: dict[str, Any],
 ) -> "Preparation":
     """What `import_` was given: one source to be split, or splits (train, val, test)."""
-    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits
+    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits, split_files
     from tanzaku.data.split import Ratios
 
+    files = split_files(source) if source is not None and source.is_dir() and not any(splits) else None
+    if source is not None and files is not None:
+        common = common | {"name": common["name"] or source.resolve().name}
+        source, splits = None, (files["train"], files.get("val"), files["test"])
     train, val, test = splits
     val_share = DEFAULT_RATIOS.val if val_size is None else val_size
     if source is not None and not any(splits):
@@ -188,12 +203,15 @@ def _imported(
 
 
 @app.command()
+@with_metavars
 def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
     """Write the sample corpus that comes with Tanzaku, prepared the same way. Studies also take it as `sample`.
 
     Example:
 
-        tanzaku data sample --out data/sample
+    ```
+    tanzaku data sample --out data/sample
+    ```
     """
     from tanzaku.data.embedded import prepare_sample
 
@@ -201,17 +219,19 @@ def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@with_metavars
 def show(
-    source: Annotated[str, typer.Argument(help="A prepared folder, or `sample`.", metavar="DIR")],
+    source: Annotated[str, typer.Argument(help="A prepared folder, or `sample`.", metavar="FOLDER")],
     as_json: AsJson = False,
 ) -> None:
     """Check prepared data against its manifest, and show its rows, lengths and duplicates.
 
     Examples:
 
-        tanzaku data show data/livedoor
-
-        tanzaku data show sample --json
+    ```
+    tanzaku data show data/livedoor
+    tanzaku data show sample --json
+    ```
     """
     from tanzaku.data.dataset import load_dataset
     from tanzaku.data.overview import describe
@@ -220,7 +240,7 @@ def show(
     if as_json:
         _print_json(figures)
         return
-    console = _console(sys.stdout)
+    console = plain_console(soft_wrap=True)
     console.print(_counts_table(figures["name"], figures["counts"], list(figures["label_names"])))
     lengths = Table("characters a text", title_justify="left")
     for heading in ("min", "median", "max"):
@@ -230,8 +250,8 @@ def show(
     console.print(lengths)
     duplicates = figures["duplicates"]
     console.print(
-        f"{duplicates['texts']:,} texts stand more than once ({duplicates['rows']:,} rows), "
-        f"{duplicates['across_splits']:,} of them in several splits, "
+        f"{counted(duplicates['texts'], 'text occurs', 'texts occur')} more than once "
+        f"({counted(duplicates['rows'], 'row')}), {duplicates['across_splits']:,} of them in several splits, "
         f"{duplicates['with_several_labels']:,} under several labels."
     )
     for message in figures["warnings"]:
@@ -254,13 +274,20 @@ def _write(
     if as_json:
         _print_json(manifest)
         return
-    console = _console(sys.stdout)
+    console = plain_console(soft_wrap=True)
     console.print(_counts_table(title, manifest["counts"], order or manifest["label_names"]))
     if note:
         console.print(note)
     for reason, count in manifest["dropped"].items():
-        console.print(f"Left out: {count:,} {reason}.")
-    console.print(f"Written to {out}.", markup=False)
+        noun, _, rest = reason.removeprefix(split := _split_of(reason)).partition(" ")
+        console.print(f"Left out: {split}{counted(count, noun.removesuffix('s'))} {rest}.")
+    console.print(f"Written to {out}.")
+
+
+def _split_of(reason: str) -> str:
+    """What stands before the noun of a reason, such as "test: " or nothing."""
+    split, colon, _ = reason.partition(": ")
+    return split + colon if colon else ""
 
 
 def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str]) -> Table:
@@ -286,7 +313,7 @@ def _download_bar(*, wanted: bool) -> Iterator["Progress | None"]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_console(sys.stderr)) as progress:
+    with Progress(*columns, console=plain_console(stderr=True, soft_wrap=True)) as progress:
         tasks: list[Any] = []
 
         def on_progress(done: int, total: int | None) -> None:
@@ -295,10 +322,6 @@ def _download_bar(*, wanted: bool) -> Iterator["Progress | None"]:
             progress.update(tasks[0], completed=done, total=total)
 
         yield on_progress
-
-
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream, highlight=False, soft_wrap=True)
 
 
 def _print_json(content: Any) -> None:

@@ -1,13 +1,15 @@
 """`tanzaku doctor`: is everything here that a study needs?"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
+
+from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
     from tanzaku.encoders.checks import Check
@@ -18,28 +20,30 @@ _STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
 def doctor(
     encoder: Annotated[
         str | None,
-        typer.Argument(metavar="[ENCODER]", help="Check this encoder too: a local folder, a hub id, or tanzaku-mini."),
+        typer.Argument(
+            metavar="ENCODER_OR_BUNDLE",
+            help="Check this too: an encoder (a local folder, a hub id, or tanzaku-mini), or a bundle.",
+        ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="The encoder's branch, tag or commit on the hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
 ) -> None:
-    """Check this installation and machine, and an encoder; exit status 1 if anything fails.
+    """Check this installation and machine, and an encoder or a bundle; exit status 1 if anything fails.
 
     Examples:
 
-        tanzaku doctor
-
-        tanzaku doctor tohoku-nlp/bert-base-japanese
-
-        tanzaku doctor ./my-encoder --json
+    ```
+    tanzaku doctor
+    tanzaku doctor tohoku-nlp/bert-base-japanese
+    tanzaku doctor ./my-encoder --json
+    tanzaku doctor my-bundle
+    ```
     """
     from tanzaku.encoders.checks import check_machine
 
     checks = _shown(check_machine(), silent=as_json)
     if encoder is not None:
-        from tanzaku.encoders.inspection import check_encoder
-
-        checks += _shown(check_encoder(encoder, revision=revision), silent=as_json)
+        checks += _shown(_check(encoder, revision=revision), silent=as_json)
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
@@ -48,9 +52,19 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _check(name: str, *, revision: str | None) -> "Iterator[Check]":
+    from tanzaku.ship.inspection import check_bundle, is_bundle
+
+    if is_bundle(Path(name)):
+        return check_bundle(Path(name))
+    from tanzaku.encoders.inspection import check_encoder
+
+    return check_encoder(name, revision=revision)
+
+
 def _shown(checks: "Iterable[Check]", *, silent: bool) -> "list[Check]":
     """All checks, each printed as soon as it is made."""
-    console = Console(highlight=False, soft_wrap=True, quiet=silent)
+    console = plain_console(soft_wrap=True, quiet=silent)
     made = []
     for check in checks:
         made.append(check)

@@ -1,13 +1,14 @@
 """Errors and warnings of ours, as one line each on standard error."""
 
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
 
+from tanzaku.display import plain_console
 from tanzaku.errors import TanzakuWarning
 
 
@@ -19,6 +20,11 @@ def error(message: str) -> None:
 def warn(message: str) -> None:
     """Say what the user should look at."""
     _say("warning: ", "bold yellow", message)
+
+
+def command(*words: object) -> str:
+    """A `tanzaku` command for people to copy into a shell, each word quoted where it needs that."""
+    return shlex.join(["tanzaku", *map(str, words)])
 
 
 @contextmanager
@@ -46,5 +52,5 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def _say(kind: str, style: str, message: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = plain_console(stderr=True, soft_wrap=True)
     console.print(Text.assemble((kind, style), message))

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
+
+from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,11 +38,11 @@ def methods(
 
     Examples:
 
-        tanzaku methods
-
-        tanzaku methods tohoku-nlp/bert-base-japanese --labels 2
-
-        tanzaku methods ./my-encoder --json | jq -r '.methods[] | select(.mergeable) | .name'
+    ```
+    tanzaku methods
+    tanzaku methods tohoku-nlp/bert-base-japanese --labels 2
+    tanzaku methods ./my-encoder --json | jq -r '.methods[] | select(.mergeable) | .name'
+    ```
     """
     from tanzaku.encoders.source import EMBEDDED_NAME, has_embedded
     from tanzaku.methods.catalogue import describe_methods
@@ -92,7 +93,7 @@ def _load(name: str, revision: str | None, labels: int) -> "tuple[nn.Module, tup
 
 def _print(facts: "list[MethodFacts]") -> None:
     """A table on a terminal; tab-separated lines where another program reads."""
-    console = Console(highlight=False)
+    console = plain_console()
     rows = [_row(method) for method in facts]
     if not console.is_terminal:
         for row in (_COLUMNS, *rows):
@@ -107,7 +108,7 @@ def _print(facts: "list[MethodFacts]") -> None:
 
 
 def _explain(*lines: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console = plain_console(stderr=True, soft_wrap=True)
     for line in lines:
         console.print(line)
 

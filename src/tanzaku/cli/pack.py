@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
     from tanzaku.ship.bundle import Bundle, QuantizationFacts
@@ -55,13 +57,12 @@ def pack(
 
     Examples:
 
-        tanzaku pack runs/my-study --out my-bundle
-
-        tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
-
-        tanzaku pack runs/my-study --out my-best-bundle --margin 0
-
-        tanzaku pack runs/my-study --out my-small-bundle --int8
+    ```
+    tanzaku pack runs/my-study --out my-bundle
+    tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
+    tanzaku pack runs/my-study --out my-best-bundle --margin 0
+    tanzaku pack runs/my-study --out my-small-bundle --int8
+    ```
     """
     del threads  # settled already
     from tanzaku.data.dataset import load_dataset
@@ -81,7 +82,7 @@ def pack(
         margin=margin / 100,
         choose_by=choose_by,
     )
-    _describe(bundle, Console(stderr=True, highlight=False, soft_wrap=True, markup=False))
+    _describe(bundle, plain_console(stderr=True, soft_wrap=True))
     typer.echo(out)
 
 
@@ -101,7 +102,7 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         console.print(
             f"To classify, it needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs that too."
         )
-    console.print(f"Next: tanzaku classify {bundle.folder} TEXT")
+    console.print(f"Next: {command('classify', bundle.folder)} TEXT")
 
 
 def _describe_quantization(facts: "QuantizationFacts | None") -> str:

@@ -8,9 +8,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tanzaku.cli.threads import threads_option
+from tanzaku.display import plain_console
+from tanzaku.files import check_writable
 
 if TYPE_CHECKING:
     from tanzaku.pretraining.record import PretrainRecord
@@ -28,7 +29,7 @@ def _option(help_text: str, *, panel: str, name: str | None = None) -> Any:
 
 def pretrain(
     texts: Annotated[
-        list[Path], typer.Argument(metavar="TEXT...", help="Text files, also .xz and .gz, or folders of them.")
+        list[Path], typer.Argument(metavar="TEXT", help="Text files, also .xz and .gz, or folders of them.")
     ],
     out: Annotated[Path, typer.Option(help="The encoder's folder, which plain transformers opens.")],
     from_encoder: Annotated[
@@ -106,13 +107,16 @@ def pretrain(
     Give a budget: --steps, --minutes or --epochs. The same command goes on after an interruption. The path of the
     encoder goes to standard output, progress to standard error.
 
-        tanzaku pretrain text/ --out my-encoder --shape 4x256 --positions 512 --minutes 60
+    Examples:
 
-        tanzaku pretrain text/ --out my-long-encoder --from my-encoder --max-tokens 512 --minutes 20
+    ```
+    tanzaku pretrain text/ --out my-encoder --shape 4x256 --positions 512 --minutes 60
+    tanzaku pretrain text/ --out my-long-encoder --from my-encoder --max-tokens 512 --minutes 20
+    ```
     """
     given = {key: value for key, value in locals().items() if key not in {"texts", "out", "work", "threads"}}
     record = _run(texts, out, work, given)
-    errors = Console(stderr=True, highlight=False)
+    errors = plain_console(stderr=True)
     if record is None:
         errors.print("interrupted; the same command goes on from the checkpoint")
         raise typer.Exit(130)
@@ -128,7 +132,9 @@ def pretrain(
 def _run(texts: list[Path], out: Path, work: Path | None, given: dict[str, Any]) -> "PretrainRecord | None":
     from tanzaku.pretraining.options import read_options
 
-    options = read_options(given)  # the cheap check first
+    options = read_options(given)  # the cheap checks first
+    for folder in (out, *([work] if work else [])):
+        check_writable(folder)
     from tanzaku.pretraining.prepare import Reading
     from tanzaku.pretraining.progress import PretrainProgress
     from tanzaku.pretraining.run import pretrain as run

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from tanzaku.cli.messages import warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,18 +18,34 @@ if TYPE_CHECKING:
     from tanzaku.report.write import Report
 
 
+class Language(StrEnum):
+    """As `write_report` takes it."""
+
+    EN = "en"
+    JA = "ja"
+
+
+class ChooseBy(StrEnum):
+    """As `write_report` takes it."""
+
+    ACCURACY = "accuracy"
+    MACRO_F1 = "macro_f1"
+
+
 def report(
-    runs: Annotated[Path, typer.Argument(help="The folder that `tanzaku study run` wrote; every record below counts.")],
+    runs: Annotated[
+        Path, typer.Argument(metavar="RUNS", help="The folder that `tanzaku study run` wrote; or one above several.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
     margin: Annotated[
         float,
         typer.Option(min=0, max=100, help="Percentage points that the recommended arm may be worse than the best."),
     ] = 0.5,
     choose_by: Annotated[
-        Literal["accuracy", "macro_f1"] | None,
+        ChooseBy | None,
         typer.Option(help="What of the validation set arms are chosen by.", show_default="what the study file said"),
     ] = None,
-    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html and tables.tex.")] = "en",
+    language: Annotated[Language, typer.Option(help="Of report.html and tables.tex.")] = Language.EN,
     data: Annotated[
         str | None,
         typer.Option(
@@ -34,6 +53,9 @@ def report(
             help='The runs\' data, or "sample": show how the documents begin that the best models get wrong.',
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Count every run in the folder, also those of a trial with --set.")
+    ] = False,
 ) -> None:
     """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
 
@@ -43,13 +65,14 @@ def report(
 
     Examples:
 
-        tanzaku study report runs/my-study
-
-        tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
+    ```
+    tanzaku study report runs/my-study
+    tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
+    ```
     """
-    from rich.console import Console
-
     from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.raw import listed
+    from tanzaku.display import counted, plain_console
     from tanzaku.report.commands import pack_command
     from tanzaku.report.sentences import recommendation_lines
     from tanzaku.report.words import words_of
@@ -57,11 +80,23 @@ def report(
 
     dataset = load_dataset(data) if data is not None else None
     written = write_report(
-        runs, out or runs / "report", margin=margin / 100, language=language, dataset=dataset, choose_by=choose_by
+        runs,
+        out or runs / "report",
+        margin=margin / 100,
+        language=language.value,
+        dataset=dataset,
+        every=every,
+        choose_by=choose_by.value if choose_by else None,
     )
-    _print_tables(written, Console(highlight=False))
+    _print_tables(written, plain_console())
     for line in recommendation_lines(written.evidence):
         typer.echo(line, err=True)
+    if written.left_out:
+        names = listed([folder.name for folder in written.left_out])
+        warn(
+            f"left out, since {'it is' if len(written.left_out) == 1 else 'they are'} not of the study as its file "
+            f"specifies it: {counted(len(written.left_out), 'run')} ({names}). --all counts every run in the folder."
+        )
     for path in written.paths:
         typer.echo(str(path), err=True)
     if written.recommended_run is None:
@@ -81,37 +116,46 @@ def _print_tables(written: Report, console: Console) -> None:
     for number, (section, evidence) in enumerate(zip(written.sections, written.evidence, strict=True), start=1):
         results = results_table(section, evidence)
         if console.is_terminal:
-            console.print(section_heading(section, number=number), markup=False, style="bold")
-            for table in _fitting(results, width=console.width):
-                _draw(table, console)
+            console.print(section_heading(section, number=number), style="bold")
+            table, missing = _fitting(results, width=console.width)
+            _draw(table, console)
+            if missing:
+                console.print(f"In report.html, and in a wider window: {', '.join(missing)}.")
             for note in notes(section, evidence):
-                console.print(note.replace("**", ""), markup=False)
+                console.print(note.replace("**", ""))
         elif len(written.sections) > 1:
             typer.echo(f"## {section_heading(section, number=number)}\n\n{markdown_table(results)}")
         else:
             typer.echo(markdown_table(results), nl=False)
     if console.is_terminal:
-        console.print(count_text(written.records), markup=False)
+        console.print(count_text(written.records))
 
 
-def _fitting(table: Table, *, width: int) -> list[Table]:
-    """The table in as many parts as it takes to show every cell whole; each begins with the columns of all parts."""
-    shared = [index for index, column in enumerate(table.columns) if column.group == "both"]
-    room = width - 2 - sum(_needed_width(table, index) for index in shared)
-    parts: list[list[int]] = [[]]
-    for index in (index for index in range(len(table.columns)) if index not in shared):
-        taken = sum(_needed_width(table, other) for other in parts[-1])
-        if parts[-1] and taken + _needed_width(table, index) > room:
-            parts.append([])
-        parts[-1].append(index)
-    return [
-        replace(
-            table,
-            columns=tuple(table.columns[index] for index in (*shared, *part)),
-            rows=tuple(tuple(row[index] for index in (*shared, *part)) for row in table.rows),
-        )
-        for part in parts
-    ]
+def _fitting(table: Table, *, width: int) -> tuple[Table, list[str]]:
+    """As much of the table as fits, every cell whole, the most important columns first; and what is left out."""
+    from tanzaku.report import texts
+
+    first = (texts.ACCURACY, texts.SIZE, texts.INTERVAL, texts.MACRO_F1, texts.TRAIN_SECONDS)
+    order = sorted(
+        range(len(table.columns)),
+        key=lambda index: (
+            table.columns[index].group != "both",
+            first.index(heading) if (heading := table.columns[index].heading) in first else len(first),
+        ),
+    )
+    shown: list[int] = []
+    room = width - 2
+    for index in order:
+        if not shown or _needed_width(table, index) <= room:
+            shown.append(index)
+            room -= _needed_width(table, index)
+    shown.sort()
+    cut = replace(
+        table,
+        columns=tuple(table.columns[index] for index in shown),
+        rows=tuple(tuple(row[index] for index in shown) for row in table.rows),
+    )
+    return cut, [column.heading for index, column in enumerate(table.columns) if index not in shown]
 
 
 def _needed_width(table: Table, index: int) -> int:

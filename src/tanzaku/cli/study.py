@@ -2,36 +2,35 @@
 
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
+from tanzaku.cli.commands import Commands, with_metavars
+from tanzaku.cli.messages import command
 from tanzaku.cli.report import report
+from tanzaku.cli.runs import duration, print_runs
 from tanzaku.cli.threads import Threads
-from tanzaku.cli.tune import TUNE_EXAMPLES, tune
+from tanzaku.cli.tune import tune
+from tanzaku.display import counted, plain_console
+from tanzaku.files import check_writable
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
     from tanzaku.study.spec import RunSpec, StudySpec
+    from tanzaku.study.states import RunState
 
-app = typer.Typer(help="Run a study, see where it stands, report on it, and tune one.", no_args_is_help=True)
-app.command()(report)
-app.command(epilog=TUNE_EXAMPLES)(tune)
-
-_RUN_EXAMPLES = """
-Examples:
-
-    tanzaku study run studies/thesis-table-3.2.toml
-
-    tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
-
-    tanzaku study run studies/quickstart.toml --dry-run
-"""
+app = typer.Typer(
+    cls=Commands,
+    help="Run a study, see how far it is, report on it, and tune one.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
 _Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
 _Overrides = Annotated[
@@ -40,14 +39,15 @@ _Overrides = Annotated[
 ]
 
 
-@app.command(epilog=_RUN_EXAMPLES)
+@app.command()
+@with_metavars
 def run(
     study: _Study,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the runs.", show_default="runs/<the study's name>")
     ] = None,
     overrides: _Overrides = None,
-    retry_failed: Annotated[bool, typer.Option(help="Make runs again that failed before.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make runs again that failed before.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs, and make none; neither data nor encoder are read.")
     ] = False,
@@ -57,6 +57,14 @@ def run(
 
     Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
     output, progress to standard error. The exit status is 1 where a run failed.
+
+    Examples:
+
+    ```
+    tanzaku study run studies/thesis-table-3.2.toml
+    tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
+    tanzaku study run studies/quickstart.toml --dry-run
+    ```
     """
     del threads  # settled already
     from tanzaku.study.expansion import read_study
@@ -64,76 +72,120 @@ def run(
 
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name
-    errors = Console(stderr=True, highlight=False)
+    errors = plain_console(stderr=True)
     if dry_run:
         _list_runs(spec)
         return
-    records = _make(spec, out, retry_failed=retry_failed, console=errors)
-    _print_summary(records)
-    failed = sum(record.status == "failed" for record in records)
+    made = _make(spec, out, overrides=overrides or (), retry_failed=retry_failed, console=errors)
+    print_runs(made.states)
+    failed = sum(state.state == "failed" for state in made.states)
     # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
-    said = {record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for record in records}
-    choose_by = "" if said == {spec.choose_by} else f" --choose-by {spec.choose_by}"
-    errors.print(
-        f"{len(records)} runs in {out}, {failed} failed. Next: tanzaku study report {out}{choose_by}", soft_wrap=True
-    )
+    said = {state.record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for state in made.states if state.record}
+    choose_by = [] if said == {spec.choose_by} else ["--choose-by", spec.choose_by]
+    every = [] if made.are_the_studys else ["--all"]
+    report_command = command("study", "report", out, *choose_by, *every)
+    count = counted(len(made.states), "run")
+    errors.print(f"{count} in {out}, {failed} failed. Next: {report_command}", soft_wrap=True)
+    if not made.are_the_studys:
+        errors.print(
+            f"{out} also holds the study without --set, whose report leaves these runs out unless it is given --all. "
+            "A folder of their own, named with --out, keeps them apart.",
+            soft_wrap=True,
+        )
     if failed:
         errors.print("--retry-failed makes the failed ones again, each from its last checkpoint.")
         raise typer.Exit(1)
 
 
 @app.command()
+@with_metavars
 def status(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote.")],
 ) -> None:
-    """Show the runs that have ended so far.
+    """Show how far a study is: its finished, failed, running and waiting runs, and the time that is left.
 
     Examples:
 
-        tanzaku study status runs/my-study
-
-        tanzaku study status runs/my-study | cut -f 1,2
+    ```
+    tanzaku study status runs/my-study
+    tanzaku study status runs/my-study | cut -f 1-3
+    ```
     """
-    from tanzaku.study.record import read_records
+    from tanzaku.study.listing import read_list
+    from tanzaku.study.states import run_states, seconds_left
 
-    _print_summary(read_records(runs))
+    states = run_states(runs)
+    print_runs(states)
+    ours = [state for state in states if state.listed]
+    ended = [state.record for state in ours if state.record]
+    left = ""
+    if (study := read_list(runs)) and len(ended) < len(ours):
+        done = {record.run_id for record in ended}
+        left = _left(seconds_left(ended, [run for run in study.runs if run.name not in done]))
+    errors = plain_console(stderr=True, soft_wrap=True)
+    errors.print(f"{len(ended)} of {counted(len(ours), 'run')} {'has' if len(ours) == 1 else 'have'} ended{left}")
 
 
-def _make(spec: "StudySpec", out: Path, *, retry_failed: bool, console: Console) -> "list[RunRecord]":
+@dataclass(frozen=True)
+class _Made:
+    """The runs of one call, in their order; `are_the_studys` says whether the folder's report counts them."""
+
+    states: "list[RunState]"
+    are_the_studys: bool
+
+
+app.command()(with_metavars(report))
+app.command()(with_metavars(tune))
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
+
+
+def _make(spec: "StudySpec", out: Path, *, overrides: Sequence[str], retry_failed: bool, console: Console) -> _Made:
     from tanzaku.data.dataset import load_dataset
     from tanzaku.study.engine import RunEnds, make_runs
+    from tanzaku.study.listing import ListedRun, StudyList, write_list
     from tanzaku.study.process import StudyInterrupted
+    from tanzaku.study.states import RunState, seconds_left
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
+    check_writable(out)
     dataset = load_dataset(spec.data.source)
     from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
 
-    records = []
+    records: dict[str, RunRecord] = {}
     try:
         plan = plan_study(spec, dataset=dataset, out=out, progress=True)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print("interrupted before the first run; the same command goes on, a pretraining from its checkpoint")
         raise typer.Exit(130) from interrupted
+    names = [
+        ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
+        for run in plan.runs
+    ]
+    listed = write_list(out, StudyList(study=spec.name, overrides=tuple(overrides), runs=tuple(names)))
     try:
         for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
-            _say(event, console)
             if isinstance(event, RunEnds):
-                records.append((event.run.run_id, event.record))
+                records[event.run.run_id] = event.record
+            waiting = [run for run in names if run.name not in records]
+            _say(event, console, left=_left(seconds_left(records.values(), waiting)))
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print(f"interrupted; the same command goes on ({len(records)} of {len(plan.runs)} runs have ended)")
         raise typer.Exit(130) from interrupted
-    order = {run.run_id: place for place, run in enumerate(plan.runs)}
-    return [record for _, record in sorted(records, key=lambda ended: order[ended[0]])]
+    states = [RunState(run.name, records[run.name].status, records[run.name]) for run in names]
+    return _Made(states, are_the_studys={run.name for run in names} <= {run.name for run in listed.runs})
 
 
-def _say(event: "StudyEvent", console: Console) -> None:
+def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
     from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
 
     match event:
         case RunStarts(run=run, number=number, total=total):
-            text = Text(f"run {number} of {total}: {run.run_id}", style="bold")
+            text = Text.assemble((f"run {number} of {total}: {run.run_id}", "bold"), left)
         case RunBusy(run=run):
-            text = Text(f"  {run.run_id}: another process is making it; looked at again at the end")
+            text = Text(f"  {run.run_id}: another process is making it; this one waits for it at the end")
         case RunEnds(run=run, record=record, found=found):
             before = "found: " if found else ""
             if record.test is None:
@@ -168,41 +220,3 @@ def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
 
     others = [settings(other) for other in alike]
     return [f"{name}={value}" for name, value in settings(run).items() if any(one[name] != value for one in others)]
-
-
-def _print_summary(records: "list[RunRecord]") -> None:
-    """A table on a terminal; tab-separated lines where another program reads."""
-    columns = (
-        "run",
-        "test accuracy (%)",
-        "95 % interval",
-        "macro-F1 (%)",
-        "MB",
-        "training with evaluation (s)",
-        "parameters",
-    )
-    rows = [_summary_row(record) for record in records]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        for row in (columns, *rows):
-            typer.echo("\t".join(row))
-        return
-    table = Table(Column(columns[0], overflow="fold"), *(Column(name, justify="right") for name in columns[1:]))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def _summary_row(record: "RunRecord") -> tuple[str, ...]:
-    if record.test is None or record.costs is None:
-        return (record.run_id, "failed", " ".join((record.error or "").split()), "", "", "", "")
-    low, high = record.test.accuracy_interval
-    return (
-        record.run_id,
-        f"{100 * record.test.accuracy:.2f}",
-        f"{100 * low:.2f} to {100 * high:.2f}",
-        f"{100 * record.test.macro_f1:.2f}",
-        f"{record.costs.saved_bytes / 1e6:.2f}",
-        f"{record.costs.train_seconds_with_evaluation:.1f}",
-        f"{record.costs.trainable_parameters:,}",
-    )

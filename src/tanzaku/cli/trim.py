@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tanzaku.display import plain_console
+from tanzaku.files import check_writable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,15 +60,17 @@ def trim(
 
     Examples:
 
-        tanzaku trim intfloat/multilingual-e5-base --texts texts/ --out e5-base-ja
-
-        tanzaku trim sentence-transformers/LaBSE --texts texts/ --out labse-ja --max-pieces 20000 --dtype float16
+    ```
+    tanzaku trim intfloat/multilingual-e5-base --texts texts/ --out e5-base-ja
+    tanzaku trim sentence-transformers/LaBSE --texts texts/ --out labse-ja --max-pieces 20000 --dtype float16
+    ```
     """
     from tanzaku.encoders.source import resolve_encoder
     from tanzaku.encoders.trimming.record import TextFacts
     from tanzaku.encoders.trimming.trim import trim as cut
     from tanzaku.pretraining.sources import find_sources, read_lines
 
+    check_writable(out)
     sources = find_sources(texts)
     source = resolve_encoder(encoder)
     with _progress(sum(text.size for text in sources)) as advance:
@@ -80,7 +85,7 @@ def trim(
             held_out=held_out,
             dtype=dtype.value,
         )
-    _describe(record, Console(stderr=True, highlight=False))
+    _describe(record, plain_console(stderr=True))
     typer.echo(out)
 
 
@@ -89,7 +94,7 @@ def _progress(total: int) -> "Iterator[Callable[[int], None]]":
     """A bar over the bytes of the text files, with the time left, where standard error is a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     columns = (TextColumn("counting pieces"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)

@@ -14,22 +14,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
     from tanzaku.study.spec import StudySpec
     from tanzaku.study.tune.record import TrialRecord, TuningRecord
     from tanzaku.study.tune.search import SearchEnds, SearchEvent
-
-TUNE_EXAMPLES = """
-Examples:
-
-    tanzaku study tune studies/quickstart.toml --set tune.arm=3 --trials 20
-
-    tanzaku study run runs/quickstart-tune/tuned.toml
-
-    tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
-"""
 
 
 def tune(
@@ -51,10 +43,18 @@ def tune(
 ) -> None:
     """Search for the learning rate, rank, alpha, targets and schedule of one arm, on the validation set alone.
 
-    What is searched stands in the study's \\[tune] (docs/tuning.md); the test set is never read. Trials that are worse
+    What is searched stands in the study's `[tune]` (docs/tuning.md); the test set is never read. Trials that are worse
     than the others are ended early. The same command goes on after an interruption. The ranked trials go to standard
-    output, progress to standard error; the best settings become a study, tuned.toml. Needs the extra: pip install
-    'tanzaku\\[tune]'.
+    output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna and tomli-w: pip
+    install optuna tomli-w.
+
+    Examples:
+
+    ```
+    tanzaku study tune studies/quickstart.toml --set tune.arm=3 --trials 20
+    tanzaku study run runs/quickstart-tune/tuned.toml
+    tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
+    ```
     """
     del threads  # settled already
     from tanzaku.study.expansion import read_study
@@ -62,7 +62,7 @@ def tune(
     budget = {"trials": trials, "minutes": minutes}
     budgets = [f"tune.{name}={value}" for name, value in budget.items() if value is not None]
     spec = read_study(study, overrides=[*(overrides or ()), *budgets], check_arms=False)
-    ended = _search(spec, out or Path("runs") / f"{spec.name}-tune", Console(stderr=True, highlight=False))
+    ended = _search(spec, out or Path("runs") / f"{spec.name}-tune", plain_console(stderr=True))
     _print_ranking(ended.record)
     if ended.tuned is None:
         raise typer.Exit(1)
@@ -120,7 +120,7 @@ def _summary(record: TuningRecord, tuned: Path | None) -> str:
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     if tuned is None:
         return f"{told}: no trial has finished, so there is nothing to recommend; try more --trials, or another space."
-    return f"{told}. Next: tanzaku study run {tuned}"
+    return f"{told}. Next: {command('study', 'run', tuned)}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
@@ -151,7 +151,7 @@ _FIGURES = ("place", "trial", "validation accuracy (%)", "loss", "epoch", "secon
 
 def _print_ranking(record: TuningRecord) -> None:
     """A table on a terminal; tab-separated lines where another program reads, with a column for each setting."""
-    console = Console(highlight=False)
+    console = plain_console()
     ranking = list(enumerate(record.ranking, start=1))
     if not console.is_terminal:
         typer.echo("\t".join((*_FIGURES, *record.space, "ended")))

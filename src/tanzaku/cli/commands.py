@@ -1,0 +1,84 @@
+"""How commands are listed, found and described: in the order people use them, with hints and one style of metavars."""
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+# From documents to labels, then what helps on the way.
+_ORDER = ("data", "study", "pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")
+# What other tools call it, or where it would be looked for.
+_MEANT = {
+    "train": "study run",
+    "fit": "study run",
+    "run": "study run",
+    "status": "study status",
+    "report": "study report",
+    "tune": "study tune",
+    "import": "data import",
+    "livedoor": "data livedoor",
+    "sample": "data sample",
+    "show": "data show",
+    "predict": "classify",
+    "test": "study report",
+    "evaluate": "study report",
+    "export": "pack",
+    "check": "doctor",
+    "help": "--help",
+    "version": "--version",
+    **{name: name for name in _ORDER},  # from inside a group
+}
+
+
+class Commands(TyperGroup):
+    """A group of commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order in which people use them."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what is wrong with a value is said without the name of Python's exception."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; for one that there is not, say which was most likely meant."""
+        if args and args[0] not in self.commands and args[0] in _MEANT:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean 'tanzaku {_MEANT[args[0]]}'?")
+        return super().resolve_command(ctx, args)
+
+
+def with_metavars(function: Function) -> Function:
+    """Name the values of a command's options by their kind: PATH, NUMBER, TEXT, or the choices; flags take none."""
+    hints = get_type_hints(function, include_extras=True)
+    for name in inspect.signature(function).parameters:
+        kind, *extras = get_args(hints[name])
+        for extra in extras:
+            if getattr(extra, "metavar", "") is None and isinstance(extra, typer.models.OptionInfo):
+                extra.metavar = _metavar(kind)
+    function.__annotations__ = hints  # Typer is to read these very options, not to evaluate the annotations again
+    return function
+
+
+def _metavar(kind: Any) -> str:
+    kinds = [one for one in get_args(kind) if one is not type(None)]
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, kinds))
+    if kinds:  # an optional value, or a list
+        return _metavar(kinds[0])
+    if issubclass(kind, StrEnum):
+        return "|".join(kind)
+    return {bool: "", Path: "PATH", int: "NUMBER", float: "NUMBER"}.get(kind, "TEXT")

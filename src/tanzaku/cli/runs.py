@@ -1,0 +1,134 @@
+"""How the runs of a study are printed: tab-separated lines for programs, what fits the window for people."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Column, Table
+
+from tanzaku.display import counted, plain_console
+
+if TYPE_CHECKING:
+    from tanzaku.study.record import Costs, RunRecord, Scores
+    from tanzaku.study.states import RunState
+
+_COLUMNS = (
+    "run",
+    "status",
+    "test accuracy (%)",
+    "95 % interval",
+    "macro-F1 (%)",
+    "MB",
+    "training with evaluation (s)",
+    "parameters",
+)
+# In a window: the headings, and which columns stay where it is narrower and narrower.
+_HEADINGS = ("run", "accuracy\n(%)", "95 % interval", "macro-F1\n(%)", "MB", "time", "parameters")
+_NARROWER = ((0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 4, 5), (0, 1, 2, 4, 5), (0, 1, 4, 5))
+
+
+def print_runs(states: "Sequence[RunState]") -> None:
+    """Print the runs on standard output: those that finished with their figures, then what became of the others."""
+    console = plain_console()
+    if not console.is_terminal:
+        for row in (_COLUMNS, *map(_line, states)):
+            typer.echo("\t".join(row))
+        return
+    _print_finished([state for state in states if state.listed], console)
+    for status in ("failed", "running", "interrupted", "waiting"):
+        _print_others(status, [state for state in states if state.listed and state.state == status], console)
+    if others := [state for state in states if not state.listed]:
+        console.print("\nOther runs in this folder, made with --set, which the report leaves out:", style="bold")
+        _print_finished(others, console)
+        for status in ("failed", "running", "interrupted"):
+            _print_others(status, [state for state in others if state.state == status], console)
+
+
+def duration(seconds: float) -> str:
+    """A time to read at a glance, such as "12 s", "3.4 min" or "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """The figures of a finished run, as text: in the order of `_HEADINGS`."""
+
+    cells: tuple[str, ...]
+
+    def in_two_lines(self) -> str:
+        name, accuracy, interval, macro_f1, megabytes, time, _ = self.cells
+        return f"{name}\n    {accuracy} % ({interval}), macro-F1 {macro_f1} %, {megabytes} MB, {time}"
+
+
+def _print_finished(states: "Sequence[RunState]", console: Console) -> None:
+    names = _short_names([state.name for state in states])
+    rows = [
+        _Finished(
+            (names[state.name], *_figures(test, costs), duration(costs.train_seconds_with_evaluation), parameters)
+        )
+        for state, test, costs in _scored(states)
+        for parameters in [f"{costs.trainable_parameters:,}"]
+    ]
+    if not rows:
+        return
+    for chosen in _NARROWER:
+        table = _table(rows, chosen)
+        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+            console.print(table)
+            return
+    for row in rows:
+        console.print(row.in_two_lines(), soft_wrap=True)
+
+
+def _table(rows: Sequence[_Finished], chosen: Sequence[int]) -> Table:
+    columns = (Column(_HEADINGS[index], justify="right" if index else "left", no_wrap=True) for index in chosen)
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(row.cells[index] for index in chosen))
+    return table
+
+
+def _print_others(status: str, states: "Sequence[RunState]", console: Console) -> None:
+    if not states:
+        return
+    console.print(f"{status} ({counted(len(states), 'run')}):", style="bold red" if status == "failed" else "bold")
+    for state in states:
+        detail = _error(state.record) if state.record else state.progress
+        console.print(f"  {state.name}{': ' if detail else ''}{detail}", soft_wrap=True)
+
+
+def _line(state: "RunState") -> tuple[str, ...]:
+    """A run as a row of `_COLUMNS`."""
+    for _, test, costs in _scored([state]):
+        seconds, parameters = f"{costs.train_seconds_with_evaluation:.1f}", f"{costs.trainable_parameters:,}"
+        return (state.name, state.state, *_figures(test, costs), seconds, parameters)
+    detail = _error(state.record) if state.record else state.progress
+    return (state.name, state.state, detail, *[""] * (len(_COLUMNS) - 3))
+
+
+def _scored(states: "Iterable[RunState]") -> "Iterator[tuple[RunState, Scores, Costs]]":
+    for state in states:
+        if state.record and state.record.test and state.record.costs:
+            yield state, state.record.test, state.record.costs
+
+
+def _figures(test: "Scores", costs: "Costs") -> tuple[str, str, str, str]:
+    low, high = test.accuracy_interval
+    interval = f"{100 * low:.2f} to {100 * high:.2f}"
+    return f"{100 * test.accuracy:.2f}", interval, f"{100 * test.macro_f1:.2f}", f"{costs.saved_bytes / 1e6:.2f}"
+
+
+def _error(record: "RunRecord") -> str:
+    return " ".join((record.error or "").split())
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each name without the run's identity at its end, where that leaves the names different."""
+    short = [name.rpartition("-")[0] or name for name in names]
+    return {name: one if short.count(one) == 1 else name for name, one in zip(names, short, strict=True)}
