@@ -49,7 +49,7 @@ quickstart: setup
 # What no test notices; see CONTRIBUTING.md. The tool is no part of the development environment, since nothing else needs it.
 mutants: setup
 	$(BIN)/python -m pip install --quiet mutmut==3.8.1
-	PYTHONPATH=mutants/src $(BIN)/mutmut run
+	$(BIN)/mutmut run
 
 # For a machine with nothing else to do; writes records/benchmarks and docs/performance.md. TEXTS=data/livedoor tokenizes
 # the texts of that folder, prepared by `tanzaku data`, instead of the sample corpus; RESUME=yes goes on after an
