@@ -181,6 +181,7 @@ def test_eight_bits_are_measured_on_the_runs_own_data_where_it_still_lies_there(
     quantized = pack(run, tmp_path / "measured", int8=True).facts.quantized
     assert quantized is not None
     assert quantized.val.documents == len(study.dataset.val)
+    assert str(tmp_path) not in (tmp_path / "measured" / "bundle.json").read_text(encoding="utf-8")
     # Other data in its place is not the run's; nor is a folder that is gone.
     other = replace(study.dataset, val=study.dataset.test)
     write_prepared(Preparation(other, source={}, options={}), data, force=True)

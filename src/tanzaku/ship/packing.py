@@ -247,7 +247,7 @@ def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
             seed=spec.seed,
             ended=record.ended,
             versions=record.environment.versions,
-            data=record.data,
+            data=record.data.model_copy(update={"source": None}),  # a bundle is handed on, and that is a private path
             val=SplitScores.model_validate(record.val, from_attributes=True),
             test=SplitScores.model_validate(record.test, from_attributes=True),
         ),
