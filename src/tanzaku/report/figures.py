@@ -27,7 +27,6 @@ from tanzaku.study.statistics import Interval
 _Value = Callable[[Arm], float | None]
 _THESIS_POINTS = "_thesis"  # matplotlib leaves labels with an underscore out of legends; `_finish` adds one for all
 _POINT_SIZE = 5.2
-_RING_SIZE = 7.5  # around our own points, which the sizes should lie on
 _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
 
 
@@ -127,18 +126,23 @@ def size_figure(section: Section, evidence: Evidence) -> Figure | None:
     figure, axes = drawn
     if thesis.is_thesis_data(section.data):
         for index, one in enumerate(series):
-            _draw_thesis_series(axes, one, index=index, published=_thesis_megabytes, size=_RING_SIZE)
+            _draw_thesis_series(axes, one, index=index, published=_thesis_megabytes)
     _scale_cost_axis(axes, logarithmic=True)
     _finish(figure, axes)
     return figure
 
 
 def _one_line_a_method(section: Section, recommended: Sequence[Arm]) -> tuple[list[Series], list[tuple[str, Arm]]]:
-    """Series and baselines with one arm of each method, pooling and rank: the recommended or the table's first."""
+    """Series and baselines with one arm of each method, pooling and rank: the recommended one, else one that
+    the thesis has too, else the table's first."""
+
+    def preference(arm: Arm) -> tuple[bool, bool]:
+        return arm in recommended, _thesis_megabytes(arm) is not None
+
     firsts: dict[tuple[str, int | None], Arm] = {}
     for arm in section.arms:
         key = (_method_and_pooling(arm), arm.rank)
-        if _megabytes(arm) and (key not in firsts or (arm in recommended and firsts[key] not in recommended)):
+        if _megabytes(arm) and (key not in firsts or preference(arm) > preference(firsts[key])):
             firsts[key] = arm
     lines: dict[str, list[Arm]] = {}
     for (name, rank), arm in firsts.items():
@@ -251,16 +255,13 @@ def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Valu
     axes.axhline(value(arm) or 0.0, label=label, color=colour, linestyle=dash, linewidth=1.0, zorder=2)
 
 
-def _draw_thesis_series(
-    axes: Axes, series: Series, *, index: int, published: _Value, dodge: float = 1.0, size: float = _POINT_SIZE
-) -> None:
+def _draw_thesis_series(axes: Axes, series: Series, *, index: int, published: _Value, dodge: float = 1.0) -> None:
     _draw_thesis(
         axes,
         [_rank(arm) * dodge for arm in series.arms],
         [published(arm) for arm in series.arms],
         marker=style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)],
         colour=style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)],
-        size=size,
     )
 
 
@@ -271,7 +272,6 @@ def _draw_thesis(
     *,
     marker: str,
     colour: str,
-    size: float = _POINT_SIZE,
 ) -> None:
     points = [(place, height) for place, height in zip(places, heights, strict=True) if height is not None]
     if not points:
@@ -282,7 +282,7 @@ def _draw_thesis(
         label=_THESIS_POINTS,
         linestyle="none",
         marker=marker,
-        markersize=size,
+        markersize=_POINT_SIZE,
         markerfacecolor="none",
         markeredgecolor=colour,
         markeredgewidth=0.9,
@@ -298,7 +298,8 @@ def _finish(figure: Figure, axes: Axes) -> None:
     if style.RING in names:
         entries.append((style.ring_handle(), texts.LEGEND_RECOMMENDED))
     if _THESIS_POINTS in names:
-        entries.append((Line2D([], [], **style.HOLLOW), texts.LEGEND_THESIS))
+        marker = next(line.get_marker() for line in axes.lines if line.get_label() == _THESIS_POINTS)
+        entries.append((Line2D([], [], **{**style.HOLLOW, "marker": marker}), texts.LEGEND_THESIS))
     style.draw_legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])
 
 

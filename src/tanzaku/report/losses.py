@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ def loss_figure(section: Section) -> Figure | None:
     rows = _rows(section)
     if not rows:
         return None
-    looks = {line.label: line.look for lines in rows.values() for line in lines}
+    drawn = [line for lines in rows.values() for line in lines]
+    looks = {line.label: line.look for line in sorted(drawn, key=lambda line: line.arm.rank or math.inf)}
     columns = 4 if all(len(label) <= _SHORT_CHARACTERS for label in looks) else style.legend_columns(looks)
     legend_inches = _LEGEND_INCHES + _LEGEND_LINE_INCHES * -(-len(looks) // columns)
     figure = Figure(figsize=(style.WIDTH_INCHES, legend_inches + _ROW_INCHES * len(rows)))
