@@ -77,7 +77,8 @@ def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_sa
 def test_all_arms_within_the_margin_are_told_as_all() -> None:
     text = document([finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((8, 0.9), (64, 0.904))])
     assert (
-        "It is the smallest (1.2 MB) of the 2 arms, and all have a mean validation accuracy within 0.5 points" in text
+        "It is the smallest (1.2 MB) of the 2 arms, each of which has a mean validation accuracy within 0.5 points"
+        in text
     )
     assert "out of" not in text
 

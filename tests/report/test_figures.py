@@ -30,6 +30,7 @@ from tests.report.records import (
     lora,
     scores,
     study,
+    training,
 )
 
 
@@ -101,6 +102,27 @@ def test_size_is_one_line_a_method_on_logarithmic_axes() -> None:
     assert legend(figure) == ["LoRA", "TF-IDF", "Head", "Full", texts.LEGEND_RECOMMENDED, texts.LEGEND_THESIS]
     assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
     assert hollow(figure) == [0.34, 0.64, 1.2, 4.8, 9.5, 18.9, 37.8]
+
+
+def test_size_shows_the_thesis_s_points_where_any_arm_of_the_rank_has_its_settings() -> None:
+    other = finished(lora(2), accuracy=0.7, learning_rate=1e-3, training=training(1e-3))
+    records = [other, finished(lora(2), accuracy=0.8), finished(lora(8), accuracy=0.9)]
+    (section,) = sections_of(records)
+    assert section.arms[0].learning_rate == 1e-3
+    figure = size_figure(section, *evidence(records))
+    assert figure is not None
+    assert hollow(figure) == [0.34, 1.2]
+    rings = [line for line in figure.axes[0].lines if line.get_label() == RING]
+    (points,) = [line for line in figure.axes[0].lines if line.get_label() == "_thesis"]
+    assert points.get_markersize() < 0.7 * rings[0].get_markersize()
+
+
+def test_the_losses_legend_is_in_the_order_of_the_ranks() -> None:
+    slow = finished(lora(2), accuracy=0.8, learning_rate=5e-5, training=training(5e-5))
+    (section,) = sections_of([finished(lora(32), accuracy=0.9), slow, finished({"name": "full"}, accuracy=0.9)])
+    figure = loss_figure(section)
+    assert figure is not None
+    assert legend(figure) == ["r=2", "r=32", "Full"]
 
 
 def test_time_starts_at_zero_unless_the_methods_are_far_apart() -> None:
@@ -224,16 +246,16 @@ def test_arms_stand_from_the_most_accurate_down_unless_ranks_are_compared() -> N
     figure = arms_figure(section, found)
     assert figure is not None
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "Full fine-tuning, lr 5e-4",
-        "BitFit, lr 5e-4",
-        "Head only, lr 5e-4",
+        "Full fine-tuning, lr\u00a05e-4",
+        "BitFit, lr\u00a05e-4",
+        "Head only, lr\u00a05e-4",
     ]
     assert figure.axes[0].yaxis_inverted()
     (section,), (found,) = sections_of(study()), evidence(study())
     figure = arms_figure(section, found)
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels[3:5] == ["LoRA r=2, lr 5e-4", "LoRA r=4, lr 5e-4"]
+    assert labels[3:5] == ["LoRA r=2, lr\u00a05e-4", "LoRA r=4, lr\u00a05e-4"]
 
 
 def test_figures_against_the_rank_are_made_where_ranks_are_compared() -> None:

@@ -28,9 +28,26 @@ def test_accuracies_have_two_decimals() -> None:
     assert formats.percent(1.0) == "100.00"
 
 
-@pytest.mark.parametrize(("duration", "written"), [(816.4, "816"), (9.94, "9.9"), (9.96, "10"), (0.04, "0.0")])
+@pytest.mark.parametrize(
+    ("duration", "written"), [(816.4, "816"), (9.94, "9.9"), (9.96, "10"), (0.04, "0.0"), (1234.4, "1,234")]
+)
 def test_seconds(duration: float, written: str) -> None:
     assert formats.seconds(duration) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(0.0082, "= 0.0082"), (0.99996, "= 1"), (1.0, "= 1"), (0.00009, "< 0.0001")]
+)
+def test_p_values_in_sentences(value: float, written: str) -> None:
+    assert formats.p_relation(value) == written
+
+
+def test_options_have_as_few_digits_as_people_write() -> None:
+    assert formats.method_option("method.alpha", "rank") == "α = r"
+    assert formats.method_option("method.alpha", 11.313708) == "α = 11.3"
+    assert formats.method_option("method.alpha", 1024.0) == "α = 1024"
+    assert formats.reading("training.embeddings_learning_rate", 0.0003) == "embeddings lr 3e-4"
+    assert formats.reading("training.hidden_dropout", 0.0) == "hidden dropout 0"
 
 
 @pytest.mark.parametrize(

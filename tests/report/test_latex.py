@@ -119,3 +119,7 @@ def test_pdflatex_shows_what_was_written(tmp_path: Path) -> None:
 
 def _with_commands(text: str) -> str:
     return PREAMBLE + text
+
+
+def test_no_break_spaces_stay() -> None:
+    assert escape_latex("LoRA r=8,  lr\u00a05e-4", breakable=True) == "LoRA r=8, lr~5e-4"

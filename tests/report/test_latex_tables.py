@@ -10,7 +10,7 @@ import pytest
 from tanzaku.report import formats
 from tanzaku.report.arms import sections_of
 from tanzaku.report.csvs import arm_rows, comparison_rows
-from tanzaku.report.latex_tables import latex_document
+from tanzaku.report.latex_tables import latex_document, paper_tables
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
@@ -44,6 +44,19 @@ def test_the_numbers_of_every_committed_study_are_those_of_its_csv_files(committ
         lines = committed.lines[begin : next(following, None)]
         checked += check_numbers(lines, report)
     assert checked > 350
+
+
+def test_captions_say_what_one_star_and_two_mean() -> None:
+    adapters = [finished(lora(rank), accuracy=0.9) for rank in (2, 8)]
+    both = "⋆: recommended, of all arms and of those that adapt the encoder."
+    for records, note in ((adapters, "⋆: the recommended arm."), ([baseline(accuracy=0.95), *adapters], both)):
+        (section,), (found,) = sections_of(records), evidence(records)
+        tables = paper_tables(section, found, words=words_of("en"))
+        for name in ("results", "costs"):
+            assert note in tables[name].caption
+            stars = [row[0] for row in tables[name].rows if "⋆" in row[0]]
+            assert len(stars) == (2 if note == both else 1)
+            assert all(name.endswith("\u00a0⋆") for name in stars)  # never on a line of its own
 
 
 def write_tables(records: list[RunRecord], folder: Path, *, language: Language) -> str:

@@ -84,6 +84,7 @@ def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> 
         "best_epoch_mean": _mean(arm.best_epoch),
         "best": evidence.best == arm,
         "recommended": bool(evidence.recommendation and evidence.recommendation.arm == arm),
+        "recommended_with_encoder": bool(evidence.among_encoders and evidence.among_encoders.arm == arm),
         "on_size_front": evidence.size_front[place],
         "on_time_front": evidence.time_front[place],
         **_thesis(arm, section=section),

@@ -9,6 +9,8 @@ from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
 from tanzaku.report.words import filled
 from tanzaku.study.statistics import Interval
 
+_ALPHA = "method.alpha"
+
 
 def percent(share: float) -> str:
     """A share (0 to 1) as a percentage with two decimals, such as `93.35`."""
@@ -25,8 +27,8 @@ def megabytes(size: float) -> str:
 
 
 def seconds(duration: float) -> str:
-    """Whole seconds; one decimal below ten."""
-    return f"{duration:.1f}" if duration < 9.95 else f"{duration:.0f}"
+    """Whole seconds with separators for thousands; one decimal below ten."""
+    return rate(duration)
 
 
 def milliseconds(duration: float) -> str:
@@ -57,6 +59,11 @@ def compact(number: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def factor(number: float) -> str:
+    """Such as LoRA's α or scale: three significant digits, and no fewer than a whole number has."""
+    return f"{number:.0f}" if abs(number) >= 999.5 else f"{number:.3g}"
+
+
 def interval(value: Interval | None) -> str:
     """Such as `92.50–94.10`, in percent."""
     return f"{percent(value.low)}–{percent(value.high)}" if value else texts.NONE
@@ -76,6 +83,13 @@ def points_interval(value: Interval) -> str:
 def p_value(value: float) -> str:
     """Such as `0.0312`; below what is told, `<0.0001`."""
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
+
+
+def p_relation(value: float) -> str:
+    """What follows a "p" in a sentence: `= 0.0312`, `< 0.0001` or `= 1`."""
+    if value < 0.0001:
+        return "< 0.0001"
+    return "= 1" if round(value, 4) == 1 else f"= {value:.4f}"
 
 
 def interval_kind(value: Interval | None) -> str:
@@ -126,7 +140,10 @@ def method_options(arm: Arm) -> list[str]:
 def method_option(key: str, value: Any) -> str:
     """One of a method's options in words, such as `DoRA`, `dropout 0.1`."""
     name = key.partition(".")[2].replace("_", " ")
-    told = texts.OPTION_VALUES.get(value, value) if isinstance(value, str) else setting(value)
+    if isinstance(value, str):
+        told = texts.OPTION_VALUES.get(value, value)
+    else:
+        told = factor(value) if key == _ALPHA else setting(value)
     return texts.METHOD_OPTIONS.get(key, f"{name} {{value}}").format(value=told)
 
 
@@ -151,9 +168,9 @@ def readings(arm: Arm) -> list[str]:
 
 def reading(key: str, value: Any) -> str:
     """One of the settings of how documents are read and how the arm is trained, in words."""
-    whole = isinstance(value, float) and value.is_integer()  # "dropout 0", not "0.0"
+    shown = compact(value) if isinstance(value, float) else value
     own_name = f"{key.partition('.')[2].replace('_', ' ')} {{value}}"
-    return filled(texts.READINGS.get(key, own_name), value=int(value) if whole else value)
+    return filled(texts.READINGS.get(key, own_name), value=shown)
 
 
 def _two_digits(size: float) -> str:

@@ -27,6 +27,7 @@ PREAMBLE = r"""% Tables of `tanzaku study report`, for \input: they need the pac
 \providecommand{\tanzakutext}[2]{\ifdefined\Umathcode#1\else#2\fi}
 """
 
+_NO_BREAK = "\u00a0"
 _COMMANDS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -45,6 +46,7 @@ _COMMANDS = {
     "`": r"\textasciigrave{}",
     "[": "{[}",
     "]": "{]}",
+    _NO_BREAK: "~",
     "α": r"$\alpha$",
     "±": r"$\pm$",
     "×": r"$\times$",
@@ -99,7 +101,7 @@ def escape_latex(text: str, *, instead: str | None = None, breakable: bool = Fal
         breakable: Whether lines may also end after full-width characters, inside long words and after such signs as
             the underscore.
     """
-    flat = one_line(text)
+    flat = _one_line(text)
     if instead is not None and not all(map(_in_pdflatex, flat)):
         return rf"\tanzakutext{{{_escape(flat, breakable)}}}{{{_escape(instead, breakable)}}}"
     parts = []
@@ -240,14 +242,19 @@ def _lines(table: LatexTable, widths: dict[int, float]) -> int:
     )
 
 
+def _one_line(text: str) -> str:
+    """As `one_line`, with its no-break spaces."""
+    return _NO_BREAK.join(map(one_line, text.split(_NO_BREAK)))
+
+
 def _text_width(text: str) -> float:
-    return _SLACK * sum(map(_character_width, one_line(text)))
+    return _SLACK * sum(map(_character_width, _one_line(text)))
 
 
 def _character_width(character: str) -> float:
     if unicodedata.east_asian_width(character) in "WF":
         return _FULL
-    if character in "ijl.,:;|!'()[] -tfr":
+    if character in "ijl.,:;|!'()[] \u00a0-tfr":
         return _NARROW
     if character in "mwMW%@−±×":
         return _BROAD

@@ -20,6 +20,7 @@ from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
 _NONE = "–"
+_NO_BREAK = "\u00a0"
 _Row = TypeVar("_Row")
 _Columns = list[tuple[LatexColumn, Callable[[_Row], str]]]
 
@@ -99,11 +100,11 @@ def _results_table(section: Section, evidence: Evidence, words: Words) -> LatexT
         *_interval_notes(evidence, words),
         *([words("latex.deviation_note")] if several else []),
         *_class_notes(section, evidence, words),
-        *([words("latex.recommended_note")] if evidence.recommendation else []),
+        *_recommended_notes(evidence, words),
         *([words("latex.thesis_note")] if published else []),
     ]
     facts = {**_where(section, words), "documents": section.data.test_documents}
-    return _table(words("latex.results", notes=_joined(notes, words), **facts), columns, in_order(section))
+    return _table(words("latex.results", notes=words.joined(notes), **facts), columns, in_order(section))
 
 
 def _costs_table(section: Section, evidence: Evidence, words: Words) -> LatexTable:
@@ -133,8 +134,8 @@ def _costs_table(section: Section, evidence: Evidence, words: Words) -> LatexTab
     if seconds:
         cell = thesis.cell(lambda row: _NONE if row.train_seconds is None else formats.seconds(row.train_seconds))
         columns.append((LatexColumn(words("latex.seconds"), group=over), cell))
-    notes = words("latex.thesis_costs_note") if seconds else ""
-    caption = words("latex.costs", notes=notes, **_where(section, words)).rstrip()
+    notes = [*_recommended_notes(evidence, words), *([words("latex.thesis_costs_note")] if seconds else [])]
+    caption = words("latex.costs", notes=words.joined(notes), **_where(section, words)).rstrip()
     return _table(caption, columns, in_order(section))
 
 
@@ -231,7 +232,7 @@ def _rank_table(section: Section, curve: RankCurve, words: Words) -> LatexTable:
     kinds = {row.interval.kind for row in curve.rows if row.interval}
     notes = [*_kind_notes(kinds, words), *([words("latex.separate_note")] if curve.separate else [])]
     name = _name(section, words)(curve.arm)
-    caption = words("latex.ranks", arm=name, data=section.data.name, notes=_joined(notes, words))
+    caption = words("latex.ranks", arm=name, data=section.data.name, notes=words.joined(notes))
     return _table(caption, columns, curve.rows)
 
 
@@ -248,7 +249,7 @@ def _arm_columns(section: Section, evidence: Evidence, words: Words) -> _Columns
     """The arm's name, with a star where it is recommended."""
     name = _name(section, words)
     chosen = recommended_of(evidence)
-    return [(_name_column(words), lambda arm: f"{name(arm)} ⋆" if arm in chosen else name(arm))]
+    return [(_name_column(words), lambda arm: f"{name(arm)}{_NO_BREAK}⋆" if arm in chosen else name(arm))]
 
 
 def _table(caption: str, columns: _Columns[_Row], rows: Sequence[_Row]) -> LatexTable:
@@ -266,10 +267,6 @@ def _name(section: Section, words: Words) -> Callable[[Arm], str]:
 
 def _where(section: Section, words: Words) -> dict[str, str]:
     return {"data": section.data.name, "encoder": section.encoder_name or words("latex.no_encoder")}
-
-
-def _joined(notes: Sequence[str], words: Words) -> str:
-    return ("" if words.language == "ja" else " ").join(notes)
 
 
 def _runs(arm: Arm, words: Words) -> str:
@@ -314,6 +311,12 @@ def _tests(rows: Sequence[Comparison], words: Words) -> str:
 
 def _separate(row: RankRow, arm: Arm, words: Words) -> str:
     return words("latex.itself") if row.separate is arm else _percent(row.separate.accuracy if row.separate else None)
+
+
+def _recommended_notes(evidence: Evidence, words: Words) -> list[str]:
+    """What the stars mean."""
+    stars = len(recommended_of(evidence))
+    return [words("latex.recommended_note" if stars == 1 else "latex.recommended_both_note")] if stars else []
 
 
 def _interval_notes(evidence: Evidence, words: Words) -> list[str]:

@@ -113,7 +113,7 @@ def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str
         margin=formats.compact(100 * recommendation.margin),
         count=f"{found.margin_documents:.1f}",
     )
-    return f"{decided} {_indistinct(recommendation, words=words, name=name)}"
+    return words.joined([decided, _indistinct(recommendation, words=words, name=name)])
 
 
 def _indistinct(recommendation: Recommendation, *, words: Words, name: Name) -> str:

@@ -183,7 +183,7 @@ def _accuracy(arm: Arm) -> str:
 
 def scale(arm: Arm) -> str:
     """The effective scale, such as LoRA's α/r."""
-    return texts.NONE if arm.scale is None else formats.compact(arm.scale)
+    return texts.NONE if arm.scale is None else formats.factor(arm.scale)
 
 
 def epochs(arm: Arm) -> str:

@@ -50,20 +50,20 @@ READINGS = {
     "training.attention_dropout": "attention dropout {value}",
     "training.fast": "fast path: {value}",
     "training.precision": "{value}",
-    "training.head_learning_rate": "head lr {value:g}",
-    "training.embeddings_learning_rate": "embeddings lr {value:g}",
+    "training.head_learning_rate": "head lr {value}",
+    "training.embeddings_learning_rate": "embeddings lr {value}",
     "training.best_by": "best by {value}",
     "training.schedule": "{value}",
-    "training.warmup": "warm-up {value:g}",
-    "training.decay": "decay {value:g}",
-    "training.plateau_factor": "reduced by {value:g}",
+    "training.warmup": "warm-up {value}",
+    "training.decay": "decay {value}",
+    "training.plateau_factor": "reduced by {value}",
     "training.plateau_patience": "after more than {value:epoch|epochs}",
     "encoder.pretrain": "pretrained {value}",
 }
 
 # A method's options likewise; of one that is not here, its own name and its value.
 METHOD_OPTIONS = {
-    "method.alpha": "α {value}",
+    "method.alpha": "α = {value}",
     "method.ranks": "ranks {value}",
     "method.update": "update {value}",
     "method.lora_plus_ratio": "LoRA+ {value}",
@@ -74,7 +74,7 @@ METHOD_OPTIONS = {
     "method.rank_pattern": "ranks {value}",
     "method.bits": "{value} bits",
 }
-OPTION_VALUES = {"pissa": "PiSSA"}
+OPTION_VALUES = {"pissa": "PiSSA", "rank": "r"}
 
 # Tables of comparisons and of the Pareto fronts.
 RECOMMENDATION = "Recommendation"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any, Literal, get_args
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 _FOLDER = Path(__file__).parent / "languages"
+_MARK = "\0"  # stands for a blank next to a placeholder
+_JAPANESE = "[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff60]"
+_BETWEEN_JAPANESE = re.compile(f"(?<={_JAPANESE}){_MARK}(?={_JAPANESE})")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,14 @@ class Words:
         Raises:
             KeyError: There is no such key, or a placeholder got no value.
         """
-        return filled(self.entries[key], **values) if values else self.entries[key]
+        text = self.entries[key]
+        if not values:
+            return text
+        return _filled_japanese(text, **values) if self.language == "ja" else filled(text, **values)
+
+    def joined(self, sentences: Iterable[str]) -> str:
+        """Sentences one after another: Japanese has no blank between them."""
+        return ("" if self.language == "ja" else " ").join(sentences)
 
     def below(self, prefix: str) -> dict[str, str]:
         """The texts whose keys begin with `prefix` and a dot, by the rest of the key."""
@@ -59,6 +71,12 @@ def filled(text: str, **values: object) -> str:
         KeyError: A placeholder got no value.
     """
     return _Formatter().vformat(text, (), values)
+
+
+def _filled_japanese(text: str, **values: object) -> str:
+    """As `filled`; a blank before or after a placeholder goes where there is Japanese on both sides of it."""
+    marked = text.replace(" {", f"{_MARK}{{").replace("} ", f"}}{_MARK}")
+    return _BETWEEN_JAPANESE.sub("", filled(marked, **values)).replace(_MARK, " ")
 
 
 @cache

@@ -54,6 +54,13 @@ def test_the_page_is_whole_and_asks_for_nothing(language: Language) -> None:
     assert text == page(seeds_study(), language=language)
 
 
+def test_the_page_names_its_data_and_encoder_and_writes_p_as_an_equation() -> None:
+    text = page(seeds_study())
+    assert "Data: livedoor. Encoder: small-encoder." in text
+    assert re.search(r"\+?[−\d.]+, p = \d", text)
+    assert "lr\u00a05e-\u20604" in text  # a narrow column does not part them
+
+
 def test_the_recommendation_comes_first_with_its_reasons() -> None:
     words = Tree(page(seeds_study())).words
     take = words.index("Take LoRA r=8, lr 5e-4.")
@@ -105,7 +112,7 @@ def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("language", "instead"), [("en", "no command can pack"), ("ja", "まとめることはできません")], ids=["en", "ja"]
+    ("language", "instead"), [("en", "no command can pack"), ("ja", "パッケージにできません")], ids=["en", "ja"]
 )
 def test_archived_records_without_models_get_no_command_to_pack_them(
     tmp_path: Path, language: Language, instead: str
@@ -274,7 +281,7 @@ def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
     words = Tree(page(records)).words
     part = words[words.index("One adapter at several ranks") :]
     assert "LoRA r=8, lr 5e-4: the trained adapter at each rank" in part
-    assert "2 80.01 78.68–81.27 88.01 worse −8.00, p <0.0001 −8.90 to −7.14" in part
+    assert "2 80.01 78.68–81.27 88.01 worse −8.00, p < 0.0001 −8.90 to −7.14" in part
     assert "8 89.99 88.98–90.92 itself –" in part
     assert "108 s in total. One run of each of the 2 arms" in part
     assert "LoRA, lr 5e-4, cut from r=8 LoRA, lr 5e-4, each rank trained" in part

@@ -6,10 +6,25 @@ import pytest
 
 from tanzaku.report.arms import sections_of
 from tanzaku.report.page.classes import MOST_CLASSES, classes_of
+from tanzaku.report.page.results import lines_of
+from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
 from tests.report.page.pages import page, seeds_study
 from tests.report.page.trees import Tree
-from tests.report.records import LIVEDOOR, baseline, costs, data_facts, failed, finished, lora, scores, study, training
+from tests.report.records import (
+    LIVEDOOR,
+    baseline,
+    costs,
+    data_facts,
+    evidence,
+    failed,
+    finished,
+    lora,
+    scores,
+    scores_of,
+    study,
+    training,
+)
 
 OWN = data_facts(("billing", "delivery", "returns"), fingerprint="a" * 64, name="inquiries")
 
@@ -99,7 +114,7 @@ def test_a_recommended_arm_without_a_rank_is_marked_in_the_legend() -> None:
     charts = dict(_charts(page(records, predictions=False)))
     for title in ("Accuracy", "Training time", "Size on disk"):
         plot, legend = charts[title].split('<ul class="legend">')
-        assert 'class="ring"' not in plot
+        assert plot.count('class="ring"') == 1  # of the arms that adapt the encoder
         assert "rule look-1 dash-0 chosen" in plot
         assert re.search(r"TF-IDF \+ SVM\s*<span class=\"badge recommended\">", legend)
 
@@ -137,9 +152,39 @@ def test_the_matrix_has_percentages_of_the_row_and_documents_of_one_run() -> Non
     assert "18,430" not in text  # 3,686 documents times five seeds
     assert "means over the runs, each on the same 3,686 test documents" in Tree(text).words
     row = Tree(text).table("LoRA r=8, lr 5e-4: how the documents")[0]
-    assert row["true class"] == "dokujo-tsushin"
+    assert row["true class ↓ / predicted →"] == "dokujo-tsushin"
     count = scores(0.9).confusion[0][0]
     assert row["dokujo-tsushin"] == f"{100 * count / 435:.1f} {count}"
+
+
+def test_percentages_of_classes_are_rounded_once() -> None:
+    test = scores_of([[420, 15], [0, 10]], ("a", "b"))
+    record = finished(lora(8), accuracy=0.9, test=test, data=data_facts(("a", "b"), fingerprint="a" * 64))
+    (section,) = sections_of([record])
+    (found,) = classes_of(section, section.arms)
+    assert found.rows[0][1][1].percent == "3.4"  # 3.448; 3.45 would become 3.5
+
+
+def test_the_arm_recommended_with_the_encoder_is_marked_in_the_tables_too() -> None:
+    records = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
+    tree = Tree(page(records, predictions=False))
+    for caption in ("All arms", "What each arm costs"):
+        first, second, third = (row["Arm"] for row in tree.table(caption)[:3])
+        assert first == "TF-IDF + SVM recommended best"
+        assert second.endswith(" recommended with the encoder")
+        assert "recommended" not in third
+
+
+def test_arms_that_are_no_better_than_the_most_frequent_class_do_not_stretch_the_intervals() -> None:
+    good = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.88), (8, 0.9))]
+    whiskers = []
+    for records in (good, [*good, finished({"name": "head"}, accuracy=0.05)]):
+        section, found = sections_of(records)[0], evidence(records)[0]
+        lines = {line.arm.method + str(line.arm.rank): line for line in lines_of(section, found, words=words_of("en"))}
+        whiskers.append({name: line.whisker for name, line in lines.items()})
+    assert whiskers[1].pop("headNone") is None
+    assert whiskers[0] == whiskers[1]
+    assert all(whiskers[0].values())
 
 
 def test_documents_have_a_decimal_where_the_mean_of_the_runs_is_not_whole() -> None:
@@ -194,5 +239,5 @@ def test_as_many_classes_as_fit_have_a_matrix() -> None:
 
 def _charts(text: str) -> list[tuple[str, str]]:
     """Each chart's title and markup."""
-    figures = re.findall(r"<figure.*?</figure>", text.replace("\u2060", ""), flags=re.DOTALL)
+    figures = re.findall(r"<figure.*?</figure>", text.replace("\u2060", "").replace("\u00a0", " "), flags=re.DOTALL)
     return [(match[1], one) for one in figures if (match := re.search(r"<strong>(.*?)</strong>", one))]

@@ -110,7 +110,7 @@ def _most_confused(
 def _cell(count: int, of_class: int, runs: int, *, whole: bool) -> Cell:
     """`whole` says that the means of all the cells beside it are whole numbers, so that none needs a decimal."""
     documents = f"{count / runs:,.0f}" if whole else f"{count / runs:,.1f}"
-    return Cell(documents if count else "", round(count / max(1, of_class), 4))
+    return Cell(documents if count else "", count / max(1, of_class))
 
 
 def _line(result: ClassResult) -> ClassLine:

@@ -12,7 +12,7 @@ from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, draw
 from tanzaku.report.page.naming import series_name
 from tanzaku.report.rank_curves import CurveLine, RankCurve, RankRow, lines_of
 from tanzaku.report.rank_tables import cost_sentences, line_labels, megabytes
-from tanzaku.report.series import distinct_labels
+from tanzaku.report.series import distinct_labels, recommended_of
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
 
@@ -97,11 +97,11 @@ def _points(label: str, line: CurveLine, evidence: Evidence) -> tuple[Point, ...
 
 
 def _is_chosen(line: CurveLine, rank: int, evidence: Evidence) -> bool:
-    """Whether a point is the recommended arm as it was trained."""
-    if evidence.recommendation is None or evidence.recommendation.arm.rank != rank:
-        return False
-    arm = evidence.recommendation.arm
-    return arm.series == line.arm.series if line.separate else arm == line.arm
+    """Whether a point is a recommended arm as it was trained."""
+    return any(
+        arm.rank == rank and (arm.series == line.arm.series if line.separate else arm == line.arm)
+        for arm in recommended_of(evidence)
+    )
 
 
 def _point(label: str, rank: int, accuracy: float, interval: Interval | None, *, chosen: bool) -> Point:

@@ -13,7 +13,7 @@ from tanzaku.report.losses import smoothed
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, Rule, draw
 from tanzaku.report.page.naming import series_names, short_name
 from tanzaku.report.page.published import published_figures
-from tanzaku.report.series import Series, baselines_of, series_of
+from tanzaku.report.series import Series, baselines_of, recommended_of, series_of
 from tanzaku.report.words import Words
 
 Name = Callable[[Arm], str]
@@ -184,7 +184,7 @@ def _rank_point(arm: Arm, key: str, value: Callable[[Arm], float], evidence: Evi
 
 
 def _is_chosen(arm: Arm, evidence: Evidence) -> bool:
-    return bool(evidence.recommendation and evidence.recommendation.arm == arm)
+    return arm in recommended_of(evidence)
 
 
 def _training_curve(arm: Arm, label: str) -> list[tuple[Point, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tanzaku.report import formats, texts
@@ -10,6 +11,7 @@ from tanzaku.report.series import Series
 from tanzaku.report.words import Words
 
 _WORD_JOINER = "\u2060"
+_BEFORE_VALUE = re.compile(" (?=[=0-9])|(?<==) ")
 
 
 def page_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
@@ -25,12 +27,12 @@ def method_and_rank(arm: Arm, *, words: Words) -> str:
 
 def short_name(arm: Arm, *, words: Words) -> str:
     """Such as `LoRA r=8`, or `LoRA r=8, DoRA` where that distinguishes it from others."""
-    return ", ".join([method_and_rank(arm, words=words), *formats.method_options(arm)])
+    return ", ".join([method_and_rank(arm, words=words), *map(_unbroken, formats.method_options(arm))])
 
 
 def details(arm: Arm, *, arms: Sequence[Arm], words: Words) -> list[str]:
     """What else tells it from others, such as `DoRA`, `lr 5e-4`."""
-    return [*formats.method_options(arm), *_trained_with(arm, arms, words)]
+    return [_unbroken(part) for part in (*formats.method_options(arm), *_trained_with(arm, arms, words))]
 
 
 def series_names(series: Sequence[Series], *, arms: Sequence[Arm], words: Words) -> list[str]:
@@ -46,6 +48,11 @@ def series_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
 
 def _method(arm: Arm, words: Words) -> str:
     return words.get(f"method.{arm.method}", texts.METHOD_NAMES.get(arm.method, arm.method))
+
+
+def _unbroken(part: str) -> str:
+    """The part with its value on the same line as the word before it, such as "lr" and "5e-4"."""
+    return _BEFORE_VALUE.sub("\u00a0", part)
 
 
 def _trained_with(arm: Arm, arms: Sequence[Arm], words: Words) -> list[str]:

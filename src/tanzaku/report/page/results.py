@@ -10,6 +10,7 @@ from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
 from tanzaku.report.evidence import Comparison, Evidence, Recommendation
 from tanzaku.report.page.naming import details, method_and_rank
+from tanzaku.report.series import recommended_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
 from tanzaku.study.statistics import Interval
@@ -33,7 +34,8 @@ class ResultLine:
     """The method and its rank."""
     details: str
     """What else tells it from the other arms."""
-    recommended: bool
+    recommended: str
+    """The badge of a recommended arm; empty for others."""
     best: bool
     accuracy: str
     interval: Interval | None
@@ -70,9 +72,13 @@ class Strip:
 
 
 def lines_of(section: Section, evidence: Evidence, *, words: Words) -> list[ResultLine]:
-    """One line an arm, the most accurate on the test set first and those without a finished run last."""
+    """One line an arm, the most accurate on the test set first and those without a finished run last.
+
+    Arms that are not better than always answering the most frequent class have no whisker: on an axis that reaches
+    down to them, the others could not be told apart.
+    """
     arms = sorted(section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
-    known = [interval for arm in arms if (interval := evidence.interval(arm))]
+    known = [found for arm in arms if (found := evidence.interval(arm)) and _is_better_than_majority(arm, evidence)]
     span = (min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
     return [_line(arm, section, evidence, words=words, span=span) for arm in arms]
 
@@ -84,11 +90,11 @@ def _line(arm: Arm, section: Section, evidence: Evidence, *, words: Words, span:
         arm=arm,
         name=method_and_rank(arm, words=words),
         details=", ".join(details(arm, arms=section.arms, words=words)),
-        recommended=bool(evidence.recommendation and evidence.recommendation.arm == arm),
+        recommended=_badge(arm, evidence, words),
         best=evidence.best == arm,
         accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
         interval=interval,
-        whisker=_whisker(arm, interval, span),
+        whisker=_whisker(arm, interval, span) if _is_better_than_majority(arm, evidence) else None,
         macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
         megabytes=_cost(arm, "saved_bytes", lambda size: formats.megabytes(size / 1e6)),
         parameters=_cost(arm, "trainable_parameters", formats.count),
@@ -117,6 +123,17 @@ def strip(recommendation: Recommendation) -> Strip | None:
     start, end = min(low, -margin, 0.0), max(high, margin, 0.0)
     room = 0.12 * (end - start)
     return Strip(difference.interval, 100 * difference.mean, margin, start - room, end + room)
+
+
+def _is_better_than_majority(arm: Arm, evidence: Evidence) -> bool:
+    found = evidence.majorities
+    return bool(arm.accuracy and found and arm.accuracy.mean > found.test.accuracy)
+
+
+def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
+    if evidence.recommendation and evidence.recommendation.arm == arm:
+        return words("results.badge_recommended")
+    return words("results.badge_with_encoder") if arm in recommended_of(evidence) else ""
 
 
 def _cost(arm: Arm, name: str, write: Callable[[float], str]) -> str:
