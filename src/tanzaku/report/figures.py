@@ -299,7 +299,9 @@ def _finish(figure: Figure, axes: Axes) -> None:
         entries.append((style.ring_handle(), texts.LEGEND_RECOMMENDED))
     if _THESIS_POINTS in names:
         marker = next(line.get_marker() for line in axes.lines if line.get_label() == _THESIS_POINTS)
-        entries.append((Line2D([], [], **{**style.HOLLOW, "marker": marker}), texts.LEGEND_THESIS))
+        entries.append(
+            (Line2D([], [], **{**style.HOLLOW, "marker": marker, "markersize": _POINT_SIZE}), texts.LEGEND_THESIS)
+        )
     style.draw_legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])
 
 
