@@ -92,9 +92,32 @@ def test_held_out_rows_and_the_others_are_all_rows(labels: list[str], share: flo
     assert abs(len(taken) / len(labels) - share) < 0.1
 
 
-def test_a_held_out_share_out_of_range_is_refused() -> None:
-    with pytest.raises(DataError, match="val size 1 is not between"):
-        hold_out(["a", "a", "b", "b"], share=1)
+@pytest.mark.parametrize("share", [1.0, 0.0, 0.9991, 0.0009])
+def test_a_held_out_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(DataError, match=rf"^val size {share:g} is not between 0\.001 and 0\.999\.$"):
+        hold_out(["a", "a", "b", "b"], share=share)
+
+
+def test_the_smallest_and_the_largest_share_hold_one_row_out_or_keep_one() -> None:
+    assert [len(side) for side in hold_out(["a"] * 1000, share=0.001)] == [999, 1]
+    assert [len(side) for side in hold_out(["a"] * 1000, share=0.999)] == [1, 999]
+
+
+def test_a_class_needs_rows_enough_for_both_sides_of_a_hold_out() -> None:
+    assert [len(side) for side in hold_out(["a", "a"], share=0.5)] == [1, 1]
+    for share, needed in ((0.5, 2), (0.7, 4)):
+        with pytest.raises(DataError, match=rf"needs {needed} rows at least .* 'b' has {needed - 1}"):
+            hold_out(["a"] * 8 + ["b"] * (needed - 1), share=share)
+
+
+def test_a_hold_out_follows_its_seed_and_its_groups() -> None:
+    labels = ["a", "b"] * 30
+    assert hold_out(labels, share=0.3, seed=1) == hold_out(labels, share=0.3, seed=1)
+    assert hold_out(labels, share=0.3, seed=1) != hold_out(labels, share=0.3, seed=2)
+    groups = [row // 6 for row in range(60)]
+    groups[1::2] = [group + 100 for group in groups[1::2]]
+    kept, taken = hold_out(labels, share=0.3, groups=groups)
+    assert not {groups[row] for row in kept} & {groups[row] for row in taken}
 
 
 def test_the_smallest_share_is_a_thousandth() -> None:
