@@ -149,7 +149,7 @@ def test_texts_of_train_in_another_split_are_counted(split: str, texts: tuple[st
     with pytest.warns(TanzakuWarning) as caught:
         warn_of_shared_texts(Dataset("d", of("one", "two"), parts["val"], parts["test"], ("a",)))
     (warning,) = caught
-    assert str(warning.message).startswith(f"{split}: 1 of 2 texts stand in train too")
+    assert str(warning.message).startswith(f"{split}: 1 of 2 texts is in train too")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_shared_texts(Dataset("d", of("one", "two"), of("five"), of("six"), ("a",)))
