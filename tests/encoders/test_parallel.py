@@ -3,7 +3,10 @@
 import io
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,6 +127,35 @@ def test_after_a_death_that_no_text_is_the_cause_of_one_process_does_the_rest(tm
     with pytest.warns(TanzakuWarning, match="a tokenising process died; going on with one process"):
         results = list(map_chunks(chunks, maker=make_work, arguments=(f"dies once: {first}",), workers=2))
     assert results == chunks
+
+
+def test_a_chunk_that_a_broken_pool_refuses_is_not_lost(tmp_path: Path) -> None:
+    """The source of the chunks is slow: the pool has noticed the death when it is given the next one."""
+    before = set(threading.enumerate())
+
+    def slow() -> Iterator[list[str]]:
+        yield ["0"]
+        while not set(threading.enumerate()) <= before:  # the pool's threads end when it is broken
+            time.sleep(0.01)
+        yield from (["1"], ["2"], ["3"])
+
+    with pytest.warns(TanzakuWarning, match="a tokenising process died"):
+        results = list(map_chunks(slow(), maker=make_work, arguments=(f"dies once: {tmp_path / 'first'}",), workers=2))
+    assert results == [["0"], ["1"], ["2"], ["3"]]
+
+
+def test_texts_that_do_not_come_back_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]
+) -> None:
+    alone = _alone(monkeypatch, tokenizer, many)
+
+    def lossy(chunks: Iterator[list[str]], *, workers: int, **work: Any) -> Iterator[Any]:
+        return map_chunks(islice(chunks, 2) if workers > 1 else chunks, workers=1, **work)
+
+    monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
+    monkeypatch.setattr(tokens, "map_chunks", lossy)
+    with pytest.warns(TanzakuWarning, match="128 of 300 texts came back"):
+        assert _equal(tokenize(tokenizer, many, max_tokens=40), alone)
 
 
 def test_a_deadly_text_never_reaches_this_process(

@@ -50,11 +50,14 @@ def map_chunks(
         return
     chunks = iter(chunks)
     unfinished: deque[tuple[list[str], Future[Result]]] = deque()
+    begun: list[list[str]] = []  # the chunk being submitted: a pool that is already broken refuses it
     done = 0
     try:
         with _pool(workers, maker, arguments) as pool:
             for chunk in chunks:
+                begun = [chunk]
                 unfinished.append((chunk, _submit(pool, chunk)))
+                begun = []
                 if len(unfinished) >= 3 * workers:
                     yield unfinished[0][1].result()
                     done += len(unfinished.popleft()[0])
@@ -63,7 +66,7 @@ def map_chunks(
                 done += len(unfinished.popleft()[0])
     except BrokenProcessPool:
         warnings.warn("a tokenising process died; going on with one process", TanzakuWarning, stacklevel=2)
-        rest = chain((chunk for chunk, _ in unfinished), chunks)
+        rest = chain((chunk for chunk, _ in unfinished), begun, chunks)
         yield from _one_by_one(rest, maker, arguments, done=done)
 
 

@@ -140,6 +140,9 @@ def _collect(
             ids.append(some_ids)
             lengths.append(some_lengths)
             advance(len(some_lengths))
+    documents = sum(map(len, lengths)) - 1
+    if documents != len(texts):
+        raise ProcessError(f"{documents:,} of {len(texts):,} texts came back from the tokenising processes")
     return TokenizedDocuments(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
 
 
