@@ -263,7 +263,9 @@ def test_dtypes_are_kept_unless_asked(tmp_path: Path) -> None:
     source = resolve_encoder(str(KINDS["roberta"][0](tmp_path / "encoder")))
     halves = {"stored": torch.float32, "float16": torch.float16}
     for dtype, expected in halves.items():
-        trim(source, sentences(), tmp_path / dtype, dtype=dtype)  # type: ignore[arg-type]
+        record = trim(source, CLAUSES, tmp_path / dtype, dtype=dtype)  # type: ignore[arg-type]
+        assert record.parity is not None
+        assert record.parity.largest_difference <= 1e-5
         assert next(AutoModelForMaskedLM.from_pretrained(tmp_path / dtype).parameters()).dtype is expected
     again = resolve_encoder(str(tmp_path / "float16"))
     trim(again, sentences(), tmp_path / "again")

@@ -105,7 +105,7 @@ def trim(
             before=before,
             after=after,
             held_out=tokens.facts() if counted.held_out else None,
-            parity=_parity(source, trimmed, tokens),
+            parity=_parity(source, trimmed, tokens, dtype=dtype),
             versions=versions(_PACKAGES),
         )
         write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
@@ -283,14 +283,14 @@ class _Compared:
         return lines
 
 
-def _parity(source: EncoderSource, trimmed: EncoderSource, tokens: _Compared) -> Parity | None:
+def _parity(source: EncoderSource, trimmed: EncoderSource, tokens: _Compared, *, dtype: Dtype) -> Parity | None:
     lines = tokens.unchanged()
     if not lines:
         return None
     compared = lines[:_COMPARED_LINES]
     longest = min(_COMPARED_TOKENS, max_positions(load_config(source)) or _COMPARED_TOKENS)
     states = [
-        _states(encoder, [ids[index][:longest] for index in compared])
+        _states(encoder, [ids[index][:longest] for index in compared], dtype=dtype)
         for encoder, ids in ((source, tokens.before), (trimmed, tokens.after))
     ]
     difference = max(float((a - b).abs().max()) for a, b in zip(*states, strict=True))
@@ -303,12 +303,17 @@ def _parity(source: EncoderSource, trimmed: EncoderSource, tokens: _Compared) ->
 
 
 @torch.inference_mode()
-def _states(source: EncoderSource, documents: Sequence[np.ndarray]) -> list[Tensor]:
-    """The last hidden states of each document, one at a time, (tokens, hidden) float32 each."""
+def _states(source: EncoderSource, documents: Sequence[np.ndarray], *, dtype: Dtype) -> list[Tensor]:
+    """The last hidden states of each document, one at a time, (tokens, hidden) float32 each.
+
+    The weights are rounded to `dtype` first, so that an encoder compares with one that was written in it.
+    """
     from transformers import AutoModel
 
     with quiet_transformers():
         model = AutoModel.from_pretrained(source.folder, local_files_only=True, dtype=torch.float32).eval()
+    if dtype != "stored":
+        model.to(getattr(torch, dtype)).float()
     return [
         model(input_ids=torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0]  # (tokens, hidden)
         for ids in documents
