@@ -28,7 +28,7 @@ _KANJI_WORD = re.compile(r"[\u4e00-\u9fff]{2,}")
 _MIN_KANJI_WORDS = 20
 _PROBED_WORDS = 200
 # IPADIC has these as one word each; UniDic splits them (に|つい|て), so its vocabularies can't contain them.
-_IPADIC_WORDS = ("について", "として", "という", "によって", "における", "に対して", "といった", "とともに")
+IPADIC_WORDS = ("について", "として", "という", "によって", "における", "に対して", "といった", "とともに")
 # A vocabulary that is smaller may lack them for its size alone.
 _MIN_TELLING_VOCABULARY = 5_000
 # Fewer tokens than any golden sentence has, and more than any has.
@@ -83,8 +83,8 @@ def dictionary_of_vocabulary(vocabulary: Collection[str]) -> str | None:
     """`"ipadic"` or `"unidic_lite"`, by which MeCab dictionary the words were cut; None where that can't be told."""
     if not any(piece.startswith("##") for piece in vocabulary):
         return None
-    found = sum(word in vocabulary for word in _IPADIC_WORDS)
-    if found >= len(_IPADIC_WORDS) // 2:
+    found = sum(word in vocabulary for word in IPADIC_WORDS)
+    if found >= len(IPADIC_WORDS) // 2:
         return "ipadic"
     return "unidic_lite" if found == 0 and len(vocabulary) >= _MIN_TELLING_VOCABULARY else None
 

@@ -13,9 +13,10 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM
 
+from tanzaku.encoders.fit import IPADIC_WORDS, dictionary_of_vocabulary, golden_pieces
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.encoders.trimming.pieces import backend, choose_pieces, merge_pairs, merged_piece
+from tanzaku.encoders.trimming.pieces import backend, choose_pieces, merge_pairs, merged_piece, needed_pieces
 from tanzaku.encoders.trimming.record import RECORD_FILE, TrimmingRecord
 from tanzaku.encoders.trimming.tokenizer import write_cut_tokenizer
 from tanzaku.encoders.trimming.trim import trim
@@ -191,15 +192,33 @@ def test_the_most_frequent_pieces_are_kept_and_all_japanese_characters_unless_un
     vocabulary = tokenizer.get_vocab()
     counts = np.random.default_rng(0).integers(0, 50, len(vocabulary))
     kept = set(choose_pieces(tokenizer, counts, min_count=10, max_pieces=50, characters="seen").tolist())
-    chosen = kept - {*tokenizer.all_special_ids}
-    assert 50 - 5 <= len(chosen) <= 50
+    chosen = set(np.argsort(-counts, kind="stable")[:50].tolist())
+    assert kept == chosen | needed_pieces(tokenizer)
     others = [count for index, count in enumerate(counts) if index not in kept]
     assert min(counts[index] for index in chosen) >= max(others)
     japanese = set(choose_pieces(tokenizer, counts, min_count=10, max_pieces=50, characters="japanese").tolist())
     characters = {index for piece, index in vocabulary.items() if piece.removeprefix("##") in set("海山雲のアA。1")}
     assert characters
     assert kept | characters <= japanese
-    assert vocabulary["という"] not in japanese - kept
+    assert all(len(piece.removeprefix("##")) == 1 for piece, index in vocabulary.items() if index in japanese - kept)
+
+
+def test_a_trimmed_vocabulary_passes_the_same_checks(tmp_path: Path) -> None:
+    """Texts without them drop neither the words that tell the dictionary nor those of the golden sentences."""
+    encoder = KINDS["bert-ipadic"][0](tmp_path / "encoder")
+    pieces = (encoder / "vocab.txt").read_text(encoding="utf-8").split()
+    pieces += [word for word in ("について", "として", "という", "によって", "における") if word not in pieces]
+    pieces += [f"[unused{number}]" for number in range(6000 - len(pieces))]
+    (encoder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    settings = json.loads((encoder / "config.json").read_text(encoding="utf-8")) | {"vocab_size": len(pieces)}
+    write_json(encoder / "config.json", settings)
+    write_weights(encoder, random_weights(transformers.BertConfig(**settings)))
+    tokenizer = load_tokenizer(resolve_encoder(str(encoder)))
+    texts = [clause for clause in CLAUSES if not any(word in clause for word in IPADIC_WORDS)][-40:]
+    trim(resolve_encoder(str(encoder)), texts, tmp_path / "out", min_count=1, characters="seen")
+    cut = load_tokenizer(resolve_encoder(str(tmp_path / "out")))
+    assert dictionary_of_vocabulary(cut.get_vocab()) == dictionary_of_vocabulary(pieces) == "ipadic"
+    assert golden_pieces(cut) == golden_pieces(tokenizer)
 
 
 def test_a_bpes_kept_pieces_can_all_be_put_together(tmp_path: Path) -> None:

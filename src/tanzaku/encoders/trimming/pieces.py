@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
+from tanzaku.encoders.fit import GOLDEN_SENTENCES, IPADIC_WORDS
 from tanzaku.errors import EncoderError
 
 Characters = Literal["japanese", "seen"]
@@ -33,7 +34,7 @@ def choose_pieces(
 
     Kept in any case are the special and added tokens and what the tokenizer's algorithm needs: byte pieces, the base
     alphabet and the intermediate merges of a BPE, and the least likely piece of a Unigram model, whose score sets that
-    of unknown characters.
+    of unknown characters. So are the pieces by which `tanzaku.encoders.fit` knows whether the tokenizer fits.
 
     Args:
         tokenizer: The encoder's.
@@ -63,10 +64,12 @@ def choose_pieces(
 
 
 def needed_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The ids without which the tokenizer does not work as before; see `choose_pieces`."""
+    """The ids without which the tokenizer does not work, or is not checked, as before; see `choose_pieces`."""
     vocabulary = tokenizer.get_vocab()
     needed = {*tokenizer.all_special_ids, *tokenizer.added_tokens_encoder.values()}
-    needed |= {vocabulary[piece] for piece in _BYTES & vocabulary.keys()}
+    needed |= {vocabulary[piece] for piece in (_BYTES | set(IPADIC_WORDS)) & vocabulary.keys()}
+    for sentence in GOLDEN_SENTENCES:
+        needed.update(tokenizer(sentence)["input_ids"])
     if isinstance(tokenizer, BertJapaneseTokenizer):
         return needed
     model = backend(tokenizer)["model"]
