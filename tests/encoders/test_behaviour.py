@@ -121,10 +121,11 @@ def test_layers_beyond_the_configurations_are_refused(bare: bool, tmp_path: Path
         _plan(folder, tmp_path / "runs")
 
 
-def test_heads_poolers_and_saved_position_numbers_may_be_left_over(tmp_path: Path) -> None:
+def test_heads_poolers_copies_and_saved_position_numbers_may_be_left_over(tmp_path: Path) -> None:
     folder = make_mecab_bert(tmp_path / "bert")
     others = {
         "bert.embeddings.position_ids": torch.arange(64)[None],
+        "bert.embeddings.word_embeddings._weight": torch.randn(8, 32),  # as in mdeberta-v3-base
         "bert.pooler.dense.weight": torch.randn(32, 32),
         "bert.pooler.dense.bias": torch.randn(32),
         "cls.seq_relationship.weight": torch.randn(2, 32),

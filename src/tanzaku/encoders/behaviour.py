@@ -49,7 +49,8 @@ def encoder_checks(
 def unused_tensors(model: PreTrainedModel, unexpected: Iterable[str]) -> tuple[str, ...]:
     """The encoder's own tensors among those that a checkpoint has and `model` does not, in order.
 
-    A head that the model does not have is none of the encoder's, nor is a pooler.
+    A head that the model does not have is none of the encoder's, nor is a pooler. A name whose last part begins with
+    "_", as in mDeBERTa-v3's checkpoint, is a copy of another tensor.
 
     Args:
         model: A model with an encoder as its `base_model`.
@@ -60,7 +61,8 @@ def unused_tensors(model: PreTrainedModel, unexpected: Iterable[str]) -> tuple[s
 
     def is_own(name: str) -> bool:
         path = name.removeprefix(prefix).split(".")
-        return (name.startswith(prefix) or path[0] in parts) and "pooler" not in path and path[-1] not in _BUFFERS
+        left_out = "pooler" in path or path[-1] in _BUFFERS or path[-1].startswith("_")
+        return (name.startswith(prefix) or path[0] in parts) and not left_out
 
     return tuple(sorted(filter(is_own, unexpected)))
 
