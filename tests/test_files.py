@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tanzaku.files import check_writable, errors_naming, write_atomically
+from tanzaku.errors import TanzakuError
+from tanzaku.files import atomic_folder, check_writable, errors_naming, write_atomically
 
 
 def test_an_atomic_write_names_the_file_that_was_meant(tmp_path: Path) -> None:
@@ -28,3 +29,20 @@ def test_the_check_before_long_work_leaves_nothing_behind(tmp_path: Path) -> Non
     check_writable(tmp_path / "new" / "folder")
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_the_place_of_a_full_one_only_where_that_is_wished_and_all_went_well(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with atomic_folder(out) as beside:
+        (beside / "first").touch(mode=0o600)
+    with pytest.raises(TanzakuError, match="already exists and is not empty"), atomic_folder(out):
+        pass
+    with pytest.raises(ZeroDivisionError), atomic_folder(out, replace=True) as beside:
+        raise ZeroDivisionError
+    assert [path.name for path in out.iterdir()] == ["first"]
+    assert (out / "first").stat().st_mode & 0o777 == 0o644
+    with atomic_folder(out, replace=True) as beside:
+        (beside / "second").touch()
+    assert [path.name for path in out.iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -99,15 +99,19 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A new folder next to `out` to write files into; it becomes `out` where all went well, and is removed otherwise.
 
+    Args:
+        out: The folder; missing folders above it are made.
+        replace: Whether it may take the place of a folder that is not empty.
+
     Raises:
-        TanzakuError: Something lies in `out`.
+        TanzakuError: Something lies in `out`, and `replace` is not set.
         OSError: `out` can't be written; the error names it.
     """
     out = out.absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
@@ -121,12 +125,20 @@ def atomic_folder(out: Path) -> Iterator[Path]:
                     sync_file(path)
                 else:
                     sync_directory(path)
-            if out.is_dir():
-                out.rmdir()
-            beside.rename(out)
+            _put(beside, out)
             sync_directory(out.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(beside: Path, out: Path) -> None:
+    if not out.exists():
+        beside.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    out.rename(old)
+    beside.rename(out)
+    shutil.rmtree(old)
 
 
 def write_json_atomically(path: Path, content: Any) -> None:

@@ -55,6 +55,8 @@ _SETTINGS = {"encoder/config.json", "encoder/tokenizer_config.json", "encoder/vo
 )
 def test_a_bundle_holds_what_classifies_and_no_more(study: Study, method: str, files: set[str]) -> None:
     assert _files(study.bundles[method]) == files
+    for name in files:
+        assert (study.bundles[method] / name).stat().st_mode & 0o777 == 0o644, name  # others than its owner read it
 
 
 @pytest.mark.parametrize("method", METHODS)

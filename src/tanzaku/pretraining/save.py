@@ -1,7 +1,5 @@
 """The result: a folder that opens in plain transformers, whole or absent, with its record."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +9,20 @@ from transformers import PreTrainedModel
 from tanzaku.encoders.load import max_positions
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import RecordError, SpecError
-from tanzaku.files import sync_directory, sync_file, write_atomically
+from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.pretraining.record import RECORD_FILE, PretrainRecord, read_pretrain_record
-
-_READABLE = 0o644
 
 
 def save_encoder(
     model: PreTrainedModel, tokenizer: Any, record: PretrainRecord, out: Path, *, dtype: torch.dtype
 ) -> None:
     """Write weights (in `dtype`), configuration, tokenizer and record to `out`. The model is converted in place."""
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
     tokenizer.model_max_length = max_positions(model.config) or record.options["max_tokens"]
-    with quiet_transformers():
-        model.to(device="cpu", dtype=dtype).eval().save_pretrained(beside)
-        tokenizer.save_pretrained(beside)
-    write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
-    for path in beside.iterdir():
-        path.chmod(_READABLE)  # safetensors makes files for their owner alone
-        sync_file(path)
-    if out.is_dir():  # it is empty, as `find_result` made sure
-        out.rmdir()
-    beside.rename(out)
-    sync_directory(out.parent)
+    with atomic_folder(out) as beside:
+        with quiet_transformers():
+            model.to(device="cpu", dtype=dtype).eval().save_pretrained(beside)
+            tokenizer.save_pretrained(beside)
+        write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
 
 
 def find_result(out: Path, *, identity: str) -> PretrainRecord | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tanzaku.errors import BundleError
-from tanzaku.files import errors_naming, sync_directory, sync_file, write_atomically
+from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts
 from tanzaku.ship.manifest import MANIFEST_FILE, is_litter, write_manifest
 
@@ -23,15 +21,8 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         OSError: `out` can't be written; the error names it.
     """
     _check_out(out, force=force)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        with errors_naming(out):
-            beside.mkdir(parents=True)
-            yield beside
-            _put(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with atomic_folder(out, replace=True) as beside:
+        yield beside
 
 
 def write_facts(folder: Path, facts: BundleFacts) -> None:
@@ -49,19 +40,3 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
     if not force:
         raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force")
-
-
-def _put(beside: Path, out: Path) -> None:
-    for path in beside.rglob("*"):
-        if path.is_file():
-            sync_file(path)
-    for folder in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
-        sync_directory(folder)
-    if out.exists():
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        out.rename(old)
-        beside.rename(out)
-        shutil.rmtree(old)
-    else:
-        beside.rename(out)
-    sync_directory(out.parent)
