@@ -464,7 +464,7 @@ def _rewrite(bundle: Bundle, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 1}, "has version 1; this Tanzaku reads version 2"),
+        ({"version": 1}, "has version 1; this Tanzaku reads version 2; pack the run again with `tanzaku pack`"),
         ({"new": 1}, "does not describe a bundle of this Tanzaku"),
         ({"method": {"name": "later"}}, "there is no method 'later'"),
         ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),

@@ -150,7 +150,10 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{path} can't be read ({error}); pack the bundle anew") from error
     version = content.get("version") if isinstance(content, dict) else None
     if version != BUNDLE_VERSION:
-        raise BundleError(f"{path} has version {version!r}; this Tanzaku reads version {BUNDLE_VERSION}")
+        raise BundleError(
+            f"{path} has version {version!r}; this Tanzaku reads version {BUNDLE_VERSION}; pack the run again with "
+            "`tanzaku pack`"
+        )
     try:
         return Bundle(folder, BundleFacts.model_validate(content))
     except ValidationError as error:
