@@ -120,7 +120,7 @@ def classify(
     """Classify texts with a bundle: one result a text, in order, in constant memory.
 
     An empty line is classified as an empty text, and counted in a warning. Control and invisible characters are read
-    as in training: as spaces, or not at all. Results go to standard output, progress and warnings to standard error.
+    as spaces, or not at all. Results go to standard output, progress and warnings to standard error.
 
     Examples:
 
@@ -164,7 +164,7 @@ def classify(
     if changed:
         told = "1 text holds" if changed.count == 1 else f"{changed.count:,} texts hold"
         warnings.warn(
-            f"{told} control or invisible characters {changed}: they are read as spaces or left out, as in training",
+            f"{told} control or invisible characters {changed}: they are read as spaces or left out",
             TanzakuWarning,
             stacklevel=2,
         )
