@@ -16,6 +16,23 @@ ALL = [chr(number) for number in range(sys.maxunicode + 1) if not 0xD800 <= numb
 # Signs that stand before or over Arabic and Kaithi numbers, and Egyptian hieroglyphs' arrangement: they can be seen.
 VISIBLE = {*map(chr, range(0x600, 0x606)), "\u06dd", "\u070f", "\u0890", "\u0891", "\u08e2", "\U000110bd", "\U000110cd"}
 VISIBLE |= set(map(chr, range(0x13430, 0x13440)))
+# One of Unicode's joined emoji for each sign below U+1F000 that they hold.
+JOINED = (
+    ("1f3f4", "2620-fe0f"),
+    ("1f3c3", "2640-fe0f", "27a1-fe0f"),
+    ("1f3c3-1f3fd", "2642-fe0f"),
+    ("1f9d1", "2695-fe0f"),
+    ("1f9d1", "2696-fe0f"),
+    ("1f9d1", "2708-fe0f"),
+    ("1f3f3-fe0f", "26a7-fe0f"),
+    ("26d3-fe0f", "1f4a5"),
+    ("26f9-fe0f", "2640-fe0f"),
+    ("1f469", "2764-fe0f", "1f48b", "1f468"),
+    ("1f408", "2b1b"),
+    ("1f642", "2194-fe0f"),
+    ("1f642", "2195-fe0f"),
+)
+JOINED = tuple("\u200d".join("".join(chr(int(code, 16)) for code in part.split("-")) for part in one) for one in JOINED)
 SELECTORS = {*map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0))}
 
 
@@ -42,7 +59,7 @@ def test_all_else_stays() -> None:
     assert [character for character in changed if character < "\U000e0000"] == list(known)
 
 
-@pytest.mark.parametrize("text", ["👨‍👩‍👧 と ❤️‍🔥", "1️⃣ ©️ ☎︎", "👍🏽", "㊙️"])
+@pytest.mark.parametrize("text", ["👨‍👩‍👧 と ❤️‍🔥", "1️⃣ ©️ ☎︎", "👍🏽", "㊙️", *JOINED])
 def test_emoji_stay_as_they_are_spelled(text: str) -> None:
     assert clean_text(text) == text
 
@@ -56,6 +73,12 @@ def test_emoji_stay_as_they_are_spelled(text: str) -> None:
         ("あ\u200d❤\ufe0f\u200d", "あ❤\ufe0f"),
         ("❤\ufe0f\ufe0f", "❤\ufe0f"),
         ("\ufe0f\u200d😀", "😀"),
+        ("20\u200d24", "2024"),
+        ("→\u200d→", "→→"),
+        ("❤\u200d1", "❤1"),
+        ("1\ufe0f\u200d😀", "1\ufe0f😀"),
+        ("➡\u200d➡", "➡➡"),
+        ("√\u200d■\u200d#\u200d©", "√■#©"),
         ("a\0\0b\r\n", "a  b\r\n"),
     ],
 )
@@ -63,14 +86,14 @@ def test_strays_go(text: str, cleaned: str) -> None:
     assert clean_text(text) == cleaned
 
 
-odd = st.text(st.sampled_from("東a1❤😀\0\x85\n \u200b\u200d\ufe0f\ufe0e\ufe00\ufeff\u2800\ufff9\U000e0100"))
+odd = st.text(st.sampled_from("東a1→❤😀\0\x85\n \u200b\u200d\ufe0f\ufe0e\ufe00\ufeff\u2800\ufff9\U000e0100"))
 
 
 @given(text=odd)
 def test_a_second_time_changes_nothing_and_what_can_be_seen_stays(text: str) -> None:
     cleaned = clean_text(text)
     assert clean_text(cleaned) == cleaned
-    seen = "東a1❤😀"
+    seen = "東a1→❤😀"
     assert [one for one in cleaned if one in seen] == [one for one in text if one in seen]
     assert is_empty(text) == (not any(one in seen for one in text))
 

@@ -30,11 +30,14 @@ _NOTHING = (
 )
 # Emoji, and the digits, signs and symbols that a selector makes one of.
 _EMOJI = r"#*0-9\xa9\xae\u203c\u2049\u2122-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+# What Unicode's sequences of emoji join (emoji-zwj-sequences.txt, 16.0), and the arrows, which only follow a joiner.
+_JOINED = r"\u2620\u2640\u2642\u2695\u2696\u26a7\u26d3\u26f9\u2708\u2764\u2b1b\U0001f000-\U0001faff"
+_ARROWS = r"\u2194\u2195\u27a1"
 _ANY = re.compile(f"[{_SPACES}{_NOTHING}{_JOINER}{_LOOKS}]")
 _SPACE = re.compile(f"[{_SPACES}]")
 _INVISIBLE = re.compile(f"[{_NOTHING}]")
 _OUTSIDE_EMOJI = re.compile(
-    f"(?<![{_EMOJI}])[{_LOOKS}]|(?<![{_EMOJI}])(?<![{_EMOJI}][{_LOOKS}]){_JOINER}|{_JOINER}(?![{_EMOJI}])"
+    f"(?<![{_EMOJI}])[{_LOOKS}]|(?<![{_JOINED}])(?<![{_JOINED}][{_LOOKS}]){_JOINER}|{_JOINER}(?![{_JOINED}{_ARROWS}])"
 )
 _SHOWN = 3
 
