@@ -90,6 +90,15 @@ def test_every_state_of_a_run_is_told_from_the_others(tmp_path: Path) -> None:
     assert all(state.listed for state in run_states(tmp_path))
 
 
+def test_a_lock_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
+    run = tmp_path / "lora-r2"
+    run.mkdir()
+    (run / "log.jsonl").touch()
+    (tmp_path / "elsewhere").touch()
+    (run / "lock").symlink_to(tmp_path / "elsewhere")  # filelock opens no links
+    assert [state.state for state in run_states(tmp_path)] == ["interrupted"]
+
+
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no run lies below it"):
         run_states(tmp_path)

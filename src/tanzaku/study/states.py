@@ -78,8 +78,10 @@ def _is_locked(path: Path) -> bool:
     try:
         with FileLock(path, timeout=0):
             return False
-    except (Timeout, OSError):
+    except Timeout:
         return True
+    except OSError:  # it can't be opened, so no process holds it
+        return False
 
 
 def _progress(log: Path) -> str:
