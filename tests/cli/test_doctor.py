@@ -54,7 +54,7 @@ def test_an_encoder_is_shown_from_its_files_to_its_head(tmp_path: Path) -> None:
     assert checks["ends"]["detail"] == "[CLS] [SEP] around every text, an empty one too"
     assert checks["weights"]["detail"].endswith("parameters with a head for 2 labels, float32, all of them finite")
     assert {checks[name]["status"] for name in ("tensors", "batches", "pooling")} == {"ok"}
-    assert checks["head"]["detail"] == "made anew and trained by every method: bert.pooler, classifier"
+    assert checks["head"]["detail"] == "newly initialized; every method trains it: bert.pooler, classifier"
     assert checks["fast path"]["detail"].startswith("taken for this encoder")
 
 

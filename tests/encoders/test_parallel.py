@@ -124,7 +124,7 @@ def test_a_text_that_ends_its_process_is_named(before: int) -> None:
 def test_after_a_death_that_no_text_is_the_cause_of_one_process_does_the_rest(tmp_path: Path) -> None:
     chunks = [[str(number)] for number in range(20)]
     first = tmp_path / "first"
-    with pytest.warns(TanzakuWarning, match="a tokenising process died; going on with one process"):
+    with pytest.warns(TanzakuWarning, match="a tokenising process died; continuing with one process"):
         results = list(map_chunks(chunks, maker=make_work, arguments=(f"dies once: {first}",), workers=2))
     assert results == chunks
 

@@ -50,7 +50,7 @@ def _model(source: EncoderSource, loaded: SequenceClassifier) -> Iterator[Check]
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     detail = f"{parameters:,} parameters with a head for {len(_LABELS)} labels, float32, all of them finite"
     yield Check("weights", "ok", detail)
-    yield Check("head", "ok", f"made anew and trained by every method: {', '.join(loaded.head)}")
+    yield Check("head", "ok", f"newly initialized; every method trains it: {', '.join(loaded.head)}")
     if (yield from _all(classifier_checks(source, loaded))):
         yield _path(loaded.model)
 

@@ -65,7 +65,7 @@ def map_chunks(
                 yield unfinished[0][1].result()
                 done += len(unfinished.popleft()[0])
     except BrokenProcessPool:
-        warnings.warn("a tokenising process died; going on with one process", TanzakuWarning, stacklevel=2)
+        warnings.warn("a tokenising process died; continuing with one process", TanzakuWarning, stacklevel=2)
         rest = chain((chunk for chunk, _ in unfinished), begun, chunks)
         yield from _one_by_one(rest, maker, arguments, done=done)
 

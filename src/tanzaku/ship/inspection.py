@@ -38,7 +38,7 @@ def check_bundle(folder: Path) -> Iterator[Check]:
     try:
         (prediction,) = Classifier.load(folder)([_TEXT])
     except TanzakuError as error:
-        remedy = f"give classify the place of {name} with --encoder, or pack the run --with-encoder" if name else None
+        remedy = "name the encoder's folder with --encoder, or pack the run --with-encoder" if name else None
         yield Check("classifying", "fail", str(error), remedy)
         return
     needs = f"with the encoder {name}" if facts.needs_encoder else "without any encoder"
