@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tanzaku.data.readers import ReadOptions, read_documents
-from tanzaku.data.streaming import stream_lines, stream_texts
+from tanzaku.data.streaming import stream_lines, stream_rows, stream_texts
 from tanzaku.errors import DataError
 
 TEXTS = ["海", '引用"符, と\n改行\tと\r\n行', "", "終わり\u2028行"]
@@ -125,3 +125,15 @@ def test_a_byte_order_mark_is_not_part_of_the_first_text(tmp_path: Path, encodin
     mark = "" if encoding == "utf-16" else "\ufeff"
     (tmp_path / "a.txt").write_bytes(f"{mark}海\n山\n".encode(encoding))
     assert list(stream_texts(tmp_path / "a.txt", encoding=encoding)) == ["海", "山"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_of_the_same_name_are_not_kept_silently(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"texts.{ending}"
+    if ending == "csv":
+        path.write_text("text,date,date\n海,1,2\n", encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_arrays([["海"], ["1"], ["2"]], names=["text", "date", "date"]), path)
+    assert [row.text for row in stream_rows(path)] == ["海"]
+    with pytest.raises(DataError, match="2 columns are named 'date', so --keep-columns"):
+        list(stream_rows(path, keep_columns=True))

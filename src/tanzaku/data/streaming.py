@@ -150,7 +150,7 @@ def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[R
     csv.field_size_limit(sys.maxsize)
     for number, (line, row) in enumerate(rows_with_lines(reader, source)):
         if header is None:
-            header, place = row, _place(source, row, options.column)
+            header, place = row, _place(source, row, options)
         elif len(row) != len(header):
             raise DataError(
                 f"{source} row {number} (line {line}): has {counted(len(row), 'field')}, the header has {len(header)}. "
@@ -162,7 +162,14 @@ def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[R
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
 
 
-def _place(source: Path, columns: list[str], wanted: str) -> int:
+def _place(source: Path, columns: list[str], options: _Options) -> int:
+    wanted = options.column
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if options.keep_columns and repeated and wanted not in repeated:
+        raise DataError(
+            f"{source}: {columns.count(repeated[0])} columns are named {repeated[0]!r}, so --keep-columns can't tell "
+            "them apart. Give each column a name of its own, or leave --keep-columns out."
+        )
     if columns.count(wanted) == 1:
         return columns.index(wanted)
     found = f"{columns.count(wanted)} columns are" if wanted in columns else "no column is"
@@ -199,7 +206,7 @@ def _parquet(source: Path, options: _Options) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(source) as file:
-            _place(source, file.schema_arrow.names, options.column)
+            _place(source, file.schema_arrow.names, options)
             wanted = None if options.keep_columns else [options.column]
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 for row in batch.to_pylist():
