@@ -235,6 +235,25 @@ def test_the_inputs_columns_are_kept_on_request(study: Study, labels: list[str],
     assert list(answers[0]) == ["id", "body", "label", "number", "predicted_label", "probability", "score"]
 
 
+def _kept(study: Study, path: Path, kind: str) -> list[dict[str, Any]]:
+    command = ["classify", study.bundles["lora"], path, "--keep-columns", "--format", kind]
+    printed = _tanzaku(*command).stdout
+    return (
+        [json.loads(line) for line in printed.splitlines()]
+        if kind == "jsonl"
+        else [*csv.DictReader([*printed.splitlines()])]
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_what_was_classified_before_keeps_its_columns(study: Study, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label,predicted_label\n海に船,mine,earlier\n", encoding="utf-8")
+    (answer,) = _kept(study, path, kind)
+    assert (answer["label"], answer["predicted_label"]) == ("mine", "earlier")
+    assert answer["predicted_predicted_label"] in Classifier.load(study.bundles["lora"]).label_names
+
+
 def test_what_excel_opens_can_be_written_and_what_an_encoding_has_not_is_said(study: Study) -> None:
     command = ["classify", study.bundles["lora"], "海に船", "--format", "csv", "--output-encoding"]
     assert _tanzaku(*command, "utf-8-sig").stdout_bytes.startswith(b"\xef\xbb\xbfnumber,text,label")

@@ -118,7 +118,9 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
 
 def _beside(name: str, kept: Collection[str]) -> str:
     """The name of a column of ours next to the input's."""
-    return f"predicted_{name}" if name in kept else name
+    while name in kept:
+        name = f"predicted_{name}"
+    return name
 
 
 def _table(stream: TextIO, layout: Layout) -> Write:
