@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -252,6 +255,14 @@ def test_what_was_classified_before_keeps_its_columns(study: Study, tmp_path: Pa
     (answer,) = _kept(study, path, kind)
     assert (answer["label"], answer["predicted_label"]) == ("mine", "earlier")
     assert answer["predicted_predicted_label"] in Classifier.load(study.bundles["lora"]).label_names
+
+
+def test_a_number_that_json_lacks_is_printed_as_null(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "texts.parquet"
+    columns = {"text": ["海"], "price": [math.nan], "sizes": [[1.5, math.inf]]}
+    pq.write_table(pa.table(columns), path)
+    (answer,) = _kept(study, path, "jsonl")
+    assert (answer["price"], answer["sizes"]) == (None, [1.5, None])
 
 
 def test_what_excel_opens_can_be_written_and_what_an_encoding_has_not_is_said(study: Study) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,10 +74,20 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
         content |= {"label": prediction.label, "probability": prediction.probability, "score": prediction.score}
         if layout.top > 1:
             content["top"] = [dict(zip(_COLUMNS, rank, strict=True)) for rank in _ranks(prediction, layout)]
-        content = {**row.columns, **{_beside(name, row.columns): value for name, value in content.items()}}
-        stream.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
+        columns = {name: _json_value(value) for name, value in row.columns.items()}
+        content = {**columns, **{_beside(name, columns): value for name, value in content.items()}}
+        stream.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     return write
+
+
+def _json_value(value: Any) -> Any:
+    """The value with None for numbers that JSON lacks, such as the NaN of a missing one in many Parquet files."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _json_value(one) for name, one in value.items()}
+    return list(map(_json_value, value)) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
