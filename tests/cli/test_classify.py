@@ -265,6 +265,16 @@ def test_a_number_that_json_lacks_is_printed_as_null(study: Study, tmp_path: Pat
     assert (answer["price"], answer["sizes"]) == (None, [1.5, None])
 
 
+def test_a_table_without_rows_keeps_its_header(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("id,text\n", encoding="utf-8")
+    pq.write_table(
+        pa.table({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}), tmp_path / "t.parquet"
+    )
+    for name in ("texts.csv", "t.parquet"):
+        command = ["classify", study.bundles["lora"], tmp_path / name, "--keep-columns", "--format", "csv"]
+        assert _tanzaku(*command).stdout == "id,text,number,label,probability,score\n"
+
+
 def test_what_excel_opens_can_be_written_and_what_an_encoding_has_not_is_said(study: Study) -> None:
     command = ["classify", study.bundles["lora"], "海に船", "--format", "csv", "--output-encoding"]
     assert _tanzaku(*command, "utf-8-sig").stdout_bytes.startswith(b"\xef\xbb\xbfnumber,text,label")

@@ -73,6 +73,14 @@ class _Source:
             keep_columns=self.keep_columns,
         )
 
+    def columns(self) -> tuple[str, ...]:
+        """The columns to be kept, as far as they are known before the first row."""
+        from tanzaku.data.streaming import column_names
+
+        if not self.keep_columns or self.file is None:
+            return ()
+        return column_names(self.file, encoding=self.encoding, quotes=self.quotes)
+
     def check(self) -> None:
         """Read the first text of a file: a missing column should not be found after a model was loaded."""
         if self.file is not None:
@@ -149,9 +157,7 @@ def classify(
             stacklevel=2,
         )
     try:
-        write = _writer(
-            kind, classifier, top=top, with_text=not no_text, keep_columns=keep_columns, encoding=output_encoding
-        )
+        write = _writer(kind, classifier, top=top, with_text=not no_text, source=source, encoding=output_encoding)
         empty, changed = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -223,7 +229,7 @@ def _check_output(kind: Format, encoding: str, *, keep_columns: bool) -> None:
 
 
 def _writer(
-    kind: Format, classifier: "Classifier", *, top: int, with_text: bool, keep_columns: bool, encoding: str
+    kind: Format, classifier: "Classifier", *, top: int, with_text: bool, source: _Source, encoding: str
 ) -> "Write":
     layout = Layout(
         label_names=classifier.label_names,
@@ -231,7 +237,8 @@ def _writer(
         probabilities=classifier.has_probabilities,
         with_text=with_text,
         width=plain_console().width,
-        keeps_columns=keep_columns,
+        keeps_columns=source.keep_columns,
+        columns=source.columns(),
     )
     if kind is not Format.TABLE:
         # Programs read this encoding and line feeds, whatever the machine's own habits are.

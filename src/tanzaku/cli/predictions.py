@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
@@ -32,7 +32,7 @@ class Layout:
 
     `top` labels of `label_names`, the likeliest first; their scores where `probabilities` is False; the text itself
     where `with_text` is True; `width` is the terminal's, in cells. `keeps_columns`: the input's columns come first, the
-    text among them.
+    text among them; `columns` are their names, empty where only the first row tells them.
     """
 
     label_names: tuple[str, ...]
@@ -41,6 +41,7 @@ class Layout:
     with_text: bool
     width: int
     keeps_columns: bool = False
+    columns: tuple[str, ...] = ()
 
 
 _COLUMNS = ("label", "probability", "score")
@@ -107,14 +108,18 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     ranks = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
     names = ["number", *(["text"] if has_text else []), *ranks]
     kept: list[str] | None = None
-    if not layout.keeps_columns:
-        rows.writerow(names)
+
+    def begin(columns: Iterable[str]) -> None:
+        nonlocal kept
+        kept = list(columns)
+        rows.writerow([*kept, *(_beside(name, kept) for name in names)])
+
+    if layout.columns or not layout.keeps_columns:
+        begin(layout.columns)
 
     def write(number: int, row: "Row", prediction: "Prediction") -> None:
-        nonlocal kept
-        if layout.keeps_columns and kept is None:
-            kept = list(row.columns)
-            rows.writerow([*kept, *(_beside(name, kept) for name in names)])
+        if kept is None:
+            begin(row.columns)
         if unknown := sorted(set(row.columns) - set(kept or ())):
             raise DataError(
                 f"row {number} has the column {unknown[0]!r}, which the first row has not, so it can't be kept in a "

@@ -85,6 +85,28 @@ def stream_rows(
     return _READERS[ending](source, _Options(column or DEFAULT_COLUMN, encoding, quotes, keep_columns))
 
 
+def column_names(source: Path, *, encoding: str = DEFAULT_ENCODING, quotes: bool = True) -> tuple[str, ...]:
+    """The columns of a table, which has them even without a row; empty for JSON lines and `.txt`.
+
+    Args:
+        source: The file; its ending says what it is.
+        encoding: As `stream_rows` takes it.
+        quotes: As `stream_rows` takes it.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    ending = source.suffix.lower()
+    if ending == ".parquet":
+        import pyarrow.parquet as pq
+
+        return tuple(pq.read_schema(source).names)
+    if ending not in _DELIMITERS:
+        return ()
+    options = _Options(DEFAULT_COLUMN, encoding, quotes, keep_columns=True)
+    return next((tuple(row) for _, row in _table_rows(source, options, delimiter=_DELIMITERS[ending])), ())
+
+
 def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODING) -> Iterator[str]:
     """The lines of an open stream, without their ends, as texts.
 
@@ -134,7 +156,8 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
 
 
-def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[Row]:
+def _table_rows(source: Path, options: _Options, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows with their lines, the header among them."""
     lines = _decoded(source, options.encoding, newline="")
     first = next(lines, "")
     check_delimiter(source, first, delimiter)
@@ -144,11 +167,16 @@ def _separated(source: Path, options: _Options, *, delimiter: str) -> Iterator[R
         quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
         strict=True,
     )
-    header: list[str] | None = None
-    place = 0
     # Python's own limit of a field, 131,072 characters, is for the whole process.
     csv.field_size_limit(sys.maxsize)
-    for number, (line, row) in enumerate(rows_with_lines(reader, source)):
+    yield from rows_with_lines(reader, source)
+
+
+def _separated(source: Path, options: _Options) -> Iterator[Row]:
+    header: list[str] | None = None
+    place = 0
+    rows = _table_rows(source, options, delimiter=_DELIMITERS[source.suffix.lower()])
+    for number, (line, row) in enumerate(rows):
         if header is None:
             header, place = row, _place(source, row, options)
         elif len(row) != len(header):
@@ -225,19 +253,10 @@ def _text(value: Any, place: str) -> str:
     raise DataError(f"{place}: the text is {value!r}, a {type(value).__name__}. Texts are to be strings.")
 
 
-def _comma_separated(source: Path, options: _Options) -> Iterator[Row]:
-    return _separated(source, options, delimiter=",")
-
-
-def _tab_separated(source: Path, options: _Options) -> Iterator[Row]:
-    return _separated(source, options, delimiter="\t")
-
-
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _READERS: dict[str, Callable[[Path, _Options], Iterator[Row]]] = {
     ".txt": _lines,
-    ".csv": _comma_separated,
-    ".tsv": _tab_separated,
-    ".tab": _tab_separated,
+    **dict.fromkeys(_DELIMITERS, _separated),
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".parquet": _parquet,
