@@ -40,6 +40,8 @@ def test_a_damaged_list_is_an_error_that_names_it(tmp_path: Path, content: str) 
     (tmp_path / STUDY_FILE).write_text(content, encoding="utf-8")
     with pytest.raises(RecordError, match=r"study\.json is not the list of a study's runs"):
         read_list(tmp_path)
+    whole = _listed("lora-r2")
+    assert write_list(tmp_path, whole) == read_list(tmp_path) == whole  # as the message says
 
 
 def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Path) -> None:

@@ -43,12 +43,15 @@ class StudyList(_Part):
 def write_list(folder: Path, listed: StudyList) -> StudyList:
     """Write the list, unless the folder has that of the same study as its file specifies it and this one has overrides.
 
-    So a trial with `--set` does not replace the study that it tries out.
+    So a trial with `--set` does not replace the study that it tries out. A damaged list is replaced.
 
     Returns:
         The list that the folder has now.
     """
-    earlier = read_list(folder)
+    try:
+        earlier = read_list(folder)
+    except RecordError:
+        earlier = None
     if earlier and listed.overrides and not earlier.overrides and earlier.study == listed.study:
         return earlier
     write_atomically(folder / STUDY_FILE, listed.model_dump_json(indent=1) + "\n")
