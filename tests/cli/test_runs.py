@@ -72,15 +72,19 @@ def test_status_lists_what_runs_and_waits_too_and_says_what_is_left(tmp_path: Pa
     write_record(record(names[0]), tmp_path / names[0])
     broken = record(names[1], status="failed", error="[no]\nmemory", test=None)
     write_record(broken, tmp_path / names[1])
+    write_record(record("trial"), tmp_path / "trial")
+    write_record(record("trial-2", status="failed", error="no time", test=None), tmp_path / "trial-2")
     done = CliRunner().invoke(app, ["study", "status", str(tmp_path)])
     assert done.exit_code == 0, done.output
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [row[:3] for row in rows[1:]] == [
-        [names[0], "finished", "89.99"],
-        [names[1], "failed", "[no] memory"],
-        [names[2], "waiting", ""],
+    assert [[*row[:3], row[-1]] for row in rows[1:]] == [
+        [names[0], "finished", "89.99", "yes"],
+        [names[1], "failed", "[no] memory", "yes"],
+        [names[2], "waiting", "", "yes"],
+        ["trial", "finished", "89.99", "no"],
+        ["trial-2", "failed", "no time", "no"],
     ]
-    assert {len(row) for row in rows} == {8}
+    assert {len(row) for row in rows} == {9}
     assert done.stderr == "2 of 3 runs have ended; about 4.0 min left for the whole study\n"
 
 
@@ -91,6 +95,6 @@ def test_a_window_groups_what_has_no_figures(monkeypatch: pytest.MonkeyPatch, tm
     assert lines[:3] == [
         "waiting (1 run):",
         "  a",
-        "Other runs in this folder, made with --set, which the report leaves out:",
+        "Other runs in this folder, which are not in the current study file; the report leaves them out:",
     ]
     assert "trial" in lines[-1]

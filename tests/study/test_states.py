@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tanzaku.errors import RecordError
+from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.ship.choosing import choose_run
 from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
@@ -32,7 +32,9 @@ def test_a_trial_with_overrides_does_not_replace_the_study_but_all_else_does(tmp
     assert write_list(tmp_path, whole) == read_list(tmp_path) == whole
     assert write_list(tmp_path, trial) == read_list(tmp_path) == whole
     other = whole.model_copy(update={"study": "other", "overrides": ("x=1",)})
-    assert write_list(tmp_path, other) == read_list(tmp_path) == other
+    with pytest.warns(TanzakuWarning, match="had the runs of the study 's'. From now on it is the folder of 'other'"):
+        assert write_list(tmp_path, other) == other
+    assert read_list(tmp_path) == other
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2}'])

@@ -25,6 +25,7 @@ _COLUMNS = (
     "MB",
     "training with evaluation (s)",
     "parameters",
+    "in the study file",
 )
 # In a window: the headings, and which columns stay where it is narrower and narrower.
 _HEADINGS = ("run", "accuracy\n(%)", "95 % interval", "macro-F1\n(%)", "MB", "time", "parameters")
@@ -42,7 +43,11 @@ def print_runs(states: "Sequence[RunState]") -> None:
     for status in ("failed", "running", "interrupted", "waiting"):
         _print_others(status, [state for state in states if state.listed and state.state == status], console)
     if others := [state for state in states if not state.listed]:
-        console.print("\nOther runs in this folder, made with --set, which the report leaves out:", style="bold")
+        console.print(
+            "\nOther runs in this folder, which are not in the current study file; the report leaves them out:",
+            style="bold",
+            soft_wrap=True,
+        )
         _print_finished(others, console)
         for status in ("failed", "running", "interrupted"):
             _print_others(status, [state for state in others if state.state == status], console)
@@ -105,11 +110,12 @@ def _print_others(status: str, states: "Sequence[RunState]", console: Console) -
 
 def _line(state: "RunState") -> tuple[str, ...]:
     """A run as a row of `_COLUMNS`."""
+    listed = "yes" if state.listed else "no"
     for _, test, costs in _scored([state]):
         seconds, parameters = f"{costs.train_seconds_with_evaluation:.1f}", f"{costs.trainable_parameters:,}"
-        return (state.name, state.state, *_figures(test, costs), seconds, parameters)
+        return (state.name, state.state, *_figures(test, costs), seconds, parameters, listed)
     detail = _error(state.record) if state.record else state.progress
-    return (state.name, state.state, detail, *[""] * (len(_COLUMNS) - 3))
+    return (state.name, state.state, detail, *[""] * (len(_COLUMNS) - 4), listed)
 
 
 def _scored(states: "Iterable[RunState]") -> "Iterator[tuple[RunState, Scores, Costs]]":

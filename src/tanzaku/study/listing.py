@@ -7,12 +7,13 @@ in the same folder, and nothing would say which runs are still to come.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
+from tanzaku.errors import RecordError, TanzakuWarning, describe_os_error, describe_validation_error
 from tanzaku.files import write_atomically
 
 STUDY_FILE = "study.json"  # above the runs' folders
@@ -54,6 +55,13 @@ def write_list(folder: Path, listed: StudyList) -> StudyList:
         earlier = None
     if earlier and listed.overrides and not earlier.overrides and earlier.study == listed.study:
         return earlier
+    if earlier and earlier.study != listed.study:
+        warnings.warn(
+            f"{folder} had the runs of the study {earlier.study!r}. From now on it is the folder of {listed.study!r}, "
+            "and reports leave the other runs out. Name a folder for each study with --out to keep them apart.",
+            TanzakuWarning,
+            stacklevel=2,
+        )
     write_atomically(folder / STUDY_FILE, listed.model_dump_json(indent=1) + "\n")
     return listed
 
