@@ -14,6 +14,9 @@ from tanzaku.study.states import natural_key, run_states, seconds_left
 from tests.report.records import baseline, finished, lora
 
 
+_TEXTS = ("report.html", "report.md")
+
+
 def _listed(*names: str, overrides: tuple[str, ...] = ()) -> StudyList:
     runs = tuple(ListedRun(name=name, method=name.split("-")[0], uses_encoder=True) for name in names)
     return StudyList(study="s", overrides=overrides, runs=runs)
@@ -61,9 +64,13 @@ def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Pat
     report = write_report(runs, tmp_path / "report")
     assert [record.run_id for record in report.records] == ["lora-r2"]
     assert report.left_out == (runs / "trial",)
-    assert "1 run in the folder" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    left_out = "1 run in this folder is not in the study file and is left out."
+    assert all(left_out in (tmp_path / "report" / name).read_text(encoding="utf-8") for name in _TEXTS)
     every = write_report(runs, tmp_path / "report", every=True)
     assert ([record.run_id for record in every.records], every.left_out) == (["lora-r2", "trial"], ())
+    page, document = ((tmp_path / "report" / name).read_text(encoding="utf-8") for name in _TEXTS)
+    assert "is left out" not in page + document
+    assert "--language en --all</code>" in page
 
 
 def test_every_state_of_a_run_is_told_from_the_others(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ NO_CLASS_COUNTS = "No run has finished, so the records hold no counts per class.
 # Sentences.
 RUN_COUNT = "{runs:run|runs}: {finished} finished, {failed} failed, {resumed} resumed from a checkpoint."
 LEFT_OUT = (
-    "Left out: {count:run|runs} in the folder that the study as its file specifies it does not have. "
+    "{count:run in this folder is not in the study file and is left out|runs in this folder are not in the study file "
+    "and are left out}. "
     "`tanzaku study report --all` counts every run."
 )
 SECTION_COUNT = (

@@ -95,9 +95,20 @@ def write_report(
     measure = what_chooses(records, asked=choose_by)
     evidence = [evidence_of(section, predictions, margin=margin, choose_by=measure) for section in sections]
     figures, figure_paths = _write_figures(sections, evidence, folder)
-    page = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=margin, dataset=dataset)
     left_out = tuple(other for other in record_folders(runs, every=True) if other not in found)
-    text_paths = _write_texts(page, folder, figures=figures, language=language, left_out=len(left_out))
+    page = PageInput(
+        sections,
+        evidence,
+        records,
+        predictions,
+        folders,
+        runs=runs,
+        margin=margin,
+        dataset=dataset,
+        every=every,
+        left_out=len(left_out),
+    )
+    text_paths = _write_texts(page, folder, figures=figures, language=language)
     return Report(
         records=tuple(records),
         sections=tuple(sections),
@@ -109,7 +120,7 @@ def write_report(
 
 
 def _write_texts(
-    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language, left_out: int
+    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language
 ) -> list[Path]:
     """Write the files of text; their paths."""
     sections, evidence = page.sections, page.evidence
@@ -122,7 +133,7 @@ def _write_texts(
             records=page.records,
             figures=figures,
             packs=_pack_commands(page),
-            left_out=left_out,
+            left_out=page.left_out,
         ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),

@@ -57,6 +57,10 @@ class PageInput:
     margin: float
     dataset: Dataset | None
     """Data whose texts may be shown."""
+    every: bool = False
+    """Whether every run below the folder was asked for."""
+    left_out: int = 0
+    """How many other records lie below the folder."""
 
 
 def page_html(given: PageInput, *, words: Words) -> str:
@@ -78,6 +82,8 @@ def page_html(given: PageInput, *, words: Words) -> str:
         margin=formats.compact(100 * given.margin),
         choose_by=given.evidence[0].choose_by,
         runs=quoted(given.runs),
+        every=given.every,
+        left_out=given.left_out,
         formats=formats,
         canvas=_CANVAS,
         thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),
