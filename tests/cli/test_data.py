@@ -65,6 +65,22 @@ def test_import_says_what_it_dropped_and_warns_on_standard_error(tmp_path: Path)
     }
 
 
+def test_a_folder_a_class_is_read_as_one_whatever_tables_lie_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mails"
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+        for number in range(20):
+            (folder / label / f"{number}.txt").write_text(f"{label}の本文{number}", encoding="utf-8")
+    write_rows(folder / "test.csv")
+    manifest = json.loads(run("import", folder, "--out", tmp_path / "guessed", "--json").stdout)
+    assert sum(manifest["counts"]["a"].values()) == 20
+    write_rows(folder / "train.csv", rows=60)
+    command = ["import", folder, "--out", tmp_path / "named", "--format", "folder", "--json"]
+    assert json.loads(run(*command).stdout)["counts"] == manifest["counts"]
+    manifest = json.loads(run("import", folder, "--out", tmp_path / "split", "--json").stdout)
+    assert sum(manifest["counts"]["a"].values()) == 50
+
+
 def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:
     paths = {split: write_rows(tmp_path / f"{split}.csv", header="body,class") for split in ("train", "test")}
     columns = ("--text-column", "body", "--label-column", "class")

@@ -183,7 +183,8 @@ def _imported(
     from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits, split_files
     from tanzaku.data.split import Ratios
 
-    files = split_files(source) if source is not None and source.is_dir() and not any(splits) else None
+    may_be_split = source is not None and source.is_dir() and not any(splits) and common["reading"].format != "folder"
+    files = split_files(source) if source is not None and may_be_split else None
     if source is not None and files is not None:
         common = common | {"name": common["name"] or source.resolve().name}
         source, splits = None, (files["train"], files.get("val"), files["test"])

@@ -146,16 +146,19 @@ _SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation", "dev"
 
 
 def split_files(folder: Path) -> dict[str, Path] | None:
-    """The files of a folder that is split already, such as train.csv, dev.csv and test.csv; None where there are none.
+    """The files of a folder that is split already, such as train.csv, dev.csv and test.csv; None where it is not.
+
+    A folder of folders, one a class, is not split already where a file of train or test is missing.
 
     Raises:
-        DataError: One of train and test is missing, or there are two files for a split.
+        DataError: There are two files for a split, or one of train and test is missing and there is no other folder.
     """
     found = {
         split: [path for name in names for path in sorted(folder.glob(f"{name}.*")) if is_table(path)]
         for split, names in _SPLIT_NAMES.items()
     }
-    if not found["train"] and not found["test"]:
+    whole = bool(found["train"] and found["test"])
+    if not whole and (not (found["train"] or found["test"]) or any(path.is_dir() for path in folder.iterdir())):
         return None
     for split, paths in found.items():
         if len(paths) > 1:
