@@ -213,6 +213,8 @@ def test_an_argument_that_is_a_file_is_read_as_one(
     assert "inquiries.csv is a file, and other texts" in _fails(
         "classify", study.bundles["lora"], "海", "inquiries.csv"
     )
+    Path("inquiries").mkdir()
+    assert "inquiries/ is a folder. Name a file" in _fails("classify", study.bundles["lora"], "inquiries/")
     prose = "報告書.txt は、もう無い。"
     assert json.loads(_tanzaku("classify", study.bundles["lora"], prose).stdout)["text"] == prose
     assert len(_tanzaku("classify", study.bundles["lora"], "海" * 5_000).stdout.splitlines()) == 1

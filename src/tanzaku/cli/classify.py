@@ -206,6 +206,11 @@ def _file_among(texts: list[str]) -> Path | None:
     from tanzaku.data.streaming import is_file_name
 
     for text in texts:
+        if os.path.isdir(text):  # noqa: PTH112 - as below
+            raise DataError(
+                f"{text} is a folder. Name a file of texts in it (.txt, .csv, .tsv, .jsonl or .parquet); to classify "
+                "the name itself, pipe it in."
+            )
         is_file = os.path.isfile(text)  # noqa: PTH113 - unlike Path's, it takes a text of any length
         if not is_file and not is_file_name(text):
             continue
