@@ -25,7 +25,7 @@ def read_latex(text: str) -> str:
     text = re.sub(r"\\tanzakutext\{([^\\{}]+)\}\{\?\}", r"\1", text)
     shown, place = "", 0
     tokens = re.compile(
-        r"\\([a-z]+)\{\}|\\([&%$#_{}])|\{([\[\]])\}|(\{\})|(---)|(--)|(``)|('')|\{(['`])\}|([^\\&%$#_{}~^<>\"`])"
+        r"\\([a-z]+)\{\}|\\([&%$#_{}])|\{([\[\]*])\}|(\{\})|(---)|(--)|(``)|('')|\{(['`])\}|([^\\&%$#_{}~^<>\"`*])"
     )
     while place < len(text):
         match = tokens.match(text, place)
@@ -42,6 +42,11 @@ def read_latex(text: str) -> str:
 @given(NASTY)
 def test_latex_shows_the_text(text: str) -> None:
     assert read_latex(escape_latex(text)) == one_line(text)
+
+
+def test_a_star_that_begins_a_row_is_not_of_the_row_end_above() -> None:
+    table = LatexTable("c", (LatexColumn("a", numeric=False),), (("first",), ("*second",)))
+    assert not re.search(r"\\\\\s*[*\[]", latex_table(table, label="tab:x"))
 
 
 @given(st.text(alphabet="ab_/.+-日本0 ", max_size=60))
