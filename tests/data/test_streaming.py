@@ -115,6 +115,10 @@ def test_separators_alone_are_no_row_and_another_separator_is_named(tmp_path: Pa
     path = tmp_path / "a.csv"
     path.write_text("id,text\n1,海\n,,\n,\n2,\n", encoding="utf-8")
     assert list(stream_texts(path)) == ["海", ""]
+    path.write_text("  \nid,text\n1,海\n   \n2,山\n\u3000\n", encoding="utf-8")
+    assert list(stream_texts(path)) == ["海", "山"]
+    path.write_text('text\n海\n \n""\n\n', encoding="utf-8")
+    assert list(stream_texts(path)) == ["海", " ", ""]
     path.write_text("id;text\n1;海\n", encoding="utf-8")
     with pytest.raises(DataError, match="separated by a semicolon"):
         list(stream_texts(path))

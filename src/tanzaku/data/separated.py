@@ -16,15 +16,17 @@ ENCLOSE = (
 def rows_with_lines(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
     """Each row of a CSV reader that is not blank, with the line it starts on, counted from 1.
 
-    A row of separators only, as Excel writes below a table, is blank; one empty field in quotes is an empty text.
+    A row of separators only, as Excel writes below a table, is blank, and so is a line of white space. In a file of one
+    column, each of these below the header is an empty text, unless nothing at all is in the line.
 
     Raises:
         RowError: The quotes of a row do not fit.
     """
-    line = 1
+    line, columns = 1, 0
     try:
         for row in reader:
-            if len(row) == 1 or any(field.strip() for field in row):
+            if any(field.strip() for field in row) or len(row) == columns == 1:
+                columns = columns or len(row)
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
