@@ -196,6 +196,8 @@ def test_an_error_is_one_line(study: Study) -> None:
         (["海", "--keep-columns"], "--keep-columns is for files with columns"),
         (["--file", "x.csv", "--format", "table", "--keep-columns"], "is for --format csv, tsv or jsonl"),
         (["海", "--output-encoding", "klingon"], "no text encoding 'klingon'"),
+        (["海", "--output-encoding", "rot13"], "no text encoding 'rot13'"),
+        (["海", "--format", "table", "--output-encoding", "cp932"], "cp932 is for --format csv, tsv or jsonl"),
     ],
 )
 def test_what_does_not_go_together_is_said(study: Study, arguments: list[str], message: str) -> None:

@@ -13,7 +13,6 @@ from tanzaku.study.record import RunRecord, read_records, record_folders, record
 from tanzaku.study.states import natural_key, run_states, seconds_left
 from tests.report.records import baseline, finished, lora
 
-
 _TEXTS = ("report.html", "report.md")
 
 

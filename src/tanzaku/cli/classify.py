@@ -1,6 +1,6 @@
 """`tanzaku classify`: texts in, labels out."""
 
-import codecs
+import io
 import itertools
 import os
 import sys
@@ -20,7 +20,6 @@ from tanzaku.display import plain_console
 from tanzaku.errors import DataError, TanzakuWarning
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Generator
 
     from tanzaku.cli.predictions import Write
@@ -113,8 +112,13 @@ def classify(
         bool, typer.Option("--keep-columns", help="Print all columns of the file, and the label after them.")
     ] = False,
     output_encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.")
-    ] = "utf-8",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.",
+            show_default="utf-8",
+        ),
+    ] = None,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
     ] = None,
@@ -157,7 +161,9 @@ def classify(
             stacklevel=2,
         )
     try:
-        write = _writer(kind, classifier, top=top, with_text=not no_text, source=source, encoding=output_encoding)
+        write = _writer(
+            kind, classifier, top=top, with_text=not no_text, source=source, encoding=output_encoding or "utf-8"
+        )
         empty, changed = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -222,11 +228,15 @@ def _file_among(texts: list[str]) -> Path | None:
     return None
 
 
-def _check_output(kind: Format, encoding: str, *, keep_columns: bool) -> None:
+def _check_output(kind: Format, encoding: str | None, *, keep_columns: bool) -> None:
     if keep_columns and kind is Format.TABLE:
         raise DataError("--keep-columns is for --format csv, tsv or jsonl; a table shows the beginnings of texts")
+    if encoding is None:
+        return
+    if kind is Format.TABLE:
+        raise DataError(f"--output-encoding {encoding} is for --format csv, tsv or jsonl; a table is for the terminal")
     try:
-        codecs.lookup(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are of no text, too, such as rot13
     except LookupError as error:
         raise DataError(
             f"there is no text encoding {encoding!r} for --output-encoding; use utf-8, utf-8-sig or cp932"

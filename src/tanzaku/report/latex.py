@@ -44,7 +44,7 @@ _COMMANDS = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
-    "*": "{*}",  # first in a row, it would belong to the row's end above: \\\\*
+    "*": "{*}",  # first in a row, it would belong to the row's end above: \\*
     "[": "{[}",
     "]": "{]}",
     _NO_BREAK: "~",
