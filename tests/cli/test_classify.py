@@ -279,13 +279,13 @@ def test_a_table_without_rows_keeps_its_header(study: Study, tmp_path: Path) -> 
         assert _tanzaku(*command).stdout == "id,text,number,label,probability,score\n"
 
 
-def test_what_excel_opens_can_be_written_and_what_an_encoding_has_not_is_said(study: Study) -> None:
+def test_what_excel_opens_can_be_written_and_what_an_encoding_lacks_is_said(study: Study) -> None:
     command = ["classify", study.bundles["lora"], "海に船", "--format", "csv", "--output-encoding"]
     assert _tanzaku(*command, "utf-8-sig").stdout_bytes.startswith(b"\xef\xbb\xbfnumber,text,label")
     assert "海に船".encode("cp932") in _tanzaku(*command, "cp932").stdout_bytes
     command[2] = "🌊"
     assert re.search(
-        r"text 1 holds '🌊', which cp932 has not; take --output-encoding utf-8-sig", _fails(*command, "cp932")
+        r"text 1 holds '🌊', which cp932 can't encode; take --output-encoding utf-8-sig", _fails(*command, "cp932")
     )
 
 

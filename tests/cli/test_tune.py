@@ -142,7 +142,7 @@ def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, numbe
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert "the same command goes on" in errors
+    assert "run the same command again to resume" in errors
     done = _tune(study_file, "--out", tmp_path, *settings)
     assert done.exit_code == 0, (done.stderr, done.exception)
     (log,) = tmp_path.glob("trials/*/log.jsonl")

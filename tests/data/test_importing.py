@@ -122,7 +122,7 @@ def test_a_missing_validation_set_is_taken_from_train(tmp_path: Path) -> None:
 def test_a_class_that_only_test_has_is_refused_and_shared_texts_are_warned_of(tmp_path: Path) -> None:
     train = write_lines(tmp_path / "train.jsonl", numbered(40))
     val = write_lines(tmp_path / "val.jsonl", numbered(4, prefix="val"))
-    with pytest.raises(DataError, match=r"test: has classes that train has not: 'c' \(1 row\)"):
+    with pytest.raises(DataError, match=r"test: has classes that train does not have: 'c' \(1 row\)"):
         import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [("x", "c"), ("y", "a")]))
     with pytest.warns(TanzakuWarning, match="test: 2 of 3 texts are in train too"):
         import_splits(train=train, val=val, test=write_lines(tmp_path / "test.jsonl", [*numbered(2), ("new", "a")]))

@@ -113,7 +113,7 @@ def test_small_classes_are_named_with_their_sizes() -> None:
 
 @pytest.mark.parametrize(("split", "data"), [("val", ("ab", "abc", "ab")), ("test", ("ab", "ab", "abc"))])
 def test_a_class_that_train_has_not_is_refused(split: str, data: tuple[str, str, str]) -> None:
-    with pytest.raises(DataError, match=rf"{split}: has classes that train has not: 'c' \(1 row\).*'a'; 'b'"):
+    with pytest.raises(DataError, match=rf"{split}: has classes that train does not have: 'c' \(1 row\).*'a'; 'b'"):
         check_splits(dataset(*data))
 
 

@@ -298,7 +298,7 @@ def _classify(
                 write(number, row, prediction)
             except UnicodeEncodeError as error:
                 raise DataError(
-                    f"text {number} holds {error.object[error.start]!r}, which {error.encoding} has not; take "
+                    f"text {number} holds {error.object[error.start]!r}, which {error.encoding} can't encode; take "
                     "--output-encoding utf-8-sig, which Excel opens too"
                 ) from error
             sys.stdout.flush()

@@ -104,8 +104,8 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on your own unlabelled text, from scratch or from another encoder.
 
-    Give a budget: --steps, --minutes or --epochs. The same command goes on after an interruption. The path of the
-    encoder goes to standard output, progress to standard error.
+    Give a budget: --steps, --minutes or --epochs. Run the same command again to resume after an interruption. The
+    path of the encoder goes to standard output, progress to standard error.
 
     Examples:
 
@@ -118,7 +118,7 @@ def pretrain(
     record = _run(texts, out, work, given)
     errors = plain_console(stderr=True)
     if record is None:
-        errors.print("interrupted; the same command goes on from the checkpoint")
+        errors.print("interrupted; run the same command again to resume from the checkpoint")
         raise typer.Exit(130)
     last = record.history[-1]
     errors.print(

@@ -92,10 +92,11 @@ def report(
     for line in recommendation_lines(written.evidence):
         typer.echo(line, err=True)
     if written.left_out:
-        names = listed([folder.name for folder in written.left_out])
+        names = [folder.name for folder in written.left_out]
+        because = "is left out because it is" if len(names) == 1 else "are left out because they are"
         warn(
-            f"left out, since {'it is' if len(written.left_out) == 1 else 'they are'} not of the study as its file "
-            f"specifies it: {counted(len(written.left_out), 'run')} ({names}). --all counts every run in the folder."
+            f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all counts every run in "
+            "the folder."
         )
     for path in written.paths:
         typer.echo(str(path), err=True)

@@ -53,7 +53,7 @@ def run(
     ] = False,
     threads: Threads = None,
 ) -> None:
-    """Make the runs of a study; the same command goes on after an interruption.
+    """Make the runs of a study; run the same command again to resume after an interruption.
 
     Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
     output, progress to standard error. The exit status is 1 where a run failed.
@@ -158,7 +158,10 @@ def _make(spec: "StudySpec", out: Path, *, overrides: Sequence[str], retry_faile
     try:
         plan = plan_study(spec, dataset=dataset, out=out, progress=True)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        console.print("interrupted before the first run; the same command goes on, a pretraining from its checkpoint")
+        console.print(
+            "interrupted before the first run; run the same command again to resume, a pretraining from its checkpoint",
+            soft_wrap=True,
+        )
         raise typer.Exit(130) from interrupted
     names = [
         ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
@@ -172,7 +175,8 @@ def _make(spec: "StudySpec", out: Path, *, overrides: Sequence[str], retry_faile
             waiting = [run for run in names if run.name not in records]
             _say(event, console, left=_left(seconds_left(records.values(), waiting)))
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        console.print(f"interrupted; the same command goes on ({len(records)} of {len(plan.runs)} runs have ended)")
+        ended = f"{len(records)} of {len(plan.runs)} runs have ended"
+        console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
         raise typer.Exit(130) from interrupted
     states = [RunState(run.name, records[run.name].status, records[run.name]) for run in names]
     return _Made(states, are_the_studys={run.name for run in names} <= {run.name for run in listed.runs})
@@ -187,7 +191,7 @@ def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
         case RunBusy(run=run):
             text = Text(f"  {run.run_id}: another process is making it; this one waits for it at the end")
         case RunEnds(run=run, record=record, found=found):
-            before = "found: " if found else ""
+            before = "already finished: " if found else ""
             if record.test is None:
                 text = Text(f"  {before}{run.run_id} failed: {record.error}", style="red")
             else:

@@ -44,8 +44,8 @@ def tune(
     """Search for the learning rate, rank, alpha, targets and schedule of one arm, on the validation set alone.
 
     What is searched stands in the study's `[tune]` (docs/tuning.md); the test set is never read. Trials that are worse
-    than the others are ended early. The same command goes on after an interruption. The ranked trials go to standard
-    output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna and tomli-w: pip
+    than the others are ended early. Run the same command again to resume after an interruption. The ranked trials go to
+    standard output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna and tomli-w: pip
     install optuna tomli-w.
 
     Examples:
@@ -83,7 +83,7 @@ def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
         for event in search(spec, dataset=dataset, out=out, progress=True):
             _say(event, console)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        console.print(f"interrupted; the same command goes on. What has ended is in {out}", soft_wrap=True)
+        console.print(f"interrupted; run the same command again to resume. What has ended is in {out}", soft_wrap=True)
         raise typer.Exit(130) from interrupted
     assert isinstance(event, SearchEnds)
     return event

@@ -108,7 +108,7 @@ def import_splits(
         drop_unlabelled: Leave rows without a label out instead of refusing them.
 
     Raises:
-        DataError: A row can't be used, or val or test has a class that train has not.
+        DataError: A row can't be used, or val or test has a class that train does not have.
     """
     reading = reading or ReadOptions()
     sources = {"train": train, "test": test} | ({} if val is None else {"val": val})

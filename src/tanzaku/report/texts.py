@@ -151,7 +151,7 @@ LEFT_OUT = (
 )
 SECTION_COUNT = (
     "The records hold {sections} kinds of runs that may not be compared, for their documents or their encoders differ: "
-    "each has a section and tables of its own."
+    "each has its own group of tables."
 )
 DATA_FACTS = (
     "`{name}`: {classes:class|classes}; {train:,} training, {val:,} validation and "
@@ -182,7 +182,7 @@ INTERVALS_WIDE = (
     "errors to be on the same documents."
 )
 NO_ORDER = (
-    "**No order is claimed** by these intervals: which arms differ is told below, by tests on the same test documents."
+    "**No order is claimed** by these intervals: the tests below, on the same test documents, show which arms differ."
 )
 NO_PREDICTIONS = (
     "**Not compared:** some finished runs lack `predictions.csv` beside their record, so their arms can't be tested "
@@ -231,8 +231,8 @@ FIGURE_CAPTIONS = {
     "time": "Training seconds (without evaluation) against the rank.",
     "size": "Saved size against the rank, both logarithmic.",
     "pareto": (
-        "Test accuracy against saved size and training time. Pale: another arm is as accurate for less, and this is "
-        "not a recommended one."
+        "Test accuracy against saved size and training time. Pale: not recommended, and another arm is as accurate for "
+        "less."
     ),
     "ranks": "Test accuracy of one trained adapter at several ranks, with 95 % intervals.",
     "loss": "Training loss (running mean) and validation loss, one line a run.",

@@ -148,7 +148,7 @@ def test_a_single_thing_is_not_told_as_several() -> None:
     told, both = (Tree(page(some)).words for some in (runs[:1], runs))
     assert "1 run, 0 failed. This page" in told
     assert "1 run: Example CPU 3000, 1 core, 1 thread," in told
-    assert "most of the section's 1 run misclassify" in told
+    assert "most of the group's 1 run misclassify" in told
     assert "All arms on the 3,686 test documents" in told
     assert "LoRA r=8, lr 5e-4, 1 epoch" in both
     for words in (told, both):
