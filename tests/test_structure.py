@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"
 
 # The data's way, from left to right; a room imports from its left only. The first entry is what everybody may use.
 ROOMS = [
-    {"display", "errors", "files", "machine", "provenance", "threads"},
+    {"display", "errors", "extras", "files", "machine", "provenance", "threads"},
     {"data"},
     {"encoders"},
     {"methods"},

@@ -81,7 +81,7 @@ def report(
     dataset = load_dataset(data) if data is not None else None
     written = write_report(
         runs,
-        out or runs / "report",
+        out,
         margin=margin / 100,
         language=language.value,
         dataset=dataset,

@@ -69,9 +69,9 @@ def tune(
 
 
 def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
-    from tanzaku.study.tune.proposals import require_extra
+    from tanzaku.extras import require_extra
 
-    require_extra()
+    require_extra("tune", purpose="the search")
     from tanzaku.data.dataset import load_dataset
 
     dataset = load_dataset(spec.data.source, test=False)

@@ -31,10 +31,23 @@ class Measures:
 
 def accuracy_interval(correct: int, documents: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927), which holds its coverage near 0 and 1 too."""
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.special import ndtri
 
-    low, high = proportion_confint(correct, documents, alpha=1 - confidence, method="wilson")
-    return float(low), float(high)
+    return wilson_interval(correct / documents, documents, quantile=float(ndtri((1 + confidence) / 2)))
+
+
+def wilson_interval(share: float, documents: float, *, quantile: float) -> tuple[float, float]:
+    """Wilson's score interval (1927) of a share of so many documents, which need not be a whole number.
+
+    Args:
+        share: From 0 to 1.
+        documents: Above 0.
+        quantile: Standard errors to either side: 1.96 of a normal distribution cover 95 %.
+    """
+    squared = quantile**2 / documents
+    center = (share + squared / 2) / (1 + squared)
+    half = quantile * (share * (1 - share) / documents + squared / (4 * documents)) ** 0.5 / (1 + squared)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def measure(classes: np.ndarray, predicted: np.ndarray, *, label_names: Sequence[str]) -> Measures:

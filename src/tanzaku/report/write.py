@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
+from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.choice import what_chooses
@@ -19,7 +20,6 @@ from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import markdown_document
 from tanzaku.report.evidence import Evidence, evidence_of
 from tanzaku.report.latex_tables import latex_document
-from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
@@ -28,6 +28,7 @@ from tanzaku.study.record import RunRecord, record_folders, records_in
 
 if TYPE_CHECKING:
     from tanzaku.report.captions import FigureFile
+    from tanzaku.report.page.build import PageInput
 
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
@@ -57,8 +58,8 @@ class Report:
 
 
 def write_report(
-    runs: Path,
-    folder: Path,
+    runs: str | Path,
+    folder: str | Path | None = None,
     *,
     margin: float = DEFAULT_MARGIN,
     language: Language = "en",
@@ -73,7 +74,7 @@ def write_report(
 
     Args:
         runs: A study's folder, or one above several.
-        folder: Made where it is missing.
+        folder: Made where it is missing; None takes the folder `report` in `runs`.
         margin: How much worse than the best the recommended arm may be, a share.
         language: Of report.html and tables.tex.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
@@ -84,7 +85,13 @@ def write_report(
         RecordError: There is no record, one is damaged, or the runs were made with several values of choose_by.
         DataError: `dataset` is not what any of the runs was made on.
         OSError: `folder` can't be written.
+        TanzakuError: The extra `report` is not installed.
     """
+    require_extra("report", purpose="the report")
+    from tanzaku.report.page.build import PageInput
+
+    runs = Path(runs)
+    folder = Path(folder) if folder is not None else runs / "report"
     found = records_in(runs, every=every)
     records = list(found.values())
     folders = {run_key(record): folder for folder, record in found.items()}
@@ -123,6 +130,8 @@ def _write_texts(
     page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language
 ) -> list[Path]:
     """Write the files of text; their paths."""
+    from tanzaku.report.page.build import page_html
+
     sections, evidence = page.sections, page.evidence
     ranks = rank_rows(evidence)
     texts = {

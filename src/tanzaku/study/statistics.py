@@ -22,6 +22,8 @@ from typing import Literal
 
 import numpy as np
 
+from tanzaku.measure.metrics import wilson_interval
+
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 # Of the documents: the standard error of a bootstrapped standard error is then 1.6 % of it; with many documents, for
@@ -207,9 +209,11 @@ def exact_mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's corrected p-values (1979): of all that are below 0.05, with 95 % probability none is a false alarm."""
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(value) for value in multipletests(list(p_values), method="holm")[1]] if p_values else []
+    ascending = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[ascending] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[ascending] * factors))
+    return corrected.tolist()
 
 
 def _variance(scores: RunScores, arms: Sequence[list[int]], *, signs: Sequence[int]) -> tuple[float, float]:
@@ -241,14 +245,11 @@ def _wilson(accuracies: RunScores, runs: list[int], *, variance: float, freedom:
     """Wilson's interval for as many independent documents as would give the variance, as for samples in clusters
     (Dean and Pagano 2015), with Student's t for the seeds."""
     from scipy import stats
-    from statsmodels.stats.proportion import proportion_confint
 
     share = float(accuracies.values[runs].mean())
     added = (share * accuracies.documents + 1) / (accuracies.documents + 2)  # with `accuracy_scores`' two documents
     effective = max(1.0, added * (1 - added) / variance - 2)
-    tail = float(stats.norm.sf(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)))
-    low, high = proportion_confint(share * effective, effective, alpha=2 * tail, method="wilson")
-    return float(low), float(high)
+    return wilson_interval(share, effective, quantile=float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)))
 
 
 def _correlation(correct: np.ndarray, first: list[int], second: list[int]) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tanzaku.errors import TanzakuError
+from tanzaku.extras import require_extra
 from tanzaku.study.tune.settings import Range, TuneSpec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Proposals:
         epochs: int,
         identity: str,
     ) -> None:
-        require_extra()
+        require_extra("tune", purpose="the search")
         import optuna
         import sqlalchemy
 
@@ -150,21 +151,6 @@ class Proposals:
 def _rounded(value: float, among: Range) -> float:
     """Four digits of it: more would mean nothing, and make studies that nobody can read."""
     return value if among.whole else min(max(float(f"{value:.4g}"), among.low), among.high)
-
-
-def require_extra() -> None:
-    """Make sure that the extra `tune` is there: Optuna, and what writes the tuned study.
-
-    Raises:
-        TanzakuError: It is not; the message says how to install it.
-    """
-    try:
-        import optuna  # noqa: F401
-        import tomli_w  # noqa: F401
-    except ImportError as error:
-        raise TanzakuError(
-            f"the search needs {error.name}, which is not installed; install it with: pip install optuna tomli-w"
-        ) from error
 
 
 def _pruner(settings: TuneSpec, *, epochs: int) -> optuna.pruners.BasePruner:

@@ -24,6 +24,7 @@ from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import EncoderSource
 from tanzaku.errors import RecordError, SpecError, TanzakuError
+from tanzaku.extras import require_extra
 from tanzaku.files import check_writable
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.provenance import now
@@ -33,7 +34,7 @@ from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import RunSpec, StudySpec
-from tanzaku.study.tune.proposals import Proposal, Proposals, require_extra
+from tanzaku.study.tune.proposals import Proposal, Proposals
 from tanzaku.study.tune.record import (
     TUNING_FILE,
     TrialRecord,
@@ -103,7 +104,7 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
         RecordError: The result of a trial that has ended is lost.
         TanzakuError: The extra `tune` is missing, `out` holds another search, or another process is at this one.
     """
-    require_extra()
+    require_extra("tune", purpose="the search")
     if len(dataset.test):
         raise TanzakuError("a search must not see the test set; load the data with test=False")
     study = study.with_absolute_encoder()
