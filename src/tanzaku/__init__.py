@@ -1,3 +1,108 @@
-"""Tanzaku finds, proves and ships the smallest Japanese text classifier that does the job."""
+"""Tanzaku finds, proves and ships the smallest Japanese text classifier that does the job.
 
-__version__ = "0.1.0"
+The names below are the public interface. Each is imported when it is first used, so that `import tanzaku` imports
+nothing heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from tanzaku.data.dataset import Dataset, Documents, load_dataset
+    from tanzaku.errors import (
+        BundleError,
+        CheckpointError,
+        DataError,
+        EncoderError,
+        MethodError,
+        ProcessError,
+        RecordError,
+        SpecError,
+        TanzakuError,
+        TanzakuWarning,
+    )
+    from tanzaku.methods import METHODS
+    from tanzaku.report.write import Report, write_report
+    from tanzaku.ship.bundle import Bundle
+    from tanzaku.ship.classifier import Classifier, Prediction
+    from tanzaku.ship.packing import pack
+    from tanzaku.study.expansion import parse_study, read_study
+    from tanzaku.study.process import StudyInterrupted
+    from tanzaku.study.record import RunRecord, read_records
+    from tanzaku.study.running import run_study
+    from tanzaku.study.spec import StudySpec
+
+__all__ = [
+    "METHODS",
+    "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "Classifier",
+    "DataError",
+    "Dataset",
+    "Documents",
+    "EncoderError",
+    "MethodError",
+    "Prediction",
+    "ProcessError",
+    "RecordError",
+    "Report",
+    "RunRecord",
+    "SpecError",
+    "StudyInterrupted",
+    "StudySpec",
+    "TanzakuError",
+    "TanzakuWarning",
+    "__version__",
+    "load_dataset",
+    "pack",
+    "parse_study",
+    "read_records",
+    "read_study",
+    "run_study",
+    "write_report",
+]
+
+_MODULES = {
+    "data.dataset": ("Dataset", "Documents", "load_dataset"),
+    "errors": (
+        "BundleError",
+        "CheckpointError",
+        "DataError",
+        "EncoderError",
+        "MethodError",
+        "ProcessError",
+        "RecordError",
+        "SpecError",
+        "TanzakuError",
+        "TanzakuWarning",
+    ),
+    "methods": ("METHODS",),
+    "report.write": ("Report", "write_report"),
+    "ship.bundle": ("Bundle",),
+    "ship.classifier": ("Classifier", "Prediction"),
+    "ship.packing": ("pack",),
+    "study.expansion": ("parse_study", "read_study"),
+    "study.process": ("StudyInterrupted",),
+    "study.record": ("RunRecord", "read_records"),
+    "study.running": ("run_study",),
+    "study.spec": ("StudySpec",),
+}
+_MODULE_OF = {name: f"tanzaku.{module}" for module, names in _MODULES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module (PEP 562)."""
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'tanzaku' has no attribute {name!r}")
+        value = getattr(import_module(_MODULE_OF[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

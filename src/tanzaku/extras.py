@@ -1,4 +1,4 @@
-"""The packages that only some work needs: `pip install 'tanzaku[EXTRA]'` adds them."""
+"""The packages that only some work needs: the extras of pyproject.toml."""
 
 import importlib
 from typing import Literal
@@ -7,7 +7,11 @@ from tanzaku.errors import TanzakuError
 
 Extra = Literal["report", "tune"]
 
-_MODULES: dict[Extra, tuple[str, ...]] = {"report": ("jinja2", "matplotlib"), "tune": ("optuna", "tomli_w")}
+# By the names that are imported, the names that are installed.
+_PACKAGES: dict[Extra, dict[str, str]] = {
+    "report": {"jinja2": "jinja2", "matplotlib": "matplotlib"},
+    "tune": {"optuna": "optuna", "tomli_w": "tomli-w"},
+}
 
 
 def require_extra(extra: Extra, *, purpose: str) -> None:
@@ -20,10 +24,11 @@ def require_extra(extra: Extra, *, purpose: str) -> None:
     Raises:
         TanzakuError: One of the packages is missing; the message says how to install it.
     """
-    for module in _MODULES[extra]:
+    for module in _PACKAGES[extra]:
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise TanzakuError(
-                f"{purpose} needs {error.name}, which is not installed; install it with: pip install 'tanzaku[{extra}]'"
+                f"{purpose} needs {error.name}, which is not installed; install it with: "
+                f"pip install {' '.join(_PACKAGES[extra].values())} (the extra {extra!r})"
             ) from error

@@ -17,11 +17,11 @@ from tanzaku.cli.runs import duration, print_runs
 from tanzaku.cli.threads import Threads
 from tanzaku.cli.tune import tune
 from tanzaku.display import counted, plain_console
-from tanzaku.files import check_writable
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
+    from tanzaku.study.running import StudyStarts
     from tanzaku.study.spec import RunSpec, StudySpec
     from tanzaku.study.states import RunState
 
@@ -76,7 +76,7 @@ def run(
     if dry_run:
         _list_runs(spec)
         return
-    made = _make(spec, out, overrides=overrides or (), retry_failed=retry_failed, console=errors)
+    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, console=errors)
     print_runs(made.states)
     failed = sum(state.state == "failed" for state in made.states)
     # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
@@ -142,44 +142,40 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(spec: "StudySpec", out: Path, *, overrides: Sequence[str], retry_failed: bool, console: Console) -> _Made:
-    from tanzaku.data.dataset import load_dataset
-    from tanzaku.study.engine import RunEnds, make_runs
-    from tanzaku.study.listing import ListedRun, StudyList, write_list
+def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, console: Console) -> _Made:
+    from tanzaku.study.engine import RunEnds
     from tanzaku.study.process import StudyInterrupted
+    from tanzaku.study.running import StudyStarts, run_study
     from tanzaku.study.states import RunState, seconds_left
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
-    check_writable(out)
-    dataset = load_dataset(spec.data.source)
-    from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
-
+    started: list[StudyStarts] = []
     records: dict[str, RunRecord] = {}
+
+    def listen(event: "StudyStarts | StudyEvent") -> None:
+        if isinstance(event, StudyStarts):
+            started.append(event)
+            return
+        if isinstance(event, RunEnds):
+            records[event.run.run_id] = event.record
+        waiting = [run for run in started[0].runs if run.name not in records]
+        _say(event, console, left=_left(seconds_left(records.values(), waiting)))
+
     try:
-        plan = plan_study(spec, dataset=dataset, out=out, progress=True)
+        run_study(study, out=out, overrides=overrides, retry_failed=retry_failed, listener=listen)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        console.print(
-            "interrupted before the first run; run the same command again to resume, a pretraining from its checkpoint",
-            soft_wrap=True,
-        )
+        if started:
+            ended = f"{len(records)} of {len(started[0].runs)} runs have ended"
+            console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
+        else:
+            console.print(
+                "interrupted before the first run; run the same command again to resume, a pretraining from its checkpoint",
+                soft_wrap=True,
+            )
         raise typer.Exit(130) from interrupted
-    names = [
-        ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
-        for run in plan.runs
-    ]
-    listed = write_list(out, StudyList(study=spec.name, overrides=tuple(overrides), runs=tuple(names)))
-    try:
-        for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
-            if isinstance(event, RunEnds):
-                records[event.run.run_id] = event.record
-            waiting = [run for run in names if run.name not in records]
-            _say(event, console, left=_left(seconds_left(records.values(), waiting)))
-    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        ended = f"{len(records)} of {len(plan.runs)} runs have ended"
-        console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
-        raise typer.Exit(130) from interrupted
-    states = [RunState(run.name, records[run.name].status, records[run.name]) for run in names]
-    return _Made(states, are_the_studys={run.name for run in names} <= {run.name for run in listed.runs})
+    runs = started[0].runs
+    states = [RunState(run.name, records[run.name].status, records[run.name]) for run in runs]
+    return _Made(states, are_the_studys={run.name for run in runs} <= {run.name for run in started[0].listed.runs})
 
 
 def _say(event: "StudyEvent", console: Console, *, left: str) -> None:

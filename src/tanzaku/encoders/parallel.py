@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import warnings
 from collections import deque
@@ -12,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain
+from types import ModuleType
 from typing import Any, TypeVar
 
 from tanzaku.errors import DataError, ProcessError, TanzakuWarning
@@ -90,7 +92,9 @@ def _one_by_one(
 
 def _check_starts(pool: ProcessPoolExecutor) -> None:
     try:
-        pool.submit(os.getpid).result()
+        with without_main():
+            started = pool.submit(os.getpid)
+        started.result()
     except BrokenProcessPool as error:
         raise ProcessError(_NOT_STARTED.format(error=error)) from error
 
@@ -105,6 +109,21 @@ def _name_deadly_text(chunk: list[str], maker: Callable[..., _Work], arguments: 
                     f"text {number:,}, of {len(text):,} characters, which begins with {text[:_SHOWN_CHARACTERS]!r}: "
                     "the process that tokenises it dies. Shorten it, leave it out, or use a machine with more memory."
                 ) from error
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Start processes that do not import the main script.
+
+    `multiprocessing` has each new process import it, which would run a script that has no
+    `if __name__ == "__main__":` a second time. Ours need nothing from it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def end_with_parent() -> None:
@@ -135,7 +154,8 @@ def _pool(workers: int, maker: Callable[..., _Work], arguments: tuple) -> Iterat
 
 def _submit(pool: ProcessPoolExecutor, chunk: list[str]) -> Future[Any]:
     try:
-        return pool.submit(_do, chunk)
+        with without_main():
+            return pool.submit(_do, chunk)
     except BrokenProcessPool:
         raise
     except _NO_PROCESS as error:

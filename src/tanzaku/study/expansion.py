@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -23,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _TAG = re.compile(r"(constrained-|literal\[|function-|lax-or-strict|list\[|tuple\[|dict\[).*|float|int|str|bool|none")
 
 
-def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
+def read_study(path: str | Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
     """Read a study file and apply `key=value` overrides, such as `encoder.name=my/encoder` or `arms.0.rank=[2,4]`.
 
     Args:
@@ -34,6 +35,7 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
     Raises:
         SpecError: The file is missing, is not TOML, or says something that a study can't.
     """
+    path = Path(path)
     try:
         content = tomllib.loads(decode(path.read_bytes(), name=str(path), can_choose=False))
     except OSError as error:
@@ -44,15 +46,33 @@ def read_study(path: Path, *, overrides: Sequence[str] = (), check_arms: bool = 
         raise SpecError(str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
+    return parse_study(content, overrides=overrides, check_arms=check_arms, where=str(path))
+
+
+def parse_study(
+    content: Mapping[str, Any], *, overrides: Sequence[str] = (), check_arms: bool = True, where: str = "the study"
+) -> StudySpec:
+    """A study from a dictionary with the keys of a study file; it is not changed.
+
+    Args:
+        content: What `tomllib` makes of a study file, or the same written in Python.
+        overrides: As of `read_study`.
+        check_arms: As of `read_study`.
+        where: Names the study in errors.
+
+    Raises:
+        SpecError: It says something that a study can't.
+    """
+    overridden = copy.deepcopy(dict(content))
     for override in overrides:
-        _apply_override(content, override)
-    study = _validated(StudySpec, content, where=str(path))
-    _check_shared(study, where=str(path))
+        _apply_override(overridden, override)
+    study = _validated(StudySpec, overridden, where=where)
+    _check_shared(study, where=where)
     if check_arms:
         try:
             expand(study)
         except SpecError as error:
-            raise SpecError(f"{path}: {error}") from error
+            raise SpecError(f"{where}: {error}") from error
     return study
 
 

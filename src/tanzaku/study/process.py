@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tanzaku.encoders.parallel import end_with_parent
+from tanzaku.encoders.parallel import end_with_parent, without_main
 from tanzaku.errors import ProcessError
 
 FINISHED, UNWRITABLE, BUSY, INTERRUPTED = 0, 74, 75, 130
@@ -21,7 +21,7 @@ _PRELOADED = [
     "transformers",
     "peft",
     "sklearn.svm",
-    "statsmodels.stats.proportion",
+    "scipy.stats",
     "tanzaku.study.run",
 ]
 
@@ -41,7 +41,8 @@ def process_context() -> Any:
 
 def run_to_the_end(process: Any) -> int:
     """Start a process and wait for it; its exit status, or `INTERRUPTED` where this one was asked to stop meanwhile."""
-    process.start()
+    with without_main():
+        process.start()
     try:
         process.join()
     except KeyboardInterrupt:

@@ -1,0 +1,87 @@
+"""A whole study from one call, as `tanzaku study run` makes it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tanzaku.data.dataset import load_dataset
+from tanzaku.files import check_writable
+from tanzaku.study.engine import RunEnds, StudyEvent, make_runs
+from tanzaku.study.expansion import parse_study, read_study
+from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.record import RunRecord
+from tanzaku.study.spec import StudySpec
+
+RUNS_FOLDER = Path("runs")
+
+
+@dataclass(frozen=True)
+class StudyStarts:
+    """The study can be made: encoder and documents are there."""
+
+    runs: tuple[ListedRun, ...]
+    """Of this call, in their order."""
+    listed: StudyList
+    """The study's list in the folder, which is another one where overrides only try something out."""
+
+
+def run_study(
+    study: str | Path | Mapping[str, Any] | StudySpec,
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    retry_failed: bool = False,
+    listener: Callable[[StudyStarts | StudyEvent], None] = lambda _: None,
+) -> list[RunRecord]:
+    """Make the runs of a study, each in a process of its own; what is finished already is not made again.
+
+    The same call resumes an interrupted study. A failed run does not stop the others: look at `RunRecord.status`.
+    Progress goes to standard error.
+
+    Args:
+        study: The path of a study file, a dictionary with the same keys, or what `read_study` returned.
+        out: Folder for the runs; None takes `runs/` and the study's name.
+        overrides: Changes to the study, such as `"training.epochs=2"`, in the order in which they are applied.
+        retry_failed: Make runs again that failed before.
+        listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
+
+    Returns:
+        The records, in the order of the study's arms and seeds.
+
+    Raises:
+        SpecError: The study says something invalid, or an arm does not fit the encoder.
+        DataError: The data can't be read.
+        EncoderError: The encoder can't be found or used.
+        ProcessError: Nothing more can be written to `out`; what has ended is safe.
+        OSError: `out` can't be written.
+        StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
+    """
+    spec = _read(study, overrides)
+    folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
+    check_writable(folder)
+    dataset = load_dataset(spec.data.source)
+    from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
+
+    plan = plan_study(spec, dataset=dataset, out=folder, progress=True)
+    runs = tuple(
+        ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
+        for run in plan.runs
+    )
+    listed = write_list(folder, StudyList(study=spec.name, overrides=tuple(overrides), runs=runs))
+    listener(StudyStarts(runs, listed))
+    records: dict[str, RunRecord] = {}
+    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
+        listener(event)
+        if isinstance(event, RunEnds):
+            records[event.run.run_id] = event.record
+    return [records[run.name] for run in runs]
+
+
+def _read(study: str | Path | Mapping[str, Any] | StudySpec, overrides: Sequence[str]) -> StudySpec:
+    match study:
+        case StudySpec():
+            return parse_study(study.model_dump(mode="json"), overrides=overrides)
+        case str() | Path():
+            return read_study(study, overrides=overrides)
+    return parse_study(study, overrides=overrides)
