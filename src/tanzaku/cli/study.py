@@ -14,6 +14,7 @@ from tanzaku.cli.commands import Commands, with_metavars
 from tanzaku.cli.messages import command
 from tanzaku.cli.report import report
 from tanzaku.cli.runs import duration, print_runs
+from tanzaku.cli.schema import schema
 from tanzaku.cli.threads import Threads
 from tanzaku.cli.tune import tune
 from tanzaku.display import counted, plain_console
@@ -136,6 +137,7 @@ class _Made:
 
 app.command()(with_metavars(report))
 app.command()(with_metavars(tune))
+app.command()(with_metavars(schema))
 
 
 def _left(seconds: float | None) -> str:

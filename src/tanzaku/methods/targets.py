@@ -38,7 +38,9 @@ def _no_table(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # One name or several, as the methods' option `targets`.
-Targets = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+Targets = Annotated[
+    tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+]
 LinearTargets = Annotated[Targets, AfterValidator(_no_table)]
 
 

@@ -79,7 +79,7 @@ class EncoderSpec(_Spec):
         Field(description="Pretraining of the encoder on the training texts, before any arm; false or nothing: none."),
     ] = None
 
-    @field_validator("pretrain", mode="before")
+    @field_validator("pretrain", mode="before", json_schema_input_type=ContinuedOptions | Literal[False] | None)
     @classmethod
     def _parse_pretrain(cls, value: Any) -> Any:
         return None if value is False else value

@@ -1,0 +1,22 @@
+"""`tanzaku study schema`: the JSON Schema of study files."""
+
+import json
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON Schema of study files, with which an editor completes and checks them.
+
+    How to use it is in docs/studies.md.
+
+    Examples:
+
+    ```
+    tanzaku study schema
+    tanzaku study schema > study.schema.json
+    ```
+    """
+    from tanzaku.study.schema import study_schema
+
+    typer.echo(json.dumps(study_schema(), ensure_ascii=False, indent=2))
