@@ -1,4 +1,4 @@
-.PHONY: setup test programs lint format quickstart mutants bench clean
+.PHONY: setup test coverage programs lint format package docs quickstart mutants bench clean
 
 PYTHON ?= python3
 SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを試した。
@@ -16,6 +16,10 @@ setup: $(VENV)/installed
 # Each file's tests stay in one process, slow tests go alone and first; see tests/conftest.py.
 test: setup programs
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
+# The same tests, with which lines and branches they run: a summary, and htmlcov/index.html.
+coverage: setup programs
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term --cov-report=html
 
 # The tests of report.html need a Chromium, those of tables.tex a LaTeX. They are installed only on a CI machine, where we
 # are root on Debian; elsewhere a message says what is missing, and those tests are skipped.
@@ -38,6 +42,19 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The wheel and the source distribution, in dist/.
+package: setup
+	$(BIN)/python -m build
+
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# The documentation site in site/; a link that leads nowhere is an error. See website/.
+docs: $(VENV)/documented
+	$(BIN)/python -m website.pages build/website
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # A study of the embedded encoder on the sample corpus, its report, and its recommended run at work. No network is needed after
 # `setup`. OPTIONS are further ones of `tanzaku study run`, such as OPTIONS='--set training.epochs=2'.
 quickstart: setup
@@ -59,4 +76,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.page
 
 clean:
-	rm -rf $(VENV) build runs mutants
+	rm -rf $(VENV) build dist site htmlcov runs mutants

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
@@ -74,3 +75,23 @@ def test_without_the_extra_a_report_says_how_to_install_it(
         f"the report needs {missing}, which is not installed; install it with: pip install 'tanzaku[report]'"
     )
     assert not (runs / "report").exists()
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == tanzaku.__version__
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+
+
+def test_the_workflow_calls_targets_that_the_makefile_has() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    workflow = ROOT / ".github" / "workflows" / "ci.yml"
+    if not workflow.is_file():
+        pytest.skip("a source distribution has no workflows")
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    lines = "\n".join(step["run"] for job in jobs.values() for step in job["steps"] if "run" in step)
+    called = set(re.findall(r"\bmake ([a-z]+)", lines))
+    assert called == {"lint", "test", "coverage", "package", "docs"}
+    assert called <= targets
+    supported = {text.rpartition(" ")[2] for text in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", text)}
+    assert set(jobs["test"]["strategy"]["matrix"]["python"]) == supported
