@@ -72,7 +72,8 @@ def test_without_the_extra_a_report_says_how_to_install_it(
     shown = CliRunner().invoke(app, ["study", "report", str(runs)])
     assert isinstance(shown.exception, TanzakuError)
     assert str(shown.exception) == (
-        f"the report needs {missing}, which is not installed; install it with: pip install 'tanzaku[report]'"
+        f"the report needs {missing}, which is not installed; install it with: pip install jinja2 matplotlib "
+        "(the extra 'report')"
     )
     assert not (runs / "report").exists()
 

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from tanzaku import __version__
 from tanzaku.cli import app
 
-_GROUPS = {"data": ["livedoor", "import", "sample", "show"], "study": ["run", "status", "report", "tune"]}
+_GROUPS = {
+    "data": ["livedoor", "import", "sample", "show"],
+    "study": ["run", "status", "report", "tune", "schema"],
+}
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
 _VERBS += [[verb] for verb in ("pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")]
 

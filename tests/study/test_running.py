@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tanzaku.data.prepared import Preparation, write_prepared
-from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent
+from tanzaku.study.engine import RunEnds, RunStarts
 from tanzaku.study.expansion import parse_study, read_study
-from tanzaku.study.running import run_study
+from tanzaku.study.listing import read_list
+from tanzaku.study.running import StudyStarts, run_study
 from tests.tiny import make_dataset
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
@@ -31,9 +32,12 @@ def test_a_call_makes_the_runs_in_order_and_makes_none_twice(tmp_path: Path) -> 
     write_prepared(Preparation(make_dataset(), source={}, options={}), tmp_path / "data")
     content = {"name": "s", "data": {"source": str(tmp_path / "data")}, "arms": [{"method": "tfidf-svm"}]}
     spec = parse_study(content, overrides=["arms.0.penalty=[2.0, 1.0]"])
-    heard: list[StudyEvent] = []
+    heard: list[object] = []
     records = run_study(spec, out=tmp_path / "runs", overrides=["seeds=[3]"], listener=heard.append)
     assert [(record.spec["method"]["penalty"], record.spec["seed"]) for record in records] == [(2.0, 3), (1.0, 3)]
-    assert [type(event) for event in heard] == [RunStarts, RunEnds] * 2
+    assert [type(event) for event in heard] == [StudyStarts, *[RunStarts, RunEnds] * 2]
     assert run_study(content, out=tmp_path / "runs", overrides=["seeds=[3]", "arms.0.penalty=[1.0]"]) == records[1:]
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert len(list((tmp_path / "runs").glob("*/record.json"))) == 2
+    listed = read_list(tmp_path / "runs")
+    assert listed is not None
+    assert (listed.study, listed.overrides) == ("s", ("seeds=[3]", "arms.0.penalty=[1.0]"))

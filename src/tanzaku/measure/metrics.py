@@ -44,9 +44,10 @@ def wilson_interval(share: float, documents: float, *, quantile: float) -> tuple
         documents: Above 0.
         quantile: Standard errors to either side: 1.96 of a normal distribution cover 95 %.
     """
-    squared = quantile**2 / documents
-    center = (share + squared / 2) / (1 + squared)
-    half = quantile * (share * (1 - share) / documents + squared / (4 * documents)) ** 0.5 / (1 + squared)
+    squared = quantile**2
+    denominator = 1 + squared / documents
+    center = (share + squared / (2 * documents)) / denominator
+    half = quantile * (share * (1 - share) / documents + squared / (4 * documents**2)) ** 0.5 / denominator
     return max(0.0, center - half), min(1.0, center + half)
 
 
