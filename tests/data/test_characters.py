@@ -17,7 +17,7 @@ ALL = [chr(number) for number in range(sys.maxunicode + 1) if not 0xD800 <= numb
 VISIBLE = {*map(chr, range(0x600, 0x606)), "\u06dd", "\u070f", "\u0890", "\u0891", "\u08e2", "\U000110bd", "\U000110cd"}
 VISIBLE |= set(map(chr, range(0x13430, 0x13440)))
 # One of Unicode's joined emoji for each sign below U+1F000 that they hold.
-JOINED = (
+_SEQUENCES: tuple[tuple[str, ...], ...] = (
     ("1f3f4", "2620-fe0f"),
     ("1f3c3", "2640-fe0f", "27a1-fe0f"),
     ("1f3c3-1f3fd", "2642-fe0f"),
@@ -32,7 +32,9 @@ JOINED = (
     ("1f642", "2194-fe0f"),
     ("1f642", "2195-fe0f"),
 )
-JOINED = tuple("\u200d".join("".join(chr(int(code, 16)) for code in part.split("-")) for part in one) for one in JOINED)
+JOINED = tuple(
+    "\u200d".join("".join(chr(int(code, 16)) for code in part.split("-")) for part in one) for one in _SEQUENCES
+)
 SELECTORS = {*map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0))}
 
 

@@ -122,8 +122,8 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
             begin(row.columns)
         if unknown := sorted(set(row.columns) - set(kept or ())):
             raise DataError(
-                f"row {number} has the column {unknown[0]!r}, which the first row does not have, so it can't be kept in "
-                "a table; use --format jsonl"
+                f"row {number} has the column {unknown[0]!r}, which the first row does not have, so it can't be kept "
+                "in a table; use --format jsonl"
             )
         values = [value for rank in _ranks(prediction, layout) for value in rank]
         columns = [row.columns.get(name) for name in kept or ()]

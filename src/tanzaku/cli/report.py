@@ -95,8 +95,8 @@ def report(
         names = [folder.name for folder in written.left_out]
         because = "is left out because it is" if len(names) == 1 else "are left out because they are"
         warn(
-            f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all counts every run in "
-            "the folder."
+            f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all counts every run "
+            "in the folder."
         )
     for path in written.paths:
         typer.echo(str(path), err=True)

@@ -171,7 +171,8 @@ def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: boo
             console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
         else:
             console.print(
-                "interrupted before the first run; run the same command again to resume, a pretraining from its checkpoint",
+                "interrupted before the first run; run the same command again to resume, a pretraining from its "
+                "checkpoint",
                 soft_wrap=True,
             )
         raise typer.Exit(130) from interrupted

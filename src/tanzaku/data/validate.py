@@ -124,8 +124,10 @@ def check_splits(dataset: Dataset) -> None:
         if unknown:
             named = [f"{_short(label)} ({counted(count, 'row')})" for label, count in sorted(unknown.items())]
             raise DataError(
-                f"{split}: has classes that train does not have: {listed(named)}. Add documents of them to train, remove "
-                "them, or check the labels' spelling; train's classes are: " + listed(sorted(map(_short, known))) + "."
+                f"{split}: has classes that train does not have: {listed(named)}. Add documents of them to train, "
+                "remove them, or check the labels' spelling; train's classes are: "
+                + listed(sorted(map(_short, known)))
+                + "."
             )
         missing = sorted(known - set(splits[split].labels))
         if missing:
