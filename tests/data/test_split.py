@@ -69,6 +69,13 @@ def test_a_class_with_only_copies_of_another_class_is_refused() -> None:
         split_rows(labels, ratios=THESIS_RATIOS, groups=[*range(20), *range(20)])
 
 
+@pytest.mark.parametrize(("train", "val", "name"), [(0.0, 0.1, "train"), (0.5, 1.0, "val"), (100, 0.1, "train")])
+def test_what_is_no_share_is_named_without_a_percentage(train: float, val: float, name: str) -> None:
+    value = train if name == "train" else val
+    with pytest.raises(DataError, match=rf"^{name} size {value:g} is not a share between 0 and 1\.$"):
+        Ratios(train=train, val=val)
+
+
 def test_a_percentage_is_told_from_a_share() -> None:
     with pytest.raises(DataError, match=r"train size 80 is not a share between 0 and 1; for 80 % give 0.8"):
         Ratios(train=80, val=0.1)
@@ -76,7 +83,17 @@ def test_a_percentage_is_told_from_a_share() -> None:
 
 @pytest.mark.parametrize(
     ("train", "val"),
-    [(0.9, 0.1), (0.0, 0.1), (0.5, 0.0), (0.5, 0.0009), (-1, 0.5), (0.5, 0.6), (float("nan"), 0.1), (1, 1)],
+    [
+        (0.9, 0.1),
+        (0.0, 0.1),
+        (0.5, 0.0),
+        (0.5, 0.0009),
+        (0.0009, 0.5),
+        (-1, 0.5),
+        (0.5, 0.6),
+        (float("nan"), 0.1),
+        (1, 1),
+    ],
 )
 def test_shares_that_leave_a_split_without_rows_are_refused(train: float, val: float) -> None:
     with pytest.raises(DataError, match=r"each of the three shares|is not a share between 0 and 1"):

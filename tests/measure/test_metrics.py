@@ -16,6 +16,7 @@ def test_equals_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     classes, predicted = (np.array(column) for column in zip(*pairs, strict=True))
     found = measure(classes, predicted, label_names=["a", "b", "c", "d"])
     assert found.accuracy == accuracy_score(classes, predicted)
+    assert found.accuracy_interval == accuracy_interval(found.correct, len(pairs))
     # Without `labels`, scikit-learn averages the classes that occur among the true or the predicted ones.
     assert found.macro_f1 == pytest.approx(f1_score(classes, predicted, average="macro", zero_division=0))
     confusion = np.array(found.confusion)
@@ -44,6 +45,8 @@ def test_the_interval_is_wilsons(correct: int, more: int) -> None:
     low, high = accuracy_interval(correct, documents)
     assert low == pytest.approx(max(0, centre - half), abs=1e-9)
     assert high == pytest.approx(min(1, centre + half), abs=1e-9)
+    narrower = accuracy_interval(correct, documents, confidence=0.5)
+    assert narrower[1] - narrower[0] < high - low
 
 
 def test_the_thesis_test_set_has_an_interval_of_eight_tenths() -> None:

@@ -148,6 +148,23 @@ def test_the_variance_is_the_seeds_and_the_documents_each_once() -> None:
     assert found.p_value == pytest.approx(2 * stats.t.sf(0.08 / variance**0.5, freedom))
 
 
+def test_without_any_variance_a_difference_is_certain_and_none_is_none() -> None:
+    scores = RunScores(np.array([0.9, 0.9, 0.8]), np.zeros((3, 3)), documents=500)
+    same, apart = compare(scores, [0], [1]), compare(scores, [0], [2])
+    assert (same.mean, same.p_value, same.interval) == (0.0, 1.0, Interval(0.0, 0.0, kind="both"))
+    assert (apart.p_value, apart.interval.half_width, apart.test) == (0.0, 0.0, "t")
+
+
+def test_of_several_runs_newcombes_interval_is_of_their_means() -> None:
+    # Runs of an arm that are alike add nothing to one of them, but for the coin that `accuracy_scores` tosses.
+    first, second = _right(880, 100, 15, 5)
+    correct = np.stack([first, first, first, second, second, second])
+    interval = compare_accuracies(correct, [0, 1, 2], [3, 4, 5]).interval
+    assert (interval.low, interval.high) == pytest.approx(_newcombe_10(880, 100, 15, 5), abs=1e-4)
+    assert interval.high - 0.085 != pytest.approx(0.085 - interval.low, abs=1e-4)
+    assert interval.kind == "both"
+
+
 def test_seeds_that_differ_less_than_the_documents_make_them_add_nothing() -> None:
     covariance = np.full((4, 4), 1e-4) + np.diag([4e-4] * 4)
     found = compare(RunScores(np.array([0.9, 0.9, 0.8, 0.8]), covariance, documents=500), [0, 1], [2, 3])
@@ -261,6 +278,11 @@ def test_resamples_come_in_parts_that_fit_memory(monkeypatch: pytest.MonkeyPatch
     assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
     monkeypatch.setattr(module, "_CELLS_AT_ONCE", 59)
     assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
+
+
+def test_as_many_resamples_are_drawn_as_are_asked_for() -> None:
+    classes, predicted = _guessed(60)
+    assert np.isfinite(macro_f1_scores(classes, predicted, labels=3, resamples=2).covariance).all()
 
 
 @pytest.mark.parametrize(("documents", "cells", "resamples"), [(60, 100_000, 1666), (60, 1e9, 2000), (60, 1000, 200)])

@@ -61,6 +61,13 @@ def test_small_falls_move_the_best_but_use_up_patience() -> None:
     assert (stopping.best_epoch, stopping.best_value) == (3, 0.94)
 
 
+def test_a_fall_by_just_the_threshold_uses_up_patience() -> None:
+    stopping = EarlyStopping(patience=1, threshold=0.25)
+    stopping.update(1.0, epoch=1)
+    assert stopping.update(0.75, epoch=2)
+    assert stopping.should_stop
+
+
 def test_without_patience_it_never_stops() -> None:
     stopping = EarlyStopping(patience=None)
     for epoch in range(1, 50):
