@@ -46,7 +46,7 @@ def test_a_study_that_changes_its_mind_is_told_how_to_report(tmp_path: Path) -> 
     assert first.exit_code == 0
     assert "--choose-by" not in first.stderr
     again = CliRunner().invoke(app, [*command, "--set", "choose_by=accuracy"])
-    assert "found:" in again.stderr  # what chooses makes no other run
+    assert "already finished: tfidf-svm" in again.stderr  # what chooses makes no other run
     assert f"tanzaku study report {tmp_path / 'runs'} --choose-by accuracy" in again.stderr
     wrong = CliRunner().invoke(app, [*command, "--set", "choose_by=f1"])
     assert "choose_by = 'f1'" in str(wrong.exception)
