@@ -27,7 +27,7 @@ from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
-KILLS = 10
+KILLS = 5
 
 
 # Nothing counts as an improvement: the rate is reduced after every epoch from the second on.
