@@ -70,7 +70,9 @@ def errors_naming(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else _hidden_number(error)
         named = getattr(error, "filename", None)
         full = number in (errno.ENOSPC, errno.EDQUOT)  # of a copy, the error names what was to be copied
-        ours = full or named is None or str(named).startswith((f"{path.parent / ('.' + path.name)}.", str(path)))
+        whole = path.absolute()
+        starts = (f"{whole.parent / ('.' + whole.name)}.", str(whole))
+        ours = full or named is None or str(Path(os.fsdecode(named)).absolute()).startswith(starts)
         if number is None or not ours:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -110,13 +112,13 @@ def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         TanzakuError: Something lies in `out`, and `replace` is not set.
         OSError: `out` can't be written; the error names it.
     """
-    out = out.absolute()
+    given, out = out, out.absolute()
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
     beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        with errors_naming(out):
+        with errors_naming(given):
             beside.mkdir(parents=True)
             yield beside
             for path in (*beside.rglob("*"), beside):

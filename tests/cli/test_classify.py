@@ -98,8 +98,7 @@ def test_invisible_characters_are_counted_and_texts_of_nothing_else_are_empty(st
     assert rows[0]["score"] == pytest.approx(rows[2]["score"])
     assert done.stderr == (
         "warning: 1 text is empty (number 2): the label of an empty text says nothing\n"
-        "warning: 1 text holds control or invisible characters (number 3): they are read as spaces or left out, as in "
-        "training\n"
+        "warning: 1 text holds control or invisible characters (number 3): they are read as spaces or left out\n"
     )
 
 

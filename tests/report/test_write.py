@@ -79,11 +79,11 @@ def test_a_second_section_has_files_of_its_own_and_old_figures_go(tmp_path: Path
     out = tmp_path / "report"
     write_report(write_all([finished(lora(8), accuracy=0.9)], tmp_path / "one"), out)
     (out / "figures" / "mine.png").write_bytes(b"")
-    assert (out / "figures" / "accuracy.png").exists()
+    assert (out / "figures" / "confusion.png").exists()
     write_report(write_all([finished(lora(8), accuracy=0.9), other], tmp_path / "two"), out)
     names = {path.name for path in (out / "figures").iterdir()}
-    assert "accuracy.png" not in names
-    assert {"section-1-accuracy.png", "section-2-accuracy.svg", "mine.png"} <= names
+    assert "confusion.png" not in names
+    assert {"section-1-confusion.png", "section-2-confusion.svg", "mine.png"} <= names
 
 
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
     ]
     assert ended.status == "finished", ended.error
     for name, int8 in (("float", False), ("low", True)):
-        pack(tmp_path / "study", tmp_path / name, int8=int8)
+        pack(tmp_path / "study" / ended.run_id, tmp_path / name, int8=int8)
         with pytest.raises(BundleError, match=r"merged into its encoder; .*\[encoder.pretrain\].* truncate") as caught:
             compress(tmp_path / name, tmp_path / "out", rank=2)
         assert "--" not in str(caught.value)
