@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tanzaku.machine import release_freed_memory
 from tanzaku.training.batches import Batch, LabelledTokens
 from tanzaku.training.forward import Forward, model_logits
 
@@ -59,6 +60,7 @@ def evaluate(
     model.train(was_training)
     everything = torch.cat(logits)  # (documents, labels)
     loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()
+    release_freed_memory()  # its batches are larger than those of training
     return Evaluation(logits=everything.numpy(), loss=loss)
 
 
