@@ -171,7 +171,7 @@ def test_documents_without_a_score_are_an_error_and_no_record(tmp_path: Path) ->
             }
         )
     )
-    with pytest.raises(FloatingPointError, match=r"[1-5] of 5 documents have scores that are infinite or not numbers"):
+    with pytest.raises(FloatingPointError, match="1 of 5 documents have scores that are infinite or not numbers"):
         run(spec, dataset=dataset, encoder=resolve_encoder(str(encoder)), folder=tmp_path / "run", study="tiny")
     assert not (tmp_path / "run" / "record.json").exists()
 

@@ -101,6 +101,17 @@ class _Documents:
             rows = functional.pad(rows, (0, 0, 0, self._needed - len(rows)))
         return [_per_head(rows[start : start + attention_rows(length)], self._heads) for start, length in self._pieces]
 
+    def of_values(self, rows: Tensor) -> list[Tensor]:
+        """As `of`; where a number is not finite, what follows is zeros, since 0 times infinity is not 0."""
+        if bool(rows.isfinite().all()):
+            return self.of(rows)
+        return [
+            _per_head(
+                functional.pad(rows[start : start + length], (0, 0, 0, attention_rows(length) - length)), self._heads
+            )
+            for start, length in self._pieces
+        ]
+
     def places_in(self, rows: Tensor) -> list[Tensor]:
         """Views (heads, length, head) of each document's own rows of a tensor (rows, hidden), to be written to."""
         rows[sum(length for _, length in self._pieces) :] = 0
@@ -131,7 +142,7 @@ class _Attention(torch.autograd.Function):
         output = torch.empty_like(query)
         probabilities, seeds = [], []
         for number, (q, k, v, place) in enumerate(
-            zip(queries.of(query), keys.of(key), keys.of(value), queries.places_in(output), strict=True)
+            zip(queries.of(query), keys.of(key), keys.of_values(value), queries.places_in(output), strict=True)
         ):
             p = _probabilities(torch.bmm(q, k.transpose(1, 2)), queries=query_lengths[number], keys=lengths[number])
             probabilities.append(p)
