@@ -137,7 +137,8 @@ class _Plain:
 
     def __call__(self, x: Tensor) -> Tensor:
         bias = self._module.bias
-        return functional.linear(x, self._module.weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
+        weight = self._module.weight.to(self._dtype)
+        return _linear(x, weight, None if bias is None else bias.to(self._dtype))
 
 
 class _Quantized:
@@ -149,6 +150,20 @@ class _Quantized:
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._module(x)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x Wᵀ + b, (tokens, inputs) to (tokens, outputs).
+
+    `functional.linear` writes the bias to the output before the product, a pass over memory of its own: a tenth of the
+    time of a product of this size in bfloat16. oneDNN adds it to the result for free, and PyTorch's compiler calls it
+    that way, through an operator that has no gradient.
+    """
+    if bias is None or x.dtype != torch.bfloat16 or x.device.type != "cpu" or torch.is_grad_enabled():
+        return functional.linear(x, weight, bias)
+    if not torch.backends.mkldnn.is_available():
+        return functional.linear(x, weight, bias)
+    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
 
 
 def convert_frozen(module: nn.Module, *, dtype: torch.dtype) -> None:
@@ -271,7 +286,7 @@ class _LowRank(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(x, weight, a, b)
         ctx.scale = scale
-        return functional.linear(x, weight, bias)
+        return _linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -280,7 +295,9 @@ class _LowRank(torch.autograd.Function):
         grad_x = grad @ weight if needs_x else None
         grad_a = grad_b = None
         if needs_b:
-            grad_b = (grad.t() @ functional.linear(x, a.to(x.dtype))).to(b.dtype) * ctx.scale  # (outputs, rank)
+            narrow = functional.linear(x, a.to(x.dtype))  # (tokens, rank)
+            # Narrow operand first: with it second, oneDNN takes twice as long.
+            grad_b = (narrow.t() @ grad).t().to(b.dtype) * ctx.scale  # (outputs, rank)
         if needs_a:
             grad_a = ((grad @ b.to(x.dtype)).t() @ x).to(a.dtype) * ctx.scale  # (rank, inputs)
         return grad_x, None, grad.sum(dim=0) if needs_bias else None, grad_a, grad_b, None
