@@ -16,13 +16,9 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tanzaku.errors import RecordError
-from tanzaku.files import write_atomically
-from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Estimate, estimate, sections_of, settings_of
-from tanzaku.report.predictions import RunKey, RunPredictions, predictions_of, run_key
-from tanzaku.study.record import records_in
-from tanzaku.study.statistics import (
+from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of
+from tanzaku.analysis.predictions import RunKey, RunPredictions, predictions_of, run_key
+from tanzaku.analysis.statistics import (
     Difference,
     Outcome,
     accuracy_interval_over_both,
@@ -31,6 +27,10 @@ from tanzaku.study.statistics import (
     holm,
     outcome_of,
 )
+from tanzaku.errors import RecordError
+from tanzaku.files import write_atomically
+from tanzaku.report import formats
+from tanzaku.study.record import records_in
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.record import NESTED, origin
 from benchmarks.rows import RATIO, Row
-from tanzaku.data.dataset import load_dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.errors import TanzakuError
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine

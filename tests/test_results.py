@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tanzaku.analysis.arms import Arm, sections_of
+from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
 from tanzaku.encoders.source import resolve_encoder
-from tanzaku.report.arms import Arm, sections_of
 from tanzaku.report.formats import (
     interval,
     megabytes,
@@ -29,7 +30,6 @@ from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import read_predictions, read_records
 from tanzaku.study.spec import RunSpec, StudySpec
-from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
 from tanzaku.study.tune.record import TuningRecord
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,7 @@
-"""The structure that DESIGN promises: imports that point one way, files that stay small, a command line that starts at
-once."""
+"""The structure of the code: tests beside their packages, small files, and a command line that starts at once.
+
+Which package may import which is checked by `lint-imports`; see [tool.importlinter] in pyproject.toml.
+"""
 
 import ast
 import subprocess
@@ -10,48 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"
 
-# The data's way, from left to right; a room imports from its left only. The first entry is what everybody may use.
-ROOMS = [
-    {"display", "errors", "extras", "files", "machine", "provenance", "threads"},
-    {"data"},
-    {"encoders"},
-    {"methods"},
-    {"training"},
-    {"pretraining"},
-    {"measure"},
-    {"study"},
-    {"report"},
-    {"ship"},
-    {"cli"},
-]
-PLACE = {name: place for place, names in enumerate(ROOMS) for name in names}
-
 
 def _modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
-
-
-def _imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("tanzaku.")}
-    return rooms
-
-
-def test_imports_point_from_right_to_left() -> None:
-    modules = [path for path in _modules() if path.parent != PACKAGE or path.stem in PLACE]
-    assert len(modules) > 40
-    for path in modules:
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        assert room in PLACE, f"{room} has no place in the data's way; give it one here and in the documentation"
-        for imported in _imported_rooms(path):
-            allowed = PLACE[imported] <= PLACE[room] if room != "errors" else False
-            assert allowed, f"{path} imports {imported}, which stands to its right"
 
 
 def test_tests_mirror_the_source() -> None:

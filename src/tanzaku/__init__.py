@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from tanzaku.data.dataset import Dataset, Documents, load_dataset
+    from tanzaku.data.dataset import Dataset, Documents
+    from tanzaku.data.loading import load_dataset
     from tanzaku.errors import (
         BundleError,
         CheckpointError,
@@ -66,7 +67,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data.dataset": ("Dataset", "Documents", "load_dataset"),
+    "data.dataset": ("Dataset", "Documents"),
+    "data.loading": ("load_dataset",),
     "errors": (
         "BundleError",
         "CheckpointError",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
+from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
 from tanzaku.study.record import read_predictions, read_records
-from tanzaku.study.statistics import compare_accuracies, holm
 from tests.report.records import at_ranks, data_facts, finished, lora, write_all
 
 RECORDS = ROOT / "records"

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
-from tanzaku.data.dataset import load_dataset
 from tanzaku.data.livedoor import PUBLISHED_ARTICLES
+from tanzaku.data.loading import load_dataset
 from tanzaku.errors import DataError
 
 

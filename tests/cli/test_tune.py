@@ -18,15 +18,15 @@ from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
 from tanzaku.cli.tune import _print_ranking, tune
-from tanzaku.data.dataset import load_dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import DataError, TanzakuError
 from tanzaku.study.expansion import read_study
 from tanzaku.study.record import read_records
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
-from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
+from tanzaku.study.tune_settings import TuneSpec
 from tests.tiny import make_dataset
 
 _ROOT = Path(__file__).parents[2]

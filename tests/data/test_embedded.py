@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from tanzaku.data.dataset import Dataset, load_dataset
+from tanzaku.data.dataset import Dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import counts_of
 
 CATEGORIES = ("beauty", "career", "cinema", "gadget", "kitchen", "living", "sports", "topics", "travel")

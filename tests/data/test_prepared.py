@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tanzaku.data.dataset import Dataset, Documents, load_dataset
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import Preparation, read_prepared, write_prepared
 from tanzaku.errors import DataError, TanzakuWarning
 

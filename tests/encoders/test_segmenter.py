@@ -11,7 +11,7 @@ import unidic_lite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tanzaku.data.dataset import load_dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.encoders.segmenter import OVERLAP_CHARACTERS, PIECE_CHARACTERS, Segmenter, bound_mecab
 from tests.checkpoints import sentences
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 import tanzaku.encoders
-from tanzaku.encoders.source import resolve_encoder, select_files
+from tanzaku.encoders.files import select_files
+from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import EncoderError
 from tests.checkpoints import make_mecab_bert
 

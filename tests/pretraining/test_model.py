@@ -14,9 +14,9 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from tanzaku.compute import Compute
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.errors import EncoderError
-from tanzaku.pretraining.compute import Compute
 from tanzaku.pretraining.model import (
     MaskedPredictor,
     grown_positions,

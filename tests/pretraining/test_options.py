@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tanzaku.compute import choose_compute
 from tanzaku.errors import SpecError
-from tanzaku.pretraining.compute import choose_compute
 from tanzaku.pretraining.options import read_options
 
 

@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
-from tanzaku.measure.metrics import measure
-from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import Evidence, evidence_of
-from tanzaku.report.predictions import RunPredictions, run_key
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import Evidence, evidence_of
+from tanzaku.analysis.predictions import RunPredictions, run_key
+from tanzaku.measure.metrics import ChooseBy, measure
 from tanzaku.report.thesis import TABLE_3_1
-from tanzaku.study.recommendation import ChooseBy
 from tanzaku.study.record import (
     RANKS_FOLDER,
     VALIDATION_PREDICTIONS_FILE,

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tanzaku.report.arms import sections_of
+from tanzaku.analysis.arms import sections_of
 from tanzaku.report.captions import FigureFile
 from tanzaku.report.document import markdown_document, notes
 from tanzaku.report.write import write_report

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.arms import sections_of
 from tanzaku.report import formats, texts
 from tanzaku.report.arm_chart import arms_figure
-from tanzaku.report.arms import sections_of
 from tanzaku.report.captions import caption_of
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.figures import accuracy_figure, figures_of, ranks_figure, size_figure, time_figure

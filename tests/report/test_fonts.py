@@ -7,8 +7,8 @@ from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
 from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 from matplotlib import font_manager
 
+from tanzaku.analysis.arms import sections_of
 from tanzaku.errors import TanzakuWarning
-from tanzaku.report.arms import sections_of
 from tanzaku.report.confusion import confusion_figure
 from tanzaku.report.fonts import showable
 from tanzaku.report.style import applied

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tanzaku.analysis.arms import arms_of
 from tanzaku.methods import METHODS
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import arms_of
 from tanzaku.report.series import distinct_labels
 from tests.report.records import finished, lora, training
 

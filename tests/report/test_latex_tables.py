@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tanzaku.analysis.arms import sections_of
 from tanzaku.report import formats
-from tanzaku.report.arms import sections_of
 from tanzaku.report.csvs import arm_rows, comparison_rows
 from tanzaku.report.latex_tables import latex_document, paper_tables
 from tanzaku.report.render import csv_text

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tanzaku.analysis.arms import sections_of
 from tanzaku.cli import app
-from tanzaku.report.arms import sections_of
 from tanzaku.report.document import markdown_document
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.study.record import RunRecord

@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tanzaku.analysis.arms import sections_of
 from tanzaku.cli.report import _print_tables, report
 from tanzaku.cli.study import app as study_app
-from tanzaku.data.dataset import load_dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.report import texts
-from tanzaku.report.arms import sections_of
 from tanzaku.report.tables import results_table
 from tanzaku.report.write import Report
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all

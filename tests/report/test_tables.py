@@ -2,8 +2,8 @@
 
 import pytest
 
+from tanzaku.analysis.arms import Section, sections_of
 from tanzaku.report import texts
-from tanzaku.report.arms import Section, sections_of
 from tanzaku.report.render import Table
 from tanzaku.report.tables import (
     comparison_table,

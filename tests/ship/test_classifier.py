@@ -73,7 +73,7 @@ def test_a_bundle_classifies_in_the_precision_of_its_run_unless_asked(
 ) -> None:
     """Whatever the machine does best. Where bfloat16 would be emulated, float32 is taken, and a warning says so."""
     machine = replace(describe_machine(), gpu=None, cpu_bfloat16=hardware)
-    monkeypatch.setattr("tanzaku.pretraining.compute.describe_machine", lambda: machine)
+    monkeypatch.setattr("tanzaku.compute.describe_machine", lambda: machine)
     texts = study.dataset.test.texts
     wide = study.bundles["full"]
     narrow = _computed_in(wide, "bfloat16", tmp_path / "narrow")

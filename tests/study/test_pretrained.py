@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import evidence_of
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.errors import SpecError, TanzakuError
@@ -19,9 +21,7 @@ from tanzaku.pretraining.loop import StepsDone
 from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import read_pretrain_record
 from tanzaku.pretraining.run import pretrain
-from tanzaku.report.arms import sections_of
 from tanzaku.report.document import markdown_document
-from tanzaku.report.evidence import evidence_of
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand

@@ -49,7 +49,7 @@ def _batch() -> Batch:
 def native(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
     """Whether this machine's processor is said to multiply bfloat16."""
     machine = replace(describe_machine(), cpu_bfloat16=request.param)
-    monkeypatch.setattr("tanzaku.training.forward.describe_machine", lambda: machine)
+    monkeypatch.setattr("tanzaku.compute.describe_machine", lambda: machine)
     return bool(request.param)
 
 

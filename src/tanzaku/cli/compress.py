@@ -46,7 +46,7 @@ def compress(
     ```
     """
     del threads  # settled already
-    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.loading import load_dataset
     from tanzaku.files import folder_bytes
     from tanzaku.ship.bundle import MODEL_FOLDER
     from tanzaku.ship.compress import compress as make

@@ -234,7 +234,7 @@ def show(
     tanzaku data show sample --json
     ```
     """
-    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.loading import load_dataset
     from tanzaku.data.overview import describe
 
     figures = describe(load_dataset(source))

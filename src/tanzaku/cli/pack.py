@@ -65,7 +65,7 @@ def pack(
     ```
     """
     del threads  # settled already
-    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.loading import load_dataset
     from tanzaku.errors import DataError
     from tanzaku.ship.packing import pack as make
 

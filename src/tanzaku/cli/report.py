@@ -70,7 +70,7 @@ def report(
     tanzaku study report runs/my-study --margin 1 --language ja --data data/my-data
     ```
     """
-    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.loading import load_dataset
     from tanzaku.data.raw import listed
     from tanzaku.display import counted, plain_console
     from tanzaku.report.commands import pack_command

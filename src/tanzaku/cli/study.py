@@ -68,8 +68,8 @@ def run(
     ```
     """
     del threads  # settled already
+    from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY
     from tanzaku.study.expansion import read_study
-    from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY
 
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name

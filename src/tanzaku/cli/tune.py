@@ -72,7 +72,7 @@ def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
     from tanzaku.extras import require_extra
 
     require_extra("tune", purpose="the search")
-    from tanzaku.data.dataset import load_dataset
+    from tanzaku.data.loading import load_dataset
 
     dataset = load_dataset(spec.data.source, test=False)
     from tanzaku.study.process import StudyInterrupted

@@ -1,7 +1,7 @@
 """Documents with labels, and the three splits that a study reads."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -54,26 +54,3 @@ def absolute_source(source: str) -> str:
     """A source that `load_dataset` finds from every folder: a local folder's absolute path, or "sample" as it is."""
     folder = Path(source)
     return str(folder.resolve()) if source != SAMPLE and folder.is_dir() else source
-
-
-def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
-    """Read the splits that a study works on, their texts as `tanzaku.data.characters` says.
-
-    Args:
-        source: A folder that `tanzaku data livedoor`, `import` or `sample` wrote, or `"sample"` for the corpus that
-            comes with Tanzaku (a folder of that name is written `./sample`).
-        test: Without it, the test split of a folder is not even opened, and is empty in the result: for a search,
-            which must not see it. The fingerprint is then another one.
-
-    Raises:
-        DataError: There is no prepared data there, or its files are not the ones that its manifest vouches for.
-    """
-    # The readers build on the types above, so they can only be imported once those exist.
-    from tanzaku.data.characters import clean_dataset
-    from tanzaku.data.embedded import prepare_sample
-    from tanzaku.data.prepared import read_prepared
-
-    if source != SAMPLE:
-        return replace(clean_dataset(read_prepared(Path(source), test=test)), source=absolute_source(str(source)))
-    sample = replace(prepare_sample().dataset, source=SAMPLE)
-    return sample if test else replace(sample, test=Documents((), ()))

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.quiet import quiet_transformers
-from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, read_settings
+from tanzaku.encoders.source import EncoderSource, read_settings
 from tanzaku.errors import EncoderError
 
 # What transformers' configurations of BERT's family call them.

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tanzaku.encoders.source import CONFIG_FILE, select_files
+from tanzaku.encoders.files import CONFIG_FILE, select_files
 from tanzaku.errors import EncoderError
 
 _log = logging.getLogger(__name__)

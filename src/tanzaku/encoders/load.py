@@ -12,10 +12,11 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.config import dropout_set, load_config
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.pooled import PooledClassifier, is_pooled, pooled_class, write_reading
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
-from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, resolve_encoder
+from tanzaku.encoders.source import EncoderSource, resolve_encoder
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError

@@ -8,10 +8,11 @@ from typing import Any
 from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from tanzaku.encoders.config import load_config
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.fit import fit_checks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.segmenter import bound_mecab
-from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of, read_settings
+from tanzaku.encoders.source import EncoderSource, files_of, read_settings
 from tanzaku.errors import EncoderError
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"

@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from tanzaku.encoders.files import shard_names
 from tanzaku.encoders.quantized import dequantize_matrices
-from tanzaku.encoders.source import EncoderSource, files_of, shard_names
+from tanzaku.encoders.source import EncoderSource, files_of
 from tanzaku.errors import EncoderError
 
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+# What of the validation set arms are chosen by.
+ChooseBy = Literal["accuracy", "macro_f1"]
+DEFAULT_CHOOSE_BY: ChooseBy = "accuracy"
 
 
 @dataclass(frozen=True)

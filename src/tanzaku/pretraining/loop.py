@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tanzaku.compute import Compute
 from tanzaku.errors import TanzakuError
 from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.pretraining.compute import Compute
 from tanzaku.pretraining.masking import MaskedBatch
 from tanzaku.pretraining.model import MaskedPredictor
 from tanzaku.pretraining.schedule import learning_rate_factor

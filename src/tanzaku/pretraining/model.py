@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PretrainedConfig, PreTrainedModel
 
+from tanzaku.compute import Compute
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.fast import FastEncoder, fast_encoder
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
@@ -14,7 +15,6 @@ from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.shapes import batch_rows
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError
-from tanzaku.pretraining.compute import Compute
 from tanzaku.pretraining.cross_entropy import cross_entropy
 
 _PLAIN = Compute(device="cpu", precision="float32", attention="eager")

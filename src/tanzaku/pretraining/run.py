@@ -10,13 +10,13 @@ import torch
 from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
+from tanzaku.compute import Compute, choose_compute
 from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.fit import document_ends
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions, resolve_encoder
 from tanzaku.errors import TanzakuError
 from tanzaku.machine import keep_freed_memory
 from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.pretraining.compute import Compute, choose_compute
 from tanzaku.pretraining.cooccurrence import start_from_counts
 from tanzaku.pretraining.loop import Budget, Finished, LoopSettings, PretrainLoop
 from tanzaku.pretraining.masking import Masker

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import style, texts, thesis
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.names import short_name
 from tanzaku.report.series import in_order, recommended_of
 from tanzaku.report.words import words_of

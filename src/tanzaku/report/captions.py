@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, texts
-from tanzaku.report.evidence import Evidence
 
 
 @dataclass(frozen=True)

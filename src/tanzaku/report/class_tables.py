@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tanzaku.analysis.arms import Arm
+from tanzaku.analysis.classes import ClassResult, class_results
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import Arm
-from tanzaku.report.classes import ClassResult, class_results
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import recommended_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Comparison, Evidence
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Comparison, Evidence
 from tanzaku.report.render import Column, Table
 
 _SEEDS = {"both": texts.COVERS_SEEDS, "one": texts.COVERS_ONE, "none": texts.COVERS_DOCUMENTS}

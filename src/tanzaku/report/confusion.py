@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, style, texts
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.fonts import showable
 from tanzaku.report.words import filled
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tanzaku.analysis.arms import Arm, Estimate, Section
+from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.rank_curves import RankCurve, RankRow
+from tanzaku.analysis.statistics import Difference
 from tanzaku.report import formats, thesis
-from tanzaku.report.arms import Arm, Estimate, Section
-from tanzaku.report.evidence import Evidence
-from tanzaku.report.rank_curves import RankCurve, RankRow
 from tanzaku.study.record import Costs, RunRecord
-from tanzaku.study.statistics import Difference
 
 _COSTS = tuple(Costs.model_fields)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tanzaku.analysis.arms import Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats, tables, texts, thesis
-from tanzaku.report.arms import Section
 from tanzaku.report.class_tables import class_tables
 from tanzaku.report.comparisons import front_table, reference_tables
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.render import escape_markdown, markdown_table, one_line
 from tanzaku.report.sentences import class_notes, told

@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from tanzaku.analysis.arms import POOLING, Arm, Section
+from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.rank_curves import lines_of
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import style, texts, thesis
 from tanzaku.report.arm_chart import arms_figure
-from tanzaku.report.arms import POOLING, Arm, Section
 from tanzaku.report.confusion import confusion_figure
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import loss_figure
 from tanzaku.report.pareto import pareto_figure
-from tanzaku.report.rank_curves import lines_of
 from tanzaku.report.rank_tables import line_labels
 from tanzaku.report.series import Series, baselines_of, compares_ranks, distinct_labels, recommended_of, series_of
 from tanzaku.report.words import words_of
-from tanzaku.study.statistics import Interval
 
 _Value = Callable[[Arm], float | None]
 _THESIS_POINTS = "_thesis"  # matplotlib leaves labels with an underscore out of legends; `_finish` adds one for all

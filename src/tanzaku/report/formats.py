@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import texts
-from tanzaku.report.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
 from tanzaku.report.words import filled
-from tanzaku.study.statistics import Interval
 
 _ALPHA = "method.alpha"
 

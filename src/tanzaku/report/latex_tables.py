@@ -6,18 +6,18 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
+from tanzaku.analysis.arms import Arm, Estimate, Section
+from tanzaku.analysis.classes import averaged_classes
+from tanzaku.analysis.evidence import Comparison, Evidence
+from tanzaku.analysis.rank_curves import RankCurve, RankRow
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import formats, tables, thesis
-from tanzaku.report.arms import Arm, Estimate, Section
 from tanzaku.report.class_tables import class_arms, percentages, shown_classes
-from tanzaku.report.classes import averaged_classes
 from tanzaku.report.comparisons import cost_of, front_members
-from tanzaku.report.evidence import Comparison, Evidence
 from tanzaku.report.latex import PREAMBLE, LatexColumn, LatexTable, latex_table
 from tanzaku.report.names import short_name
-from tanzaku.report.rank_curves import RankCurve, RankRow
 from tanzaku.report.series import in_order, recommended_of
 from tanzaku.report.words import Words
-from tanzaku.study.statistics import Interval
 
 _NONE = "–"
 _NO_BREAK = "\u00a0"

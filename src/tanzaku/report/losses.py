@@ -14,8 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.report import style, texts
-from tanzaku.report.arms import Arm, Section
 from tanzaku.report.series import baselines_of, series_of
 from tanzaku.report.words import filled
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tanzaku.report.arms import Arm, Section
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.report.page.naming import page_name
 from tanzaku.report.words import Words
 

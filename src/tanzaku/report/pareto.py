@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import style, texts
-from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.series import baselines_of, recommended_of, series_of
 
 _OFF_FRONT = 0.35  # opacity

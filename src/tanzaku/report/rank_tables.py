@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tanzaku.analysis.arms import Arm, Estimate
+from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.rank_curves import CurveLine, RankCurve, RankRow
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import Arm, Estimate
-from tanzaku.report.evidence import Evidence
-from tanzaku.report.rank_curves import CurveLine, RankCurve, RankRow
 from tanzaku.report.render import Column, Table
 from tanzaku.report.words import Words, words_of
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.classes import averaged_classes, class_results, never_predicted
+from tanzaku.analysis.evidence import Evidence, Recommendation
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.classes import averaged_classes, class_results, never_predicted
-from tanzaku.report.evidence import Evidence, Recommendation
 from tanzaku.report.words import Words, words_of
 
 Name = Callable[[Arm], str]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.words import filled
 
 

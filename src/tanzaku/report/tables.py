@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
+from tanzaku.analysis.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, texts, thesis
-from tanzaku.report.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import in_order
 from tanzaku.report.words import Words, words_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
 from tanzaku.methods.lora import Lora
-from tanzaku.report.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
 from tanzaku.study.record import DataFacts
 from tanzaku.study.spec import LATER_TRAINING_SETTINGS, TrainingSpec
 

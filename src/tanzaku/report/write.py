@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tanzaku.analysis.arms import Section, sections_of
+from tanzaku.analysis.choice import what_chooses
+from tanzaku.analysis.evidence import Evidence, evidence_of
+from tanzaku.analysis.predictions import RunKey, predictions_of, run_key
+from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
-from tanzaku.report.arms import Section, sections_of
-from tanzaku.report.choice import what_chooses
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.report.commands import pack_command
 from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import markdown_document
-from tanzaku.report.evidence import Evidence, evidence_of
 from tanzaku.report.latex_tables import latex_document
-from tanzaku.report.predictions import RunKey, predictions_of, run_key
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
-from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import RunRecord, record_folders, records_in
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.choice import choose_arm, what_chooses
+from tanzaku.analysis.predictions import run_key
+from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.errors import BundleError
-from tanzaku.report.arms import sections_of
-from tanzaku.report.choice import choose_arm, what_chooses
-from tanzaku.report.predictions import run_key
-from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.record import RECORD_FILE, read_record, record_folders
 
 

@@ -9,9 +9,13 @@ from typing import Literal
 from pydantic import ValidationError
 
 from tanzaku import __version__
-from tanzaku.data.dataset import Dataset, load_dataset
-from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of
+from tanzaku.analysis.recommendation import DEFAULT_MARGIN
+from tanzaku.data.dataset import Dataset
+from tanzaku.data.loading import load_dataset
+from tanzaku.encoders.files import CONFIG_FILE
+from tanzaku.encoders.source import EncoderSource, files_of
 from tanzaku.errors import BundleError, DataError, describe_validation_error
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import EncoderMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
@@ -28,7 +32,6 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels, validate
-from tanzaku.study.recommendation import DEFAULT_MARGIN, ChooseBy
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import RunRecord, SplitScores, read_record
 from tanzaku.study.spec import RunSpec

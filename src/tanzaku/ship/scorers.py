@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from tanzaku.pretraining.compute import Compute
+    from tanzaku.compute import Compute
     from tanzaku.study.spec import EncoderSpec
     from tanzaku.training.batches import LabelledTokens
 
@@ -44,7 +44,7 @@ def load_scorer(
     method = bundle.facts.build_method()
     if not isinstance(method, EncoderMethod):
         return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
-    from tanzaku.pretraining.compute import choose_compute
+    from tanzaku.compute import choose_compute
 
     assert bundle.facts.encoder is not None
     compute = choose_compute(device=device, precision=precision, attention="auto")

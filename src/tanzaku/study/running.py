@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tanzaku.data.dataset import load_dataset
+from tanzaku.data.loading import load_dataset
 from tanzaku.files import check_writable
 from tanzaku.study.engine import RunEnds, StudyEvent, make_runs
 from tanzaku.study.expansion import parse_study, read_study

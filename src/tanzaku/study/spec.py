@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_seriali
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.encoders.source import absolute_name
 from tanzaku.errors import SpecError
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.recipes import RecipeName
-from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY, ChooseBy
-from tanzaku.study.tune.settings import TuneSpec
+from tanzaku.study.tune_settings import TuneSpec
 from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tanzaku.compute import choose_precision
 from tanzaku.encoders.fast import Precision, fast_forward
-from tanzaku.machine import describe_machine
 from tanzaku.training.batches import Batch
 
 Forward = Callable[[nn.Module, Batch], Tensor]
@@ -43,17 +43,10 @@ def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "
             autocast.
     """
     device = next(model.parameters()).device.type
-    chosen: Precision = "float32"
-    if precision == "bfloat16" or (precision == "auto" and fast and _multiplies_bfloat16(device)):
-        chosen = "bfloat16"
+    chosen = choose_precision(precision if fast or precision != "auto" else "float32", device=device)
     if fast and (forward := fast_forward(model, precision=chosen)) is not None:
         return ChosenForward(forward, "fast", chosen)
     return ChosenForward(_autocast(device) if chosen == "bfloat16" else model_logits, "transformers", chosen)
-
-
-def _multiplies_bfloat16(device: str) -> bool:
-    machine = describe_machine()
-    return bool(machine.gpu_bfloat16 if device == "cuda" else machine.cpu_bfloat16)
 
 
 def _autocast(device: str) -> Forward:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import evidence_of
+from tanzaku.analysis.predictions import run_key
 from tanzaku.data.dataset import Dataset
-from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import evidence_of
 from tanzaku.report.page.build import PageInput, page_html
-from tanzaku.report.predictions import run_key
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, finished, lora, run_predictions, training

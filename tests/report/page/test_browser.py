@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import evidence_of
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import evidence_of
+from tanzaku.analysis.predictions import predictions_of, run_key
 from tanzaku.report.page.build import PageInput, page_html
-from tanzaku.report.predictions import predictions_of, run_key
 from tanzaku.report.words import words_of
 from tanzaku.study.record import records_in
 from tests.browser import chromium

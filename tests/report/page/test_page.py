@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tanzaku.analysis import mistakes
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.mistakes import mistakes_of
+from tanzaku.analysis.predictions import RunPredictions, run_key
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import BundleError, DataError
 from tanzaku.methods import METHODS
 from tanzaku.report import write
-from tanzaku.report.arms import sections_of
-from tanzaku.report.page import mistakes
-from tanzaku.report.page.mistakes import mistakes_of
-from tanzaku.report.predictions import RunPredictions, run_key
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tanzaku.ship.packing import pack
 from tests.report.page.colours import contrast

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tanzaku.report.arms import sections_of
+from tanzaku.analysis.arms import sections_of
 from tanzaku.report.page.classes import MOST_CLASSES, classes_of
 from tanzaku.report.page.results import lines_of
 from tanzaku.report.words import words_of

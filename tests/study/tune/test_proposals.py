@@ -12,7 +12,7 @@ import pytest
 
 from tanzaku.errors import TanzakuError
 from tanzaku.study.tune.proposals import Proposals
-from tanzaku.study.tune.settings import Range, TuneSpec
+from tanzaku.study.tune_settings import Range, TuneSpec
 
 _SPACE: dict[str, Any] = {
     "learning_rate": Range(low=1e-5, high=1e-2, log=True),

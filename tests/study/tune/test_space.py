@@ -8,8 +8,8 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.spec import StudySpec, TrainingSpec
-from tanzaku.study.tune.settings import Range, TuneSpec
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
+from tanzaku.study.tune_settings import Range, TuneSpec
 
 _STUDY = """
 name = "small"

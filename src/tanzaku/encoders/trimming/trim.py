@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tanzaku.encoders.config import load_config
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.load import bare_classifier, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
-from tanzaku.encoders.source import CONFIG_FILE, EncoderSource, files_of, read_settings
+from tanzaku.encoders.source import EncoderSource, files_of, read_settings
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.encoders.trimming.pieces import Characters, choose_pieces

@@ -11,20 +11,20 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from tanzaku.analysis.arms import Section
+from tanzaku.analysis.evidence import Evidence, Recommendation
+from tanzaku.analysis.mistakes import mistakes_of
+from tanzaku.analysis.predictions import Predictions, RunKey, run_key
 from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
-from tanzaku.report.arms import Section
 from tanzaku.report.commands import pack_command, quoted
-from tanzaku.report.evidence import Evidence, Recommendation
 from tanzaku.report.page.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.curves import curve_charts, curve_tables
 from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
 from tanzaku.report.page.measured import measured_facts
-from tanzaku.report.page.mistakes import mistakes_of
 from tanzaku.report.page.naming import method_and_rank, page_name
 from tanzaku.report.page.results import lines_of, strip
-from tanzaku.report.predictions import Predictions, RunKey, run_key
 from tanzaku.report.sentences import badge, class_notes, told
 from tanzaku.report.thesis import published_megabytes
 from tanzaku.report.words import Words

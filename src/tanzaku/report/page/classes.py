@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.classes import ClassResult, class_results
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.classes import ClassResult, class_results
 
 MOST_CLASSES = 20  # with more, a matrix fits no page: the most confused pairs and the worst classes are shown instead
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.rank_curves import CurveLine, RankCurve, RankRow, lines_of
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, draw
 from tanzaku.report.page.naming import series_name
-from tanzaku.report.rank_curves import CurveLine, RankCurve, RankRow, lines_of
 from tanzaku.report.rank_tables import cost_sentences, line_labels, megabytes
 from tanzaku.report.series import distinct_labels, recommended_of
 from tanzaku.report.words import Words
-from tanzaku.study.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats
-from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.losses import smoothed
 from tanzaku.report.page.charts import Axis, Chart, Drawing, Line, Point, Rule, draw
 from tanzaku.report.page.naming import series_names, short_name

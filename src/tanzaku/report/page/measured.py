@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tanzaku.analysis.arms import Section
 from tanzaku.report import formats
-from tanzaku.report.arms import Section
 from tanzaku.report.tables import shared_settings
 from tanzaku.report.words import Words
 from tanzaku.study.record import Environment

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tanzaku.analysis.arms import EPOCHS, Arm
 from tanzaku.report import formats, texts
-from tanzaku.report.arms import EPOCHS, Arm
 from tanzaku.report.series import Series
 from tanzaku.report.words import Words
 

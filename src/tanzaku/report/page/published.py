@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.report import formats, thesis
-from tanzaku.report.arms import Arm, Section
 from tanzaku.report.page.charts import Line, Point, Rule
 from tanzaku.report.series import Series, baselines_of
 from tanzaku.report.thesis import Published

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.evidence import Comparison, Evidence, Recommendation
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import formats, thesis
-from tanzaku.report.arms import Arm, Section
 from tanzaku.report.comparisons import cost_of
-from tanzaku.report.evidence import Comparison, Evidence, Recommendation
 from tanzaku.report.page.naming import details, method_and_rank
 from tanzaku.report.series import recommended_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
-from tanzaku.study.statistics import Interval
 
 
 @dataclass(frozen=True)

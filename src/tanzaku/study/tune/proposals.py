@@ -18,7 +18,7 @@ import numpy as np
 
 from tanzaku.errors import TanzakuError
 from tanzaku.extras import require_extra
-from tanzaku.study.tune.settings import Range, TuneSpec
+from tanzaku.study.tune_settings import Range, TuneSpec
 
 if TYPE_CHECKING:
     import optuna

@@ -44,9 +44,9 @@ from tanzaku.study.tune.record import (
     write_tuned,
     write_tuning,
 )
-from tanzaku.study.tune.settings import TuneSpec
 from tanzaku.study.tune.space import SearchSpace, search_space
 from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial, read_result
+from tanzaku.study.tune_settings import TuneSpec
 
 STORAGE_FILE = "trials.db"
 TRIALS_FOLDER = "trials"

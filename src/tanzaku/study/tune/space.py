@@ -11,7 +11,7 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import EncoderMethod
 from tanzaku.study.expansion import arm_axes, expand_arm
 from tanzaku.study.spec import ENCODER_SETTINGS, RunSpec, StudySpec, TrainingSpec, method_named
-from tanzaku.study.tune.settings import Range, TuneSpec
+from tanzaku.study.tune_settings import Range, TuneSpec
 
 Choices = tuple[Any, ...]
 

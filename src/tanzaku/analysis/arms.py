@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tanzaku.analysis.recommendation import Candidate
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS
 from tanzaku.pretraining.options import describe_budget, describe_options
-from tanzaku.study.recommendation import Candidate, ChooseBy
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 

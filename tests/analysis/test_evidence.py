@@ -8,15 +8,15 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import evidence_of
+from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
+from tanzaku.analysis.statistics import exact_mcnemar, holm
 from tanzaku.errors import RecordError
 from tanzaku.report import texts
-from tanzaku.report.arms import sections_of
 from tanzaku.report.comparisons import front_table, reference_tables
-from tanzaku.report.evidence import evidence_of
-from tanzaku.report.predictions import RunPredictions, predictions_of, run_key
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.study.record import RunRecord, write_predictions
-from tanzaku.study.statistics import exact_mcnemar, holm
 from tests.report.records import (
     baseline,
     evidence,

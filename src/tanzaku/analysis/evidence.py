@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.choice import ArmChoice, choose_arm
-from tanzaku.report.classes import Majorities, majorities_of
-from tanzaku.report.intervals import accuracy_interval_of
-from tanzaku.report.paired import Paired
-from tanzaku.report.predictions import Predictions
-from tanzaku.report.rank_curves import RankCurve, curves_of
-from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY, ChooseBy, Verdict, non_inferiority, pareto_front
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.choice import ArmChoice, choose_arm
+from tanzaku.analysis.classes import Majorities, majorities_of
+from tanzaku.analysis.intervals import accuracy_interval_of
+from tanzaku.analysis.paired import Paired
+from tanzaku.analysis.predictions import Predictions
+from tanzaku.analysis.rank_curves import RankCurve, curves_of
+from tanzaku.analysis.recommendation import Verdict, non_inferiority, pareto_front
+from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.record import RunRecord
-from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
 
 Seeds = Literal["both", "one", "none"]
 
@@ -219,7 +220,7 @@ def _recommend(
 
 
 def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margin: float) -> Decision:
-    from tanzaku.study.statistics import holm
+    from tanzaku.analysis.statistics import holm
 
     val = choice.best.finished[0].val
     assert val is not None  # or it would not be the best
@@ -238,7 +239,7 @@ def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margi
 
 def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) -> list[Comparison]:
     """Every arm against every reference, with Holm's correction over the pairs, each counted once."""
-    from tanzaku.study.statistics import compare, holm
+    from tanzaku.analysis.statistics import compare, holm
 
     pairs = [
         (arm, reference)

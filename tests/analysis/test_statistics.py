@@ -12,8 +12,8 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from tanzaku.study import statistics as module
-from tanzaku.study.statistics import (
+from tanzaku.analysis import statistics as module
+from tanzaku.analysis.statistics import (
     Difference,
     Interval,
     RunScores,

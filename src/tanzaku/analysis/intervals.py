@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tanzaku.analysis.statistics import Interval
 from tanzaku.study.record import Scores, SplitScores
-from tanzaku.study.statistics import Interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ def accuracy_interval_of(scores: Sequence[Scores | SplitScores], correct: np.nda
         scores: Of each run.
         correct: Whether each run took each document right, (runs, documents) bool; None where predictions are missing.
     """
-    from tanzaku.study.statistics import accuracy_interval_over_both, accuracy_scores, accuracy_scores_from_counts
+    from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, accuracy_scores_from_counts
 
     if not scores:
         return None

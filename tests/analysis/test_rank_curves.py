@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.predictions import predictions_of, run_key
+from tanzaku.analysis.rank_curves import RankCurve, curves_of, lines_of
+from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report import texts
-from tanzaku.report.arms import sections_of
-from tanzaku.report.evidence import Evidence
 from tanzaku.report.figures import ranks_figure
 from tanzaku.report.latex_tables import latex_document
-from tanzaku.report.predictions import predictions_of, run_key
-from tanzaku.report.rank_curves import RankCurve, curves_of, lines_of
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.style import applied
 from tanzaku.report.words import words_of
 from tanzaku.report.write import write_report
 from tanzaku.study.record import RunRecord, read_records, record_folders
-from tanzaku.study.statistics import compare_accuracies, holm
 from tests.report.records import (
     at_ranks,
     baseline,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tanzaku.analysis.arms import arms_of
+from tanzaku.analysis.choice import choose_arm, what_chooses
 from tanzaku.cli import app
 from tanzaku.errors import RecordError
-from tanzaku.report.arms import arms_of
-from tanzaku.report.choice import choose_arm, what_chooses
 from tests.report.records import failed, finished, lora
 
 

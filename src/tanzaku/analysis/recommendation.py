@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tanzaku.study.statistics import Interval
+from tanzaku.analysis.statistics import Interval
 
 DEFAULT_MARGIN = 0.005  # half a percentage point
 
 # A margin that is met exactly must not fail by a rounding error in 0.905 - 0.9.
 _ROUNDING = 1e-9
 
-ChooseBy = Literal["accuracy", "macro_f1"]
-DEFAULT_CHOOSE_BY: ChooseBy = "accuracy"
 Verdict = Literal["confirmed", "open", "contradicted"]
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.predictions import Predictions, RunKey, RunPredictions, run_key
+from tanzaku.analysis.statistics import Difference, RunScores
 from tanzaku.errors import RecordError
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.predictions import Predictions, RunKey, RunPredictions, run_key
-from tanzaku.study.recommendation import ChooseBy
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.record import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, RunRecord
-from tanzaku.study.statistics import Difference, RunScores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,19 +91,19 @@ class Paired:
     @cached_property
     def macro_f1_scores(self) -> RunScores:
         """Of all runs."""
-        from tanzaku.study.statistics import macro_f1_scores
+        from tanzaku.analysis.statistics import macro_f1_scores
 
         return macro_f1_scores(self.classes, self.predicted, labels=self.labels)
 
     def compare(self, arm: Arm, other: Arm) -> Difference:
         """The arm's accuracy less the other's."""
-        from tanzaku.study.statistics import compare_accuracies
+        from tanzaku.analysis.statistics import compare_accuracies
 
         return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other))
 
     def differences(self, arms: Sequence[Arm], other: Arm, *, measure: ChooseBy) -> list[Difference]:
         """Each arm's accuracy or macro-F1 less the other's."""
-        from tanzaku.study.statistics import compare
+        from tanzaku.analysis.statistics import compare
 
         if measure == "accuracy" or not arms:
             return [self.compare(arm, other) for arm in arms]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.predictions import Predictions, RunPredictions, run_key
 from tanzaku.data.dataset import Dataset
-from tanzaku.report.arms import Arm, Section
-from tanzaku.report.predictions import Predictions, RunPredictions, run_key
 
 MOST_SHOWN = 25
 _EXCERPT_CHARACTERS = 120

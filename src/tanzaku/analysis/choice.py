@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tanzaku.analysis.arms import Arm
+from tanzaku.analysis.classes import majorities_of
+from tanzaku.analysis.recommendation import choose
 from tanzaku.errors import RecordError
-from tanzaku.report.arms import Arm
-from tanzaku.report.classes import majorities_of
-from tanzaku.study.recommendation import DEFAULT_CHOOSE_BY, ChooseBy, choose
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.record import RunRecord
 
 

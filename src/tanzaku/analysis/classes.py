@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tanzaku.report.arms import Arm
-from tanzaku.study.recommendation import ChooseBy
+from tanzaku.analysis.arms import Arm
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.record import Scores
 
 

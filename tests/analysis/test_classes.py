@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tanzaku.report.arms import Arm, arms_of
-from tanzaku.report.classes import (
+from tanzaku.analysis.arms import Arm, arms_of
+from tanzaku.analysis.classes import (
     AveragedClasses,
     Unpredicted,
     averaged_classes,

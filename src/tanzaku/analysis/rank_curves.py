@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from tanzaku.analysis.arms import Arm, Estimate, Section, estimate
+from tanzaku.analysis.intervals import accuracy_interval_of
+from tanzaku.analysis.predictions import Predictions, RunPredictions, run_key
+from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
 from tanzaku.methods import METHODS, Method
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.report.arms import Arm, Estimate, Section, estimate
-from tanzaku.report.intervals import accuracy_interval_of
-from tanzaku.report.predictions import Predictions, RunPredictions, run_key
 from tanzaku.study.record import RankRecord, RunRecord
-from tanzaku.study.statistics import Difference, Interval, Outcome, outcome_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,7 @@ def curves_of(section: Section, predictions: Predictions) -> tuple[RankCurve, ..
         section: The arms that may be compared.
         predictions: Those of `predictions_of`.
     """
-    from tanzaku.study.statistics import holm
+    from tanzaku.analysis.statistics import holm
 
     found = [(arm, runs) for arm in section.arms if (runs := _measured_runs(arm))]
     curves = [_curve(arm, runs, section, predictions) for arm, runs in found]
@@ -178,7 +178,7 @@ def _curve(arm: Arm, runs: Sequence[RunRecord], section: Section, predictions: P
 def _row(arm: Arm, runs: Sequence[RunRecord], rank: int, section: Section, predictions: Predictions) -> RankRow:
     import numpy as np
 
-    from tanzaku.study.statistics import compare_accuracies
+    from tanzaku.analysis.statistics import compare_accuracies
 
     here = [(run, one) for run in runs for one in run.ranks if one.rank == rank]
     separate = _trained_alone(arm, rank, section.arms)

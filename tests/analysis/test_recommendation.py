@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanzaku.study.recommendation import Candidate, Choice, choose, non_inferiority, pareto_front
-from tanzaku.study.statistics import Interval, compare_accuracies
+from tanzaku.analysis.recommendation import Candidate, Choice, choose, non_inferiority, pareto_front
+from tanzaku.analysis.statistics import Interval, compare_accuracies
 
 _accuracies = st.integers(0, 50).map(lambda correct: correct / 50)
 _sizes = st.integers(1, 6).map(lambda size: 1000.0 * size)
