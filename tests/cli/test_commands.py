@@ -15,6 +15,7 @@ from tanzaku.cli import app
 _GROUPS = {
     "data": ["livedoor", "import", "sample", "show"],
     "study": ["run", "status", "report", "tune", "schema"],
+    "encoder": ["export"],
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
 _VERBS += [[verb] for verb in ("pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tanzaku import __version__
-from tanzaku.cli import data, messages, study
+from tanzaku.cli import data, encoder, messages, study
 from tanzaku.cli.classify import classify
 from tanzaku.cli.commands import HELP_NAMES, Commands, with_metavars
 from tanzaku.cli.compress import compress
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+app.add_typer(encoder.app, name="encoder")
 for verb in (pack, classify, compress, doctor, methods, trim, pretrain):
     app.command(name=verb.__name__)(with_metavars(verb))
 

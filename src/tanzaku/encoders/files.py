@@ -9,6 +9,9 @@ from pathlib import Path
 from tanzaku.errors import EncoderError
 
 CONFIG_FILE = "config.json"
+SAFETENSORS_FILE = "model.safetensors"
+# Another name than safetensors' own: only `tanzaku.encoders.compact` reads what is in it.
+Q4_FILE = "model.q4.safetensors"
 
 _TOKENIZER_FILES = {
     "added_tokens.json",
@@ -23,7 +26,8 @@ _VOCABULARY_FILES = {"tokenizer.json", "vocab.json", "vocab.txt"}
 _SENTENCEPIECE_SUFFIXES = (".model", ".spm")
 # In the order of preference; each format as (whole file, index of the shards, a shard).
 _WEIGHT_FORMATS = {
-    "safetensors": ("model.safetensors", "model.safetensors.index.json", r"model-\d{5}-of-\d{5}\.safetensors"),
+    "q4": (Q4_FILE, "model.q4.safetensors.index.json", r"model-\d{5}-of-\d{5}\.q4\.safetensors"),
+    "safetensors": (SAFETENSORS_FILE, "model.safetensors.index.json", r"model-\d{5}-of-\d{5}\.safetensors"),
     "pytorch": ("pytorch_model.bin", "pytorch_model.bin.index.json", r"pytorch_model-\d{5}-of-\d{5}\.bin"),
 }
 _FOREIGN_WEIGHTS = re.compile(r"(tf_model|flax_model|rust_model|model\.ckpt|.*\.(onnx|gguf|h5|msgpack|ot)$)")

@@ -99,6 +99,7 @@ def _files(source: EncoderSource) -> Check:
     weights_bytes = sum((source.folder / name).stat().st_size for name in files.weights)
     kind = {
         "safetensors": "safetensors",
+        "q4": "safetensors in 4 bits",
         "pytorch": "pytorch_model.bin, read by PyTorch's weights-only loader",
     }[files.weights_format]
     where = "" if source.name == EMBEDDED_NAME else f"{source.folder}; "

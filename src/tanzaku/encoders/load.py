@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.config import dropout_set, load_config
@@ -30,6 +30,7 @@ __all__ = [
     "classifier_checks",
     "load_classifier",
     "load_config",
+    "load_encoder",
     "load_tokenizer",
     "max_positions",
     "resolve_encoder",
@@ -140,9 +141,29 @@ def build_classifier(
             ) from error
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
-    _refuse_holes(source, model, missing)
+    _refuse_holes(source, missing, prefix=f"{model.base_model_prefix}.")
     head = _largest_modules(model, missing | projection)
     return SequenceClassifier(model=model, head=head, unused=unused_tensors(model, info["unexpected_keys"]))
+
+
+def load_encoder(source: EncoderSource) -> PreTrainedModel:
+    """The encoder without a head, float32, on the CPU, for evaluation.
+
+    Raises:
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
+    """
+    config = load_config(source)
+    with quiet_transformers():
+        try:
+            with torch.device("meta"):
+                kind = type(AutoModel.from_config(config, trust_remote_code=False))
+            model, info = kind.from_pretrained(
+                None, config=config, state_dict=read_weights(source), dtype=torch.float32, output_loading_info=True
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise EncoderError(f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error})") from error
+    _refuse_holes(source, info["missing_keys"], prefix="")
+    return model.eval()
 
 
 def bare_classifier(
@@ -210,9 +231,9 @@ def _label_projection(bare: nn.Module, wider: nn.Module) -> set[str]:
     return {name for name, parameter in bare.named_parameters() if parameter.shape != shapes[name]}
 
 
-def _refuse_holes(source: EncoderSource, model: PreTrainedModel, missing: Iterable[str]) -> None:
-    """Only a head, or the pooler that masked-language-model pretraining leaves out, may be missing."""
-    prefix = f"{model.base_model_prefix}."
+def _refuse_holes(source: EncoderSource, missing: Iterable[str], *, prefix: str) -> None:
+    """Only a head, or the pooler that masked-language-model pretraining leaves out, may be missing; `prefix` begins the
+    names of the encoder's own tensors."""
     holes = sorted(name for name in missing if name.startswith(prefix) and ".pooler." not in f".{name}")
     if holes:
         raise EncoderError(

@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tanzaku.encoders.config import load_config
-from tanzaku.encoders.files import CONFIG_FILE
-from tanzaku.encoders.load import bare_classifier, max_positions
-from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
+from tanzaku.encoders.load import bare_classifier, load_encoder, max_positions
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 Dtype = Literal["stored", "float32", "float16"]
 
-_WEIGHTS_FILE = "model.safetensors"
 _PACKAGES = ("tanzaku", "torch", "transformers", "tokenizers")
 _BATCH_CHARACTERS = 200_000
 # Enough for shares with three digits; what is held out is kept in memory.
@@ -185,7 +183,7 @@ def _write(
         settings = {key: value for key, value in settings.items() if key != "torch_dtype"} | {"dtype": dtype}
     settings = _renumbered(settings, {int(old): new for new, old in enumerate(kept)}) | {"vocab_size": len(kept)}
     write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
-    save_file(cut, folder / _WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(cut, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
     bytes_before = sum((source.folder / name).stat().st_size for name in files_of(source).names)
     bytes_after = sum(path.stat().st_size for path in folder.iterdir())
     return (
@@ -309,10 +307,7 @@ def _states(source: EncoderSource, documents: Sequence[np.ndarray], *, dtype: Dt
 
     The weights are rounded to `dtype` first, so that an encoder compares with one that was written in it.
     """
-    from transformers import AutoModel
-
-    with quiet_transformers():
-        model = AutoModel.from_pretrained(source.folder, local_files_only=True, dtype=torch.float32).eval()
+    model = load_encoder(source)
     if dtype != "stored":
         model.to(getattr(torch, dtype)).float()
     return [

@@ -1,0 +1,58 @@
+"""`tanzaku encoder`: what can be done with an encoder besides training it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tanzaku.cli.commands import Commands
+from tanzaku.display import plain_console
+from tanzaku.files import check_writable
+
+app = typer.Typer(cls=Commands, help="Export an encoder.", no_args_is_help=True, rich_markup_mode="markdown")
+
+
+class Dtype(StrEnum):
+    """As `export` takes it."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    Q4 = "q4"
+
+
+@app.command()
+def export(
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, hub id or name of the encoder.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write, new or empty.")],
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            help="Of the written weights. float16 and float32 open in transformers; q4 takes 4.5 bits a weight, only "
+            "Tanzaku reads it, and it is refused where it would change the weights."
+        ),
+    ] = Dtype.FLOAT16,
+) -> None:
+    """Write an encoder as a folder that `transformers` opens, or as one that takes little space.
+
+    The folder holds config, tokenizer, weights, and the encoder's model card and licence. Its path goes to standard
+    output.
+
+    Examples:
+
+    ```
+    tanzaku encoder export tanzaku-mini tanzaku-mini-float16
+    tanzaku encoder export e5-base-ja e5-base-ja-q4 --dtype q4
+    ```
+    """
+    from tanzaku.encoders.export import export_encoder
+    from tanzaku.encoders.source import resolve_encoder
+
+    check_writable(out)
+    exported = export_encoder(resolve_encoder(encoder), out, dtype=dtype.value)
+    plain_console(stderr=True).print(
+        f"{exported.parameters / 1e6:.1f} M parameters, {exported.bytes_before / 1e6:.1f} MB before, "
+        f"{exported.bytes_after / 1e6:.1f} MB in {dtype.value}",
+        soft_wrap=True,
+    )
+    typer.echo(out)

@@ -1,0 +1,68 @@
+"""An encoder as a folder of its own: for transformers in float16 or float32, or in 4 bits to be carried."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+
+from tanzaku.encoders.compact import pack_weights
+from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
+from tanzaku.encoders.source import EncoderSource, files_of, read_settings
+from tanzaku.encoders.weights import read_stored_weights
+from tanzaku.files import atomic_folder, write_atomically
+
+ExportDtype = Literal["float16", "float32", "q4"]
+
+# What people read of an encoder, and the terms under which it may be passed on.
+_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.md")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The bytes of the encoder's files before and after, and its parameters."""
+
+    bytes_before: int
+    bytes_after: int
+    parameters: int
+
+
+def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "float16") -> Exported:
+    """Write an encoder's config, tokenizer, weights, model card and licence to a new folder.
+
+    Args:
+        source: The encoder, in any format that Tanzaku reads.
+        out: New or empty; it is built next to its place and renamed.
+        dtype: Of the weights. Folders in "float16" and "float32" open in transformers with `AutoModel` and
+            `AutoTokenizer`; one in "q4" (see `tanzaku.encoders.compact`) opens only in Tanzaku.
+
+    Raises:
+        EncoderError: The weights are damaged, or "q4" would change them.
+        TanzakuError: Something lies in `out`.
+    """
+    files = files_of(source)
+    weights = read_stored_weights(source)
+    if dtype == "q4":
+        written = pack_weights(weights)
+    else:
+        wide = getattr(torch, dtype)
+        written = {
+            name: (tensor.to(wide) if tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in weights.items()
+        }
+    settings = {key: value for key, value in read_settings(source, CONFIG_FILE).items() if key != "torch_dtype"}
+    settings["dtype"] = "float32" if dtype == "float32" else "float16"
+    with atomic_folder(out) as folder:
+        write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
+        for name in (*files.tokenizer, *(name for name in _PAPERS if (source.folder / name).is_file())):
+            shutil.copyfile(source.folder / name, folder / name)
+        save_file(written, folder / (Q4_FILE if dtype == "q4" else SAFETENSORS_FILE), metadata={"format": "pt"})
+        after = sum(path.stat().st_size for path in folder.iterdir())
+    return Exported(
+        bytes_before=sum((source.folder / name).stat().st_size for name in files.names),
+        bytes_after=after,
+        parameters=sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point()),
+    )
