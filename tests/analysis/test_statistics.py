@@ -27,6 +27,7 @@ from tanzaku.analysis.statistics import (
     macro_f1_scores,
     outcome_of,
 )
+from tanzaku.measure.metrics import wilson_interval
 
 _bits = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
 
@@ -163,6 +164,42 @@ def test_of_several_runs_newcombes_interval_is_of_their_means() -> None:
     assert (interval.low, interval.high) == pytest.approx(_newcombe_10(880, 100, 15, 5), abs=1e-4)
     assert interval.high - 0.085 != pytest.approx(0.085 - interval.low, abs=1e-4)
     assert interval.kind == "both"
+
+
+def test_newcombes_interval_of_several_runs_has_the_degrees_of_freedom_of_their_difference() -> None:
+    random = np.random.default_rng(3)
+    hard = random.random(60)  # what is hard for all makes the arms vary together
+    correct = np.stack([hard < share for share in (0.95, 0.75, 0.7, 0.5)]) ^ (random.random((4, 60)) < 0.1)
+    first, second = [0, 1], [2, 3]
+    scores = accuracy_scores(correct)
+    values, covariance = scores.values, scores.covariance
+
+    def seeds(runs: list[int]) -> tuple[float, float]:
+        """What two seeds add to the variance of their mean, and the spread of that mean."""
+        a, b = runs
+        spread = float(values[runs].var(ddof=1))
+        own = (covariance[a, a] + covariance[b, b] - 2 * covariance[a, b]) / 2
+        return max(0.0, spread - own) / 2, spread / 2
+
+    noise = sum(seeds(runs)[1] ** 2 for runs in (first, second))
+    signs = np.array([1, 1, -1, -1]) / 2
+    variance = signs @ covariance @ signs + seeds(first)[0] + seeds(second)[0]
+    quantile = stats.t.ppf(0.975, variance**2 / noise)
+    ends = []
+    for runs in (first, second):
+        share = values[runs].mean()
+        own = covariance[np.ix_(runs, runs)].mean() + seeds(runs)[0]
+        added = (share * 60 + 1) / 62
+        documents = max(1.0, added * (1 - added) / own - 2)
+        low, high = wilson_interval(share, documents, quantile=quantile)
+        ends.append((share - low, high - share))
+    (down_1, up_1), (down_2, up_2) = ends
+    together = module._correlation(correct, first, second)
+    mean = values[first].mean() - values[second].mean()
+    interval = compare_accuracies(correct, first, second).interval
+    assert together > 0.2
+    assert interval.low == pytest.approx(mean - (down_1**2 + up_2**2 - 2 * together * down_1 * up_2) ** 0.5)
+    assert interval.high == pytest.approx(mean + (up_1**2 + down_2**2 - 2 * together * up_1 * down_2) ** 0.5)
 
 
 def test_seeds_that_differ_less_than_the_documents_make_them_add_nothing() -> None:

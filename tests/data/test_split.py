@@ -65,7 +65,7 @@ def test_a_class_that_is_too_small_to_split_is_refused_at_exactly_the_stated_siz
 
 def test_a_class_with_only_copies_of_another_class_is_refused() -> None:
     labels = ["a"] * 20 + ["b"] * 20
-    with pytest.raises(DataError, match=r"different texts \(identical ones count once\).*'b' has 0"):
+    with pytest.raises(DataError, match=r"needs \d+ different texts \(identical ones count once\) at least.*'b' has 0"):
         split_rows(labels, ratios=THESIS_RATIOS, groups=[*range(20), *range(20)])
 
 
@@ -79,6 +79,11 @@ def test_what_is_no_share_is_named_without_a_percentage(train: float, val: float
 def test_a_percentage_is_told_from_a_share() -> None:
     with pytest.raises(DataError, match=r"train size 80 is not a share between 0 and 1; for 80 % give 0.8"):
         Ratios(train=80, val=0.1)
+
+
+def test_a_size_just_over_one_percent_is_taken_for_a_percentage_too() -> None:
+    with pytest.raises(DataError, match=r"^train size 1\.5 is not a share between 0 and 1; for 1\.5 % give 0\.015\.$"):
+        Ratios(train=1.5, val=0.1)
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,55 @@ def test_texts_of_train_in_another_split_are_counted(split: str, texts: tuple[st
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_shared_texts(Dataset("d", of("one", "two"), of("five"), of("six"), ("a",)))
+
+
+def _message(error: pytest.ExceptionInfo[DataError]) -> str:
+    return str(error.value)
+
+
+def test_every_error_ends_with_its_remedy() -> None:
+    with pytest.raises(DataError) as caught:
+        check_classes(["ああ", "いい", "うう"], texts=["a", "b", "b"])
+    assert _message(caught).endswith(
+        ": 'ああ'; 'いい'; 'うう'. The columns seem to be swapped: name them with --text-column and --label-column."
+    )
+    with pytest.raises(DataError) as caught:
+        check_classes(["x", "x"], texts=["a", "b"])
+    assert _message(caught).endswith(
+        "a classifier needs two classes at least. Check that --label-column names the right column."
+    )
+    with pytest.raises(DataError) as caught:
+        check_class_sizes({"a": 4, "b": 3}, needed=4)
+    assert _message(caught).endswith(
+        ": 'b' has 3. Add documents, merge the class with another, or change --train-size and --val-size."
+    )
+    with pytest.raises(DataError) as caught:
+        check_splits(dataset("ab", "abc", "ab"))
+    assert _message(caught).endswith(
+        "Add documents of them to train, remove them, or check the labels' spelling; train's classes are: 'a'; 'b'."
+    )
+    with pytest.warns(TanzakuWarning, match=r"Spell them alike if they mean one class\.$"):
+        warn_of_similar_labels(["Sports", "sports"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [(["ああ", "いい", "うう"], ["a", "b", "c"]), (["a", "b", "c"], ["あ", "あ", "い"])],
+    ids=["as many labels as texts", "labels as long as texts"],
+)
+def test_columns_are_only_swapped_where_labels_are_more_and_longer(labels: list[str], texts: list[str]) -> None:
+    check_classes(labels, texts=texts)
+
+
+def test_a_label_of_just_the_width_that_is_shown_is_not_cut() -> None:
+    width = 30
+    with pytest.raises(DataError, match=f"label '{'x' * width}':"):
+        check_classes(["x" * width] * 2, texts=["a", "b"])
+    with pytest.raises(DataError, match=f"label '{'x' * width}…':"):
+        check_classes(["x" * (width + 1)] * 2, texts=["a", "b"])
+
+
+def test_several_shared_texts_are_in_train_too() -> None:
+    shared = Documents(("one", "two", "six"), ("a", "a", "a"))
+    with pytest.warns(TanzakuWarning, match="^val: 2 of 3 texts are in train too"):
+        warn_of_shared_texts(Dataset("d", Documents(("one", "two"), ("a", "a")), shared, Documents((), ()), ("a",)))

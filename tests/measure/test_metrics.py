@@ -49,6 +49,12 @@ def test_the_interval_is_wilsons(correct: int, more: int) -> None:
     assert narrower[1] - narrower[0] < high - low
 
 
+@pytest.mark.parametrize("documents", [16, 40, 138])
+def test_the_interval_of_a_share_of_one_ends_at_one(documents: int) -> None:
+    # Rounding takes Wilson's formula to just over 1 for these.
+    assert accuracy_interval(documents, documents)[1] == 1.0
+
+
 def test_the_thesis_test_set_has_an_interval_of_eight_tenths() -> None:
     low, high = accuracy_interval(round(0.93 * 3686), 3686)
     assert 100 * (high - low) / 2 == pytest.approx(0.82, abs=0.02)

@@ -122,3 +122,11 @@ def test_a_manifest_that_is_none_says_so(folder: Path, content: str, complaint: 
 def test_a_folder_without_one_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is no bundle: it has no manifest\.json; give a folder that `tanzaku pack`"):
         check_manifest(tmp_path)
+
+
+def test_what_is_no_folder_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, what in (("file", "is a file, and a bundle is a folder"), ("none", "there is no such folder")):
+        with pytest.raises(BundleError) as caught:
+            check_manifest(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: {what}; give a folder that `tanzaku pack` wrote"
