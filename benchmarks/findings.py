@@ -30,7 +30,7 @@ from tanzaku.analysis.statistics import (
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
-from tanzaku.study.record import records_in
+from tanzaku.study.runs import stored_runs
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"
@@ -108,14 +108,12 @@ class Findings:
 
     def _study(self, name: str) -> tuple[list[Arm], dict[RunKey, RunPredictions]]:
         if name not in self._studies:
-            folder = self.records / name
-            found = records_in(folder)
-            records = list(found.values())
-            folders = {run_key(record): path for path, record in found.items()}
-            finished = [arm for section in sections_of(records) for arm in section.arms if arm.finished]
+            stored = stored_runs(self.records / name)
+            sections = sections_of([run.record for run in stored])
+            finished = [arm for section in sections for arm in section.arms if arm.finished]
             # The TF-IDF baseline stands in every section of its data.
             arms = {tuple(run_key(record) for record in arm.finished): arm for arm in finished}
-            self._studies[name] = list(arms.values()), predictions_of(folders, records)
+            self._studies[name] = list(arms.values()), predictions_of(stored)
         return self._studies[name]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import tanzaku
 from tanzaku.methods import METHODS
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"

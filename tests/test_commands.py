@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tanzaku.cli import app
 from tanzaku.study.expansion import expand, read_study
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 from tests.tiny import WORDS, make_documents
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 
 ROOT = Path(__file__).parents[1]
 # A network of its own with nothing in it, not even the loopback address; without root by way of a user of its own.

@@ -28,7 +28,8 @@ from tanzaku.report.thesis import PUBLISHED, published_megabytes
 from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
-from tanzaku.study.record import read_predictions, read_records
+from tanzaku.study.record import read_predictions
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import RunSpec, StudySpec
 from tanzaku.study.tune.record import TuningRecord
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from tanzaku.ship.packing import pack
     from tanzaku.study.expansion import parse_study, read_study
     from tanzaku.study.process import StudyInterrupted
-    from tanzaku.study.record import RunRecord, read_records
+    from tanzaku.study.record import RunRecord
     from tanzaku.study.running import run_study
+    from tanzaku.study.runs import read_records
     from tanzaku.study.spec import StudySpec
 
 __all__ = [
@@ -88,8 +89,9 @@ _MODULES = {
     "ship.packing": ("pack",),
     "study.expansion": ("parse_study", "read_study"),
     "study.process": ("StudyInterrupted",),
-    "study.record": ("RunRecord", "read_records"),
+    "study.record": ("RunRecord",),
     "study.running": ("run_study",),
+    "study.runs": ("read_records",),
     "study.spec": ("StudySpec",),
 }
 _MODULE_OF = {name: f"tanzaku.{module}" for module, names in _MODULES.items() for name in names}

@@ -10,7 +10,7 @@ Extra = Literal["report", "tune"]
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
     "report": {"jinja2": "jinja2", "matplotlib": "matplotlib"},
-    "tune": {"optuna": "optuna", "tomli_w": "tomli-w"},
+    "tune": {"optuna": "optuna"},
 }
 
 

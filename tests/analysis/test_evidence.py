@@ -17,6 +17,7 @@ from tanzaku.report import texts
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.study.record import RunRecord, write_predictions
+from tanzaku.study.runs import StoredRun
 from tests.report.records import (
     baseline,
     evidence,
@@ -122,7 +123,7 @@ def test_predictions_of_other_validation_documents_are_an_error() -> None:
     assert first.validation is not None
     turned = RunPredictions(first.validation.classes[::-1].copy(), first.validation.predicted[::-1].copy())
     known[run_key(records[0])] = replace(first, validation=turned)
-    with pytest.raises(RecordError, match=r"their val-predictions\.csv have other documents"):
+    with pytest.raises(RecordError, match=r"their validation predictions have other documents"):
         evidence_of(section, known, margin=0.005)
 
 
@@ -230,17 +231,17 @@ def test_a_predicted_class_that_there_is_not_is_an_error(tmp_path: Path) -> None
     predicted[wrong] = len(record.data.label_names)
     write_predictions(folder, classes=classes, predicted=predicted)
     with pytest.raises(RecordError, match=rf"predictions\.csv, line {wrong + 2}: "):
-        predictions_of({run_key(record): folder}, [record])
+        predictions_of([StoredRun(record, folder)])
 
 
 def test_predictions_that_do_not_fit_their_record_are_an_error(tmp_path: Path) -> None:
     record = finished(lora(8), accuracy=0.9)
     folder = write_all([record], tmp_path) / "run-00"
     classes, predicted = predictions_like(record)
-    assert predictions_of({run_key(record): folder}, [record])[run_key(record)].classes.tolist() == classes
+    assert predictions_of([StoredRun(record, folder)])[run_key(record)].classes.tolist() == classes
     write_predictions(folder, classes=classes[:-1], predicted=predicted[:-1])
     with pytest.raises(RecordError, match=r"predictions\.csv has 3685 documents"):
-        predictions_of({run_key(record): folder}, [record])
+        predictions_of([StoredRun(record, folder)])
 
 
 def test_predictions_of_other_documents_are_an_error() -> None:
@@ -249,5 +250,5 @@ def test_predictions_of_other_documents_are_an_error() -> None:
     known = {run_key(record): RunPredictions(*map(np.array, predictions_like(record))) for record in records}
     first = known[run_key(records[0])]
     known[run_key(records[0])] = RunPredictions(first.classes[::-1].copy(), first.predicted[::-1].copy())
-    with pytest.raises(RecordError, match=r"their predictions\.csv have other documents"):
+    with pytest.raises(RecordError, match=r"their test predictions have other documents"):
         evidence_of(section, known, margin=0.005)

@@ -9,7 +9,7 @@ import pytest
 
 from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.analysis.predictions import predictions_of, run_key
+from tanzaku.analysis.predictions import predictions_of
 from tanzaku.analysis.rank_curves import RankCurve, curves_of, lines_of
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
@@ -20,7 +20,8 @@ from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.style import applied
 from tanzaku.report.words import words_of
 from tanzaku.report.write import write_report
-from tanzaku.study.record import RunRecord, read_records, record_folders
+from tanzaku.study.record import RunRecord
+from tanzaku.study.runs import stored_runs
 from tests.report.records import (
     at_ranks,
     baseline,
@@ -251,10 +252,9 @@ def test_the_report_has_the_ranks_in_its_files(tmp_path: Path) -> None:
 
 
 def _read_curves(runs: Path) -> tuple[RankCurve, ...]:
-    records = read_records(runs)
-    folders = {run_key(record): folder for folder, record in zip(record_folders(runs), records, strict=True)}
-    (section,) = sections_of(records)
-    return curves_of(section, predictions_of(folders, records))
+    stored = stored_runs(runs)
+    (section,) = sections_of([run.record for run in stored])
+    return curves_of(section, predictions_of(stored))
 
 
 def test_predictions_at_a_rank_that_are_not_the_record_s_are_refused(tmp_path: Path) -> None:

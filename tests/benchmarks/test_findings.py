@@ -11,7 +11,8 @@ from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
-from tanzaku.study.record import read_predictions, read_records
+from tanzaku.study.record import read_predictions
+from tanzaku.study.runs import read_records
 from tests.report.records import at_ranks, data_facts, finished, lora, write_all
 
 RECORDS = ROOT / "records"

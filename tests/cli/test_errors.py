@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tanzaku.cli import main
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 
 _STUDY = 'name = "t"\n[data]\nsource = "sample"\n[[arms]]\nmethod = "tfidf-svm"\n'
 _NAME = "x[/y] :smile: [red]"

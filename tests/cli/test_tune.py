@@ -22,7 +22,7 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import DataError, TanzakuError
 from tanzaku.study.expansion import read_study
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space

@@ -29,7 +29,7 @@ from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.targets import PRESETS, find_targets
 from tanzaku.study.expansion import expand
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import IDENTITY_DIGITS, RunSpec, StudySpec
 from tests.methods.test_contract import Case, _load, _logits, _train_a_little
 

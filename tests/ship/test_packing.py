@@ -246,9 +246,9 @@ def test_the_recommended_arms_run_is_taken_never_by_the_test_set(study: Study, t
             "failed": _failed,
         },
     )
-    assert choose_run(runs) == runs / "within"
-    assert choose_run(runs, margin=0) == runs / "best"
-    assert choose_run(runs, margin=0.2) == runs / "small"
+    assert choose_run(runs).folder == runs / "within"
+    assert choose_run(runs, margin=0).folder == runs / "best"
+    assert choose_run(runs, margin=0.2).folder == runs / "small"
     assert pack(runs, tmp_path / "out").facts.run.run_id == "within"
     assert pack(runs, tmp_path / "other", margin=0).facts.run.run_id == "best"
 
@@ -257,7 +257,7 @@ def test_an_arm_is_chosen_by_the_mean_of_its_seeds_and_then_its_best_run(study: 
     lucky = {f"lucky-{seed}": _measured(val=val, rank=2, seed=seed) for seed, val in enumerate((0.9, 0.5))}
     steady = {f"steady-{seed}": _measured(val=val, rank=4, seed=seed) for seed, val in enumerate((0.8, 0.82))}
     runs = _copies(study, tmp_path, lucky | steady)
-    assert choose_run(runs) == runs / "steady-1"
+    assert choose_run(runs).folder == runs / "steady-1"
 
 
 def test_of_equal_arms_the_smallest_is_taken(study: Study, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_of_equal_arms_the_smallest_is_taken(study: Study, tmp_path: Path) -> No
         for rank, (name, size) in enumerate(sizes.items(), start=1)
     }
     runs = _copies(study, tmp_path, changes)
-    assert choose_run(runs, margin=0) == runs / "b"
+    assert choose_run(runs, margin=0).folder == runs / "b"
 
 
 def test_a_run_that_is_no_better_than_the_most_frequent_class_is_never_taken(study: Study, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_run_that_is_no_better_than_the_most_frequent_class_is_never_taken(stu
             "three": _measured(val=0.02, saved_bytes=500, rank=4),
         },
     )
-    assert choose_run(runs, margin=0.89) == runs / "two"
+    assert choose_run(runs, margin=0.89).folder == runs / "two"
     shutil.rmtree(runs / "two")
     with pytest.raises(BundleError, match="no arm is better on the validation set than always answering"):
         choose_run(runs)
@@ -297,12 +297,12 @@ def test_a_study_can_choose_by_macro_f1(study: Study, tmp_path: Path) -> None:
 
     changes = {"frequent": says(0.5, "macro_f1", val=0.99, rank=1), "rare": says(0.9, "macro_f1", val=0.95, rank=2)}
     runs = _copies(study, tmp_path / "runs", changes)
-    assert choose_run(runs) == runs / "rare"
-    assert choose_run(runs, choose_by="accuracy") == runs / "frequent"
+    assert choose_run(runs).folder == runs / "rare"
+    assert choose_run(runs, choose_by="accuracy").folder == runs / "frequent"
     mixed = _copies(study, tmp_path / "mixed", {**changes, "old": says(0.4, "accuracy", val=0.4, rank=4)})
     with pytest.raises(RecordError, match=r"different values of choose_by \(accuracy, macro_f1\).*--choose-by"):
         choose_run(mixed)
-    assert choose_run(mixed, choose_by="macro_f1") == mixed / "rare"
+    assert choose_run(mixed, choose_by="macro_f1").folder == mixed / "rare"
 
 
 def test_runs_of_different_data_are_an_error(study: Study, tmp_path: Path) -> None:

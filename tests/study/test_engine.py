@@ -22,7 +22,8 @@ from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.process import run_to_the_end
-from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
+from tanzaku.study.record import RunRecord, read_predictions, read_record
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 

@@ -27,7 +27,7 @@ from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
 from tanzaku.study.plan import plan_study
 from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text_of
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 

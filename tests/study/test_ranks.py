@@ -11,8 +11,9 @@ from tanzaku.files import folder_bytes
 from tanzaku.methods.lora import Lora
 from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand
-from tanzaku.study.record import RunRecord, read_predictions, read_record, read_records
+from tanzaku.study.record import RunRecord, read_predictions, read_record
 from tanzaku.study.run import run
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 

@@ -14,10 +14,10 @@ from tanzaku.study.record import (
     RunRecord,
     read_predictions,
     read_record,
-    read_records,
     write_predictions,
     write_record,
 )
+from tanzaku.study.runs import read_records
 
 
 def _failed(run_id: str, error: str = "out of memory") -> RunRecord:

@@ -14,7 +14,7 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
 from tanzaku.methods.lora import Lora
 from tanzaku.study.expansion import expand, read_study
-from tanzaku.study.record import read_records
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import DataSpec, EncoderSpec, RunSpec, StudySpec, TrainingSpec
 
 STUDIES = Path(__file__).parents[2] / "studies"

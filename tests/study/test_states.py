@@ -9,7 +9,8 @@ from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.ship.choosing import choose_run
 from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
-from tanzaku.study.record import RunRecord, read_records, record_folders, records_in, write_record
+from tanzaku.study.record import RunRecord, write_record
+from tanzaku.study.runs import read_records, record_folders, stored_runs
 from tanzaku.study.states import natural_key, run_states, seconds_left
 from tests.report.records import baseline, finished, lora
 
@@ -18,7 +19,7 @@ _TEXTS = ("report.html", "report.md")
 
 def _listed(*names: str, overrides: tuple[str, ...] = ()) -> StudyList:
     runs = tuple(ListedRun(name=name, method=name.split("-")[0], uses_encoder=True) for name in names)
-    return StudyList(study="s", overrides=overrides, runs=runs)
+    return StudyList(study="s", overrides=overrides, file={"name": "s"}, runs=runs)
 
 
 def _named(name: str, *, minutes: int = 1, record: RunRecord | None = None) -> RunRecord:
@@ -54,10 +55,10 @@ def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Pat
         write_record(_named(name, record=finished(lora(2), accuracy=accuracy)), runs / name)
     archived = tmp_path / "archived"
     write_record(_named("old"), archived / "old")
-    assert choose_run(runs) == runs / "trial"
+    assert choose_run(runs).folder == runs / "trial"
     write_list(runs, _listed("lora-r2", "lora-r4"))
-    assert list(records_in(runs)) == [runs / "lora-r2"]
-    assert choose_run(runs) == runs / "lora-r2"
+    assert [run.folder for run in stored_runs(runs)] == [runs / "lora-r2"]
+    assert choose_run(runs).folder == runs / "lora-r2"
     assert [record.run_id for record in read_records(tmp_path)] == ["old", "lora-r2"]
     assert record_folders(runs, every=True) == [runs / "lora-r2", runs / "trial"]
     report = write_report(runs, tmp_path / "report")

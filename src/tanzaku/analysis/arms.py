@@ -71,13 +71,19 @@ class Arm:
     settings: dict[str, Any]
     """Flat, such as `method.rank`, `training.epochs`, `encoder.max_tokens`."""
     finished: tuple[RunRecord, ...]
-    """One a seed, by seed."""
+    """One a seed, by seed; one in all where the method is deterministic."""
     failed: tuple[RunRecord, ...]
     repeated: tuple[RunRecord, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
     named_by: tuple[str, ...] = ()
     """Settings that its name must show, of how documents are read and of its method: some arm beside it has another
     value."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether every seed would give the same model, so that its one run counts for all of them."""
+        kind = METHODS.get(self.method)
+        return kind is not None and kind.deterministic
 
     @property
     def rank(self) -> int | None:

@@ -33,7 +33,7 @@ class Comparison:
     macro_f1: Difference
     macro_f1_p: float
     seeds_covered: Seeds
-    """Whether both arms have several runs, so that the test covers their seeds too."""
+    """Whether both arms have several runs or need no more than one, so that the test covers their seeds too."""
 
     @property
     def outcome(self) -> Outcome:
@@ -72,7 +72,7 @@ class Recommendation:
     """Of what the arms were chosen by on the test set, the recommended arm's less the best's; None where they are one,
     or predictions are missing."""
     seeds_covered: Seeds
-    """Whether both arms have several runs, so that the difference covers their seeds too."""
+    """Whether both arms have several runs or need no more than one, so that the difference covers their seeds too."""
 
     @property
     def run(self) -> RunRecord:
@@ -269,7 +269,7 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) 
 
 
 def _seeds_covered(arm: Arm, other: Arm) -> Seeds:
-    several = sum(len(one.finished) > 1 for one in (arm, other))
+    several = sum(len(one.finished) > 1 or one.deterministic for one in (arm, other))
     return "both" if several == 2 else "one" if several else "none"
 
 

@@ -12,7 +12,8 @@ from tanzaku.analysis.predictions import Predictions, RunKey, RunPredictions, ru
 from tanzaku.analysis.statistics import Difference, RunScores
 from tanzaku.errors import RecordError
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.study.record import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, RunRecord
+from tanzaku.study.archive import Split
+from tanzaku.study.record import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ class Paired:
         Raises:
             RecordError: Runs on equal data have predictions of other documents.
         """
-        return cls._of(section, predictions.get, file=PREDICTIONS_FILE)
+        return cls._of(section, predictions.get, split="test")
 
     @classmethod
     def validation(cls, section: Section, predictions: Predictions) -> Paired:
@@ -50,10 +51,10 @@ class Paired:
             found = predictions.get(key)
             return found.validation if found else None
 
-        return cls._of(section, of_run, file=VALIDATION_PREDICTIONS_FILE)
+        return cls._of(section, of_run, split="validation")
 
     @classmethod
-    def _of(cls, section: Section, of_run: Callable[[RunKey], RunPredictions | None], *, file: str) -> Paired:
+    def _of(cls, section: Section, of_run: Callable[[RunKey], RunPredictions | None], *, split: Split) -> Paired:
         import numpy as np
 
         known = [
@@ -63,7 +64,7 @@ class Paired:
             if (found := of_run(run_key(record))) is not None
         ]
         for record, found in known:
-            _check_alike(known[0], (record, found), file=file)
+            _check_alike(known[0], (record, found), split=split)
         return cls(
             classes=known[0][1].classes if known else np.empty(0, dtype=np.int64),
             predicted=np.stack([one.predicted for _, one in known]) if known else np.empty((0, 0), dtype=np.int64),
@@ -111,12 +112,12 @@ class Paired:
 
 
 def _check_alike(
-    first: tuple[RunRecord, RunPredictions], other: tuple[RunRecord, RunPredictions], *, file: str
+    first: tuple[RunRecord, RunPredictions], other: tuple[RunRecord, RunPredictions], *, split: Split
 ) -> None:
     import numpy as np
 
     if not np.array_equal(first[1].classes, other[1].classes):
         raise RecordError(
-            f"the runs {first[0].run_id} and {other[0].run_id} are of equal data, but their {file} have other "
-            "documents; remove the one that was changed"
+            f"the runs {first[0].run_id} and {other[0].run_id} are of equal data, but their {split} "
+            "predictions have other documents; remove the run that was changed"
         )

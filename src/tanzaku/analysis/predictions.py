@@ -1,20 +1,15 @@
-"""The predictions that lie beside the records of runs, read and checked."""
+"""The predictions of runs, read and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tanzaku.errors import RecordError
-from tanzaku.study.record import (
-    PREDICTIONS_FILE,
-    RANKS_FOLDER,
-    VALIDATION_PREDICTIONS_FILE,
-    RunRecord,
-    read_predictions,
-)
+from tanzaku.study.archive import Split
+from tanzaku.study.record import RunRecord
+from tanzaku.study.runs import StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,39 +32,30 @@ class RunPredictions:
 Predictions = Mapping[RunKey, RunPredictions]
 
 
-def predictions_of(folders: Mapping[RunKey, Path], records: Iterable[RunRecord]) -> dict[RunKey, RunPredictions]:
-    """The predictions that lie beside the records of finished runs; a run without those of the test set is left out.
+def predictions_of(runs: Iterable[StoredRun]) -> dict[RunKey, RunPredictions]:
+    """The predictions of finished runs; a run without those of the test set is left out.
 
     So is a rank that lacks its own, and a validation set.
 
-    Args:
-        folders: Where each record lies.
-        records: The records.
-
     Raises:
-        RecordError: A file is damaged, or is not about the record's documents.
+        RecordError: Predictions are damaged, or are not about the record's documents.
     """
-    found = {}
-    for record in records:
-        folder = folders[run_key(record)]
-        if record.test is None or not (folder / PREDICTIONS_FILE).is_file():
+    known = {}
+    for run in runs:
+        record = run.record
+        if record.test is None or (test := _read(run, record.test.documents, right=record.test.correct)) is None:
             continue
-        labels = len(record.data.label_names)
-        classes, predicted = _read(folder, record.test.documents, right=record.test.correct, labels=labels)
-        validation, name = None, VALIDATION_PREDICTIONS_FILE
-        if record.val is not None and (folder / name).is_file():
-            right = record.val.correct
-            read = _read(folder, record.val.documents, right=right, labels=labels, name=name)
-            validation = RunPredictions(*read)
+        validation = None
+        if record.val is not None:
+            validation = _read(run, record.val.documents, right=record.val.correct, split="validation")
         at_ranks = {}
         for one in record.ranks:
-            below = folder / RANKS_FOLDER / f"r{one.rank}"
-            if (below / PREDICTIONS_FILE).is_file():
-                documents = one.test.documents
-                right = round(one.test.accuracy * documents)
-                _, at_ranks[one.rank] = _read(below, documents, right=right, labels=labels)
-        found[run_key(record)] = RunPredictions(classes, predicted, at_ranks=at_ranks, validation=validation)
-    return found
+            documents = one.test.documents
+            at_rank = _read(run, documents, right=round(one.test.accuracy * documents), rank=one.rank)
+            if at_rank is not None:
+                at_ranks[one.rank] = at_rank.predicted
+        known[run_key(record)] = RunPredictions(test.classes, test.predicted, at_ranks=at_ranks, validation=validation)
+    return known
 
 
 def run_key(record: RunRecord) -> RunKey:
@@ -78,16 +64,18 @@ def run_key(record: RunRecord) -> RunKey:
 
 
 def _read(
-    folder: Path, documents: int, *, right: int, labels: int, name: str = PREDICTIONS_FILE
-) -> tuple[np.ndarray, np.ndarray]:
+    run: StoredRun, documents: int, *, right: int, split: Split = "test", rank: int | None = None
+) -> RunPredictions | None:
     import numpy as np
 
-    pairs = read_predictions(folder, labels=labels, name=name)
+    pairs = run.predictions(split, rank=rank)
+    if pairs is None:
+        return None
     classes, predicted = (np.array(column, dtype=np.int64) for column in pairs)
-    found = int((classes == predicted).sum())
-    if (len(classes), found) != (documents, right):
+    correct = int((classes == predicted).sum())
+    if (len(classes), correct) != (documents, right):
         raise RecordError(
-            f"{folder / name} has {len(classes)} documents, {found} of them right, but the record "
-            f"says {documents} and {right}; take both from the same run"
+            f"{run.predictions_path(split, rank=rank)} has {len(classes)} documents of {run.record.run_id}, {correct} "
+            f"of them right, but the record says {documents} and {right}; take both from the same run"
         )
-    return classes, predicted
+    return RunPredictions(classes, predicted)

@@ -23,6 +23,7 @@ _MEANT = {
     "status": "study status",
     "report": "study report",
     "tune": "study tune",
+    "archive": "study archive",
     "import": "data import",
     "livedoor": "data livedoor",
     "sample": "data sample",

@@ -34,7 +34,10 @@ class ChooseBy(StrEnum):
 
 def report(
     runs: Annotated[
-        Path, typer.Argument(metavar="RUNS", help="The folder that `tanzaku study run` wrote; or one above several.")
+        Path,
+        typer.Argument(
+            metavar="RUNS", help="The folder that `tanzaku study run` wrote, or an archive; or one above several."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
     margin: Annotated[

@@ -1,4 +1,4 @@
-"""`tanzaku study`: run a study, see where it stands, report on it, tune one."""
+"""`tanzaku study`: run a study, see where it stands, report on it, archive it, tune one."""
 
 import signal
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tanzaku.cli.archive import archive
 from tanzaku.cli.commands import Commands, with_metavars
 from tanzaku.cli.messages import command
 from tanzaku.cli.report import report
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Commands,
-    help="Run a study, see how far it is, report on it, and tune one.",
+    help="Run a study, see how far it is, report on it, archive it, and tune one.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -101,7 +102,7 @@ def run(
 @app.command()
 @with_metavars
 def status(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote.")],
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote, or an archive.")],
 ) -> None:
     """Show how far a study is: its finished, failed, running and waiting runs, and the time that is left.
 
@@ -136,6 +137,7 @@ class _Made:
 
 
 app.command()(with_metavars(report))
+app.command()(with_metavars(archive))
 app.command()(with_metavars(tune))
 app.command()(with_metavars(schema))
 
@@ -205,7 +207,8 @@ def _list_runs(spec: "StudySpec") -> None:
     lines = [_run_line(run) for run in runs]
     for number, (run, line) in enumerate(zip(runs, lines, strict=True), start=1):
         alike = [other for other, its_line in zip(runs, lines, strict=True) if its_line == line]
-        typer.echo("\t".join([str(number), " ".join([line, *_what_tells_apart(run, alike), f"seed={run.seed}"])]))
+        seed = "every seed" if run.method.deterministic else f"seed={run.seed}"
+        typer.echo("\t".join([str(number), " ".join([line, *_what_tells_apart(run, alike), seed])]))
 
 
 def _run_line(run: "RunSpec") -> str:

@@ -45,8 +45,8 @@ def tune(
 
     What is searched stands in the study's `[tune]` (docs/tuning.md); the test set is never read. Trials that are worse
     than the others are ended early. Run the same command again to resume after an interruption. The ranked trials go to
-    standard output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna and tomli-w:
-    pip install optuna tomli-w.
+    standard output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna:
+    pip install optuna.
 
     Examples:
 

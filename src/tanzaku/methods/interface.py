@@ -23,6 +23,7 @@ class _Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    deterministic: ClassVar[bool] = False  # whether every seed gives the same model, so that one run counts for all
     paper: ClassVar[str]  # where the method comes from, such as "Hu et al. 2021, arXiv 2106.09685"
 
     # Options that came after the first runs were made; at their defaults they are left out of a run's identity.

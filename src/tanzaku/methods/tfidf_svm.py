@@ -23,6 +23,7 @@ _WEIGHTS = "weights.safetensors"
 class TfidfSvm(TextMethod):
     """scikit-learn's `TfidfVectorizer` and `LinearSVC` (one against the rest) on the whole text."""
 
+    deterministic: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
 
     analyzer: Annotated[

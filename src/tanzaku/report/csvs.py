@@ -137,7 +137,7 @@ def _run_row(record: RunRecord, *, arm: Arm, section: Section, number: int) -> d
         "error": record.error,
         "arm": formats.arm_name(arm),
         **_settings(arm),
-        "seed": record.spec["seed"],
+        "seed": None if arm.deterministic else record.spec["seed"],
         "scale": arm.scale,
         "started": record.started,
         "ended": record.ended,

@@ -75,10 +75,13 @@ def notes(section: Section, evidence: Evidence) -> list[str]:
     """The sentences that belong under the results, in Markdown."""
     lines = []
     finished = [len(arm.finished) for arm in section.arms if arm.finished]
+    deterministic = [arm for arm in section.arms if arm.finished and arm.deterministic]
     if section.baseline is None:
         lines.append(texts.NO_BASELINE)
-    if 1 in finished:
+    if any(len(arm.finished) == 1 and not arm.deterministic for arm in section.arms):
         lines.append(texts.INTERVALS_WILSON)
+    if deterministic:
+        lines.append(texts.INTERVALS_DETERMINISTIC)
     if any(runs > 1 for runs in finished):
         lines.append(texts.INTERVALS_BOTH)
         if evidence.predictions_missing:

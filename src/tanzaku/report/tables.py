@@ -250,7 +250,7 @@ def _machine_rows(section: Section, words: Words) -> list[_Row]:
     records = section.records
     gpus = list(dict.fromkeys(record.environment.gpu or words("setting.no_gpu") for record in records))
     cpus = list(dict.fromkeys(cpu_text(record, words=words) for record in records))
-    runs = sorted({len(arm.finished) for arm in section.arms if arm.finished})
+    runs = sorted({len(arm.finished) for arm in section.arms if arm.finished and not arm.deterministic}) or [1]
     return [
         ("gpu", ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
         ("cpu", ", ".join(cpus), words("setting.thesis_cpu", cpu=thesis.CPU), False),

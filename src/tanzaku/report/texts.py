@@ -174,6 +174,10 @@ NO_BASELINE = "**{}** {}".format(
     words_of("en")("results.no_baseline"), words_of("en")("results.no_baseline_text", method="`tfidf-svm`")
 )
 INTERVALS_WILSON = "Arms of one run: Wilson's 95 % interval, which covers other test documents, not other seeds."
+INTERVALS_DETERMINISTIC = (
+    "Deterministic methods, such as TF-IDF: one run counts for every seed. Wilson's 95 % interval covers other test "
+    "documents."
+)
 INTERVALS_BOTH = (
     "Arms of several runs: mean, and a 95 % interval that covers other seeds and other test documents together."
 )

@@ -25,7 +25,8 @@ from tanzaku.report.document import markdown_document
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
-from tanzaku.study.record import RunRecord, record_folders, records_in
+from tanzaku.study.record import RunRecord
+from tanzaku.study.runs import record_folders, stored_runs
 
 if TYPE_CHECKING:
     from tanzaku.report.captions import FigureFile
@@ -74,7 +75,7 @@ def write_report(
     ranks.csv that an earlier report left in `folder` and that this one does not have are removed.
 
     Args:
-        runs: A study's folder, or one above several.
+        runs: A study's folder or archive, or a folder above several.
         folder: Made where it is missing; None takes the folder `report` in `runs`.
         margin: How much worse than the best the recommended arm may be, a share.
         language: Of report.html and tables.tex.
@@ -89,53 +90,73 @@ def write_report(
         TanzakuError: The extra `report` is not installed.
     """
     require_extra("report", purpose="the report")
-    from tanzaku.report.page.build import PageInput
-
     runs = Path(runs)
     folder = Path(folder) if folder is not None else runs / "report"
-    found = records_in(runs, every=every)
-    records = list(found.values())
-    folders = {run_key(record): folder for folder, record in found.items()}
-    predictions = predictions_of(folders, records)
+    page = read_page(runs, margin=margin, dataset=dataset, every=every, choose_by=choose_by)
     check_writable(folder)
+    figures, figure_paths = _write_figures(page.sections, page.evidence, folder)
+    texts = report_texts(page, figures=figures, language=language)
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    if RANKS_FILE not in texts:
+        (folder / RANKS_FILE).unlink(missing_ok=True)
+    return Report(
+        records=tuple(page.records),
+        sections=tuple(page.sections),
+        evidence=tuple(page.evidence),
+        recommended_run=_recommended_run(page.evidence, page.folders),
+        paths=(*(folder / name for name in texts), *figure_paths),
+        left_out=page.left_out,
+    )
+
+
+def read_page(
+    runs: Path,
+    *,
+    margin: float = DEFAULT_MARGIN,
+    dataset: Dataset | None = None,
+    every: bool = False,
+    choose_by: ChooseBy | None = None,
+) -> PageInput:
+    """What the page and the other texts of a report are made from; the arguments and errors are `write_report`'s."""
+    from tanzaku.report.page.build import PageInput
+
+    stored = stored_runs(runs, every=every)
+    records = [run.record for run in stored]
+    predictions = predictions_of(stored)
     sections = sections_of(records)
     _check_dataset(dataset, sections)
     measure = what_chooses(records, asked=choose_by)
-    evidence = [evidence_of(section, predictions, margin=margin, choose_by=measure) for section in sections]
-    figures, figure_paths = _write_figures(sections, evidence, folder)
-    left_out = tuple(other for other in record_folders(runs, every=True) if other not in found)
-    page = PageInput(
+    counted = {run.folder for run in stored}
+    return PageInput(
         sections,
-        evidence,
+        [evidence_of(section, predictions, margin=margin, choose_by=measure) for section in sections],
         records,
         predictions,
-        folders,
+        {run_key(run.record): run.folder for run in stored},
         runs=runs,
         margin=margin,
         dataset=dataset,
         every=every,
-        left_out=len(left_out),
-    )
-    text_paths = _write_texts(page, folder, figures=figures, language=language)
-    return Report(
-        records=tuple(records),
-        sections=tuple(sections),
-        evidence=tuple(evidence),
-        recommended_run=_recommended_run(evidence, folders),
-        paths=(*text_paths, *figure_paths),
-        left_out=left_out,
+        left_out=tuple(other for other in record_folders(runs, every=True) if other not in counted),
     )
 
 
-def _write_texts(
-    page: PageInput, folder: Path, *, figures: dict[int, list[FigureFile]], language: Language
-) -> list[Path]:
-    """Write the files of text; their paths."""
+def report_texts(
+    page: PageInput, *, figures: Mapping[int, list[FigureFile]], language: Language = "en"
+) -> dict[str, str]:
+    """The files of text by their names.
+
+    Args:
+        page: From `read_page`.
+        figures: By a section's number, the figures that report.md shows.
+        language: Of report.html and tables.tex.
+    """
     from tanzaku.report.page.build import page_html
 
     sections, evidence = page.sections, page.evidence
     ranks = rank_rows(evidence)
-    texts = {
+    return {
         "report.html": page_html(page, words=words_of(language)),
         "report.md": markdown_document(
             sections,
@@ -143,7 +164,7 @@ def _write_texts(
             records=page.records,
             figures=figures,
             packs=_pack_commands(page),
-            left_out=page.left_out,
+            left_out=len(page.left_out),
         ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),
@@ -151,11 +172,6 @@ def _write_texts(
         "comparisons.csv": csv_text(comparison_rows(evidence)),
         **({RANKS_FILE: csv_text(ranks)} if ranks else {}),
     }
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    if RANKS_FILE not in texts:
-        (folder / RANKS_FILE).unlink(missing_ok=True)
-    return [folder / name for name in texts]
 
 
 def _pack_commands(page: PageInput) -> dict[int, str]:

@@ -10,11 +10,12 @@ from tanzaku.analysis.predictions import run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.errors import BundleError
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.study.record import RECORD_FILE, read_record, record_folders
+from tanzaku.study.record import RECORD_FILE, read_record
+from tanzaku.study.runs import StoredRun, runs_below
 
 
-def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: ChooseBy | None = None) -> Path:
-    """The run's folder itself; of a study's folder, the recommended arm's run that is best on the validation set.
+def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: ChooseBy | None = None) -> StoredRun:
+    """The run itself; of a study's folder or archive, the recommended arm's run that is best on the validation set.
 
     The recommended arm is the report's: the smallest whose mean validation accuracy (or macro-F1) is within `margin` of
     the best arm's. The test set chooses nothing.
@@ -33,27 +34,27 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
         record = read_record(source)
         if record.status != "finished":
             raise BundleError(f"the run {source} failed ({record.error}); pack a run that is finished")
-        return source
-    records = {folder: read_record(folder) for folder in record_folders(source)}
-    finished = {folder: record for folder, record in records.items() if record.status == "finished"}
+        return StoredRun(record, source)
+    runs = [run for run in runs_below(source) if run.record.status == "finished"]
+    finished = [run.record for run in runs]
     if not finished:
         raise BundleError(
             f"no finished run lies in {source}; give the folder that `tanzaku study run` wrote, or one run's in it"
         )
-    if len({record.data.fingerprint for record in finished.values()}) > 1:
-        names = sorted({record.data.name for record in finished.values()})
+    if len({record.data.fingerprint for record in finished}) > 1:
+        names = sorted({record.data.name for record in finished})
         raise BundleError(
             f"the runs in {source} are of different data ({', '.join(names)}), so none of them is recommended; "
             "give the folder of one run"
         )
-    sections = sections_of(list(finished.values()))
+    sections = sections_of(finished)
     if len(sections) > 1:
         encoders = ", ".join(str(section.encoder_name) for section in sections)
         raise BundleError(
             f"the runs in {source} are of {len(sections)} encoders ({encoders}), which are not compared, so none is "
             "recommended; give the folder of one run"
         )
-    measure = what_chooses(finished.values(), asked=choose_by)
+    measure = what_chooses(finished, asked=choose_by)
     choice = choose_arm(sections[0].arms, choose_by=measure, margin=margin)
     assert choice is not None  # every finished run has what a candidate needs
     if choice.recommended is None:
@@ -63,4 +64,4 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
         )
     best = choice.recommended.best_run(measure)
     assert best is not None
-    return next(folder for folder, record in finished.items() if run_key(record) == run_key(best))
+    return next(run for run in runs if run_key(run.record) == run_key(best))

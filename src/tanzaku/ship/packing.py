@@ -33,7 +33,7 @@ from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels, validate
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
-from tanzaku.study.record import RunRecord, SplitScores, read_record
+from tanzaku.study.record import RunRecord, SplitScores
 from tanzaku.study.spec import RunSpec
 
 # PEFT's model card: an empty form that names the machine's folders.
@@ -75,8 +75,8 @@ def pack(
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
-    folder = choose_run(Path(source), margin=margin, choose_by=choose_by)
-    record = read_record(folder)
+    run = choose_run(Path(source), margin=margin, choose_by=choose_by)
+    folder, record = run.folder, run.record
     spec = _spec_of(record, folder)
     if int8 and not isinstance(spec.method, EncoderMethod):
         raise BundleError(f"int8 is for the weights of an encoder, and {spec.method_name} has none; pack it without")

@@ -17,7 +17,15 @@ from tanzaku.data.decoding import decode, is_text
 from tanzaku.errors import DataError, SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
-from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, RunSpec, StudySpec, TrainingSpec, method_named
+from tanzaku.study.spec import (
+    ENCODER_SETTINGS,
+    SEED_OF_DETERMINISTIC,
+    EncoderSpec,
+    RunSpec,
+    StudySpec,
+    TrainingSpec,
+    method_named,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 # Which of a field's kinds a complaint is about.
@@ -89,6 +97,8 @@ def _check_shared(study: StudySpec, *, where: str) -> None:
 def expand(study: StudySpec) -> list[RunSpec]:
     """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
 
+    A deterministic method is run once, and that run counts for every seed.
+
     Raises:
         SpecError: An arm names an unknown method, option or value.
     """
@@ -106,7 +116,7 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
     Args:
         study: What the arms share.
         arm: Flat, as in the study file.
-        seed: Of the runs.
+        seed: Of the runs; a deterministic method's have `SEED_OF_DETERMINISTIC` in its place.
         where: Names the arm in errors.
 
     Raises:
@@ -140,7 +150,7 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
             encoder=_resolved(EncoderSpec, recipe, study.encoder, values, readable, where=f"{where}: encoder"),
             method=method,
             training=_resolved(TrainingSpec, recipe, used, values, trainable - unused, where=f"{where}: training"),
-            seed=seed,
+            seed=SEED_OF_DETERMINISTIC if method.deterministic else seed,
             choose_by=study.choose_by,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,6 +38,7 @@ class StudyList(_Part):
     kind: Literal["study"] = "study"
     study: str
     overrides: Annotated[tuple[str, ...], Field(description="What `--set` said when the list was written.")]
+    file: Annotated[dict[str, Any], Field(description="The study file as it was run, overrides applied.")]
     runs: tuple[ListedRun, ...]
 
 
@@ -67,7 +68,7 @@ def write_list(folder: Path, listed: StudyList) -> StudyList:
 
 
 def read_list(folder: Path) -> StudyList | None:
-    """The list in a study's folder; None where there is none, as with archived records.
+    """The list in a study's folder; None where there is none, as in an archive.
 
     Raises:
         RecordError: It is damaged.

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
 from tanzaku.files import write_atomically
-from tanzaku.study.listing import read_list
 
 RECORD_VERSION: Literal[1] = 1
 RECORD_FILE = "record.json"
@@ -250,67 +249,27 @@ def read_record(folder: Path) -> RunRecord:
         raise RecordError(f"the record {describe_os_error(error)}") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is damaged or cut off ({error}); remove its folder to make the run again") from error
+    return parse_record(content, where=str(path), remedy="remove its folder to make the run again")
+
+
+def parse_record(content: Any, *, where: str, remedy: str) -> RunRecord:
+    """The record that was read as JSON.
+
+    Args:
+        content: What the JSON holds.
+        where: Names the file in errors.
+        remedy: What to do where it is no record.
+
+    Raises:
+        RecordError: It is of another version, or not a record.
+    """
     if not isinstance(content, dict) or content.get("version") != RECORD_VERSION:
-        found = content.get("version") if isinstance(content, dict) else None
-        raise RecordError(f"{path} has version {found!r}; this Tanzaku reads version {RECORD_VERSION}")
+        version = content.get("version") if isinstance(content, dict) else None
+        raise RecordError(f"{where} has version {version!r}; this Tanzaku reads version {RECORD_VERSION}")
     try:
         return RunRecord.model_validate(content)
     except ValidationError as error:
-        raise RecordError(
-            f"{path} is not a run record: {describe_validation_error(error)}; remove its folder to make the run again"
-        ) from error
-
-
-def read_records(runs: Path) -> list[RunRecord]:
-    """All records below `runs`, in the order of their folders' names.
-
-    Raises:
-        RecordError: There is none, or one is damaged.
-    """
-    return list(records_in(runs).values())
-
-
-def records_in(runs: Path, *, every: bool = False) -> dict[Path, RunRecord]:
-    """Likewise, each under its folder.
-
-    Args:
-        runs: The folder.
-        every: Also the records that `record_folders` leaves out.
-
-    Raises:
-        RecordError: There is none, or one is damaged.
-    """
-    folders = record_folders(runs, every=every)
-    if not folders:
-        if not runs.is_dir():
-            raise RecordError(f"{runs}: there is no such folder; give the one that `tanzaku study run` wrote")
-        begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
-        raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote{begun}")
-    return {folder: read_record(folder) for folder in folders}
-
-
-def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
-    """The folders below `runs` that hold a run's record, in the order of their names.
-
-    Args:
-        runs: A study's folder, or one above several.
-        every: Also runs that are none of their study's as it is specified, made with `--set` in its folder.
-    """
-    # Encoders that a study pretrained lie beside its runs, with records of their own kind.
-    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
-    if every:
-        return folders
-    lists = {parent: read_list(parent) for parent in {folder.parent for folder in folders}}
-    names = {parent: {run.name for run in listed.runs} for parent, listed in lists.items() if listed}
-    return [folder for folder in folders if folder.name in names.get(folder.parent, {folder.name})]
-
-
-def _is_of_pretraining(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("kind") == "pretraining"
+        raise RecordError(f"{where} is not a run record: {describe_validation_error(error)}; {remedy}") from error
 
 
 def write_predictions(folder: Path, *, classes: list[int], predicted: list[int], name: str = PREDICTIONS_FILE) -> None:

@@ -68,7 +68,8 @@ def run_study(
         ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
         for run in plan.runs
     )
-    listed = write_list(folder, StudyList(study=spec.name, overrides=tuple(overrides), runs=runs))
+    file = spec.model_dump(mode="json", exclude_unset=True)
+    listed = write_list(folder, StudyList(study=spec.name, overrides=tuple(overrides), file=file, runs=runs))
     listener(StudyStarts(runs, listed))
     records: dict[str, RunRecord] = {}
     for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
@@ -81,7 +82,7 @@ def run_study(
 def _read(study: str | Path | Mapping[str, Any] | StudySpec, overrides: Sequence[str]) -> StudySpec:
     match study:
         case StudySpec():
-            return parse_study(study.model_dump(mode="json"), overrides=overrides)
+            return parse_study(study.model_dump(mode="json", exclude_unset=True), overrides=overrides)
         case str() | Path():
             return read_study(study, overrides=overrides)
     return parse_study(study, overrides=overrides)

@@ -27,6 +27,9 @@ from tanzaku.training.schedule import ScheduleName
 # So much of a run's identity ends the name of its folder.
 IDENTITY_DIGITS = 10
 
+# In the place of a seed in the runs of a deterministic method, which each counts for every seed of its study.
+SEED_OF_DETERMINISTIC = 0
+
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method, the order and the dropout.")]
 
 
@@ -318,7 +321,8 @@ class RunSpec(_Spec):
         if self.encoder:
             parts += self.encoder.labels()
         identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
-        return "-".join([*parts, f"s{self.seed}", identity[:IDENTITY_DIGITS]])
+        seed = [] if self.method.deterministic else [f"s{self.seed}"]
+        return "-".join([*parts, *seed, identity[:IDENTITY_DIGITS]])
 
 
 class StudySpec(_Spec):
@@ -326,7 +330,9 @@ class StudySpec(_Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the study and its folder.")]
     description: Annotated[str, Field(description="What the study is for.")] = ""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed.")] = (42,)
+    seeds: Annotated[
+        tuple[Seed, ...], Field(min_length=1, description="Each arm is run once a seed; a deterministic one once.")
+    ] = (42,)
     choose_by: Annotated[
         ChooseBy,
         Field(

@@ -14,8 +14,10 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from tanzaku.errors import RecordError
+from tanzaku.study.archive import is_archive, read_archive
 from tanzaku.study.listing import ListedRun, read_list
-from tanzaku.study.record import RECORD_FILE, RunRecord, read_record, record_folders
+from tanzaku.study.record import RECORD_FILE, RunRecord, read_record
+from tanzaku.study.runs import record_folders
 
 LOCK_FILE = "lock"
 LOG_FILE = "log.jsonl"
@@ -40,9 +42,13 @@ class RunState:
 def run_states(folder: Path) -> list[RunState]:
     """How far each run in a study's folder is: the study's runs in their order, then others by name.
 
+    In an archive every run has ended.
+
     Raises:
         RecordError: A record is damaged, or there is no run.
     """
+    if is_archive(folder):
+        return [RunState(record.run_id, record.status, record) for record in read_archive(folder).records]
     study = read_list(folder)
     listed = {run.name: folder / run.name for run in study.runs} if study else {}
     begun = {path.parent for path in folder.glob(f"*/{LOG_FILE}")}
@@ -127,7 +133,7 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> fl
 
 def _arm(run_id: str) -> str:
     """A run's name without its seed and identity."""
-    return re.sub(r"-s\d+-[0-9a-f]+$", "", run_id)
+    return re.sub(r"(-s\d+)?-[0-9a-f]+$", "", run_id)
 
 
 def _seconds(record: RunRecord) -> float:

@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tanzaku.analysis.arms import sections_of
-from tanzaku.analysis.evidence import evidence_of
-from tanzaku.analysis.predictions import predictions_of, run_key
-from tanzaku.report.page.build import PageInput, page_html
+from tanzaku.report.page.build import page_html
 from tanzaku.report.words import words_of
-from tanzaku.study.record import records_in
+from tanzaku.report.write import read_page
 from tests.browser import chromium
 from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study
@@ -70,21 +67,14 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    contents = {"ja": page(seeds_study(), language="ja"), "thesis": page(study()), "mini": _page_of(MINI)}
+    contents = {
+        "ja": page(seeds_study(), language="ja"),
+        "thesis": page(study()),
+        "mini": page_html(read_page(MINI), words=words_of("en")),
+    }
     for name, text in contents.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in contents}
-
-
-def _page_of(runs: Path) -> str:
-    found = records_in(runs)
-    records = list(found.values())
-    folders = {run_key(record): folder for folder, record in found.items()}
-    predictions = predictions_of(folders, records)
-    sections = sections_of(records)
-    evidence = [evidence_of(section, predictions, margin=0.005) for section in sections]
-    given = PageInput(sections, evidence, records, predictions, folders, runs=runs, margin=0.005, dataset=None)
-    return page_html(given, words=words_of("en"))
 
 
 def _open(browser: Browser, path: Path, *, width: int, scheme: str = "light") -> tuple[Page, list[str]]:

@@ -22,8 +22,8 @@ from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.plan import plan_study
 from tanzaku.study.process import FINISHED
-from tanzaku.study.record import read_records
 from tanzaku.study.run import run
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search

@@ -59,8 +59,8 @@ class PageInput:
     """Data whose texts may be shown."""
     every: bool = False
     """Whether every run below the folder was asked for."""
-    left_out: int = 0
-    """How many other records lie below the folder."""
+    left_out: tuple[Path, ...] = ()
+    """Folders of other records below the folder."""
 
 
 def page_html(given: PageInput, *, words: Words) -> str:
@@ -83,7 +83,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         choose_by=given.evidence[0].choose_by,
         runs=quoted(given.runs),
         every=given.every,
-        left_out=given.left_out,
+        left_out=len(given.left_out),
         formats=formats,
         canvas=_CANVAS,
         thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),

@@ -12,6 +12,7 @@ from tanzaku.data.dataset import absolute_source
 from tanzaku.files import write_atomically
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
 from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.study_file import study_toml
 from tanzaku.study.tune.trial import TrialResult
 
 TUNING_FILE = "tuning.json"
@@ -110,8 +111,6 @@ def write_tuning(record: TuningRecord, folder: Path) -> None:
 
 def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: int, seeds: Iterable[int]) -> Path:
     """Write `tuned.toml`: the best settings, every one spelled out, with several seeds, beside the baseline."""
-    import tomli_w  # of the extra `tune`, as Optuna is
-
     assert best.spec is not None
     assert best.val_accuracy is not None
     method = dict(best.spec["method"])
@@ -126,12 +125,5 @@ def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: in
         "arms": [{"method": "tfidf-svm"}, {"method": method.pop("name"), **method}],
     }
     path = folder / TUNED_FILE
-    write_atomically(path, tomli_w.dumps(_without_none(content)))
+    write_atomically(path, study_toml(content))
     return path
-
-
-def _without_none(value: Any) -> Any:
-    """TOML has no null: a setting that is None is one that is left out."""
-    if isinstance(value, dict):
-        return {name: _without_none(inner) for name, inner in value.items() if inner is not None}
-    return [_without_none(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,168 @@
+"""Studies as a git repository can carry them: a folder of three files in place of a folder for each run.
+
+<archive>/study.toml           the study as it was run
+<archive>/runs.jsonl           one record a line, in the order of the runs' names
+<archive>/predictions.parquet  the predictions of every run, one row a document
+
+Models, logs and rendered reports are left out. No file names a place on the machine that made the runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from tanzaku.errors import RecordError, describe_os_error
+from tanzaku.study.record import RunRecord, parse_record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ARCHIVED_STUDY_FILE = "study.toml"
+ARCHIVED_RUNS_FILE = "runs.jsonl"
+ARCHIVED_PREDICTIONS_FILE = "predictions.parquet"
+
+Split = Literal["test", "validation"]
+PredictionKey = tuple[str, Split, int | None]
+"""A run's name, the split, and the rank that the trained adapter was cut to; None for the model as it was trained."""
+ClassPairs = tuple[list[int], list[int]]
+"""The true and the predicted class indices of a split's documents, in their order."""
+
+_COLUMNS = ("run", "split", "rank", "document", "class", "predicted")
+_ABSOLUTE_PATH = re.compile(r"""(?<![\w.~/:])(?:/|[A-Za-z]:\\)(?:[^\s/\\'"()<>,;]+[/\\])+[^\s/\\'"()<>,;:]*""")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that is read: its records at once, its predictions when they are first asked for."""
+
+    folder: Path
+    records: tuple[RunRecord, ...]
+
+    @property
+    def predictions_path(self) -> Path:
+        """The file with the predictions."""
+        return self.folder / ARCHIVED_PREDICTIONS_FILE
+
+    def predictions(self, key: PredictionKey) -> ClassPairs | None:
+        """What a run made of a split; None where the archive does not have it.
+
+        Raises:
+            RecordError: The file of predictions is missing or damaged.
+        """
+        return self._predictions.get(key)
+
+    @cached_property
+    def _predictions(self) -> dict[PredictionKey, ClassPairs]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            table = parquet.read_table(self.predictions_path).cast(_schema())
+        except OSError as error:
+            raise RecordError(f"the predictions {describe_os_error(error)}") from error
+        except (pa.ArrowException, ValueError) as error:
+            raise RecordError(f"{self.predictions_path} is not an archive's predictions ({error})") from error
+        return dict(self._groups(table))
+
+    def _groups(self, table: pa.Table) -> Iterator[tuple[PredictionKey, ClassPairs]]:
+        """The rows of each key, which are next to each other."""
+        documents = table["document"].to_numpy()
+        starts = [row for row, document in enumerate(documents.tolist()) if document == 0]
+        for start, end in pairwise([*starts, len(documents)]):
+            rows = table.slice(start, end - start)
+            names = {name: rows[name].unique().to_pylist() for name in ("run", "split", "rank")}
+            in_order = documents[start:end].tolist() == list(range(end - start))
+            if not in_order or any(len(values) != 1 for values in names.values()):
+                raise RecordError(f"{self.predictions_path}: the rows from {start + 1} on are not one run's documents")
+            key = (names["run"][0], names["split"][0], names["rank"][0])
+            yield key, (rows["class"].to_pylist(), rows["predicted"].to_pylist())
+
+
+def is_archive(folder: Path) -> bool:
+    """Whether a folder is an archive, as opposed to one with a folder for each run."""
+    return (folder / ARCHIVED_RUNS_FILE).is_file()
+
+
+def read_archive(folder: Path) -> Archive:
+    """Read the records of an archive.
+
+    Raises:
+        RecordError: A line is damaged, of another version, or not a record.
+    """
+    path = folder / ARCHIVED_RUNS_FILE
+    records = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} can't be read ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        where, remedy = f"{path}, line {number}", "archive the study again"
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise RecordError(f"{where} is damaged or cut off ({error}); {remedy}") from error
+        records.append(parse_record(content, where=where, remedy=remedy))
+    return Archive(folder, tuple(records))
+
+
+def archived_record(record: RunRecord) -> str:
+    """A record as a line of `runs.jsonl`, without its end."""
+    content = record.model_dump(mode="json")
+    content["data"]["source"] = without_folders(content["data"]["source"])
+    content["spec"]["data"]["source"] = without_folders(content["spec"]["data"]["source"])
+    for encoder in (content["spec"].get("encoder"), content["encoder"]):
+        if encoder:
+            encoder["name"] = without_folders(encoder["name"])
+    if content["error"]:
+        content["error"] = _ABSOLUTE_PATH.sub(lambda path: _last_part(path[0]), content["error"])
+    return RunRecord.model_validate(content).model_dump_json()
+
+
+def without_folders(name: str | None) -> str | None:
+    """A name as it is; of an absolute path, which only one machine has, the last part."""
+    absolute = name and (PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute())
+    return _last_part(name) if name and absolute else name
+
+
+def _last_part(path: str) -> str:
+    return PureWindowsPath(path).name or path  # both kinds of slashes separate parts on Windows
+
+
+def archived_predictions(predictions: Mapping[PredictionKey, ClassPairs]) -> bytes:
+    """The content of `predictions.parquet`, in the order of `predictions`."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for key, (classes, predicted) in predictions.items():
+        for name, value in zip(_COLUMNS, key, strict=False):
+            columns[name] += [value] * len(classes)
+        columns["document"] += range(len(classes))
+        columns["class"] += classes
+        columns["predicted"] += predicted
+    content = io.BytesIO()
+    parquet.write_table(
+        pa.table(columns, schema=_schema()),
+        content,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[name for name in _COLUMNS if name != "document"],
+        column_encoding={"document": "DELTA_BINARY_PACKED"},
+        store_schema=False,
+    )
+    return content.getvalue()
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = (pa.string(), pa.string(), *[pa.int32()] * 4)
+    return pa.schema(list(zip(_COLUMNS, kinds, strict=True)))

@@ -1,0 +1,116 @@
+"""From a study's folder to its archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tanzaku.data.raw import listed as in_words
+from tanzaku.errors import RecordError
+from tanzaku.files import atomic_folder, folder_bytes
+from tanzaku.study.archive import (
+    ARCHIVED_PREDICTIONS_FILE,
+    ARCHIVED_RUNS_FILE,
+    ARCHIVED_STUDY_FILE,
+    ClassPairs,
+    PredictionKey,
+    Split,
+    archived_predictions,
+    archived_record,
+    is_archive,
+    without_folders,
+)
+from tanzaku.study.listing import StudyList, read_list
+from tanzaku.study.runs import StoredRun
+from tanzaku.study.states import RunState, run_states
+from tanzaku.study.study_file import study_toml
+
+RECORDS_FOLDER = Path("records")
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive holds."""
+
+    folder: Path
+    finished: int
+    failed: int
+    left_out: tuple[RunState, ...]
+    """Runs of the study that have not ended."""
+    with_predictions: int
+    """Runs that have predictions of the test set."""
+    size_bytes: int
+
+
+def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = False, replace: bool = False) -> Archived:
+    """Write the archive of a study's folder, as a whole or not at all.
+
+    Args:
+        runs: The folder that `run_study` wrote. Runs in it that are none of the study's are left out.
+        out: The archive's folder; None takes `records/` and the study's name.
+        unfinished: Archive the runs that have ended, although others have not.
+        replace: Replace an archive that lies in `out`.
+
+    Raises:
+        RecordError: A run has not ended, a record or predictions are damaged, or `runs` is not a study's folder.
+        TanzakuError: Something lies in `out` that may not be replaced.
+        OSError: `out` can't be written.
+    """
+    study = _study_of(runs)
+    states = [state for state in run_states(runs) if state.listed]
+    left_out = tuple(state for state in states if state.record is None)
+    if left_out and (not unfinished or len(left_out) == len(states)):
+        open_runs = in_words([f"{state.name}: {state.state}" for state in left_out])
+        raise RecordError(
+            f"{len(left_out)} of {len(states)} runs in {runs} have not ended ({open_runs}); `tanzaku study run` "
+            "resumes them, and --unfinished archives those that have ended"
+        )
+    stored = [StoredRun(state.record, runs / state.name) for state in states if state.record]
+    stored.sort(key=lambda run: run.folder)
+    predictions = _predictions_of(stored)
+    out = out if out is not None else RECORDS_FOLDER / study.study
+    with atomic_folder(out, replace=replace and is_archive(out)) as folder:
+        lines = [archived_record(run.record) + "\n" for run in stored]
+        (folder / ARCHIVED_STUDY_FILE).write_text(study_toml(_without_machine(study.file)), encoding="utf-8")
+        (folder / ARCHIVED_RUNS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
+        (folder / ARCHIVED_PREDICTIONS_FILE).write_bytes(archived_predictions(predictions))
+    return Archived(
+        folder=out,
+        finished=sum(run.record.status == "finished" for run in stored),
+        failed=sum(run.record.status == "failed" for run in stored),
+        left_out=left_out,
+        with_predictions=sum((run.record.run_id, "test", None) in predictions for run in stored),
+        size_bytes=folder_bytes(out),
+    )
+
+
+def _study_of(runs: Path) -> StudyList:
+    if is_archive(runs):
+        raise RecordError(f"{runs} is an archive already")
+    study = read_list(runs)
+    if study is None:
+        what = "holds no study" if runs.is_dir() else "does not exist"
+        raise RecordError(f"{runs} {what}; give the folder that `tanzaku study run` wrote")
+    return study
+
+
+def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, ClassPairs]:
+    """Whatever predictions the runs have."""
+    splits: tuple[Split, ...] = ("test", "validation")
+    keys: list[tuple[StoredRun, Split, int | None]] = [
+        (run, split, rank)
+        for run in stored
+        for split, rank in [*((split, None) for split in splits), *(("test", one.rank) for one in run.record.ranks)]
+    ]
+    known = {(run.record.run_id, split, rank): run.predictions(split, rank=rank) for run, split, rank in keys}
+    return {key: pairs for key, pairs in known.items() if pairs is not None}
+
+
+def _without_machine(file: dict[str, Any]) -> dict[str, Any]:
+    """A study file without folders that only the machine has which ran it."""
+    content = dict(file)
+    for section, name in (("data", "source"), ("encoder", "name")):
+        if section in content and content[section] and name in content[section]:
+            content[section] = {**content[section], name: without_folders(content[section][name])}
+    return content
