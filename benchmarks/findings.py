@@ -149,7 +149,9 @@ class Found:
 
     @property
     def spread(self) -> str:
-        """The lowest and the highest accuracy of a seed, in percent: `86.1–88.0`."""
+        """The lowest and the highest accuracy of a seed, in percent: `86.1–88.0`; a dash where all are equal."""
+        if self.arm.deterministic:
+            return "–"
         accuracies = 100 * self.correct.mean(axis=1)
         return f"{accuracies.min():.1f}–{accuracies.max():.1f}"
 
@@ -179,9 +181,9 @@ class Found:
         return _told(self.arm.cost("train_seconds"), formats.seconds)
 
     @property
-    def seeds(self) -> int:
-        """How many runs it has."""
-        return len(self.correct)
+    def seeds(self) -> str:
+        """How many runs it has, one a seed; where one counts for every seed, "all"."""
+        return "all" if self.arm.deterministic else str(len(self.correct))
 
     @property
     def seed_numbers(self) -> list[int]:

@@ -108,7 +108,7 @@ def _scaled_down(study: Path, encoder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
-def test_every_study_that_ships_runs_and_reports(workplace: Path, tiny_encoder: Path, study: Path) -> None:
+def test_every_study_that_ships_runs(workplace: Path, tiny_encoder: Path, study: Path) -> None:
     out = Path("runs") / study.stem
     command = ["study", "run", f"studies/{study.name}", "--out", str(out), *_scaled_down(study, tiny_encoder)]
     summary = _run(command, workplace).stdout.splitlines()
@@ -117,9 +117,7 @@ def test_every_study_that_ships_runs_and_reports(workplace: Path, tiny_encoder: 
     assert len(records) == len(summary) - 1 == len(arms)
     assert {record.status for record in records} == {"finished"}
     assert {record.data.label_names for record in records} == {tuple(sorted(WORDS))}
-    _run(["study", "report", str(out)], workplace)
-    report = (workplace / out / "report" / "report.md").read_text(encoding="utf-8")
-    assert "TF-IDF" in report
+    assert "tfidf-svm" in {record.method for record in records}
 
 
 @pytest.mark.slow

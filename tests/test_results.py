@@ -1,11 +1,11 @@
-"""The figures that the README and docs/training.md show are those of the committed records, to the digit; and the
-committed reports are what the committed records give.
+"""The figures that the README and docs/training.md show are those of the committed records, to the digit.
 
     python -m tests.test_results
 
 prints the READMEs' table, which the model card has too, and that of docs/training.md.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +25,13 @@ from tanzaku.report.formats import (
     seconds,
 )
 from tanzaku.report.thesis import PUBLISHED, published_megabytes
-from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
-from tanzaku.study.record import read_predictions
-from tanzaku.study.runs import read_records
+from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.spec import RunSpec, StudySpec
 from tanzaku.study.tune.record import TuningRecord
 
 ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / "records" / "livedoor-ranks"  # of a prototype that is not published; nothing shows their figures
 MINI = ROOT / "records" / "livedoor-mini"
 PRECISION = ROOT / "records" / "livedoor-precision"
 # Each has a record of every run of its study.
@@ -46,7 +43,7 @@ WHOLE = [
     "livedoor-rates",
     "livedoor-methods",
 ]
-FOLDERS = [RECORDS, PRECISION, *(ROOT / "records" / name for name in WHOLE)]
+ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
 
 # What stands beside an arm in the thesis's Table 3.2: full fine-tuning, and the best LoRA.
@@ -61,13 +58,13 @@ def _row(arm: Arm) -> str:
     published = _BEST.get(arm.method)
     accuracy = arm.accuracy
     assert accuracy is not None
-    correct = np.stack([_correct(MINI, run.run_id) for run in arm.finished])
+    correct = np.stack([_correct(MINI)[run.run_id] for run in arm.finished])
     both = accuracy_interval_over_both(accuracy_scores(correct), range(len(correct)))
     cells = [
         method_name(arm),
-        str(len(arm.finished)),
+        "all" if arm.deterministic else str(len(arm.finished)),
         f"{percent(accuracy.mean)} ({interval(both)})",
-        f"{percent(accuracy.lowest)}–{percent(accuracy.highest)}",
+        "–" if arm.deterministic else f"{percent(accuracy.lowest)}–{percent(accuracy.highest)}",
         "–" if published is None else f"{published.accuracy_percent:.2f}",
         megabytes(_mean(arm, "saved_bytes") / 1e6),
         "–" if published is None else megabytes(published_megabytes(published)),
@@ -156,7 +153,7 @@ def _precision_rows() -> list[str]:
         for rival, settings in _BESIDE.items():
             ours, theirs = arms[method, "bfloat16", 0.0], arms[(method, *settings)]
             assert [run.spec["seed"] for run in ours.finished] == [run.spec["seed"] for run in theirs.finished]
-            correct = np.stack([_correct(PRECISION, run.run_id) for run in (*ours.finished, *theirs.finished)])
+            correct = np.stack([_correct(PRECISION)[run.run_id] for run in (*ours.finished, *theirs.finished)])
             seeds = len(ours.finished)
             found = compare_accuracies(correct, range(seeds), range(seeds, 2 * seeds))
             name = ours.method if ours.rank is None else f"{ours.method}, r = {ours.rank}"
@@ -171,9 +168,11 @@ def _spread(arm: Arm) -> str:
     return f"{percent(accuracy.mean)} ({percent(accuracy.lowest)}–{percent(accuracy.highest)})"
 
 
-def _correct(study: Path, run_id: str) -> np.ndarray:
-    classes, predicted = read_predictions(study / run_id)
-    return np.asarray(classes) == np.asarray(predicted)
+@cache
+def _correct(study: Path) -> dict[str, np.ndarray]:
+    """By a run's name, whether it took each test document right."""
+    pairs = {run.record.run_id: run.predictions() for run in stored_runs(study)}
+    return {name: np.equal(*pair) for name, pair in pairs.items() if pair is not None}
 
 
 def test_the_table_of_both_precisions_is_the_records() -> None:
@@ -193,38 +192,26 @@ def test_the_precision_records_are_the_whole_study() -> None:
         assert (record.compute.path, record.compute.precision) == ("fast", record.spec["training"]["precision"])
 
 
-def test_the_records_are_the_whole_study() -> None:
-    study: StudySpec = read_study(ROOT / "studies" / "livedoor-ranks.toml")
-    wanted = [run.model_dump(exclude={"data", "encoder"}) for run in expand(study)]
-    records = read_records(RECORDS)
-    found = [RunSpec.model_validate(record.spec).model_dump(exclude={"data", "encoder"}) for record in records]
-    assert len(found) == len(wanted) == 17
-    for run in (*wanted, *found):
-        # The records were made before there was a fast path, which computes the same.
-        if run["training"]:
-            del run["training"]["fast"], run["training"]["precision"]
-    assert all(run in found for run in wanted)
-    assert {record.status for record in records} == {"finished"}
-    assert {record.environment.git_dirty for record in records} == {False}
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_the_records_measures_follow_from_their_predictions(folder: Path) -> None:
-    for record in read_records(folder):
-        classes, predicted = read_predictions(folder / record.run_id)
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda folder: folder.name)
+def test_the_records_measures_follow_from_their_predictions(archive: Path) -> None:
+    correct = _correct(archive)
+    for record in read_records(archive):
         assert record.test is not None
-        assert record.test.correct == sum(one == other for one, other in zip(classes, predicted, strict=True))
-        assert record.test.documents == len(classes) == 3686
+        assert record.test.correct == correct[record.run_id].sum()
+        assert record.test.documents == len(correct[record.run_id]) == 3686
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_the_committed_report_is_what_the_records_give(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)  # the page shows the path as it was given
-    write_report(folder.relative_to(ROOT), tmp_path)
-    for name in ("report.html", "report.md", "tables.tex", "arms.csv", "runs.csv", "comparisons.csv"):
-        assert (tmp_path / name).read_text(encoding="utf-8") == (folder / "report" / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda folder: folder.name)
+def test_an_archive_s_study_is_the_one_that_ships(archive: Path) -> None:
+    archived, ours = (read_study(path) for path in (archive / "study.toml", ROOT / "studies" / f"{archive.name}.toml"))
+    assert expand(archived) == expand(ours)
+
+
+def test_the_records_stay_small() -> None:
+    files = [path for path in (ROOT / "records").rglob("*") if path.is_file() and "report" not in path.parts]
+    assert len(files) < 80
+    assert sum(path.stat().st_size for path in files) < 4e6
+    assert not [path for path in files if path.suffix in (".html", ".svg", ".png", ".tex", ".csv")]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The pages of the documentation site: `python -m website.pages FOLDER` writes them, and `mkdocs build` renders them.
 
-They are those of docs/, README.md and README.ja.md as start pages, a gallery of the reports in records/, and the JSON
-Schema of study files. Links to files that are no pages point to the repository on GitHub.
+They are those of docs/, README.md and README.ja.md as start pages, a gallery of reports, rendered from the archives in
+records/, and the JSON Schema of study files. Links to files that are no pages point to the repository on GitHub.
 """
 
 import json
@@ -10,8 +10,12 @@ import re
 import shutil
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+from tanzaku.report.page.build import page_html
+from tanzaku.report.words import words_of
+from tanzaku.report.write import read_page
 from tanzaku.study.schema import study_schema
 
 ROOT = Path(__file__).parents[1]
@@ -57,14 +61,21 @@ def write_pages(folder: Path) -> None:
         (folder / page_of(source)).write_text(
             with_site_links(path.read_text(encoding="utf-8"), source), encoding="utf-8"
         )
-    reports = sorted(ROOT.glob("records/*/report/report.html"))
     (folder / "gallery").mkdir()
-    for report in reports:
-        shutil.copyfile(report, folder / "gallery" / f"{report.parents[1].name}.html")
+    for archive in archives():
+        page_input = replace(read_page(archive), runs=archive.relative_to(ROOT))  # the path that the page shows
+        (folder / "gallery" / f"{archive.name}.html").write_text(
+            page_html(page_input, words=words_of("en")), encoding="utf-8"
+        )
     for page in _GALLERY:
-        text = gallery(page, [report.parents[1].name for report in reports])
+        text = gallery(page, [archive.name for archive in archives()])
         (folder / page).write_text(with_site_links(text, f"{DOCS}/{page}"), encoding="utf-8")
     (folder / "study.schema.json").write_text(json.dumps(study_schema(), ensure_ascii=False), encoding="utf-8")
+
+
+def archives() -> list[Path]:
+    """The archives whose reports the gallery shows."""
+    return sorted(path.parent for path in ROOT.glob("records/*/runs.jsonl"))
 
 
 def page_of(source: str) -> str:

@@ -11,8 +11,7 @@ from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
-from tanzaku.study.record import read_predictions
-from tanzaku.study.runs import read_records
+from tanzaku.study.runs import stored_runs
 from tests.report.records import at_ranks, data_facts, finished, lora, write_all
 
 RECORDS = ROOT / "records"
@@ -23,10 +22,12 @@ PLAIN: dict[str, Any] = {"precision": "bfloat16", "hidden_dropout": 0.0}
 def _correct(method: str, wanted: dict[str, Any]) -> np.ndarray:
     """(runs, documents) bool, read without what is tested."""
     rows = []
-    for record in read_records(RECORDS / STUDY):
-        training = record.spec["training"]
+    for run in stored_runs(RECORDS / STUDY):
+        record, training = run.record, run.record.spec["training"]
         if record.method == method and all(training[name] == value for name, value in wanted.items()):
-            classes, predicted = read_predictions(RECORDS / STUDY / record.run_id)
+            pairs = run.predictions()
+            assert pairs is not None
+            classes, predicted = pairs
             rows.append(np.asarray(classes) == np.asarray(predicted))
     return np.stack(rows)
 
@@ -34,7 +35,7 @@ def _correct(method: str, wanted: dict[str, Any]) -> np.ndarray:
 def test_an_arm_is_found_by_its_settings_and_told_with_its_interval() -> None:
     found = Findings(RECORDS).arm(STUDY, "full", **PLAIN)
     correct = _correct("full", PLAIN)
-    assert found.seeds == len(correct) == 5
+    assert (found.seeds, len(correct)) == ("5", 5)
     mean, rest = found.accuracy.split(" ")
     low, high = (float(end) for end in rest.strip("()").split("–"))
     assert mean == f"{100 * correct.mean():.1f}"

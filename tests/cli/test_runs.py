@@ -68,7 +68,7 @@ def test_status_lists_what_runs_and_waits_too_and_says_what_is_left(tmp_path: Pa
 
     names = ["lora-r2-s1-0123456789", "lora-r16-s1-0123456789", "lora-r128-s1-0123456789"]
     runs = tuple(ListedRun(name=name, method="lora", uses_encoder=True) for name in names)
-    write_list(tmp_path, StudyList(study="s", overrides=(), runs=runs))
+    write_list(tmp_path, StudyList(study="s", overrides=(), file={"name": "s"}, runs=runs))
     write_record(record(names[0]), tmp_path / names[0])
     broken = record(names[1], status="failed", error="[no]\nmemory", test=None)
     write_record(broken, tmp_path / names[1])
@@ -89,7 +89,12 @@ def test_status_lists_what_runs_and_waits_too_and_says_what_is_left(tmp_path: Pa
 
 
 def test_a_window_groups_what_has_no_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write_list(tmp_path, StudyList(study="s", overrides=(), runs=(ListedRun(name="a", method="m", uses_encoder=True),)))
+    write_list(
+        tmp_path,
+        StudyList(
+            study="s", overrides=(), file={"name": "s"}, runs=(ListedRun(name="a", method="m", uses_encoder=True),)
+        ),
+    )
     write_record(finished(lora(2), accuracy=0.9), tmp_path / "trial-0123456789")
     lines = _printed(run_states(tmp_path), monkeypatch, width=80)
     assert lines[:3] == [

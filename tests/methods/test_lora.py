@@ -29,11 +29,9 @@ from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.targets import PRESETS, find_targets
 from tanzaku.study.expansion import expand
-from tanzaku.study.runs import read_records
-from tanzaku.study.spec import IDENTITY_DIGITS, RunSpec, StudySpec
+from tanzaku.study.spec import StudySpec
 from tests.methods.test_contract import Case, _load, _logits, _train_a_little
 
-RECORDS = Path(__file__).parents[2] / "records" / "livedoor-ranks"
 ALBERT = "albert.encoder.albert_layer_groups.0.albert_layers.0."
 
 # By architecture: the layer's name, and the linear layers in it that each preset means.
@@ -273,18 +271,6 @@ def test_labels_tell_what_is_new_and_older_ones_stay() -> None:
     method = Lora.model_validate({"rank": 4, "targets": "all-linear", "dora": True, "initialization": "pissa"})
     assert method.label("lora") == "lora-r4-all-linear-dora-pissa"
     assert set(PRESETS) == {"qv", "attention", "ffn", "all-linear", "embeddings"}
-
-
-def test_the_committed_runs_keep_their_identities() -> None:
-    records = [record for record in read_records(RECORDS) if record.method == "lora"]
-    assert len(records) == 14
-    for record in records:
-        assert record.encoder is not None
-        spec = RunSpec.model_validate(record.spec)
-        fingerprints = (record.data.fingerprint, record.encoder.fingerprint)
-        found = spec.identity(data_fingerprint=fingerprints[0], encoder_fingerprint=fingerprints[1])
-        assert record.run_id.endswith(f"-{found[:IDENTITY_DIGITS]}")
-        assert spec.model_dump(mode="json")["method"] == Lora.later_defaults() | record.spec["method"]
 
 
 def test_an_option_off_its_default_is_written_and_read_again() -> None:

@@ -1,11 +1,9 @@
-"""The tables for papers, as LaTeX sets them: every committed study's in both engines, and Japanese ones."""
+"""The tables for papers, as LaTeX sets them; those of the committed studies are set in `test_archives.py`."""
 
 import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tanzaku.analysis.arms import sections_of
 from tanzaku.report import formats
@@ -15,35 +13,7 @@ from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
 from tests.report.records import at_ranks, baseline, data_facts, evidence, finished, lora, study
-from tests.typesetting import ROOT, Typeset, preambles, typeset, with_installed_font
-
-REPORTS = sorted(path.parent for path in (ROOT / "records").glob("*/report/tables.tex"))
-
-
-@pytest.fixture(scope="module", params=["pdflatex", "lualatex"])
-def committed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Typeset:
-    """The tables of all committed studies in one document, each study after a line with its name."""
-    tables = [
-        rf"\noindent study {report.parent.name}\clearpage" + (report / "tables.tex").read_text(encoding="utf-8")
-        for report in REPORTS
-    ]
-    return typeset(request.param, preambles()[0], tables, folder=tmp_path_factory.mktemp(request.param))
-
-
-def test_every_committed_study_s_tables_fit_the_page(committed: Typeset) -> None:
-    assert len(REPORTS) >= 11
-    assert committed.overfull == []
-    assert committed.missing == []
-
-
-def test_the_numbers_of_every_committed_study_are_those_of_its_csv_files(committed: Typeset) -> None:
-    checked = 0
-    for report in REPORTS:
-        begin = committed.lines.index(f"study {report.parent.name}")
-        following = (place for place, line in enumerate(committed.lines) if place > begin and line.startswith("study "))
-        lines = committed.lines[begin : next(following, None)]
-        checked += check_numbers(lines, report)
-    assert checked > 350
+from tests.typesetting import preambles, typeset, with_installed_font
 
 
 def test_captions_say_what_one_star_and_two_mean() -> None:

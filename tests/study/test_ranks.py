@@ -13,12 +13,10 @@ from tanzaku.report.write import write_report
 from tanzaku.study.expansion import expand
 from tanzaku.study.record import RunRecord, read_predictions, read_record
 from tanzaku.study.run import run
-from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.tiny import make_dataset
 
 DATASET = make_dataset(train=24, val=12, test=15)
-RECORDS = Path(__file__).parents[2] / "records"
 
 
 def _run(encoder: Path, folder: Path, arm: dict[str, Any]) -> RunRecord:
@@ -89,9 +87,3 @@ def test_a_report_of_real_runs_has_their_ranks_beside_those_trained_alone(tiny_e
     assert nested.rows[1].difference is not None
     assert cut.rows[1].difference is None
     assert (tmp_path / "report" / "figures" / "ranks.svg").is_file()
-
-
-def test_records_from_before_load() -> None:
-    records = read_records(RECORDS / "livedoor-ranks")
-    assert records
-    assert {record.ranks for record in records} == {()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tanzaku.study.schema import study_schema
-from website.pages import REPOSITORY, ROOT, SITE, DeadLinkError, site_link, with_site_links, write_pages
+from website.pages import REPOSITORY, ROOT, SITE, DeadLinkError, archives, site_link, with_site_links, write_pages
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,12 @@ def test_every_link_leads_to_a_page_a_file_or_a_url(pages: Path) -> None:
 
 
 def test_the_gallery_has_every_report(pages: Path) -> None:
-    reports = {path.parents[1].name: path for path in ROOT.glob("records/*/report/report.html")}
-    assert {path.stem for path in (pages / "gallery").iterdir()} == set(reports)
+    reports = {path.name for path in archives()}
+    assert len(reports) == 10
+    for name in reports:
+        page = (pages / "gallery" / f"{name}.html").read_text(encoding="utf-8")
+        assert f"tanzaku study report records/{name}" in page
+    assert {path.stem for path in (pages / "gallery").iterdir()} == reports
     for page in ("gallery.md", "gallery.ja.md"):
         text = (pages / page).read_text(encoding="utf-8")
         assert re.findall(r"\]\(gallery/(\S+)\.html\)", text) == sorted(reports)

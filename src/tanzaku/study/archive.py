@@ -75,7 +75,7 @@ class Archive:
     def _groups(self, table: pa.Table) -> Iterator[tuple[PredictionKey, ClassPairs]]:
         """The rows of each key, which are next to each other."""
         documents = table["document"].to_numpy()
-        starts = [row for row, document in enumerate(documents.tolist()) if document == 0]
+        starts = [row for row, document in enumerate(documents.tolist()) if row == 0 or document == 0]
         for start, end in pairwise([*starts, len(documents)]):
             rows = table.slice(start, end - start)
             names = {name: rows[name].unique().to_pylist() for name in ("run", "split", "rank")}

@@ -1,0 +1,223 @@
+"""Archives: a study in three files says what its folder says, and nothing of the machine."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from filelock import FileLock
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from tanzaku.cli import app
+from tanzaku.errors import BundleError, RecordError, TanzakuError
+from tanzaku.report.write import read_page, report_texts, write_report
+from tanzaku.ship.choosing import choose_run
+from tanzaku.ship.packing import pack
+from tanzaku.study.archiving import archive_study
+from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.record import RunRecord, read_record, write_record
+from tanzaku.study.runs import read_records, stored_runs
+from tanzaku.study.states import run_states
+from tests.report.records import at_ranks, baseline, failed, finished, lora, write_all
+
+FILE: dict[str, Any] = {
+    "name": "thin",
+    "description": 'Ranks of "LoRA" （短冊）',
+    "seeds": [1, 2],
+    "data": {"source": "/home/someone/data/livedoor"},
+    "encoder": {"name": "/home/someone/small-encoder", "revision": None},
+    "arms": [{"method": "tfidf-svm"}, {"method": "lora", "rank": [2, 8], "learning_rate": 5e-4}],
+}
+FILES = {"study.toml", "runs.jsonl", "predictions.parquet"}
+
+
+def _records() -> list[RunRecord]:
+    """TF-IDF, two ranks with two seeds, the larger measured at both, and a run that failed."""
+    records = [baseline()]
+    for seed in (1, 2):
+        records.append(finished(lora(2), accuracy=0.85 + seed / 100, seed=seed))
+        records.append(at_ranks(finished(lora(8), accuracy=0.9 + seed / 100, seed=seed), {2: 0.7, 8: 0.9 + seed / 100}))
+    return [*records, failed(lora(64), error="no memory", seed=1)]
+
+
+def _study(folder: Path, records: list[RunRecord], *, waiting: tuple[str, ...] = ()) -> Path:
+    """A study's folder as `tanzaku study run` leaves it: each run in the folder of its name."""
+    write_all(records, folder)
+    for number, record in enumerate(records):
+        (folder / f"run-{number:02}").rename(folder / record.run_id)
+    names = [*(record.run_id for record in records), *waiting]
+    runs = tuple(ListedRun(name=name, method=name.split("-r")[0], uses_encoder="lora" in name) for name in names)
+    write_list(folder, StudyList(study="thin", overrides=(), file=FILE, runs=runs))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return _study(tmp_path / "runs", _records())
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return report_texts(read_page(folder), figures={})
+
+
+def test_a_report_on_an_archive_is_that_on_the_folder(runs: Path) -> None:
+    """The page, the Markdown, the LaTeX tables and every CSV file."""
+    of_folder, states = _texts(runs), run_states(runs)
+    chosen = choose_run(runs, margin=0.03)
+    archive = runs.with_name("archive")
+    archive_study(runs, archive)
+    shutil.rmtree(runs)
+    archive.rename(runs)
+    assert {path.name for path in runs.iterdir()} == FILES
+    of_archive = _texts(runs)
+    assert set(of_folder) == {
+        "report.html",
+        "report.md",
+        "tables.tex",
+        "arms.csv",
+        "runs.csv",
+        "comparisons.csv",
+        "ranks.csv",
+    }
+    assert of_archive == of_folder
+    assert "Not compared" not in of_archive["report.md"]  # which it would be without predictions
+    assert sorted(run_states(runs), key=lambda state: state.name) == sorted(states, key=lambda state: state.name)
+    assert choose_run(runs, margin=0.03) == chosen
+    with pytest.raises(BundleError, match="has no model/ folder any more"):
+        pack(runs, runs.with_name("bundle"))
+
+
+def test_an_archive_holds_the_records_and_all_predictions(runs: Path, tmp_path: Path) -> None:
+    made = archive_study(runs, tmp_path / "a" / "thin")
+    assert (made.finished, made.failed, made.left_out, made.with_predictions) == (5, 1, (), 5)
+    lines = (made.folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    names = [json.loads(line)["run_id"] for line in lines]
+    assert names == sorted(names)
+    assert read_records(made.folder) == read_records(runs) == [read_record(runs / name) for name in names]
+    for run, archived in zip(stored_runs(runs), stored_runs(made.folder), strict=True):
+        assert archived.predictions() == run.predictions()
+        assert archived.predictions("validation") == run.predictions("validation")
+        assert archived.predictions(rank=2) == run.predictions(rank=2)
+        assert (archived.predictions(rank=2) is not None) == bool(run.record.ranks)
+    again = archive_study(runs, tmp_path / "again")
+    for name in FILES:
+        assert (again.folder / name).read_bytes() == (made.folder / name).read_bytes()
+
+
+def test_a_folder_above_archives_and_runs_has_the_records_of_both(runs: Path) -> None:
+    archive_study(runs, runs.parent / "archived" / "thin")
+    records = read_records(runs)
+    assert read_records(runs.parent) == [*records, *records]
+
+
+def test_the_archived_study_can_be_run(runs: Path, tmp_path: Path) -> None:
+    made = archive_study(runs, tmp_path / "thin")
+    study = read_study(made.folder / "study.toml")
+    assert study.description == FILE["description"]
+    assert [run.method_name for run in expand(study)] == ["tfidf-svm", *["lora"] * 4]
+
+
+def test_no_path_of_a_machine_is_archived(tmp_path: Path) -> None:
+    record = finished(lora(2), accuracy=0.9)
+    source = "/home/someone/data/livedoor"
+    record.spec["data"]["source"], record.spec["encoder"]["name"] = source, "/home/someone/small-encoder"
+    data = record.data.model_copy(update={"source": source})
+    assert record.encoder is not None
+    encoder = record.encoder.model_copy(update={"name": r"C:\Users\someone\small-encoder"})
+    error = f"{source}/train.csv: can't be read; see https://example.org/a/b and '/home/someone/x'"
+    broken = failed(lora(4), error=error)
+    runs = _study(tmp_path / "runs", [record.model_copy(update={"data": data, "encoder": encoder}), broken])
+    made = archive_study(runs, tmp_path / "thin")
+    for path in made.folder.iterdir():
+        assert b"someone" not in path.read_bytes(), path.name
+    archived, archived_failure = read_records(made.folder)
+    assert archived.data.source == archived.spec["data"]["source"] == "livedoor"
+    assert archived.encoder is not None
+    assert archived.encoder.name == archived.spec["encoder"]["name"] == "small-encoder"
+    assert archived_failure.error == "train.csv: can't be read; see https://example.org/a/b and 'x'"
+    assert read_study(made.folder / "study.toml").data.source == "livedoor"
+
+
+def test_runs_that_have_not_ended_are_archived_only_when_asked(tmp_path: Path) -> None:
+    runs = _study(tmp_path / "runs", _records()[:2], waiting=("lora-r4", "lora-r16"))
+    (runs / "lora-r4").mkdir()
+    with (
+        FileLock(runs / "lora-r4" / "lock"),
+        pytest.raises(RecordError, match=r"2 of 4 .*lora-r4: running; lora-r16: wai"),
+    ):
+        archive_study(runs, tmp_path / "thin")
+    assert not (tmp_path / "thin").exists()
+    made = archive_study(runs, tmp_path / "thin", unfinished=True)
+    assert (made.finished, [state.name for state in made.left_out]) == (2, ["lora-r4", "lora-r16"])
+    with pytest.raises(RecordError, match="1 of 1 runs"):
+        archive_study(_study(tmp_path / "none", [], waiting=("lora-r4",)), tmp_path / "empty", unfinished=True)
+
+
+def test_runs_that_are_none_of_the_study_s_are_left_out(runs: Path, tmp_path: Path) -> None:
+    write_record(finished(lora(256), accuracy=0.99).model_copy(update={"run_id": "trial"}), runs / "trial")
+    made = archive_study(runs, tmp_path / "thin")
+    assert "trial" not in [record.run_id for record in read_records(made.folder)]
+
+
+def test_only_an_archive_is_replaced(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "thin"
+    archive_study(runs, out)
+    with pytest.raises(TanzakuError, match="already exists"):
+        archive_study(runs, out)
+    archive_study(runs, out, replace=True)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").touch()
+    with pytest.raises(TanzakuError, match="already exists"):
+        archive_study(runs, mine, replace=True)
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_no_study_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="does not exist; give the folder"):
+        archive_study(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(RecordError, match="holds no study; give the folder"):
+        archive_study(tmp_path, tmp_path / "out")
+    archive_study(runs, tmp_path / "out")
+    with pytest.raises(RecordError, match="is an archive already"):
+        archive_study(tmp_path / "out", tmp_path / "again")
+
+
+def test_a_damaged_archive_is_an_error_that_names_the_place(runs: Path, tmp_path: Path) -> None:
+    folder = archive_study(runs, tmp_path / "thin").folder
+    whole = parquet.read_table(folder / "predictions.parquet")
+    for table, complaint in (
+        (whole.slice(1), "rows from 1 on are not one run's documents"),
+        (whole.drop_columns(["class"]), "is not an archive's predictions"),
+        (whole.set_column(5, "predicted", pa.array([9] * len(whole), pa.int32())), "none of its 9 labels"),
+    ):
+        parquet.write_table(table, folder / "predictions.parquet")
+        with pytest.raises(RecordError, match=complaint):
+            read_page(folder)
+    (folder / "predictions.parquet").unlink()
+    with pytest.raises(RecordError, match=r"predictions\.parquet"):
+        read_page(folder)
+    lines = (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    for line, complaint in (("{", "line 2 is damaged"), ("{}", "line 2 has version None")):
+        (folder / "runs.jsonl").write_text("\n".join([lines[0], line, *lines[2:]]), encoding="utf-8")
+        with pytest.raises(RecordError, match=complaint):
+            read_records(folder)
+
+
+def test_the_command_says_what_it_archived(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["study", "archive", "runs"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "records/thin\n"
+    assert done.stderr.startswith("6 runs, 1 of them failed, 5 with predictions: ")
+    assert "Next: tanzaku study report records/thin" in done.stderr
+    status = CliRunner().invoke(app, ["study", "status", "records/thin"])
+    assert len(status.stdout.splitlines()) == 7
+    assert "6 of 6 runs have ended" in status.stderr
+    report = write_report("records/thin", "report")
+    assert report.recommended_run is not None
+    assert not report.recommended_run.exists()
