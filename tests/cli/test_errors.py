@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tanzaku.cli import main
+from tanzaku.study.listing import read_list
 from tanzaku.study.runs import read_records
 
 _STUDY = 'name = "t"\n[data]\nsource = "sample"\n[[arms]]\nmethod = "tfidf-svm"\n'
@@ -86,9 +87,11 @@ def test_long_work_does_not_begin_where_its_result_can_not_be_written(tanzaku: T
 
 @_on_linux
 def test_a_full_disk_stops_the_study_and_the_same_command_resumes_it(tanzaku: Tanzaku, workplace: Path) -> None:
-    (workplace / "two.toml").write_text(_STUDY.replace('"t"', '"two"\nseeds = [1, 2]'), encoding="utf-8")
+    (workplace / "two.toml").write_text(_STUDY.replace('"t"', '"two"') + "penalty = [1.0, 2.0]\n", encoding="utf-8")
     assert tanzaku("study", "run", "two.toml", "--out", "planned")[0] == 0
-    first, second = (record.run_id for record in read_records(workplace / "planned"))
+    listed = read_list(workplace / "planned")
+    assert listed is not None
+    first, second = (run.name for run in listed.runs)
     full = workplace / "full" / first / "model" / "terms.json"
     full.parent.mkdir(parents=True)
     full.symlink_to("/dev/full")

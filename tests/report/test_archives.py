@@ -28,7 +28,7 @@ def test_each_archive_s_report_can_be_written(reports: list[Path]) -> None:
     assert len(reports) == 10
     for report in reports:
         page, document = ((report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
-        assert f"<title>{report.name}" in page
+        assert f"tanzaku study report {ROOT / 'records' / report.name}" in page
         assert page.rstrip().endswith("</html>")
         assert "Take " in page
         assert "Not compared" not in document

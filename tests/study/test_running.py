@@ -33,11 +33,15 @@ def test_a_call_makes_the_runs_in_order_and_makes_none_twice(tmp_path: Path) -> 
     content = {"name": "s", "data": {"source": str(tmp_path / "data")}, "arms": [{"method": "tfidf-svm"}]}
     spec = parse_study(content, overrides=["arms.0.penalty=[2.0, 1.0]"])
     heard: list[object] = []
-    records = run_study(spec, out=tmp_path / "runs", overrides=["seeds=[3]"], listener=heard.append)
-    assert [(record.spec["method"]["penalty"], record.spec["seed"]) for record in records] == [(2.0, 3), (1.0, 3)]
+    records = run_study(spec, out=tmp_path / "runs", overrides=["seeds=[3, 4]"], listener=heard.append)
+    assert [(record.spec["method"]["penalty"], record.spec["seed"]) for record in records] == [
+        (2.0, 0),
+        (1.0, 0),
+    ]  # deterministic
     assert [type(event) for event in heard] == [StudyStarts, *[RunStarts, RunEnds] * 2]
     assert run_study(content, out=tmp_path / "runs", overrides=["seeds=[3]", "arms.0.penalty=[1.0]"]) == records[1:]
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 2
     listed = read_list(tmp_path / "runs")
     assert listed is not None
     assert (listed.study, listed.overrides) == ("s", ("seeds=[3]", "arms.0.penalty=[1.0]"))
+    assert listed.file == content | {"seeds": [3], "arms": [{"method": "tfidf-svm", "penalty": [1.0]}]}

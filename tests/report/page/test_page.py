@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tanzaku.analysis import mistakes
 from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.mistakes import mistakes_of
 from tanzaku.analysis.predictions import RunPredictions, run_key
@@ -16,6 +15,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import BundleError, DataError
 from tanzaku.methods import METHODS
 from tanzaku.report import write
+from tanzaku.report.page import build
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tanzaku.ship.packing import pack
 from tests.report.page.colours import contrast
@@ -35,7 +35,7 @@ from tests.report.records import (
     write_all,
 )
 
-STYLE = Path(mistakes.__file__).with_name("page.css").read_text(encoding="utf-8")
+STYLE = Path(build.__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
