@@ -252,3 +252,15 @@ def test_predictions_of_other_documents_are_an_error() -> None:
     known[run_key(records[0])] = RunPredictions(first.classes[::-1].copy(), first.predicted[::-1].copy())
     with pytest.raises(RecordError, match=r"their test predictions have other documents"):
         evidence_of(section, known, margin=0.005)
+
+
+def test_the_one_run_of_a_deterministic_method_counts_for_every_seed() -> None:
+    seeds = [finished(lora(8), accuracy=0.93 + seed / 100, seed=seed) for seed in range(3)]
+    alone = finished(lora(2), accuracy=0.85)
+    (found,) = evidence([baseline(accuracy=0.9), *seeds, alone])
+    covered = {
+        comparison.arm.method + str(comparison.arm.rank): comparison.seeds_covered for comparison in found.comparisons
+    }
+    assert covered == {"tfidf-svmNone": "both", "lora2": "one"}
+    kinds = {arm.method + str(arm.rank): interval.kind for arm, interval in found.intervals}
+    assert kinds == {"tfidf-svmNone": "wilson", "lora2": "wilson", "lora8": "both"}

@@ -67,7 +67,10 @@ def test_the_recommendation_comes_first_with_its_reasons() -> None:
     assert take < words.index("It is the smallest (1.2 MB) of the 2 arms") < words.index("Results")
     assert "95 % interval over 3 seeds and documents" in words
     assert "not distinguishable" in words
-    assert "variation between seeds of that side is not covered" in words  # TF-IDF has one run
+    assert (
+        "variation between seeds of that side is not covered" not in words
+    )  # TF-IDF has one run, which is all of them
+    assert "one run counts for every seed" in words
     japanese = Tree(page(seeds_study(), language="ja")).words
     assert japanese.index("LoRA r=8, 学習率 5e-4 を使うとよいでしょう。") < japanese.index("全手法の結果")
     assert "区別できない" in japanese
