@@ -1,7 +1,8 @@
 """The pages of the documentation site: `python -m website.pages FOLDER` writes them, and `mkdocs build` renders them.
 
-They are those of docs/, README.md and README.ja.md as start pages, a gallery of reports, rendered from the archives in
-records/, and the JSON Schema of study files. Links to files that are no pages point to the repository on GitHub.
+They are the pages and images of docs/, README.md and README.ja.md as start pages, a gallery of reports that are rendered
+from the archives in records/, and the JSON Schema of study files. Links to files that are not pages point to the
+repository on GitHub.
 """
 
 import json
@@ -23,6 +24,7 @@ _URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["pr
 REPOSITORY: str = _URLS["Repository"].rstrip("/")
 SITE: str = _URLS["Documentation"].rstrip("/")
 DOCS = "docs"
+IMAGES = f"{DOCS}/images"
 START_PAGES = {"README.md": "index.md", "README.ja.md": "index.ja.md"}
 _FENCE = re.compile(r"(^```.*?^```$)", flags=re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
@@ -61,6 +63,7 @@ def write_pages(folder: Path) -> None:
         (folder / page_of(source)).write_text(
             with_site_links(path.read_text(encoding="utf-8"), source), encoding="utf-8"
         )
+    shutil.copytree(ROOT / IMAGES, folder / "images")
     (folder / "gallery").mkdir()
     for archive in archives():
         page_input = replace(read_page(archive), runs=archive.relative_to(ROOT))  # the path that the page shows
@@ -118,6 +121,8 @@ def site_link(target: str, source: str) -> str:
         raise DeadLinkError(f"{source}: the link {target} leads to {path}, which does not exist")
     if path in START_PAGES or (posixpath.dirname(path) == DOCS and path.endswith(".md")):
         return _page_link(page_of(path), page_of(source), anchor=anchor) + number_sign + anchor
+    if posixpath.dirname(path) == IMAGES:
+        return path.removeprefix(f"{DOCS}/")
     kind = "tree" if (ROOT / path).is_dir() else "blob"
     return f"{REPOSITORY}/{kind}/main/{path}{number_sign}{anchor}"
 

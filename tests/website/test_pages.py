@@ -65,6 +65,7 @@ def test_the_schema_is_there_for_editors(pages: Path) -> None:
         ("LICENSE", "README.ja.md", f"{REPOSITORY}/blob/main/LICENSE"),
         ("docs/lora.md", "README.ja.md", "lora.md"),
         ("docs/report.ja.md", "README.ja.md", "report.ja.md"),
+        ("docs/images/report.png", "README.ja.md", "images/report.png"),
         ("README.ja.md", "README.md", f"{SITE}/ja/"),
         ("README.md", "README.ja.md", f"{SITE}/"),
         ("report.ja.md", "docs/report.md", f"{SITE}/ja/report/"),
