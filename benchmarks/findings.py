@@ -1,15 +1,18 @@
-"""docs/findings.md, made from the records of whole studies and the sentences beside this file.
+"""docs/findings.md, made from the records of whole studies and the template next to this file.
 
     python -m benchmarks.findings
 
-The sentences name arms; every figure in them, with its interval and p-value, is computed here.
+The template names arms and states conclusions. Every figure, with its interval and p-value, is computed here, and a
+conclusion that the records contradict is an error.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 _PARTS = ("method", "training", "encoder", "data")
-_BLANK_LINES = re.compile(r"\n{3,}")
+_BLANK_LINES = re.compile(r"\n{2,}")
 
 
 @dataclass
@@ -103,8 +106,15 @@ class Findings:
             keep_trailing_newline=True,
             autoescape=False,  # it is Markdown
         )
-        text = environment.get_template(template.name).render(arm=self.arm, at_rank=self.at_rank, table=self.table)
-        return _BLANK_LINES.sub("\n\n", text)
+        text = environment.get_template(template.name).render(
+            arm=self.arm,
+            at_rank=self.at_rank,
+            table=self.table,
+            expect=expect,
+            claim=claim,
+            falls_with_rank=falls_with_rank,
+        )
+        return "\n\n".join(_filled(block) for block in _BLANK_LINES.split(text.strip("\n"))) + "\n"
 
     def _study(self, name: str) -> tuple[list[Arm], dict[RunKey, RunPredictions]]:
         if name not in self._studies:
@@ -143,6 +153,23 @@ class Found:
         return f"{100 * mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
     @property
+    def by_seed(self) -> np.ndarray:
+        """The test accuracy of each run: (runs,)."""
+        accuracies: np.ndarray = self.correct.mean(axis=1)
+        return accuracies
+
+    @property
+    def validation_accuracy(self) -> float:
+        """The mean over the runs.
+
+        Raises:
+            RecordError: No run has one.
+        """
+        if self.arm.val_accuracy is None:
+            raise RecordError(f"{self.name} has no validation accuracy")
+        return self.arm.val_accuracy.mean
+
+    @property
     def validation(self) -> str:
         """The mean accuracy of the validation set in percent."""
         return _told(self.arm.val_accuracy, formats.percent)
@@ -161,19 +188,45 @@ class Found:
         Raises:
             RecordError: The seeds differ.
         """
+        difference = self._differences(other)
+        return f"{formats.points(difference.min())} to {formats.points(difference.max())}"
+
+    def _differences(self, other: Found) -> np.ndarray:
         if self.seed_numbers != other.seed_numbers:
             raise RecordError(f"the seeds of {self.name} and {other.name} are not the same")
-        difference = self.correct.mean(axis=1) - other.correct.mean(axis=1)
-        return f"{formats.points(difference.min())} to {formats.points(difference.max())}"
+        differences: np.ndarray = self.by_seed - other.by_seed
+        return differences
+
+    def largest_loss(self, other: Found) -> str:
+        """By how many points the accuracy is below another's with the same seeds, in the worst seed: `0.5`.
+
+        Raises:
+            RecordError: The seeds differ.
+        """
+        return f"{-100 * self._differences(other).min():.1f}"
+
+    @property
+    def saved_bytes(self) -> float:
+        """The mean size of what is saved, at its rank.
+
+        Raises:
+            RecordError: No run has one.
+        """
+        size = self._size()
+        if size is None:
+            raise RecordError(f"{self.name} has no size")
+        return size.mean
 
     @property
     def megabytes(self) -> str:
-        """What is saved of the arm, at its rank."""
-        size = self.arm.cost("saved_bytes")
-        if self.rank is not None:
-            at_ranks = (one for record in self.arm.finished for one in record.ranks if one.rank == self.rank)
-            size = estimate(one.saved_bytes for one in at_ranks)
-        return _told(size, lambda size: formats.megabytes(size / 1e6))
+        """The size of what is saved, at its rank."""
+        return _told(self._size(), lambda size: formats.megabytes(size / 1e6))
+
+    def _size(self) -> Estimate | None:
+        if self.rank is None:
+            return self.arm.cost("saved_bytes")
+        at_ranks = (one for record in self.arm.finished for one in record.ranks if one.rank == self.rank)
+        return estimate(one.saved_bytes for one in at_ranks)
 
     @property
     def seconds(self) -> str:
@@ -211,8 +264,64 @@ class Compared:
 
     @property
     def outcome(self) -> Outcome:
-        """In a word or three."""
+        """Better, worse or not distinguishable."""
         return outcome_of(self.difference, p_value=self.p)
+
+    @property
+    def size(self) -> str:
+        """The percentage points without their sign, such as `1.3`."""
+        return f"{abs(100 * self.difference.mean):.1f}"
+
+
+def _filled(block: str) -> str:
+    """A paragraph or a list in lines of at most 120 characters; a table or a heading as it is."""
+    if block.startswith(("|", "#")):
+        return block
+    items = re.split(r"\n(?=- )", block)
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()),
+            width=120,
+            subsequent_indent="  " if item.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for item in items
+    )
+
+
+def expect(table: Sequence[tuple[str, Compared]], outcome: str, *names: str) -> str:
+    """The outcome, as a word for a sentence about some pairs of a table, or about all of them.
+
+    Raises:
+        RecordError: A pair has another outcome, or the table lacks a pair.
+    """
+    compared = dict(table)
+    for name in names or compared:
+        if name not in compared:
+            raise RecordError(f"there is no comparison {name!r}; there are: {'; '.join(compared)}")
+        if compared[name].outcome != outcome:
+            raise RecordError(
+                f"the page says that {name!r} is {outcome}, and the records say: {compared[name].outcome}"
+            )
+    return outcome
+
+
+def claim(condition: bool, words: str) -> str:
+    """The words, if the condition holds.
+
+    Raises:
+        RecordError: It does not.
+    """
+    if not condition:
+        raise RecordError(f"the records contradict: {words}")
+    return words
+
+
+def falls_with_rank(table: Sequence[tuple[str, Compared]]) -> bool:
+    """Whether all differences are negative, and each is below the one before."""
+    means = [0.0, *(compared.difference.mean for _, compared in table)]
+    return all(later < earlier for earlier, later in pairwise(means))
 
 
 def _difference(arm: Found, other: Found) -> Difference:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings
+from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings, claim, expect, falls_with_rank
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
@@ -123,6 +123,48 @@ def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None
     )
     with pytest.raises(RecordError, match=r"has 2 arms lora.* on livedoor; .* on data/unsigned"):
         findings.arm("names", "lora")
+
+
+def _table_of_two_arms(folder: Path, *, better: float, worse: float) -> list[Any]:
+    write_all([finished(lora(8), accuracy=better), finished(lora(2), accuracy=worse)], folder / "two")
+    findings = Findings(folder)
+    eight, two = findings.arm("two", "lora", rank=8), findings.arm("two", "lora", rank=2)
+    return findings.table([("8, 2", eight, two), ("2, 8", two, eight), ("8, 8", eight, eight)])
+
+
+def test_a_conclusion_is_checked_against_the_records(tmp_path: Path) -> None:
+    table = _table_of_two_arms(tmp_path, better=0.95, worse=0.6)
+    assert expect(table, "better", "8, 2") == "better"
+    assert expect(table, "worse", "2, 8") == "worse"
+    assert expect(table, "not distinguishable", "8, 8") == "not distinguishable"
+    assert table[0][1].size == table[1][1].size
+    with pytest.raises(RecordError, match=r"says that '2, 8' is better, and the records say: worse"):
+        expect(table, "better", "8, 2", "2, 8")
+    with pytest.raises(RecordError, match=r"says that '2, 8' is better"):
+        expect(table, "better")  # of all pairs
+    with pytest.raises(RecordError, match=r"no comparison '8, 4'; there are: 8, 2; 2, 8; 8, 8"):
+        expect(table, "better", "8, 4")
+
+
+def test_a_page_with_a_wrong_conclusion_is_not_written(tmp_path: Path) -> None:
+    write_all([finished(lora(8), accuracy=0.95), finished(lora(2), accuracy=0.6)], tmp_path / "two")
+    template = tmp_path / "page.md.jinja"
+    compared = '{% set t = table([("8, 2", arm("two", "lora", rank=8), arm("two", "lora", rank=2))]) %}'
+    template.write_text(compared + '\nIt is\n{{ expect(t, "better", "8, 2") }}.\n', encoding="utf-8")
+    assert Findings(tmp_path).write(template) == "It is better.\n"
+    template.write_text(compared + '\nIt is\n{{ expect(t, "worse", "8, 2") }}.\n', encoding="utf-8")
+    with pytest.raises(RecordError, match="the records say: better"):
+        Findings(tmp_path).write(template)
+
+
+def test_claims_about_figures_are_checked(tmp_path: Path) -> None:
+    assert claim(True, "it is so") == "it is so"
+    with pytest.raises(RecordError, match="contradict: it is so"):
+        claim(False, "it is so")
+    table = _table_of_two_arms(tmp_path, better=0.9, worse=0.6)
+    assert falls_with_rank(table[1:2])
+    assert not falls_with_rank(table[:2])  # the first difference is positive
+    assert not falls_with_rank(table[1:])  # the second is larger than the first
 
 
 def test_the_page_is_what_the_records_give() -> None:
