@@ -1,4 +1,4 @@
-"""docs/performance.md, made from the committed records and the remarks beside this file.
+"""docs/performance.md, made from the committed records and the remarks next to this file.
 
 python -m benchmarks.page
 """
@@ -17,22 +17,22 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 REMARKS = Path(__file__).with_name("remarks.md")
 
 DESCRIPTIONS = {
-    "lora_step_base_vs_trainer": "LoRA, BERT-base: a step, beside the thesis's script",
-    "lora_step_base_vs_tuned_trainer": "LoRA, BERT-base: a step, beside `Trainer` tuned",
-    "lora_step_base_thesis_settings_vs_trainer": "the same with the thesis's settings (every dropout 0.1), beside its "
-    "script",
-    "lora_step_mini_vs_trainer": "LoRA, the small encoder: a step, beside the thesis's script",
-    "full_step_base_vs_trainer": "full fine-tuning, BERT-base: a step, beside the thesis's script",
-    "full_step_mini_vs_trainer": "full fine-tuning, the small encoder: a step, beside the thesis's script",
-    "lora_all_linear_step_vs_full_step_mini": "LoRA (r = 16) on all linear layers, the small encoder: seconds over "
-    "those of full fine-tuning, both Tanzaku's",
-    "lora_step_base_share_of_limit": "LoRA, BERT-base: the arithmetic that a step can't do without, at the speed of "
-    "this machine's matrix products, over the measured seconds",
-    "classify_base_vs_pipeline": "classifying, BERT-base, beside `transformers.pipeline`",
-    "tokenize_vs_reference": "tokenizing on one core, beside `BertJapaneseTokenizer`",
-    "train_memory_vs_trainer": "training LoRA, BERT-base: peak memory over the thesis's script's",
-    "classify_memory_million_vs_ten_thousand": "classifying a stream: peak memory for the many texts over that for the "
-    "few",
+    "lora_step_base_vs_trainer": "LoRA, BERT-base: a step, compared with the thesis's script",
+    "lora_step_base_vs_tuned_trainer": "LoRA, BERT-base: a step, compared with `Trainer` tuned",
+    "lora_step_base_thesis_settings_vs_trainer": "the same with the thesis's settings (every dropout 0.1), "
+    "compared with its script",
+    "lora_step_mini_vs_trainer": "LoRA, the small encoder: a step, compared with the thesis's script",
+    "full_step_base_vs_trainer": "full fine-tuning, BERT-base: a step, compared with the thesis's script",
+    "full_step_mini_vs_trainer": "full fine-tuning, the small encoder: a step, compared with the thesis's script",
+    "lora_all_linear_step_vs_full_step_mini": "LoRA (r = 16) on all linear layers, the small encoder: seconds "
+    "relative to those of full fine-tuning, both with Tanzaku",
+    "lora_step_base_share_of_limit": "LoRA, BERT-base: the time that the necessary arithmetic of a step would take "
+    "at the speed of this machine's matrix products, relative to the measured seconds",
+    "classify_base_vs_pipeline": "classification, BERT-base, compared with `transformers.pipeline`",
+    "tokenize_vs_reference": "tokenization on one core, compared with `BertJapaneseTokenizer`",
+    "train_memory_vs_trainer": "training LoRA, BERT-base: peak memory relative to the thesis's script",
+    "classify_memory_million_vs_ten_thousand": "classifying a stream: peak memory for a million texts relative to that "
+    "for ten thousand",
 }
 # These compare costs: smaller is better. All others say how many times as fast, or which share is reached.
 _COSTS = {
@@ -44,39 +44,39 @@ _SHARES = {"lora_step_base_share_of_limit"}
 
 _HEAD = """# Performance
 
-Made by `python -m benchmarks.page` from [records/benchmarks](../records/benchmarks); `make bench` makes these records.
-A test holds this page to them.
+`python -m benchmarks.page` writes this page from [records/benchmarks](../records/benchmarks), and `make bench` makes these
+records. A test compares the page with them.
 
 ## What is compared
 
 - `trainer`: the thesis's scripts. `Trainer` with its defaults, float32, every text padded to 512 tokens, batches of 8;
   PEFT's LoRA with r = α = 8 and dropout 0.1, or full fine-tuning.
-- `tuned_trainer`: the same in bfloat16 where the machine computes it natively, batches padded to their longest
-  document, documents of like length together.
-- `tanzaku_thesis`: Tanzaku in the thesis's settings, every dropout 0.1.
-- `tanzaku`: Tanzaku without dropout, batches padded to their longest document.
+- `tuned_trainer`: the same in bfloat16 if the machine computes it natively, with batches padded to their longest
+  document and documents of similar length grouped together.
+- `tanzaku_thesis`: Tanzaku with the thesis's settings, every dropout 0.1.
+- `tanzaku`: Tanzaku without dropout, with batches padded to their longest document.
 
-All train the same documents in the same few batches: random tokens with the lengths of Livedoor's training articles, at
-quantiles that stand for a whole epoch (`benchmarks/documents.py`). Where a side groups by length, its batches are as
-alike in length as the grouping of a whole epoch makes them. One step of each round warms up and is not counted; the
-rest are timed from end to end, so that padding and grouping count. The weights are random.
+All of them train the same documents in the same few batches: random tokens with the lengths of Livedoor's training
+articles, at quantiles that represent a whole epoch (`benchmarks/documents.py`). If a side groups by length, the lengths in
+its batches are as similar as in the groups of a whole epoch. The first step of each round is a warm-up and is not counted;
+the others are timed from beginning to end, so that padding and grouping count. The weights are random.
 
-Classifying goes from texts to classes, with the lengths of Livedoor's test articles; the pipeline is as it comes (one
-document a batch, float32). Tokenizing takes real texts, each once. Memory is what a process of its own needs beyond its
-libraries (`benchmarks/memory.py`). The limit is the faster precision of the feed-forward part's matrix product; the
-arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens, without padding.
+Classification goes from texts to classes, with the lengths of Livedoor's test articles; the pipeline has its defaults (one
+document per batch, float32). Tokenization reads real texts, each once. Memory is what a separate process needs in addition
+to its libraries (`benchmarks/memory.py`). The limit is the speed of the feed-forward part's matrix product in the faster
+precision; the arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens without padding.
 
-Once more, not timed, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`): the
-shares are of the time in PyTorch's operations, and the speed of attention is that of its products, without the softmax.
-What Tanzaku draws for dropout is drawn by NumPy, partly outside of these operations.
+Once more, without timing, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`).
+The shares refer to the time in PyTorch's operations, and the speed of attention is that of its products, without the
+softmax. Tanzaku draws random numbers for dropout with NumPy, partly outside of these operations.
 
-`python -m benchmarks.nested` measures by itself what one run of `lora-nested` costs; `python -m benchmarks.machine`
-measures whether the memory of a training grows, and what a busy machine does to it.
+`python -m benchmarks.nested` measures what one run of `lora-nested` costs, and `python -m benchmarks.machine` measures
+whether the memory of a training grows and how a busy machine slows it down.
 
-All measurements take turns, round by round, every other round backwards. A comparison is made within each round; the
-tables show the median of the rounds, and the lowest and the highest.
+All measurements are made in turn, round by round, in reverse order in every other round. A comparison is made within each
+round; the tables show the median of the rounds, and the lowest and the highest value.
 """
-_NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with nothing else to do.\n"
+_NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with no other work.\n"
 
 
 def make_page(
@@ -87,7 +87,7 @@ def make_page(
     same_ids: Mapping[str, Any] | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page's text; the records beside those of whole benchmarks are those that there are."""
+    """The page's text; the other records are optional."""
     sections = [_section(record) for record in records] or [_NOTHING]
     if nested is not None:
         sections.append(_nested_section(nested))
@@ -133,12 +133,12 @@ def _nested_section(record: Mapping[str, Any]) -> str:
         "## Seven ranks in one run",
         "",
         f"`{command}` on {record['machine']['cpu']}, {cores} cores, ended {record['ended']}: two arms of "
-        "[livedoor-nested](../studies/livedoor-nested.toml) in turn, from training to the test set's classes, the "
-        "nested one at every rank. The median of the seeds, the lowest and the highest.",
+        "[livedoor-nested](../studies/livedoor-nested.toml) in turn, from training to the classes of the test "
+        "set, the nested one at every rank. The table shows the median of the seeds, the lowest and the highest value.",
         "",
         "| | | lowest–highest |",
         "| --- | ---: | ---: |",
-        f"| one run of `lora-nested` for seven ranks over one run of LoRA r = 256 | {ratio['value']:.2f} | "
+        f"| one run of `lora-nested` for seven ranks, relative to one run of LoRA r = 256 | {ratio['value']:.2f} | "
         f"{ratio['spread'][0]:.2f}–{ratio['spread'][1]:.2f} |",
     ]
     for name, row in (("`lora-nested`, seconds", nested), ("LoRA r = 256, seconds", alone)):
@@ -148,14 +148,14 @@ def _nested_section(record: Mapping[str, Any]) -> str:
 
 
 _MACHINE_DESCRIPTIONS = {
-    "train_rss_growth": "resident memory after two epochs of Livedoor's lengths, over that after 100 steps (the small "
-    "encoder, all its weights)",
-    "lora_step_vs_95fb54c": "LoRA (r = 8) on all linear layers, 12 layers of 384: seconds a step at commit 95fb54c, "
-    "which computed documents of any length, over those now",
-    "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) beside four busy processes: its seconds over "
+    "train_rss_growth": "resident memory after two epochs of Livedoor's lengths, relative to that after 100 steps (the "
+    "small encoder, all its weights)",
+    "lora_step_vs_95fb54c": "LoRA (r = 8) on all linear layers, 12 layers of 384: seconds per step at commit "
+    "95fb54c, which computed documents of any length, relative to those now",
+    "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) next to four busy processes: its seconds relative to "
     "those on an idle machine",
-    "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, over "
-    "those with threads that spin",
+    "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, "
+    "relative to those with threads that spin",
 }
 
 
@@ -164,7 +164,7 @@ def _machine_section(record: Mapping[str, Any]) -> str:
     rows = [row for group in groups for row in group["rows"]]
     commands = dict.fromkeys(f"`{group['command']}`, ended {group['ended']}" for group in groups)
     lines = [
-        "## Memory over a training, and a busy machine",
+        "## Memory during training, and a busy machine",
         "",
         f"On {record['machine']['cpu']}, {record['machine']['physical_cores']} cores; {'; '.join(commands)}. Lengths: "
         f"{record['texts']}.",
@@ -185,7 +185,7 @@ def _same_ids_section(record: Mapping[str, Any]) -> str:
         "## The same ids",
         "",
         f"`{record['command']}`, ended {record['ended']}: every text through Tanzaku and `BertJapaneseTokenizer`, both "
-        "with the small encoder's vocabulary and without a limit on the tokens.",
+        "with the vocabulary of the small encoder and without a limit on the number of tokens.",
         "",
         "| | texts | characters | tokens | with other ids |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -231,8 +231,8 @@ def _measurement(row: Mapping[str, Any]) -> str:
 
 def _limits(record: Mapping[str, Any]) -> list[str]:
     lines = [
-        "What this machine allows at most: the arithmetic alone, at the speed of its matrix products, beside the rival "
-        "as it was measured.",
+        "What this machine allows at most: only the arithmetic, at the speed of its matrix products, compared with the "
+        "measured speed of the other program.",
         "",
         "| a step, or a document | GFLOP | seconds | at most |",
         "| --- | ---: | ---: | ---: |",
@@ -247,7 +247,7 @@ def _profiles(profiles: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each profiled measurement, a column for each kind of operation that any of them has."""
     columns = [kind for kind in (*KINDS, OTHER) if any(one["kind"] == kind for it in profiles for one in it["kinds"])]
     lines = [
-        "Where the time goes, and how fast the products are where PyTorch counts their arithmetic (GFLOP/s):",
+        "Where the time goes, and how fast the products are if PyTorch counts their arithmetic (GFLOP/s):",
         "",
         f"| profiled | {' | '.join(columns)} |",
         f"| --- |{' ---: |' * len(columns)}",
