@@ -1,0 +1,50 @@
+"""Phrases that readers stumbled over do not come back to the documentation, the study files or the messages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "benchmarks").glob("*.md*"),
+    *(ROOT / "studies").glob("*.toml"),
+]
+# A phrase as a regular expression, and what to write instead.
+BANNED = {
+    r"\bbeside\b": "next to, in addition to, compared with",
+    r"\banew\b": "again",
+    r"\b(goes|went|gone) on\b": "continues, resumes",
+    r"\bgoing on from\b": "continuing from",
+    r"\btold (by|from|apart)\b": "distinguished",
+    r"\bis said\b": "is reported",
+    r"\bat home in\b": "need",
+    r"\bone and the same\b": "deterministic, equal",
+    r"\bside by side\b": "at the same time, next to each other",
+    r"\b(tokens|records|set|documents|seeds|rank|recipe|terms|\[CLS\]|encoder|head|texts|these) alone\b": "only",
+    r"\bis no (benchmark|signature|sacrifice|text)\b": "is not a",
+    r"\brivals?\b": "other methods, other programs",
+    r"\bhouse\b|\brooms?\b(?! for)": "package",
+    r"最良そのもの|最前線|指紋|ファインチューン|フル微調整": "最良の手法、パレートフロント、…",
+}
+
+
+def _prose(path: Path) -> str:
+    """The text without inline code and code blocks, except in study files, of which only the comments count."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".toml":
+        return "\n".join(line.partition("#")[2] for line in text.splitlines())
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_no_phrase_that_readers_stumbled_over(path: Path) -> None:
+    prose = re.sub(r"[ \n]+", " ", _prose(path))
+    found = [
+        f"{prose[max(0, match.start() - 30) : match.end() + 30]!r}: write {instead!r}"
+        for phrase, instead in BANNED.items()
+        for match in re.finditer(phrase, prose, flags=re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)
