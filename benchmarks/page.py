@@ -44,37 +44,40 @@ _SHARES = {"lora_step_base_share_of_limit"}
 
 _HEAD = """# Performance
 
-`python -m benchmarks.page` writes this page from [records/benchmarks](../records/benchmarks), and `make bench` makes these
-records. A test compares the page with them.
+`python -m benchmarks.page` writes this page from [records/benchmarks](../records/benchmarks), and `make bench` makes
+these records. A test compares the page with them.
 
 ## What is compared
 
-- `trainer`: the thesis's scripts. `Trainer` with its defaults, float32, every text padded to 512 tokens, batches of 8;
-  PEFT's LoRA with r = α = 8 and dropout 0.1, or full fine-tuning.
+- `trainer`: the thesis's scripts. `Trainer` with its defaults, float32, every text padded to 512 tokens, batches of
+  8; PEFT's LoRA with r = α = 8 and dropout 0.1, or full fine-tuning.
 - `tuned_trainer`: the same in bfloat16 if the machine computes it natively, with batches padded to their longest
   document and documents of similar length grouped together.
 - `tanzaku_thesis`: Tanzaku with the thesis's settings, every dropout 0.1.
 - `tanzaku`: Tanzaku without dropout, with batches padded to their longest document.
 
 All of them train the same documents in the same few batches: random tokens with the lengths of Livedoor's training
-articles, at quantiles that represent a whole epoch (`benchmarks/documents.py`). If a side groups by length, the lengths in
-its batches are as similar as in the groups of a whole epoch. The first step of each round is a warm-up and is not counted;
-the others are timed from beginning to end, so that padding and grouping count. The weights are random.
+articles, at quantiles that represent a whole epoch (`benchmarks/documents.py`). If a side groups by length, the
+lengths in its batches are as similar as in the groups of a whole epoch. The first step of each round is a warm-up and
+is not counted; the others are timed from beginning to end, so that padding and grouping count. The weights are
+random.
 
-Classification goes from texts to classes, with the lengths of Livedoor's test articles; the pipeline has its defaults (one
-document per batch, float32). Tokenization reads real texts, each once. Memory is what a separate process needs in addition
-to its libraries (`benchmarks/memory.py`). The limit is the speed of the feed-forward part's matrix product in the faster
-precision; the arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens without padding.
+Classification goes from texts to classes, with the lengths of Livedoor's test articles; the pipeline has its defaults
+(one document per batch, float32). Tokenization reads real texts, each once. Memory is what a separate process needs
+in addition to its libraries (`benchmarks/memory.py`). The limit is the speed of the feed-forward part's matrix
+product in the faster precision; the arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens
+without padding.
 
-Once more, without timing, each LoRA step and each way to classify runs under PyTorch's profiler (`benchmarks/clock.py`).
-The shares refer to the time in PyTorch's operations, and the speed of attention is that of its products, without the
-softmax. Tanzaku draws random numbers for dropout with NumPy, partly outside of these operations.
+Once more, without timing, each LoRA step and each way to classify runs under PyTorch's profiler
+(`benchmarks/clock.py`). The shares refer to the time in PyTorch's operations, and the speed of attention is that of
+its products, without the softmax. Tanzaku draws random numbers for dropout with NumPy, partly outside of these
+operations.
 
-`python -m benchmarks.nested` measures what one run of `lora-nested` costs, and `python -m benchmarks.machine` measures
-whether the memory of a training grows and how a busy machine slows it down.
+`python -m benchmarks.nested` measures what one run of `lora-nested` costs, and `python -m benchmarks.machine`
+measures whether the memory of a training grows and how a busy machine slows it down.
 
-All measurements are made in turn, round by round, in reverse order in every other round. A comparison is made within each
-round; the tables show the median of the rounds, and the lowest and the highest value.
+All measurements are made in turn, round by round, in reverse order in every other round. A comparison is made within
+each round; the tables show the median of the rounds, and the lowest and the highest value.
 """
 _NOTHING = "\nNo record has been made yet: `make bench` makes it, on a machine with no other work.\n"
 
@@ -152,8 +155,8 @@ _MACHINE_DESCRIPTIONS = {
     "small encoder, all its weights)",
     "lora_step_vs_95fb54c": "LoRA (r = 8) on all linear layers, 12 layers of 384: seconds per step at commit "
     "95fb54c, which computed documents of any length, relative to those now",
-    "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) next to four busy processes: its seconds relative to "
-    "those on an idle machine",
+    "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) next to four busy processes: its seconds "
+    "relative to those on an idle machine",
     "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, "
     "relative to those with threads that spin",
 }

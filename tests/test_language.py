@@ -48,3 +48,11 @@ def test_no_phrase_that_readers_stumbled_over(path: Path) -> None:
         for match in re.finditer(phrase, prose, flags=re.IGNORECASE)
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_such_phrase_in_the_code() -> None:
+    phrase = re.compile(r"\b(anew|goes on|went on|gone on|at home in)\b", flags=re.IGNORECASE)
+    code = [path for path in (ROOT / "src").rglob("*.py") if not {"cli", "report"} & set(path.parts)]
+    assert len(code) > 50
+    found = [str(path) for path in code if phrase.search(path.read_text(encoding="utf-8"))]
+    assert not found

@@ -60,7 +60,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Let the system's errors name `path`, which a person knows, and not a temporary file beside it, or no file.
+    """Let the system's errors name `path`, which a person knows, and not a temporary file next to it, or no file.
 
     An error of safetensors that hides one of the system's becomes that one.
     """

@@ -64,7 +64,7 @@ def describe_machine() -> Machine:
 def keep_freed_memory() -> None:
     """Have the C library keep the memory that tensors free, where it is glibc.
 
-    Otherwise each large tensor is mapped anew, and the kernel clears every page of it at the first touch: this made
+    Otherwise each large tensor is mapped again, and the kernel clears every page of it at the first touch: this made
     steps of a small encoder a tenth shorter.
     """
     if (library := _glibc()) is not None:

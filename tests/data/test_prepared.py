@@ -123,7 +123,7 @@ def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, content: str, me
 def test_a_manifest_of_other_labels_is_refused(tmp_path: Path) -> None:
     manifest = write_prepared(preparation(("x", "y")), tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"label_names": ["b", "a"]}), encoding="utf-8")
-    with pytest.raises(DataError, match="does not fit the data beside it"):
+    with pytest.raises(DataError, match="does not fit the data next to it"):
         load_dataset(tmp_path)
 
 

@@ -365,7 +365,7 @@ def test_the_run_that_one_stands_in_is_packed_but_not_to_there(
     monkeypatch.chdir(study.runs["head"])
     assert pack(Path(), tmp_path / "out").facts.method["name"] == "head"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BundleError, match="has no name for that; give a new folder's"):
+    with pytest.raises(BundleError, match="which has no name; name a new folder"):
         pack(study.runs["head"], Path())
 
 

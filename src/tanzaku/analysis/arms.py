@@ -76,7 +76,7 @@ class Arm:
     repeated: tuple[RunRecord, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
     named_by: tuple[str, ...] = ()
-    """Settings that its name must show, of how documents are read and of its method: some arm beside it has another
+    """Settings that its name must show, of how documents are read and of its method: another arm has another
     value."""
 
     @property
@@ -285,7 +285,7 @@ def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) -> list[str]:
-    """What an arm's name must say beside other arms of its method: options and settings in which these differ.
+    """What an arm's name must say among other arms of its method: options and settings in which these differ.
 
     An option that came later goes without saying where it is at its default, and a switch where it is off: a LoRA is
     plain unless it says DoRA.

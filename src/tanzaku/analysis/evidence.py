@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """Of the arm's test accuracy, beside the reference's."""
+        """Of the arm's test accuracy, compared with the reference's."""
         return outcome_of(self.accuracy, p_value=self.accuracy_p)
 
 

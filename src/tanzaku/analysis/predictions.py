@@ -26,7 +26,7 @@ class RunPredictions:
     at_ranks: Mapping[int, np.ndarray] = field(default_factory=dict, kw_only=True)
     """Of its trained adapter at other ranks."""
     validation: RunPredictions | None = field(default=None, kw_only=True)
-    """Of the validation documents, beside those of the test documents."""
+    """Of the validation documents, next to those of the test documents."""
 
 
 Predictions = Mapping[RunKey, RunPredictions]

@@ -1,4 +1,4 @@
-"""One trained adapter at several ranks: what each rank is worth, beside the arm that was trained at that rank alone."""
+"""One trained adapter at several ranks: what each rank gives, compared with an arm trained at only that rank."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RankRow:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Beside the separately trained arm, where the two were compared."""
+        """Compared with the separately trained arm, where the two were compared."""
         if self.difference is None or self.p_value is None:
             return None
         return outcome_of(self.difference, p_value=self.p_value)

@@ -77,7 +77,7 @@ Outcome = Literal["better", "worse", "not distinguishable"]
 
 
 def outcome_of(difference: Difference, *, p_value: float) -> Outcome:
-    """Of the first arm beside the second, by a p-value that is corrected for all that was compared."""
+    """Of the first arm compared with the second, by a p-value that is corrected for all that was compared."""
     if p_value >= SIGNIFICANCE:
         return "not distinguishable"
     return "better" if difference.mean > 0 else "worse"

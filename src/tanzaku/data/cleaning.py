@@ -30,7 +30,7 @@ def clean_unsigned(lines: list[str]) -> str:
     """
     kept = [_without_names(_without_byline(line.strip())) for line in _without_link_lists(lines) if not _signs(line)]
     text = clean_thesis(kept)
-    # What is joined may name a site anew, where a name was broken over two lines or stood inside itself.
+    # What is joined may name a site again, where a name was broken over two lines or stood inside itself.
     while names_a_site(text):
         text = _NAMES.sub("", text).strip()
     return text

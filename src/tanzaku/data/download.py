@@ -1,4 +1,4 @@
-"""Downloads a file once: goes on where a cut connection left off, and keeps only what has the right checksum."""
+"""Downloads a file once: resumes where a broken connection stopped, and keeps only what has the right checksum."""
 
 import http.client
 import os
@@ -37,11 +37,11 @@ def download(
     timeout_seconds: float = 30.0,
     max_bytes: int = 64 << 20,
 ) -> Path:
-    """Bring `url` to the file `to`, unless it is there already; a part that is there from before is gone on with.
+    """Bring `url` to the file `to`, unless it is there already; a part from an earlier download is continued.
 
     Args:
         url: An http or https address.
-        to: The file; the part that is not complete yet stands beside it as `<name>.part`.
+        to: The file; the part that is not complete yet is next to it as `<name>.part`.
         sha256: The checksum of the whole, in hexadecimal.
         on_progress: Told how far it is.
         attempts: How often in a row a try may bring nothing before it is given up.
@@ -124,7 +124,7 @@ def _fetch_rest(url: str, part: Path, *, on_progress: Progress, timeout_seconds:
     except urllib.error.HTTPError as error:
         if error.code != _RANGE_NOT_SATISFIABLE:
             raise
-        # Nothing is left to send: either the part is whole, or it is not of this file and starts anew.
+        # Nothing is left to send: either the part is whole, or it is not of this file and starts again.
         error.close()
         if error.headers.get("Content-Range") == f"bytes */{have}":
             return True

@@ -145,7 +145,7 @@ def prepare_articles(
         f"{article.category}/{article.file_name}" for article, one in zip(articles, cleaned, strict=True) if not one
     ]
     if empty:
-        raise DataError(f"{len(empty):,} articles have no text: {listed(empty)}. Get the corpus anew.")
+        raise DataError(f"{len(empty):,} articles have no text: {listed(empty)}. Download the corpus again.")
     documents = Documents(tuple(cleaned), tuple(article.category for article in articles))
     groups = (
         [_body(article, one, text) for article, one in zip(articles, cleaned, strict=True)]
@@ -194,9 +194,11 @@ def _read_article(path: Path, category: str) -> Article:
         with path.open(encoding="utf-8") as handle:  # as A.1 opens it: any line break is read as \n
             lines = handle.readlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: the byte at offset {error.start} is not UTF-8. Get the corpus anew.") from error
+        fault = f"the byte at offset {error.start} is not UTF-8"
+        raise DataError(f"{place}: {fault}. Download the corpus again.") from error
     if len(lines) < 3:
-        raise DataError(f"{place}: has {len(lines)} lines; address, date and title are needed. Get the corpus anew.")
+        fault = f"has {len(lines)} lines; address, date and title are needed"
+        raise DataError(f"{place}: {fault}. Download the corpus again.")
     return Article(category, path.name, lines[2:])
 
 
@@ -212,7 +214,7 @@ def _text_folder(folder: Path) -> Path:
         if len(missing) == len(PUBLISHED_ARTICLES):
             continue
         if missing:
-            raise DataError(f"{candidate}: has no folder for {', '.join(missing)}. Get the corpus anew.")
+            raise DataError(f"{candidate}: has no folder for {', '.join(missing)}. Download the corpus again.")
         if unknown := sorted(name for name in present - set(PUBLISHED_ARTICLES) if not name.startswith((".", "__"))):
             warnings.warn(
                 f"folders that are no Livedoor category were not read: {listed(unknown)}.", TanzakuWarning, stacklevel=3

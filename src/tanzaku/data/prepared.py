@@ -95,7 +95,7 @@ def read_prepared(folder: Path, *, test: bool = True) -> Dataset:
     # The fingerprint is that of all three splits.
     fits = dataset.fingerprint == manifest.get("fingerprint") or not test
     if list(dataset.label_names) != manifest.get("label_names") or not fits:
-        raise DataError(f"{folder / MANIFEST}: does not fit the data beside it. Prepare the data again.")
+        raise DataError(f"{folder / MANIFEST}: does not fit the data next to it. Prepare the data again.")
     return dataset
 
 

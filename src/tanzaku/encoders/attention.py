@@ -126,7 +126,7 @@ class _Documents:
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps the probabilities for the backward pass, and draws the dropout anew from its seeds.
+    """Keeps the probabilities for the backward pass, and draws the dropout again from its seeds.
 
     A document's rows are followed by others, up to a length that occurs often (`tanzaku.encoders.shapes`). Between its
     own queries and keys and those others all probabilities are exactly 0, and so is all that goes back from them.

@@ -81,7 +81,7 @@ def read_entry(name: str, *, documents: int) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def write_entry(name: str, ids: np.ndarray, offsets: np.ndarray) -> None:
-    """Write an entry beside, then rename it; where the cache can't be written, warn and go on without."""
+    """Write an entry under a temporary name, then rename it. If the cache can't be written, warn and continue."""
     root = tokens_folder()
     beside = None
     try:

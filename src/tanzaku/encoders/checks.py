@@ -27,7 +27,7 @@ _SEGMENTERS = {
     "rhoknp": "rhoknp",
 }
 _SHOWN_VERSIONS = ("torch", "transformers", "peft", "tokenizers", "huggingface-hub")
-# Full fine-tuning of a BERT-base in float32 holds four copies of 442 MB, and some 1.5 GB of activations beside them.
+# Full fine-tuning of a BERT-base in float32 holds four copies of 442 MB, and some 1.5 GB of activations in addition.
 _ENOUGH_MEMORY_BYTES = 4_000_000_000
 # A BERT-base's weights, its tokens, and checkpoints of one run.
 _ENOUGH_DISK_BYTES = 5_000_000_000
@@ -71,7 +71,7 @@ def _check_packages() -> Iterator[Check]:
         return
     python, needed = platform.python_version(), about.metadata["Requires-Python"]
     fits = SpecifierSet(needed).contains(python, prereleases=True)
-    remedy = None if fits else f"install a Python {needed} and make the environment anew"
+    remedy = None if fits else f"install a Python {needed} and create the environment again"
     yield Check("Python", "ok" if fits else "fail", f"{python} (needed: {needed})", remedy)
     requirements = [Requirement(text) for text in about.requires or ()]
     core = [requirement for requirement in requirements if requirement.marker is None]

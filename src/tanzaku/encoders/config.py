@@ -51,7 +51,7 @@ def load_config(source: EncoderSource) -> PretrainedConfig:
             return AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers checks each architecture's fields in its own way
         raise EncoderError(
-            f"encoder {source.name!r}: {source.folder / CONFIG_FILE} can't be used ({error}); fetch it anew"
+            f"encoder {source.name!r}: {source.folder / CONFIG_FILE} can't be used ({error}); download it again"
         ) from error
 
 

@@ -301,9 +301,7 @@ def _after(prefix: Tensor, rows: Tensor, lengths: Sequence[int]) -> Tensor:
 
 def _normalise(x: Tensor, module: nn.LayerNorm) -> Tensor:
     """Layer normalisation in `x`'s dtype with the module's own weights."""
-    if (
-        x.dtype == module.weight.dtype or x.device.type == "cpu"
-    ):  # the CPU's kernel takes float32 weights beside bfloat16
+    if x.dtype == module.weight.dtype or x.device.type == "cpu":  # the CPU's kernel takes float32 weights with bfloat16
         return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
     wide = functional.layer_norm(x.float(), module.normalized_shape, module.weight, module.bias, module.eps)
     return wide.to(x.dtype)

@@ -92,9 +92,9 @@ def shard_names(folder: Path, files: EncoderFiles) -> tuple[str, ...]:
     try:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(f"{path} is no index of weight files ({error!r}); fetch the encoder anew") from error
+        raise EncoderError(f"{path} is no index of weight files ({error!r}); download the encoder again") from error
     for name in names:
         # A name such as ../../secret must not lead out of the folder.
         if not isinstance(name, str) or not re.fullmatch(shard, name):
-            raise EncoderError(f"{path} names {name!r}, which is no weight file beside it; fetch the encoder anew")
+            raise EncoderError(f"{path} names {name!r}, which is no weight file next to it; download the encoder again")
     return tuple(names)

@@ -137,7 +137,7 @@ def build_classifier(
                 )
         except (RuntimeError, ValueError) as error:
             raise EncoderError(
-                f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); fetch both anew"
+                f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); download both again"
             ) from error
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
@@ -238,7 +238,7 @@ def _refuse_holes(source: EncoderSource, missing: Iterable[str], *, prefix: str)
     if holes:
         raise EncoderError(
             f"encoder {source.name!r}: the weights lack {len(holes)} of the encoder's own tensors, such as {holes[0]}; "
-            f"they are incomplete, or {CONFIG_FILE} describes another model; fetch both anew"
+            f"they are incomplete, or {CONFIG_FILE} describes another model; download both again"
         )
 
 

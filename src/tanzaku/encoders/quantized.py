@@ -53,7 +53,7 @@ def dequantize_rows(numbers: Tensor, scales: Tensor) -> Tensor:
 
 
 def quantize_matrices(weights: Mapping[str, Tensor], *, head: Sequence[str]) -> dict[str, Tensor]:
-    """A model's tensors with every matrix outside its `head` in 8 bits, and its rows' scales under a name beside it."""
+    """A model's tensors with every matrix outside its `head` in 8 bits, and the scales of the rows under another name."""
     content: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         in_head = any(name.startswith(f"{module}.") for module in head)
@@ -92,7 +92,7 @@ def dequantize_blocks(packed: Tensor, scales: Tensor, shape: torch.Size) -> Tens
 class QuantizedLinear(nn.Linear):
     """A frozen linear layer whose weights are kept in 8 or 4 bits and computed with in float.
 
-    It is an `nn.Linear` to whoever asks, PEFT among them; `weight` is made anew each time it is read.
+    It is an `nn.Linear` to whoever asks, PEFT among them; `weight` is made again each time it is read.
     """
 
     numbers: Tensor

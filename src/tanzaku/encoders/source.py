@@ -75,9 +75,9 @@ def read_settings(source: EncoderSource, file_name: str) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EncoderError(f"{path} can't be read as JSON ({error}); fetch the encoder anew") from error
+        raise EncoderError(f"{path} can't be read as JSON ({error}); download the encoder again") from error
     if not isinstance(settings, dict):
-        raise EncoderError(f"{path} holds no JSON object; fetch the encoder anew")
+        raise EncoderError(f"{path} holds no JSON object; download the encoder again")
     return settings
 
 
@@ -102,7 +102,7 @@ def _check_whole(folder: Path, files: EncoderFiles) -> None:
     for name in shard_names(folder, files):
         path = folder / name
         if not path.is_file():
-            raise EncoderError(f"{path} is missing, though the index beside it names it; fetch the encoder anew")
+            raise EncoderError(f"{path} is missing, though the index next to it names it; download the encoder again")
         with path.open("rb") as handle:
             if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
                 raise EncoderError(

@@ -1,4 +1,4 @@
-"""A linear layer on a document's TF-IDF, beside the one on what the encoder makes of it."""
+"""A linear layer on a document's TF-IDF, next to the one on what the encoder makes of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TermHead(nn.Module):
     [CLS], [SEP] and padding are no terms, and no pair reaches from one row into the next.
 
     W and b are those of a linear support vector machine, one class against the rest, times a scale. They are fitted by
-    `learn`, not by gradients. What is trained beside them learns what they miss on documents that they have not seen:
+    `learn`, not by gradients. What is trained next to them learns what they miss on documents that they have not seen:
     while training, a document's logits are those of a machine that was fitted to the other documents (stacking, Wolpert
     1992), and the scale is what makes these logits' cross-entropy least (Guo et al. 2017, arXiv 1706.04599).
 
@@ -227,7 +227,7 @@ def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
     """The factor on `scores` (documents, labels) with which their cross-entropy is least.
 
     The targets are smoothed by the rule of succession, as Platt (1999) does: where the scores tell every document's
-    class, the factor would grow without end, and what is trained beside them would have nothing to learn.
+    class, the factor would grow without end, and what is trained next to them would have nothing to learn.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -243,5 +243,5 @@ def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
 
 
 def term_heads(model: nn.Module) -> list[TermHead]:
-    """Those of a model: one, or two where PEFT keeps the layer as it was beside the one that is saved."""
+    """Those of a model: one, or two where PEFT keeps the layer as it was next to the one that is saved."""
     return [module for module in model.modules() if isinstance(module, TermHead)]

@@ -84,7 +84,7 @@ def tokenizer_class_name(source: EncoderSource) -> str | None:
 
 
 def japanese_settings(source: EncoderSource) -> dict[str, Any]:
-    """What to tell `BertJapaneseTokenizer` beside what the checkpoint says.
+    """What `BertJapaneseTokenizer` needs in addition to what the checkpoint says.
 
     The checkpoints of 2019 and 2020 leave out what was the default when they were published: words by MeCab with
     IPADIC. transformers has changed both since (the dictionary to unidic-lite in 2024, pull request 33372), and would
@@ -129,7 +129,7 @@ def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokeniz
     except Exception as error:  # each tokenizer class fails in its own way on a damaged or missing file
         raise EncoderError(
             f"encoder {source.name!r}: the tokenizer in {source.folder} can't be loaded "
-            f"({type(error).__name__}: {error}); fetch the encoder's files anew"
+            f"({type(error).__name__}: {error}); download the encoder's files again"
         ) from error
     bound_mecab(getattr(tokenizer, "word_tokenizer", None))
     return tokenizer
@@ -146,7 +146,7 @@ def _refuse_invented_tokens(source: EncoderSource, tokenizer: Any, settings: dic
     if absent := [token for token in tokens if token is not None and token not in pieces]:
         raise EncoderError(
             f"encoder {source.name!r}: {vocabulary} lacks {', '.join(absent)}; name the vocabulary's own special "
-            f'tokens in {TOKENIZER_CONFIG_FILE} ("sep_token" and so on), or fetch the file anew'
+            f'tokens in {TOKENIZER_CONFIG_FILE} ("sep_token" and so on), or download the file again'
         )
 
 

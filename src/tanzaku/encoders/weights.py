@@ -69,7 +69,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise EncoderError(f"{path} is damaged or incomplete ({error}); fetch the encoder anew") from error
+        raise EncoderError(f"{path} is damaged or incomplete ({error}); download the encoder again") from error
 
 
 def _read_pytorch(path: Path) -> dict[str, torch.Tensor]:
@@ -81,13 +81,14 @@ def _read_pytorch(path: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         raise EncoderError(
             f"{path} was not read: it is a pickle that holds more than tensors, or is damaged "
-            f"({_first_line(error)}). Nothing in it was run. Fetch the encoder anew from its publisher, or use one "
+            f"({_first_line(error)}). Nothing in it was run. Download the encoder again from its publisher, or use one "
             "that comes as model.safetensors"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise EncoderError(f"{path} is damaged or incomplete ({_first_line(error)}); fetch the encoder anew") from error
+        reason = _first_line(error)
+        raise EncoderError(f"{path} is damaged or incomplete ({reason}); download the encoder again") from error
     if not isinstance(weights, dict):
-        raise EncoderError(f"{path} holds a {type(weights).__name__}, not tensors by name; fetch the encoder anew")
+        raise EncoderError(f"{path} holds a {type(weights).__name__}, not tensors by name; download the encoder again")
     wrong = [
         name for name, value in weights.items() if not isinstance(name, str) or not isinstance(value, torch.Tensor)
     ]

@@ -17,7 +17,7 @@ _surface = attrgetter("surface")
 class WordIds:
     """Encodes as `BertJapaneseTokenizer` does, from the same segmenter, with a memory of each word's ids.
 
-    The reference cuts every occurrence of every word into pieces anew, which takes more time than MeCab does. A
+    The reference cuts every occurrence of every word into pieces again, which takes more time than MeCab does. A
     word's pieces depend on nothing but the word, so they are kept. What is left is MeCab's time, mostly.
     """
 

@@ -165,7 +165,7 @@ class AdaLora(PeftMethod):
                 continue
             means = allocator.exp_avg_ipt if kind == _SENSITIVITY else allocator.exp_avg_unc
             means[name] = tensor.to(parameters[name].device)
-            allocator.ipt[name] = torch.zeros_like(parameters[name])  # made anew at each step
+            allocator.ipt[name] = torch.zeros_like(parameters[name])  # made again at each step
         config.rank_pattern = pattern or None
 
     def save(self, model: nn.Module, folder: Path) -> None:

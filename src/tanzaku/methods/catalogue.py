@@ -20,7 +20,7 @@ class MethodFacts:
     """A method with its default options on one encoder.
 
     `trainable_parameters`, `share` (of the parameters of the encoder with its head) and `bytes` (in float32, without
-    the small files beside the weights) are None where the method has no encoder, or does not fit this one; then `error`
+    the small files next to the weights) are None if the method has no encoder, or does not fit this one; then `error`
     says why.
     """
 

@@ -67,7 +67,7 @@ class StepHooks:
         """
 
     def step_state(self, model: nn.Module) -> dict[str, Tensor]:
-        """What `on_step` keeps from one step to the next, beside the parameters; a checkpoint holds it."""
+        """What `on_step` keeps from one step to the next, in addition to the parameters; a checkpoint holds it."""
         return {}
 
     def restore_step_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -116,7 +116,7 @@ class EncoderMethod(_Options, StepHooks, ABC):
     def learn_documents(self, model: nn.Module, batches: Iterable[Any]) -> None:
         """Take from the training documents what the attached model needs to know before its training begins.
 
-        Most methods need nothing. It is called once more where a training goes on, so it may depend on nothing else.
+        Most methods need nothing. It is called once more where a training resumes, so it may depend on nothing else.
 
         Args:
             model: What `attach` gave; it is changed in place.

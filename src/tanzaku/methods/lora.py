@@ -222,7 +222,7 @@ class Lora(RankedMethod):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens.
 
-        A PiSSA is written as the plain LoRA that it is beside the encoder's own weights, of twice the rank: with W
+        A PiSSA is written as the plain LoRA that it is next to the encoder's own weights, of twice the rank: with W
         = W₀ + s·B₀·A₀, what was learned is s·(B·A − B₀·A₀) = s·[B, −B₀]·[A; A₀] (appendix of the paper).
         """
         super().save(model, folder)

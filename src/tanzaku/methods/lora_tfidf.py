@@ -27,7 +27,7 @@ class LoraTfidf(Lora):
     """
 
     paper: ClassVar[str] = "Cheng et al. 2016, arXiv 1606.07792"
-    mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays beside the encoder
+    mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 
     max_terms: Annotated[
         int, Field(ge=1, description="The terms that are kept: those that the most training documents have.")
@@ -50,7 +50,7 @@ class LoraTfidf(Lora):
 
         first, *copies = term_heads(model)
         first.learn(batches, penalty=self.terms_penalty)
-        for copy in copies:  # PEFT keeps the layer as it was beside the one that is saved
+        for copy in copies:  # PEFT keeps the layer as it was next to the one that is saved
             copy.take_over(first)
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora+tfidf") -> int:

@@ -1,4 +1,4 @@
-"""Prefix tuning: every layer attends to learned keys and values beside those of the text.
+"""Prefix tuning: every layer attends to learned keys and values next to those of the text.
 
 PEFT's own is not taken: it calls the encoder and the classifier itself, and so passes over pooling and windows, and it
 moves the text's positions by the prefix's length, so that a text of all the encoder's positions no longer fits.

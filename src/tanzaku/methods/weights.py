@@ -36,7 +36,7 @@ def load_weights(model: nn.Module, path: Path, *, expected: set[str]) -> nn.Modu
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise MethodError(f"{path} can't be read as saved weights ({error}); save the model anew") from error
+        raise MethodError(f"{path} can't be read as saved weights ({error}); save the model again") from error
     # Tied weights are stored once, under one of their names.
     missing, unexpected = expected - set(weights), set(weights) - expected
     if unexpected or missing - _tied_names(model):

@@ -37,7 +37,7 @@ class _Part:
 class PackedBatches:
     """Batches of sequences [CLS] … [SEP] without padding; batch number n is the same whenever it is asked for.
 
-    Every epoch cuts the stream at other places, and every batch draws its masks anew. Where a new encoder has more
+    Every epoch cuts the stream at other places, and every batch draws its masks again. Where a new encoder has more
     positions than a sequence has tokens, sequences are moved along its table, so that all of it is trained.
 
     Args:

@@ -11,7 +11,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     The logits of a masked language model are its largest tensor by far: here they are passed over in their own dtype,
     and what the forward pass leaves is the gradient itself, softmax(logits) minus the one-hot labels (Bridle 1990).
-    PyTorch's own takes float32 logits, and log probabilities and a gradient of the same size beside them.
+    PyTorch's own takes float32 logits, and log probabilities and a gradient of the same size in addition.
 
     Args:
         logits: (rows, classes), float32 or bfloat16; sums are float32. Rows after the labels' do not count.

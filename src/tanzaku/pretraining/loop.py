@@ -1,4 +1,4 @@
-"""The pretraining loop: steps, evaluations, checkpoints; yields events, and goes on exactly where it was killed."""
+"""The pretraining loop: steps, evaluations, checkpoints; yields events, and resumes exactly where it was killed."""
 
 import math
 import time
@@ -58,7 +58,7 @@ class EvaluationDone:
 
 @dataclass(frozen=True)
 class WentOn:
-    """The work goes on from the checkpoint of `step`."""
+    """The work resumes from the checkpoint of `step`."""
 
     step: int
 
@@ -199,7 +199,7 @@ class PretrainLoop:
         self._loss_steps += count
         if not math.isfinite(total):
             raise TanzakuError(
-                f"the loss is no longer a number by step {self._step}; start anew with a lower --learning-rate, "
+                f"the loss is no longer a number by step {self._step}; start again with a lower --learning-rate, "
                 "a longer --warmup or --precision float32"
             )
         yield StepsDone(

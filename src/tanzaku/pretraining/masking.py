@@ -78,7 +78,7 @@ class Masker:
     def _choose_words(
         self, inputs: np.ndarray, ordinary: np.ndarray, count: int, random: np.random.Generator
     ) -> np.ndarray:
-        # A word goes on only where an ordinary token stands before: rows begin with [CLS], so none crosses a row.
+        # A word only continues after an ordinary token: rows begin with [CLS], so none crosses a row.
         goes_on = self._continues[inputs] & ordinary
         goes_on[1:] &= ordinary[:-1]
         goes_on[0] = False

@@ -102,7 +102,7 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
             ) from error
     prefix = f"{model.base_model_prefix}."
     if holes := sorted(key for key in info["missing_keys"] if key.startswith(prefix) and ".pooler." not in key):
-        raise EncoderError(f"encoder {source.name!r}: the weights lack {holes[0]}; fetch the encoder anew")
+        raise EncoderError(f"encoder {source.name!r}: the weights lack {holes[0]}; download the encoder again")
     unused = unused_tensors(model, info["unexpected_keys"])
     for check in encoder_checks(model, unused=unused, where=f"encoder {source.name!r}").values():
         check()

@@ -47,7 +47,7 @@ class PretrainProgress:
             case Begins():
                 self._begin(event)
             case WentOn(step=step):
-                self._display.say(f"goes on from the checkpoint of step {step:,}")
+                self._display.say(f"resumes from the checkpoint of step {step:,}")
             case PassedOver(message=message):
                 self._display.say(f"warning: {message}")
             case StepsDone():

@@ -1,4 +1,4 @@
-"""What is kept of a pretraining, as one versioned JSON file beside the weights."""
+"""What is kept of a pretraining, as one versioned JSON file next to the weights."""
 
 import json
 from dataclasses import asdict

@@ -74,7 +74,7 @@ def pretrain(
     report: Report = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> PretrainRecord | None:
-    """Pretrain an encoder and save it to `out`; the same call goes on where an earlier one was interrupted.
+    """Pretrain an encoder and save it to `out`; the same call resumes where an earlier one was interrupted.
 
     Args:
         texts: Text files, also .xz and .gz, and folders of them.

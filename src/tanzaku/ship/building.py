@@ -1,4 +1,4 @@
-"""How a bundle comes to its place: it is built beside it and renamed, so that it is whole or not there."""
+"""Builds a bundle in a temporary folder and renames it, so that the bundle is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_facts(folder: Path, facts: BundleFacts) -> None:
 
 def _check_out(out: Path, *, force: bool) -> None:
     if out.name in ("", ".."):
-        raise BundleError(f"a bundle is built beside its place, and {out} has no name for that; give a new folder's")
+        raise BundleError(f"a bundle is built in a folder next to {out}, which has no name; name a new folder")
     if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         return
     if not (out / MANIFEST_FILE).is_file():

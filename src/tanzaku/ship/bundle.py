@@ -147,7 +147,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path} can't be read ({error}); pack the bundle anew") from error
+        raise BundleError(f"{path} can't be read ({error}); pack the bundle again") from error
     version = content.get("version") if isinstance(content, dict) else None
     if version != BUNDLE_VERSION:
         raise BundleError(

@@ -81,7 +81,7 @@ def find_encoder(
         fingerprint: The SHA-256 that its files must have.
         other_name: A folder or hub id to take instead of that name.
         needed_by: Begins the messages: the bundle or the run.
-        expected: A folder with the files that the encoder had beside its weights, to say what differs.
+        expected: A folder with the files that the encoder had next to its weights, to say what differs.
 
     Raises:
         BundleError: It can't be found, or is another one.
@@ -135,7 +135,7 @@ def _load_whole(source: EncoderSource) -> PreTrainedModel:
             None, config=config, state_dict=read_weights(source), dtype=torch.float32, output_loading_info=True
         )
     if wrong := sorted(name for names in info.values() for name in map(str, names)):
-        raise BundleError(f"{source.folder}: the weights and config.json do not fit ({wrong[0]}); pack the run anew")
+        raise BundleError(f"{source.folder}: the weights and config.json do not fit ({wrong[0]}); pack the run again")
     for check in encoder_checks(model, unused=(), where=f"{source.folder}").values():
         check()
     return model

@@ -45,18 +45,18 @@ def check_manifest(folder: Path) -> None:
     present = set(_names_in(folder))
     for name in sorted(sums):
         if name not in present:
-            raise BundleError(f"the bundle {folder} is incomplete: {name} is missing; copy or pack it anew")
+            raise BundleError(f"the bundle {folder} is incomplete: {name} is missing; copy or pack it again")
     if extra := sorted(present - set(sums)):
         raise BundleError(
-            f"the bundle {folder} holds {extra[0]}, which its manifest does not name; remove that file, or pack anew"
+            f"the bundle {folder} holds {extra[0]}, which its manifest does not name; remove that file, or pack again"
         )
     for name, expected in sorted(sums.items()):
         if not name.endswith(_ENDINGS):
-            raise BundleError(f"the bundle {folder} holds {name}, and no bundle holds such a file; pack it anew")
+            raise BundleError(f"the bundle {folder} holds {name}, and no bundle holds such a file; pack it again")
         if (found := sha256_of_file(folder / name)) != expected:
             raise BundleError(
                 f"the bundle {folder} is damaged: the SHA-256 of {name} is {found[:12]}…, and its manifest says "
-                f"{str(expected)[:12]}…; copy or pack it anew"
+                f"{str(expected)[:12]}…; copy or pack it again"
             )
 
 
@@ -70,7 +70,7 @@ def _read(folder: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle anew") from error
+        raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle again") from error
     found = content.get("format") if isinstance(content, dict) else None
     if not str(found).startswith(_FORMAT.rstrip("0123456789")):
         raise BundleError(f"{folder} is no bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote")
@@ -80,7 +80,7 @@ def _read(folder: Path) -> dict[str, str]:
         )
     sums = content.get("files")
     if not isinstance(sums, dict):
-        raise BundleError(f"{path} names no files; copy or pack the bundle anew")
+        raise BundleError(f"{path} names no files; copy or pack the bundle again")
     return sums
 
 

@@ -53,7 +53,7 @@ def pack(
     margin: float = DEFAULT_MARGIN,
     choose_by: ChooseBy | None = None,
 ) -> Bundle:
-    """Make a bundle; it is built beside `out` and renamed, so that `out` is whole or not there.
+    """Make a bundle; it is built in a temporary folder next to `out` and renamed, so that `out` is whole or not there.
 
     Args:
         source: The folder of a finished run, or of a study; see `choose_run`.

@@ -155,7 +155,7 @@ def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str) -> in
         try:
             with _lock(planned):
                 _record_failure(planned, describe_death(status), dataset=dataset, study=study)
-        except Timeout:  # another process goes on with the run already
+        except Timeout:  # another process already continues the run
             return BUSY
     return FINISHED
 

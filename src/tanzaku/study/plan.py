@@ -52,7 +52,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         DataError: A text holds half a surrogate pair.
         EncoderError: The encoder can't be found or used.
         SpecError: An arm does not fit the encoder; the message names the arm.
-        StudyInterrupted: The pretraining was asked to stop; a later call goes on with it.
+        StudyInterrupted: The pretraining was asked to stop; a later call resumes it.
     """
     specs = expand(study.with_absolute_encoder())
     dataset = clean_dataset(dataset)

@@ -27,7 +27,7 @@ _PRELOADED = [
 
 
 class StudyInterrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
-    """The study was asked to stop; the same command goes on with it."""
+    """The study was asked to stop; the same command resumes it."""
 
 
 def process_context() -> Any:

@@ -96,7 +96,7 @@ class RunProgress:
                 )
                 self._bar.reset(self._evaluation, visible=False)
             case Resumed(step=step):
-                self._display.say(f"goes on from the checkpoint of step {step}")
+                self._display.say(f"resumes from the checkpoint of step {step}")
             case CheckpointPassedOver(message=message):
                 self._display.say(f"warning: {message}")
 

@@ -1,6 +1,6 @@
 """The run record: everything that reports are built from, as one versioned JSON file a run.
 
-Beside `record.json` lies `predictions.csv`: for every test document, in the order of the test split, the index of its
+Next to `record.json` is `predictions.csv`: for every test document, in the order of the test split, the index of its
 class and of the predicted one in `data.label_names`; `val-predictions.csv` holds the same of the validation documents.
 Paired tests between runs need these.
 """
@@ -56,7 +56,7 @@ class PretrainingFacts(_Part):
 
     folder: Annotated[str, Field(description="Of the encoder and that record, below the study's folder.")]
     identity: Annotated[str, Field(description="Of that record.")]
-    base_fingerprint: Annotated[str, Field(description="Of the encoder that it went on from.")]
+    base_fingerprint: Annotated[str, Field(description="Of the encoder that it continued from.")]
     documents: Annotated[int, Field(description="Training texts that were read.")]
     steps: int
     tokens_seen: int
@@ -183,7 +183,7 @@ class RunRecord(_Part):
     error: str | None = None
     started: Annotated[str, Field(description="ISO 8601, UTC.")]
     ended: str
-    resumptions: Annotated[int, Field(description="How often the run went on from a checkpoint.")] = 0
+    resumptions: Annotated[int, Field(description="How often the run resumed from a checkpoint.")] = 0
     spec: Annotated[dict[str, Any], Field(description="The resolved RunSpec.")]
     method_details: Annotated[
         dict[str, float | int | str], Field(description="Such as LoRA's effective scale α/r.")

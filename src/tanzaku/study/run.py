@@ -58,13 +58,13 @@ def run(
 ) -> RunRecord:
     """Make one run; what it leaves in `folder` is the model, the predictions and, written last, the record.
 
-    A run that was killed goes on from its newest checkpoint, and ends bit-identical to an undisturbed one on the same
+    A run that was killed resumes from its newest checkpoint, and ends bit-identical to an undisturbed one on the same
     CPU with the same number of threads.
 
     Raises:
         TanzakuError: The encoder, the method or the data can't be used.
         Interrupted: `should_stop` said so; a checkpoint was saved.
-        OSError: `folder` can't be written; the same call goes on from the newest checkpoint.
+        OSError: `folder` can't be written; the same call resumes from the newest checkpoint.
     """
     started = now()
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def run(
         **result.facts,
     )
     write_record(record, folder)
-    _checkpoints(folder).clear()  # not before: without a record, the training goes on from them
+    _checkpoints(folder).clear()  # not before: without a record, the training resumes from them
     return record
 
 

@@ -109,7 +109,7 @@ def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
         runs: A study's folder, or one above several.
         every: As of `stored_runs`.
     """
-    # Encoders that a study pretrained lie beside its runs, with records of their own kind.
+    # Encoders that a study pretrained are next to its runs, with records of their own kind.
     folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
     if every:
         return folders

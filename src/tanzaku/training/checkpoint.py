@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent, so that work killed at any moment goes on exactly where it was.
+"""Checkpoints that are whole or absent, so that work killed at any moment resumes exactly where it was.
 
 A checkpoint is a folder `step-<number>` with `tensors.safetensors`, `state.json` and, written last, `manifest.json`
-with the SHA-256 of the other two. It is written beside its final name, synced to disk and renamed. No pickle is written
-or read: tensors are safetensors, everything else is JSON.
+with the SHA-256 of the other two. It is written under a temporary name, synced to disk and renamed. No pickle is
+written or read: tensors are safetensors, everything else is JSON.
 """
 
 import json

@@ -43,7 +43,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training goes on from a checkpoint; `history` has the epochs that were done before."""
+    """Training resumes from a checkpoint; `history` has the epochs that were done before."""
 
     step: int
     history: tuple[EpochResult, ...] = field(default=(), compare=False)
@@ -259,7 +259,7 @@ class Training:
                 should_stop=self.should_stop,
             )
         except Interrupted:
-            self._save()  # all of the epoch's steps: it goes on with this evaluation
+            self._save()  # all of the epoch's steps: it resumes with this evaluation
             raise
         eval_seconds = time.perf_counter() - began
         if not math.isfinite(evaluation.loss):

@@ -54,7 +54,7 @@ class Plateau:
 
     An evaluation improves where its loss is lower than the best by more than `threshold`, and only such a loss is the
     new best. After more than `patience` evaluations in a row without improvement the rate is multiplied by `factor`,
-    and the count begins anew. What is not an argument is state, and JSON-able.
+    and the count begins again. What is not an argument is state, and JSON-able.
 
     Args:
         factor: On the rate, at each reduction.

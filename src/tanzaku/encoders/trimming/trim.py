@@ -208,7 +208,7 @@ def _cut_weights(
         raise EncoderError(f"encoder {source.name!r}: its vocabulary of {rows} pieces is too small to be cut")
     if not any(tensor.ndim == 2 and len(tensor) == rows for tensor in weights.values()):
         raise EncoderError(
-            f"encoder {source.name!r}: no tensor has the {rows:,} rows of vocab_size in {CONFIG_FILE}; fetch it anew"
+            f"encoder {source.name!r}: no tensor has the {rows:,} rows of vocab_size in {CONFIG_FILE}; get it again"
         )
     index = torch.from_numpy(kept)
     return {

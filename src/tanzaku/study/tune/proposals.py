@@ -2,7 +2,7 @@
 SQLite file that everything is written to at once.
 
 Each value is drawn by a sampler of its own, seeded with the search's seed, the trial's number and the setting's place,
-and so follows from the trials before it alone: a search that was killed and goes on proposes what an undisturbed one
+and so follows from the trials before it alone: a search that was killed and resumed proposes what an undisturbed one
 would have.
 """
 
@@ -39,7 +39,7 @@ class Proposals:
     """Optuna's side of a search. Close it when done.
 
     Args:
-        path: The SQLite file; it is made, or goes on.
+        path: The SQLite file; it is made, or resumed.
         settings: How to search.
         space: Values or a range for each searched setting.
         epochs: The most that a trial takes.

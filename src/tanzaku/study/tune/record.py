@@ -97,7 +97,7 @@ def trial_record(
 
 
 def read_trials(folder: Path) -> tuple[TrialRecord, ...]:
-    """The trials of `tuning.json`; none where it is missing or damaged, since it is written anew."""
+    """The trials of `tuning.json`; none where it is missing or damaged, since it is written again."""
     try:
         return TuningRecord.model_validate_json((folder / TUNING_FILE).read_text(encoding="utf-8")).trials
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def write_tuning(record: TuningRecord, folder: Path) -> None:
 
 
 def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: int, seeds: Iterable[int]) -> Path:
-    """Write `tuned.toml`: the best settings, every one spelled out, with several seeds, beside the baseline."""
+    """Write `tuned.toml`: the best settings, every one spelled out, with several seeds, next to the baseline."""
     assert best.spec is not None
     assert best.val_accuracy is not None
     method = dict(best.spec["method"])

@@ -64,7 +64,7 @@ class SearchStarts:
 
 @dataclass(frozen=True)
 class TrialStarts:
-    """A trial is about to be made, or goes on."""
+    """A trial is about to be made, or resumed."""
 
     proposal: Proposal
     total: int
@@ -90,7 +90,7 @@ SearchEvent = SearchStarts | TrialStarts | TrialEnds | SearchEnds
 
 
 def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False) -> Iterator[SearchEvent]:
-    """Make trials until there are enough or the minutes are over; a search that was interrupted goes on.
+    """Make trials until there are enough or the minutes are over; an interrupted search resumes.
 
     Args:
         study: With its `[tune]`, or without for the defaults.
@@ -200,7 +200,7 @@ class _Search:
             if found is None or found.run_id != folder.name:
                 raise RecordError(
                     f"trial {proposal.number + 1} has ended, but neither {folder} nor {self.out / TUNING_FILE} has its "
-                    "result; put one of them back, or choose another --out to search anew"
+                    "result; put one of them back, or choose another --out to search again"
                 ) from missing
             return found
 

@@ -1,6 +1,6 @@
 """One trial: a training that never meets the test set, in a process of its own, and may be ended after any epoch.
 
-It leaves `trial.json` in its folder, written last; until then it goes on from its checkpoints, as a run does.
+It leaves `trial.json` in its folder, written last; until then it resumes from its checkpoints, as a run does.
 """
 
 from __future__ import annotations
