@@ -1,7 +1,7 @@
 """The pages of the documentation site: `python -m website.pages FOLDER` writes them, and `mkdocs build` renders them.
 
-They are the pages and images of docs/, README.md and README.ja.md as start pages, a gallery of reports, rendered from the
-archives in records/, and the JSON Schema of study files. Links to files that are not pages point to the repository.
+They are the pages and images of docs/, README.md and README.ja.md as start pages, a gallery of reports, rendered from
+the archives in records/, and the JSON Schema of study files. Links to files that are not pages point to the repository.
 """
 
 import json

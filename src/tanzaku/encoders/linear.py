@@ -235,8 +235,8 @@ class _MergedLora:
     """Without dropout, LoRA is one matrix, W + s·B·A, made for each call.
 
     The sum is made in float32 and rounded once, as full fine-tuning's weights are: an update that is small compared
-    with W would vanish if W were rounded first. It is not kept: a call takes many tokens and is the only one of its step,
-    and nothing tells whether A and B have changed, since fused optimisers leave a tensor's version as it was.
+    with W would vanish if W were rounded first. It is not kept: a call takes many tokens and is the only one of its
+    step, and nothing tells whether A and B have changed, since fused optimisers leave a tensor's version as it was.
     """
 
     def __init__(self, base: nn.Linear, factors: _Factors, *, scale: float, dtype: torch.dtype) -> None:

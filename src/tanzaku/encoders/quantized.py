@@ -53,7 +53,7 @@ def dequantize_rows(numbers: Tensor, scales: Tensor) -> Tensor:
 
 
 def quantize_matrices(weights: Mapping[str, Tensor], *, head: Sequence[str]) -> dict[str, Tensor]:
-    """A model's tensors with every matrix outside its `head` in 8 bits, and the scales of the rows under another name."""
+    """A model's tensors with every matrix outside its `head` in 8 bits, and their scales under another name."""
     content: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         in_head = any(name.startswith(f"{module}.") for module in head)
