@@ -408,4 +408,15 @@ def test_the_most_frequent_terms_are_kept() -> None:
     fitted = method.fit(["空 海 海 波", "空 海 山", "空 星"], [0, 1, 1], labels=2, seed=0)
     assert set(fitted[0].vocabulary_) > {"空", "海"}
     assert len(fitted[0].vocabulary_) == 3
-    assert method.label("tfidf-svm") == "tfidf-svm-3-terms"
+    assert method.label() == "tfidf-svm-3-terms"
+
+
+@pytest.mark.parametrize(("name", "options"), TEXT_METHODS)
+def test_a_deterministic_text_method_learns_the_same_for_every_seed(name: str, options: dict[str, Any]) -> None:
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, TextMethod)
+    assert method.deterministic
+    train = make_documents(60, seed=1)
+    classes = [NAMES.index(label) for label in train.labels]
+    first, second = (method.fit(train.texts, classes, labels=len(NAMES), seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(method.scores(first, train.texts), method.scores(second, train.texts))

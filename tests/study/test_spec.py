@@ -55,7 +55,7 @@ def test_the_grid_is_complete_and_in_order(study_file: Path) -> None:
     assert len(runs) == 1 + 2 * (2 * 2 * 2 + 1)
     assert [run.seed for run in runs] == [SEED_OF_DETERMINISTIC] + [1] * 9 + [2] * 9
     assert [run.method_name for run in runs[:10]] == ["tfidf-svm", *["lora"] * 8, "full"]
-    assert [run.method.label(run.method_name) for run in runs[1:9]] == ["lora-r2"] * 4 + ["lora-r4"] * 4
+    assert [run.method.label() for run in runs[1:9]] == ["lora-r2"] * 4 + ["lora-r4"] * 4
     assert all(run.training is not None and run.training.epochs == 2 for run in runs if run.encoder)
     assert {run.training.patience for run in runs if run.training} == {3, None}
     assert runs[0].encoder is None

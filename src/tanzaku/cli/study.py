@@ -215,7 +215,7 @@ def _run_line(run: "RunSpec") -> str:
     """What most runs are told apart by."""
     rate = [f"learning_rate={run.training.learning_rate:g}"] if run.training else []
     reading = [f"{name}={value}" for name, value in run.encoder.changed().items()] if run.encoder else []
-    return " ".join([run.method.label(run.method_name), *rate, *reading])
+    return " ".join([run.method.label(), *rate, *reading])
 
 
 def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:

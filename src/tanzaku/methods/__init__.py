@@ -22,20 +22,23 @@ from tanzaku.methods.qlora import QLora
 from tanzaku.methods.tfidf_svm import TfidfSvm
 
 METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
-    "full": Full,
-    "head": Head,
-    "lora": Lora,
-    "lora-nested": LoraNested,
-    "lora+tfidf": LoraTfidf,
-    "qlora": QLora,
-    "adalora": AdaLora,
-    "bitfit": BitFit,
-    "ln-tuning": LayerNormTuning,
-    "ia3": IA3,
-    "houlsby": Houlsby,
-    "pfeiffer": Pfeiffer,
-    "prefix": PrefixTuning,
-    "tfidf-svm": TfidfSvm,
+    method.name: method
+    for method in (
+        Full,
+        Head,
+        Lora,
+        LoraNested,
+        LoraTfidf,
+        QLora,
+        AdaLora,
+        BitFit,
+        LayerNormTuning,
+        IA3,
+        Houlsby,
+        Pfeiffer,
+        PrefixTuning,
+        TfidfSvm,
+    )
 }
 
 __all__ = ["METHODS", "EncoderMethod", "Method", "TextMethod"]

@@ -28,6 +28,7 @@ class AdaLora(PeftMethod):
     """W' = W + (α/r₀)·B·E·A with a diagonal E (equation 3); what matters little is set to 0 in E until the budget is
     met. The head is trained in full."""
 
+    name: ClassVar[str] = "adalora"
     paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2303.10512"
 
     rank: Annotated[int, Field(ge=1, description="Mean rank r of a layer's update, when all is allocated.")] = 8
@@ -80,9 +81,9 @@ class AdaLora(PeftMethod):
         """The effective scale α/r₀."""
         return {"scale": self._alpha / self.initial_rank}
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `adalora-r8`, or `adalora-r8-all-linear`."""
-        return "-".join([f"{name}-r{self.rank}", *named_presets(self.targets)])
+        return "-".join([f"{self.name}-r{self.rank}", *named_presets(self.targets)])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""

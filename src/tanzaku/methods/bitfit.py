@@ -16,6 +16,7 @@ class BitFit(TrainedWeightsMethod):
     """Trains every bias of the encoder, those of the layer normalisations too, and the head in full."""
 
     weights_file: ClassVar[str] = "biases.safetensors"
+    name: ClassVar[str] = "bitfit"
     paper: ClassVar[str] = "Ben Zaken et al. 2021, arXiv 2106.10199"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

@@ -24,7 +24,6 @@ class BottleneckAdapters(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "adapters.safetensors"
     mergeable: ClassVar[bool] = False
-    name: ClassVar[str]
     parts: ClassVar[tuple[Part, ...]]  # which outputs of a layer have an adapter
 
     width: Annotated[int, Field(ge=1, description="Of the bottleneck B h.")]
@@ -33,9 +32,9 @@ class BottleneckAdapters(TrainedWeightsMethod):
     ]
     norms: Annotated[bool, Field(description="Whether the encoder's layer normalisations are trained too.")]
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `houlsby-w64`."""
-        return f"{name}-w{self.width}"
+        return f"{self.name}-w{self.width}"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Put an adapter onto each layer's outputs, and freeze everything else but the head."""

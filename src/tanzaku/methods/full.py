@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Full(EncoderMethod):
     """Trains all weights (Devlin et al. 2019, section 4)."""
 
+    name: ClassVar[str] = "full"
     paper: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     saves_whole_model: ClassVar[bool] = True
     settings_without_effect: ClassVar[tuple[str, ...]] = ()

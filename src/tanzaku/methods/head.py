@@ -15,6 +15,7 @@ class Head(TrainedWeightsMethod):
     """Trains the modules that the checkpoint lacks (linear probing), and nothing else."""
 
     weights_file: ClassVar[str] = "head.safetensors"
+    name: ClassVar[str] = "head"
     paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
     settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate", "embeddings_learning_rate")
 

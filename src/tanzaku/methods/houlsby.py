@@ -10,8 +10,8 @@ from tanzaku.methods.bottleneck import BottleneckAdapters
 class Houlsby(BottleneckAdapters):
     """An adapter after attention's output projection and one after the feed-forward network (figure 2 of the paper)."""
 
-    paper: ClassVar[str] = "Houlsby et al. 2019, arXiv 1902.00751"
     name: ClassVar[str] = "houlsby"
+    paper: ClassVar[str] = "Houlsby et al. 2019, arXiv 1902.00751"
     parts = ("attention output", "feed-forward output")
 
     width: Annotated[int, Field(ge=1, description="Of the bottleneck B h.")] = 64

@@ -19,6 +19,7 @@ class IA3(PeftMethod):
     multiplies them into the frozen weights, and into the biases of keys and values.
     """
 
+    name: ClassVar[str] = "ia3"
     paper: ClassVar[str] = "Liu et al. 2022, arXiv 2205.05638"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

@@ -23,8 +23,11 @@ class _Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    deterministic: ClassVar[bool] = False  # whether every seed gives the same model, so that one run counts for all
+    name: ClassVar[str]  # what study files and records call the method
     paper: ClassVar[str]  # where the method comes from, such as "Hu et al. 2021, arXiv 2106.09685"
+
+    # Whether equal documents and options give the same result for every seed, so that one run counts for all seeds.
+    deterministic: ClassVar[bool] = False
 
     # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
     later_options: ClassVar[tuple[str, ...]] = ()
@@ -38,9 +41,9 @@ class _Options(BaseModel):
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
         return {}
 
-    def label(self, name: str) -> str:
-        """A short name for folders and tables: `name` (the method's own) with what tells its arms apart."""
-        return name
+    def label(self) -> str:
+        """A short name for folders and tables: `name` with what distinguishes the method's arms."""
+        return self.name
 
 
 class StepHooks:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class LayerNormTuning(PeftMethod):
     """Trains weight and bias of every layer normalisation, and the head in full."""
 
+    name: ClassVar[str] = "ln-tuning"
     paper: ClassVar[str] = "Zhao et al. 2023, arXiv 2312.11420"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

@@ -26,6 +26,7 @@ class LoraNested(RankedMethod):
     scale is 1 at every rank, as that of a LoRA with α = r.
     """
 
+    name: ClassVar[str] = "lora-nested"
     paper: ClassVar[str] = "Valipour et al. 2022, arXiv 2210.07558"
 
     ranks: Annotated[
@@ -69,10 +70,10 @@ class LoraNested(RankedMethod):
         """The effective scale, 1 at every rank."""
         return {"scale": 1.0}
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `lora-nested-r2-to-32`."""
         others = ["pooler"] * self.pooler + ["last"] * (self.update == "last")
-        return "-".join([f"{name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *named_presets(self.targets), *others])
+        return "-".join([f"{self.name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *named_presets(self.targets), *others])
 
     @property
     def _largest(self) -> Lora:

@@ -26,6 +26,7 @@ class LoraTfidf(Lora):
     With `long_text = "windows"` the terms are those of the whole document.
     """
 
+    name: ClassVar[str] = "lora+tfidf"
     paper: ClassVar[str] = "Cheng et al. 2016, arXiv 1606.07792"
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 

@@ -14,8 +14,8 @@ class Pfeiffer(BottleneckAdapters):
     equation of Houlsby's, before the normalisation.
     """
 
-    paper: ClassVar[str] = "Pfeiffer et al. 2020, arXiv 2005.00247"
     name: ClassVar[str] = "pfeiffer"
+    paper: ClassVar[str] = "Pfeiffer et al. 2020, arXiv 2005.00247"
     parts = ("feed-forward output",)
 
     width: Annotated[int, Field(ge=1, description="Of the bottleneck B h.")] = 48

@@ -23,14 +23,15 @@ class PrefixTuning(TrainedWeightsMethod):
     """Trains `length` keys and as many values in every layer (P-tuning v2's place for them), and the head in full."""
 
     weights_file: ClassVar[str] = "prefix.safetensors"
+    name: ClassVar[str] = "prefix"
     paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190; Liu et al. 2021, arXiv 2110.07602"
     mergeable: ClassVar[bool] = False
 
     length: Annotated[int, Field(ge=1, description="Keys and values of the prefix in each layer.")] = 20
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `prefix-20`."""
-        return f"{name}-{self.length}"
+        return f"{self.name}-{self.length}"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Give the encoder a prefix, and freeze everything else but the head."""

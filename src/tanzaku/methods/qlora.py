@@ -11,7 +11,7 @@ from pydantic import Field
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.options import Alpha, InputDropout, Rank
 from tanzaku.methods.peft_adapter import PeftMethod
-from tanzaku.methods.targets import Targets
+from tanzaku.methods.targets import Targets, named_presets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,7 @@ class QLora(PeftMethod):
     The quantisation follows from the encoder's weights alone, so a saved adapter needs nothing else.
     """
 
+    name: ClassVar[str] = "qlora"
     paper: ClassVar[str] = "Dettmers et al. 2023, arXiv 2305.14314"
 
     rank: Rank = 8
@@ -41,9 +42,9 @@ class QLora(PeftMethod):
         """The effective scale α/r."""
         return self._lora.details()
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `qlora-r8-4bits`."""
-        return f"{self._lora.label(name)}-{self.bits}bits"
+        return "-".join([f"{self.name}-r{self.rank}", *named_presets(self.targets), f"{self.bits}bits"])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers, and wrap the model in PEFT's `PeftModelForSequenceClassification`."""

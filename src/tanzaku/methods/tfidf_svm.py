@@ -23,6 +23,7 @@ _WEIGHTS = "weights.safetensors"
 class TfidfSvm(TextMethod):
     """scikit-learn's `TfidfVectorizer` and `LinearSVC` (one against the rest) on the whole text."""
 
+    name: ClassVar[str] = "tfidf-svm"
     deterministic: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
 
@@ -36,9 +37,9 @@ class TfidfSvm(TextMethod):
     ] = None
     later_options: ClassVar[tuple[str, ...]] = ("max_terms",)
 
-    def label(self, name: str) -> str:
+    def label(self) -> str:
         """Such as `tfidf-svm`, or `tfidf-svm-8192-terms`."""
-        return name if self.max_terms is None else f"{name}-{self.max_terms}-terms"
+        return self.name if self.max_terms is None else f"{self.name}-{self.max_terms}-terms"
 
     def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Pipeline:
         """Learn terms, their inverse document frequencies and the separating planes."""
@@ -48,7 +49,9 @@ class TfidfSvm(TextMethod):
         if set(classes) != set(range(labels)):
             missing = sorted(set(range(labels)) - set(classes))
             raise MethodError(f"tfidf-svm: no training document has class {missing[0]}; give it at least one")
-        pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=seed))
+        # The solver visits the documents in a random order, and stops at a tolerance. The seed does not choose that
+        # order: the method is deterministic.
+        pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=0))
         return pipeline.fit(list(texts), list(classes))
 
     def scores(self, fitted: Pipeline, texts: Sequence[str]) -> np.ndarray:

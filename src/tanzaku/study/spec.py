@@ -280,8 +280,8 @@ class RunSpec(_Spec):
 
     @property
     def method_name(self) -> str:
-        """The method's key in `METHODS`."""
-        return next(name for name, kind in METHODS.items() if type(self.method) is kind)
+        """The method's name, its key in `METHODS`."""
+        return self.method.name
 
     def identity(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
         """SHA-256 of all that the run's result depends on.
@@ -315,7 +315,7 @@ class RunSpec(_Spec):
 
     def run_id(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
         """A readable name with the start of the identity: the run's folder."""
-        parts = [self.method.label(self.method_name)]
+        parts = [self.method.label()]
         if self.training:
             parts += self.training.labels()
         if self.encoder:
