@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         TanzakuError,
         TanzakuWarning,
     )
-    from tanzaku.methods import METHODS
+    from tanzaku.methods import METHODS, register_method
     from tanzaku.report.write import Report, write_report
     from tanzaku.ship.bundle import Bundle
     from tanzaku.ship.classifier import Classifier, Prediction
@@ -63,6 +63,7 @@ __all__ = [
     "parse_study",
     "read_records",
     "read_study",
+    "register_method",
     "run_study",
     "write_report",
 ]
@@ -82,7 +83,7 @@ _MODULES = {
         "TanzakuError",
         "TanzakuWarning",
     ),
-    "methods": ("METHODS",),
+    "methods": ("METHODS", "register_method"),
     "report.write": ("Report", "write_report"),
     "ship.bundle": ("Bundle",),
     "ship.classifier": ("Classifier", "Prediction"),

@@ -387,7 +387,7 @@ def test_a_text_methods_parameters_are_counted(tmp_path: Path, name: str, option
     method.save(fitted, tmp_path)
     numbers = load_numpy(tmp_path / "weights.safetensors")
     assert method.parameters(fitted) == sum(array.size for array in numbers.values())
-    with pytest.raises(MethodError, match="holds no saved tfidf-svm"):
+    with pytest.raises(MethodError, match="holds no saved terms and weights"):
         method.load(tmp_path / "nowhere")
 
 

@@ -92,7 +92,7 @@ ARCHITECTURES: dict[str, tuple[PretrainedConfig, str, dict[str, list[str]]]] = {
 def _targets(
     model: nn.Module, *targets: str, pooler: bool = False, head: tuple[str, ...] = ("classifier",)
 ) -> set[str]:
-    return set(find_targets(model, targets, pooler=pooler, head=head, method="lora"))
+    return set(find_targets(model, targets, pooler=pooler, head=head))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -136,15 +136,13 @@ def test_names_and_presets_mix_and_the_pooler_is_said() -> None:
 def test_a_rank_is_that_of_the_key_that_says_most() -> None:
     names = [f"bert.encoder.layer.{layer}.attention.self.{name}" for layer in range(4) for name in ("query", "value")]
     pattern = {"layer.3.attention.self.value": 9, "value": 5, "0-2": 3, "1": 4, "1-2": 6}
-    found = ranks_of([*names, "bert.embeddings.word_embeddings"], pattern=pattern, rank=8, method="lora")
+    found = ranks_of([*names, "bert.embeddings.word_embeddings"], pattern=pattern, rank=8)
     assert list(found.values()) == [3, 5, 4, 5, 6, 5, 8, 9, 8]
     # The order of the table says nothing: equal identities mean equal runs.
-    assert ranks_of(names, pattern=dict(reversed(pattern.items())), rank=8, method="lora") == {
-        n: found[n] for n in names
-    }
+    assert ranks_of(names, pattern=dict(reversed(pattern.items())), rank=8) == {n: found[n] for n in names}
     for key in ("4", "lue", "3-9x"):
         with pytest.raises(MethodError, match=f"'{key}' means none of the targeted layers"):
-            ranks_of(names, pattern={key: 2}, rank=8, method="lora")
+            ranks_of(names, pattern={key: 2}, rank=8)
 
 
 def test_the_scale_of_every_rank_is_shown() -> None:

@@ -100,7 +100,7 @@ def test_padding_changes_nothing_and_all_positions_are_left_for_the_text(kind: t
 
 @pytest.mark.parametrize("config", [DebertaV2Config(**SHAPE), ModernBertConfig(**SHAPE)], ids=["deberta", "modernbert"])
 def test_an_encoder_that_takes_no_keys_from_before_is_refused(config: PretrainedConfig) -> None:
-    with pytest.raises(MethodError, match=r"prefix: an encoder of the type .* it takes BERT, RoBERTa or ELECTRA"):
+    with pytest.raises(MethodError, match=r"an encoder of the type .* it takes BERT, RoBERTa or ELECTRA"):
         PrefixTuning().trainable_parameters(bare_classifier(config, labels=3), head=())
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tanzaku.analysis.arms import arms_of
 from tanzaku.methods import METHODS
-from tanzaku.report import formats, texts
+from tanzaku.report import formats
 from tanzaku.report.series import distinct_labels
 from tests.report.records import finished, lora, training
 
@@ -43,9 +43,9 @@ def test_p_values_in_sentences(value: float, written: str) -> None:
 
 
 def test_options_have_as_few_digits_as_people_write() -> None:
-    assert formats.method_option("method.alpha", "rank") == "α = r"
-    assert formats.method_option("method.alpha", 11.313708) == "α = 11.3"
-    assert formats.method_option("method.alpha", 1024.0) == "α = 1024"
+    for alpha, written in (("rank", "α = r"), (11.313708, "α = 11.3"), (1024.0, "α = 1024")):
+        (arm,) = arms_of([finished(lora(8, alpha=alpha), accuracy=0.9)])
+        assert formats.method_option(arm, "method.alpha") == written
     assert formats.reading("training.embeddings_learning_rate", 0.0003) == "embeddings lr 3e-4"
     assert formats.reading("training.hidden_dropout", 0.0) == "hidden dropout 0"
 
@@ -63,9 +63,9 @@ def test_a_compact_number_reads_back(number: float) -> None:
     assert float(formats.compact(number)) == pytest.approx(number, rel=1e-4)
 
 
-def test_every_method_has_a_name_in_words() -> None:
-    assert set(texts.METHOD_NAMES) == set(texts.SHORT_METHOD_NAMES) == set(METHODS)
-    assert max(map(len, texts.SHORT_METHOD_NAMES.values())) <= 12  # a legend has four columns in 8 cm
+def test_legends_have_short_names_of_methods() -> None:
+    # A legend has four columns in 8 cm.
+    assert max(len(method.title.short or method.title.en) for method in METHODS.values()) <= 12
     assert distinct_labels(arms_of([finished({"name": "houlsby"}, accuracy=0.9)])) == ["Houlsby"]
 
 

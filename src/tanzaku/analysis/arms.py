@@ -15,12 +15,11 @@ from typing import Any
 
 from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.methods import METHODS
+from tanzaku.methods import METHODS, EncoderMethod, MethodClass, OptionLabel, Title
 from tanzaku.pretraining.options import describe_budget, describe_options
 from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
 from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
 
-BASELINE = "tfidf-svm"
 RANK = "method.rank"
 RANKS = "method.ranks"
 LEARNING_RATE = "training.learning_rate"
@@ -31,12 +30,8 @@ LONG_TEXT = "encoder.long_text"
 MAX_WINDOWS = "encoder.max_windows"
 PRETRAINING = "encoder.pretrain"
 
-# The order of the rows; methods that are not named here come between `full` and `lora`, by name.
-_METHOD_ORDER = {BASELINE: 0, "head": 1, "full": 2, "lora": 9}
-_OTHER_METHOD = 5
-# They change where an encoder is found, how often a run is saved and at which ranks it is measured besides, not what is
-# trained.
-_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes", "method.truncate"}
+# They change where an encoder is found and how often a run is saved, not what is trained.
+_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 # Settings that the first records do not have: a record without one has its default, and a section shows one only where
 # some arm has another value.
 _LATER = {
@@ -80,10 +75,24 @@ class Arm:
     value."""
 
     @property
+    def method_class(self) -> MethodClass | None:
+        """Its method; None where that is not installed, as of a record from elsewhere."""
+        return METHODS.get(self.method)
+
+    @property
+    def title(self) -> Title:
+        """What reports call its method."""
+        return self.method_class.title if self.method_class else Title(self.method)
+
+    def option_label(self, option: str) -> OptionLabel:
+        """What its name says of an option of its method."""
+        method = self.method_class
+        return method.option_label(option) if method and option in method.model_fields else OptionLabel.of(option)
+
+    @property
     def deterministic(self) -> bool:
         """Whether every seed would give the same model, so that its one run counts for all of them."""
-        kind = METHODS.get(self.method)
-        return kind is not None and kind.deterministic
+        return self.method_class is not None and self.method_class.deterministic
 
     @property
     def rank(self) -> int | None:
@@ -170,7 +179,8 @@ class Arm:
 
 @dataclass(frozen=True)
 class Section:
-    """Arms on the same documents with the same encoder. The TF-IDF baseline stands in every section of its data."""
+    """Arms on the same documents with the same encoder. A baseline without an encoder is in every section
+    of its data."""
 
     data: DataFacts
     encoder: EncoderFacts | None
@@ -185,8 +195,9 @@ class Section:
 
     @property
     def baseline(self) -> Arm | None:
-        """The TF-IDF arm with a test accuracy, if there is one."""
-        return next((arm for arm in self.arms if arm.method == BASELINE and arm.accuracy), None)
+        """The first arm of a baseline method with a test accuracy, if there is one."""
+        methods = ((arm.method_class, arm) for arm in self.arms if arm.accuracy)
+        return next((arm for method, arm in methods if method and method.is_baseline), None)
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -252,7 +263,9 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     }
     if flat.get(PRETRAINING):
         flat[PRETRAINING] = _canonical(flat[PRETRAINING])
-    return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+    method = METHODS.get(record.method)
+    measuring = {f"method.{option}" for option in method.measuring_options} if method else set()
+    return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT | measuring}
 
 
 def _shorten_pretraining(settings: Collection[dict[str, Any]]) -> None:
@@ -363,7 +376,7 @@ def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], named_by: tu
 def _order(arm: Arm) -> tuple[int, str, float, int, int, str]:
     """By method; then as the thesis orders its tables: the larger learning rate first, fewer epochs first, rank."""
     return (
-        _METHOD_ORDER.get(arm.method, _OTHER_METHOD),
+        (arm.method_class or EncoderMethod).table_order,
         arm.method,
         -(arm.learning_rate or 0.0),
         arm.epochs or 0,

@@ -13,7 +13,6 @@ from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.predictions import Predictions, RunPredictions, run_key
 from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
 from tanzaku.methods import METHODS, Method
-from tanzaku.methods.lora import Lora
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.study.record import RankRecord, RunRecord
 
@@ -218,7 +217,7 @@ def _trained_alone(arm: Arm, rank: int, arms: Sequence[Arm]) -> Arm | None:
         (
             other
             for other in arms
-            if other.accuracy and _surroundings(other) == _surroundings(arm) and _untruncated(other) == wanted
+            if other.accuracy and _surroundings(other) == _surroundings(arm) and _as_trained(other) == wanted
         ),
         None,
     )
@@ -234,10 +233,9 @@ def _method_of(arm: Arm) -> Method | None:
         return None
 
 
-def _untruncated(arm: Arm) -> Method | None:
+def _as_trained(arm: Arm) -> Method | None:
     method = _method_of(arm)
-    # To measure it at other ranks too changes nothing of what is trained.
-    return method.model_copy(update={"truncate": ()}) if isinstance(method, Lora) else method
+    return method.as_trained() if method else None
 
 
 def _surroundings(arm: Arm) -> dict[str, object]:

@@ -116,6 +116,6 @@ def _explain(*lines: str) -> None:
 def _row(method: "MethodFacts") -> tuple[str, ...]:
     mergeable = {True: "yes", False: "no", None: ""}[method.mergeable]
     if method.trainable_parameters is None or method.share is None or method.bytes is None:
-        return (method.name, "does not fit" if method.error else "", "", "", mergeable, method.paper)
+        return (method.name, "not usable" if method.error else "", "", "", mergeable, method.paper)
     share, size = f"{100 * method.share:.3f}", f"{method.bytes / 1e6:.2f}"
     return (method.name, f"{method.trainable_parameters:,}", share, size, mergeable, method.paper)

@@ -1,4 +1,4 @@
-"""The adaptation methods: one file a method, listed once in `METHODS`.
+"""The adaptation methods: one file a method, listed once in `METHODS`, with those of installed packages.
 
 A method is a frozen pydantic model: its fields are its options, its functions do the work. There are two kinds, told
 apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those that learn from the texts alone
@@ -12,6 +12,7 @@ from tanzaku.methods.head import Head
 from tanzaku.methods.houlsby import Houlsby
 from tanzaku.methods.ia3 import IA3
 from tanzaku.methods.interface import EncoderMethod, Method, TextMethod
+from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.ln_tuning import LayerNormTuning
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
@@ -19,11 +20,12 @@ from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.methods.pfeiffer import Pfeiffer
 from tanzaku.methods.prefix import PrefixTuning
 from tanzaku.methods.qlora import QLora
+from tanzaku.methods.registry import Class, MethodClass, MethodRegistry
 from tanzaku.methods.tfidf_svm import TfidfSvm
+from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
-METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
-    method.name: method
-    for method in (
+METHODS = MethodRegistry(
+    (
         Full,
         Head,
         Lora,
@@ -39,6 +41,35 @@ METHODS: dict[str, type[EncoderMethod] | type[TextMethod]] = {
         PrefixTuning,
         TfidfSvm,
     )
-}
+)
 
-__all__ = ["METHODS", "EncoderMethod", "Method", "TextMethod"]
+
+def register_method(method: Class) -> Class:
+    """Add a method to `METHODS`, for this process and the runs that it starts.
+
+    A package that is to be used from the command line too has an entry point instead; see "Adding a method" in
+    CONTRIBUTING.md.
+
+    Args:
+        method: A subclass of `EncoderMethod` or `TextMethod`, from a module that can be imported.
+
+    Returns:
+        The class, so that this is a decorator, too.
+
+    Raises:
+        MethodError: It is no complete method, or there is another one of its name.
+    """
+    return METHODS.register(method)
+
+
+__all__ = [
+    "METHODS",
+    "EncoderMethod",
+    "Method",
+    "MethodClass",
+    "OptionLabel",
+    "TextMethod",
+    "Title",
+    "TrainedWeightsMethod",
+    "register_method",
+]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.options import InputDropout
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 from tanzaku.methods.targets import LinearTargets, find_targets, named_presets, shape_of
@@ -29,6 +30,7 @@ class AdaLora(PeftMethod):
     met. The head is trained in full."""
 
     name: ClassVar[str] = "adalora"
+    title: ClassVar[Title] = Title("AdaLoRA")
     paper: ClassVar[str] = "Zhang et al. 2023, arXiv 2303.10512"
 
     rank: Annotated[int, Field(ge=1, description="Mean rank r of a layer's update, when all is allocated.")] = 8
@@ -38,6 +40,7 @@ class AdaLora(PeftMethod):
     alpha: Annotated[
         Literal["rank"] | Annotated[float, Field(gt=0)],
         Field(description='α of the scale α/r₀: a number, or "rank" for α = r₀ (scale 1).'),
+        OptionLabel("α = {value}", values={"rank": "r"}),
     ] = "rank"
     dropout: InputDropout = 0.0
     targets: Annotated[LinearTargets, Field(description="The layers to update, as for `lora`; not embeddings.")] = (
@@ -95,7 +98,7 @@ class AdaLora(PeftMethod):
             init_r=self.initial_rank,
             lora_alpha=int(alpha) if alpha.is_integer() else alpha,
             lora_dropout=self.dropout,
-            target_modules=list(find_targets(model, self.targets, head=head, method="adalora")),
+            target_modules=list(find_targets(model, self.targets, head=head)),
             deltaT=self.interval,
             beta1=self.sensitivity_decay,
             beta2=self.uncertainty_decay,
@@ -109,7 +112,7 @@ class AdaLora(PeftMethod):
         """Σ r₀·(inputs + outputs + 1) over the targeted layers, before any is left out, and the head."""
         from tanzaku.methods.weights import head_parameters
 
-        layers = find_targets(model, self.targets, head=head, method="adalora").values()
+        layers = find_targets(model, self.targets, head=head).values()
         updates = sum(self.initial_rank * (sum(shape_of(layer)) + 1) for layer in layers)
         return updates + head_parameters(model, head)
 
@@ -135,7 +138,7 @@ class AdaLora(PeftMethod):
         config.tinit, config.tfinal = int(self.initial_share * total_steps), int(self.final_share * total_steps)
         if total_steps - config.tfinal < 2:
             raise MethodError(
-                f"adalora: a training of {total_steps} steps leaves none in which ranks are allocated; train for more "
+                f"a training of {total_steps} steps leaves none in which ranks are allocated; train for more "
                 "epochs, or set final_share to less"
             )
         tuner.update_and_allocate(step)

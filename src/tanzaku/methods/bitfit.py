@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.labels import Title
 from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ class BitFit(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "biases.safetensors"
     name: ClassVar[str] = "bitfit"
+    title: ClassVar[Title] = Title("BitFit")
     paper: ClassVar[str] = "Ben Zaken et al. 2021, arXiv 2106.10199"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
@@ -38,5 +40,5 @@ def _trained(model: nn.Module, head: Sequence[str]) -> set[str]:
     in_head = head_names(model, head)
     biases = {name for name, _ in model.named_parameters() if name.endswith("bias")} - in_head
     if not biases:
-        raise MethodError("bitfit: this encoder has no biases to train; choose ln-tuning or lora")
+        raise MethodError("this encoder has no biases to train; choose ln-tuning or lora")
     return biases | in_head

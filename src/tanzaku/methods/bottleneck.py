@@ -41,8 +41,8 @@ class BottleneckAdapters(TrainedWeightsMethod):
         from tanzaku.encoders.bottleneck import BottleneckLinear
         from tanzaku.methods.layers import layer_norms, linear_layers
 
-        places = linear_layers(model, self.parts, method=self.name)
-        norms = layer_norms(model, head, method=self.name).values() if self.norms else ()
+        places = linear_layers(model, self.parts)
+        norms = layer_norms(model, head).values() if self.norms else ()
         model.requires_grad_(False)
         for place, layer in places.items():
             model.set_submodule(place, BottleneckLinear(layer, width=self.width, activation=self.activation))
@@ -55,7 +55,7 @@ class BottleneckAdapters(TrainedWeightsMethod):
         from tanzaku.methods.layers import layer_norms, linear_layers
         from tanzaku.methods.weights import head_parameters
 
-        outputs = [layer.out_features for layer in linear_layers(model, self.parts, method=self.name).values()]
+        outputs = [layer.out_features for layer in linear_layers(model, self.parts).values()]
         adapters = sum(2 * self.width * size + size + self.width for size in outputs)
-        norms = layer_norms(model, head, method=self.name).values() if self.norms else ()
+        norms = layer_norms(model, head).values() if self.norms else ()
         return adapters + sum(p.numel() for norm in norms for p in norm.parameters()) + head_parameters(model, head)

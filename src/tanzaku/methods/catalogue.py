@@ -20,8 +20,8 @@ class MethodFacts:
     """A method with its default options on one encoder.
 
     `trainable_parameters`, `share` (of the parameters of the encoder with its head) and `bytes` (in float32, without
-    the small files next to the weights) are None if the method has no encoder, or does not fit this one; then `error`
-    says why.
+    the small files next to the weights) are None if the method has no encoder, does not fit this one, or can't be
+    imported; `error` says why.
     """
 
     name: str
@@ -45,12 +45,16 @@ def describe_methods(model: nn.Module, *, head: Sequence[str]) -> list[MethodFac
 
 
 def _describe(name: str, model: nn.Module, head: Sequence[str]) -> MethodFacts:
-    method = METHODS[name]()
+    try:
+        method = METHODS[name]()
+    except MethodError as error:
+        return MethodFacts(name, None, None, None, None, {}, "", str(error))
     options = method.model_dump(mode="json")
     if not isinstance(method, EncoderMethod):
         return MethodFacts(name, None, None, None, None, options, method.paper)
     try:
-        count = method.trainable_parameters(model, head=head)
+        with method.named_errors():
+            count = method.trainable_parameters(model, head=head)
     except MethodError as error:
         return MethodFacts(name, None, None, None, method.mergeable, options, method.paper, str(error))
     share = count / sum(parameter.numel() for parameter in model.parameters())

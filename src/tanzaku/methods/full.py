@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from tanzaku.methods.interface import EncoderMethod, ParameterGroup
+from tanzaku.methods.labels import Title
 from tanzaku.methods.targets import names_word_table
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ class Full(EncoderMethod):
     """Trains all weights (Devlin et al. 2019, section 4)."""
 
     name: ClassVar[str] = "full"
+    title: ClassVar[Title] = Title("Full fine-tuning", ja="フルファインチューニング", short="Full")
+    table_order: ClassVar[int] = 2
+    colour: ClassVar[str] = "#000000"
     paper: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     saves_whole_model: ClassVar[bool] = True
     settings_without_effect: ClassVar[tuple[str, ...]] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from tanzaku.methods.labels import Title
 from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ class Head(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "head.safetensors"
     name: ClassVar[str] = "head"
+    title: ClassVar[Title] = Title("Head only", ja="分類ヘッドのみ", short="Head")
+    table_order: ClassVar[int] = 1
+    colour: ClassVar[str] = "#8C6D1F"
     paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
     settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate", "embeddings_learning_rate")
 

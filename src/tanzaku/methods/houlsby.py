@@ -5,12 +5,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tanzaku.methods.bottleneck import BottleneckAdapters
+from tanzaku.methods.labels import Title
 
 
 class Houlsby(BottleneckAdapters):
     """An adapter after attention's output projection and one after the feed-forward network (figure 2 of the paper)."""
 
     name: ClassVar[str] = "houlsby"
+    title: ClassVar[Title] = Title("Houlsby adapters", ja="Houlsby アダプター", short="Houlsby")
     paper: ClassVar[str] = "Houlsby et al. 2019, arXiv 1902.00751"
     parts = ("attention output", "feed-forward output")
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from tanzaku.methods.labels import Title
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class IA3(PeftMethod):
     """
 
     name: ClassVar[str] = "ia3"
+    title: ClassVar[Title] = Title("IA3")
     paper: ClassVar[str] = "Liu et al. 2022, arXiv 2205.05638"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
@@ -29,7 +31,7 @@ class IA3(PeftMethod):
         from tanzaku.methods.layers import names_in_a_layer
 
         key, value, inner = (
-            re.escape(names_in_a_layer(model, part, method="ia3")) for part in ("key", "value", "feed-forward output")
+            re.escape(names_in_a_layer(model, part)) for part in ("key", "value", "feed-forward output")
         )
         # From the layer's number on, since BERT's attention has an `output.dense` as well.
         config = IA3Config(
@@ -44,7 +46,7 @@ class IA3(PeftMethod):
         from tanzaku.methods.layers import linear_layers
         from tanzaku.methods.weights import head_parameters
 
-        outputs = linear_layers(model, ["key", "value"], method="ia3").values()
-        inputs = linear_layers(model, ["feed-forward output"], method="ia3").values()
+        outputs = linear_layers(model, ["key", "value"]).values()
+        inputs = linear_layers(model, ["feed-forward output"]).values()
         factors = sum(layer.out_features for layer in outputs) + sum(layer.in_features for layer in inputs)
         return factors + head_parameters(model, head)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from tanzaku.errors import MethodError
+from tanzaku.methods.labels import OptionLabel, Title
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +28,18 @@ class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]  # what study files and records call the method
+    title: ClassVar[Title]  # what reports call it
     paper: ClassVar[str]  # where the method comes from, such as "Hu et al. 2021, arXiv 2106.09685"
 
     # Whether equal documents and options give the same result for every seed, so that one run counts for all seeds.
     deterministic: ClassVar[bool] = False
+
+    # Options that say what is measured of a trained model, not how it is trained: arms do not differ in them.
+    measuring_options: ClassVar[tuple[str, ...]] = ()
+
+    is_baseline: ClassVar[bool] = False  # whether it is one that reports compare the others with
+    table_order: ClassVar[int] = 5  # where its rows stand in tables: smaller comes first, of equals by name
+    colour: ClassVar[str] = "#555555"  # in figures, of an arm without a rank
 
     # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
     later_options: ClassVar[tuple[str, ...]] = ()
@@ -36,6 +48,28 @@ class _Options(BaseModel):
     def later_defaults(cls) -> dict[str, Any]:
         """The defaults of `later_options`, as JSON has them."""
         return cls().model_dump(mode="json", include=set(cls.later_options)) if cls.later_options else {}
+
+    @classmethod
+    def option_label(cls, option: str) -> OptionLabel:
+        """What the name of an arm says of an option."""
+        labels = [item for item in cls.model_fields[option].metadata if isinstance(item, OptionLabel)]
+        return labels[0] if labels else OptionLabel.of(option)
+
+    def as_trained(self) -> Self:
+        """The method with its `measuring_options` at their defaults: equal to another that trains the same."""
+        defaults = {name: type(self).model_fields[name].get_default() for name in self.measuring_options}
+        return self.model_copy(update=defaults)
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Put the method's name before the message of a `MethodError`.
+
+        What calls a method does this; a method does not name itself, for another may use it.
+        """
+        try:
+            yield
+        except MethodError as error:
+            raise MethodError(f"{self.name}: {error}") from error
 
     def details(self) -> dict[str, float | int | str]:
         """Facts for the record that follow from the options, such as LoRA's effective scale."""

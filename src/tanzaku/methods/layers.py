@@ -22,7 +22,7 @@ _NAMES: dict[Part, tuple[str, ...]] = {
 }
 
 
-def names_in_a_layer(model: nn.Module, part: Part, *, method: str) -> str:
+def names_in_a_layer(model: nn.Module, part: Part) -> str:
     """How this model's layers call the linear layer that is `part`, from the layer on: such as `output.dense`.
 
     Raises:
@@ -33,22 +33,22 @@ def names_in_a_layer(model: nn.Module, part: Part, *, method: str) -> str:
         if layers and all(_linear_at(layer, name) is not None for layer in layers.values()):
             return name
     raise MethodError(
-        f"{method}: this encoder's layers have no {part} layer that is known by name; it takes BERT and RoBERTa, "
+        f"this encoder's layers have no {part} layer that is known by name; it takes BERT and RoBERTa, "
         "ELECTRA, DeBERTa-v2 or DistilBERT, or, for adapters, ModernBERT; lora takes any encoder, by its targets"
     )
 
 
-def linear_layers(model: nn.Module, parts: Sequence[Part], *, method: str) -> dict[str, nn.Linear]:
+def linear_layers(model: nn.Module, parts: Sequence[Part]) -> dict[str, nn.Linear]:
     """The linear layers that are these parts, by their full names, in the model's order.
 
     Raises:
         MethodError: As `names_in_a_layer`.
     """
-    names = [names_in_a_layer(model, part, method=method) for part in parts]
+    names = [names_in_a_layer(model, part) for part in parts]
     return {f"{place}.{name}": layer.get_submodule(name) for place, layer in _layers(model).items() for name in names}  # type: ignore[misc]
 
 
-def linear_in_layers(model: nn.Module, *, method: str) -> list[str]:
+def linear_in_layers(model: nn.Module) -> list[str]:
     """The full names of all linear layers inside the transformer layers.
 
     Raises:
@@ -61,11 +61,11 @@ def linear_in_layers(model: nn.Module, *, method: str) -> list[str]:
         if isinstance(module, nn.Linear)
     ]
     if not found:
-        raise MethodError(f"{method}: this encoder has no transformer layers that are known by name; lora takes any")
+        raise MethodError("this encoder has no transformer layers that are known by name; lora takes any")
     return found
 
 
-def layer_norms(model: nn.Module, head: Sequence[str], *, method: str) -> dict[str, nn.Module]:
+def layer_norms(model: nn.Module, head: Sequence[str]) -> dict[str, nn.Module]:
     """The layer normalisations outside the head that have weights, by their full names.
 
     Raises:
@@ -77,7 +77,7 @@ def layer_norms(model: nn.Module, head: Sequence[str], *, method: str) -> dict[s
         if isinstance(module, nn.LayerNorm | nn.RMSNorm) and not _inside(name, head) and module.weight is not None
     }
     if not found:
-        raise MethodError(f"{method}: this encoder has no layer normalisation to train; choose bitfit or lora")
+        raise MethodError("this encoder has no layer normalisation to train; choose bitfit or lora")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from tanzaku.methods.labels import Title
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ class LayerNormTuning(PeftMethod):
     """Trains weight and bias of every layer normalisation, and the head in full."""
 
     name: ClassVar[str] = "ln-tuning"
+    title: ClassVar[Title] = Title("LayerNorm tuning", ja="LayerNorm の調整", short="LayerNorm")
     paper: ClassVar[str] = "Zhao et al. 2023, arXiv 2312.11420"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
@@ -23,7 +25,7 @@ class LayerNormTuning(PeftMethod):
 
         from tanzaku.methods.layers import layer_norms
 
-        names = list(layer_norms(model, head, method="ln-tuning"))
+        names = list(layer_norms(model, head))
         return wrap(model, LNTuningConfig(target_modules=names, **head_settings(head)))
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
@@ -31,5 +33,5 @@ class LayerNormTuning(PeftMethod):
         from tanzaku.methods.layers import layer_norms
         from tanzaku.methods.weights import head_parameters
 
-        norms = layer_norms(model, head, method="ln-tuning").values()
+        norms = layer_norms(model, head).values()
         return sum(p.numel() for norm in norms for p in norm.parameters()) + head_parameters(model, head)

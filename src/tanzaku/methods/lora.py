@@ -11,7 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from tanzaku.errors import MethodError
 from tanzaku.methods.adapter import rewrite_adapter
 from tanzaku.methods.interface import ParameterGroup
-from tanzaku.methods.options import Alpha, InputDropout, Rank
+from tanzaku.methods.labels import OptionLabel, Title
+from tanzaku.methods.options import Alpha, InputDropout, Pooler, Rank
 from tanzaku.methods.peft_adapter import head_settings, quiet_peft, wrap
 from tanzaku.methods.rank_pattern import ranks_of
 from tanzaku.methods.ranked import RankedMethod, named_lora_factors
@@ -31,6 +32,9 @@ _FACTOR_GROUPS: dict[str, ParameterGroup] = {
     "lora_embedding_B": "embeddings",
 }
 
+# The names of a PiSSA's first factors in its layers.
+_FIRST_A, _FIRST_B = "pissa_first_a", "pissa_first_b"
+
 
 class Lora(RankedMethod):
     """Low-rank updates of frozen layers; the head is trained in full."""
@@ -47,6 +51,9 @@ class Lora(RankedMethod):
     )
 
     name: ClassVar[str] = "lora"
+    title: ClassVar[Title] = Title("LoRA")
+    table_order: ClassVar[int] = 9
+    measuring_options: ClassVar[tuple[str, ...]] = ("truncate",)
     paper: ClassVar[str] = "Hu et al. 2021, arXiv 2106.09685"
 
     rank: Rank = 8
@@ -66,15 +73,18 @@ class Lora(RankedMethod):
             description="Learning rate of B over that of A (LoRA+); that of A is learning_rate. In embeddings A "
             "has the larger one: it starts at zero.",
         ),
+        OptionLabel("LoRA+ {value}"),
     ] = 1.0
-    pooler: Annotated[
-        bool, Field(description="Update the pooler's linear layer too, which no preset takes; not where it is new.")
+    pooler: Pooler = False
+    rslora: Annotated[
+        bool,
+        Field(description="Scale α/√r instead of α/r (Kalajdzievski 2023, arXiv 2312.03732)."),
+        OptionLabel("rsLoRA"),
     ] = False
-    rslora: Annotated[bool, Field(description="Scale α/√r instead of α/r (Kalajdzievski 2023, arXiv 2312.03732).")] = (
-        False
-    )
     dora: Annotated[
-        bool, Field(description="Train the length of each output's weights apart (DoRA, Liu et al. 2024, 2402.09353).")
+        bool,
+        Field(description="Train the length of each output's weights apart (DoRA, Liu et al. 2024, 2402.09353)."),
+        OptionLabel("DoRA"),
     ] = False
     initialization: Annotated[
         Literal["random", "pissa"],
@@ -82,11 +92,13 @@ class Lora(RankedMethod):
             description="A random and B zero, or both from the largest singular values of W, which stay behind (PiSSA, "
             "Meng et al. 2024, arXiv 2404.02948)."
         ),
+        OptionLabel("{value}", values={"pissa": "PiSSA"}),
     ] = "random"
-    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict,
-        description='Other ranks: a table from layer numbers ("11", "0-5") or names ("value") to ranks.',
-    )
+    rank_pattern: Annotated[
+        dict[str, Annotated[int, Field(ge=1)]],
+        Field(description='Other ranks: a table from layer numbers ("11", "0-5") or names ("value") to ranks.'),
+        OptionLabel("ranks {value}", ja="ランク {value}"),
+    ] = Field(default_factory=dict)
     truncate: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(description="Ranks to which the trained update is also cut, by its singular values, and measured."),
@@ -167,24 +179,24 @@ class Lora(RankedMethod):
             return {}
         return {"lora_b": self.lora_plus_ratio, "embeddings_fast": self.lora_plus_ratio}
 
-    def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> nn.Module:
-        """Wrap the model in PEFT's `PeftModelForSequenceClassification`; errors call it `method`."""
-        ranks = {name: rank for name, (_, rank) in self._found(model, head, method).items()}
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
+        """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""
+        ranks = {name: rank for name, (_, rank) in self._targeted(model, head).items()}
         with quiet_peft():  # the configuration warns, too
             adapted = wrap(model, self._config(ranks, head))
         if self.initialization == "pissa":
-            _remember_beginning(adapted)
+            _keep_first_factors(adapted)
         return adapted
 
-    def _found(self, model: nn.Module, head: Sequence[str], method: str) -> dict[str, tuple[nn.Module, int]]:
+    def _targeted(self, model: nn.Module, head: Sequence[str]) -> dict[str, tuple[nn.Module, int]]:
         """The targeted layers and their ranks, by their full names."""
-        layers = find_targets(model, self.targets, head=head, method=method, pooler=self.pooler)
-        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank, method=method)
+        layers = find_targets(model, self.targets, head=head, pooler=self.pooler)
+        ranks = ranks_of(layers, pattern=self.rank_pattern, rank=self.rank)
         for name, rank in ranks.items():
             values = min(shape_of(layers[name]))
             if self.initialization == "pissa" and rank > values:
                 raise MethodError(
-                    f"{method}: initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular "
+                    f"initialization = 'pissa' takes rank {rank} of {name}, which has {values} singular "
                     "values; choose a smaller rank"
                 )
         return {name: (layers[name], rank) for name, rank in ranks.items()}
@@ -208,13 +220,13 @@ class Lora(RankedMethod):
             **head_settings(head),
         )
 
-    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora") -> int:
+    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Σ r·(inputs + outputs) over the targeted layers (equation 3 of the paper), and the head; DoRA has a length
         for each output besides."""
         from tanzaku.methods.weights import head_parameters
 
         count = head_parameters(model, head)
-        for layer, rank in self._found(model, head, method).values():
+        for layer, rank in self._targeted(model, head).values():
             first, second = shape_of(layer)
             outputs = second if is_embedding(layer) else first
             count += rank * (first + second) + (outputs if self.dora else 0)
@@ -228,20 +240,28 @@ class Lora(RankedMethod):
         """
         super().save(model, folder)
         if self.initialization == "pissa":
-            rewrite_adapter(folder, folder, lambda name, a, b: _since_beginning(model, name, a, b))
+            rewrite_adapter(folder, folder, lambda name, a, b: _learned_factors(model, name, a, b))
 
 
-def _remember_beginning(model: nn.Module) -> None:
-    """Keep a PiSSA's first factors at the model: what was learned is told from them."""
-    factors = named_lora_factors(model).items()
-    beginning = {name: (a.detach().cpu().clone(), b.detach().cpu().clone()) for name, (a, b) in factors}
-    model.lora_beginning = beginning  # type: ignore[assignment]
+def _keep_first_factors(model: nn.Module) -> None:
+    """Keep a PiSSA's first factors as buffers of their layers: what was learned is the difference from them.
+
+    The buffers are not in the model's state: attaching again makes the same ones.
+    """
+    for name, (a, b) in named_lora_factors(model).items():
+        layer = _lora_layer(model, name)
+        layer.register_buffer(_FIRST_A, a.detach().clone(), persistent=False)
+        layer.register_buffer(_FIRST_B, b.detach().clone(), persistent=False)
 
 
-def _since_beginning(model: Any, name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The factors of what a PiSSA has learned; `b` has the scale in it already."""
+def _learned_factors(model: nn.Module, name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The factors of what a PiSSA has learned in a layer; `b` has the scale in it already."""
     import torch
 
-    first_a, first_b = model.lora_beginning[name]
-    scale = model.get_submodule(f"base_model.model.{name}").scaling["default"]
-    return torch.cat([a, first_a]), torch.cat([b, -scale * first_b], dim=1)
+    layer: Any = _lora_layer(model, name)
+    first_a, first_b = (layer.get_buffer(buffer).cpu() for buffer in (_FIRST_A, _FIRST_B))
+    return torch.cat([a, first_a]), torch.cat([b, -layer.scaling["default"] * first_b], dim=1)
+
+
+def _lora_layer(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(f"base_model.model.{name}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.lora import Lora
-from tanzaku.methods.options import InputDropout
+from tanzaku.methods.options import InputDropout, Pooler
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.methods.targets import LinearTargets, named_presets
 
@@ -27,11 +28,13 @@ class LoraNested(RankedMethod):
     """
 
     name: ClassVar[str] = "lora-nested"
+    title: ClassVar[Title] = Title("Nested LoRA", ja="入れ子の LoRA")
     paper: ClassVar[str] = "Valipour et al. 2022, arXiv 2210.07558"
 
     ranks: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(min_length=2, description="The ranks at which the one adapter is to serve, the smallest first."),
+        OptionLabel("ranks {value}", ja="ランク {value}"),
     ] = (2, 4, 8, 16, 32)
     update: Annotated[
         Literal["all", "last"],
@@ -44,7 +47,7 @@ class LoraNested(RankedMethod):
         "query",
         "value",
     )
-    pooler: Annotated[bool, Field(description="Update the pooler's linear layer too, as with lora.")] = False
+    pooler: Pooler = False
 
     @field_validator("ranks")
     @classmethod
@@ -86,7 +89,7 @@ class LoraNested(RankedMethod):
 
         from tanzaku.encoders.nested import FirstColumns, FirstRows, Width
 
-        adapted = self._largest.attach(model, head=head, method="lora-nested")
+        adapted = self._largest.attach(model, head=head)
         width = Width(self.ranks[-1])
         layers: list[Any] = [module for module in adapted.modules() if isinstance(module, LoraLayer)]
         for layer in layers:
@@ -110,7 +113,7 @@ class LoraNested(RankedMethod):
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """Those of a LoRA of the largest rank."""
-        return self._largest.trainable_parameters(model, head=head, method="lora-nested")
+        return self._largest.trainable_parameters(model, head=head)
 
 
 def _width(model: nn.Module) -> Width:

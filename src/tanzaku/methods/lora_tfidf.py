@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.labels import Title
 from tanzaku.methods.lora import Lora
 
 if TYPE_CHECKING:
@@ -22,11 +23,14 @@ _TERMS = "terms"  # the module's name in the model
 class LoraTfidf(Lora):
     """`lora`, and a linear layer on the TF-IDF of tokens and pairs of tokens, whose logits are added.
 
-    That layer is fitted first, as a linear support vector machine; the LoRA and the head then learn what it misses.
+    That layer is fitted first, as a linear support vector machine, and not trained; the LoRA and the head then learn
+    what it misses.
     With `long_text = "windows"` the terms are those of the whole document.
     """
 
     name: ClassVar[str] = "lora+tfidf"
+    title: ClassVar[Title] = Title("LoRA + TF-IDF", short="LoRA+TF-IDF")
+    table_order: ClassVar[int] = 5
     paper: ClassVar[str] = "Cheng et al. 2016, arXiv 1606.07792"
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 
@@ -40,10 +44,10 @@ class LoraTfidf(Lora):
         self._check_head(model)
         super().check(model)
 
-    def attach(self, model: nn.Module, *, head: Sequence[str], method: str = "lora+tfidf") -> nn.Module:
+    def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, which begins at zero, and wrap the model in PEFT's LoRA."""
         self._add_terms(model)
-        return super().attach(model, head=(*head, _TERMS), method=method)
+        return super().attach(model, head=(*head, _TERMS))
 
     def learn_documents(self, model: nn.Module, batches: Iterable[Any]) -> None:
         """Choose the terms and fit their layer."""
@@ -53,10 +57,6 @@ class LoraTfidf(Lora):
         first.learn(batches, penalty=self.terms_penalty)
         for copy in copies:  # PEFT keeps the layer as it was next to the one that is saved
             copy.take_over(first)
-
-    def trainable_parameters(self, model: nn.Module, *, head: Sequence[str], method: str = "lora+tfidf") -> int:
-        """Those of `lora`: the terms' layer is not trained but fitted."""
-        return super().trainable_parameters(model, head=head, method=method)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, and open the adapter with PEFT."""
@@ -71,7 +71,7 @@ class LoraTfidf(Lora):
 
         if not isinstance(model, PooledClassifier):
             raise MethodError(
-                'lora+tfidf: the head of pooling = "cls" with long_text = "head" can\'t see terms; choose '
+                'the head of pooling = "cls" with long_text = "head" can\'t see terms; choose '
                 'pooling = "mean" or "mean+max", or long_text = "windows"'
             )
         return model

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tanzaku.methods.bottleneck import BottleneckAdapters
+from tanzaku.methods.labels import Title
 
 
 class Pfeiffer(BottleneckAdapters):
@@ -15,6 +16,7 @@ class Pfeiffer(BottleneckAdapters):
     """
 
     name: ClassVar[str] = "pfeiffer"
+    title: ClassVar[Title] = Title("Pfeiffer adapters", ja="Pfeiffer アダプター", short="Pfeiffer")
     paper: ClassVar[str] = "Pfeiffer et al. 2020, arXiv 2005.00247"
     parts = ("feed-forward output",)
 

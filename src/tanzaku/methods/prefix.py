@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.labels import Title
 from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class PrefixTuning(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "prefix.safetensors"
     name: ClassVar[str] = "prefix"
+    title: ClassVar[Title] = Title("Prefix tuning", ja="プレフィックスの調整", short="Prefix")
     paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190; Liu et al. 2021, arXiv 2110.07602"
     mergeable: ClassVar[bool] = False
 
@@ -58,7 +60,7 @@ def _encoder(model: Any) -> PreTrainedModel:
     encoder: PreTrainedModel = model.base_model
     if not takes_prefix(encoder):
         raise MethodError(
-            f"prefix: an encoder of the type {encoder.config.model_type!r} can't attend to keys from before the text; "
+            f"an encoder of the type {encoder.config.model_type!r} can't attend to keys from before the text; "
             "it takes BERT, RoBERTa or ELECTRA; lora takes any encoder"
         )
     return encoder

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.options import Alpha, InputDropout, Rank
 from tanzaku.methods.peft_adapter import PeftMethod
@@ -24,6 +25,7 @@ class QLora(PeftMethod):
     """
 
     name: ClassVar[str] = "qlora"
+    title: ClassVar[Title] = Title("QLoRA")
     paper: ClassVar[str] = "Dettmers et al. 2023, arXiv 2305.14314"
 
     rank: Rank = 8
@@ -31,7 +33,9 @@ class QLora(PeftMethod):
     dropout: InputDropout = 0.0
     targets: Annotated[Targets, Field(description="The layers to update, as for `lora`.")] = ("query", "value")
     bits: Annotated[
-        Literal[8, 4], Field(description="Of a frozen weight: 8, whole numbers, or 4, the paper's NormalFloat.")
+        Literal[8, 4],
+        Field(description="Of a frozen weight: 8, whole numbers, or 4, the paper's NormalFloat."),
+        OptionLabel("{value} bits", ja="{value} ビット"),
     ] = 4
 
     @property
@@ -49,14 +53,14 @@ class QLora(PeftMethod):
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers, and wrap the model in PEFT's `PeftModelForSequenceClassification`."""
         self._quantize(model)
-        return self._lora.attach(model, head=head, method="qlora")
+        return self._lora.attach(model, head=head)
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """As `lora`'s: Σ r·(inputs + outputs) over the targeted layers, and the head."""
         from tanzaku.methods.layers import linear_in_layers
 
-        linear_in_layers(model, method="qlora")  # what attach will quantise: there must be some
-        return self._lora.trainable_parameters(model, head=head, method="qlora")
+        linear_in_layers(model)  # what attach will quantise: there must be some
+        return self._lora.trainable_parameters(model, head=head)
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers again, and open the adapter with PEFT."""
@@ -74,4 +78,4 @@ class QLora(PeftMethod):
         from tanzaku.encoders.quantized import quantize_layers
         from tanzaku.methods.layers import linear_in_layers
 
-        quantize_layers(model, linear_in_layers(model, method="qlora"), bits=self.bits)
+        quantize_layers(model, linear_in_layers(model), bits=self.bits)

@@ -11,12 +11,12 @@ from tanzaku.methods.targets import is_called, place_of
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int, method: str) -> dict[str, int]:
+def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int) -> dict[str, int]:
     """The rank of each module by its full name: that of the pattern's key that says most, or `rank`.
 
     A key is a layer's number from 0 ("11"), a span of them ("0-5"), or the end of a name ("value", or
     "layer.3.attention.self.value"). A name counts before a number, a longer name before a shorter one, a shorter span
-    before a longer one, and of two as long the one that begins later. `method` is named in errors.
+    before a longer one, and of two as long the one that begins later.
 
     Raises:
         MethodError: A key means no targeted layer.
@@ -26,7 +26,7 @@ def ranks_of(names: Iterable[str], *, pattern: Mapping[str, int], rank: int, met
         matches = [name for name in ranks if _means(key, name)]
         if not matches:
             raise MethodError(
-                f"{method}: rank_pattern: {key!r} means none of the targeted layers; give a layer's number from 0, a "
+                f"rank_pattern: {key!r} means none of the targeted layers; give a layer's number from 0, a "
                 f"span such as 0-5, or the end of one of their names, such as {next(iter(ranks))!r}"
             )
         ranks |= dict.fromkeys(matches, pattern[key])

@@ -88,7 +88,7 @@ def is_called(name: str, wanted: str) -> bool:
 
 
 def find_targets(
-    model: nn.Module, targets: Sequence[str], *, head: Sequence[str], method: str, pooler: bool = False
+    model: nn.Module, targets: Sequence[str], *, head: Sequence[str], pooler: bool = False
 ) -> dict[str, nn.Module]:
     """The modules that `targets` (names and presets) mean, by their full names, in the model's order.
 
@@ -96,7 +96,6 @@ def find_targets(
         model: A bare model; the meta device does.
         targets: Presets, or ends of linear layers' names.
         head: Modules that are trained in full, which are never among the result.
-        method: The method's name, for the message of an error.
         pooler: Whether the pooler's linear layer is one more.
 
     Raises:
@@ -115,9 +114,9 @@ def find_targets(
         if target == EMBEDDINGS:
             found.add(_word_embedding(model))
         else:
-            found |= _linear_targets(linear, target, method=method)
+            found |= _linear_targets(linear, target)
     if pooler:
-        found |= _poolers(linear, method=method)
+        found |= _poolers(linear)
     return {name: module for name, module in model.named_modules() if name in found}
 
 
@@ -126,7 +125,7 @@ def _word_embedding(model: nn.Module) -> str:
     return next(name for name, module in model.named_modules() if module is table)
 
 
-def _linear_targets(linear: Mapping[str, nn.Module], target: str, *, method: str) -> set[str]:
+def _linear_targets(linear: Mapping[str, nn.Module], target: str) -> set[str]:
     inside = {name: place.inside for name in linear if (place := place_of(name))}
     if target not in PRESETS:
         matches = {name for name in linear if is_called(name, target)}
@@ -137,22 +136,21 @@ def _linear_targets(linear: Mapping[str, nn.Module], target: str, *, method: str
     choices = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
     if target == "qv" and any(_last(rest) in _FUSED for rest in inside.values()):
         raise MethodError(
-            f"{method}: targets: 'qv' means query and value, which this encoder computes in one matrix with key; "
+            f"targets: 'qv' means query and value, which this encoder computes in one matrix with key; "
             f"choose 'attention', which takes that matrix, or names of {choices}"
         )
     kind = "of the preset" if target in PRESETS else "called"
     raise MethodError(
-        f"{method}: targets: no linear layer is {kind} {target!r}; this encoder has {choices}, and the presets are "
+        f"targets: no linear layer is {kind} {target!r}; this encoder has {choices}, and the presets are "
         f"{', '.join(PRESETS)}"
     )
 
 
-def _poolers(linear: Mapping[str, nn.Module], *, method: str) -> set[str]:
+def _poolers(linear: Mapping[str, nn.Module]) -> set[str]:
     if matches := {name for name in linear if _POOLER.search(name)}:
         return matches
     raise MethodError(
-        f"{method}: pooler = true, but outside the head, which is trained in full, this encoder has no pooler; "
-        "leave it out"
+        "pooler = true, but outside the head, which is trained in full, this encoder has no pooler; leave it out"
     )
 
 

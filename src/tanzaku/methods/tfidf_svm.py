@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.interface import TextMethod
+from tanzaku.methods.labels import Title
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,10 @@ class TfidfSvm(TextMethod):
     """scikit-learn's `TfidfVectorizer` and `LinearSVC` (one against the rest) on the whole text."""
 
     name: ClassVar[str] = "tfidf-svm"
+    title: ClassVar[Title] = Title("TF-IDF + SVM", short="TF-IDF")
+    is_baseline: ClassVar[bool] = True
+    table_order: ClassVar[int] = 0
+    colour: ClassVar[str] = "#6A3D9A"
     deterministic: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
 
@@ -48,7 +53,7 @@ class TfidfSvm(TextMethod):
 
         if set(classes) != set(range(labels)):
             missing = sorted(set(range(labels)) - set(classes))
-            raise MethodError(f"tfidf-svm: no training document has class {missing[0]}; give it at least one")
+            raise MethodError(f"no training document has class {missing[0]}; give it at least one")
         # The solver visits the documents in a random order, and stops at a tolerance. The seed does not choose that
         # order: the method is deterministic.
         pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=0))
@@ -99,7 +104,7 @@ class TfidfSvm(TextMethod):
             svm = LinearSVC(C=self.penalty)
             svm.coef_, svm.intercept_ = numbers["weights"].astype(np.float64), numbers["offsets"].astype(np.float64)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise MethodError(f"{folder} holds no saved tfidf-svm ({error})") from error
+            raise MethodError(f"{folder} holds no saved terms and weights ({error})") from error
         svm.classes_ = np.arange(max(2, len(svm.coef_)))
         return make_pipeline(vectorizer, svm)
 

@@ -153,7 +153,7 @@ def _one_line_a_method(section: Section, recommended: Sequence[Arm]) -> tuple[li
 
 
 def _method_and_pooling(arm: Arm) -> str:
-    name = texts.SHORT_METHOD_NAMES.get(arm.method, arm.method)
+    name = arm.title.short or arm.title.en
     return f"{name}, {arm.settings[POOLING]}" if POOLING in arm.settings else name
 
 
@@ -247,7 +247,7 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _colours(baselines: Sequence[tuple[str, Arm]]) -> list[str]:
-    return style.baseline_colours([arm.method for _, arm in baselines])
+    return style.baseline_colours([arm for _, arm in baselines])
 
 
 def _draw_baseline(axes: Axes, label: str, arm: Arm, *, index: int, value: _Value, colour: str) -> None:

@@ -128,23 +128,23 @@ def setting(value: Any) -> str:
 
 def method_name(arm: Arm) -> str:
     """The method with its rank, such as `LoRA r=8`, or `LoRA r=8, DoRA` where that tells it from others."""
-    name = texts.METHOD_NAMES.get(arm.method, arm.method)
+    name = arm.title.en
     return ", ".join([name if arm.rank is None else f"{name} r={arm.rank}", *method_options(arm)])
 
 
 def method_options(arm: Arm) -> list[str]:
     """The options of the method that tell the arm from others, in words."""
-    return [method_option(key, arm.settings[key]) for key in arm.named_by if key.startswith("method.")]
+    return [method_option(arm, key) for key in arm.named_by if key.startswith("method.")]
 
 
-def method_option(key: str, value: Any) -> str:
-    """One of a method's options in words, such as `DoRA`, `dropout 0.1`."""
-    name = key.partition(".")[2].replace("_", " ")
+def method_option(arm: Arm, key: str) -> str:
+    """One of its method's options in words, such as `DoRA`, `dropout 0.1`."""
+    label, value = arm.option_label(key.removeprefix("method.")), arm.settings[key]
     if isinstance(value, str):
-        told = texts.OPTION_VALUES.get(value, value)
+        text = label.values.get(value, value)
     else:
-        told = factor(value) if key == _ALPHA else setting(value)
-    return texts.METHOD_OPTIONS.get(key, f"{name} {{value}}").format(value=told)
+        text = factor(value) if key == _ALPHA else setting(value)
+    return label.en.format(value=text)
 
 
 def arm_name(arm: Arm) -> str:

@@ -79,7 +79,7 @@ def _rows(section: Section) -> dict[str, list[_Line]]:
             look: dict[str, Any] = {"color": colours[arm.rank or 1], "linestyle": "-"}
             rows.setdefault(series.label, []).append(_Line(f"r={arm.rank}", arm, look))
     trained = [(label, arm) for label, arm in baselines_of(section) if _has_history(arm)]
-    trained_colours = style.baseline_colours([arm.method for _, arm in trained])
+    trained_colours = style.baseline_colours([arm for _, arm in trained])
     for index, ((label, arm), colour) in enumerate(zip(trained, trained_colours, strict=True)):
         look = {"color": colour, "linestyle": style.BASELINE_DASHES[index % len(style.BASELINE_DASHES)]}
         name = filled(texts.ROW_SEVERAL if arm.ranks else texts.ROW_OTHERS, epochs=arm.epochs)

@@ -66,7 +66,7 @@ def _groups(section: Section) -> list[tuple[str, Sequence[Arm], str, str]]:
         colour = style.SERIES_COLOURS[index % len(style.SERIES_COLOURS)]
         groups.append((series.label, series.arms, colour, style.SERIES_MARKERS[index % len(style.SERIES_MARKERS)]))
     baselines = baselines_of(section)
-    colours = style.baseline_colours([arm.method for _, arm in baselines])
+    colours = style.baseline_colours([arm for _, arm in baselines])
     for index, ((label, arm), colour) in enumerate(zip(baselines, colours, strict=True)):
         groups.append((label, [arm], colour, style.BASELINE_MARKERS[index % len(style.BASELINE_MARKERS)]))
     return groups

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
 from tanzaku.analysis.evidence import Evidence
@@ -63,7 +62,7 @@ def recommended_of(evidence: Evidence) -> list[Arm]:
 def distinct_labels(arms: Sequence[Arm]) -> list[str]:
     """Method and learning rate (without the rank), and as many further settings as it takes to tell the arms apart."""
     differing = sorted({key for arm in arms for key in arm.settings} - {RANK, LEARNING_RATE, EPOCHS, "method.name"})
-    parts = [[texts.SHORT_METHOD_NAMES.get(arm.method, arm.method)] for arm in arms]
+    parts = [[arm.title.short or arm.title.en] for arm in arms]
     for key in (LEARNING_RATE, EPOCHS, *differing):
         labels = [", ".join(part) for part in parts]
         for part, arm, label in zip(parts, arms, labels, strict=True):
@@ -73,11 +72,12 @@ def distinct_labels(arms: Sequence[Arm]) -> list[str]:
             # An option of the method that came later goes without saying at its default.
             unsaid = key.startswith("method.") and key not in arm.named_by
             if key in arm.settings and (always or differs) and not unsaid:
-                part.append(_label_part(key, arm.settings[key]))
+                part.append(_label_part(arm, key))
     return [", ".join(part) for part in parts]
 
 
-def _label_part(key: str, value: Any) -> str:
+def _label_part(arm: Arm, key: str) -> str:
+    value = arm.settings[key]
     if key == LEARNING_RATE:
         return f"lr {formats.compact(value)}"
     if key == EPOCHS:
@@ -85,5 +85,5 @@ def _label_part(key: str, value: Any) -> str:
     if key in texts.READINGS and value is not None:
         return formats.reading(key, value)
     if key.startswith("method."):
-        return formats.method_option(key, value)
+        return formats.method_option(arm, key)
     return f"{key.partition('.')[2].replace('_', ' ')} {formats.setting(value)}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    from tanzaku.analysis.arms import Arm
+
 _SIDE_BY_SIDE = 24  # characters of a legend's text
 _LEGEND_ROWS, _LEGEND_ROW_INCHES = 6, 0.14  # that a figure has room for, and the height of one more
 _DECADE_FROM_RATIO = 2.2  # on a logarithmic axis that spans less, there may be one round value or none
@@ -26,7 +28,6 @@ SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F0
 SERIES_MARKERS = ("o", "s", "^", "D", "v", "P")
 SERIES_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
-BASELINE_COLOURS = {"full": "#000000", "tfidf-svm": "#6A3D9A", "head": "#8C6D1F"}
 BASELINE_MARKERS = ("X", "P", "*", "d", "h", "p")
 BASELINE_DASHES = ("-", (0, (6, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 1, 1, 1, 1, 1)))
 OTHER_COLOUR = "#555555"
@@ -119,12 +120,13 @@ def mark_decades(axis: Axis, values: Iterable[float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def baseline_colours(methods: Sequence[str]) -> list[str]:
+def baseline_colours(arms: Sequence[Arm]) -> list[str]:
     """One for each arm without a rank: its method's; for further arms of a method those of the series, last first."""
     colours = []
-    for place, method in enumerate(methods):
-        earlier = methods[:place].count(method)
-        own = BASELINE_COLOURS.get(method, OTHER_COLOUR)
+    methods = [arm.method for arm in arms]
+    for place, arm in enumerate(arms):
+        earlier = methods[:place].count(arm.method)
+        own = arm.method_class.colour if arm.method_class else OTHER_COLOUR
         colours.append(SERIES_COLOURS[-earlier % len(SERIES_COLOURS)] if earlier else own)
     return colours
 

@@ -5,19 +5,6 @@ The words of the page are in `languages/`, and so are the sentences of the recom
 
 from tanzaku.report.words import words_of
 
-METHOD_NAMES = words_of("en").below("method")
-SHORT_METHOD_NAMES = {  # in legends
-    **METHOD_NAMES,
-    "tfidf-svm": "TF-IDF",
-    "head": "Head",
-    "full": "Full",
-    "lora+tfidf": "LoRA+TF-IDF",
-    "ln-tuning": "LayerNorm",
-    "houlsby": "Houlsby",
-    "pfeiffer": "Pfeiffer",
-    "prefix": "Prefix",
-}
-
 # Columns of the main table.
 METHOD = "Method"
 LEARNING_RATE = "Learning rate"
@@ -61,20 +48,6 @@ READINGS = {
     "encoder.pretrain": "pretrained {value}",
 }
 
-# A method's options likewise; of one that is not here, its own name and its value.
-METHOD_OPTIONS = {
-    "method.alpha": "α = {value}",
-    "method.ranks": "ranks {value}",
-    "method.update": "update {value}",
-    "method.lora_plus_ratio": "LoRA+ {value}",
-    "method.pooler": "with the pooler",
-    "method.rslora": "rsLoRA",
-    "method.dora": "DoRA",
-    "method.initialization": "{value}",
-    "method.rank_pattern": "ranks {value}",
-    "method.bits": "{value} bits",
-}
-OPTION_VALUES = {"pissa": "PiSSA", "rank": "r"}
 
 # Tables of comparisons and of the Pareto fronts.
 RECOMMENDATION = "Recommendation"

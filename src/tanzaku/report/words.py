@@ -42,16 +42,6 @@ class Words:
         """Sentences one after another: Japanese has no blank between them."""
         return ("" if self.language == "ja" else " ").join(sentences)
 
-    def below(self, prefix: str) -> dict[str, str]:
-        """The texts whose keys begin with `prefix` and a dot, by the rest of the key."""
-        return {
-            key.removeprefix(f"{prefix}."): text for key, text in self.entries.items() if key.startswith(f"{prefix}.")
-        }
-
-    def get(self, key: str, otherwise: str) -> str:
-        """The text, or `otherwise` where the language has none, as for a method that is newer than its words."""
-        return self.entries.get(key, otherwise)
-
 
 class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:

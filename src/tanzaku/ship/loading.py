@@ -63,7 +63,8 @@ def load_adapted(
     loaded = load_classifier(
         source, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
     )
-    return method.merge(method.load(loaded.model, saved, head=loaded.head))
+    with method.named_errors():
+        return method.merge(method.load(loaded.model, saved, head=loaded.head))
 
 
 def find_encoder(

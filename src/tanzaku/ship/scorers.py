@@ -43,7 +43,8 @@ def load_scorer(
     """The scorer of a bundle; see `Classifier.load`."""
     method = bundle.facts.build_method()
     if not isinstance(method, EncoderMethod):
-        return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
+        with method.named_errors():
+            return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
     from tanzaku.compute import choose_compute
 
     assert bundle.facts.encoder is not None

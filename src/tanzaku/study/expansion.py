@@ -127,6 +127,8 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
     if not isinstance(name, str):
         raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
     kind = method_named(name, where=where)
+    if shared := sorted(set(kind.model_fields) & {"method", "recipe", *TrainingSpec.model_fields, *ENCODER_SETTINGS}):
+        raise SpecError(f"{where}: {name} has an option {shared[0]!r}, which every arm has; it needs another name")
     where = f"{where} ({name})"
     ignored = set(kind.settings_without_effect) if issubclass(kind, EncoderMethod) else set()
     if useless := sorted(set(options) & ignored):

@@ -107,7 +107,8 @@ def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> 
         if key not in bare:
             bare[key] = bare_classifier(config, labels=labels, pooling=reading.pooling, long_text=reading.long_text)
         try:
-            spec.method.check(bare[key])
+            with spec.method.named_errors():
+                spec.method.check(bare[key])
         except MethodError as error:
             raise SpecError(f"the encoder {reading.name} and an arm do not go together: {error}") from error
 

@@ -68,11 +68,12 @@ def run(
     """
     started = now()
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(spec.method, EncoderMethod):
-        assert encoder is not None
-        result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
-    else:
-        result = _fit(spec, spec.method, dataset, folder)
+    with spec.method.named_errors():
+        if isinstance(spec.method, EncoderMethod):
+            assert encoder is not None
+            result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
+        else:
+            result = _fit(spec, spec.method, dataset, folder)
     _write_logits(folder / LOGITS_FILE, result.test)
     for split, logits, name in (
         (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),

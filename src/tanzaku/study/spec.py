@@ -344,7 +344,9 @@ class StudySpec(_Spec):
         RecipeName, Field(description="Fills in what neither [encoder], [training] nor an arm says; see recipes.py.")
     ] = "none"
     data: DataSpec
-    encoder: Annotated[dict[str, Any] | None, Field(description="As `EncoderSpec`; only tfidf-svm needs none.")] = None
+    encoder: Annotated[
+        dict[str, Any] | None, Field(description="As `EncoderSpec`; methods that learn from texts need none.")
+    ] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
     tune: Annotated[TuneSpec | None, Field(description="For `tanzaku study tune` alone.")] = None
     arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
@@ -363,5 +365,8 @@ def method_named(name: str, *, where: str) -> type[EncoderMethod] | type[TextMet
         SpecError: There is none of this name; the message lists those there are.
     """
     if name not in METHODS:
-        raise SpecError(f"{where}: there is no method {name!r}; choose one of {', '.join(METHODS)}")
+        raise SpecError(
+            f"{where}: there is no method {name!r}; choose one of {', '.join(METHODS)}, or install "
+            "the package that brings it"
+        )
     return METHODS[name]

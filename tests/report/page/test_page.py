@@ -13,7 +13,6 @@ from tanzaku.analysis.mistakes import mistakes_of
 from tanzaku.analysis.predictions import RunPredictions, run_key
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import BundleError, DataError
-from tanzaku.methods import METHODS
 from tanzaku.report import write
 from tanzaku.report.page import build
 from tanzaku.report.words import LANGUAGES, Language, words_of
@@ -247,11 +246,6 @@ def test_other_data_than_the_runs_own_is_refused(tmp_path: Path) -> None:
     dataset = Dataset("mine", Documents((), ()), Documents((), ()), Documents(("a",), ("b",)), ("b",))
     with pytest.raises(DataError, match="'mine' has the fingerprint"):
         write.write_report(runs, tmp_path / "report", dataset=dataset)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_method_has_a_name(language: Language) -> None:
-    assert set(words_of(language).below("method")) == set(METHODS)
 
 
 def test_the_languages_say_the_same() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tanzaku.analysis.arms import EPOCHS, Arm
-from tanzaku.report import formats, texts
+from tanzaku.report import formats
 from tanzaku.report.series import Series
 from tanzaku.report.words import Words
 
@@ -47,7 +47,7 @@ def series_name(arm: Arm, *, arms: Sequence[Arm], words: Words) -> str:
 
 
 def _method(arm: Arm, words: Words) -> str:
-    return words.get(f"method.{arm.method}", texts.METHOD_NAMES.get(arm.method, arm.method))
+    return arm.title.text(words.language)
 
 
 def _unbroken(part: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tanzaku.data.dataset import absolute_source
 from tanzaku.files import write_atomically
+from tanzaku.methods.tfidf_svm import TfidfSvm
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
 from tanzaku.study.spec import RunSpec, StudySpec
 from tanzaku.study.study_file import study_toml
@@ -122,7 +123,7 @@ def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: in
         "data": {"source": absolute_source(study.data.source)},
         "encoder": best.spec["encoder"],
         "training": best.spec["training"],
-        "arms": [{"method": "tfidf-svm"}, {"method": method.pop("name"), **method}],
+        "arms": [{"method": TfidfSvm.name}, {"method": method.pop("name"), **method}],
     }
     path = folder / TUNED_FILE
     write_atomically(path, study_toml(content))

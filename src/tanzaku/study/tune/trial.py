@@ -185,7 +185,7 @@ def _run_and_record(
     log = LogFile(trial.folder / "log.jsonl")
     history: list[EpochResult] = []
     try:
-        with RunProgress(trial.folder.name) as progress:
+        with RunProgress(trial.folder.name) as progress, trial.spec.method.named_errors():
             result = _train(trial, dataset, ask, history, listeners=(progress, log), should_stop=should_stop)
     except (Interrupted, EOFError, ConnectionError):  # asked to stop, by word or by a closed pipe
         return INTERRUPTED
