@@ -25,6 +25,25 @@ def test_rows_are_ordered_as_the_thesis_reads() -> None:
     ] + [(5e-5, 100, 2)]
 
 
+def test_an_arm_of_a_method_that_is_not_installed_is_shown_by_the_methods_name() -> None:
+    full, lora_arm, unknown = (
+        finished(method, accuracy=0.9) for method in ({"name": "full"}, lora(8), {"name": "of-a-package", "depth": 3})
+    )
+    arms = arms_of([lora_arm, unknown, full])
+    assert [arm.method for arm in arms] == ["full", "of-a-package", "lora"]
+    assert [arm.title.en for arm in arms] == ["Full fine-tuning", "of-a-package", "LoRA"]
+    assert arms[1].method_class is None
+    assert arms[1].option_label("depth").en == "depth {value}"
+
+
+def test_an_arm_of_a_baseline_method_is_the_sections_baseline() -> None:
+    (section,) = sections_of([finished(lora(8), accuracy=0.95), finished({"name": "tfidf-svm"}, accuracy=0.9)])
+    assert section.baseline is not None
+    assert section.baseline.method == "tfidf-svm"
+    (without,) = sections_of([finished(lora(8), accuracy=0.95), finished({"name": "full"}, accuracy=0.9)])
+    assert without.baseline is None
+
+
 def test_several_seeds_have_a_mean_and_a_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.91, 0.93))]
     (arm,) = arms_of(runs)
