@@ -10,13 +10,14 @@ import typer
 from tanzaku import __version__
 from tanzaku.cli import data, encoder, messages, study
 from tanzaku.cli.classify import classify
-from tanzaku.cli.commands import HELP_NAMES, Commands, with_metavars
+from tanzaku.cli.commands import HELP_NAMES, Commands
 from tanzaku.cli.compress import compress
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.methods import methods
+from tanzaku.cli.options import with_options
 from tanzaku.cli.pack import pack
-from tanzaku.cli.pretrain import pretrain
+from tanzaku.cli.pretrain import PretrainCommand, pretrain
 from tanzaku.cli.trim import trim
 from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.threads import settle_threads
@@ -33,8 +34,9 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.add_typer(encoder.app, name="encoder")
-for verb in (pack, classify, compress, doctor, methods, trim, pretrain):
-    app.command(name=verb.__name__)(with_metavars(verb))
+for verb in (pack, classify, compress, doctor, methods, trim):
+    app.command(name=verb.__name__)(with_options(verb))
+app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

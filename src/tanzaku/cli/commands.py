@@ -66,20 +66,21 @@ def with_metavars(function: Function) -> Function:
     """Name the values of a command's options by their kind: PATH, NUMBER, TEXT, or the choices; flags take none."""
     hints = get_type_hints(function, include_extras=True)
     for name in inspect.signature(function).parameters:
-        kind, *extras = get_args(hints[name])
+        kind, *extras = get_args(hints[name]) or (hints[name],)
         for extra in extras:
             if getattr(extra, "metavar", "") is None and isinstance(extra, typer.models.OptionInfo):
-                extra.metavar = _metavar(kind)
+                extra.metavar = metavar_of(kind)
     function.__annotations__ = hints  # Typer is to read these very options, not to evaluate the annotations again
     return function
 
 
-def _metavar(kind: Any) -> str:
+def metavar_of(kind: Any) -> str:
+    """What stands for an option's value in the help: PATH, NUMBER, TEXT, the choices, or nothing for a flag."""
     kinds = [one for one in get_args(kind) if one is not type(None)]
     if get_origin(kind) is Literal:
         return "|".join(map(str, kinds))
     if kinds:  # an optional value, or a list
-        return _metavar(kinds[0])
+        return metavar_of(kinds[0])
     if issubclass(kind, StrEnum):
         return "|".join(kind)
     return {bool: "", Path: "PATH", int: "NUMBER", float: "NUMBER"}.get(kind, "TEXT")

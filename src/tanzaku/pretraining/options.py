@@ -36,10 +36,11 @@ class ContinuedOptions(BaseModel):
     ] = "muon"
     muon_learning_rate: Annotated[
         float | None,
-        Field(gt=0, description="Muon's, at its highest; 0.02 from scratch, 0.002 continued, if not given."),
+        Field(gt=0, description="Muon's learning rate at its highest; 0.02, or 0.002 continued, if not given."),
     ] = None
     learning_rate: Annotated[
-        float | None, Field(gt=0, description="At its highest; 1e-3 from scratch, 1e-4 continued, if not given.")
+        float | None,
+        Field(gt=0, description="AdamW's learning rate at its highest; 1e-3, or 1e-4 continued, if not given."),
     ] = None
     schedule: Annotated[Literal["linear", "cosine"], Field(description="How the learning rate falls to 0.")] = "linear"
     warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the budget in which the rate rises from 0.")] = (
@@ -79,7 +80,9 @@ class ContinuedOptions(BaseModel):
     ] = 20
     save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
     checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
-    workers: Annotated[int | None, Field(ge=1, description="Tokenising processes; None: as many as threads.")] = None
+    workers: Annotated[
+        int | None, Field(ge=1, description="Tokenising processes; as many as threads if not given.")
+    ] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
 
     @model_validator(mode="after")
