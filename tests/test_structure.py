@@ -29,6 +29,15 @@ def test_files_are_small_and_nothing_is_called_utils() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, f"{path}: is there a second room in it?"
 
 
+def test_functions_are_short() -> None:
+    """At most 50 lines, from `def` to the end: signature and docstring count, also those of commands."""
+    for path in _modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert lines <= 50, f"{path}:{node.lineno}: {node.name} has {lines} lines; it does several things"
+
+
 def test_only_the_command_line_prints() -> None:
     for path in _modules():
         if path.is_relative_to(PACKAGE / "cli"):

@@ -10,6 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tanzaku.analysis.arms import sections_of
+from tanzaku.cli.options import with_options
 from tanzaku.cli.report import _print_tables, report
 from tanzaku.cli.study import app as study_app
 from tanzaku.data.loading import load_dataset
@@ -19,7 +20,7 @@ from tanzaku.report.write import Report
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
 app = typer.Typer()
-app.command()(report)
+app.command()(with_options(report))
 
 
 def test_the_table_goes_to_standard_output_and_the_paths_to_standard_error(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -29,20 +28,86 @@ if TYPE_CHECKING:
 _STANDARD_INPUT = "-"
 
 
-class Precision(StrEnum):
-    """As `Classifier.load` takes it."""
+@dataclass(frozen=True)
+class Input:
+    """How a file of texts is read, as options."""
 
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
+    file: Annotated[
+        Path | None, typer.Option(help="A .txt with one text a line, or a .csv, .tsv, .jsonl or .parquet.")
+    ] = None
+    column: Annotated[
+        str | None, typer.Option(help="The file's column, or JSON key, with the texts.", show_default="text")
+    ] = None
+    encoding: Annotated[str, typer.Option(help="The text's encoding, by Python's name for it.")] = "utf-8"
+    no_quotes: Annotated[
+        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+    ] = False
 
 
-class Device(StrEnum):
-    """As `Classifier.load` takes it."""
+@dataclass(frozen=True)
+class Output:
+    """How labels are printed, as options."""
 
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
+    format: Annotated[
+        Format | None, typer.Option(help="How to print.", show_default="table on a terminal, else jsonl")
+    ] = None
+    top: Annotated[int, typer.Option(min=1, help="Show so many labels of each text, the likeliest first.")] = 1
+    no_text: Annotated[bool, typer.Option("--no-text", help="Print labels without their texts.")] = False
+    keep_columns: Annotated[
+        bool, typer.Option("--keep-columns", help="Print all columns of the file, and the label after them.")
+    ] = False
+    output_encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.",
+            show_default="utf-8",
+        ),
+    ] = None
+
+    @property
+    def kind(self) -> Format:
+        """The format, chosen by where the output goes if it was not given."""
+        return self.format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
+
+    def check(self) -> None:
+        """Refuse what does not go together, before a model is loaded."""
+        if self.keep_columns and self.kind is Format.TABLE:
+            raise DataError("--keep-columns is for --format csv, tsv or jsonl; a table shows the beginnings of texts")
+        if (encoding := self.output_encoding) is None:
+            return
+        if self.kind is Format.TABLE:
+            raise DataError(
+                f"--output-encoding {encoding} is for --format csv, tsv or jsonl; a table is for the terminal"
+            )
+        try:
+            io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are of no text, too, such as rot13
+        except LookupError as error:
+            raise DataError(
+                f"there is no text encoding {encoding!r} for --output-encoding; use utf-8, utf-8-sig or cp932"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """How a bundle is loaded and computed, as options."""
+
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
+    ] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the arithmetic; auto: the run's own.")
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="What computes.")] = "auto"
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
+    ] = None
+
+    def load(self, bundle: Path) -> "Classifier":
+        """The classifier of a bundle."""
+        from tanzaku.ship.classifier import Classifier
+
+        return Classifier.load(bundle, encoder=self.encoder, precision=self.precision, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -93,40 +158,10 @@ def classify(
         list[str] | None,
         typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-`, or none: standard input."),
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="A .txt with one text a line, or a .csv, .tsv, .jsonl or .parquet.")
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="The file's column, or JSON key, with the texts.", show_default="text")
-    ] = None,
-    encoding: Annotated[str, typer.Option(help="The text's encoding, by Python's name for it.")] = "utf-8",
-    no_quotes: Annotated[
-        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
-    ] = False,
-    format: Annotated[
-        Format | None, typer.Option(help="How to print.", show_default="table on a terminal, else jsonl")
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Show so many labels of each text, the likeliest first.")] = 1,
-    no_text: Annotated[bool, typer.Option("--no-text", help="Print labels without their texts.")] = False,
-    keep_columns: Annotated[
-        bool, typer.Option("--keep-columns", help="Print all columns of the file, and the label after them.")
-    ] = False,
-    output_encoding: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.",
-            show_default="utf-8",
-        ),
-    ] = None,
-    chunk: Annotated[
-        int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
-    ] = None,
-    precision: Annotated[Precision, typer.Option(help="Of the arithmetic; auto: the run's own.")] = Precision.AUTO,
-    device: Annotated[Device, typer.Option(help="What computes.")] = Device.AUTO,
+    *,
+    input: Input,
+    output: Output,
+    model: Model,
     threads: Threads = None,
 ) -> None:
     """Classify texts with a bundle: one result a text, in order, in constant memory.
@@ -144,16 +179,11 @@ def classify(
     ```
     """
     del threads  # settled already
-    source = _source(
-        texts or [], file, column=column, encoding=encoding, quotes=not no_quotes, keep_columns=keep_columns
-    )
-    kind = format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
-    _check_output(kind, output_encoding, keep_columns=keep_columns)
+    source = _source(texts or [], input, keep_columns=output.keep_columns)
+    output.check()
     source.check()
-    from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
-
-    classifier = Classifier.load(bundle, encoder=encoder, precision=precision.value, device=device.value)
-    if kind is not Format.TABLE and not classifier.has_probabilities:
+    classifier = model.load(bundle)
+    if output.kind is not Format.TABLE and not classifier.has_probabilities:
         warnings.warn(
             f"{classifier.facts.method['name']} gives scores, distances to a plane, and no probabilities: the field "
             "`probability` is empty",
@@ -161,30 +191,15 @@ def classify(
             stacklevel=2,
         )
     try:
-        write = _writer(
-            kind, classifier, top=top, with_text=not no_text, source=source, encoding=output_encoding or "utf-8"
-        )
-        empty, changed = _classify(classifier, source.open(), write, all_labels=top > 1, chunk=chunk or DEFAULT_CHUNK)
-        sys.stdout.flush()
+        write = _writer(output, classifier, source)
+        _warn_of(*_classify(classifier, source.open(), write, all_labels=output.top > 1, chunk=model.chunk))
     except BrokenPipeError:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    if empty:
-        told = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
-        warnings.warn(f"{told} {empty}: the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
-    if changed:
-        told = "1 text holds" if changed.count == 1 else f"{changed.count:,} texts hold"
-        warnings.warn(
-            f"{told} control or invisible characters {changed}: they are read as spaces or left out",
-            TanzakuWarning,
-            stacklevel=2,
-        )
 
 
-def _source(
-    texts: list[str], file: Path | None, *, column: str | None, encoding: str, quotes: bool, keep_columns: bool
-) -> _Source:
+def _source(texts: list[str], given: Input, *, keep_columns: bool) -> _Source:
+    file, column = given.file, given.column
     if file is None:
         file = _file_among(texts)
         texts = [] if file else texts
@@ -201,8 +216,8 @@ def _source(
         texts=() if piped else tuple(texts),
         file=None if piped else file,
         column=column,
-        encoding=encoding,
-        quotes=quotes,
+        encoding=given.encoding,
+        quotes=not given.no_quotes,
         keep_columns=keep_columns,
     )
 
@@ -228,37 +243,21 @@ def _file_among(texts: list[str]) -> Path | None:
     return None
 
 
-def _check_output(kind: Format, encoding: str | None, *, keep_columns: bool) -> None:
-    if keep_columns and kind is Format.TABLE:
-        raise DataError("--keep-columns is for --format csv, tsv or jsonl; a table shows the beginnings of texts")
-    if encoding is None:
-        return
-    if kind is Format.TABLE:
-        raise DataError(f"--output-encoding {encoding} is for --format csv, tsv or jsonl; a table is for the terminal")
-    try:
-        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are of no text, too, such as rot13
-    except LookupError as error:
-        raise DataError(
-            f"there is no text encoding {encoding!r} for --output-encoding; use utf-8, utf-8-sig or cp932"
-        ) from error
-
-
-def _writer(
-    kind: Format, classifier: "Classifier", *, top: int, with_text: bool, source: _Source, encoding: str
-) -> "Write":
+def _writer(output: Output, classifier: "Classifier", source: _Source) -> "Write":
     layout = Layout(
         label_names=classifier.label_names,
-        top=min(top, len(classifier.label_names)),
+        top=min(output.top, len(classifier.label_names)),
         probabilities=classifier.has_probabilities,
-        with_text=with_text,
+        with_text=not output.no_text,
         width=plain_console().width,
         keeps_columns=source.keep_columns,
         columns=source.columns(),
     )
-    if kind is not Format.TABLE:
+    if output.kind is not Format.TABLE:
         # Programs read this encoding and line feeds, whatever the machine's own habits are.
+        encoding = output.output_encoding or "utf-8"
         cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding=encoding, newline="\n", errors="strict")
-    return writer(kind, sys.stdout, layout)
+    return writer(output.kind, sys.stdout, layout)
 
 
 @dataclass
@@ -282,16 +281,17 @@ class _Numbers:
 
 
 def _classify(
-    classifier: "Classifier", rows: "Iterator[Row]", write: "Write", *, all_labels: bool, chunk: int
+    classifier: "Classifier", rows: "Iterator[Row]", write: "Write", *, all_labels: bool, chunk: int | None
 ) -> tuple[_Numbers, _Numbers]:
     """Write all predictions; gives the texts that are empty, and the others whose characters were changed."""
     from tanzaku.data.characters import clean_text
+    from tanzaku.ship.classifier import DEFAULT_CHUNK
 
     empty, changed = _Numbers(), _Numbers()
     rows, again = itertools.tee(rows)
     texts = (row.text for row in rows)
     with _progress() as advance:
-        predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk, listener=advance)
+        predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk or DEFAULT_CHUNK, listener=advance)
         # The stream reads ahead; `tee` keeps what it has read, so the predictions are asked first.
         for number, (prediction, row) in enumerate(zip(predictions, again, strict=True), start=1):
             try:
@@ -307,7 +307,21 @@ def _classify(
                 empty.add(number)
             elif readable != row.text:
                 changed.add(number)
+    sys.stdout.flush()
     return empty, changed
+
+
+def _warn_of(empty: _Numbers, changed: _Numbers) -> None:
+    if empty:
+        texts_are = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
+        warnings.warn(f"{texts_are} {empty}: the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
+    if changed:
+        texts_hold = "1 text holds" if changed.count == 1 else f"{changed.count:,} texts hold"
+        warnings.warn(
+            f"{texts_hold} control or invisible characters {changed}: they are read as spaces or left out",
+            TanzakuWarning,
+            stacklevel=2,
+        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tanzaku.cli.commands import Commands, with_metavars
+from tanzaku.cli.commands import Commands
 from tanzaku.cli.messages import warn
+from tanzaku.cli.options import with_options
 from tanzaku.display import counted, plain_console
 from tanzaku.errors import DataError
 from tanzaku.files import check_writable
@@ -27,21 +29,51 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Out = Annotated[
-    Path, typer.Option("--out", help="The folder to write train.csv, val.csv, test.csv and manifest.json to.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace other prepared data that is in the folder already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")]
 
 
-@app.command()
-@with_metavars
-def livedoor(
-    out: Out,
+@dataclass(frozen=True)
+class Target:
+    """Where prepared data goes, as options."""
+
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to write train.csv, val.csv, test.csv and manifest.json to.")
+    ]
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace other prepared data that is in the folder already.")
+    ] = False
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where the Livedoor corpus is, as options."""
+
     archive: Annotated[
         Path | None,
         typer.Option(help="The corpus as .tar.gz, .tgz, .tar or unpacked folder; downloaded where this is left out."),
-    ] = None,
+    ] = None
+    cache: Annotated[
+        Path | None, typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, else ~/.cache/tanzaku.")
+    ] = None
+
+    @contextmanager
+    def unpacked(self) -> "Iterator[tuple[Path, dict[str, Any]]]":
+        """The corpus as a folder, downloaded if need be, and where it comes from."""
+        from tanzaku.data.livedoor import unpacked
+
+        with (
+            _download_bar(wanted=self.archive is None) as on_progress,
+            unpacked(self.archive, cache=self.cache, on_progress=on_progress) as folder_and_source,
+        ):
+            yield folder_and_source
+
+
+@app.command()
+@with_options
+def livedoor(
+    target: Target,
+    corpus: Corpus,
     text: Annotated[
         str,
         typer.Option(help="`thesis`: the thesis's texts; `unsigned`: without the sites' names and signatures."),
@@ -55,11 +87,6 @@ def livedoor(
             show_default=False,
         ),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, else ~/.cache/tanzaku.")
-    ] = None,
-    force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Prepare the Livedoor News Corpus as the thesis does, and print its Table 3.1.
 
@@ -72,33 +99,93 @@ def livedoor(
     tanzaku data livedoor --text unsigned --split-duplicates --out data/livedoor-unsigned-split
     ```
     """
-    from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor, unpacked
+    from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor
 
-    check_writable(out)
+    check_writable(target.out)
     cleaning = cleaning_named(text)  # before a download that would be for nothing
-    with (
-        _download_bar(wanted=archive is None) as on_progress,
-        unpacked(archive, cache=cache, on_progress=on_progress) as (folder, source),
-    ):
+    with corpus.unpacked() as (folder, source):
         preparation = prepare_livedoor(
             folder, text=cleaning, keep_duplicates_together=keep_duplicates_together, source=source
         )
     is_thesis = cleaning == "thesis" and not keep_duplicates_together
     _write(
         preparation,
-        out,
-        force=force,
-        as_json=as_json,
+        target,
         title="Livedoor News Corpus" + (" (the thesis's Table 3.1)" if is_thesis else f", {cleaning}"),
         order=list(PUBLISHED_ARTICLES),
         note=THESIS_NOTE if is_thesis else None,
     )
 
 
+@dataclass(frozen=True)
+class Splits:
+    """The files of data that is split already, as options."""
+
+    train: Annotated[Path | None, typer.Option(help="Data that is split already: the training documents.")] = None
+    val: Annotated[Path | None, typer.Option(help="… the validation documents; left out, taken from train.")] = None
+    test: Annotated[Path | None, typer.Option(help="… the test documents.")] = None
+
+    def __bool__(self) -> bool:
+        """Whether any was given."""
+        return any((self.train, self.val, self.test))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read, as options."""
+
+    format: Annotated[
+        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file's ending.")
+    ] = None
+    text_column: Annotated[str, typer.Option(help="The column, or JSON key, with the text.")] = "text"
+    label_column: Annotated[str, typer.Option(help="The column, or JSON key, with the class.")] = "label"
+    encoding: Annotated[str, typer.Option(help="The files' encoding, such as cp932 or euc-jp.")] = "utf-8"
+    no_quotes: Annotated[
+        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+    ] = False
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
+    ] = None
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave rows with an empty text out.")] = False
+    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """As `import_documents` and `import_splits` take them."""
+        from tanzaku.data.readers import ReadOptions
+
+        reading = ReadOptions(
+            format=self.format,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            encoding=self.encoding,
+            quotes=not self.no_quotes,
+            skip=tuple(self.skip or ()),
+        )
+        return {"reading": reading, "drop_empty": self.drop_empty, "drop_unlabelled": self.drop_unlabelled}
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How documents are split, as options."""
+
+    train_size: Annotated[
+        float | None, typer.Option(help="Train's share of each class; test gets what is left. Default: 0.8.")
+    ] = None
+    val_size: Annotated[float | None, typer.Option(help="Validation's share of each class. Default: 0.1.")] = None
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The seed of the split.")] = 42
+    split_duplicates: Annotated[
+        bool, typer.Option("--split-duplicates", help="Let rows with the same text fall on both sides of the split.")
+    ] = False
+
+
 @app.command("import")
-@with_metavars
+@with_options
 def import_(
-    out: Out,
+    target: Target,
+    splits: Splits,
+    reading: Reading,
+    splitting: Splitting,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -106,35 +193,7 @@ def import_(
             help="A file or a folder per class, to be split; or a folder with train.csv, val.csv and test.csv.",
         ),
     ] = None,
-    train: Annotated[Path | None, typer.Option(help="Data that is split already: the training documents.")] = None,
-    val: Annotated[Path | None, typer.Option(help="… the validation documents; left out, taken from train.")] = None,
-    test: Annotated[Path | None, typer.Option(help="… the test documents.")] = None,
     name: Annotated[str | None, typer.Option(help="What the data set is called. Default: the file's name.")] = None,
-    format: Annotated[
-        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file's ending.")
-    ] = None,
-    text_column: Annotated[str, typer.Option(help="The column, or JSON key, with the text.")] = "text",
-    label_column: Annotated[str, typer.Option(help="The column, or JSON key, with the class.")] = "label",
-    encoding: Annotated[str, typer.Option(help="The files' encoding, such as cp932 or euc-jp.")] = "utf-8",
-    no_quotes: Annotated[
-        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
-    ] = False,
-    skip: Annotated[
-        list[str] | None,
-        typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
-    ] = None,
-    train_size: Annotated[
-        float | None, typer.Option(help="Train's share of each class; test gets what is left. Default: 0.8.")
-    ] = None,
-    val_size: Annotated[float | None, typer.Option(help="Validation's share of each class. Default: 0.1.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the split.")] = 42,
-    split_duplicates: Annotated[
-        bool, typer.Option("--split-duplicates", help="Let rows with the same text fall on both sides of the split.")
-    ] = False,
-    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave rows with an empty text out.")] = False,
-    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
-    force: Force = False,
-    as_json: AsJson = False,
 ) -> None:
     """Prepare your own documents: CSV, TSV, JSONL, Parquet, or a folder per class.
 
@@ -146,66 +205,46 @@ def import_(
     tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
     ```
     """
-    from tanzaku.data.readers import ReadOptions
-
-    common: dict[str, Any] = {
-        "name": name,
-        "reading": ReadOptions(
-            format=format,
-            text_column=text_column,
-            label_column=label_column,
-            encoding=encoding,
-            quotes=not no_quotes,
-            skip=tuple(skip or ()),
-        ),
-        "seed": seed,
-        "keep_duplicates_together": not split_duplicates,
-        "drop_empty": drop_empty,
-        "drop_unlabelled": drop_unlabelled,
-    }
-    if seed >= 2**32:
-        raise DataError(f"--seed {seed} is too large; give a whole number from 0 to {2**32 - 1}")
-    splits = (train, val, test)
-    check_writable(out)
-    preparation = _imported(source, splits, train_size=train_size, val_size=val_size, common=common)
-    _write(preparation, out, force=force, as_json=as_json, title=preparation.dataset.name)
+    check_writable(target.out)
+    preparation = _imported(source, splits, splitting, name=name, reading=reading)
+    _write(preparation, target, title=preparation.dataset.name)
 
 
 def _imported(
-    source: Path | None,
-    splits: tuple[Path | None, Path | None, Path | None],
-    *,
-    train_size: float | None,
-    val_size: float | None,
-    common: dict[str, Any],
+    source: Path | None, splits: Splits, splitting: Splitting, *, name: str | None, reading: Reading
 ) -> "Preparation":
-    """What `import_` was given: one source to be split, or splits (train, val, test)."""
+    """What `import_` was given: one source to be split, or data that is split already."""
     from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits, split_files
     from tanzaku.data.split import Ratios
 
-    may_be_split = source is not None and source.is_dir() and not any(splits) and common["reading"].format != "folder"
+    may_be_split = source is not None and source.is_dir() and not splits and reading.format != "folder"
     files = split_files(source) if source is not None and may_be_split else None
     if source is not None and files is not None:
-        common = common | {"name": common["name"] or source.resolve().name}
-        source, splits = None, (files["train"], files.get("val"), files["test"])
-    train, val, test = splits
-    val_share = DEFAULT_RATIOS.val if val_size is None else val_size
-    if source is not None and not any(splits):
-        train_share = DEFAULT_RATIOS.train if train_size is None else train_size
+        name = name or source.resolve().name
+        source, splits = None, Splits(files["train"], files.get("val"), files["test"])
+    common = {
+        "name": name,
+        "seed": splitting.seed,
+        "keep_duplicates_together": not splitting.split_duplicates,
+        **reading.arguments(),
+    }
+    val_share = DEFAULT_RATIOS.val if splitting.val_size is None else splitting.val_size
+    if source is not None and not splits:
+        train_share = DEFAULT_RATIOS.train if splitting.train_size is None else splitting.train_size
         return import_documents(source, ratios=Ratios(train=train_share, val=val_share), **common)
-    if source is not None or train is None or test is None:
+    if source is not None or splits.train is None or splits.test is None:
         raise DataError(
             "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
             "is split already."
         )
-    if train_size is not None or (val is not None and val_size is not None):
+    if splitting.train_size is not None or (splits.val is not None and splitting.val_size is not None):
         raise DataError("--train-size and --val-size split a SOURCE; data that is split already stays as it is.")
-    return import_splits(train=train, val=val, test=test, val_size=val_share, **common)
+    return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)
 
 
 @app.command()
-@with_metavars
-def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
+@with_options
+def sample(target: Target) -> None:
     """Write the sample corpus that comes with Tanzaku, prepared the same way. Studies also take it as `sample`.
 
     Example:
@@ -216,11 +255,11 @@ def sample(out: Out, force: Force = False, as_json: AsJson = False) -> None:
     """
     from tanzaku.data.embedded import prepare_sample
 
-    _write(prepare_sample(), out, force=force, as_json=as_json, title="Tanzaku's sample corpus")
+    _write(prepare_sample(), target, title="Tanzaku's sample corpus")
 
 
 @app.command()
-@with_metavars
+@with_options
 def show(
     source: Annotated[str, typer.Argument(help="A prepared folder, or `sample`.", metavar="FOLDER")],
     as_json: AsJson = False,
@@ -261,18 +300,16 @@ def show(
 
 def _write(
     preparation: "Preparation",
-    out: Path,
+    target: Target,
     *,
-    force: bool,
-    as_json: bool,
     title: str,
     order: list[str] | None = None,
     note: str | None = None,
 ) -> None:
     from tanzaku.data.prepared import write_prepared
 
-    manifest = write_prepared(preparation, out, force=force)
-    if as_json:
+    manifest = write_prepared(preparation, target.out, force=target.force)
+    if target.as_json:
         _print_json(manifest)
         return
     console = plain_console(soft_wrap=True)
@@ -282,7 +319,7 @@ def _write(
     for reason, count in manifest["dropped"].items():
         noun, _, rest = reason.removeprefix(split := _split_of(reason)).partition(" ")
         console.print(f"Left out: {split}{counted(count, noun.removesuffix('s'))} {rest}.")
-    console.print(f"Written to {out}.")
+    console.print(f"Written to {target.out}.")
 
 
 def _split_of(reason: str) -> str:

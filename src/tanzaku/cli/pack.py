@@ -1,17 +1,53 @@
 """`tanzaku pack`: a finished run, or the recommended one of a study, as a bundle that classifies."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from tanzaku.cli.choosing import Choosing
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
+from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
+    from tanzaku.data.dataset import Dataset
     from tanzaku.ship.bundle import Bundle, QuantizationFacts
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What is packed of a run, as options."""
+
+    with_encoder: Annotated[
+        bool, typer.Option("--with-encoder", help="Store all weights, so that no encoder is needed to classify.")
+    ] = False
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store all weights in 8 bits: with the encoder, a quarter of the size.")
+    ] = False
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
+    ] = None
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --int8: classify this data's validation set before and after.",
+            show_default="the run's own data",
+        ),
+    ] = None
+
+    def dataset(self) -> "Dataset | None":
+        """The data that is to be classified in 8 bits too."""
+        from tanzaku.data.loading import load_dataset
+
+        if self.data is not None and not self.int8:
+            raise DataError(f"--data {self.data} is for measuring what --int8 changes; give both, or neither")
+        return load_dataset(self.data) if self.data is not None else None
 
 
 def pack(
@@ -20,32 +56,8 @@ def pack(
         typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study: its recommended run is taken."),
     ],
     out: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
-    with_encoder: Annotated[
-        bool, typer.Option("--with-encoder", help="Store all weights, so that no encoder is needed to classify.")
-    ] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Store all weights in 8 bits: with the encoder, a quarter of the size.")
-    ] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="With --int8: classify this data's validation set before and after.",
-            show_default="the run's own data",
-        ),
-    ] = None,
-    margin: Annotated[
-        float,
-        typer.Option(min=0, max=100, help="Percentage points that it may be worse than the best; 0 takes the best."),
-    ] = 0.5,
-    choose_by: Annotated[
-        Literal["accuracy", "macro_f1"] | None,
-        typer.Option(help="What of the validation set the arm is chosen by.", show_default="what the study file said"),
-    ] = None,
+    packing: Packing,
+    choosing: Choosing,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
     threads: Threads = None,
 ) -> None:
@@ -65,22 +77,18 @@ def pack(
     ```
     """
     del threads  # settled already
-    from tanzaku.data.loading import load_dataset
-    from tanzaku.errors import DataError
     from tanzaku.ship.packing import pack as make
 
-    if data is not None and not int8:
-        raise DataError(f"--data {data} is for measuring what --int8 changes; give both, or neither")
     bundle = make(
         source,
         out,
-        with_encoder=with_encoder,
-        int8=int8,
-        encoder=encoder,
-        dataset=load_dataset(data) if data is not None else None,
+        with_encoder=packing.with_encoder,
+        int8=packing.int8,
+        encoder=packing.encoder,
+        dataset=packing.dataset(),
         force=force,
-        margin=margin / 100,
-        choose_by=choose_by,
+        margin=choosing.margin / 100,
+        choose_by=choosing.choose_by,
     )
     _describe(bundle, plain_console(stderr=True, soft_wrap=True))
     typer.echo(out)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tanzaku.cli.choosing import Choosing
 from tanzaku.cli.messages import warn
 
 if TYPE_CHECKING:
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from tanzaku.report.write import Report
 
 
-class Language(StrEnum):
-    """As `write_report` takes it."""
-
-    EN = "en"
-    JA = "ja"
-
-
-class ChooseBy(StrEnum):
-    """As `write_report` takes it."""
-
-    ACCURACY = "accuracy"
-    MACRO_F1 = "macro_f1"
-
-
 def report(
     runs: Annotated[
         Path,
@@ -39,16 +25,9 @@ def report(
             metavar="RUNS", help="The folder that `tanzaku study run` wrote, or an archive; or one above several."
         ),
     ],
+    choosing: Choosing,
     out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
-    margin: Annotated[
-        float,
-        typer.Option(min=0, max=100, help="Percentage points that the recommended arm may be worse than the best."),
-    ] = 0.5,
-    choose_by: Annotated[
-        ChooseBy | None,
-        typer.Option(help="What of the validation set arms are chosen by.", show_default="what the study file said"),
-    ] = None,
-    language: Annotated[Language, typer.Option(help="Of report.html and tables.tex.")] = Language.EN,
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html and tables.tex.")] = "en",
     data: Annotated[
         str | None,
         typer.Option(
@@ -74,24 +53,31 @@ def report(
     ```
     """
     from tanzaku.data.loading import load_dataset
-    from tanzaku.data.raw import listed
-    from tanzaku.display import counted, plain_console
-    from tanzaku.report.commands import pack_command
-    from tanzaku.report.sentences import recommendation_lines
-    from tanzaku.report.words import words_of
+    from tanzaku.display import plain_console
     from tanzaku.report.write import write_report
 
     dataset = load_dataset(data) if data is not None else None
     written = write_report(
         runs,
         out,
-        margin=margin / 100,
-        language=language.value,
+        margin=choosing.margin / 100,
+        language=language,
         dataset=dataset,
         every=every,
-        choose_by=choose_by.value if choose_by else None,
+        choose_by=choosing.choose_by,
     )
     _print_tables(written, plain_console())
+    _print_recommendation(written)
+
+
+def _print_recommendation(written: Report) -> None:
+    """What is recommended, what was left out, where the files are and what to do next, on standard error."""
+    from tanzaku.data.raw import listed
+    from tanzaku.display import counted
+    from tanzaku.report.commands import pack_command
+    from tanzaku.report.sentences import recommendation_lines
+    from tanzaku.report.words import words_of
+
     for line in recommendation_lines(written.evidence):
         typer.echo(line, err=True)
     if written.left_out:

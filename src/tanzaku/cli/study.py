@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from tanzaku.cli.archive import archive
-from tanzaku.cli.commands import Commands, with_metavars
+from tanzaku.cli.commands import Commands
 from tanzaku.cli.messages import command
+from tanzaku.cli.options import with_options
 from tanzaku.cli.report import report
 from tanzaku.cli.runs import duration, print_runs
 from tanzaku.cli.schema import schema
@@ -42,7 +43,7 @@ _Overrides = Annotated[
 
 
 @app.command()
-@with_metavars
+@with_options
 def run(
     study: _Study,
     out: Annotated[
@@ -69,7 +70,6 @@ def run(
     ```
     """
     del threads  # settled already
-    from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY
     from tanzaku.study.expansion import read_study
 
     spec = read_study(study, overrides=overrides or ())
@@ -80,6 +80,13 @@ def run(
         return
     made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, console=errors)
     print_runs(made.states)
+    _conclude(spec, made, out, errors)
+
+
+def _conclude(spec: "StudySpec", made: "_Made", out: Path, errors: Console) -> None:
+    """What has failed and what to do next; the exit status is 1 where a run failed."""
+    from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY
+
     failed = sum(state.state == "failed" for state in made.states)
     # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
     said = {state.record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for state in made.states if state.record}
@@ -100,7 +107,7 @@ def run(
 
 
 @app.command()
-@with_metavars
+@with_options
 def status(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote, or an archive.")],
 ) -> None:
@@ -136,10 +143,10 @@ class _Made:
     are_the_studys: bool
 
 
-app.command()(with_metavars(report))
-app.command()(with_metavars(archive))
-app.command()(with_metavars(tune))
-app.command()(with_metavars(schema))
+app.command()(with_options(report))
+app.command()(with_options(archive))
+app.command()(with_options(tune))
+app.command()(with_options(schema))
 
 
 def _left(seconds: float | None) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from tanzaku.encoders.trimming.record import TrimmingRecord
 
 
-class Characters(StrEnum):
-    """As `trim` takes it."""
+@dataclass(frozen=True)
+class Trimming:
+    """What is kept of a vocabulary, as options."""
 
-    JAPANESE = "japanese"
-    SEEN = "seen"
-
-
-class Dtype(StrEnum):
-    """As `trim` takes it."""
-
-    STORED = "stored"
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
+    min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that the texts have at least so often.")] = 3
+    max_pieces: Annotated[
+        int | None, typer.Option(min=1, help="Of these, keep only so many, the most frequent ones.")
+    ] = None
+    characters: Annotated[
+        Literal["japanese", "seen"],
+        typer.Option(help="Also keep every single Japanese character, or only those seen in the texts."),
+    ] = "japanese"
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of the lines that are measured and not counted.")
+    ] = 0.05
+    dtype: Annotated[Literal["stored", "float32", "float16"], typer.Option(help="Of the written weights.")] = "stored"
 
 
 def trim(
@@ -40,17 +43,7 @@ def trim(
         typer.Option(metavar="PATH", help="Text file, also .xz and .gz, or a folder of them; may be given repeatedly."),
     ],
     out: Annotated[Path, typer.Option(help="The trimmed encoder's folder, new or empty.")],
-    min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that the texts have at least so often.")] = 3,
-    max_pieces: Annotated[
-        int | None, typer.Option(min=1, help="Of these, keep only so many, the most frequent ones.")
-    ] = None,
-    characters: Annotated[
-        Characters, typer.Option(help="Also keep every single Japanese character, or only those seen in the texts.")
-    ] = Characters.JAPANESE,
-    held_out: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of the lines that are measured and not counted.")
-    ] = 0.05,
-    dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.STORED,
+    trimming: Trimming,
 ) -> None:
     """Cut an encoder's vocabulary to the pieces that Japanese and your texts need.
 
@@ -79,11 +72,7 @@ def trim(
             (line.strip() for text in sources for line in read_lines(text, progress=advance)),
             out,
             texts=[TextFacts(name=text.path.name, sha256=text.sha256) for text in sources],
-            min_count=min_count,
-            max_pieces=max_pieces,
-            characters=characters.value,
-            held_out=held_out,
-            dtype=dtype.value,
+            **asdict(trimming),
         )
     _describe(record, plain_console(stderr=True))
     typer.echo(out)

@@ -71,17 +71,21 @@ def download(
             timeout_seconds=timeout_seconds,
             max_bytes=max_bytes,
         )
-        found = sha256_of_file(part)
-        if found != sha256:
-            part.unlink()
-            raise DataError(
-                f"{url}: the file that came has the SHA-256 {found}, not {sha256}, and was removed. Try again; if it "
-                "stays so, the published file has changed: get it from a source that you trust and pass --archive."
-            )
+        _check_sum(url, part, sha256)
         sync_file(part)
         part.replace(to)
         sync_directory(to.parent)
     return to
+
+
+def _check_sum(url: str, part: Path, sha256: str) -> None:
+    received = sha256_of_file(part)
+    if received != sha256:
+        part.unlink()
+        raise DataError(
+            f"{url}: the file that came has the SHA-256 {received}, not {sha256}, and was removed. Try again; if it "
+            "stays so, the published file has changed: get it from a source that you trust and pass --archive."
+        )
 
 
 def _fetch_whole(

@@ -127,10 +127,16 @@ def import_splits(
         kept, taken = hold_out(whole.labels, share=val_size, seed=seed, groups=groups)
         splits["train"], splits["val"] = pick(whole, kept), pick(whole, taken)
         options |= {"val_size": val_size, "seed": seed, "keep_duplicates_together": keep_duplicates_together}
+    dataset = _checked_dataset(splits, name=readable_name(name or train.stem))
+    described = {split: _described(path) for split, path in sources.items()}
+    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped, changed=changed)
+
+
+def _checked_dataset(splits: dict[str, Documents], *, name: str) -> Dataset:
     check_classes(splits["train"].labels, texts=splits["train"].texts)
     warn_of_similar_labels(label for split in SPLITS for label in splits[split].labels)
     dataset = Dataset(
-        name=readable_name(name or train.stem),
+        name=name,
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
@@ -138,8 +144,7 @@ def import_splits(
     )
     check_splits(dataset)
     warn_of_shared_texts(dataset)
-    described = {split: _described(path) for split, path in sources.items()}
-    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped, changed=changed)
+    return dataset
 
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}

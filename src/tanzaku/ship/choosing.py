@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.arms import Section, sections_of
 from tanzaku.analysis.choice import choose_arm, what_chooses
 from tanzaku.analysis.predictions import run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.errors import BundleError
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.study.record import RECORD_FILE, read_record
+from tanzaku.study.record import RECORD_FILE, RunRecord, read_record
 from tanzaku.study.runs import StoredRun, runs_below
 
 
@@ -41,6 +42,22 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
         raise BundleError(
             f"no finished run lies in {source}; give the folder that `tanzaku study run` wrote, or one run's in it"
         )
+    section = _only_section(finished, source)
+    measure = what_chooses(finished, asked=choose_by)
+    choice = choose_arm(section.arms, choose_by=measure, margin=margin)
+    assert choice is not None  # every finished run has what a candidate needs
+    if choice.recommended is None:
+        raise BundleError(
+            f"none of the runs in {source} is recommended: no arm is better on the validation set than always "
+            "answering the most frequent class; give the folder of one run to pack it all the same"
+        )
+    best = choice.recommended.best_run(measure)
+    assert best is not None
+    return next(run for run in runs if run_key(run.record) == run_key(best))
+
+
+def _only_section(finished: Sequence[RunRecord], source: Path) -> Section:
+    """The runs, which must be of one data set and one encoder to be compared."""
     if len({record.data.fingerprint for record in finished}) > 1:
         names = sorted({record.data.name for record in finished})
         raise BundleError(
@@ -54,14 +71,4 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
             f"the runs in {source} are of {len(sections)} encoders ({encoders}), which are not compared, so none is "
             "recommended; give the folder of one run"
         )
-    measure = what_chooses(finished, asked=choose_by)
-    choice = choose_arm(sections[0].arms, choose_by=measure, margin=margin)
-    assert choice is not None  # every finished run has what a candidate needs
-    if choice.recommended is None:
-        raise BundleError(
-            f"none of the runs in {source} is recommended: no arm is better on the validation set than always "
-            "answering the most frequent class; give the folder of one run to pack it all the same"
-        )
-    best = choice.recommended.best_run(measure)
-    assert best is not None
-    return next(run for run in runs if run_key(run.record) == run_key(best))
+    return sections[0]

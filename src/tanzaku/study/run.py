@@ -74,13 +74,7 @@ def run(
             result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
         else:
             result = _fit(spec, spec.method, dataset, folder)
-    _write_logits(folder / LOGITS_FILE, result.test)
-    for split, logits, name in (
-        (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),
-        (dataset.test, result.test, PREDICTIONS_FILE),
-    ):
-        classes = class_indices(split, dataset)
-        write_predictions(folder, classes=classes.tolist(), predicted=logits.argmax(axis=1).tolist(), name=name)
+    _write_predictions(folder, dataset, result)
     record = RunRecord(
         run_id=folder.name,
         study=study,
@@ -98,6 +92,16 @@ def run(
     write_record(record, folder)
     _checkpoints(folder).clear()  # not before: without a record, the training resumes from them
     return record
+
+
+def _write_predictions(folder: Path, dataset: Dataset, result: "_Result") -> None:
+    _write_logits(folder / LOGITS_FILE, result.test)
+    for split, logits, name in (
+        (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),
+        (dataset.test, result.test, PREDICTIONS_FILE),
+    ):
+        classes = class_indices(split, dataset)
+        write_predictions(folder, classes=classes.tolist(), predicted=logits.argmax(axis=1).tolist(), name=name)
 
 
 def _write_logits(path: Path, logits: np.ndarray) -> None:

@@ -68,15 +68,18 @@ def run_study(
         ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
         for run in plan.runs
     )
-    file = spec.model_dump(mode="json", exclude_unset=True)
-    listed = write_list(folder, StudyList(study=spec.name, overrides=tuple(overrides), file=file, runs=runs))
-    listener(StudyStarts(runs, listed))
+    listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
     records: dict[str, RunRecord] = {}
     for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
         listener(event)
         if isinstance(event, RunEnds):
             records[event.run.run_id] = event.record
     return [records[run.name] for run in runs]
+
+
+def _write_list(folder: Path, spec: StudySpec, overrides: Sequence[str], runs: tuple[ListedRun, ...]) -> StudyList:
+    file = spec.model_dump(mode="json", exclude_unset=True)
+    return write_list(folder, StudyList(study=spec.name, overrides=tuple(overrides), file=file, runs=runs))
 
 
 def _read(study: str | Path | Mapping[str, Any] | StudySpec, overrides: Sequence[str]) -> StudySpec:

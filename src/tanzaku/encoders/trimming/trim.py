@@ -75,40 +75,47 @@ def trim(
             trimmed encoder does not compute what the original does.
         TanzakuError: Something lies in `out`.
     """
-    if not 0 <= held_out <= 0.5:
-        raise EncoderError(f"held_out = {held_out}; give a share between 0 and 0.5")
-    tokenizer = load_tokenizer(source)
-    config = load_config(source)
+    tokenizer, config = load_tokenizer(source), load_config(source)
     counted = _count(tokenizer, lines, size=config.vocab_size, held_out=held_out)
+    fixed = _fixed(config)
     kept = choose_pieces(
-        tokenizer,
-        counted.counts,
-        min_count=min_count,
-        max_pieces=max_pieces,
-        characters=characters,
-        fixed=_fixed(config),
+        tokenizer, counted.counts, min_count=min_count, max_pieces=max_pieces, characters=characters, fixed=fixed
     )
     with atomic_folder(out) as beside:
-        before, after = _write(source, tokenizer, kept, beside, dtype=dtype)
-        trimmed = EncoderSource(str(out), beside, "")
-        tokens = _Compared.of(tokenizer, load_tokenizer(trimmed), counted.held_out, kept)
         record = TrimmingRecord(
-            made=now(),
-            encoder=source.name,
-            fingerprint=source.fingerprint,
             texts=tuple(texts),
-            lines=counted.lines,
             min_count=min_count,
             max_pieces=max_pieces,
             characters=characters,
-            before=before,
-            after=after,
-            held_out=tokens.facts() if counted.held_out else None,
-            parity=_parity(source, trimmed, tokens, dtype=dtype),
-            versions=versions(_PACKAGES),
+            **_write_and_compare(source, tokenizer, kept, counted, EncoderSource(str(out), beside, ""), dtype=dtype),
         )
         write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
     return record
+
+
+def _write_and_compare(
+    source: EncoderSource,
+    tokenizer: PreTrainedTokenizerBase,
+    kept: np.ndarray,
+    counted: _Counted,
+    trimmed: EncoderSource,
+    *,
+    dtype: Dtype,
+) -> dict[str, Any]:
+    """Write the trimmed encoder; the record's fields on both encoders and on how they differ."""
+    before, after = _write(source, tokenizer, kept, trimmed.folder, dtype=dtype)
+    tokens = _Compared.of(tokenizer, load_tokenizer(trimmed), counted.held_out, kept)
+    return {
+        "made": now(),
+        "encoder": source.name,
+        "fingerprint": source.fingerprint,
+        "versions": versions(_PACKAGES),
+        "lines": counted.lines,
+        "before": before,
+        "after": after,
+        "held_out": tokens.facts() if counted.held_out else None,
+        "parity": _parity(source, trimmed, tokens, dtype=dtype),
+    }
 
 
 @dataclass
@@ -127,6 +134,8 @@ def _count(
     size: int,
     held_out: float,
 ) -> _Counted:
+    if not 0 <= held_out <= 0.5:
+        raise EncoderError(f"held_out = {held_out}; give a share between 0 and 0.5")
     counted = _Counted(np.zeros(size, dtype=np.int64))
     every = round(1 / held_out) if held_out else 0
     room = _HELD_OUT_CHARACTERS
