@@ -43,7 +43,9 @@ def test_the_fields_are_options_and_the_command_gets_the_object(given: list[str]
     assert received == [(size, "its-name", False)]
 
 
-@pytest.mark.parametrize(("given", "message"), [([], "Missing option '--width'"), (["--width", "0"], "x>=1")])
+@pytest.mark.parametrize(
+    ("given", "message"), [([], "Missing option '--width'"), (["--width", "0"], "Invalid value for '--width'")]
+)
 def test_a_field_without_default_is_required_and_its_range_is_checked(given: list[str], message: str) -> None:
     result, received = _call("its-name", *given)
     assert result.exit_code == 2
