@@ -291,7 +291,7 @@ def test_what_excel_opens_can_be_written_and_what_an_encoding_lacks_is_said(stud
 def test_a_missing_column_is_found_before_the_model_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("body\n海\n", encoding="utf-8")
-    assert "no column is named 'text'" in _fails("classify", tmp_path / "no-bundle", "--file", path)
+    assert "there is no column named 'text'" in _fails("classify", tmp_path / "no-bundle", "--file", path)
 
 
 @pytest.mark.parametrize("command", ["pack", "classify"])

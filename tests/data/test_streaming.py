@@ -74,7 +74,7 @@ def test_a_file_is_read_as_it_is_taken(tmp_path: Path) -> None:
         ("a.csv", b"", "is empty"),
         ("a.csv", b"text,label\na,b\na,b,c\n", r"row 2 \(line 3\): has 3 fields, the header has 2"),
         ("a.csv", b'text,label\n"a"b,c\n', "in the row from line 2 on"),
-        ("a.csv", b"text,text\na,b\n", "2 columns are named 'text'"),
+        ("a.csv", b"text,text\na,b\n", "there are 2 columns named 'text'"),
         ("a.jsonl", b"[1]\n", "line 1: holds a JSON list"),
         ("a.jsonl", b'{"text": 1}\n', "line 1: the text is 1, a int"),
         ("a.parquet", b"no parquet", "can't be read as Parquet"),
@@ -85,6 +85,37 @@ def test_what_can_not_be_read_is_named(tmp_path: Path, name: str, content: bytes
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(stream_texts(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b"text,label\na,b\na,b,c\n"),
+        ("a.csv", b'text,label\n"a"b,c\n'),
+        ("a.csv", b"text;label\na;b\n"),
+        ("a.jsonl", b"{"),
+        ("a.jsonl", b"[1]\n"),
+        ("a.jsonl", b'{"text": 1, "label": "x"}\n'),
+        ("a.parquet", b"no parquet"),
+    ],
+)
+def test_errors_read_as_those_of_labelled_documents(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as streamed:
+        list(stream_texts(tmp_path / name))
+    with pytest.raises(DataError) as read:
+        read_documents(tmp_path / name)
+    assert str(streamed.value) == str(read.value)
+
+
+def test_a_field_may_have_any_length_and_the_processs_limit_stays(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    texts = ["海" * (limit + 1), "山"]
+    rows = stream_texts(_write(tmp_path / "long.csv", texts))
+    assert next(rows) == texts[0]
+    assert csv.field_size_limit() == limit  # while the file is being read, too
+    assert list(rows) == texts[1:]
 
 
 def test_what_no_file_can_be_is_found_at_once(tmp_path: Path) -> None:

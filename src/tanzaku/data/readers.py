@@ -4,12 +4,9 @@ Each gives a `RawDocuments`: texts and labels as they stand in the source, missi
 row the place it came from, so that `tanzaku.data.validate` can say where something is wrong.
 """
 
-import csv
 import fnmatch
 import io
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +15,8 @@ from typing import Any
 
 from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, encoding_of_name, is_text, readable_name
 from tanzaku.data.raw import RawDocuments, RowError, fault_messages, listed
-from tanzaku.data.separated import ENCLOSE, check_delimiter, rows_with_lines
-from tanzaku.display import counted
+from tanzaku.data.rows import column_index, parse_json_row, text_of
+from tanzaku.data.separated import check_fields, separated_rows
 from tanzaku.errors import DataError
 
 
@@ -87,60 +84,39 @@ def _format_of(source: Path, wanted: str | None) -> str:
 
 
 def _read_separated(source: Path, options: ReadOptions, *, delimiter: str) -> RawDocuments:
-    content = decode_file(source, encoding=options.encoding)
-    reader = csv.reader(
-        io.StringIO(content, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
-    rows = _numbered_rows(reader, source)
-    check_delimiter(source, content[: content.find("\n") if "\n" in content else None], delimiter)
+    content = io.StringIO(decode_file(source, encoding=options.encoding), newline="")
+    rows = separated_rows(content, source, delimiter=delimiter, quotes=options.quotes)
     _, header = next(rows, (0, None))
     if header is None:
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
-    text_at, label_at = (_column(source, header, name) for name in (options.text_column, options.label_column))
+    text_at, label_at = (
+        column_index(source, header, name, remedy=_NAME_THE_COLUMNS)
+        for name in (options.text_column, options.label_column)
+    )
     documents = RawDocuments()
-    try:
+    with _noting(documents):  # where the next row begins is unknown if a row's quotes do not fit
         for number, (line, row) in enumerate(rows, start=1):
             place = f"{source} row {number} (line {line})"
-            if len(row) == len(header):
+            with _noting(documents):
+                check_fields(row, header, place)
                 documents.add(row[text_at], row[label_at], place)
-            else:
-                fields = counted(len(row), "field")
-                documents.refuse(RowError(f"{place}: has {fields}, the header has {len(header)}", ENCLOSE))
-    except RowError as error:  # where the next row begins is unknown
-        documents.refuse(error)
     return documents
 
 
-def _numbered_rows(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line it starts on, counted from 1."""
-    previous_limit = csv.field_size_limit(sys.maxsize)  # a document may well pass the default of 131,072 characters
-    try:
-        yield from rows_with_lines(reader, source)
-    finally:
-        csv.field_size_limit(previous_limit)
-
-
-def _column(source: Path, columns: list[str], wanted: str) -> int:
-    if columns.count(wanted) == 1:
-        return columns.index(wanted)
-    what = f"there are {columns.count(wanted)} columns" if wanted in columns else "there is no column"
-    raise DataError(
-        f"{source}: {what} named {wanted!r}. The columns are: {', '.join(map(repr, columns))}. "
-        "Name the right ones with --text-column and --label-column."
-    )
+_NAME_THE_COLUMNS = "Name the right ones with --text-column and --label-column."
 
 
 def _read_json_lines(source: Path, options: ReadOptions) -> RawDocuments:
     documents = RawDocuments()
+    keys = (options.text_column, options.label_column)
     # Not str.splitlines: it would also split at U+2028, which may stand inside a JSON string.
     for number, line in enumerate(decode_file(source, encoding=options.encoding).split("\n"), start=1):
         if line.strip():
             place = f"{source} line {number}"
             with _noting(documents):
-                documents.add(*_json_document(line, place, options), place)
+                row = parse_json_row(line, place, keys=keys, remedy=_NAME_THE_COLUMNS)
+                text, label = (row[key] for key in keys)
+                documents.add(text_of(text, place), _label(label, place), place)
     return documents
 
 
@@ -153,38 +129,15 @@ def _noting(documents: RawDocuments) -> Iterator[None]:
         documents.refuse(error)
 
 
-def _json_document(line: str, place: str, options: ReadOptions) -> tuple[str, str]:
-    row = _parse_json_row(line, place)
-    for name in (options.text_column, options.label_column):
-        if name not in row:
-            keys = ", ".join(map(repr, row))
-            raise RowError(
-                f"{place}: there is no key {name!r}, the keys are: {keys}",
-                "Name the right ones with --text-column and --label-column.",
-            )
-    return _text(row[options.text_column], place), _label(row[options.label_column], place)
-
-
-_ONE_OBJECT = "Each line is to hold one JSON object."
-
-
-def _parse_json_row(line: str, place: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"{place}: is not JSON: {error}", _ONE_OBJECT) from error
-    if not isinstance(row, dict):
-        raise RowError(f"{place}: holds a JSON {type(row).__name__}", _ONE_OBJECT)
-    return row
-
-
 def _read_parquet(source: Path, options: ReadOptions) -> RawDocuments:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         columns = pq.read_schema(source).names
-        wanted = [columns[_column(source, columns, name)] for name in (options.text_column, options.label_column)]
+        wanted = [options.text_column, options.label_column]
+        for name in wanted:
+            column_index(source, columns, name, remedy=_NAME_THE_COLUMNS)
         table = pq.read_table(source, columns=wanted)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
@@ -193,16 +146,8 @@ def _read_parquet(source: Path, options: ReadOptions) -> RawDocuments:
     for number, (text, label) in enumerate(pairs, start=1):
         place = f"{source} row {number}"
         with _noting(documents):
-            documents.add(_text(text, place), _label(label, place), place)
+            documents.add(text_of(text, place), _label(label, place), place)
     return documents
-
-
-def _text(value: Any, place: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    raise RowError(f"{place}: the text is {value!r}, a {type(value).__name__}", "Texts are to be strings.")
 
 
 def _label(value: Any, place: str) -> str:

@@ -1,10 +1,6 @@
 """Texts without labels, one after the other, from a file of any size: what a classifier reads."""
 
-import csv
 import io
-import itertools
-import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +8,8 @@ from typing import Any, BinaryIO
 
 from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, remedy
 from tanzaku.data.readers import other_formats
-from tanzaku.data.separated import ENCLOSE, check_delimiter, rows_with_lines
-from tanzaku.display import counted
+from tanzaku.data.rows import column_index, parse_json_row, text_of
+from tanzaku.data.separated import check_fields, separated_rows
 from tanzaku.errors import DataError
 
 DEFAULT_COLUMN = "text"
@@ -104,7 +100,7 @@ def column_names(source: Path, *, encoding: str = DEFAULT_ENCODING, quotes: bool
     if ending not in _DELIMITERS:
         return ()
     options = _Options(DEFAULT_COLUMN, encoding, quotes, keep_columns=True)
-    return next((tuple(row) for _, row in _table_rows(source, options, delimiter=_DELIMITERS[ending])), ())
+    return next((tuple(row) for _, row in _table_rows(source, options)), ())
 
 
 def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODING) -> Iterator[str]:
@@ -156,55 +152,34 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
 
 
-def _table_rows(source: Path, options: _Options, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(source: Path, options: _Options) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, the header among them."""
     lines = _decoded(source, options.encoding, newline="")
-    first = next(lines, "")
-    check_delimiter(source, first, delimiter)
-    reader = csv.reader(
-        itertools.chain([first], lines),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
-    # Python's own limit of a field, 131,072 characters, is for the whole process.
-    csv.field_size_limit(sys.maxsize)
-    yield from rows_with_lines(reader, source)
+    return separated_rows(lines, source, delimiter=_DELIMITERS[source.suffix.lower()], quotes=options.quotes)
 
 
 def _separated(source: Path, options: _Options) -> Iterator[Row]:
-    header: list[str] | None = None
-    place = 0
-    rows = _table_rows(source, options, delimiter=_DELIMITERS[source.suffix.lower()])
-    for number, (line, row) in enumerate(rows):
-        if header is None:
-            header, place = row, _place(source, row, options)
-        elif len(row) != len(header):
-            raise DataError(
-                f"{source} row {number} (line {line}): has {counted(len(row), 'field')}, the header has {len(header)}. "
-                f"{ENCLOSE}"
-            )
-        else:
-            yield Row(row[place], dict(zip(header, row, strict=True)) if options.keep_columns else {})
+    rows = _table_rows(source, options)
+    _, header = next(rows, (0, None))
     if header is None:
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
+    index = _text_index(source, header, options)
+    for number, (line, row) in enumerate(rows, start=1):
+        check_fields(row, header, f"{source} row {number} (line {line})")
+        yield Row(row[index], dict(zip(header, row, strict=True)) if options.keep_columns else {})
 
 
-def _place(source: Path, columns: list[str], options: _Options) -> int:
-    wanted = options.column
+def _text_index(source: Path, columns: list[str], options: _Options) -> int:
     repeated = [name for name in columns if columns.count(name) > 1]
-    if options.keep_columns and repeated and wanted not in repeated:
+    if options.keep_columns and repeated and options.column not in repeated:
         raise DataError(
             f"{source}: {columns.count(repeated[0])} columns are named {repeated[0]!r}, so --keep-columns can't tell "
             "them apart. Give each column a name of its own, or leave --keep-columns out."
         )
-    if columns.count(wanted) == 1:
-        return columns.index(wanted)
-    found = f"{columns.count(wanted)} columns are" if wanted in columns else "no column is"
-    raise DataError(
-        f"{source}: {found} named {wanted!r}. The columns are: {', '.join(map(repr, columns))}. "
-        "Name the one with the texts with --column."
-    )
+    return column_index(source, columns, options.column, remedy=_NAME_THE_COLUMN)
+
+
+_NAME_THE_COLUMN = "Name the one with the texts with --column."
 
 
 def _json_lines(source: Path, options: _Options) -> Iterator[Row]:
@@ -213,18 +188,8 @@ def _json_lines(source: Path, options: _Options) -> Iterator[Row]:
         if not line.strip():
             continue
         place = f"{source} line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: is not JSON: {error}. Each line is to hold one JSON object.") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{place}: holds a JSON {type(row).__name__}. Each line is to hold one JSON object.")
-        if options.column not in row:
-            raise DataError(
-                f"{place}: there is no key {options.column!r}. The keys are: {', '.join(map(repr, row))}. "
-                "Name the one with the texts with --column."
-            )
-        yield Row(_text(row[options.column], place), row if options.keep_columns else {})
+        row = parse_json_row(line, place, keys=[options.column], remedy=_NAME_THE_COLUMN)
+        yield Row(text_of(row[options.column], place), row if options.keep_columns else {})
 
 
 def _parquet(source: Path, options: _Options) -> Iterator[Row]:
@@ -234,23 +199,15 @@ def _parquet(source: Path, options: _Options) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(source) as file:
-            _place(source, file.schema_arrow.names, options)
+            _text_index(source, file.schema_arrow.names, options)
             wanted = None if options.keep_columns else [options.column]
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
-                    text = _text(row[options.column], f"{source} row {number}")
+                    text = text_of(row[options.column], f"{source} row {number}")
                     yield Row(text, row if options.keep_columns else {})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
-
-
-def _text(value: Any, place: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    raise DataError(f"{place}: the text is {value!r}, a {type(value).__name__}. Texts are to be strings.")
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
