@@ -40,6 +40,15 @@ def test_keeps_the_newest_two_and_clears(tmp_path: Path) -> None:
     assert checkpoints.newest() == (None, [])
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_save(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    left = tmp_path / ".step-000000001.99999.tmp"
+    left.mkdir()
+    (left / "tensors.safetensors").write_bytes(b"half")
+    _save(checkpoints, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "no manifest", "bad json", "other version"])
 def test_a_damaged_one_is_reported_and_passed_over(tmp_path: Path, damage: str) -> None:
     checkpoints = Checkpoints(tmp_path, identity="run")

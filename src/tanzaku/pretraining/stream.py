@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.words import WordIds
-from tanzaku.files import sync_directory, sync_file, write_json_atomically
+from tanzaku.files import atomic_folder, write_json_atomically
 from tanzaku.pretraining.sources import TextSource
 
 _FORMAT = "tanzaku-stream-2"
@@ -78,9 +76,6 @@ def write_stream(
         sources: The files, in order.
         workers: Processes.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     tokens = documents = 0
     characters: dict[str, int] = {}
@@ -94,16 +89,13 @@ def write_stream(
                 documents += chunk.count("")
                 yield chunk
 
-    with (beside / _IDS).open("wb") as handle:
-        for ids in map_chunks(lines(), maker=chunk_encoder, arguments=(tokenizer, dtype.str), workers=workers):
-            handle.write(ids.tobytes())
-            tokens += len(ids)
-    sync_file(beside / _IDS)
-    manifest = {"dtype": dtype.str, "tokens": tokens, "documents": documents, "characters": characters}
-    write_json_atomically(beside / _MANIFEST, manifest)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-    sync_directory(folder.parent)
+    with atomic_folder(folder, replace=True) as beside:
+        with (beside / _IDS).open("wb") as handle:
+            for ids in map_chunks(lines(), maker=chunk_encoder, arguments=(tokenizer, dtype.str), workers=workers):
+                handle.write(ids.tobytes())
+                tokens += len(ids)
+        manifest = {"dtype": dtype.str, "tokens": tokens, "documents": documents, "characters": characters}
+        write_json_atomically(beside / _MANIFEST, manifest)
     return read_stream(folder)
 
 

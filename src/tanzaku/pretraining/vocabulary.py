@@ -1,8 +1,6 @@
 """A WordPiece vocabulary of one's own, over MeCab/IPADIC words, made as those of the Tohoku University models are."""
 
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.errors import DataError
-from tanzaku.files import sync_directory, write_atomically
+from tanzaku.files import atomic_folder, write_atomically
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _DICTIONARY = "ipadic"
@@ -75,20 +73,16 @@ def train_vocabulary(counts: Counter[str], *, size: int, character_coverage: flo
 def make_tokenizer(pieces: list[str], folder: Path) -> BertJapaneseTokenizer:
     """Write the vocabulary and its tokenizer's settings into `folder`, whole or not at all, and load it."""
     content = "".join(f"{piece}\n" for piece in pieces)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    write_atomically(beside / _VOCABULARY_FILE, content)
-    tokenizer = BertJapaneseTokenizer(
-        str(beside / _VOCABULARY_FILE),
-        do_lower_case=False,
-        word_tokenizer_type="mecab",
-        subword_tokenizer_type="wordpiece",
-        mecab_kwargs={"mecab_dic": _DICTIONARY},
-    )
-    tokenizer.save_pretrained(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-    sync_directory(folder.parent)
+    with atomic_folder(folder, replace=True) as beside:
+        write_atomically(beside / _VOCABULARY_FILE, content)
+        tokenizer = BertJapaneseTokenizer(
+            str(beside / _VOCABULARY_FILE),
+            do_lower_case=False,
+            word_tokenizer_type="mecab",
+            subword_tokenizer_type="wordpiece",
+            mecab_kwargs={"mecab_dic": _DICTIONARY},
+        )
+        tokenizer.save_pretrained(beside)
     return read_tokenizer(folder)
 
 

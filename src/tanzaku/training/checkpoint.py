@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tanzaku.files import errors_naming, sha256_of_file, sync_directory, sync_file, write_json_atomically
+from tanzaku.files import atomic_folder, errors_naming, sha256_of_file, write_json_atomically
 
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
@@ -56,25 +56,18 @@ class Checkpoints:
         Raises:
             OSError: The disk is full, or the folder can't be written; the error names it.
         """
-        with errors_naming(self.folder):
-            self._save(step, tensors, state)
-
-    def _save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        beside = self.folder / f".step-{step:09d}.tmp"
-        final = self.folder / f"step-{step:09d}"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / _TENSORS)
-        sync_file(beside / _TENSORS)
-        (beside / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-        sync_file(beside / _STATE)
-        sums = {name: sha256_of_file(beside / name) for name in (_TENSORS, _STATE)}
-        manifest = {"version": _VERSION, "identity": self.identity, "step": step, "sha256": sums}
-        write_json_atomically(beside / _MANIFEST, manifest)
-        if final.exists():
-            shutil.rmtree(final)
-        beside.rename(final)
-        sync_directory(self.folder)
+        # Left by a process that was killed while it saved; its number may be another one's.
+        for unfinished in self.folder.glob(".step-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        with (
+            errors_naming(self.folder),
+            atomic_folder(self.folder / f"step-{step:09d}", replace=True) as beside,
+        ):
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / _TENSORS)
+            (beside / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+            sums = {name: sha256_of_file(beside / name) for name in (_TENSORS, _STATE)}
+            manifest = {"version": _VERSION, "identity": self.identity, "step": step, "sha256": sums}
+            write_json_atomically(beside / _MANIFEST, manifest)
         for old in self._folders()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
 
