@@ -22,7 +22,7 @@ from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluat
 from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
-from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_order
+from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_rank
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,6 @@ class TrainingDone:
 
 
 Event = Resumed | CheckpointPassedOver | StepDone | EvaluationProgress | EpochDone | TrainingDone
-
-
-# Fields of `EarlyStopping` that JSON has no number for before the first epoch has ended.
-_INFINITE_AT_FIRST = ("best_value", "best_tie")
 
 
 @dataclass
@@ -267,8 +263,8 @@ class Training:
         if self.plateau:
             self.plateau.update(evaluation.loss)
         accuracy = float((evaluation.logits.argmax(axis=1) == self.val.classes).mean())
-        order = epoch_order(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
-        if self.stopping.update(*order, epoch=state.epoch):
+        rank = epoch_rank(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
+        if self.stopping.update(*rank, epoch=state.epoch):
             self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
         result = EpochResult(
             epoch=state.epoch,
@@ -302,10 +298,12 @@ class Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= {f"method.{name}": tensor for name, tensor in self.hooks.step_state(self.model).items()}
         tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
-        stopping = asdict(self.stopping)
-        stopping |= {name: _none_if_infinite(stopping[name]) for name in _INFINITE_AT_FIRST}
-        plateau = self.plateau.state() if self.plateau else {}
-        state = {**asdict(self._state), "stopping": stopping, "plateau": plateau, "random": random_state()}
+        state = {
+            **asdict(self._state),
+            "stopping": self.stopping.state(),
+            "plateau": self.plateau.state() if self.plateau else {},
+            "random": random_state(),
+        }
         # The state after an epoch's evaluation has the step of the one before it: it is the newer, so it gets the next
         # number.
         self.checkpoints.save(2 * self._state.step + (self._state.step_in_epoch == 0), tensors=tensors, state=state)
@@ -330,11 +328,7 @@ class Training:
         self.hooks.restore_step_state(self.model, _part(tensors, "method"))
         restore_optimizer(self.optimizer, self.model, tensors)
         restore_random(tensors, content.pop("random"))
-        stopping = content["stopping"]
-        for name in ("best_epoch", "epochs_without_improvement"):
-            setattr(self.stopping, name, stopping[name])
-        for name in _INFINITE_AT_FIRST:
-            setattr(self.stopping, name, math.inf if stopping[name] is None else stopping[name])
+        self.stopping.restore(content["stopping"])
         if self.plateau:
             self.plateau.restore(content["plateau"])
         content["curve"] = [(step, loss) for step, loss in content["curve"]]
@@ -351,7 +345,3 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
     }
-
-
-def _none_if_infinite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 BestBy = Literal["loss", "accuracy"]
 
 
-def epoch_order(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
+def epoch_rank(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
     """What the best epoch has the least of, and what decides between epochs that are equal in it.
 
     By loss that is the validation loss alone, as `Trainer` has it; by accuracy the share of wrong answers, then the
@@ -36,7 +36,7 @@ class EarlyStopping:
     epochs_without_improvement: int = 0
 
     def update(self, value: float, tie: float = 0.0, *, epoch: int) -> bool:
-        """Take in what `epoch_order` says of an epoch; True where it is the best so far."""
+        """Take in what `epoch_rank` says of an epoch; True where it is the best so far."""
         improves = self.best_epoch is None or (value < self.best_value and self.best_value - value > self.threshold)
         self.epochs_without_improvement = 0 if improves else self.epochs_without_improvement + 1
         if not (value, tie) < (self.best_value, self.best_tie):
@@ -48,3 +48,17 @@ class EarlyStopping:
     def should_stop(self) -> bool:
         """Whether patience is used up."""
         return self.patience is not None and self.epochs_without_improvement >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps; JSON has no infinity, which stands before the first epoch, so it is None."""
+        values = {name: getattr(self, name) for name in _STATE}
+        return {name: None if value == math.inf else value for name, value in values.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put back what `state` gave."""
+        for name in _STATE:
+            infinite = state[name] is None and name in ("best_value", "best_tie")
+            setattr(self, name, math.inf if infinite else state[name])
+
+
+_STATE = ("best_value", "best_tie", "best_epoch", "epochs_without_improvement")

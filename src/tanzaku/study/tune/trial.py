@@ -34,7 +34,7 @@ from tanzaku.study.process import (
 )
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import RunSpec
-from tanzaku.training.stopping import BestBy, epoch_order
+from tanzaku.training.stopping import BestBy, epoch_rank
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
@@ -62,7 +62,7 @@ class TrialResult(BaseModel):
         return min(self.history, key=self._order, default=None)
 
     def _order(self, epoch: EpochRecord) -> tuple[float, float]:
-        return epoch_order(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
+        return epoch_rank(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
 
     @property
     def seconds(self) -> float:
