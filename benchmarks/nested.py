@@ -26,7 +26,7 @@ from tanzaku.provenance import now
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import read_study
 from tanzaku.study.plan import plan_study
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FailedRun, RunRecord
 from tanzaku.study.spec import StudySpec
 
 STUDY = Path(__file__).parents[1] / "studies" / "livedoor-nested.toml"
@@ -59,7 +59,7 @@ def seconds_of(record: RunRecord) -> float:
     Raises:
         TanzakuError: The run failed.
     """
-    if record.costs is None:
+    if isinstance(record, FailedRun):
         raise TanzakuError(f"the run {record.run_id} failed: {record.error}")
     ranks = sum(rank.seconds for rank in record.ranks)
     return record.costs.train_seconds_with_evaluation + record.costs.test_seconds + ranks

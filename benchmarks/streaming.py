@@ -19,8 +19,9 @@ from benchmarks.tokenizing import japanese_tokenizer
 from tanzaku.data.embedded import prepare_sample
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import resolve_encoder
-from tanzaku.study.run import run
-from tanzaku.study.spec import RunSpec
+from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.run import run_encoder
+from tanzaku.study.spec import EncoderRunSpec
 
 # Looked up when they are needed: a version without them can make all other measurements.
 _CLASSIFIER, _PACKING = "tanzaku.ship.classifier", "tanzaku.ship.packing"
@@ -73,7 +74,7 @@ def _trained_run(folder: Path) -> Path:
     with quiet_transformers():
         BertForPreTraining(config).save_pretrained(folder / "encoder")
         tokenizer.save_pretrained(folder / "encoder")
-    spec = RunSpec.model_validate(
+    spec = EncoderRunSpec.model_validate(
         {
             "data": {"source": "sample"},
             "encoder": {"name": str(folder / "encoder"), "max_tokens": _MAX_TOKENS},
@@ -82,10 +83,9 @@ def _trained_run(folder: Path) -> Path:
             "seed": 0,
         }
     )
-    out = folder / "run"
-    encoder = resolve_encoder(str(folder / "encoder"))
-    run(spec, dataset=prepare_sample().dataset, encoder=encoder, folder=out, study="benchmark")
-    return out
+    planned = PlannedEncoderRun(spec, folder / "run", resolve_encoder(str(folder / "encoder")))
+    run_encoder(planned, dataset=prepare_sample().dataset, study="benchmark")
+    return planned.folder
 
 
 def _make_bundle(folder: Path) -> None:

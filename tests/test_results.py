@@ -27,8 +27,9 @@ from tanzaku.report.formats import (
 from tanzaku.report.thesis import PUBLISHED, published_megabytes
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
+from tanzaku.study.record import FinishedEncoderRun, FinishedRun
 from tanzaku.study.runs import read_records, stored_runs
-from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.spec import RUN_SPEC, StudySpec
 from tanzaku.study.tune.record import TuningRecord
 
 ROOT = Path(__file__).parents[1]
@@ -98,10 +99,10 @@ def test_the_table_of_the_embedded_encoder_is_the_records(page: str) -> None:
 def test_the_records_of_the_embedded_encoder_are_of_the_study_and_of_what_ships(study: str) -> None:
     records = read_records(ROOT / "records" / study)
     wanted = [run.model_dump(exclude={"data"}) for run in expand(read_study(ROOT / "studies" / f"{study}.toml"))]
-    assert all(RunSpec.model_validate(record.spec).model_dump(exclude={"data"}) in wanted for record in records)
+    assert all(RUN_SPEC.validate_python(record.spec).model_dump(exclude={"data"}) in wanted for record in records)
     assert {record.status for record in records} == {"finished"}
     assert {record.environment.git_dirty for record in records} == {False}
-    encoders = [record.encoder for record in records if record.encoder]
+    encoders = [record.encoder for record in records if isinstance(record, FinishedEncoderRun)]
     # One that was pretrained further on the training texts began from what ships.
     began = {one.pretraining.base_fingerprint if one.pretraining else one.fingerprint for one in encoders}
     assert began == {resolve_encoder("tanzaku-mini").fingerprint}
@@ -183,12 +184,12 @@ def test_the_table_of_both_precisions_is_the_records() -> None:
 def test_the_precision_records_are_the_whole_study() -> None:
     study: StudySpec = read_study(ROOT / "studies" / "livedoor-precision.toml")
     records = read_records(PRECISION)
-    found = [RunSpec.model_validate(record.spec) for record in records]
+    found = [RUN_SPEC.validate_python(record.spec) for record in records]
     assert sorted(map(repr, found)) == sorted(map(repr, expand(study)))
     assert {record.status for record in records} == {"finished"}
     assert {record.environment.git_dirty for record in records} == {False}
     for record in records:
-        assert record.compute is not None
+        assert isinstance(record, FinishedEncoderRun)
         assert (record.compute.path, record.compute.precision) == ("fast", record.spec["training"]["precision"])
 
 
@@ -196,7 +197,7 @@ def test_the_precision_records_are_the_whole_study() -> None:
 def test_the_records_measures_follow_from_their_predictions(archive: Path) -> None:
     correct = _correct(archive)
     for record in read_records(archive):
-        assert record.test is not None
+        assert isinstance(record, FinishedRun)
         assert record.test.correct == correct[record.run_id].sum()
         assert record.test.documents == len(correct[record.run_id]) == 3686
 

@@ -1,7 +1,7 @@
 """Where and how the arithmetic is done: device, precision, attention, and whose forward pass."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,10 +18,6 @@ class Compute:
     precision: Literal["float32", "bfloat16"]
     attention: Literal["sdpa", "eager"]
     path: Literal["fast", "transformers"] = "transformers"
-
-    def identity(self) -> dict[str, str]:
-        """What of it decides the result; as it was before there was a fast path, where that is not taken."""
-        return {key: value for key, value in asdict(self).items() if (key, value) != ("path", "transformers")}
 
     def autocast(self) -> AbstractContextManager[object]:
         """Matrix products in bfloat16, sums and weights in float32; nothing changes where all is float32."""

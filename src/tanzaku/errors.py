@@ -49,11 +49,16 @@ class BundleError(TanzakuError):
     """A run that can't be packed, or a bundle that is damaged or lacks its encoder."""
 
 
-def describe_validation_error(error: ValidationError) -> str:
-    """The first complaint about a file's content with its place, and how many more there are, in one line."""
+def describe_validation_error(error: ValidationError, *, tagged: bool = False) -> str:
+    """The first complaint about a file's content with its place, and how many more there are, in one line.
+
+    Args:
+        error: Of a model, or of a tagged union of models.
+        tagged: Whether it is of a tagged union: then each place begins with the tag, which is left out.
+    """
     complaints = error.errors(include_url=False)
     first = complaints[0]
-    place = ".".join(map(str, first["loc"])) or "the content"
+    place = ".".join(map(str, first["loc"][tagged:])) or "the content"
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
     return f"{place}: {first['msg'].removeprefix('Value error, ')}{more}"
 

@@ -4,13 +4,13 @@ import statistics
 
 import pytest
 
-from tanzaku.analysis.arms import _LATER, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
+from tanzaku.analysis.arms import _SHOWN_IF_CHANGED, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats, texts, thesis
 from tanzaku.report.page.naming import page_name, series_names, short_name
 from tanzaku.report.series import Series, distinct_labels
 from tanzaku.report.words import LANGUAGES, words_of
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedEncoderRun, RunRecord
 from tests.report.records import baseline, data_facts, encoder_facts, evidence, failed, finished, lora, study, training
 
 
@@ -47,7 +47,7 @@ def test_an_arm_of_a_baseline_method_is_the_sections_baseline() -> None:
 def test_several_seeds_have_a_mean_and_a_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.91, 0.93))]
     (arm,) = arms_of(runs)
-    values = [run.test.accuracy for run in runs if run.test]
+    values = [run.test.accuracy for run in runs]
     assert arm.accuracy is not None
     assert arm.accuracy.mean == pytest.approx(statistics.fmean(values))
     assert (arm.accuracy.lowest, arm.accuracy.highest) == (min(values), max(values))
@@ -101,9 +101,9 @@ def test_other_data_and_other_encoders_are_other_sections() -> None:
 
 
 def test_a_run_that_failed_before_its_encoder_was_loaded_joins_those_with_its_name() -> None:
-    (section,) = sections_of([failed(lora(4), error="no dictionary", encoder=None), finished(lora(8), accuracy=0.9)])
+    (section,) = sections_of([failed(lora(4), error="no dictionary"), finished(lora(8), accuracy=0.9)])
     assert len(section.arms) == 2
-    (alone,) = sections_of([failed(lora(4), error="no dictionary", encoder=None)])
+    (alone,) = sections_of([failed(lora(4), error="no dictionary")])
     assert alone.encoder is None
     assert alone.encoder_name == "small-encoder"
 
@@ -140,7 +140,7 @@ def test_an_arms_best_run_is_chosen_on_the_validation_set() -> None:
     found = arm.best_run("accuracy")
     assert found is not None
     assert found.spec["seed"] == 2
-    rare = third.val.model_copy(update={"macro_f1": 0.99}) if third.val else None
+    rare = third.val.model_copy(update={"macro_f1": 0.99})
     (arm,) = arms_of([first, second.model_copy(update={"val": better}), third.model_copy(update={"val": rare})])
     by_macro_f1 = arm.best_run("macro_f1")
     assert by_macro_f1 is not None
@@ -149,29 +149,27 @@ def test_an_arms_best_run_is_chosen_on_the_validation_set() -> None:
     assert broken.best_run("accuracy") is None
 
 
-def _reading(record: RunRecord, **encoder: object) -> RunRecord:
+def _reading(record: FinishedEncoderRun, **encoder: object) -> FinishedEncoderRun:
     return record.model_copy(update={"spec": {**record.spec, "encoder": {**record.spec["encoder"], **encoder}}})
 
 
-def _default(**changes: object) -> RunRecord:
-    """A record as it is written since encoders have these settings; those of `finished` are older."""
-    return _reading(finished(lora(8), accuracy=0.9), pooling="cls", long_text="head", max_windows=None, **changes)
+def _default(**changes: object) -> FinishedEncoderRun:
+    defaults: dict[str, object] = {"pooling": "cls", "long_text": "head", "max_windows": None}
+    return _reading(finished(lora(8), accuracy=0.9), **(defaults | changes))
 
 
-def test_a_record_from_before_a_setting_has_its_default() -> None:
-    old, new = finished(lora(8), accuracy=0.9, seed=1), _default()
-    (arm,) = arms_of([old, new])
-    assert len(arm.finished) == 2
+def test_how_documents_are_read_goes_without_saying_at_its_defaults() -> None:
+    (arm,) = arms_of([_default()])
     assert POOLING not in arm.settings
     assert formats.arm_name(arm) == "LoRA r=8, lr 5e-4, 5 epochs"
 
 
 def test_arms_that_read_documents_otherwise_have_other_names() -> None:
-    records = [
+    records: list[RunRecord] = [
         baseline(),
-        finished(lora(8), accuracy=0.9),
-        _reading(finished(lora(8), accuracy=0.9), pooling="mean", long_text="head", max_windows=None),
-        _reading(finished(lora(8), accuracy=0.9), pooling="mean", long_text="windows", max_windows=4),
+        _default(),
+        _default(pooling="mean"),
+        _default(pooling="mean", long_text="windows", max_windows=4),
     ]
     arms = arms_of(records)
     assert sorted(formats.arm_name(arm) for arm in arms) == [
@@ -184,12 +182,12 @@ def test_arms_that_read_documents_otherwise_have_other_names() -> None:
     assert len(set(distinct_labels([arm for arm in arms if arm.rank]))) == 3
 
 
-def _trained(record: RunRecord, **settings: object) -> RunRecord:
+def _trained(record: FinishedEncoderRun, **settings: object) -> FinishedEncoderRun:
     return record.model_copy(update={"spec": {**record.spec, "training": {**record.spec["training"], **settings}}})
 
 
 def test_arms_with_other_schedules_and_rates_have_other_names() -> None:
-    old = finished(lora(8), accuracy=0.9)
+    plain = finished(lora(8), accuracy=0.9)
     changes: list[dict[str, object]] = [
         {},
         {"schedule": "cosine", "warmup": 0.1},
@@ -198,9 +196,8 @@ def test_arms_with_other_schedules_and_rates_have_other_names() -> None:
         {"head_learning_rate": 5e-3},
     ]
     defaults = {"schedule": "linear", "warmup": 0.0, "decay": 0.2, "plateau_factor": 0.5, "plateau_patience": 1}
-    new = [_trained(old, **defaults, **{"head_learning_rate": None}), *(_trained(old, **one) for one in changes[1:])]
-    arms = arms_of([old, *new])
-    assert len(arms) == len(changes), "one from before these settings is the same arm as one at their defaults"
+    arms = arms_of([_trained(plain, **(defaults | {"head_learning_rate": None} | one)) for one in changes])
+    assert len(arms) == len(changes)
     names = {formats.arm_name(arm) for arm in arms}
     assert len(names) == len(changes)
     assert any("cosine, warm-up 0.1" in name for name in names)
@@ -228,19 +225,18 @@ def test_arms_of_a_method_are_named_by_whatever_they_differ_in() -> None:
 
 
 def test_lora_plus_is_an_arm_of_its_own_and_not_the_thesis() -> None:
-    old = finished(lora(8), accuracy=0.9)
-    arms = arms_of([old, finished(lora(8, lora_plus_ratio=1.0), accuracy=0.9, seed=1)])
-    assert len(arms) == 1
-    assert "method.lora_plus_ratio" not in arms[0].settings
-    arms = arms_of([old, finished(lora(8, lora_plus_ratio=16.0), accuracy=0.9)])
+    plain = finished(lora(8, lora_plus_ratio=1.0), accuracy=0.9)
+    (alone,) = arms_of([plain])
+    assert "method.lora_plus_ratio" not in alone.settings
+    arms = arms_of([plain, finished(lora(8, lora_plus_ratio=16.0), accuracy=0.9)])
     assert {arm.settings["method.lora_plus_ratio"]: thesis.published_for(arm) is None for arm in arms} == {
         1.0: False,
         16.0: True,
     }
 
 
-def test_every_later_setting_has_words_for_names() -> None:
-    assert set(_LATER) <= set(texts.READINGS)
+def test_every_setting_that_is_shown_if_changed_has_words_for_names() -> None:
+    assert set(_SHOWN_IF_CHANGED) <= set(texts.READINGS)
 
 
 def test_the_length_is_named_where_it_differs() -> None:
@@ -252,10 +248,10 @@ def test_the_length_is_named_where_it_differs() -> None:
 
 
 def test_a_pretraining_is_named_by_its_budget_and_by_more_where_budgets_are_alike() -> None:
-    def pretrained(**options: object) -> RunRecord:
+    def pretrained(**options: object) -> FinishedEncoderRun:
         return _default(pretrain=ContinuedOptions.model_validate({"epochs": 8, **options}).model_dump(mode="json"))
 
-    def names(*records: RunRecord) -> set[str]:
+    def names(*records: FinishedEncoderRun) -> set[str]:
         return {formats.arm_name(arm).partition("pretrained ")[2] for arm in arms_of([_default(), *records])}
 
     fast = {"learning_rate": 1e-3}
@@ -275,7 +271,7 @@ def test_another_reading_is_not_put_beside_the_thesis() -> None:
     assert row(long_text="windows") is None
 
 
-def test_options_that_came_later_part_arms_only_where_they_are_set() -> None:
+def test_options_that_make_a_variant_are_shown_only_where_they_are_set() -> None:
     plain = finished(lora(4), accuracy=0.9)
     other_seed = finished(lora(4), accuracy=0.91, seed=1)
     (arm,) = arms_of([plain, other_seed])

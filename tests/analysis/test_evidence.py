@@ -208,7 +208,7 @@ def test_without_predictions_nothing_is_compared_but_the_choice_stands() -> None
 
 
 def test_the_front_is_in_a_table_from_the_smallest() -> None:
-    records = [
+    records: list[RunRecord] = [
         baseline(),
         *(finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (4, 0.7), (8, 0.9))),
     ]

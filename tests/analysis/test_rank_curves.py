@@ -1,6 +1,7 @@
 """One adapter at several ranks: from records to rows, comparisons, costs, tables and lines."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.style import applied
 from tanzaku.report.words import words_of
 from tanzaku.report.write import write_report
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedRun, RunRecord
 from tanzaku.study.runs import stored_runs
 from tests.report.records import (
     at_ranks,
@@ -44,9 +45,9 @@ def nested(**options: Any) -> dict[str, Any]:
     return {"name": "lora-nested", "ranks": [2, 4, 8], "update": "all", "pooler": False, **ours, **options}
 
 
-def cut_study(*, seeds: tuple[int, ...] = (1,)) -> list[RunRecord]:
+def cut_study(*, seeds: tuple[int, ...] = (1,)) -> list[FinishedRun]:
     """A LoRA of rank 8 cut to 2, 4 and 8, one trained at rank 2 and one at rank 4, with as many seeds."""
-    records = [baseline()]
+    records: list[FinishedRun] = [baseline()]
     for seed in seeds:
         shift = 0.002 * seed
         whole = finished(lora(8, truncate=[2, 4, 8]), accuracy=0.90 + shift, seed=seed)
@@ -55,7 +56,7 @@ def cut_study(*, seeds: tuple[int, ...] = (1,)) -> list[RunRecord]:
     return records
 
 
-def the_curve(records: list[RunRecord], *, predictions: bool = True) -> RankCurve:
+def the_curve(records: Sequence[RunRecord], *, predictions: bool = True) -> RankCurve:
     (found,) = evidence(records, predictions=predictions)
     (curve,) = found.curves
     return curve

@@ -12,6 +12,7 @@ from benchmarks.page import make_page
 from tanzaku.errors import TanzakuError
 from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.study.expansion import expand, read_study
+from tests.kinds import of_encoders
 
 _TINY = """
 name = "tiny-nested"
@@ -41,7 +42,7 @@ def test_the_study_that_ships_has_both_arms_and_seven_ranks() -> None:
 
 
 def test_every_rank_of_the_study_that_ships_is_also_trained_alone_and_all_else_alike() -> None:
-    nested, *others = [run for run in expand(read_study(STUDY)) if run.seed == 1]
+    nested, *others = [run for run in of_encoders(expand(read_study(STUDY))) if run.seed == 1]
     assert isinstance(nested.method, LoraNested)
     alone = [run.method.model_copy(update={"truncate": ()}) for run in others]
     assert [nested.method.trained_alone(rank) in alone for rank in nested.method.ranks] == [True] * 7

@@ -22,6 +22,7 @@ from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuError
 from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import Classifier
+from tests.kinds import encoder_facts
 from tests.ship.conftest import Study, study
 
 __all__ = ["study"]  # the fixture
@@ -70,7 +71,7 @@ def test_pack_says_that_an_adapter_needs_its_encoder(study: Study, tmp_path: Pat
 def test_pack_says_what_eight_bits_changed(study: Study, tmp_path: Path) -> None:
     write_prepared(Preparation(study.dataset, source={}, options={}), tmp_path / "data")
     done = _tanzaku("pack", study.runs["full"], "--out", tmp_path / "a", "--int8", "--data", tmp_path / "data")
-    quantized = open_bundle(tmp_path / "a").facts.quantized
+    quantized = encoder_facts(open_bundle(tmp_path / "a")).quantized
     assert quantized is not None
     changed, documents = quantized.changed, len(study.dataset.val)
     assert f"8 bits changed the label of {changed} of {documents} validation documents: accuracy" in done.stderr

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tanzaku.cli import app
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.ship.bundle import open_bundle
+from tests.kinds import encoder_facts
 from tests.ship.conftest import Study, study
 
 __all__ = ["study"]  # the fixture
@@ -62,6 +63,6 @@ def test_what_the_documentation_tells_to_type_works(
     for command in commands:
         done = CliRunner().invoke(app, shlex.split(command)[1:])
         assert done.exit_code == 0, (done.stderr, done.exception)
-        facts = open_bundle(done.stdout.strip()).facts.compressed
+        facts = encoder_facts(open_bundle(done.stdout.strip())).compressed
         assert facts is not None
         assert (facts.val is not None) == ("--data" in command)

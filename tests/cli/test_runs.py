@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from tanzaku.cli.runs import duration, print_runs
 from tanzaku.study.listing import ListedRun, StudyList, write_list
 from tanzaku.study.record import RunRecord, write_record
 from tanzaku.study.states import RunState, run_states
-from tests.report.records import finished, lora
+from tests.report.records import failed, finished, lora
 
 _SHORT, _LONG = "lora-r{}-s42-0123456789", "lora-r{}-lr0.0005-cosine-t128-mean-windows-w4-pretrained-5-s42-0123456789"
 
@@ -62,18 +63,18 @@ def test_times_are_read_at_a_glance(seconds: float, text: str) -> None:
 
 
 def test_status_lists_what_runs_and_waits_too_and_says_what_is_left(tmp_path: Path) -> None:
-    def record(name: str, **changes: object) -> RunRecord:
-        times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:04:00+00:00"}
-        return finished(lora(2), accuracy=0.9).model_copy(update={"run_id": name, **times, **changes})
+    def record(name: str) -> RunRecord:
+        times: dict[str, Any] = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:04:00+00:00"}
+        return finished(lora(2), accuracy=0.9, run_id=name, **times)
 
     names = ["lora-r2-s1-0123456789", "lora-r16-s1-0123456789", "lora-r128-s1-0123456789"]
-    runs = tuple(ListedRun(name=name, method="lora", uses_encoder=True) for name in names)
+    runs = tuple(ListedRun(name=name, method="lora", kind="encoder") for name in names)
     write_list(tmp_path, StudyList(study="s", overrides=(), file={"name": "s"}, runs=runs))
     write_record(record(names[0]), tmp_path / names[0])
-    broken = record(names[1], status="failed", error="[no]\nmemory", test=None)
+    broken = failed(lora(2), error="[no]\nmemory", run_id=names[1])
     write_record(broken, tmp_path / names[1])
     write_record(record("trial"), tmp_path / "trial")
-    write_record(record("trial-2", status="failed", error="no time", test=None), tmp_path / "trial-2")
+    write_record(failed(lora(2), error="no time", run_id="trial-2"), tmp_path / "trial-2")
     done = CliRunner().invoke(app, ["study", "status", str(tmp_path)])
     assert done.exit_code == 0, done.output
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -91,9 +92,7 @@ def test_status_lists_what_runs_and_waits_too_and_says_what_is_left(tmp_path: Pa
 def test_a_window_groups_what_has_no_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_list(
         tmp_path,
-        StudyList(
-            study="s", overrides=(), file={"name": "s"}, runs=(ListedRun(name="a", method="m", uses_encoder=True),)
-        ),
+        StudyList(study="s", overrides=(), file={"name": "s"}, runs=(ListedRun(name="a", method="m", kind="encoder"),)),
     )
     write_record(finished(lora(2), accuracy=0.9), tmp_path / "trial-0123456789")
     lines = _printed(run_states(tmp_path), monkeypatch, width=80)

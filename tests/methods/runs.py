@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from tanzaku.encoders.load import resolve_encoder
-from tanzaku.study.expansion import expand
-from tanzaku.study.record import RunRecord
-from tanzaku.study.run import run
+from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.record import FinishedEncoderRun
+from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.loop import StepDone
+from tests.kinds import encoder_run
 from tests.tiny import make_dataset
 
 DATASET = make_dataset(train=24, val=12, test=15)
 
 
-def run_one(study: StudySpec, folder: Path, *, stop_after: int = 10**6) -> RunRecord:
+def run_one(study: StudySpec, folder: Path, *, stop_after: int = 10**6) -> FinishedEncoderRun:
     """The study's only run, on `DATASET`.
 
     Args:
@@ -21,19 +22,16 @@ def run_one(study: StudySpec, folder: Path, *, stop_after: int = 10**6) -> RunRe
         folder: The run's.
         stop_after: Steps after which it is interrupted.
     """
-    (spec,) = expand(study)
-    assert spec.encoder is not None
+    spec = encoder_run(study)
     steps: list[int] = []
 
     def listen(event: object) -> None:
         if isinstance(event, StepDone):
             steps.append(event.step)
 
-    return run(
-        spec,
+    return run_encoder(
+        PlannedEncoderRun(spec, folder, resolve_encoder(spec.encoder.name)),
         dataset=DATASET,
-        encoder=resolve_encoder(spec.encoder.name),
-        folder=folder,
         study=study.name,
         listeners=[listen],
         should_stop=lambda: len(steps) + 1 == stop_after,

@@ -17,8 +17,8 @@ from tanzaku.encoders.load import load_classifier, resolve_encoder
 from tanzaku.errors import MethodError
 from tanzaku.methods.adalora import AdaLora
 from tanzaku.methods.peft_adapter import quiet_peft
-from tanzaku.study.expansion import expand
-from tanzaku.study.run import run
+from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoints
@@ -27,6 +27,7 @@ from tanzaku.training.loop import Event, Resumed, StepDone, TrainingDone
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.schedule import Schedule
 from tanzaku.training.stopping import EarlyStopping
+from tests.kinds import encoder_run
 from tests.tiny import make_dataset
 from tests.training.test_loop import BATCH, EPOCHS, NAMES, SEED, _split, _training
 
@@ -125,15 +126,9 @@ def test_a_run_meets_its_budget_and_saves_only_the_ranks_that_are_left(tmp_path:
             "arms": [arm | {"targets": [["query", "value"]]}],
         }
     )
-    record = run(
-        expand(spec)[0],
-        dataset=make_dataset(),
-        encoder=resolve_encoder(str(tiny_encoder)),
-        folder=tmp_path / "run",
-        study="tiny",
-    )
+    planned = PlannedEncoderRun(encoder_run(spec), tmp_path / "run", resolve_encoder(str(tiny_encoder)))
+    record = run_encoder(planned, dataset=make_dataset(), study="tiny")
     assert record.best_epoch == 4, "the best epoch is to be one after the last allocation"
-    assert record.costs is not None
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
     ranks = {name: len(tensor) for name, tensor in saved.items() if name.endswith("lora_E")}
     # A layer that lost all its ranks keeps one whose E is 0.

@@ -15,7 +15,7 @@ from tanzaku.encoders.nested import FirstRows, Width
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.methods.ranked import named_lora_factors
-from tanzaku.study.record import RunRecord, read_predictions
+from tanzaku.study.record import FinishedRun, read_predictions
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
 from tanzaku.training.evaluation import Interrupted
@@ -154,10 +154,8 @@ def _study(encoder: Path, **arm: Any) -> StudySpec:
 
 def test_one_run_gives_the_whole_table(tiny_encoder: Path, tmp_path: Path) -> None:
     record = run_one(_study(tiny_encoder), tmp_path / "run")
-    assert record.compute is not None
     assert record.compute.path == "fast"
     assert [one.rank for one in record.ranks] == [1, 2, 8]
-    assert record.test is not None
     assert record.ranks[-1].test.accuracy == record.test.accuracy
     assert record.ranks[0].saved_bytes < record.ranks[1].saved_bytes < record.ranks[2].saved_bytes
     method = LoraNested(ranks=(1, 2, 8))
@@ -184,7 +182,7 @@ def test_the_model_at_a_rank_is_the_file_at_that_rank(tiny_encoder: Path, tmp_pa
         torch.testing.assert_close(_logits(opened), expected, rtol=1e-5, atol=1e-6)
 
 
-def _losses(record: RunRecord) -> list[float]:
+def _losses(record: FinishedRun) -> list[float]:
     return [loss for _, loss in record.training_curve]
 
 

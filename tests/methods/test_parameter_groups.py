@@ -79,7 +79,7 @@ def test_the_factor_that_starts_at_zero_is_the_fast_one(tiny_masked_encoder: Pat
         assert [rates[name] for name in groups[own]] == [pytest.approx(rate)] * len(groups[own]), own
 
 
-@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.uses_encoder])
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if issubclass(kind, EncoderMethod)])
 def test_the_head_of_every_method_has_its_own_rate(tiny_masked_encoder: Path, name: str) -> None:
     method, model, head = _attached(tiny_masked_encoder, name, {})
     assert len(head) == 2, "pooler and classifier are meant to be made anew"

@@ -15,16 +15,22 @@ from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, run_key
 from tanzaku.measure.metrics import ChooseBy, measure
+from tanzaku.methods.lora import Lora
 from tanzaku.report.thesis import TABLE_3_1
 from tanzaku.study.record import (
     RANKS_FOLDER,
     VALIDATION_PREDICTIONS_FILE,
     ClassScores,
+    ComputeFacts,
     Costs,
     DataFacts,
     EncoderFacts,
     Environment,
     EpochRecord,
+    FailedRun,
+    FinishedEncoderRun,
+    FinishedRun,
+    FinishedTextRun,
     RankRecord,
     RunRecord,
     Scores,
@@ -34,7 +40,7 @@ from tanzaku.study.record import (
 )
 
 LIVEDOOR = tuple(sorted(TABLE_3_1))
-LORA = {"name": "lora", "rank": 8, "alpha": "rank", "dropout": 0.1, "targets": ["query", "value"]}
+LORA = {"name": "lora", **Lora(rank=8, dropout=0.1, targets=("query", "value")).model_dump(mode="json")}
 RANKS = (2, 4, 8, 32, 64, 128, 256)
 THESIS_ACCURACIES = {  # near the thesis's, so that figures look as they will
     5e-4: (0.8712, 0.8743, 0.8790, 0.8865, 0.8901, 0.8882, 0.8534),
@@ -73,7 +79,12 @@ def data_facts(
         train_documents=2945,
         val_documents=736,
         test_documents=3686,
+        train_documents_per_class=tuple(_shared_out(2945, len(label_names))),
     )
+
+
+def _shared_out(documents: int, classes: int) -> list[int]:
+    return [documents // classes + (index < documents % classes) for index in range(classes)]
 
 
 def encoder_facts(*, fingerprint: str = "e" * 64, name: str = "small-encoder") -> EncoderFacts:
@@ -109,7 +120,7 @@ def environment(**changes: Any) -> Environment:
 def scores(accuracy: float, *, documents: int = 3686, label_names: Sequence[str] = LIVEDOOR) -> Scores:
     """Scores whose confusion matrix has the accuracy, with the errors spread over the next two classes."""
     size = len(label_names)
-    supports = [documents // size + (index < documents % size) for index in range(size)]
+    supports = _shared_out(documents, size)
     if tuple(label_names) == LIVEDOOR and documents == 3686:
         supports = [TABLE_3_1[name].test - (name == "livedoor-homme") for name in label_names]
     wrong = documents - round(accuracy * documents)
@@ -177,48 +188,59 @@ def costs(*, rank: int | None = None, seconds: float = 100.0, **changes: Any) ->
 
 
 def finished(
-    method: dict[str, Any], *, accuracy: float, learning_rate: float | None = 5e-4, seed: int = 42, **changes: Any
-) -> RunRecord:
-    """A finished run. `changes` go to the record; `training`, if among them, to the spec."""
-    settings = changes.pop("training", None) or (training(learning_rate) if learning_rate else None)
-    encoder = {"name": "small-encoder", "revision": None, "max_tokens": 128} if settings else None
-    epochs = min(settings["epochs"], 40) if settings else 0
+    method: dict[str, Any], *, accuracy: float, learning_rate: float = 5e-4, seed: int = 42, **changes: Any
+) -> FinishedEncoderRun:
+    """A finished run of a method that adapts an encoder. `changes` go to the record; `training`, if among them, to the
+    spec."""
+    settings = changes.pop("training", None) or training(learning_rate)
+    epochs = min(settings["epochs"], 40)
     rank = method.get("rank")
-    rate = (0.15 + 0.05 * math.log2(rank or 64)) * (1 if (learning_rate or 0) > 1e-4 else 0.3)
+    rate = (0.15 + 0.05 * math.log2(rank or 64)) * (1 if learning_rate > 1e-4 else 0.3)
     curve = tuple(
         (step, 2.2 * math.exp(-rate * step / 369) + 0.2 + 0.15 * math.sin(step)) for step in range(10, 369 * epochs, 10)
     )
     facts: dict[str, Any] = {
-        "run_id": f"{method['name']}-r{rank}-lr{learning_rate}-s{seed}",
-        "study": "synthetic",
-        "status": "finished",
-        "started": "2025-01-01T00:00:00+00:00",
-        "ended": "2025-01-01T00:10:00+00:00",
-        "spec": {
-            "data": {"source": "livedoor"},
-            "encoder": encoder,
-            "method": method,
-            "training": settings,
-            "seed": seed,
-        },
+        "spec": _encoder_spec(method, settings, seed=seed),
         "method_details": {"scale": 1.0} if rank else {},
-        "data": data_facts(),
-        "encoder": encoder_facts() if encoder else None,
-        "environment": environment(),
-        "history": history(epochs, rate=rate) if settings else (),
-        "training_curve": curve if settings else (),
-        "best_epoch": epochs or None,
-        "stopped_early": False if settings else None,
+        "encoder": encoder_facts(),
+        "compute": ComputeFacts(path="fast", precision="float32"),
+        "history": history(epochs, rate=rate),
+        "training_curve": curve,
+        "best_epoch": epochs,
+        "stopped_early": False,
         "costs": costs(rank=rank, seconds=100.0 + (rank or 80) / 4),
     }
-    facts.update(changes)
-    names = facts["data"].label_names
-    facts.setdefault("test", scores(accuracy, label_names=names))
-    facts.setdefault("val", scores(accuracy, documents=736, label_names=names))
-    return RunRecord(**facts)
+    name = f"{method['name']}-r{rank}-lr{learning_rate}-s{seed}"
+    return FinishedEncoderRun(**_common(name, changes), **_measured(accuracy, changes), **(facts | changes))
 
 
-def at_ranks(record: RunRecord, accuracies: Mapping[int, float], *, seconds: float = 3.0) -> RunRecord:
+def _encoder_spec(method: dict[str, Any], settings: dict[str, Any], *, seed: int) -> dict[str, Any]:
+    encoder = {"name": "small-encoder", "revision": None, "max_tokens": 128}
+    parts = {"encoder": encoder, "method": method, "training": settings}
+    return {"kind": "encoder", "data": {"source": "livedoor"}, **parts, "seed": seed, "choose_by": "accuracy"}
+
+
+def _common(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "run_id": name,
+        "study": "synthetic",
+        "started": "2025-01-01T00:00:00+00:00",
+        "ended": "2025-01-01T00:10:00+00:00",
+        "data": data_facts(),
+        "environment": environment(),
+    }
+    return {key: value for key, value in facts.items() if key not in changes}
+
+
+def _measured(accuracy: float, changes: Mapping[str, Any]) -> dict[str, Any]:
+    names = changes["data"].label_names if "data" in changes else LIVEDOOR
+    facts = {"test": scores(accuracy, label_names=names), "val": scores(accuracy, documents=736, label_names=names)}
+    return {key: value for key, value in facts.items() if key not in changes}
+
+
+def at_ranks(
+    record: FinishedEncoderRun, accuracies: Mapping[int, float], *, seconds: float = 3.0
+) -> FinishedEncoderRun:
     """A finished run whose adapter was measured at other ranks too, each for so many seconds."""
     names = record.data.label_names
     ranks = tuple(
@@ -238,24 +260,35 @@ def _in_few_words(found: Scores) -> SplitScores:
     return SplitScores(**found.model_dump(include=set(SplitScores.model_fields)))
 
 
-def failed(method: dict[str, Any], *, error: str, learning_rate: float = 5e-4, **changes: Any) -> RunRecord:
-    """A run that failed before it was evaluated."""
-    nothing = {"test": None, "val": None, "costs": None, "history": (), "training_curve": (), "best_epoch": None}
-    return finished(
-        method, accuracy=0.5, learning_rate=learning_rate, status="failed", error=error, **{**nothing, **changes}
-    )
+def failed(
+    method: dict[str, Any], *, error: str, learning_rate: float = 5e-4, seed: int = 42, **changes: Any
+) -> FailedRun:
+    """A run of a method that adapts an encoder, which failed before it was evaluated."""
+    spec = _encoder_spec(method, changes.pop("training", None) or training(learning_rate), seed=seed)
+    name = f"{method['name']}-r{method.get('rank')}-lr{learning_rate}-s{seed}"
+    return FailedRun(**_common(name, changes), **({"spec": spec, "error": error} | changes))
 
 
-def baseline(*, accuracy: float = 0.9563, **changes: Any) -> RunRecord:
+def baseline(*, accuracy: float = 0.9563, seed: int = 42, **changes: Any) -> FinishedTextRun:
     """The TF-IDF baseline."""
     method = {"name": "tfidf-svm", "analyzer": "mecab", "longest_ngram": 2, "penalty": 1.0}
-    changes.setdefault("costs", costs(seconds=14.0, saved_bytes=21_000_000, trainable_parameters=4_000_000))
-    return finished(method, accuracy=accuracy, learning_rate=None, **changes)
+    facts: dict[str, Any] = {
+        "spec": {
+            "kind": "text",
+            "data": {"source": "livedoor"},
+            "method": method,
+            "seed": seed,
+            "choose_by": "accuracy",
+        },
+        "costs": costs(seconds=14.0, saved_bytes=21_000_000, trainable_parameters=4_000_000),
+    }
+    common = _common(f"tfidf-svm-rNone-lrNone-s{seed}", changes)
+    return FinishedTextRun(**common, **_measured(accuracy, changes), **(facts | changes))
 
 
 def study() -> list[RunRecord]:
     """A study as the thesis's three tables are one: TF-IDF, head, full, LoRA at seven ranks and two learning rates."""
-    records = [
+    records: list[RunRecord] = [
         baseline(),
         finished(
             {"name": "head"},
@@ -273,22 +306,20 @@ def study() -> list[RunRecord]:
     return records
 
 
-def predictions_like(record: RunRecord, *, split: Literal["val", "test"] = "test") -> tuple[list[int], list[int]]:
+def predictions_like(record: FinishedRun, *, split: Literal["val", "test"] = "test") -> tuple[list[int], list[int]]:
     """Classes and predictions with the record's confusion matrix: class by class, in each the right ones first."""
-    found = record.test if split == "test" else record.val
-    assert found is not None
-    return _like(found)
+    return _like(record.test if split == "test" else record.val)
 
 
-def run_predictions(record: RunRecord) -> RunPredictions:
+def run_predictions(record: FinishedRun) -> RunPredictions:
     """The same with those at its ranks, as the report reads them."""
     at_ranks = {one.rank: np.array(_predicted_at(record, one)) for one in record.ranks}
-    validation = RunPredictions(*map(np.array, predictions_like(record, split="val"))) if record.val else None
+    validation = RunPredictions(*map(np.array, predictions_like(record, split="val")))
     classes, predicted = map(np.array, predictions_like(record))
     return RunPredictions(classes, predicted, at_ranks=at_ranks, validation=validation)
 
 
-def _predicted_at(record: RunRecord, one: RankRecord) -> list[int]:
+def _predicted_at(record: FinishedRun, one: RankRecord) -> list[int]:
     return _like(scores(one.test.accuracy, label_names=record.data.label_names))[1]
 
 
@@ -305,17 +336,13 @@ def write_all(records: Sequence[RunRecord], folder: Path, *, predictions: bool =
     """Each record into a folder of its own below `folder`, with predictions beside those that finished."""
     for number, record in enumerate(records):
         write_record(record, folder / f"run-{number:02}")
-        if predictions and record.test is not None:
+        if predictions and isinstance(record, FinishedRun):
             classes, predicted = predictions_like(record)
             write_predictions(folder / f"run-{number:02}", classes=classes, predicted=predicted)
-            if record.val is not None:
-                classes_, predicted_ = predictions_like(record, split="val")
-                write_predictions(
-                    folder / f"run-{number:02}",
-                    classes=classes_,
-                    predicted=predicted_,
-                    name=VALIDATION_PREDICTIONS_FILE,
-                )
+            classes_, predicted_ = predictions_like(record, split="val")
+            write_predictions(
+                folder / f"run-{number:02}", classes=classes_, predicted=predicted_, name=VALIDATION_PREDICTIONS_FILE
+            )
             for one in record.ranks:
                 below = folder / f"run-{number:02}" / RANKS_FOLDER / f"r{one.rank}"
                 write_predictions(below, classes=classes, predicted=_predicted_at(record, one))
@@ -330,5 +357,6 @@ def evidence(
     choose_by: ChooseBy = "accuracy",
 ) -> list[Evidence]:
     """What is inferred of each section of the records."""
-    known = {run_key(record): run_predictions(record) for record in records if predictions and record.test is not None}
+    finished_runs = [record for record in records if isinstance(record, FinishedRun)]
+    known = {run_key(record): run_predictions(record) for record in finished_runs if predictions}
     return [evidence_of(section, known, margin=margin, choose_by=choose_by) for section in sections_of(records)]

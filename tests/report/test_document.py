@@ -1,6 +1,7 @@
 """The report as a document: what it states, and what it must not."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tanzaku.analysis.arms import sections_of
@@ -22,7 +23,7 @@ from tests.report.records import (
 )
 
 
-def document(records: list[RunRecord]) -> str:
+def document(records: Sequence[RunRecord]) -> str:
     figures = {1: [FigureFile("figures/time.svg", "Training seconds against the rank.")]}
     return markdown_document(sections_of(records), evidence(records), records=records, figures=figures, packs={})
 
@@ -59,7 +60,7 @@ def test_no_order_is_claimed_by_intervals() -> None:
     assert "Which arms differ" not in document_without_predictions(records)
 
 
-def document_without_predictions(records: list[RunRecord]) -> str:
+def document_without_predictions(records: Sequence[RunRecord]) -> str:
     found = evidence(records, predictions=False)
     return markdown_document(sections_of(records), found, records=records, figures={}, packs={})
 
@@ -93,7 +94,10 @@ def test_a_single_thing_is_not_told_as_several() -> None:
 
 
 def test_a_recommended_arm_with_failed_runs_says_so() -> None:
-    runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="loss is nan", seed=2)]
+    runs: list[RunRecord] = [
+        finished(lora(8), accuracy=0.9, seed=1),
+        failed(lora(8), error="loss is nan", seed=2),
+    ]
     line = next(line for line in document(runs).splitlines() if line.startswith("**Take"))
     assert "1 of its 2 runs failed" in line
     assert "runs failed" not in next(line for line in document(runs[:1]).splitlines() if line.startswith("**Take"))
@@ -118,7 +122,7 @@ def test_failed_runs_are_listed_with_their_error() -> None:
 
 
 def test_sections_are_told_apart_and_never_share_a_table() -> None:
-    records = [
+    records: list[RunRecord] = [
         baseline(),
         finished(lora(8), accuracy=0.9),
         finished(lora(4), accuracy=0.8, data=data_facts(("a|b", "c"), fingerprint="f" * 64, name="my_own|data")),

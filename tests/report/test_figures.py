@@ -17,7 +17,7 @@ from tanzaku.report.figures import accuracy_figure, figures_of, ranks_figure, si
 from tanzaku.report.losses import loss_figure, smoothed
 from tanzaku.report.pareto import pareto_figure
 from tanzaku.report.style import RING, applied
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedRun, RunRecord
 from tests.report.records import (
     RANKS,
     THESIS_ACCURACIES,
@@ -197,7 +197,7 @@ def test_confusions_of_seeds_are_added() -> None:
     figure = confusion_figure(section, *evidence(records))
     assert figure is not None
     assert "3,686 test documents × 2 seeds" in figure.get_suptitle()
-    runs = [record.test.confusion for record in records if record.test]
+    runs = [record.test.confusion for record in records if isinstance(record, FinishedRun)]
     right = sum(run[0][0] for run in runs) / sum(sum(run[0]) for run in runs)
     assert figure.axes[0].texts[0].get_text() == f"{100 * right:.1f}"
 
@@ -347,7 +347,7 @@ def test_a_caption_names_only_marks_that_the_figure_has() -> None:
 
 
 def _taking(record: RunRecord, seconds: float) -> RunRecord:
-    assert record.costs is not None
+    assert isinstance(record, FinishedRun)
     return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
 
 

@@ -19,7 +19,11 @@ from tests.typesetting import preambles, typeset, with_installed_font
 def test_captions_say_what_one_star_and_two_mean() -> None:
     adapters = [finished(lora(rank), accuracy=0.9) for rank in (2, 8)]
     both = "⋆: recommended, of all arms and of those that adapt the encoder."
-    for records, note in ((adapters, "⋆: the recommended arm."), ([baseline(accuracy=0.95), *adapters], both)):
+    cases: list[tuple[list[RunRecord], str]] = [
+        ([*adapters], "⋆: the recommended arm."),
+        ([baseline(accuracy=0.95), *adapters], both),
+    ]
+    for records, note in cases:
         (section,), (found,) = sections_of(records), evidence(records)
         tables = paper_tables(section, found, words=words_of("en"))
         for name in ("results", "costs"):

@@ -1,5 +1,7 @@
 """The tables' cells, from records to text."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tanzaku.analysis.arms import Section, sections_of
@@ -17,12 +19,12 @@ from tanzaku.study.record import RunRecord
 from tests.report.records import baseline, data_facts, evidence, failed, finished, lora, scores, study, training
 
 
-def section_of(records: list[RunRecord]) -> Section:
+def section_of(records: Sequence[RunRecord]) -> Section:
     (section,) = sections_of(records)
     return section
 
 
-def results_of(records: list[RunRecord]) -> Table:
+def results_of(records: Sequence[RunRecord]) -> Table:
     (found,) = evidence(records)
     return results_table(section_of(records), found)
 
@@ -70,7 +72,11 @@ def test_seeds_make_one_row_with_their_spread() -> None:
 
 
 def test_failed_runs_have_their_row_or_their_note() -> None:
-    runs = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="x", seed=2), failed(lora(4), error="y")]
+    runs: list[RunRecord] = [
+        finished(lora(8), accuracy=0.9, seed=1),
+        failed(lora(8), error="x", seed=2),
+        failed(lora(4), error="y"),
+    ]
     rows = rows_of(results_of(runs))
     assert [(row[texts.METHOD], row[texts.RUNS]) for row in rows] == [
         ("LoRA r=8", "1 + 1 failed"),
@@ -81,7 +87,7 @@ def test_failed_runs_have_their_row_or_their_note() -> None:
 
 
 def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
-    runs = [
+    runs: list[RunRecord] = [
         baseline(accuracy=0.85),
         finished({"name": "head"}, accuracy=0.7),
         finished({"name": "full"}, accuracy=0.9),

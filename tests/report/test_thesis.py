@@ -9,7 +9,7 @@ from tanzaku.methods.lora import Lora
 from tanzaku.report import thesis
 from tests.report.records import LIVEDOOR, RANKS, data_facts, finished, lora, training
 
-# A value of each later option that makes another method of LoRA than the thesis's.
+# A value of each option that makes another method of LoRA than the thesis's.
 VARIANTS: dict[str, Any] = {
     "lora_plus_ratio": 16.0,
     "pooler": True,
@@ -82,8 +82,8 @@ def test_other_settings_have_no_row(method: dict[str, Any], learning_rate: float
 
 
 def test_no_variant_of_lora_is_forgotten() -> None:
-    # `truncate` alone changes nothing in training.
-    assert set(VARIANTS) == set(Lora.later_options) - {"truncate"}
+    # The first four are the thesis's own, and `truncate` changes nothing in training.
+    assert set(VARIANTS) == set(Lora.model_fields) - {"rank", "alpha", "dropout", "targets", "truncate"}
 
 
 def test_an_adapter_that_is_also_measured_at_smaller_ranks_keeps_its_row() -> None:

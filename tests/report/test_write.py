@@ -46,13 +46,13 @@ def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_csvs_are_raw_and_complete(tmp_path: Path) -> None:
-    records = [baseline(), finished(lora(8), accuracy=0.9), failed(lora(4), error='a "quoted"\n error, long', seed=3)]
-    write_report(write_all(records, tmp_path / "runs"), tmp_path / "report")
+    tfidf, adapted = baseline(), finished(lora(8), accuracy=0.9)
+    broken = failed(lora(4), error='a "quoted"\n error, long', seed=3)
+    write_report(write_all([tfidf, adapted, broken], tmp_path / "runs"), tmp_path / "report")
     runs = rows_of(tmp_path / "report" / "runs.csv")
     assert [row["status"] for row in runs] == ["finished", "failed", "finished"]
     assert runs[1]["error"] == 'a "quoted"\n error, long'
-    assert records[1].test
-    assert float(runs[2]["test_accuracy"]) == records[1].test.accuracy
+    assert float(runs[2]["test_accuracy"]) == adapted.test.accuracy
     assert runs[2]["method.targets"] == '["query", "value"]'
     arms = rows_of(tmp_path / "report" / "arms.csv")
     assert [row["arm"] for row in arms] == [
@@ -65,8 +65,7 @@ def test_csvs_are_raw_and_complete(tmp_path: Path) -> None:
     assert [row["best"] for row in arms] == [row["recommended"] for row in arms] == ["True", "False", "False"]
     compared, turned_round = rows_of(tmp_path / "report" / "comparisons.csv")
     assert (compared["arm"], compared["reference"]) == ("LoRA r=8, lr 5e-4, 5 epochs", "TF-IDF + SVM")
-    assert records[0].test
-    difference = records[1].test.accuracy - records[0].test.accuracy
+    difference = adapted.test.accuracy - tfidf.test.accuracy
     assert float(compared["test_accuracy_difference"]) == pytest.approx(difference)
     low, high = (float(compared[f"test_accuracy_difference_{end}"]) for end in ("low", "high"))
     assert low < difference < high

@@ -10,8 +10,9 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.ship.packing import pack
 from tanzaku.study.expansion import expand
+from tanzaku.study.planned import PlannedEncoderRun, PlannedTextRun
 from tanzaku.study.run import LOGITS_FILE, run
-from tanzaku.study.spec import StudySpec
+from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tests.tiny import make_dataset, make_encoder
 
 METHODS = ("full", "head", "lora", "houlsby", "tfidf-svm")
@@ -48,11 +49,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         }
     )
     runs, bundles = {}, {}
-    for planned in expand(spec):
-        name = planned.method_name
+    for run_spec in expand(spec):
+        name = run_spec.method_name
         runs[name] = folder / "runs" / f"{name}-s42"
-        source = resolve_encoder(str(encoder)) if planned.encoder else None
-        run(planned, dataset=dataset, encoder=source, folder=runs[name], study="tiny")
+        planned = (
+            PlannedEncoderRun(run_spec, runs[name], resolve_encoder(str(encoder)))
+            if isinstance(run_spec, EncoderRunSpec)
+            else PlannedTextRun(run_spec, runs[name])
+        )
+        run(planned, dataset=dataset, study="tiny")
         bundles[name] = folder / "bundles" / name
         pack(runs[name], bundles[name])
     return Study(folder / "runs", runs, bundles, encoder, dataset)

@@ -15,6 +15,7 @@ from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.compress import compress
 from tanzaku.study.run import run
+from tests.kinds import encoder_facts, encoder_run
 from tests.ship.conftest import Study
 from tests.tiny import WORDS, make_dataset
 
@@ -39,7 +40,7 @@ def test_every_layer_is_numpys_truncation(study: Study, tmp_path: Path) -> None:
         expected = (left[:, :2] * values[:2]) @ right[:2]
         np.testing.assert_allclose(after[layer], expected, rtol=0, atol=1e-5 * values[0])
         kept, whole = kept + (values[:2] ** 2).sum(), whole + (values**2).sum()
-    facts = made.facts.compressed
+    facts = encoder_facts(made).compressed
     assert facts is not None
     assert (facts.rank, facts.energy, facts.ranks, facts.ranks_before) == (2, None, (2, 2), (8, 8))
     assert facts.kept_energy == pytest.approx(kept / whole)
@@ -68,7 +69,7 @@ def test_all_of_the_energy_is_the_same_classifier(study: Study, tmp_path: Path) 
 
 def test_the_validation_set_is_classified_before_and_after(study: Study, tmp_path: Path) -> None:
     made = compress(study.bundles["lora"], tmp_path / "small", rank=1, dataset=study.dataset)
-    facts = made.facts.compressed
+    facts = encoder_facts(made).compressed
     assert facts is not None
     assert facts.val is not None
     assert facts.val_before is not None
@@ -142,7 +143,7 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
     (ended,) = [
         event.record for event in make_runs(plan.runs, dataset=dataset, study="tiny") if isinstance(event, RunEnds)
     ]
-    assert ended.status == "finished", ended.error
+    assert ended.status == "finished", ended
     for name, int8 in (("float", False), ("low", True)):
         pack(tmp_path / "study" / ended.run_id, tmp_path / name, int8=int8)
         with pytest.raises(BundleError, match=r"merged into its encoder; .*\[encoder.pretrain\].* truncate") as caught:
@@ -166,7 +167,7 @@ def test_where_the_study_pretrained_the_encoder_no_flag_is_blamed(tmp_path: Path
 def test_every_kind_of_lora_is_packed_and_cut(study: Study, tmp_path: Path, arm: dict[str, Any], rank: int) -> None:
     from tanzaku.encoders.load import resolve_encoder
     from tanzaku.ship.packing import pack
-    from tanzaku.study.expansion import expand
+    from tanzaku.study.planned import PlannedEncoderRun
     from tanzaku.study.spec import StudySpec
 
     content = {
@@ -176,11 +177,11 @@ def test_every_kind_of_lora_is_packed_and_cut(study: Study, tmp_path: Path, arm:
         "training": {"epochs": 1, "learning_rate": 5e-3, "precision": "float32"},
         "arms": [arm],
     }
-    (spec,) = expand(StudySpec.model_validate(content))
     source = resolve_encoder(str(study.encoder))
-    run(spec, dataset=study.dataset, encoder=source, folder=tmp_path / "run", study="tiny")
+    planned = PlannedEncoderRun(encoder_run(StudySpec.model_validate(content)), tmp_path / "run", source)
+    run(planned, dataset=study.dataset, study="tiny")
     pack(tmp_path / "run", tmp_path / "bundle")
-    facts = compress(tmp_path / "bundle", tmp_path / "small", rank=2).facts.compressed
+    facts = encoder_facts(compress(tmp_path / "bundle", tmp_path / "small", rank=2)).compressed
     assert facts is not None
     assert (facts.ranks_before, facts.ranks) == ((rank, rank), (2, 2))
     if arm["method"] == "lora+tfidf":  # then a whole bundle has its adapter beside the encoder

@@ -21,16 +21,18 @@ from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import BundleError, DataError, RecordError
 from tanzaku.files import sha256_of_file
-from tanzaku.ship.bundle import Bundle, open_bundle
+from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tanzaku.study.plan import plan_study
-from tanzaku.study.record import read_record, write_record
-from tanzaku.study.run import run
+from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.record import FailedRun, read_record, write_record
+from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_mecab_bert
+from tests.kinds import encoder_facts, encoder_run, finished
 from tests.ship.conftest import METHODS, Study
 from tests.tiny import make_encoder
 
@@ -61,18 +63,17 @@ def test_a_bundle_holds_what_classifies_and_no_more(study: Study, method: str, f
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_bundle_says_where_it_comes_from(study: Study, method: str) -> None:
-    facts, record = open_bundle(study.bundles[method]).facts, read_record(study.runs[method])
-    assert record.val is not None
-    assert record.test is not None
+    facts, record = open_bundle(study.bundles[method]).facts, finished(read_record(study.runs[method]))
     assert facts.method == record.spec["method"]
     assert facts.run.run_id == record.run_id
     assert (facts.run.val.accuracy, facts.run.test.accuracy) == (record.val.accuracy, record.test.accuracy)
     assert facts.run.data.fingerprint == study.dataset.fingerprint
     assert facts.label_names == study.dataset.label_names
-    assert (None if facts.encoder is None else facts.encoder.model_dump(mode="json")) == record.spec["encoder"]
-    if facts.base is not None:
+    assert facts.kind == record.spec["kind"]
+    if isinstance(facts, EncoderBundleFacts):
+        assert facts.encoder.model_dump(mode="json") == record.spec["encoder"]
         assert facts.base.fingerprint == resolve_encoder(str(study.encoder)).fingerprint
-    assert facts.needs_encoder == (method in ("head", "lora", "houlsby"))
+        assert facts.whole == (method == "full")
 
 
 def test_the_same_run_gives_the_same_bytes(study: Study, tmp_path: Path) -> None:
@@ -95,9 +96,6 @@ def test_a_whole_bundle_opens_in_plain_transformers_and_an_adapter_in_plain_peft
 def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
     tmp_path: Path, settings: dict[str, Any] | None
 ) -> None:
-    from tanzaku.study.expansion import expand
-    from tanzaku.study.run import run
-    from tanzaku.study.spec import StudySpec
     from tests.tiny import make_dataset
 
     encoder = make_mecab_bert(
@@ -106,7 +104,7 @@ def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
         config_settings={"tokenizer_class": "BertJapaneseTokenizer"},
     )
     source = resolve_encoder(str(encoder))
-    spec = expand(
+    spec = encoder_run(
         StudySpec.model_validate(
             {
                 "name": "t",
@@ -116,8 +114,9 @@ def test_a_whole_bundles_tokenizer_is_the_encoders_also_where_that_says_little(
                 "arms": [{"method": "full"}],
             }
         )
-    )[0]
-    run(spec, dataset=make_dataset(train=6, val=3, test=3), encoder=source, folder=tmp_path / "run", study="t")
+    )
+    planned = PlannedEncoderRun(spec, tmp_path / "run", source)
+    run_encoder(planned, dataset=make_dataset(train=6, val=3, test=3), study="t")
     bundle = pack(tmp_path / "run", tmp_path / "bundle")
     packed = load_tokenizer(EncoderSource("packed", bundle.folder / "encoder", ""))
     assert tokenizer_fingerprint(packed) == tokenizer_fingerprint(load_tokenizer(source))
@@ -129,8 +128,8 @@ def test_in_eight_bits_a_bundle_takes_a_byte_a_weight_and_scores_nearly_alike(
 ) -> None:
     wide = pack(study.runs[method], tmp_path / "wide", with_encoder=True)
     narrow = pack(study.runs[method], tmp_path / "narrow", int8=True)
-    assert narrow.facts.weights == "int8"
-    assert not narrow.facts.needs_encoder
+    assert encoder_facts(narrow).weights == "int8"
+    assert encoder_facts(narrow).whole
     name = "encoder/model.safetensors"
     tensors, lowered = load_file(wide.folder / name), load_file(narrow.folder / name)
     matrices = [t for key, t in tensors.items() if t.ndim == 2 and not key.startswith(("classifier", "bert.pooler"))]
@@ -161,12 +160,12 @@ def test_eight_bits_say_how_many_validation_labels_they_changed(study: Study, tm
     narrow = pack(run, tmp_path / "narrow", int8=True, dataset=dataset)
     before, after = (_scores(bundle, dataset).argmax(axis=1) for bundle in (wide, narrow))
     classes = np.array([dataset.label_names.index(label) for label in dataset.val.labels])
-    quantized = narrow.facts.quantized
+    quantized = encoder_facts(narrow).quantized
     assert quantized is not None
     assert quantized.changed == (before != after).sum() > 0
     assert quantized.val_before.accuracy == pytest.approx((before == classes).mean())
     assert quantized.val.accuracy == pytest.approx((after == classes).mean())
-    assert wide.facts.quantized is None
+    assert encoder_facts(wide).quantized is None
 
 
 def _scores(bundle: Bundle, dataset: Dataset) -> np.ndarray:
@@ -180,16 +179,16 @@ def test_eight_bits_are_measured_on_the_runs_own_data_where_it_still_lies_there(
     record = json.loads((run / "record.json").read_text(encoding="utf-8"))
     record["data"]["source"] = str(data)
     (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    quantized = pack(run, tmp_path / "measured", int8=True).facts.quantized
+    quantized = encoder_facts(pack(run, tmp_path / "measured", int8=True)).quantized
     assert quantized is not None
     assert quantized.val.documents == len(study.dataset.val)
     assert str(tmp_path) not in (tmp_path / "measured" / "bundle.json").read_text(encoding="utf-8")
     # Other data in its place is not the run's; nor is a folder that is gone.
     other = replace(study.dataset, val=study.dataset.test)
     write_prepared(Preparation(other, source={}, options={}), data, force=True)
-    assert pack(run, tmp_path / "other", int8=True).facts.quantized is None
+    assert encoder_facts(pack(run, tmp_path / "other", int8=True)).quantized is None
     shutil.rmtree(data)
-    assert pack(run, tmp_path / "gone", int8=True).facts.quantized is None
+    assert encoder_facts(pack(run, tmp_path / "gone", int8=True)).quantized is None
 
 
 def test_data_with_other_labels_is_refused_before_anything_is_written(study: Study, tmp_path: Path) -> None:
@@ -232,7 +231,9 @@ def _measured(
 
 
 def _failed(content: dict[str, Any]) -> None:
-    content.update(status="failed", error="out of memory", val=None, test=None, costs=None)
+    content.update(status="failed", error="out of memory")
+    for name in set(content) - set(FailedRun.model_fields):
+        del content[name]
 
 
 def test_the_recommended_arms_run_is_taken_never_by_the_test_set(study: Study, tmp_path: Path) -> None:
@@ -464,7 +465,7 @@ def _rewrite(bundle: Bundle, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 1}, "has version 1; this Tanzaku reads version 2; pack the run again with `tanzaku pack`"),
+        ({"version": 1}, "has version 1; this Tanzaku reads version 3; pack the run again with `tanzaku pack`"),
         ({"new": 1}, "does not describe a bundle of this Tanzaku"),
         ({"method": {"name": "later"}}, "there is no method 'later'"),
         ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),
@@ -526,19 +527,18 @@ def test_a_relative_name_of_an_encoder_works_from_every_folder(
     for folder, name in ((study.encoder.parent, "encoder"), (study.encoder, "."), (tmp_path, str(study.encoder))):
         monkeypatch.chdir(folder)
         spec = StudySpec.model_validate(content | {"encoder": {"name": name, "max_tokens": 16}})
-        (planned[name],) = plan_study(spec, dataset=study.dataset, out=tmp_path / "runs").runs
-    assert {one.spec.encoder.name for one in planned.values() if one.spec.encoder} == {str(study.encoder)}
+        (one,) = plan_study(spec, dataset=study.dataset, out=tmp_path / "runs").runs
+        assert isinstance(one, PlannedEncoderRun)
+        planned[name] = one
+    assert {one.spec.encoder.name for one in planned.values()} == {str(study.encoder)}
     assert len({one.run_id for one in planned.values()}) == 1
-    assert planned["."].encoder is not None
     folder = planned["."].folder
-    record = run(planned["."].spec, dataset=study.dataset, encoder=planned["."].encoder, folder=folder, study="tiny")
-    assert record.encoder is not None
+    record = run_encoder(planned["."], dataset=study.dataset, study="tiny")
     assert record.spec["encoder"]["name"] == record.encoder.name == str(study.encoder)
     bundle = pack(folder, tmp_path / "bundle")
     assert Classifier.load(bundle.folder)(["空に雲"])  # the folder is now another than the study's
     # A name of the hub stays when the encoder is given by a folder: it finds the encoder on other machines too.
     settings = record.spec | {"encoder": record.spec["encoder"] | {"name": "owner/encoder", "revision": "v2"}}
     write_record(record.model_copy(update={"spec": settings}), folder)
-    encoder = pack(folder, tmp_path / "other", encoder=str(study.encoder)).facts.encoder
-    assert encoder is not None
+    encoder = encoder_facts(pack(folder, tmp_path / "other", encoder=str(study.encoder))).encoder
     assert (encoder.name, encoder.revision) == ("owner/encoder", "v2")

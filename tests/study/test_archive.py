@@ -50,7 +50,9 @@ def _study(folder: Path, records: list[RunRecord], *, waiting: tuple[str, ...] =
     for number, record in enumerate(records):
         (folder / f"run-{number:02}").rename(folder / record.run_id)
     names = [*(record.run_id for record in records), *waiting]
-    runs = tuple(ListedRun(name=name, method=name.split("-r")[0], uses_encoder="lora" in name) for name in names)
+    runs = tuple(
+        ListedRun(name=name, method=name.split("-r")[0], kind="encoder" if "lora" in name else "text") for name in names
+    )
     write_list(folder, StudyList(study="thin", overrides=(), file=FILE, runs=runs))
     return folder
 

@@ -27,8 +27,10 @@ from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
 from tanzaku.study.plan import plan_study
 from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text_of
+from tanzaku.study.record import FinishedEncoderRun, FinishedTextRun
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tests.kinds import encoder_run, of_encoders
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -67,14 +69,12 @@ def _study(name: Path, **changes: object) -> StudySpec:
 
 def test_an_arm_switches_it_off_sets_its_own_or_compares(tmp_path: Path) -> None:
     arms = [{"method": "head"}, {"method": "full", "pretrain": False}, {"method": "lora", "pretrain": {"steps": 7}}]
-    head, full, lora = expand(_study(tmp_path, arms=arms))
-    assert head.encoder is not None
-    assert full.encoder is not None
-    assert lora.encoder is not None
+    head, full, lora = of_encoders(expand(_study(tmp_path, arms=arms)))
     assert head.encoder.pretrain == _options()
     assert full.encoder.pretrain is None
     assert lora.encoder.pretrain == ContinuedOptions(steps=7)
-    grid = expand(_study(tmp_path, arms=[{"method": "head", "pretrain": [False, {"epochs": 1}, {"epochs": 2.5}]}]))
+    arms = [{"method": "head", "pretrain": [False, {"epochs": 1}, {"epochs": 2.5}]}]
+    grid = of_encoders(expand(_study(tmp_path, arms=arms)))
     ids = [run.run_id(data_fingerprint="d", encoder_fingerprint="e") for run in grid]
     assert ["-".join(run_id.split("-")[:-2]) for run_id in ids] == [
         "head-lr0.005-t24",
@@ -84,8 +84,8 @@ def test_an_arm_switches_it_off_sets_its_own_or_compares(tmp_path: Path) -> None
 
 
 def test_a_run_without_it_has_the_identity_of_the_same_encoder_given_by_name(tmp_path: Path) -> None:
-    (run,) = expand(_study(tmp_path, arms=[{"method": "head", "pretrain": False}]))
-    (plain,) = expand(_study(tmp_path, encoder={"name": "x", "max_tokens": 24}, arms=[{"method": "head"}]))
+    run = encoder_run(_study(tmp_path, arms=[{"method": "head", "pretrain": False}]))
+    plain = encoder_run(_study(tmp_path, encoder={"name": "x", "max_tokens": 24}, arms=[{"method": "head"}]))
     fingerprints = {"data_fingerprint": "d", "encoder_fingerprint": "e"}
     assert run.identity(**fingerprints) == plain.identity(**fingerprints)
 
@@ -161,9 +161,9 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
     ]
     with_it, without, tfidf = ended
     assert [record.status for record in ended] == ["finished"] * 3
-    assert tfidf.encoder is None
-    assert with_it.encoder is not None
-    assert without.encoder is not None
+    assert isinstance(tfidf, FinishedTextRun)
+    assert isinstance(with_it, FinishedEncoderRun)
+    assert isinstance(without, FinishedEncoderRun)
     assert without.encoder.pretraining is None
     facts = with_it.encoder.pretraining
     assert facts is not None

@@ -10,16 +10,17 @@ from tanzaku.encoders.load import resolve_encoder
 from tanzaku.files import folder_bytes
 from tanzaku.methods.lora import Lora
 from tanzaku.report.write import write_report
-from tanzaku.study.expansion import expand
-from tanzaku.study.record import RunRecord, read_predictions, read_record
-from tanzaku.study.run import run
+from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.record import FinishedEncoderRun, read_predictions, read_record
+from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
+from tests.kinds import encoder_run
 from tests.tiny import make_dataset
 
 DATASET = make_dataset(train=24, val=12, test=15)
 
 
-def _run(encoder: Path, folder: Path, arm: dict[str, Any]) -> RunRecord:
+def _run(encoder: Path, folder: Path, arm: dict[str, Any]) -> FinishedEncoderRun:
     content = {
         "name": "tiny",
         "data": {"source": "made by the test"},
@@ -27,8 +28,9 @@ def _run(encoder: Path, folder: Path, arm: dict[str, Any]) -> RunRecord:
         "training": {"epochs": 2, "learning_rate": 1e-2, "precision": "float32"},
         "arms": [arm],
     }
-    (spec,) = expand(StudySpec.model_validate(content))
-    return run(spec, dataset=DATASET, encoder=resolve_encoder(str(encoder)), folder=folder, study="tiny")
+    spec = encoder_run(StudySpec.model_validate(content))
+    planned = PlannedEncoderRun(spec, folder, resolve_encoder(str(encoder)))
+    return run_encoder(planned, dataset=DATASET, study="tiny")
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -44,10 +46,8 @@ def test_the_curve_of_a_run_is_in_its_record(tiny_encoder: Path, tmp_path: Path,
     weights = [(tmp_path / name / "model" / "adapter_model.safetensors").read_bytes() for name in ("plain", "cut")]
     assert weights[0] == weights[1]
     whole = record.ranks[-1]
-    assert record.test is not None
     assert (whole.test.accuracy, whole.test.macro_f1) == (record.test.accuracy, record.test.macro_f1)
     assert whole.seconds == 0 < record.ranks[0].seconds
-    assert record.costs is not None
     sizes = [one.saved_bytes for one in record.ranks]
     assert sizes == sorted(sizes)
     assert sizes[-1] == pytest.approx(record.costs.saved_bytes, abs=64)  # the configuration's digits
@@ -81,7 +81,6 @@ def test_a_report_of_real_runs_has_their_ranks_beside_those_trained_alone(tiny_e
         first = curve.rows[0].difference
         alone = records["alone"].test
         assert first is not None
-        assert alone is not None
         assert first.mean == pytest.approx(records[name].ranks[0].test.accuracy - alone.accuracy)
     # The LoRA of rank 4 is what the nested one is beside; with itself it is not compared.
     assert nested.rows[1].difference is not None

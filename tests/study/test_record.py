@@ -11,7 +11,7 @@ from tanzaku.errors import RecordError
 from tanzaku.study.record import (
     DataFacts,
     Environment,
-    RunRecord,
+    FailedRun,
     read_predictions,
     read_record,
     write_predictions,
@@ -20,17 +20,22 @@ from tanzaku.study.record import (
 from tanzaku.study.runs import read_records
 
 
-def _failed(run_id: str, error: str = "out of memory") -> RunRecord:
-    return RunRecord(
+def _failed(run_id: str, error: str = "out of memory") -> FailedRun:
+    return FailedRun(
         run_id=run_id,
         study="s",
-        status="failed",
         error=error,
         started="2025-01-01T00:00:00+00:00",
         ended="2025-01-01T00:00:01+00:00",
-        spec={"method": {"name": "full"}},
+        spec={"kind": "encoder", "encoder": {}, "method": {"name": "full"}, "training": {}},
         data=DataFacts(
-            name="d", fingerprint="f", label_names=("空", "海"), train_documents=1, val_documents=1, test_documents=1
+            name="d",
+            fingerprint="f",
+            label_names=("空", "海"),
+            train_documents=1,
+            val_documents=1,
+            test_documents=1,
+            train_documents_per_class=(1, 0),
         ),
         environment=Environment(
             versions={},
@@ -64,7 +69,7 @@ def test_no_record_is_an_error(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 99}', '{"version": 1}', '{"version": 1, "run_id": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 99}', '{"version": 2}', '{"version": 2, "run_id": 3}'])
 def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:
     (tmp_path / "record.json").write_text(content, encoding="utf-8")
     with pytest.raises(RecordError, match=r"record\.json"):
@@ -101,9 +106,11 @@ def test_damaged_predictions_are_an_error_that_names_the_line(tmp_path: Path, co
     ("place", "value", "complaint"),
     [
         ("spec", {}, "spec has no method.name"),
-        ("spec", {"method": {"name": "full"}, "encoder": "x"}, "spec.encoder"),
-        ("status", "finished", "a finished run has val, test and costs"),
-        ("data", {"name": "d"}, r"data\.fingerprint: Field required \(and 4 more\)"),
+        ("spec", {"kind": "encoder", "method": {"name": "full"}, "encoder": "x"}, "spec.encoder"),
+        ("spec", {"method": {"name": "full"}}, "spec.kind is neither encoder nor text"),
+        ("status", "finished", r"val: Field required \(and 7 more\)"),
+        ("status", "waiting", "status is finished or failed, and spec.kind encoder or text"),
+        ("data", {"name": "d"}, r"data\.fingerprint: Field required \(and 5 more\)"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_an_error_of_one_line(

@@ -14,37 +14,37 @@ from tanzaku.data.dataset import Documents
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.weights import read_weights
 from tanzaku.study.expansion import expand
-from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, RunRecord, read_record
-from tanzaku.study.run import LOGITS_FILE, data_facts, run
-from tanzaku.study.spec import StudySpec
+from tanzaku.study.planned import PlannedEncoderRun, PlannedTextRun
+from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, FinishedEncoderRun, FinishedTextRun, read_record
+from tanzaku.study.run import LOGITS_FILE, data_facts, run, run_encoder
+from tanzaku.study.spec import StudySpec, TextRunSpec
 from tanzaku.training.evaluation import Interrupted
 from tests.checkpoints import make_roberta
+from tests.kinds import adapted, encoder_run
 from tests.tiny import VOCABULARY, make_dataset, make_encoder
 
 DATASET = make_dataset(train=20, val=12, test=15)
 
 
 def _run(
-    encoder: Path | None,
+    encoder: Path,
     folder: Path,
     arm: dict[str, Any],
     should_stop: Callable[[], bool] = lambda: False,
     **training: Any,
-) -> RunRecord:
+) -> FinishedEncoderRun:
     content: dict[str, Any] = {
         "name": "tiny",
         "data": {"source": "made by the test"},
+        "encoder": {"name": str(encoder), "max_tokens": 24},
         "arms": [arm],
         "training": {"epochs": 2, "learning_rate": 5e-3} | training,
     }
-    if encoder is not None:
-        content["encoder"] = {"name": str(encoder), "max_tokens": 24}
-    (spec,) = expand(StudySpec.model_validate(content))
-    source = None if encoder is None else resolve_encoder(str(encoder))
-    return run(spec, dataset=DATASET, encoder=source, folder=folder, study="tiny", should_stop=should_stop)
+    planned = PlannedEncoderRun(encoder_run(StudySpec.model_validate(content)), folder, resolve_encoder(str(encoder)))
+    return run_encoder(planned, dataset=DATASET, study="tiny", should_stop=should_stop)
 
 
-def _losses(record: RunRecord) -> list[float]:
+def _losses(record: FinishedEncoderRun) -> list[float]:
     epochs = [value for epoch in record.history for value in (epoch.train_loss, epoch.val_loss)]
     return [*(loss for _, loss in record.training_curve), *epochs]
 
@@ -92,7 +92,7 @@ def test_bfloat16_is_recorded_and_learns_what_float32_learns(tiny_encoder: Path,
 def test_a_record_shows_the_rate_of_every_group(tiny_encoder: Path, tmp_path: Path) -> None:
     arm = {"method": "lora", "rank": 2, "lora_plus_ratio": 4, "head_learning_rate": 2e-2, "schedule": "constant"}
     record = _run(tiny_encoder, tmp_path / "own", arm, log_steps=1)
-    for epoch in read_record(tmp_path / "own").history:
+    for epoch in adapted(read_record(tmp_path / "own")).history:
         assert epoch.learning_rate == 5e-3
         assert epoch.group_learning_rates == {"lora_b": 2e-2, "head": 2e-2}
     assert record.spec["method"]["lora_plus_ratio"] == 4
@@ -102,10 +102,14 @@ def test_a_record_shows_the_rate_of_every_group(tiny_encoder: Path, tmp_path: Pa
     assert _losses(one_rate)[1:] != _losses(record)[1:]
 
 
-def test_a_method_without_an_encoder_has_nothing_to_choose(tmp_path: Path) -> None:
-    record = _run(None, tmp_path, {"method": "tfidf-svm"})
-    assert record.compute is None
-    assert read_record(tmp_path).compute is None
+def test_the_record_of_a_text_method_has_no_encoder(tmp_path: Path) -> None:
+    content = {"name": "tiny", "data": {"source": "made by the test"}, "arms": [{"method": "tfidf-svm"}]}
+    (spec,) = expand(StudySpec.model_validate(content))
+    assert isinstance(spec, TextRunSpec)
+    record = run(PlannedTextRun(spec, tmp_path), dataset=DATASET, study="tiny")
+    assert isinstance(record, FinishedTextRun)
+    assert read_record(tmp_path) == record
+    assert not {"encoder", "compute", "best_epoch"} & set(record.model_dump())
 
 
 def test_a_kill_before_the_record_is_written_loses_no_training(
@@ -160,7 +164,7 @@ def test_documents_without_a_score_are_an_error_and_no_record(tmp_path: Path) ->
     seen = Documents(tuple(text.replace(word, "木") for text in DATASET.train.texts), DATASET.train.labels)
     test = Documents((*seen.texts[:4], f"山に{word}がある。"), seen.labels[:5])
     dataset = replace(DATASET, train=seen, val=seen, test=test)
-    (spec,) = expand(
+    spec = encoder_run(
         StudySpec.model_validate(
             {
                 "name": "tiny",
@@ -171,13 +175,14 @@ def test_documents_without_a_score_are_an_error_and_no_record(tmp_path: Path) ->
             }
         )
     )
+    planned = PlannedEncoderRun(spec, tmp_path / "run", resolve_encoder(str(encoder)))
     with pytest.raises(FloatingPointError, match="1 of 5 documents have scores that are infinite or not numbers"):
-        run(spec, dataset=dataset, encoder=resolve_encoder(str(encoder)), folder=tmp_path / "run", study="tiny")
+        run_encoder(planned, dataset=dataset, study="tiny")
     assert not (tmp_path / "run" / "record.json").exists()
 
 
 def test_the_record_counts_the_training_documents_of_each_class() -> None:
     facts = data_facts(DATASET)
-    counted = dict(zip(facts.label_names, facts.train_documents_per_class or (), strict=True))
+    counted = dict(zip(facts.label_names, facts.train_documents_per_class, strict=True))
     assert counted == {name: list(DATASET.train.labels).count(name) for name in DATASET.label_names}
     assert sum(counted.values()) == facts.train_documents == 20

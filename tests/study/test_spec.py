@@ -14,8 +14,19 @@ from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
 from tanzaku.methods.lora import Lora
 from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import read_records
-from tanzaku.study.spec import SEED_OF_DETERMINISTIC, DataSpec, EncoderSpec, RunSpec, StudySpec, TrainingSpec
+from tanzaku.study.spec import (
+    RUN_SPEC,
+    SEED_OF_DETERMINISTIC,
+    DataSpec,
+    EncoderRunSpec,
+    EncoderSpec,
+    StudySpec,
+    TextRunSpec,
+    TrainingSpec,
+)
+from tests.kinds import of_encoders
 
 STUDIES = Path(__file__).parents[2] / "studies"
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
@@ -56,10 +67,9 @@ def test_the_grid_is_complete_and_in_order(study_file: Path) -> None:
     assert [run.seed for run in runs] == [SEED_OF_DETERMINISTIC] + [1] * 9 + [2] * 9
     assert [run.method_name for run in runs[:10]] == ["tfidf-svm", *["lora"] * 8, "full"]
     assert [run.method.label() for run in runs[1:9]] == ["lora-r2"] * 4 + ["lora-r4"] * 4
-    assert all(run.training is not None and run.training.epochs == 2 for run in runs if run.encoder)
-    assert {run.training.patience for run in runs if run.training} == {3, None}
-    assert runs[0].encoder is None
-    assert runs[0].training is None
+    assert all(run.training.epochs == 2 for run in of_encoders(runs))
+    assert {run.training.patience for run in of_encoders(runs)} == {3, None}
+    assert isinstance(runs[0], TextRunSpec)
 
 
 def test_a_run_given_twice_is_made_once(study_file: Path) -> None:
@@ -69,7 +79,7 @@ def test_a_run_given_twice_is_made_once(study_file: Path) -> None:
 
 def test_a_resolved_run_survives_json(study_file: Path) -> None:
     for run in expand(read_study(study_file)):
-        assert RunSpec.model_validate_json(run.model_dump_json()) == run
+        assert RUN_SPEC.validate_json(run.model_dump_json()) == run
 
 
 @pytest.mark.parametrize(
@@ -130,19 +140,19 @@ def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path,
 
 def test_a_shared_rate_of_the_head_is_not_the_head_methods(study_file: Path) -> None:
     overrides = ["training.head_learning_rate=1e-2", "arms.0={method='head', learning_rate=1e-3}"]
-    runs = expand(read_study(study_file, overrides=overrides))
-    rates = {run.method_name: run.training.head_learning_rate for run in runs if run.training}
+    runs = of_encoders(expand(read_study(study_file, overrides=overrides)))
+    rates = {run.method_name: run.training.head_learning_rate for run in runs}
     assert rates == {"head": None, "lora": 1e-2, "full": 1e-2}
 
 
 def test_the_embeddings_rate_is_of_methods_that_train_them(study_file: Path) -> None:
     overrides = ["training.embeddings_learning_rate=1e-2", "arms.0={method='bitfit', learning_rate=1e-3}"]
-    runs = expand(read_study(study_file, overrides=overrides))
-    rates = {run.method_name: run.training.embeddings_learning_rate for run in runs if run.training}
+    runs = of_encoders(expand(read_study(study_file, overrides=overrides)))
+    rates = {run.method_name: run.training.embeddings_learning_rate for run in runs}
     assert rates == {"bitfit": None, "lora": None, "full": 1e-2}
     targets = [*overrides, "arms.1.targets=[['qv'], ['qv', 'embeddings']]", "arms.1.rank=2"]
-    runs = [run for run in expand(read_study(study_file, overrides=targets)) if run.method_name == "lora"]
-    assert {run.training.embeddings_learning_rate for run in runs if run.training} == {None, 1e-2}
+    runs = [run for run in of_encoders(expand(read_study(study_file, overrides=targets))) if run.method_name == "lora"]
+    assert {run.training.embeddings_learning_rate for run in runs} == {None, 1e-2}
     arm = "arms.0={method='bitfit', learning_rate=1e-3, embeddings_learning_rate=1e-2}"
     with pytest.raises(SpecError, match=r"\(bitfit\): embeddings_learning_rate does nothing for this method"):
         read_study(study_file, overrides=[arm])
@@ -187,7 +197,7 @@ def test_a_file_that_is_missing_or_no_toml_is_an_error(tmp_path: Path) -> None:
         read_study(tmp_path / "bad.toml")
 
 
-def _run(**changes: object) -> RunSpec:
+def _run(**changes: object) -> EncoderRunSpec:
     content: dict[str, object] = {
         "data": {"source": "a"},
         "encoder": {"name": "e"},
@@ -195,7 +205,7 @@ def _run(**changes: object) -> RunSpec:
         "training": {"learning_rate": 5e-4},
         "seed": 1,
     }
-    return RunSpec.model_validate(content | changes)
+    return EncoderRunSpec.model_validate(content | changes)
 
 
 def test_an_arm_sets_how_documents_are_read(study_file: Path) -> None:
@@ -204,11 +214,10 @@ def test_an_arm_sets_how_documents_are_read(study_file: Path) -> None:
         'arms.1={method="lora", rank=2, learning_rate=5e-4, pooling=["cls","mean"], long_text=["head","windows"], '
         "max_tokens=[32,64], max_windows=4}",
     ]
-    runs = [run for run in expand(read_study(study_file, overrides=overrides)) if run.seed == 1 and run.encoder]
+    runs = [run for run in of_encoders(expand(read_study(study_file, overrides=overrides))) if run.seed == 1]
     read = [
         (run.method_name, run.encoder.max_tokens, run.encoder.pooling, run.encoder.long_text, run.encoder.max_windows)
         for run in runs
-        if run.encoder
     ]
     lora = [(32, "cls", "head", None), (64, "cls", "head", None), (32, "cls", "windows", 4), (64, "cls", "windows", 4)]
     assert read == [
@@ -216,7 +225,7 @@ def test_an_arm_sets_how_documents_are_read(study_file: Path) -> None:
         *(("lora", tokens, "mean", way, most) for tokens, _, way, most in lora),
         ("full", 64, "cls", "head", None),
     ]
-    assert {run.encoder.name for run in runs if run.encoder} == {"an/encoder"}
+    assert {run.encoder.name for run in runs} == {"an/encoder"}
 
 
 def test_runs_that_read_otherwise_have_readable_names_of_their_own() -> None:
@@ -236,12 +245,16 @@ def test_the_names_of_the_committed_runs_have_their_identities() -> None:
     records = read_records(Path(__file__).parents[2] / "records")
     assert len(records) > 200
     for record in records:
-        encoder = record.encoder.fingerprint if record.encoder else None
-        found = _identity(RunSpec.model_validate(record.spec), record.data.fingerprint, encoder)  # type: ignore[arg-type]
-        assert record.run_id.endswith(found[:10])
+        spec, data = RUN_SPEC.validate_python(record.spec), record.data.fingerprint
+        if isinstance(spec, TextRunSpec):
+            assert record.run_id == spec.run_id(data_fingerprint=data)
+        else:
+            assert isinstance(record, FinishedEncoderRun)
+            fingerprint = record.encoder.fingerprint
+            assert record.run_id == spec.run_id(data_fingerprint=data, encoder_fingerprint=fingerprint)
 
 
-def _identity(run: RunSpec, data: str = "d", encoder: str = "e") -> str:
+def _identity(run: EncoderRunSpec, data: str = "d", encoder: str = "e") -> str:
     return run.identity(data_fingerprint=data, encoder_fingerprint=encoder)
 
 
@@ -295,8 +308,8 @@ def test_a_runs_folder_name_is_safe_on_every_system(rank: int, rate: float, seed
 _THESIS_RANKS = [2, 4, 8, 32, 64, 128, 256]
 
 
-def _arms(study: StudySpec, method: str) -> list[RunSpec]:
-    return [run for run in expand(study) if run.method_name == method]
+def _arms(study: StudySpec, method: str) -> list[EncoderRunSpec]:
+    return [run for run in of_encoders(expand(study)) if run.method_name == method]
 
 
 @pytest.mark.parametrize(
@@ -306,14 +319,12 @@ def _arms(study: StudySpec, method: str) -> list[RunSpec]:
 def test_the_thesis_studies_have_the_thesis_settings(table: str, rate: float, epochs: int, lora_patience: int) -> None:
     study = read_study(STUDIES / f"thesis-table-{table}.toml")
     lora = _arms(study, "lora")
-    assert [run.method.rank for run in lora] == _THESIS_RANKS  # type: ignore[union-attr]
+    assert [run.method.model_dump()["rank"] for run in lora] == _THESIS_RANKS
     for run in lora + _arms(study, "full"):
-        assert run.encoder is not None
         assert run.encoder.name == "tohoku-nlp/bert-base-japanese"
         assert run.encoder.max_tokens == 512
         is_full = run.method_name == "full"
         defaults = TrainingSpec(learning_rate=1.0).model_dump()
-        assert run.training is not None
         assert run.training.model_dump() == defaults | {
             "learning_rate": 5e-5 if is_full else rate,
             "epochs": epochs,
@@ -328,7 +339,7 @@ def test_the_thesis_studies_have_the_thesis_settings(table: str, rate: float, ep
         assert isinstance(run.method, Lora)
         assert run.method == Lora(rank=run.method.rank, alpha="rank", dropout=0.1, targets=("query", "value"))
     assert len(_arms(study, "full")) == (0 if table == "3.3" else 1)
-    assert len(_arms(study, "tfidf-svm")) == 1
+    assert [run.method_name for run in expand(study) if isinstance(run, TextRunSpec)] == ["tfidf-svm"]
 
 
 def test_every_study_that_ships_is_valid() -> None:

@@ -18,7 +18,7 @@ _TEXTS = ("report.html", "report.md")
 
 
 def _listed(*names: str, overrides: tuple[str, ...] = ()) -> StudyList:
-    runs = tuple(ListedRun(name=name, method=name.split("-")[0], uses_encoder=True) for name in names)
+    runs = tuple(ListedRun(name=name, method=name.split("-")[0], kind="encoder") for name in names)
     return StudyList(study="s", overrides=overrides, file={"name": "s"}, runs=runs)
 
 

@@ -17,8 +17,8 @@ from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, MethodClass, OptionLabel, Title
 from tanzaku.pretraining.options import describe_budget, describe_options
-from tanzaku.study.record import DataFacts, EncoderFacts, RunRecord
-from tanzaku.study.spec import EARLIER_TRAINING, LATER_TRAINING_SETTINGS, EncoderSpec, TrainingSpec
+from tanzaku.study.record import DataFacts, EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
+from tanzaku.study.spec import EncoderSpec, TrainingSpec
 
 RANK = "method.rank"
 RANKS = "method.ranks"
@@ -32,19 +32,42 @@ PRETRAINING = "encoder.pretrain"
 
 # They change where an encoder is found and how often a run is saved, not what is trained.
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
-# Settings that the first records do not have: a record without one has its default, and a section shows one only where
-# some arm has another value.
-_LATER = {
+# A section shows them only where some arm has another value than the default.
+_OF_TRAINING = (
+    "head_learning_rate",
+    "embeddings_learning_rate",
+    "schedule",
+    "warmup",
+    "decay",
+    "plateau_factor",
+    "plateau_patience",
+    "best_by",
+    "hidden_dropout",
+    "attention_dropout",
+    "fast",
+    "precision",
+)
+_SHOWN_IF_CHANGED = {
     **{
         key: EncoderSpec.model_fields[key.partition(".")[2]].default
         for key in (POOLING, LONG_TEXT, MAX_WINDOWS, PRETRAINING)
     },
-    **{f"training.{name}": value for name, value in EARLIER_TRAINING.items()},
-    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
+    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in _OF_TRAINING},
 }
+# So are these options of methods, each of which makes a variant of its method.
+_VARIANTS = (
+    "lora_plus_ratio",
+    "pooler",
+    "rslora",
+    "dora",
+    "initialization",
+    "rank_pattern",
+    "truncate",
+    "max_terms",
+)
 
 # In every name, or told by `_naming`.
-_NAMED_OTHERWISE = {"method.name", RANK, LEARNING_RATE, EPOCHS, MAX_TOKENS, *_LATER}
+_NAMED_OTHERWISE = {"method.name", RANK, LEARNING_RATE, EPOCHS, MAX_TOKENS, *_SHOWN_IF_CHANGED}
 
 
 @dataclass(frozen=True)
@@ -65,10 +88,10 @@ class Arm:
     method: str
     settings: dict[str, Any]
     """Flat, such as `method.rank`, `training.epochs`, `encoder.max_tokens`."""
-    finished: tuple[RunRecord, ...]
+    finished: tuple[FinishedRun, ...]
     """One a seed, by seed; one in all where the method is deterministic."""
-    failed: tuple[RunRecord, ...]
-    repeated: tuple[RunRecord, ...]
+    failed: tuple[FailedRun, ...]
+    repeated: tuple[FinishedRun, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
     named_by: tuple[str, ...] = ()
     """Settings that its name must show, of how documents are read and of its method: another arm has another
@@ -93,6 +116,11 @@ class Arm:
     def deterministic(self) -> bool:
         """Whether every seed would give the same model, so that its one run counts for all of them."""
         return self.method_class is not None and self.method_class.deterministic
+
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """All of them, those that are not counted too."""
+        return (*self.finished, *self.failed, *self.repeated)
 
     @property
     def rank(self) -> int | None:
@@ -128,22 +156,22 @@ class Arm:
     @property
     def accuracy(self) -> Estimate | None:
         """Of the test set, a share."""
-        return estimate(record.test.accuracy for record in self.finished if record.test)
+        return estimate(record.test.accuracy for record in self.finished)
 
     @property
     def macro_f1(self) -> Estimate | None:
         """Of the test set, a share."""
-        return estimate(record.test.macro_f1 for record in self.finished if record.test)
+        return estimate(record.test.macro_f1 for record in self.finished)
 
     @property
     def val_accuracy(self) -> Estimate | None:
         """Of the validation set, a share."""
-        return estimate(record.val.accuracy for record in self.finished if record.val)
+        return estimate(record.val.accuracy for record in self.finished)
 
     @property
     def val_macro_f1(self) -> Estimate | None:
         """Of the validation set, a share."""
-        return estimate(record.val.macro_f1 for record in self.finished if record.val)
+        return estimate(record.val.macro_f1 for record in self.finished)
 
     @property
     def epochs_run(self) -> Estimate | None:
@@ -153,16 +181,15 @@ class Arm:
     @property
     def best_epoch(self) -> Estimate | None:
         """The epoch that was restored."""
-        return estimate(record.best_epoch for record in self.finished if record.best_epoch is not None)
+        return estimate(record.best_epoch for record in self.finished if isinstance(record, FinishedEncoderRun))
 
     def validation(self, measure: ChooseBy) -> Estimate | None:
         """What arms are chosen by, a share."""
         return self.val_accuracy if measure == "accuracy" else self.val_macro_f1
 
-    def best_run(self, measure: ChooseBy) -> RunRecord | None:
+    def best_run(self, measure: ChooseBy) -> FinishedRun | None:
         """The counted run that is best on the validation set; of equals the first."""
-        runs = [(getattr(record.val, measure), record) for record in self.finished if record.val]
-        return max(runs, key=lambda run: run[0], default=(0.0, None))[1]
+        return max(self.finished, key=lambda record: float(getattr(record.val, measure)), default=None)
 
     def candidate(self, measure: ChooseBy) -> Candidate | None:
         """What it is chosen by; None where no run of it was measured."""
@@ -173,7 +200,7 @@ class Arm:
 
     def cost(self, name: str) -> Estimate | None:
         """One of the fields of `Costs`, in that field's unit."""
-        values = (getattr(record.costs, name) for record in self.finished if record.costs)
+        values = (getattr(record.costs, name) for record in self.finished)
         return estimate(value for value in values if value is not None)
 
 
@@ -191,7 +218,7 @@ class Section:
     @property
     def records(self) -> list[RunRecord]:
         """Every record of the section, in the order of the arms."""
-        return [record for arm in self.arms for record in (*arm.finished, *arm.failed, *arm.repeated)]
+        return [record for arm in self.arms for record in arm.records]
 
     @property
     def baseline(self) -> Arm | None:
@@ -238,9 +265,11 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         found = settings_of(record)
         groups.setdefault(_canonical(found), []).append(record)
         settings.setdefault(_canonical(found), found)
-    later = _LATER | {key: value for record in records for key, value in _later_options(record.method).items()}
+    defaults = dict(_SHOWN_IF_CHANGED)
+    for record in records:
+        defaults |= _variant_defaults(record.method)
     unused = {
-        key for key, default in later.items() if all(one.get(key, default) == default for one in settings.values())
+        key for key, default in defaults.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
     _shorten_pretraining(shown.values())
@@ -254,9 +283,7 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
-    flat = dict(_LATER) if record.spec.get("encoder") else {}
-    flat |= _later_options(record.method)
-    flat |= {
+    flat = {
         f"{part}.{key}": value
         for part in ("method", "encoder", "training")
         for key, value in (record.spec.get(part) or {}).items()
@@ -279,32 +306,33 @@ def _shorten_pretraining(settings: Collection[dict[str, Any]]) -> None:
             one[PRETRAINING] = names[one[PRETRAINING]]
 
 
-def _later_options(method: str) -> dict[str, Any]:
-    """The method's options that the first records do not have, with their defaults."""
-    kind = METHODS.get(method)  # a record's method may be one of another version
-    return {f"method.{name}": default for name, default in kind.later_defaults().items()} if kind else {}
+def _variant_defaults(method: str) -> dict[str, Any]:
+    """The defaults of the options that make a variant of the method, as a record has them."""
+    kind = METHODS.get(method)  # a record's method may be one that is not installed
+    options = kind().model_dump(mode="json", include=set(_VARIANTS)) if kind else {}
+    return {f"method.{name}": default for name, default in options.items()}
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
-    """What arms' names must say: how documents are read, where it differs between them or from the default, and what
-    came later to the settings of training, where arms differ in it."""
-    # Of the later ones, those that no arm has changed are not among the settings any more.
-    values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_LATER)}
+    """What arms' names must say: how documents are read, where it differs between them or from the default, and
+    settings of training in which arms differ."""
+    # Those that no arm has changed are not among the settings any more.
+    values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_SHOWN_IF_CHANGED)}
     return tuple(
         key
         for key, found in values.items()
-        if len(found) > 1 or (found and not key.startswith("training.") and key in _LATER)
+        if len(found) > 1 or (found and not key.startswith("training.") and key in _SHOWN_IF_CHANGED)
     )
 
 
 def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) -> list[str]:
     """What an arm's name must say among other arms of its method: options and settings in which these differ.
 
-    An option that came later goes without saying where it is at its default, and a switch where it is off: a LoRA is
-    plain unless it says DoRA.
+    An option that makes a variant goes without saying where it is at its default, and a switch where it is off: a LoRA
+    is plain unless it says DoRA.
     """
     method = own["method.name"]
-    defaults = _later_options(method)
+    defaults = _variant_defaults(method)
     rivals = [one for one in settings if one["method.name"] == method]
     return [
         key
@@ -317,8 +345,8 @@ def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) ->
 
 
 def _section(records: Sequence[RunRecord]) -> Section:
-    known = [record.encoder for record in records if record.encoder]
-    specs = [record.spec["encoder"] for record in records if record.spec.get("encoder")]
+    known = [record.encoder for record in records if isinstance(record, FinishedEncoderRun)]
+    specs = [record.spec["encoder"] for record in records if record.spec["kind"] == "encoder"]
     return Section(
         data=records[0].data,
         encoder=min(known, key=lambda facts: facts.pretraining is not None, default=None),
@@ -330,7 +358,7 @@ def _section(records: Sequence[RunRecord]) -> Section:
 def _known_encoders(records: Iterable[RunRecord]) -> dict[str, set[str]]:
     known: dict[str, set[str]] = {}
     for record in records:
-        if record.encoder and record.spec.get("encoder"):
+        if isinstance(record, FinishedEncoderRun):
             known.setdefault(_spelled_encoder(record), set()).add(_base_fingerprint(record.encoder))
     return known
 
@@ -342,9 +370,9 @@ def _shown_encoder(name: str) -> str:
 
 def _encoder_key(record: RunRecord, known: dict[str, set[str]]) -> str | None:
     """The encoder's fingerprint; for a run that failed before it was loaded, that of the others with its name."""
-    if not record.spec.get("encoder"):
+    if record.spec["kind"] == "text":
         return None
-    if record.encoder:
+    if isinstance(record, FinishedEncoderRun):
         return _base_fingerprint(record.encoder)
     fingerprints = known.get(_spelled_encoder(record), set())
     return next(iter(fingerprints)) if len(fingerprints) == 1 else _spelled_encoder(record)
@@ -359,15 +387,15 @@ def _spelled_encoder(record: RunRecord) -> str:
 
 
 def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], named_by: tuple[str, ...]) -> Arm:
-    by_seed: dict[int, list[RunRecord]] = {}
+    by_seed: dict[int, list[FinishedRun]] = {}
     for record in sorted(records, key=lambda record: (record.spec["seed"], record.ended)):
-        if record.status == "finished":
+        if isinstance(record, FinishedRun):
             by_seed.setdefault(record.spec["seed"], []).append(record)
     return Arm(
         method=records[0].method,
         settings=settings,
         finished=tuple(runs[-1] for runs in by_seed.values()),
-        failed=tuple(record for record in records if record.status == "failed"),
+        failed=tuple(record for record in records if isinstance(record, FailedRun)),
         repeated=tuple(record for runs in by_seed.values() for record in runs[:-1]),
         named_by=tuple(key for key in named_by if key in settings),
     )

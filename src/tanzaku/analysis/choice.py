@@ -62,7 +62,7 @@ def what_chooses(records: Iterable[RunRecord], *, asked: ChooseBy | None) -> Cho
     """
     if asked is not None:
         return asked
-    found: set[ChooseBy] = {record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for record in records}
+    found: set[ChooseBy] = {record.spec["choose_by"] for record in records}
     if len(found) > 1:
         raise RecordError(
             f"the runs were made with different values of choose_by ({', '.join(sorted(found))}); "

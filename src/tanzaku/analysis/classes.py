@@ -71,7 +71,7 @@ class Unpredicted:
 
 def class_results(arm: Arm) -> tuple[ClassResult, ...]:
     """The classes in the order of the labels; none where no run finished."""
-    runs = [record.test.per_class for record in arm.finished if record.test]
+    runs = [record.test.per_class for record in arm.finished]
     return tuple(
         ClassResult(
             label=label,
@@ -92,7 +92,7 @@ def averaged_in(scores: Scores) -> int:
 
 def averaged_classes(arm: Arm) -> AveragedClasses | None:
     """Of the test set, over the runs of an arm; None where no run finished."""
-    runs = [record.test for record in arm.finished if record.test]
+    runs = [record.test for record in arm.finished]
     counts = [averaged_in(scores) for scores in runs]
     return AveragedClasses(min(counts), max(counts), len(runs[0].per_class)) if runs else None
 
@@ -109,18 +109,13 @@ def majority_of(scores: Scores) -> Majority:
 
 def majorities_of(arms: Sequence[Arm]) -> Majorities | None:
     """Of the documents that all these arms share; None where none has a finished run."""
-    runs = [record for arm in arms for record in arm.finished if record.val and record.test]
-    if not runs:
-        return None
-    val, test = runs[0].val, runs[0].test
-    assert val
-    assert test
-    return Majorities(majority_of(val), majority_of(test))
+    run = next((record for arm in arms for record in arm.finished), None)
+    return Majorities(majority_of(run.val), majority_of(run.test)) if run else None
 
 
 def never_predicted(arm: Arm) -> tuple[Unpredicted, ...]:
     """The classes that some run of the arm never predicts, in the order of the labels."""
-    runs = [(record.val, record.test) for record in arm.finished if record.val and record.test]
+    runs = [(record.val, record.test) for record in arm.finished]
     found = []
     for place, label in enumerate(runs[0][1].per_class if runs else ()):
         documents = sum(sum(scores.confusion[place]) for scores in runs[0])

@@ -17,7 +17,7 @@ from tanzaku.analysis.rank_curves import RankCurve, curves_of
 from tanzaku.analysis.recommendation import Verdict, non_inferiority, pareto_front
 from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedRun
 
 Seeds = Literal["both", "one", "none"]
 
@@ -75,7 +75,7 @@ class Recommendation:
     """Whether both arms have several runs or need no more than one, so that the difference covers their seeds too."""
 
     @property
-    def run(self) -> RunRecord:
+    def run(self) -> FinishedRun:
         """The recommended arm's run to take: the best on the validation set."""
         found = self.arm.best_run(self.choose_by)
         assert found is not None  # or the arm would not be recommended
@@ -192,7 +192,7 @@ def _adapts_encoder(arm: Arm) -> bool:
 def _intervals(arms: Sequence[Arm], table: Paired) -> tuple[tuple[Arm, Interval], ...]:
     found = []
     for arm in arms:
-        scores = [record.test for record in arm.finished if record.test]
+        scores = [record.test for record in arm.finished]
         if interval := accuracy_interval_of(scores, table.correct_of(arm)):
             found.append((arm, interval))
     return tuple(found)
@@ -223,7 +223,6 @@ def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margi
     from tanzaku.analysis.statistics import holm
 
     val = choice.best.finished[0].val
-    assert val is not None  # or it would not be the best
     others = [arm for arm in choice.considered if arm != choice.best]
     indistinct = None
     if all(validation.has(arm) for arm in choice.considered):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tanzaku.errors import RecordError
 from tanzaku.study.archive import Split
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedRun, RunRecord
 from tanzaku.study.runs import StoredRun
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ def predictions_of(runs: Iterable[StoredRun]) -> dict[RunKey, RunPredictions]:
     known = {}
     for run in runs:
         record = run.record
-        if record.test is None or (test := _read(run, record.test.documents, right=record.test.correct)) is None:
+        if not isinstance(record, FinishedRun):
             continue
-        validation = None
-        if record.val is not None:
-            validation = _read(run, record.val.documents, right=record.val.correct, split="validation")
+        test = _read(run, record.test.documents, right=record.test.correct)
+        if test is None:
+            continue
+        validation = _read(run, record.val.documents, right=record.val.correct, split="validation")
         at_ranks = {}
         for one in record.ranks:
             documents = one.test.documents

@@ -14,7 +14,7 @@ from tanzaku.analysis.predictions import Predictions, RunPredictions, run_key
 from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
 from tanzaku.methods import METHODS, Method
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.study.record import RankRecord, RunRecord
+from tanzaku.study.record import FinishedRun, RankRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,14 +156,14 @@ def lines_of(curves: Sequence[RankCurve], intervals: Sequence[tuple[Arm, Interva
     return lines
 
 
-def _measured_runs(arm: Arm) -> list[RunRecord]:
+def _measured_runs(arm: Arm) -> list[FinishedRun]:
     """One run a seed, the latest that was measured at several ranks."""
     by_seed = {record.spec["seed"]: record for record in (*arm.repeated, *arm.finished) if record.ranks}
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def _curve(arm: Arm, runs: Sequence[RunRecord], section: Section, predictions: Predictions) -> RankCurve:
-    trained = estimate(run.costs.train_seconds for run in runs if run.costs)
+def _curve(arm: Arm, runs: Sequence[FinishedRun], section: Section, predictions: Predictions) -> RankCurve:
+    trained = estimate(run.costs.train_seconds for run in runs)
     measured = estimate(sum(one.seconds for one in run.ranks) for run in runs)
     ranks = sorted({one.rank for run in runs for one in run.ranks})
     return RankCurve(
@@ -174,7 +174,7 @@ def _curve(arm: Arm, runs: Sequence[RunRecord], section: Section, predictions: P
     )
 
 
-def _row(arm: Arm, runs: Sequence[RunRecord], rank: int, section: Section, predictions: Predictions) -> RankRow:
+def _row(arm: Arm, runs: Sequence[FinishedRun], rank: int, section: Section, predictions: Predictions) -> RankRow:
     import numpy as np
 
     from tanzaku.analysis.statistics import compare_accuracies
@@ -193,7 +193,7 @@ def _row(arm: Arm, runs: Sequence[RunRecord], rank: int, section: Section, predi
 
 
 def _correct(
-    runs: Sequence[RunRecord], predictions: Predictions, *, predicted: Callable[[RunPredictions], np.ndarray | None]
+    runs: Sequence[FinishedRun], predictions: Predictions, *, predicted: Callable[[RunPredictions], np.ndarray | None]
 ) -> np.ndarray | None:
     """Whether each run took each document right, (runs, documents) bool; None where a run's predictions are missing."""
     import numpy as np

@@ -10,7 +10,7 @@ from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
-    from tanzaku.ship.bundle import Bundle
+    from tanzaku.ship.bundle import CompressionFacts
 
 
 def compress(
@@ -48,22 +48,22 @@ def compress(
     del threads  # settled already
     from tanzaku.data.loading import load_dataset
     from tanzaku.files import folder_bytes
-    from tanzaku.ship.bundle import MODEL_FOLDER
+    from tanzaku.ship.bundle import MODEL_FOLDER, EncoderBundleFacts
     from tanzaku.ship.compress import compress as make
 
     dataset = load_dataset(data, test=False) if data is not None else None
     bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
     made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
     console = plain_console(stderr=True, soft_wrap=True)
-    _describe(made, console, bytes_before=bytes_before, bytes_after=folder_bytes(made.folder / MODEL_FOLDER))
+    if isinstance(made.facts, EncoderBundleFacts) and made.facts.compressed:
+        bytes_after = folder_bytes(made.folder / MODEL_FOLDER)
+        _describe(made.facts.compressed, console, bytes_before=bytes_before, bytes_after=bytes_after)
     typer.echo(out)
 
 
-def _describe(made: "Bundle", console: Console, *, bytes_before: int, bytes_after: int) -> None:
+def _describe(facts: "CompressionFacts", console: Console, *, bytes_before: int, bytes_after: int) -> None:
     from rich.table import Table
 
-    facts = made.facts.compressed
-    assert facts is not None
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
     for name, size, ranks, kept, scores in (
         ("before", bytes_before, facts.ranks_before, 1.0, facts.val_before),

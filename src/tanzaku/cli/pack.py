@@ -96,6 +96,7 @@ def pack(
 
 def _describe(bundle: "Bundle", console: Console) -> None:
     from tanzaku.files import folder_bytes
+    from tanzaku.ship.bundle import EncoderBundleFacts
 
     facts = bundle.facts
     console.print(
@@ -103,10 +104,9 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
         f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
     )
-    if facts.weights == "int8":
+    if isinstance(facts, EncoderBundleFacts) and facts.weights == "int8":
         console.print(_describe_quantization(facts.quantized))
-    if facts.needs_encoder:
-        assert facts.encoder is not None
+    if isinstance(facts, EncoderBundleFacts) and not facts.whole:
         console.print(
             f"To classify, it needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs that too."
         )

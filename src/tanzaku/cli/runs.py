@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from tanzaku.display import counted, plain_console
 
 if TYPE_CHECKING:
-    from tanzaku.study.record import Costs, RunRecord, Scores
+    from tanzaku.study.record import Costs, Scores
     from tanzaku.study.states import RunState
 
 _COLUMNS = (
@@ -104,7 +104,7 @@ def _print_others(status: str, states: "Sequence[RunState]", console: Console) -
         return
     console.print(f"{status} ({counted(len(states), 'run')}):", style="bold red" if status == "failed" else "bold")
     for state in states:
-        detail = _error(state.record) if state.record else state.progress
+        detail = _detail(state)
         console.print(f"  {state.name}{': ' if detail else ''}{detail}", soft_wrap=True)
 
 
@@ -114,13 +114,15 @@ def _line(state: "RunState") -> tuple[str, ...]:
     for _, test, costs in _scored([state]):
         seconds, parameters = f"{costs.train_seconds_with_evaluation:.1f}", f"{costs.trainable_parameters:,}"
         return (state.name, state.state, *_figures(test, costs), seconds, parameters, listed)
-    detail = _error(state.record) if state.record else state.progress
+    detail = _detail(state)
     return (state.name, state.state, detail, *[""] * (len(_COLUMNS) - 4), listed)
 
 
 def _scored(states: "Iterable[RunState]") -> "Iterator[tuple[RunState, Scores, Costs]]":
+    from tanzaku.study.record import FinishedRun
+
     for state in states:
-        if state.record and state.record.test and state.record.costs:
+        if isinstance(state.record, FinishedRun):
             yield state, state.record.test, state.record.costs
 
 
@@ -130,8 +132,11 @@ def _figures(test: "Scores", costs: "Costs") -> tuple[str, str, str, str]:
     return f"{100 * test.accuracy:.2f}", interval, f"{100 * test.macro_f1:.2f}", f"{costs.saved_bytes / 1e6:.2f}"
 
 
-def _error(record: "RunRecord") -> str:
-    return " ".join((record.error or "").split())
+def _detail(state: "RunState") -> str:
+    """Why the run failed, or how far it is."""
+    from tanzaku.study.record import FailedRun
+
+    return " ".join(state.record.error.split()) if isinstance(state.record, FailedRun) else state.progress
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:

@@ -85,11 +85,9 @@ def run(
 
 def _conclude(spec: "StudySpec", made: "_Made", out: Path, errors: Console) -> None:
     """What has failed and what to do next; the exit status is 1 where a run failed."""
-    from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY
-
     failed = sum(state.state == "failed" for state in made.states)
     # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
-    said = {state.record.spec.get("choose_by", DEFAULT_CHOOSE_BY) for state in made.states if state.record}
+    said = {state.record.spec["choose_by"] for state in made.states if state.record}
     choose_by = [] if said == {spec.choose_by} else ["--choose-by", spec.choose_by]
     every = [] if made.are_the_studys else ["--all"]
     report_command = command("study", "report", out, *choose_by, *every)
@@ -192,6 +190,7 @@ def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: boo
 
 def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
     from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
+    from tanzaku.study.record import FailedRun
 
     match event:
         case RunStarts(run=run, number=number, total=total):
@@ -200,7 +199,7 @@ def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
             text = Text(f"  {run.run_id}: another process is making it; this one waits for it at the end")
         case RunEnds(run=run, record=record, found=found):
             before = "already finished: " if found else ""
-            if record.test is None:
+            if isinstance(record, FailedRun):
                 text = Text(f"  {before}{run.run_id} failed: {record.error}", style="red")
             else:
                 text = Text(f"  {before}{run.run_id}: test accuracy {100 * record.test.accuracy:.2f} %", style="green")
@@ -220,16 +219,21 @@ def _list_runs(spec: "StudySpec") -> None:
 
 def _run_line(run: "RunSpec") -> str:
     """What most runs are told apart by."""
-    rate = [f"learning_rate={run.training.learning_rate:g}"] if run.training else []
-    reading = [f"{name}={value}" for name, value in run.encoder.changed().items()] if run.encoder else []
-    return " ".join([run.method.label(), *rate, *reading])
+    from tanzaku.study.spec import TextRunSpec
+
+    label = run.method.label()
+    if isinstance(run, TextRunSpec):
+        return label
+    reading = [f"{name}={value}" for name, value in run.encoder.changed().items()]
+    return " ".join([label, f"learning_rate={run.training.learning_rate:g}", *reading])
 
 
 def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
     """The other settings of a run in which runs of the same line differ."""
 
     def settings(one: "RunSpec") -> dict[str, Any]:
-        return one.method.model_dump() | (one.training.model_dump() if one.training else {})
+        content = one.model_dump()
+        return {**one.method.model_dump(), **content.get("training", {})}
 
     others = [settings(other) for other in alike]
     return [f"{name}={value}" for name, value in settings(run).items() if any(one[name] != value for one in others)]

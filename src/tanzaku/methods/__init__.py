@@ -1,8 +1,8 @@
 """The adaptation methods: one file a method, listed once in `METHODS`, with those of installed packages.
 
-A method is a frozen pydantic model: its fields are its options, its functions do the work. There are two kinds, told
-apart by `uses_encoder`: those that adapt an encoder (`EncoderMethod`) and those that learn from the texts alone
-(`TextMethod`). PyTorch and PEFT are imported where they are used, so that reading a study file costs nothing.
+A method is a frozen pydantic model: its fields are its options, its functions do the work. There are two kinds:
+those that adapt an encoder (`EncoderMethod`) and those that learn only from the texts (`TextMethod`). PyTorch and PEFT
+are imported where they are used, so that reading a study file costs nothing.
 """
 
 from tanzaku.methods.adalora import AdaLora

@@ -41,14 +41,6 @@ class _Options(BaseModel):
     table_order: ClassVar[int] = 5  # where its rows stand in tables: smaller comes first, of equals by name
     colour: ClassVar[str] = "#555555"  # in figures, of an arm without a rank
 
-    # Options that came after the first runs were made; at their defaults they are left out of a run's identity.
-    later_options: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def later_defaults(cls) -> dict[str, Any]:
-        """The defaults of `later_options`, as JSON has them."""
-        return cls().model_dump(mode="json", include=set(cls.later_options)) if cls.later_options else {}
-
     @classmethod
     def option_label(cls, option: str) -> OptionLabel:
         """What the name of an arm says of an option."""
@@ -118,7 +110,6 @@ class EncoderMethod(_Options, StepHooks, ABC):
     from random numbers, so every method trains and saves them in full.
     """
 
-    uses_encoder: ClassVar[bool] = True
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
     mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
 
@@ -197,8 +188,6 @@ class EncoderMethod(_Options, StepHooks, ABC):
 
 class TextMethod(_Options, ABC):
     """A classifier that learns from the texts themselves, without an encoder."""
-
-    uses_encoder: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Any:

@@ -40,15 +40,6 @@ class Lora(RankedMethod):
     """Low-rank updates of frozen layers; the head is trained in full."""
 
     settings_without_effect: ClassVar[tuple[str, ...]] = ()
-    later_options: ClassVar[tuple[str, ...]] = (
-        "lora_plus_ratio",
-        "pooler",
-        "rslora",
-        "dora",
-        "initialization",
-        "rank_pattern",
-        "truncate",
-    )
 
     name: ClassVar[str] = "lora"
     title: ClassVar[Title] = Title("LoRA")

@@ -40,7 +40,6 @@ class TfidfSvm(TextMethod):
     max_terms: Annotated[
         int | None, Field(ge=1, description="Keep the terms that stand most often in the training texts; None for all.")
     ] = None
-    later_options: ClassVar[tuple[str, ...]] = ("max_terms",)
 
     def label(self) -> str:
         """Such as `tfidf-svm`, or `tfidf-svm-8192-terms`."""

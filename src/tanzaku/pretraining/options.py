@@ -183,13 +183,8 @@ class PretrainOptions(ContinuedOptions):
 
     def identity(self, **inputs: Any) -> str:
         """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
-        # Where they say nothing they are left out: checkpoints from before there were such options stay usable.
-        of_muon = {"optimizer", "muon_learning_rate"} if self.optimizer == "adamw" else set()
-        of_epochs = {"epochs"} if self.epochs is None else set()
-        of_positions = {"positions"} if self.positions in (None, self.max_tokens) else set()
         # What `fast` decides is among the inputs, where it decides something.
-        left_out = _WITHOUT_EFFECT | {"from_encoder", "fast"} | of_muon | of_epochs | of_positions
-        content = self.model_dump(mode="json", exclude=left_out)
+        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder", "fast"})
         return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 
 

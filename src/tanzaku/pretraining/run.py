@@ -156,7 +156,7 @@ def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions) -> _Inputs:
     identity = options.identity(
         texts=[text.sha256 for text in found],
         encoder=source.fingerprint if source else None,
-        compute=compute.identity(),
+        compute=asdict(compute),
     )
     return _Inputs(options=options, texts=found, source=source, compute=compute, identity=identity)
 

@@ -52,7 +52,7 @@ def confusion_figure(section: Section, evidence: Evidence) -> Figure | None:
     """The best arm's confusions over its seeds: a matrix with row percentages, or with many classes the worst pairs."""
     if evidence.best is None:
         return None
-    matrices = [record.test.confusion for record in evidence.best.finished if record.test]
+    matrices = [record.test.confusion for record in evidence.best.finished]
     counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
     confusion = _Confusion(evidence.best, counts, len(matrices))
     if len(counts) > _MOST_CLASSES:

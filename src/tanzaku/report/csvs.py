@@ -11,7 +11,7 @@ from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.rank_curves import RankCurve, RankRow
 from tanzaku.analysis.statistics import Difference
 from tanzaku.report import formats, thesis
-from tanzaku.study.record import Costs, RunRecord
+from tanzaku.study.record import Costs, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 
 _COSTS = tuple(Costs.model_fields)
 
@@ -49,7 +49,7 @@ def run_rows(sections: Sequence[Section]) -> list[dict[str, Any]]:
         _run_row(record, arm=arm, section=section, number=number)
         for number, section in enumerate(sections, start=1)
         for arm in section.arms
-        for record in (*arm.finished, *arm.failed, *arm.repeated)
+        for record in arm.records
     ]
 
 
@@ -127,14 +127,13 @@ def _difference(name: str, value: Difference, *, corrected: float | None) -> dic
 
 
 def _run_row(record: RunRecord, *, arm: Arm, section: Section, number: int) -> dict[str, Any]:
-    test = record.test
     return {
         **_where(section, number=number),
         "run_id": record.run_id,
         "study": record.study,
         "status": record.status,
         "counted": record in arm.finished,
-        "error": record.error,
+        "error": record.error if isinstance(record, FailedRun) else None,
         "arm": formats.arm_name(arm),
         **_settings(arm),
         "seed": None if arm.deterministic else record.spec["seed"],
@@ -142,19 +141,26 @@ def _run_row(record: RunRecord, *, arm: Arm, section: Section, number: int) -> d
         "started": record.started,
         "ended": record.ended,
         "resumptions": record.resumptions,
-        "test_documents": test.documents if test else None,
-        "test_correct": test.correct if test else None,
-        "test_accuracy": test.accuracy if test else None,
-        "test_accuracy_interval_low": test.accuracy_interval[0] if test else None,
-        "test_accuracy_interval_high": test.accuracy_interval[1] if test else None,
-        "test_macro_f1": test.macro_f1 if test else None,
-        "val_accuracy": record.val.accuracy if record.val else None,
-        **{name: getattr(record.costs, name) if record.costs else None for name in _COSTS},
-        "epochs_run": len(record.history) or None,
-        "best_epoch": record.best_epoch,
-        "stopped_early": record.stopped_early,
+        **(_measured(record) if isinstance(record, FinishedRun) else {}),
         **record.environment.model_dump(exclude={"versions"}),
         "versions": json.dumps(record.environment.versions, sort_keys=True),
+    }
+
+
+def _measured(record: FinishedRun) -> dict[str, Any]:
+    trained = record if isinstance(record, FinishedEncoderRun) else None
+    return {
+        "test_documents": record.test.documents,
+        "test_correct": record.test.correct,
+        "test_accuracy": record.test.accuracy,
+        "test_accuracy_interval_low": record.test.accuracy_interval[0],
+        "test_accuracy_interval_high": record.test.accuracy_interval[1],
+        "test_macro_f1": record.test.macro_f1,
+        "val_accuracy": record.val.accuracy,
+        **{name: getattr(record.costs, name) for name in _COSTS},
+        "epochs_run": len(record.history) or None,
+        "best_epoch": trained.best_epoch if trained else None,
+        "stopped_early": trained.stopped_early if trained else None,
     }
 
 

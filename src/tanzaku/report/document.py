@@ -15,7 +15,7 @@ from tanzaku.report.rank_tables import cost_sentences, rank_tables
 from tanzaku.report.render import escape_markdown, markdown_table, one_line
 from tanzaku.report.sentences import class_notes, told
 from tanzaku.report.words import filled, words_of
-from tanzaku.study.record import Environment, RunRecord
+from tanzaku.study.record import Environment, FinishedEncoderRun, RunRecord
 
 if TYPE_CHECKING:
     from tanzaku.report.captions import FigureFile
@@ -103,7 +103,7 @@ def failure_lines(section: Section) -> list[str]:
             run_id=one_line(record.run_id).replace("`", "'"),
             arm=escape_markdown(formats.arm_name(arm)),
             seed=record.spec["seed"],
-            error=escape_markdown(record.error or texts.NO_ERROR),
+            error=escape_markdown(record.error),
         )
         for arm in section.arms
         for record in arm.failed
@@ -250,10 +250,9 @@ def _pretraining_lines(section: Section) -> list[str]:
     lines = {}
     for arm in section.arms:
         for record in (*arm.finished, *arm.repeated):
-            encoder = record.encoder
-            if encoder is None or encoder.pretraining is None:
+            if not isinstance(record, FinishedEncoderRun) or record.encoder.pretraining is None:
                 continue
-            facts = encoder.pretraining
+            facts = record.encoder.pretraining
             lines[facts.identity] = filled(
                 texts.PRETRAINING_FACTS,
                 options=escape_markdown(describe_options(record.spec["encoder"]["pretrain"])),
@@ -262,7 +261,7 @@ def _pretraining_lines(section: Section) -> list[str]:
                 seconds=facts.seconds,
                 first=facts.first_held_out_loss,
                 last=facts.held_out_loss,
-                fingerprint=encoder.fingerprint[:_FINGERPRINT_DIGITS],
+                fingerprint=record.encoder.fingerprint[:_FINGERPRINT_DIGITS],
             )
     return list(lines.values())
 

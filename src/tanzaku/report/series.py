@@ -69,7 +69,7 @@ def distinct_labels(arms: Sequence[Arm]) -> list[str]:
             rivals = [other for other, same in zip(arms, labels, strict=True) if same == label and other is not arm]
             always = key == LEARNING_RATE and arm.rank is not None
             differs = any(other.settings.get(key) != arm.settings.get(key) for other in rivals)
-            # An option of the method that came later goes without saying at its default.
+            # An option that makes a variant of the method goes without saying at its default.
             unsaid = key.startswith("method.") and key not in arm.named_by
             if key in arm.settings and (always or differs) and not unsaid:
                 part.append(_label_part(arm, key))

@@ -26,26 +26,23 @@ def results_table(section: Section, evidence: Evidence) -> Table:
     )
 
 
-def class_counts(section: Section) -> list[list[int | None]] | None:
+def class_counts(section: Section) -> list[list[int]] | None:
     """Training, validation and test documents of each class, and of all; then the thesis's, where the data is its own.
 
-    The documents of the validation and test sets are those of the first run that finished; None without one. Records
-    from before training documents were counted by class have None for them.
+    The documents of the validation and test sets are those of the first run that finished; None without one.
     """
-    scored = next((record for record in section.records if record.test and record.val), None)
-    if scored is None or scored.test is None or scored.val is None:
+    scored = next((record for arm in section.arms for record in arm.finished), None)
+    if scored is None:
         return None
     data = scored.data
-    training: Sequence[int | None] = data.train_documents_per_class or [None] * len(data.label_names)
-    counts: list[list[int | None]] = [
+    counts = [
         [train, scored.val.per_class[name].support, scored.test.per_class[name].support]
-        for name, train in zip(data.label_names, training, strict=True)
+        for name, train in zip(data.label_names, data.train_documents_per_class, strict=True)
     ]
     if thesis.is_thesis_data(data):
         published = [thesis.TABLE_3_1[name] for name in data.label_names]
         counts = [[*row, each.train, each.val, each.test] for row, each in zip(counts, published, strict=True)]
-    totals: list[int | None] = [sum(number or 0 for number in column) for column in zip(*counts, strict=True)]
-    return [*counts, [data.train_documents, *totals[1:]]]
+    return [*counts, [sum(column) for column in zip(*counts, strict=True)]]
 
 
 def data_table(section: Section) -> Table | None:

@@ -199,7 +199,6 @@ ENVIRONMENTS_DIFFER = "The runs come from different machines, versions or commit
 COMMIT_DIRTY = "{commit} with uncommitted changes"
 COMMIT_UNKNOWN = "unknown"
 FAILED_RUN = "`{run_id}` ({arm}, seed {seed}): {error}"
-NO_ERROR = "no error was recorded"
 
 # Figures.
 FIGURE_CAPTIONS = {

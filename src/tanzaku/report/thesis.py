@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
 from tanzaku.methods.lora import Lora
 from tanzaku.study.record import DataFacts
-from tanzaku.study.spec import LATER_TRAINING_SETTINGS, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,16 @@ def published_for(arm: Arm) -> Published | None:
     return next((row for row in PUBLISHED if _matches(row, arm)), None)
 
 
-# What came later and is by default as the thesis has it. `truncate` cuts what was trained.
+# What the thesis leaves as LoRA and `Trainer` have it by default. `_is_thesis_lora` looks at the first four options,
+# and `truncate` cuts what was trained.
+_LOOKED_AT_OTHERWISE = {"rank", "alpha", "dropout", "targets", "truncate"}
 _THE_THESIS_CHOICES = {
-    **{f"method.{name}": value for name, value in Lora.later_defaults().items() if name != "truncate"},
-    **{f"training.{name}": TrainingSpec.model_fields[name].default for name in LATER_TRAINING_SETTINGS},
+    **{f"method.{name}": value for name, value in Lora().model_dump(exclude=_LOOKED_AT_OTHERWISE).items()},
+    "training.head_learning_rate": None,
+    "training.embeddings_learning_rate": None,
+    "training.schedule": "linear",
+    "training.warmup": 0.0,
+    "training.best_by": "loss",
 }
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.methods import EncoderMethod, TextMethod
@@ -24,7 +24,7 @@ from tanzaku.ship.manifest import check_manifest
 from tanzaku.study.record import DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
-BUNDLE_VERSION: Literal[2] = 2
+BUNDLE_VERSION: Literal[3] = 3
 BUNDLE_FILE = "bundle.json"
 MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
@@ -75,17 +75,37 @@ class QuantizationFacts(_Part):
     val_before: Annotated[SplitScores, Field(description="The same before.")]
 
 
-class BundleFacts(_Part):
-    """All that a bundle says of itself: the content of `bundle.json`."""
+class _Facts(_Part):
+    """What every bundle says of itself."""
 
-    version: Literal[2] = BUNDLE_VERSION
+    version: Literal[3] = BUNDLE_VERSION
+    kind: Literal["encoder", "text"]
     tanzaku: Annotated[str, Field(description="The version of Tanzaku that packed it.")]
     label_names: Annotated[tuple[str, ...], Field(min_length=2, description="In the order of the classes' indices.")]
     method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
-    encoder: Annotated[
-        EncoderSpec | None, Field(description="The run's resolved [encoder] section; None where the method needs none.")
-    ]
-    base: Annotated[BaseFacts | None, Field(description="None where the method needs no encoder.")]
+    run: RunFacts
+
+    def _build_method(self) -> EncoderMethod | TextMethod:
+        options = dict(self.method)
+        try:
+            return method_named(str(options.pop("name", "")), where="method").model_validate(options)
+        except (SpecError, ValidationError) as error:
+            raise BundleError(
+                f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
+            ) from error
+
+    def _other_kind(self) -> BundleError:
+        return BundleError(
+            f"{self.method['name']} is no method of a bundle of the kind {self.kind}; pack the run again"
+        )
+
+
+class EncoderBundleFacts(_Facts):
+    """The bundle of a method that adapts an encoder: the content of its `bundle.json`."""
+
+    kind: Literal["encoder"] = "encoder"
+    encoder: Annotated[EncoderSpec, Field(description="The run's resolved [encoder] section.")]
+    base: BaseFacts
     whole: Annotated[
         bool, Field(description="Whether `encoder/` holds an encoder's weights; else the base must be found.")
     ]
@@ -96,35 +116,46 @@ class BundleFacts(_Part):
         ),
     ] = "float32"
     precision: Annotated[
-        Literal["float32", "bfloat16"] | None,
-        Field(description="In which the run computed, and the bundle classifies; None where no encoder computes."),
+        Literal["float32", "bfloat16"], Field(description="In which the run computed, and the bundle classifies.")
     ]
     quantized: Annotated[
         QuantizationFacts | None, Field(description="None where nothing is in 8 bits, or it was not measured.")
     ] = None
-    run: RunFacts
     compressed: Annotated[
         CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")
     ] = None
 
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether the base encoder must be at hand to classify."""
-        return self.encoder is not None and not self.whole
-
-    def build_method(self) -> EncoderMethod | TextMethod:
+    def build_method(self) -> EncoderMethod:
         """The method with its options.
 
         Raises:
-            BundleError: This Tanzaku has no such method or option.
+            BundleError: This Tanzaku has no such method or option, or the method adapts no encoder.
         """
-        options = dict(self.method)
-        try:
-            return method_named(str(options.pop("name", "")), where="method").model_validate(options)
-        except (SpecError, ValidationError) as error:
-            raise BundleError(
-                f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
-            ) from error
+        method = self._build_method()
+        if not isinstance(method, EncoderMethod):
+            raise self._other_kind()
+        return method
+
+
+class TextBundleFacts(_Facts):
+    """The bundle of a method that learns only from the texts: the content of its `bundle.json`."""
+
+    kind: Literal["text"] = "text"
+
+    def build_method(self) -> TextMethod:
+        """The method with its options.
+
+        Raises:
+            BundleError: This Tanzaku has no such method or option, or the method adapts an encoder.
+        """
+        method = self._build_method()
+        if not isinstance(method, TextMethod):
+            raise self._other_kind()
+        return method
+
+
+BundleFacts = EncoderBundleFacts | TextBundleFacts
+_BUNDLE_FACTS: TypeAdapter[BundleFacts] = TypeAdapter(Annotated[BundleFacts, Field(discriminator="kind")])
 
 
 @dataclass(frozen=True)
@@ -155,9 +186,9 @@ def open_bundle(folder: str | Path) -> Bundle:
             "`tanzaku pack`"
         )
     try:
-        return Bundle(folder, BundleFacts.model_validate(content))
+        return Bundle(folder, _BUNDLE_FACTS.validate_python(content))
     except ValidationError as error:
         raise BundleError(
             f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): "
-            f"{describe_validation_error(error)}"
+            f"{describe_validation_error(error, tagged=True)}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tanzaku.analysis.arms import Section, sections_of
@@ -11,11 +12,19 @@ from tanzaku.analysis.predictions import run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.errors import BundleError
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.study.record import RECORD_FILE, RunRecord, read_record
-from tanzaku.study.runs import StoredRun, runs_below
+from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun, read_record
+from tanzaku.study.runs import runs_below
 
 
-def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: ChooseBy | None = None) -> StoredRun:
+@dataclass(frozen=True)
+class ChosenRun:
+    """A finished run and its folder."""
+
+    folder: Path
+    record: FinishedRun
+
+
+def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: ChooseBy | None = None) -> ChosenRun:
     """The run itself; of a study's folder or archive, the recommended arm's run that is best on the validation set.
 
     The recommended arm is the report's: the smallest whose mean validation accuracy (or macro-F1) is within `margin` of
@@ -33,10 +42,10 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
     """
     if (source / RECORD_FILE).is_file():
         record = read_record(source)
-        if record.status != "finished":
+        if isinstance(record, FailedRun):
             raise BundleError(f"the run {source} failed ({record.error}); pack a run that is finished")
-        return StoredRun(record, source)
-    runs = [run for run in runs_below(source) if run.record.status == "finished"]
+        return ChosenRun(source, record)
+    runs = [ChosenRun(run.folder, run.record) for run in runs_below(source) if not isinstance(run.record, FailedRun)]
     finished = [run.record for run in runs]
     if not finished:
         raise BundleError(
@@ -56,7 +65,7 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
     return next(run for run in runs if run_key(run.record) == run_key(best))
 
 
-def _only_section(finished: Sequence[RunRecord], source: Path) -> Section:
+def _only_section(finished: Sequence[FinishedRun], source: Path) -> Section:
     """The runs, which must be of one data set and one encoder to be compared."""
     if len({record.data.fingerprint for record in finished}) > 1:
         names = sorted({record.data.name for record in finished})

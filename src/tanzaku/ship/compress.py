@@ -11,7 +11,7 @@ from tanzaku import __version__
 from tanzaku.errors import BundleError
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.ship.building import building, write_facts
-from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, open_bundle
+from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, EncoderBundleFacts, open_bundle
 from tanzaku.ship.validation import check_labels, validate
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def compress(
         DataError: The dataset has other labels.
     """
     source = open_bundle(bundle)
-    _check_request(source, rank=rank, energy=energy)
+    packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
     with building(Path(out), force=force) as beside:
         shutil.copytree(source.folder / ENCODER_FOLDER, beside / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, beside / MODEL_FOLDER, rank=rank, energy=energy)
-        facts = source.facts.model_copy(update={"tanzaku": __version__, "compressed": compressed})
+        facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
         write_facts(beside, facts)
         if dataset is not None:
             scores = {
@@ -67,32 +67,34 @@ def compress(
     return open_bundle(out)
 
 
-def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> None:
+def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> EncoderBundleFacts:
+    """What the bundle says of itself, once it is clear that its adapter can be cut."""
     if (rank is None) == (energy is None):
         raise BundleError("give either rank (--rank) or energy (--energy)")
     if rank is not None and rank < 1:
         raise BundleError(f"rank = {rank}; give 1 or more")
     if energy is not None and not 0 < energy <= 1:
         raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
-    method = source.facts.build_method()
-    if not isinstance(method, RankedMethod):
+    facts = source.facts
+    method = facts.build_method()
+    if not isinstance(facts, EncoderBundleFacts) or not isinstance(method, RankedMethod):
         raise BundleError(
-            f"the bundle {source.folder} is of the method {source.facts.method['name']!r}, which has no ranks to cut; "
+            f"the bundle {source.folder} is of the method {facts.method['name']!r}, which has no ranks to cut; "
             "give one of a LoRA"
         )
-    if source.facts.whole and method.mergeable:
-        raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(source)}")
+    if facts.whole and method.mergeable:
+        raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(facts)}")
+    return facts
 
 
-def _remedy(source: Bundle) -> str:
+def _remedy(facts: EncoderBundleFacts) -> str:
     """What there is to do, by why `pack` merged the adapter."""
-    encoder = source.facts.encoder
-    if encoder is not None and encoder.pretrain is not None:
+    if facts.encoder.pretrain is not None:
         return (
             "that is always so where the study pretrained the encoder itself ([encoder.pretrain]); to measure smaller "
             "ranks, name them in the arm's truncate, or train an arm of a smaller rank"
         )
-    flags = "--int8 and --with-encoder" if source.facts.weights == "int8" else "--with-encoder"
+    flags = "--int8 and --with-encoder" if facts.weights == "int8" else "--with-encoder"
     return f"pack the run without {flags}, and compress that"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tanzaku.encoders.checks import Check
 from tanzaku.errors import TanzakuError
 from tanzaku.files import folder_bytes
-from tanzaku.ship.bundle import BUNDLE_FILE, open_bundle
+from tanzaku.ship.bundle import BUNDLE_FILE, EncoderBundleFacts, open_bundle
 
 _TEXT = "これは確認のための文である。"
 
@@ -34,12 +34,12 @@ def check_bundle(folder: Path) -> Iterator[Check]:
         f"{facts.method['name']}, {len(facts.label_names)} labels, {folder_bytes(folder) / 1e6:.2f} MB, from the run "
         f"{run.run_id} (test accuracy {100 * run.test.accuracy:.2f} %), packed by Tanzaku {facts.tanzaku}",
     )
-    name = facts.encoder.name if facts.encoder else None
+    needed = facts.encoder.name if isinstance(facts, EncoderBundleFacts) and not facts.whole else None
     try:
         (prediction,) = Classifier.load(folder)([_TEXT])
     except TanzakuError as error:
-        remedy = "name the encoder's folder with --encoder, or pack the run --with-encoder" if name else None
+        remedy = "name the encoder's folder with --encoder, or pack the run --with-encoder" if needed else None
         yield Check("classifying", "fail", str(error), remedy)
         return
-    needs = f"with the encoder {name}" if facts.needs_encoder else "without any encoder"
+    needs = f"with the encoder {needed}" if needed else "without any encoder"
     yield Check("classifying", "ok", f"{needs}: {_TEXT!r} is {prediction.label!r}")

@@ -10,7 +10,7 @@ from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, EncoderError
 from tanzaku.files import sha256_of_file
 from tanzaku.methods import EncoderMethod
-from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle
+from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, EncoderBundleFacts
 from tanzaku.study.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+def load_model(
+    folder: Path, facts: EncoderBundleFacts, *, encoder: str | None = None
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """The bundle's model (float32, on the CPU, in evaluation mode), merged into a plain one where its method can be,
     and its tokenizer.
 
     Args:
-        bundle: A bundle of a method that adapts an encoder.
+        folder: The bundle's.
+        facts: What it says of itself.
         encoder: Where the base encoder lies, if not under the name in the bundle.
 
     Raises:
@@ -31,12 +34,9 @@ def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module
     """
     from tanzaku.encoders.tokenizer import load_tokenizer
 
-    facts, method = bundle.facts, bundle.facts.build_method()
-    assert facts.encoder is not None
-    assert facts.base is not None
-    assert isinstance(method, EncoderMethod)
+    method = facts.build_method()
     if facts.whole:
-        source = EncoderSource(facts.encoder.name, bundle.folder / ENCODER_FOLDER, facts.base.fingerprint)
+        source = EncoderSource(facts.encoder.name, folder / ENCODER_FOLDER, facts.base.fingerprint)
         if method.saves_whole_model or method.mergeable:
             return _load_whole(source).eval(), load_tokenizer(source)
     else:
@@ -44,10 +44,10 @@ def load_model(bundle: Bundle, *, encoder: str | None = None) -> tuple[nn.Module
             facts.encoder,
             fingerprint=facts.base.fingerprint,
             other_name=encoder,
-            needed_by=f"the bundle {bundle.folder}",
-            expected=bundle.folder / ENCODER_FOLDER,
+            needed_by=f"the bundle {folder}",
+            expected=folder / ENCODER_FOLDER,
         )
-    saved = bundle.folder / MODEL_FOLDER
+    saved = folder / MODEL_FOLDER
     model = load_adapted(source, method, saved, label_names=facts.label_names, reading=facts.encoder).eval()
     # From the encoder: the fingerprint covers its tokenizer, so the bundle's copy is the same.
     return model, load_tokenizer(source)

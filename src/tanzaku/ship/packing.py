@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -14,18 +14,18 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.data.loading import load_dataset
 from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.errors import BundleError, DataError, describe_validation_error
+from tanzaku.errors import BundleError, DataError, SpecError, describe_validation_error
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.methods import EncoderMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
     ENCODER_FOLDER,
     MODEL_FOLDER,
     BaseFacts,
     Bundle,
-    BundleFacts,
+    EncoderBundleFacts,
     QuantizationFacts,
     RunFacts,
+    TextBundleFacts,
     open_bundle,
 )
 from tanzaku.ship.choosing import choose_run
@@ -33,8 +33,10 @@ from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels, validate
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
-from tanzaku.study.record import RunRecord, SplitScores
-from tanzaku.study.spec import RunSpec
+from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun, SplitScores
+from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TextRunSpec
+
+Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)
 
 # PEFT's model card: an empty form that names the machine's folders.
 _LEFT_OUT = {"README.md"}
@@ -75,26 +77,72 @@ def pack(
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
-    run = choose_run(Path(source), margin=margin, choose_by=choose_by)
-    folder, record = run.folder, run.record
-    spec = _spec_of(record, folder)
-    if int8 and not isinstance(spec.method, EncoderMethod):
-        raise BundleError(f"int8 is for the weights of an encoder, and {spec.method_name} has none; pack it without")
+    chosen = choose_run(Path(source), margin=margin, choose_by=choose_by)
+    folder, record = chosen.folder.resolve(), chosen.record  # "." has neither a name nor a folder around it
     if dataset is not None:
         check_labels(dataset, record.data.label_names)
+    if isinstance(record, FinishedTextRun):
+        if int8:
+            raise BundleError(f"int8 is for the weights of an encoder, and {record.method} has none; pack it without")
+        with building(Path(out), force=force) as beside:
+            _pack_text(beside, folder, record)
+        return open_bundle(out)
     with building(Path(out), force=force) as beside:
-        whole, spec = _fill(beside, folder, record, spec, with_encoder=with_encoder or int8, encoder=encoder)
-        facts = _facts(record, spec, whole=whole)
-        write_facts(beside, facts)
+        facts = _pack_encoder(beside, folder, record, with_encoder=with_encoder or int8, encoder=encoder)
         if int8:
             _quantize(beside, facts, record, dataset or _data_of(record))
     return open_bundle(out)
 
 
-def _quantize(bundle: Path, facts: BundleFacts, record: RunRecord, dataset: Dataset | None) -> None:
+def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
+    spec = _spec_of(TextRunSpec, record, run)
+    _copy(_saved_model(run), bundle / MODEL_FOLDER)
+    facts = TextBundleFacts(
+        tanzaku=__version__,
+        label_names=record.data.label_names,
+        method=spec.model_dump(mode="json")["method"],
+        run=_run_facts(record, seed=spec.seed),
+    )
+    write_facts(bundle, facts)
+
+
+def _pack_encoder(
+    bundle: Path, run: Path, record: FinishedEncoderRun, *, with_encoder: bool, encoder: str | None
+) -> EncoderBundleFacts:
+    spec = _spec_of(EncoderRunSpec, record, run)
+    whole, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, encoder=encoder)
+    base = record.encoder
+    facts = EncoderBundleFacts(
+        tanzaku=__version__,
+        label_names=record.data.label_names,
+        method=spec.model_dump(mode="json")["method"],
+        encoder=settings,
+        base=BaseFacts(fingerprint=base.fingerprint, model_type=base.model_type, parameters=base.parameters),
+        whole=whole,
+        precision=record.compute.precision,
+        run=_run_facts(record, seed=spec.seed),
+    )
+    write_facts(bundle, facts)
+    return facts
+
+
+def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
+    return RunFacts(
+        run_id=record.run_id,
+        study=record.study,
+        seed=seed,
+        ended=record.ended,
+        versions=record.environment.versions,
+        data=record.data.model_copy(update={"source": None}),  # a bundle is handed on, and that is a private path
+        val=SplitScores.model_validate(record.val, from_attributes=True),
+        test=SplitScores.model_validate(record.test, from_attributes=True),
+    )
+
+
+def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRun, dataset: Dataset | None) -> None:
     """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
     before = validate(bundle, dataset, encoder=None) if dataset is not None else None
-    _lower(bundle / ENCODER_FOLDER, record)
+    _lower(bundle / ENCODER_FOLDER, record.encoder)
     facts = facts.model_copy(update={"weights": "int8"})
     write_facts(bundle, facts)
     if dataset is not None and before is not None:
@@ -104,7 +152,7 @@ def _quantize(bundle: Path, facts: BundleFacts, record: RunRecord, dataset: Data
         write_facts(bundle, facts.model_copy(update={"quantized": quantized}))
 
 
-def _data_of(record: RunRecord) -> Dataset | None:
+def _data_of(record: FinishedRun) -> Dataset | None:
     """The run's data, where it can be read and is still the same."""
     if record.data.source is None:
         return None
@@ -115,34 +163,40 @@ def _data_of(record: RunRecord) -> Dataset | None:
     return dataset if dataset.fingerprint == record.data.fingerprint else None
 
 
-def _spec_of(record: RunRecord, folder: Path) -> RunSpec:
+def _spec_of(kind: type[Spec], record: FinishedRun, folder: Path) -> Spec:
     try:
-        return RunSpec.model_validate(record.spec)
-    except ValidationError as error:
+        return kind.model_validate(record.spec)
+    except (SpecError, ValidationError) as error:
         made_by = record.environment.versions.get("tanzaku")
+        reason = describe_validation_error(error) if isinstance(error, ValidationError) else str(error)
         raise BundleError(
             f"this Tanzaku ({__version__}) does not know the settings of the run {folder}, which Tanzaku {made_by} "
-            f"made; pack it with that: {describe_validation_error(error)}"
+            f"made; pack it with that: {reason}"
         ) from error
 
 
-def _fill(
-    bundle: Path, run: Path, record: RunRecord, spec: RunSpec, *, with_encoder: bool, encoder: str | None
-) -> tuple[bool, RunSpec]:
-    """Copy or make the model's files.
-
-    Returns:
-        Whether the bundle holds all weights of an encoder, and the settings with the name that finds its encoder now.
-    """
-    run = run.resolve()  # "." has neither a name nor a folder around it
+def _saved_model(run: Path) -> Path:
     saved = run / RUN_MODEL_FOLDER
     if not saved.is_dir():
         raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; make the run again")
-    if not isinstance(spec.method, EncoderMethod):
-        _copy(saved, bundle / MODEL_FOLDER)
-        return False, spec
-    assert spec.encoder is not None
-    assert record.encoder is not None
+    return saved
+
+
+def _fill(
+    bundle: Path,
+    run: Path,
+    record: FinishedEncoderRun,
+    spec: EncoderRunSpec,
+    *,
+    with_encoder: bool,
+    encoder: str | None,
+) -> tuple[bool, EncoderSpec]:
+    """Copy or make the model's files.
+
+    Returns:
+        Whether the bundle holds all weights of an encoder, and the [encoder] section with the name that finds it now.
+    """
+    saved = _saved_model(run)
     made = record.encoder.pretraining
     source = find_encoder(
         spec.encoder,
@@ -150,7 +204,7 @@ def _fill(
         other_name=encoder or (str(run.parent / made.folder) if made else None),
         needed_by=f"the run {run.name}",
     )
-    named = spec if made else _naming(spec, source, elsewhere=encoder is not None)
+    named = spec.encoder if made else _naming(spec.encoder, source, elsewhere=encoder is not None)
     _copy_settings(source, bundle / ENCODER_FOLDER)
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
@@ -165,26 +219,22 @@ def _fill(
     return whole, named
 
 
-def _naming(spec: RunSpec, source: EncoderSource, *, elsewhere: bool) -> RunSpec:
+def _naming(settings: EncoderSpec, source: EncoderSource, *, elsewhere: bool) -> EncoderSpec:
     """The settings with an encoder's name that works from every folder.
 
     Where the encoder was given by another name (`elsewhere`), that takes the place of a folder that is gone; the
     hub's name stays, because it is found on other machines too.
     """
-    assert spec.encoder is not None
-    if elsewhere and not Path(spec.encoder.name).is_absolute():
-        return spec
-    revision = None if elsewhere else spec.encoder.revision
-    encoder = spec.encoder.model_copy(update={"name": source.name, "revision": revision})
-    return spec.model_copy(update={"encoder": encoder})
+    if elsewhere and not Path(settings.name).is_absolute():
+        return settings
+    revision = None if elsewhere else settings.revision
+    return settings.model_copy(update={"name": source.name, "revision": revision})
 
 
-def _merge(spec: RunSpec, source: EncoderSource, record: RunRecord, saved: Path, folder: Path) -> None:
+def _merge(spec: EncoderRunSpec, source: EncoderSource, record: FinishedRun, saved: Path, folder: Path) -> None:
     """Write the adapted model as a plain one."""
     from tanzaku.methods.full import Full
 
-    assert isinstance(spec.method, EncoderMethod)
-    assert spec.encoder is not None
     model = load_adapted(source, spec.method, saved, label_names=record.data.label_names, reading=spec.encoder)
     Full().save(model, folder)
 
@@ -198,16 +248,15 @@ def _write_weights(source: EncoderSource, folder: Path) -> None:
     save_file(read_weights(source), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def _lower(folder: Path, record: RunRecord) -> None:
+def _lower(folder: Path, encoder: EncoderFacts) -> None:
     """Write the weights in `folder` again, in 8 bits."""
     from safetensors.torch import save_file
 
     from tanzaku.encoders.quantized import quantize_matrices
     from tanzaku.encoders.weights import read_weights
 
-    assert record.encoder is not None
-    weights = read_weights(EncoderSource(record.encoder.name, folder, record.encoder.fingerprint))
-    save_file(quantize_matrices(weights, head=record.encoder.head), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
+    weights = read_weights(EncoderSource(encoder.name, folder, encoder.fingerprint))
+    save_file(quantize_matrices(weights, head=encoder.head), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def _copy_settings(source: EncoderSource, folder: Path) -> None:
@@ -222,36 +271,3 @@ def _copy(source: Path, folder: Path) -> None:
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)  # not its permissions: the bundle's files are new ones
-
-
-def _precision(record: RunRecord, spec: RunSpec) -> Literal["float32", "bfloat16"] | None:
-    if spec.encoder is None:
-        return None
-    return record.compute.precision if record.compute else "float32"  # there was no choice
-
-
-def _facts(record: RunRecord, spec: RunSpec, *, whole: bool) -> BundleFacts:
-    assert record.val is not None
-    assert record.test is not None
-    base = record.encoder
-    return BundleFacts(
-        tanzaku=__version__,
-        label_names=record.data.label_names,
-        method=spec.model_dump(mode="json")["method"],
-        encoder=spec.encoder,
-        base=BaseFacts(fingerprint=base.fingerprint, model_type=base.model_type, parameters=base.parameters)
-        if base
-        else None,
-        whole=whole,
-        precision=_precision(record, spec),
-        run=RunFacts(
-            run_id=record.run_id,
-            study=record.study,
-            seed=spec.seed,
-            ended=record.ended,
-            versions=record.environment.versions,
-            data=record.data.model_copy(update={"source": None}),  # a bundle is handed on, and that is a private path
-            val=SplitScores.model_validate(record.val, from_attributes=True),
-            test=SplitScores.model_validate(record.test, from_attributes=True),
-        ),
-    )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from tanzaku.errors import TanzakuWarning
-from tanzaku.methods import EncoderMethod, TextMethod
-from tanzaku.ship.bundle import MODEL_FOLDER, Bundle
+from tanzaku.methods import TextMethod
+from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, TextBundleFacts
 from tanzaku.ship.loading import load_model
 
 if TYPE_CHECKING:
@@ -41,26 +41,27 @@ def load_scorer(
     bundle: Bundle, *, encoder: str | None, device: Device, precision: Precision, batch_tokens: int
 ) -> Scorer:
     """The scorer of a bundle; see `Classifier.load`."""
-    method = bundle.facts.build_method()
-    if not isinstance(method, EncoderMethod):
+    facts = bundle.facts
+    if isinstance(facts, TextBundleFacts):
+        method = facts.build_method()
         with method.named_errors():
             return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
     from tanzaku.compute import choose_compute
 
-    assert bundle.facts.encoder is not None
     compute = choose_compute(device=device, precision=precision, attention="auto")
     if precision == "auto":
-        compute = replace(compute, precision=_run_precision(bundle, native=compute.precision))
-    model, tokenizer = load_model(bundle, encoder=encoder)
-    return EncoderScorer(model, tokenizer, bundle.facts.encoder, compute=compute, batch_tokens=batch_tokens)
+        compute = replace(compute, precision=_run_precision(facts.precision, native=compute.precision))
+    model, tokenizer = load_model(bundle.folder, facts, encoder=encoder)
+    return EncoderScorer(model, tokenizer, facts.encoder, compute=compute, batch_tokens=batch_tokens)
 
 
-def _run_precision(bundle: Bundle, *, native: Literal["float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:
-    """The precision of the bundle's run, or float32 where this machine would have to emulate that.
+def _run_precision(
+    trained: Literal["float32", "bfloat16"], *, native: Literal["float32", "bfloat16"]
+) -> Literal["float32", "bfloat16"]:
+    """The precision in which the run was trained, or float32 where this machine would have to emulate that.
 
     `native` is what the hardware does best: bfloat16 where it multiplies that itself.
     """
-    trained = bundle.facts.precision or "float32"
     if trained == "bfloat16" and native == "float32":
         warnings.warn(
             "the run computed in bfloat16, which this processor would emulate slowly; classifying in float32, so a few "

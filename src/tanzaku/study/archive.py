@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from tanzaku.errors import RecordError, describe_os_error
-from tanzaku.study.record import RunRecord, parse_record
+from tanzaku.study.record import RUN_RECORD, RunRecord, parse_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,12 +118,12 @@ def archived_record(record: RunRecord) -> str:
     content = record.model_dump(mode="json")
     content["data"]["source"] = without_folders(content["data"]["source"])
     content["spec"]["data"]["source"] = without_folders(content["spec"]["data"]["source"])
-    for encoder in (content["spec"].get("encoder"), content["encoder"]):
+    for encoder in (content["spec"].get("encoder"), content.get("encoder")):
         if encoder:
             encoder["name"] = without_folders(encoder["name"])
-    if content["error"]:
+    if "error" in content:
         content["error"] = _ABSOLUTE_PATH.sub(lambda path: _last_part(path[0]), content["error"])
-    return RunRecord.model_validate(content).model_dump_json()
+    return RUN_RECORD.validate_python(content).model_dump_json()
 
 
 def without_folders(name: str | None) -> str | None:

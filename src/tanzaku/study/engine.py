@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +19,7 @@ from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.files import write_atomically
+from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import (
     BUSY,
     FINISHED,
@@ -34,28 +33,10 @@ from tanzaku.study.process import (
     run_to_the_end,
     unwritable,
 )
-from tanzaku.study.record import RECORD_FILE, RunRecord, read_record, write_record
-from tanzaku.study.spec import RunSpec
+from tanzaku.study.record import RECORD_FILE, FailedRun, RunRecord, read_record, write_record
 from tanzaku.study.states import LOCK_FILE, LOG_FILE
 
-if TYPE_CHECKING:
-    from tanzaku.encoders.load import EncoderSource
-
 _BUSY_POLL_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run with everything it needs, and the folder it writes to."""
-
-    spec: RunSpec
-    folder: Path
-    encoder: "EncoderSource | None"
-
-    @property
-    def run_id(self) -> str:
-        """The folder's name."""
-        return self.folder.name
 
 
 @dataclass(frozen=True)
@@ -168,10 +149,9 @@ def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study:
 
     if (planned.folder / RECORD_FILE).exists():
         return
-    record = RunRecord(
+    record = FailedRun(
         run_id=planned.run_id,
         study=study,
-        status="failed",
         error=error,
         started=now(),
         ended=now(),
@@ -207,10 +187,8 @@ def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_st
     try:
         with RunProgress(planned.run_id) as progress:
             run(
-                planned.spec,
+                planned,
                 dataset=dataset,
-                encoder=planned.encoder,
-                folder=planned.folder,
                 study=study,
                 listeners=(progress, log),
                 should_stop=should_stop,

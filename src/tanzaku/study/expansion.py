@@ -20,9 +20,11 @@ from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
 from tanzaku.study.spec import (
     ENCODER_SETTINGS,
     SEED_OF_DETERMINISTIC,
+    EncoderRunSpec,
     EncoderSpec,
     RunSpec,
     StudySpec,
+    TextRunSpec,
     TrainingSpec,
     method_named,
 )
@@ -110,7 +112,7 @@ def expand(study: StudySpec) -> list[RunSpec]:
     return list(runs.values())
 
 
-def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
+def expand_arm(study: StudySpec, arm: Mapping[str, Any], *, seed: int, where: str) -> Iterator[RunSpec]:
     """The runs of one arm with one seed: every combination of its axes.
 
     Args:
@@ -122,32 +124,40 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
     Raises:
         SpecError: The arm names an unknown method, option or value.
     """
-    options = dict(arm)
-    name = options.pop("method", None)
-    if not isinstance(name, str):
-        raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
+    name = _method_name(arm, where=where)
     kind = method_named(name, where=where)
     if shared := sorted(set(kind.model_fields) & {"method", "recipe", *TrainingSpec.model_fields, *ENCODER_SETTINGS}):
         raise SpecError(f"{where}: {name} has an option {shared[0]!r}, which every arm has; it needs another name")
+    if issubclass(kind, EncoderMethod):
+        yield from expand_encoder_arm(study, kind, arm, seed=seed, where=where)
+    else:
+        yield from _expand_text_arm(study, kind, arm, seed=seed, where=where)
+
+
+def expand_encoder_arm(
+    study: StudySpec, kind: type[EncoderMethod], arm: Mapping[str, Any], *, seed: int, where: str
+) -> Iterator[EncoderRunSpec]:
+    """The runs of one arm of a method that adapts an encoder; `kind` is its method, the rest as of `expand_arm`.
+
+    Raises:
+        SpecError: The arm names an unknown option or value, or the study has no encoder.
+    """
+    name, options = _name_and_options(arm)
     where = f"{where} ({name})"
-    ignored = set(kind.settings_without_effect) if issubclass(kind, EncoderMethod) else set()
+    ignored = set(kind.settings_without_effect)
     if useless := sorted(set(options) & ignored):
         raise SpecError(f"{where}: {useless[0]} does nothing for this method; leave it out")
     training = {name: value for name, value in study.training.items() if name not in ignored}
-    trainable = set(TrainingSpec.model_fields) - ignored if kind.uses_encoder else set()
-    readable = set(ENCODER_SETTINGS) if kind.uses_encoder else set()
-    if unknown := set(options) - set(kind.model_fields) - trainable - readable - {"recipe"}:
-        choices = sorted(set(kind.model_fields) | trainable | readable)
-        raise SpecError(f"{where}: {_unknown('option', sorted(unknown)[0], choices)}")
-    if kind.uses_encoder and study.encoder is None:
+    trainable, readable = set(TrainingSpec.model_fields) - ignored, set(ENCODER_SETTINGS)
+    _check_options(options, set(kind.model_fields) | trainable | readable, where=where)
+    if study.encoder is None:
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
-    for values in _grid({"recipe": study.recipe, **options}, kind):
-        recipe = _recipe(values.pop("recipe"), where=where).settings(name)
+    for recipe, values in _points(study, kind, name, options, where=where):
         method = _validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where)
         # What these options leave without effect is at its default, so that it makes no other run of the same.
-        unused = set(method.unused_settings()) if isinstance(method, EncoderMethod) else set()
+        unused = set(method.unused_settings())
         used = {name: value for name, value in training.items() if name not in unused}
-        yield RunSpec(
+        yield EncoderRunSpec(
             data=study.data,
             encoder=_resolved(EncoderSpec, recipe, study.encoder, values, readable, where=f"{where}: encoder"),
             method=method,
@@ -155,6 +165,47 @@ def expand_arm(study: StudySpec, arm: dict[str, Any], *, seed: int, where: str) 
             seed=SEED_OF_DETERMINISTIC if method.deterministic else seed,
             choose_by=study.choose_by,
         )
+
+
+def _expand_text_arm(
+    study: StudySpec, kind: type[TextMethod], arm: Mapping[str, Any], *, seed: int, where: str
+) -> Iterator[TextRunSpec]:
+    name, options = _name_and_options(arm)
+    where = f"{where} ({name})"
+    _check_options(options, set(kind.model_fields), where=where)
+    for recipe, values in _points(study, kind, name, options, where=where):
+        method = _validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where)
+        yield TextRunSpec(data=study.data, method=method, seed=seed, choose_by=study.choose_by)
+
+
+def _method_name(arm: Mapping[str, Any], *, where: str) -> str:
+    name = arm.get("method")
+    if not isinstance(name, str):
+        raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
+    return name
+
+
+def _name_and_options(arm: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    return str(arm["method"]), {key: value for key, value in arm.items() if key != "method"}
+
+
+def _check_options(options: Mapping[str, Any], known: set[str], *, where: str) -> None:
+    if unknown := set(options) - known - {"recipe"}:
+        raise SpecError(f"{where}: {_unknown('option', sorted(unknown)[0], sorted(known))}")
+
+
+def _points(
+    study: StudySpec,
+    kind: type[EncoderMethod] | type[TextMethod],
+    name: str,
+    options: dict[str, Any],
+    *,
+    where: str,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every combination of the arm's axes, each as what its recipe says and what it sets itself."""
+    for values in _grid({"recipe": study.recipe, **options}, kind):
+        recipe = _recipe(values.pop("recipe"), where=where)
+        yield recipe.settings(name), values
 
 
 def _recipe(name: Any, *, where: str) -> Recipe:
@@ -166,16 +217,14 @@ def _recipe(name: Any, *, where: str) -> Recipe:
 def _resolved(
     kind: type[Model],
     recipe: dict[str, Any],
-    shared: dict[str, Any] | None,
+    shared: dict[str, Any],
     values: dict[str, Any],
     names: set[str],
     *,
     where: str,
-) -> Model | None:
-    """What the recipe says of `names`, then what the arms share, then what this arm sets itself; None where the method
-    takes none of them."""
-    content = {**_chosen(recipe, names), **(shared or {}), **_chosen(values, names)}
-    return _validated(kind, content, where=where) if names else None
+) -> Model:
+    """What the recipe says of `names`, then what the arms share, then what this arm sets itself."""
+    return _validated(kind, {**_chosen(recipe, names), **shared, **_chosen(values, names)}, where=where)
 
 
 def _chosen(values: dict[str, Any], names: set[str]) -> dict[str, Any]:

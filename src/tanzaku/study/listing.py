@@ -27,8 +27,8 @@ class ListedRun(_Part):
     """One run of a study."""
 
     name: Annotated[str, Field(description="Of its folder.")]
+    kind: Annotated[Literal["encoder", "text"], Field(description="Of its settings.")]
     method: str
-    uses_encoder: bool
 
 
 class StudyList(_Part):

@@ -1,6 +1,6 @@
 """From a study to runs that are ready to be made: everything that can be wrong is found here, before anything long."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,12 @@ from tanzaku.encoders.load import (
 from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
-from tanzaku.methods import EncoderMethod
 from tanzaku.pretraining.options import ContinuedOptions
-from tanzaku.study.engine import PlannedRun
 from tanzaku.study.expansion import expand
+from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
-from tanzaku.study.spec import IDENTITY_DIGITS, EncoderSpec, RunSpec, StudySpec
+from tanzaku.study.spec import EncoderRunSpec, RunSpec, StudySpec, TextRunSpec
 
 
 @dataclass(frozen=True)
@@ -56,50 +55,48 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     """
     specs = expand(study.with_absolute_encoder())
     dataset = clean_dataset(dataset)
-    encoders = prepare_encoders(specs, dataset, out=out, progress=progress)
-    runs = []
-    for spec in specs:
-        encoder = encoders[spec.encoder.pretrain] if spec.encoder else None
-        fingerprint = encoder.fingerprint if encoder else None
-        run_id = spec.run_id(data_fingerprint=dataset.fingerprint, encoder_fingerprint=fingerprint)
-        runs.append(PlannedRun(spec, _folder(out, run_id), encoder))
-    return Plan(study.name, dataset, runs)
+    with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
+    encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
+    return Plan(study.name, dataset, [_planned(spec, encoders, dataset, out) for spec in specs])
 
 
-def _folder(out: Path, run_id: str) -> Path:
-    """The run's folder: one with its identity, should an earlier version have called it otherwise, or a new one."""
-    return next(iter(sorted(out.glob(f"*-{run_id[-IDENTITY_DIGITS:]}"))), out / run_id)
+def _planned(
+    spec: RunSpec, encoders: Mapping[ContinuedOptions | None, EncoderSource], dataset: Dataset, out: Path
+) -> PlannedRun:
+    if isinstance(spec, TextRunSpec):
+        return PlannedTextRun(spec, out / spec.run_id(data_fingerprint=dataset.fingerprint))
+    encoder = encoders[spec.encoder.pretrain]
+    run_id = spec.run_id(data_fingerprint=dataset.fingerprint, encoder_fingerprint=encoder.fingerprint)
+    return PlannedEncoderRun(spec, out / run_id, encoder)
 
 
 def prepare_encoders(
-    specs: list[RunSpec], dataset: Dataset, *, out: Path, progress: bool
+    specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path, progress: bool
 ) -> dict[ContinuedOptions | None, EncoderSource]:
     """The encoder as it is (None) and after each pretraining that an arm asks for."""
-    with_encoder = [spec for spec in specs if spec.encoder is not None]
-    if not with_encoder:
+    if not specs:
         return {}
-    settings = _reading(with_encoder[0])
+    settings = specs[0].encoder
     base = resolve_encoder(settings.name, revision=settings.revision)
-    _check_fit(with_encoder, base, labels=len(dataset.label_names))
-    _check_behaviour(with_encoder, base, dataset.label_names)
+    _check_fit(specs, base, labels=len(dataset.label_names))
+    _check_behaviour(specs, base, dataset.label_names)
     encoders: dict[ContinuedOptions | None, EncoderSource] = {}
-    for options in dict.fromkeys(_reading(spec).pretrain for spec in with_encoder):
+    for options in dict.fromkeys(spec.encoder.pretrain for spec in specs):
         encoder = base
         if options is not None:
             encoder = pretrained_encoder(base, options, texts=dataset.train.texts, out=out, progress=progress)
-        for spec in _one_for_each_length([spec for spec in with_encoder if _reading(spec).pretrain == options]):
+        for spec in _one_for_each_length([spec for spec in specs if spec.encoder.pretrain == options]):
             tokenized_splits(spec, dataset, encoder, progress=progress)
         encoders[options] = encoder
     return encoders
 
 
-def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> None:
+def _check_fit(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, *, labels: int) -> None:
     """Make sure that the encoder can read and pool as each run wants it, and has the layers that the methods target."""
     config = load_config(encoder)
     bare: dict[tuple[str, str], nn.Module] = {}
     for spec in specs:
-        assert isinstance(spec.method, EncoderMethod)
-        reading = _reading(spec)
+        reading = spec.encoder
         # Pretraining on longer sequences lets the position table grow, and says so where it can't.
         if reading.pretrain is None or reading.max_tokens > reading.pretrain.max_tokens:
             check_max_tokens(config, reading.max_tokens)
@@ -113,22 +110,17 @@ def _check_fit(specs: list[RunSpec], encoder: EncoderSource, *, labels: int) -> 
             raise SpecError(f"the encoder {reading.name} and an arm do not go together: {error}") from error
 
 
-def _check_behaviour(specs: list[RunSpec], encoder: EncoderSource, label_names: Sequence[str]) -> None:
+def _check_behaviour(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, label_names: Sequence[str]) -> None:
     """Load the encoder once for each kind of classifier: loading makes it work, and no run of a wrong one begins."""
-    kinds = {is_pooled(reading.pooling, reading.long_text): reading for reading in map(_reading, specs)}
+    kinds = {is_pooled(reading.pooling, reading.long_text): reading for reading in (spec.encoder for spec in specs)}
     for reading in kinds.values():
         load_classifier(encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text)
 
 
-def _one_for_each_length(specs: list[RunSpec]) -> list[RunSpec]:
+def _one_for_each_length(specs: Sequence[EncoderRunSpec]) -> list[EncoderRunSpec]:
     """A run for each number of tokens that documents are truncated to, the whole document among them."""
-    firsts: dict[int | None, RunSpec] = {}
+    firsts: dict[int | None, EncoderRunSpec] = {}
     for spec in specs:
-        reading = _reading(spec)
+        reading = spec.encoder
         firsts.setdefault(tokenized_length(reading.long_text, max_tokens=reading.max_tokens), spec)
     return list(firsts.values())
-
-
-def _reading(spec: RunSpec) -> EncoderSpec:
-    assert spec.encoder is not None
-    return spec.encoder

@@ -18,7 +18,7 @@ from tanzaku.encoders.tokens import tokenize
 from tanzaku.methods import EncoderMethod
 from tanzaku.study.pretrained import pretraining_facts
 from tanzaku.study.record import EncoderFacts, PretrainingFacts
-from tanzaku.study.spec import EncoderSpec, RunSpec, TrainingSpec
+from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TrainingSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.forward import ChosenForward, Forward, choose_forward
@@ -42,7 +42,7 @@ class PreparedTraining:
 
 
 def prepare_training(
-    spec: RunSpec,
+    spec: EncoderRunSpec,
     train: LabelledTokens,
     val: LabelledTokens,
     encoder: EncoderSource,
@@ -51,9 +51,6 @@ def prepare_training(
     should_stop: Callable[[], bool],
 ) -> PreparedTraining:
     """Seed everything, load the encoder, attach the method and build the training; no test document is needed."""
-    assert isinstance(spec.method, EncoderMethod)
-    assert spec.training is not None
-    assert spec.encoder is not None
     seed_everything(spec.seed)
     loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
@@ -71,11 +68,9 @@ def prepare_training(
 
 
 def tokenized_splits(
-    spec: RunSpec, dataset: Dataset, encoder: EncoderSource, *, progress: bool = False
+    spec: EncoderRunSpec, dataset: Dataset, encoder: EncoderSource, *, progress: bool = False
 ) -> tuple[LabelledTokens, LabelledTokens, LabelledTokens]:
     """The train, validation and test split as tokens; from the cache on disk where they are there."""
-    assert spec.encoder is not None
-    assert spec.training is not None
     reading = spec.encoder
     length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
     tokenizer = load_tokenizer(encoder)
@@ -169,7 +164,7 @@ def group_rates(settings: TrainingSpec, method: EncoderMethod) -> dict[str, floa
 
 
 def _build_training(
-    spec: RunSpec,
+    spec: EncoderRunSpec,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     train: LabelledTokens,
@@ -178,8 +173,6 @@ def _build_training(
     should_stop: Callable[[], bool],
     forward: Forward,
 ) -> Training:
-    assert isinstance(spec.method, EncoderMethod)
-    assert spec.training is not None
     settings = spec.training
     return Training(
         model=model,

@@ -11,14 +11,14 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
 from tanzaku.files import write_atomically
 
-RECORD_VERSION: Literal[1] = 1
+RECORD_VERSION: Literal[2] = 2
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.csv"
 VALIDATION_PREDICTIONS_FILE = "val-predictions.csv"
@@ -36,19 +36,14 @@ class DataFacts(_Part):
 
     name: str
     source: Annotated[
-        str | None,
-        Field(
-            description='A folder\'s absolute path, or "sample"; None where it was made in Python, or is not recorded.'
-        ),
+        str | None, Field(description='A folder\'s path, or "sample"; None where it was made in Python or is not told.')
     ] = None
     fingerprint: Annotated[str, Field(description="SHA-256 over every text and label of the three splits.")]
     label_names: tuple[str, ...]
     train_documents: int
     val_documents: int
     test_documents: int
-    train_documents_per_class: Annotated[
-        tuple[int, ...] | None, Field(description="In the order of the labels; the first records have none.")
-    ] = None
+    train_documents_per_class: Annotated[tuple[int, ...], Field(description="In the order of the labels.")]
 
 
 class PretrainingFacts(_Part):
@@ -173,62 +168,108 @@ class RankRecord(_Part):
     seconds: Annotated[float, Field(description="To cut the adapter and classify both sets; 0 at its own rank.")]
 
 
-class RunRecord(_Part):
-    """One run, finished or failed. What a failed run did not reach is None or empty."""
+class _Run(_Part):
+    """What the record of every run holds."""
 
-    version: Literal[1] = RECORD_VERSION
+    version: Literal[2] = RECORD_VERSION
     run_id: str
     study: str
-    status: Literal["finished", "failed"]
-    error: str | None = None
     started: Annotated[str, Field(description="ISO 8601, UTC.")]
     ended: str
     resumptions: Annotated[int, Field(description="How often the run resumed from a checkpoint.")] = 0
-    spec: Annotated[dict[str, Any], Field(description="The resolved RunSpec.")]
-    method_details: Annotated[
-        dict[str, float | int | str], Field(description="Such as LoRA's effective scale α/r.")
-    ] = {}
+    spec: Annotated[
+        dict[str, Any],
+        Field(description="The resolved RunSpec, not parsed: a record can be read where its method is not installed."),
+    ]
+    method_details: Annotated[dict[str, float | int | str], Field(description="Such as LoRA's scale α/r.")] = {}
     data: DataFacts
-    encoder: EncoderFacts | None = None
-    compute: Annotated[ComputeFacts | None, Field(description="None where there is no encoder, or was no choice.")] = (
-        None
-    )
     environment: Environment
-    history: tuple[EpochRecord, ...] = ()
-    training_curve: Annotated[
-        tuple[tuple[int, float], ...], Field(description="(step, mean training loss since the last entry).")
-    ] = ()
-    best_epoch: int | None = None
-    stopped_early: bool | None = None
-    val: Scores | None = None
-    test: Scores | None = None
-    costs: Costs | None = None
-    ranks: Annotated[
-        tuple[RankRecord, ...], Field(description="The adapter cut to other ranks, where the method was asked to.")
-    ] = ()
 
     @model_validator(mode="after")
-    def _parts_belong_together(self) -> RunRecord:
+    def _spec_has_its_parts(self) -> Self:
         if not isinstance(self.spec.get("method"), dict) or "name" not in self.spec["method"]:
             raise ValueError("spec has no method.name")
+        if self.spec.get("kind") not in ("encoder", "text"):
+            raise ValueError("spec.kind is neither encoder nor text")
         for part in ("encoder", "training"):
-            if not isinstance(self.spec.get(part), dict | None):
+            if self.spec["kind"] == "encoder" and not isinstance(self.spec.get(part), dict):
                 raise ValueError(f"spec.{part} is no table of settings")
-        if self.status == "finished" and None in (self.val, self.test, self.costs):
-            raise ValueError("a finished run has val, test and costs")
-        names = self.data.label_names
-        for split, scores in (("val", self.val), ("test", self.test)):
-            if scores is None:
-                continue
-            square = len(scores.confusion) == len(names) and all(len(row) == len(names) for row in scores.confusion)
-            if not square or set(scores.per_class) != set(names):
-                raise ValueError(f"{split} is about other classes than data.label_names")
         return self
 
     @property
     def method(self) -> str:
         """The method's name."""
         return str(self.spec["method"]["name"])
+
+
+class FailedRun(_Run):
+    """A run that ended with an error."""
+
+    status: Literal["failed"] = "failed"
+    error: str
+
+
+class _FinishedRun(_Run):
+    """A run that was measured on both sets; the fields with a default are empty where nothing is trained by steps."""
+
+    status: Literal["finished"] = "finished"
+    history: tuple[EpochRecord, ...] = ()
+    training_curve: Annotated[
+        tuple[tuple[int, float], ...], Field(description="(step, mean training loss since the last entry).")
+    ] = ()
+    val: Scores
+    test: Scores
+    costs: Costs
+    ranks: Annotated[
+        tuple[RankRecord, ...], Field(description="The adapter cut to other ranks, if the arm asks for that.")
+    ] = ()
+
+    @model_validator(mode="after")
+    def _scores_are_of_the_datas_classes(self) -> Self:
+        names = self.data.label_names
+        for split, scores in (("val", self.val), ("test", self.test)):
+            square = len(scores.confusion) == len(names) and all(len(row) == len(names) for row in scores.confusion)
+            if not square or set(scores.per_class) != set(names):
+                raise ValueError(f"{split} is about other classes than data.label_names")
+        return self
+
+
+class FinishedEncoderRun(_FinishedRun):
+    """A finished run of a method that adapts an encoder."""
+
+    encoder: EncoderFacts
+    compute: ComputeFacts
+    best_epoch: int
+    stopped_early: bool
+
+
+class FinishedTextRun(_FinishedRun):
+    """A finished run of a method that learns only from the texts."""
+
+
+FinishedRun = FinishedEncoderRun | FinishedTextRun
+RunRecord = FinishedRun | FailedRun
+
+
+def _tag(content: dict[str, Any]) -> str:
+    spec = content.get("spec")
+    kind = spec.get("kind") if isinstance(spec, dict) else None
+    return "failed" if content.get("status") == "failed" else f"{content.get('status')} {kind}"
+
+
+RUN_RECORD: TypeAdapter[RunRecord] = TypeAdapter(
+    Annotated[
+        Annotated[FinishedEncoderRun, Tag("finished encoder")]
+        | Annotated[FinishedTextRun, Tag("finished text")]
+        | Annotated[FailedRun, Tag("failed")],
+        Discriminator(
+            _tag,
+            custom_error_type="run_kind",
+            custom_error_message="status is finished or failed, and spec.kind encoder or text",
+        ),
+    ]
+)
+"""Reads the record of a run from a dictionary or JSON."""
 
 
 def write_record(record: RunRecord, folder: Path) -> None:
@@ -267,9 +308,10 @@ def parse_record(content: Any, *, where: str, remedy: str) -> RunRecord:
         version = content.get("version") if isinstance(content, dict) else None
         raise RecordError(f"{where} has version {version!r}; this Tanzaku reads version {RECORD_VERSION}")
     try:
-        return RunRecord.model_validate(content)
+        return RUN_RECORD.validate_python(content)
     except ValidationError as error:
-        raise RecordError(f"{where} is not a run record: {describe_validation_error(error)}; {remedy}") from error
+        reason = describe_validation_error(error, tagged=True)
+        raise RecordError(f"{where} is not a run record: {reason}; {remedy}") from error
 
 
 def write_predictions(folder: Path, *, classes: list[int], predicted: list[int], name: str = PREDICTIONS_FILE) -> None:

@@ -7,19 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.encoders.load import EncoderSource
 from tanzaku.files import errors_naming, folder_bytes, write_atomically
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
-from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
+from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
@@ -30,13 +28,16 @@ from tanzaku.study.record import (
     ComputeFacts,
     Costs,
     DataFacts,
+    EncoderFacts,
     EpochRecord,
-    RunRecord,
+    FinishedEncoderRun,
+    FinishedRun,
+    FinishedTextRun,
+    RankRecord,
     Scores,
     write_predictions,
     write_record,
 )
-from tanzaku.study.spec import RunSpec
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.evaluation import evaluate
@@ -47,16 +48,14 @@ LOGITS_FILE = "test-logits.npy"
 
 
 def run(
-    spec: RunSpec,
+    planned: PlannedRun,
     *,
     dataset: Dataset,
-    encoder: EncoderSource | None,
-    folder: Path,
     study: str,
     listeners: Sequence[Callable[[Event], None]] = (),
     should_stop: Callable[[], bool] = lambda: False,
-) -> RunRecord:
-    """Make one run; what it leaves in `folder` is the model, the predictions and, written last, the record.
+) -> FinishedRun:
+    """Make one run; what it leaves in its folder is the model, the predictions and, written last, the record.
 
     A run that was killed resumes from its newest checkpoint, and ends bit-identical to an undisturbed one on the same
     CPU with the same number of threads.
@@ -64,41 +63,85 @@ def run(
     Raises:
         TanzakuError: The encoder, the method or the data can't be used.
         Interrupted: `should_stop` said so; a checkpoint was saved.
-        OSError: `folder` can't be written; the same call resumes from the newest checkpoint.
+        OSError: The folder can't be written; the same call resumes from the newest checkpoint.
     """
+    if isinstance(planned, PlannedTextRun):
+        return run_text(planned, dataset=dataset, study=study)
+    return run_encoder(planned, dataset=dataset, study=study, listeners=listeners, should_stop=should_stop)
+
+
+def run_encoder(
+    planned: PlannedEncoderRun,
+    *,
+    dataset: Dataset,
+    study: str,
+    listeners: Sequence[Callable[[Event], None]] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> FinishedEncoderRun:
+    """`run` of a method that adapts an encoder."""
     started = now()
+    spec, folder = planned.spec, planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
-        if isinstance(spec.method, EncoderMethod):
-            assert encoder is not None
-            result = _adapt(spec, spec.method, dataset, encoder, folder, listeners, should_stop)
-        else:
-            result = _fit(spec, spec.method, dataset, folder)
-    _write_predictions(folder, dataset, result)
-    record = RunRecord(
-        run_id=folder.name,
+        adapted = _adapt(planned, dataset, listeners, should_stop)
+    _write_results(folder, dataset, val=adapted.val, test=adapted.test)
+    record = FinishedEncoderRun(
+        run_id=planned.run_id,
         study=study,
-        status="finished",
         started=started,
         ended=now(),
+        resumptions=adapted.done.resumptions,
         spec=spec.model_dump(mode="json"),
         method_details=spec.method.details(),
         data=data_facts(dataset),
         environment=describe_environment(),
-        val=_scores(dataset.val, result.val, dataset),
-        test=_scores(dataset.test, result.test, dataset),
-        **result.facts,
+        history=tuple(EpochRecord(**asdict(result)) for result in adapted.done.history),
+        training_curve=adapted.done.curve,
+        val=_scores(dataset.val, adapted.val, dataset),
+        test=_scores(dataset.test, adapted.test, dataset),
+        costs=adapted.costs,
+        ranks=adapted.ranks,
+        encoder=adapted.encoder,
+        compute=adapted.compute,
+        best_epoch=adapted.done.best_epoch,
+        stopped_early=adapted.done.stopped_early,
     )
     write_record(record, folder)
     _checkpoints(folder).clear()  # not before: without a record, the training resumes from them
     return record
 
 
-def _write_predictions(folder: Path, dataset: Dataset, result: "_Result") -> None:
-    _write_logits(folder / LOGITS_FILE, result.test)
+def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> FinishedTextRun:
+    """`run` of a method that learns only from the texts."""
+    started = now()
+    spec, folder = planned.spec, planned.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with spec.method.named_errors():
+        fitted = _fit(planned, dataset)
+    _write_results(folder, dataset, val=fitted.val, test=fitted.test)
+    record = FinishedTextRun(
+        run_id=planned.run_id,
+        study=study,
+        started=started,
+        ended=now(),
+        spec=spec.model_dump(mode="json"),
+        method_details=spec.method.details(),
+        data=data_facts(dataset),
+        environment=describe_environment(),
+        val=_scores(dataset.val, fitted.val, dataset),
+        test=_scores(dataset.test, fitted.test, dataset),
+        costs=fitted.costs,
+    )
+    write_record(record, folder)
+    return record
+
+
+def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.ndarray) -> None:
+    """Write the scores of the test set and both sets' predictions."""
+    _write_logits(folder / LOGITS_FILE, test)
     for split, logits, name in (
-        (dataset.val, result.val, VALIDATION_PREDICTIONS_FILE),
-        (dataset.test, result.test, PREDICTIONS_FILE),
+        (dataset.val, val, VALIDATION_PREDICTIONS_FILE),
+        (dataset.test, test, PREDICTIONS_FILE),
     ):
         classes = class_indices(split, dataset)
         write_predictions(folder, classes=classes.tolist(), predicted=logits.argmax(axis=1).tolist(), name=name)
@@ -115,73 +158,58 @@ def _checkpoints(folder: Path) -> Checkpoints:
 
 
 @dataclass(frozen=True)
-class _Result:
-    """The record's fields that follow from the method, and the scores (documents, labels) of two splits."""
+class _Adapted:
+    """What a trained encoder method gave; `val` and `test` are logits (documents, labels)."""
 
-    facts: dict[str, Any]
+    done: TrainingDone
+    encoder: EncoderFacts
+    compute: ComputeFacts
+    costs: Costs
+    ranks: tuple[RankRecord, ...]
+    val: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a fitted text method gave; `val` and `test` are scores (documents, labels)."""
+
+    costs: Costs
     val: np.ndarray
     test: np.ndarray
 
 
 def _adapt(
-    spec: RunSpec,
-    method: EncoderMethod,
+    planned: PlannedEncoderRun,
     dataset: Dataset,
-    encoder: EncoderSource,
-    folder: Path,
     listeners: Sequence[Callable[[Event], None]],
     should_stop: Callable[[], bool],
-) -> _Result:
+) -> _Adapted:
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
-    assert spec.training is not None
+    spec, encoder, folder = planned.spec, planned.encoder, planned.folder
     train, val, test = tokenized_splits(spec, dataset, encoder)
     prepared = prepare_training(spec, train, val, encoder, dataset.label_names, _checkpoints(folder), should_stop)
-    model = prepared.training.model
+    model, forward = prepared.training.model, prepared.forward
     done = _listen(prepared.training, listeners)
-    with errors_naming(folder / MODEL_FOLDER):
-        method.save(model, folder / MODEL_FOLDER)
-    classify = partial(
-        _classify,
-        model,
-        batch_size=spec.training.eval_batch_size,
-        forward=prepared.forward.run,
-        should_stop=should_stop,
-    )
+    saved = folder / MODEL_FOLDER
+    with errors_naming(saved):
+        spec.method.save(model, saved)
+    batch_size = spec.training.eval_batch_size
+    classify = partial(_classify, model, batch_size=batch_size, forward=forward.run, should_stop=should_stop)
     val_logits, _ = classify(val)
     test_logits, test_seconds = classify(test)
-    facts = {
-        "encoder": prepared.encoder,
-        "compute": ComputeFacts(path=prepared.forward.path, precision=prepared.forward.precision),
-        "costs": _costs(
-            done.history,
-            model,
-            folder / MODEL_FOLDER,
-            learning_seconds=prepared.learning_seconds,
-            test_seconds=test_seconds,
-        ),
-        "ranks": measure_ranks(
-            method,
-            model,
-            folder,
-            saved=folder / MODEL_FOLDER,
-            splits=(Classified(val, val_logits), Classified(test, test_logits)),
-            label_names=dataset.label_names,
-            classify=lambda split: classify(split)[0],
-        ),
-        **_course(done),
-    }
-    return _Result(facts, val_logits, test_logits)
-
-
-def _course(done: TrainingDone) -> dict[str, Any]:
-    """How the training went."""
-    return {
-        "history": tuple(EpochRecord(**asdict(result)) for result in done.history),
-        "training_curve": done.curve,
-        "best_epoch": done.best_epoch,
-        "stopped_early": done.stopped_early,
-        "resumptions": done.resumptions,
-    }
+    costs = _costs(done.history, model, saved, learning_seconds=prepared.learning_seconds, test_seconds=test_seconds)
+    ranks = measure_ranks(
+        spec.method,
+        model,
+        folder,
+        saved=saved,
+        splits=(Classified(val, val_logits), Classified(test, test_logits)),
+        label_names=dataset.label_names,
+        classify=lambda split: classify(split)[0],
+    )
+    compute = ComputeFacts(path=forward.path, precision=forward.precision)
+    return _Adapted(done, prepared.encoder, compute, costs, ranks, val_logits, test_logits)
 
 
 def _costs(
@@ -199,18 +227,19 @@ def _costs(
     )
 
 
-def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _Result:
+def _fit(planned: PlannedTextRun, dataset: Dataset) -> _Fitted:
     """Fit a text method, save it, and classify the validation and the test set with it."""
+    method, saved = planned.spec.method, planned.folder / MODEL_FOLDER
     began = time.perf_counter()
     classes = class_indices(dataset.train, dataset).tolist()
-    fitted = method.fit(dataset.train.texts, classes, labels=len(dataset.label_names), seed=spec.seed)
+    fitted = method.fit(dataset.train.texts, classes, labels=len(dataset.label_names), seed=planned.spec.seed)
     train_seconds = time.perf_counter() - began
     val = method.scores(fitted, dataset.val.texts)
     with_evaluation = time.perf_counter() - began
     test = method.scores(fitted, dataset.test.texts)
     test_seconds = time.perf_counter() - began - with_evaluation
-    with errors_naming(folder / MODEL_FOLDER):
-        method.save(fitted, folder / MODEL_FOLDER)
+    with errors_naming(saved):
+        method.save(fitted, saved)
     costs = Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=with_evaluation,
@@ -218,9 +247,9 @@ def _fit(spec: RunSpec, method: TextMethod, dataset: Dataset, folder: Path) -> _
         peak_memory_bytes=peak_memory_bytes(),
         peak_gpu_memory_bytes=None,
         trainable_parameters=method.parameters(fitted),
-        saved_bytes=folder_bytes(folder / MODEL_FOLDER),
+        saved_bytes=folder_bytes(saved),
     )
-    return _Result({"costs": costs}, val, test)
+    return _Fitted(costs, val, test)
 
 
 def data_facts(dataset: Dataset) -> DataFacts:

@@ -64,10 +64,7 @@ def run_study(
     from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
 
     plan = plan_study(spec, dataset=dataset, out=folder, progress=True)
-    runs = tuple(
-        ListedRun(name=run.run_id, method=run.spec.method_name, uses_encoder=run.encoder is not None)
-        for run in plan.runs
-    )
+    runs = tuple(ListedRun(name=run.run_id, kind=run.spec.kind, method=run.spec.method_name) for run in plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
     records: dict[str, RunRecord] = {}
     for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):

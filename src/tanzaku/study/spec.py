@@ -12,7 +12,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.encoders.source import absolute_name
@@ -25,7 +34,7 @@ from tanzaku.study.tune_settings import TuneSpec
 from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.
-IDENTITY_DIGITS = 10
+_IDENTITY_DIGITS = 10
 
 # In the place of a seed in the runs of a deterministic method, which each counts for every seed of its study.
 SEED_OF_DETERMINISTIC = 0
@@ -109,27 +118,6 @@ class EncoderSpec(_Spec):
 
 # Not settings: which encoder it is.
 _ENCODER_NAMES = ("name", "revision")
-# They came after the first runs were made: at their defaults they are left out of a run's identity, which so stays the
-# same.
-_LATER_ENCODER_SETTINGS = ("pooling", "long_text", "max_windows")
-# What runs did before these settings were there; a record without them means this.
-EARLIER_TRAINING = {
-    "fast": False,
-    "precision": "float32",
-    "hidden_dropout": "encoder",
-    "attention_dropout": "encoder",
-}
-# So did these; what runs did before is their default.
-LATER_TRAINING_SETTINGS = (
-    "head_learning_rate",
-    "embeddings_learning_rate",
-    "schedule",
-    "warmup",
-    "decay",
-    "plateau_factor",
-    "plateau_patience",
-    "best_by",
-)
 # What an arm may set of `[encoder]`.
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
@@ -232,9 +220,8 @@ class TrainingSpec(_Spec):
     @classmethod
     def _of_this_schedule(cls, value: float, others: ValidationInfo) -> float:
         """Where another schedule has no use for it it is at its default, so that it makes no other run of the same."""
-        assert others.field_name is not None
-        used = others.data.get("schedule") == _SCHEDULE_OF[others.field_name]
-        return value if used else cls.model_fields[others.field_name].default
+        name = str(others.field_name)
+        return value if others.data.get("schedule") == _SCHEDULE_OF[name] else cls.model_fields[name].default
 
     def labels(self) -> list[str]:
         """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
@@ -247,16 +234,12 @@ class TrainingSpec(_Spec):
 _SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience": "plateau"}
 
 
-class RunSpec(_Spec):
-    """One run, fully resolved. `encoder` and `training` are None where the method has no encoder.
+class _RunSpec(_Spec):
+    """What every run has, fully resolved. `choose_by` is the study's, for its report: it changes nothing of the run."""
 
-    `choose_by` is the study's, for its report: it changes nothing of the run.
-    """
-
+    kind: Literal["encoder", "text"]
     data: DataSpec
-    encoder: EncoderSpec | None
     method: EncoderMethod | TextMethod
-    training: TrainingSpec | None
     seed: Seed
     choose_by: ChooseBy = DEFAULT_CHOOSE_BY
 
@@ -268,12 +251,6 @@ class RunSpec(_Spec):
         options = dict(value)
         return method_named(str(options.pop("name", "")), where="method").model_validate(options)
 
-    @field_validator("training", mode="before")
-    @classmethod
-    def _fill_in_earlier(cls, value: Any) -> Any:
-        # A study's settings come as a TrainingSpec; a dictionary is a record's, which may be older than a setting.
-        return {**EARLIER_TRAINING, **value} if isinstance(value, dict) else value
-
     @field_serializer("method")
     def _dump_method(self, method: EncoderMethod | TextMethod) -> dict[str, Any]:
         return {"name": self.method_name, **method.model_dump(mode="json")}
@@ -283,46 +260,69 @@ class RunSpec(_Spec):
         """The method's name, its key in `METHODS`."""
         return self.method.name
 
-    def identity(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
+
+class EncoderRunSpec(_RunSpec):
+    """A run of a method that adapts an encoder."""
+
+    kind: Literal["encoder"] = "encoder"
+    encoder: EncoderSpec
+    method: EncoderMethod
+    training: TrainingSpec
+
+    def identity(self, *, data_fingerprint: str, encoder_fingerprint: str) -> str:
         """SHA-256 of all that the run's result depends on.
 
         The names of the data and the encoder are left out, since their contents count, and so is how often a checkpoint
-        is saved and what arms are chosen by, since that changes nothing.
+        is saved and what arms are chosen by, since that changes nothing. A pretraining shows in the fingerprint of the
+        encoder that it gave.
         """
-        content = self.model_dump(mode="json")
-        del content["data"], content["choose_by"]
-        for name, default in self.method.later_defaults().items():
-            if content["method"][name] == default:
-                del content["method"][name]
-        if content["encoder"]:
-            # A pretraining shows in the fingerprint of what it gave.
-            for name in (*_ENCODER_NAMES, "pretrain"):
-                del content["encoder"][name]
-            for name in _LATER_ENCODER_SETTINGS:
-                if content["encoder"][name] == EncoderSpec.model_fields[name].default:
-                    del content["encoder"][name]
-            content["encoder"]["fingerprint"] = encoder_fingerprint
-        if content["training"]:
-            del content["training"]["checkpoint_minutes"]
-            for name, earlier in EARLIER_TRAINING.items():
-                if content["training"][name] == earlier:
-                    del content["training"][name]
-            for name in LATER_TRAINING_SETTINGS:
-                if content["training"][name] == TrainingSpec.model_fields[name].default:
-                    del content["training"][name]
-        content["data_fingerprint"] = data_fingerprint
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content = self.model_dump(
+            mode="json",
+            exclude={
+                **_NOT_IDENTITY,
+                "encoder": {*_ENCODER_NAMES, "pretrain"},
+                "training": {"checkpoint_minutes"},
+            },
+        )
+        return _sha256(content | {"data_fingerprint": data_fingerprint, "encoder_fingerprint": encoder_fingerprint})
 
-    def run_id(self, *, data_fingerprint: str, encoder_fingerprint: str | None) -> str:
+    def run_id(self, *, data_fingerprint: str, encoder_fingerprint: str) -> str:
         """A readable name with the start of the identity: the run's folder."""
-        parts = [self.method.label()]
-        if self.training:
-            parts += self.training.labels()
-        if self.encoder:
-            parts += self.encoder.labels()
+        parts = [self.method.label(), *self.training.labels(), *self.encoder.labels()]
         identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
-        seed = [] if self.method.deterministic else [f"s{self.seed}"]
-        return "-".join([*parts, *seed, identity[:IDENTITY_DIGITS]])
+        return _run_id(parts, self, identity)
+
+
+class TextRunSpec(_RunSpec):
+    """A run of a method that learns only from the texts."""
+
+    kind: Literal["text"] = "text"
+    method: TextMethod
+
+    def identity(self, *, data_fingerprint: str) -> str:
+        """SHA-256 of all that the run's result depends on; see `EncoderRunSpec.identity`."""
+        content = self.model_dump(mode="json", exclude=_NOT_IDENTITY)
+        return _sha256(content | {"data_fingerprint": data_fingerprint})
+
+    def run_id(self, *, data_fingerprint: str) -> str:
+        """A readable name with the start of the identity: the run's folder."""
+        return _run_id([self.method.label()], self, self.identity(data_fingerprint=data_fingerprint))
+
+
+RunSpec = EncoderRunSpec | TextRunSpec
+RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(Annotated[RunSpec, Field(discriminator="kind")])
+"""Reads the settings of a run from a dictionary or JSON."""
+
+_NOT_IDENTITY = {"data": True, "choose_by": True}
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _run_id(parts: list[str], spec: _RunSpec, identity: str) -> str:
+    seed = [] if spec.method.deterministic else [f"s{spec.seed}"]
+    return "-".join([*parts, *seed, identity[:_IDENTITY_DIGITS]])
 
 
 class StudySpec(_Spec):

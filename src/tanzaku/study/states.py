@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tanzaku.errors import RecordError
 from tanzaku.study.archive import is_archive, read_archive
 from tanzaku.study.listing import ListedRun, read_list
-from tanzaku.study.record import RECORD_FILE, RunRecord, read_record
+from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord, read_record
 from tanzaku.study.runs import record_folders
 
 LOCK_FILE = "lock"
@@ -118,12 +118,12 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> fl
     Returns:
         Seconds, or None where no run of the kind of a waiting one (with an encoder, or without) has finished.
     """
-    finished = [record for record in ended if record.status == "finished"]
+    finished = [record for record in ended if isinstance(record, FinishedRun)]
     total = 0.0
     for run in waiting:
         of_arm = [record for record in finished if _arm(record.run_id) == _arm(run.name)]
         of_method = [record for record in finished if record.method == run.method]
-        of_kind = [record for record in finished if (record.encoder is not None) == run.uses_encoder]
+        of_kind = [record for record in finished if record.spec["kind"] == run.kind]
         alike = of_arm or of_method or of_kind
         if not alike:
             return None

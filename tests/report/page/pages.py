@@ -11,7 +11,7 @@ from tanzaku.analysis.predictions import run_key
 from tanzaku.data.dataset import Dataset
 from tanzaku.report.page.build import PageInput, page_html
 from tanzaku.report.words import Language, words_of
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedRun, RunRecord
 from tests.report.records import baseline, finished, lora, run_predictions, training
 
 
@@ -24,7 +24,8 @@ def page(
     dataset: Dataset | None = None,
 ) -> str:
     """The page of some records."""
-    known = {run_key(record): run_predictions(record) for record in records if predictions and record.test is not None}
+    finished_runs = [record for record in records if isinstance(record, FinishedRun)]
+    known = {run_key(record): run_predictions(record) for record in finished_runs if predictions}
     sections = sections_of(records)
     given = PageInput(
         sections=sections,

@@ -17,6 +17,7 @@ from tanzaku.report import write
 from tanzaku.report.page import build
 from tanzaku.report.words import LANGUAGES, Language, words_of
 from tanzaku.ship.packing import pack
+from tanzaku.study.record import RunRecord
 from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study
 from tests.report.page.trees import Tree
@@ -195,8 +196,10 @@ def test_everything_from_outside_is_escaped() -> None:
     evil = "<script>alert('x')</script>&\"|"
     names = (evil, "<img src=https://example.org/x.png>")
     facts = data_facts(names, name=evil)
-    records = [finished(lora(rank), accuracy=0.9, data=facts, study=evil, run_id=f"{evil}-{rank}") for rank in (2, 4)]
-    records.append(failed(lora(8), error=evil, data=facts, study=evil))
+    records: list[RunRecord] = [
+        *(finished(lora(rank), accuracy=0.9, data=facts, study=evil, run_id=f"{evil}-{rank}") for rank in (2, 4)),
+        failed(lora(8), error=evil, data=facts, study=evil),
+    ]
     texts = tuple(f"{evil} {row}" for row in range(3686))
     dataset = Dataset(evil, Documents((), ()), Documents((), ()), Documents(texts, names * 1843), names)
     records = [

@@ -30,7 +30,7 @@ OWN = data_facts(("billing", "delivery", "returns"), fingerprint="a" * 64, name=
 
 
 def test_the_most_accurate_arm_comes_first_and_failed_ones_last() -> None:
-    records = [
+    records: list[RunRecord] = [
         failed(lora(32), error="boom"),
         finished(lora(2), accuracy=0.8),
         finished(lora(8), accuracy=0.9),
@@ -110,7 +110,7 @@ def test_the_recommended_arm_is_marked_in_every_chart_that_shows_it() -> None:
 
 
 def test_a_recommended_arm_without_a_rank_is_marked_in_the_legend() -> None:
-    records = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
+    records: list[RunRecord] = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
     charts = dict(_charts(page(records, predictions=False)))
     for title in ("Accuracy", "Training time", "Size on disk"):
         plot, legend = charts[title].split('<ul class="legend">')
@@ -166,7 +166,7 @@ def test_percentages_of_classes_are_rounded_once() -> None:
 
 
 def test_the_arm_recommended_with_the_encoder_is_marked_in_the_tables_too() -> None:
-    records = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
+    records: list[RunRecord] = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
     tree = Tree(page(records, predictions=False))
     for caption in ("All arms", "What each arm costs"):
         first, second, third = (row["Arm"] for row in tree.table(caption)[:3])
@@ -198,7 +198,7 @@ def test_many_classes_are_shown_by_their_most_confused_pairs_and_worst_scores() 
     names = tuple(f"class-{number:03}" for number in range(500))
     facts = data_facts(names, fingerprint="f" * 64, name="many")
     methods = [({"name": "full"}, 5e-5), *((lora(rank), 5e-4) for rank in (2, 8, 32))]
-    records = [baseline(accuracy=0.7, data=facts)]
+    records: list[RunRecord] = [baseline(accuracy=0.7, data=facts)]
     for method, rate in methods:
         test = scores(0.8, label_names=names)
         counts = [list(row) for row in test.confusion]

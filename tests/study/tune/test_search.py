@@ -21,10 +21,11 @@ from tanzaku.encoders.load import resolve_encoder
 from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.plan import plan_study
+from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.process import FINISHED
 from tanzaku.study.run import run
 from tanzaku.study.runs import read_records
-from tanzaku.study.spec import StudySpec
+from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
@@ -124,11 +125,10 @@ def test_the_tuned_study_has_the_best_settings_and_several_seeds(
     assert [run.method_name for run in runs] == ["tfidf-svm", "lora"]
     assert runs[1].model_dump(mode="json") == best.spec
     # A run of it trains what the trial trained.
-    made = run(
-        runs[1], dataset=make_dataset(), encoder=resolve_encoder(str(tiny_masked_encoder)), folder=tmp_path, study="t"
-    )
+    assert isinstance(runs[1], EncoderRunSpec)
+    planned = PlannedEncoderRun(runs[1], tmp_path, resolve_encoder(str(tiny_masked_encoder)))
+    made = run(planned, dataset=make_dataset(), study="t")
     assert [epoch.val_loss for epoch in made.history] == [epoch.val_loss for epoch in best.history]
-    assert made.val is not None
     assert made.val.accuracy == best.val_accuracy
     assert plan_study(tuned, dataset=make_dataset(), out=tmp_path).runs
 

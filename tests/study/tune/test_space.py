@@ -55,7 +55,6 @@ def test_the_space_is_searched_with_the_arms_axes_and_the_rest_is_fixed(tmp_path
     point = {"alpha": 16, "learning_rate": 3e-4, "rank": 5, "targets": ["query"]}
     run = space.run(point, seed=9)
     assert run.seed == 9
-    assert run.training is not None
     assert (run.training.learning_rate, run.training.epochs) == (3e-4, 2)
     expected = {"rank": 5, "alpha": 16.0, "dropout": 0.1, "targets": ("query",)}
     assert run.method.model_dump(include=set(expected)) == expected
@@ -70,7 +69,7 @@ def test_the_corners_have_every_value_and_both_ends(tmp_path: Path) -> None:
     assert {tuple(run["method"]["targets"]) for run in runs} == {("query",), ("query", "value")}
 
 
-@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.uses_encoder])
+@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if issubclass(kind, EncoderMethod)])
 def test_the_default_space_has_what_the_method_has_and_every_corner_is_a_run(tmp_path: Path, method: str) -> None:
     text = _STUDY.partition("[tune]")[0] + f'[[arms]]\nmethod = "{method}"\n'
     space = search_space(_study(tmp_path, text=text))
@@ -89,7 +88,6 @@ def test_what_the_study_says_wins_over_the_default_space(tmp_path: Path) -> None
     default = {name: DEFAULT_SPACE[name] for name in ("learning_rate", "warmup")}
     assert space.searched == {"rank": (2, 256)} | default
     for run in space.corners(seed=1):
-        assert run.training is not None
         assert run.training.schedule == "wsd"
 
 

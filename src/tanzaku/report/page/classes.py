@@ -71,7 +71,7 @@ def classes_of(section: Section, arms: Sequence[Arm]) -> list[ArmClasses]:
 
 
 def _of_arm(arm: Arm, labels: Sequence[str], *, few: bool) -> ArmClasses:
-    matrices = [record.test.confusion for record in arm.finished if record.test]
+    matrices = [record.test.confusion for record in arm.finished]
     counts = [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
     runs = len(matrices)
     whole = all(count % runs == 0 for row in counts for count in row)

@@ -12,7 +12,7 @@ from tanzaku.data.dataset import absolute_source
 from tanzaku.files import write_atomically
 from tanzaku.methods.tfidf_svm import TfidfSvm
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
-from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.study_file import study_toml
 from tanzaku.study.tune.trial import TrialResult
 
@@ -77,7 +77,7 @@ class TuningRecord(_Part):
 
 
 def trial_record(
-    number: int, settings: dict[str, Any], result: TrialResult, *, spec: RunSpec | None, run_id: str | None
+    number: int, settings: dict[str, Any], result: TrialResult, *, spec: EncoderRunSpec | None, run_id: str | None
 ) -> TrialRecord:
     """The record of a trial that has ended."""
     best = result.best

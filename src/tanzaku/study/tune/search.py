@@ -33,7 +33,7 @@ from tanzaku.study.plan import prepare_encoders
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
-from tanzaku.study.spec import RunSpec, StudySpec
+from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.tune.proposals import Proposal, Proposals
 from tanzaku.study.tune.record import (
     TUNING_FILE,
@@ -127,7 +127,7 @@ class _Search:
         study: StudySpec,
         settings: TuneSpec,
         space: SearchSpace,
-        corners: Sequence[RunSpec],
+        corners: Sequence[EncoderRunSpec],
         dataset: Dataset,
         encoders: Mapping[ContinuedOptions | None, EncoderSource],
         out: Path,
@@ -136,7 +136,7 @@ class _Search:
         self.encoders = encoders
         self.first_encoder = self._encoder(corners[0])
         self.identity = self._identity(corners)
-        self.epochs = max(corner.training.epochs for corner in corners if corner.training)
+        self.epochs = max(corner.training.epochs for corner in corners)
         self.trials: list[TrialRecord] = []
 
     def run(self) -> Iterator[SearchEvent]:
@@ -161,7 +161,8 @@ class _Search:
                 if result is None and not _over(deadline):
                     raise StudyInterrupted
                 if result is not None:
-                    proposals.end(proposal.number, result.status, self._objective(result.best))
+                    objective = self._objective(result.best) if result.best else None
+                    proposals.end(proposal.number, result.status, objective)
                     self.trials.append(self._record(proposal, result))
                     record = self._write()
                     yield TrialEnds(self.trials[-1], record.best)
@@ -175,9 +176,7 @@ class _Search:
         def verdict(epochs: Sequence[EpochRecord]) -> bool:
             ends = False
             for epoch in epochs:
-                objective = self._objective(epoch)
-                assert objective is not None
-                ends = proposals.report(proposal.number, epoch.epoch, objective)
+                ends = proposals.report(proposal.number, epoch.epoch, self._objective(epoch))
             return ends
 
         trial = PlannedTrial(spec, self._folder(spec), self._encoder(spec), deadline)
@@ -209,32 +208,29 @@ class _Search:
         run_id = self._folder(spec).name if spec else None
         return trial_record(proposal.number + 1, dict(proposal.settings), result, spec=spec, run_id=run_id)
 
-    def _spec(self, proposal: Proposal) -> tuple[RunSpec | None, str | None]:
+    def _spec(self, proposal: Proposal) -> tuple[EncoderRunSpec | None, str | None]:
         """The run that a proposal stands for, or why there is none: some settings do not go together."""
         try:
             return self.space.run(proposal.settings, seed=self.settings.seed), None
         except SpecError as error:
             return None, str(error)
 
-    def _objective(self, epoch: EpochRecord | None) -> float | None:
-        if epoch is None:
-            return None
+    def _objective(self, epoch: EpochRecord) -> float:
         return epoch.val_accuracy if self.settings.objective == "accuracy" else epoch.val_loss
 
-    def _encoder(self, spec: RunSpec) -> EncoderSource:
-        assert spec.encoder is not None
+    def _encoder(self, spec: EncoderRunSpec) -> EncoderSource:
         return self.encoders[spec.encoder.pretrain]
 
-    def _folder(self, spec: RunSpec) -> Path:
+    def _folder(self, spec: EncoderRunSpec) -> Path:
         return self.out / TRIALS_FOLDER / spec.run_id(**self._fingerprints(spec))
 
-    def _fingerprints(self, spec: RunSpec) -> dict[str, str]:
+    def _fingerprints(self, spec: EncoderRunSpec) -> dict[str, str]:
         return {
             "data_fingerprint": self.dataset.fingerprint,
             "encoder_fingerprint": self._encoder(spec).fingerprint,
         }
 
-    def _identity(self, corners: Sequence[RunSpec]) -> str:
+    def _identity(self, corners: Sequence[EncoderRunSpec]) -> str:
         content = {
             # All of them: some settings count at some points alone, such as the decay of "wsd".
             "corners": sorted({corner.identity(**self._fingerprints(corner)) for corner in corners}),

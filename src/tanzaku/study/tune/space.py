@@ -9,8 +9,8 @@ from typing import Any
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import EncoderMethod
-from tanzaku.study.expansion import arm_axes, expand_arm
-from tanzaku.study.spec import ENCODER_SETTINGS, RunSpec, StudySpec, TrainingSpec, method_named
+from tanzaku.study.expansion import arm_axes, expand_encoder_arm
+from tanzaku.study.spec import ENCODER_SETTINGS, EncoderRunSpec, StudySpec, TrainingSpec, method_named
 from tanzaku.study.tune_settings import Range, TuneSpec
 
 Choices = tuple[Any, ...]
@@ -32,26 +32,29 @@ class SearchSpace:
 
     Args:
         study: What the trials share.
+        method: The arm's.
         where: Names the arm in errors.
         fixed: The arm's settings that are not searched, flat, its method too.
         searched: Values or a range, by the setting's name.
     """
 
     study: StudySpec
+    method: type[EncoderMethod]
     where: str
     fixed: Mapping[str, Any]
     searched: Mapping[str, Choices | Range]
 
-    def run(self, point: Mapping[str, Any], *, seed: int) -> RunSpec:
+    def run(self, point: Mapping[str, Any], *, seed: int) -> EncoderRunSpec:
         """The run with these values of the searched settings.
 
         Raises:
             SpecError: A value is none that the setting can have.
         """
-        (run,) = expand_arm(self.study, {**self.fixed, **point}, seed=seed, where=self.where)
+        arm = {**self.fixed, **point}
+        (run,) = expand_encoder_arm(self.study, self.method, arm, seed=seed, where=self.where)
         return run
 
-    def corners(self, *, seed: int) -> list[RunSpec]:
+    def corners(self, *, seed: int) -> list[EncoderRunSpec]:
         """Runs that have every choice, and both ends of every range, once: what is wrong with the space is wrong here.
 
         Raises:
@@ -103,7 +106,7 @@ def search_space(study: StudySpec) -> SearchSpace:
     if not searched:
         raise SpecError(f"tune: arms.{number} ({arm['method']}) has nothing to search; name it in [tune.space]")
     fixed = {name: values[0] for name, values in axes.items() if name not in searched}
-    return SearchSpace(study, f"tune of arms.{number}", fixed, searched)
+    return SearchSpace(study, kind, f"tune of arms.{number}", fixed, searched)
 
 
 def _check_values(among: Mapping[str, tuple[str, Sequence[Any] | Range]], kind: type[EncoderMethod]) -> None:
@@ -120,6 +123,6 @@ def _arm_number(study: StudySpec, tune: TuneSpec) -> int:
             raise SpecError(f"tune: arm = {tune.arm}: the study has the arms 0 to {len(study.arms) - 1}")
         return tune.arm
     for number, arm in enumerate(study.arms):
-        if method_named(str(arm.get("method", "")), where=f"arms.{number}").uses_encoder:
+        if issubclass(method_named(str(arm.get("method", "")), where=f"arms.{number}"), EncoderMethod):
             return number
     raise SpecError("tune: no arm of the study adapts an encoder, so there is nothing to tune; add one")

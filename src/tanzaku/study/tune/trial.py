@@ -33,7 +33,7 @@ from tanzaku.study.process import (
     unwritable,
 )
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
-from tanzaku.study.spec import RunSpec
+from tanzaku.study.spec import EncoderRunSpec
 from tanzaku.training.stopping import BestBy, epoch_rank
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class TrialResult(BaseModel):
 class PlannedTrial:
     """A trial with everything it needs. `deadline` (Unix seconds) asks it to save a checkpoint and stop."""
 
-    spec: RunSpec
+    spec: EncoderRunSpec
     folder: Path
     encoder: EncoderSource
     deadline: float | None = None
@@ -220,7 +220,6 @@ def _train(
     train, val, _ = tokenized_splits(trial.spec, dataset, trial.encoder)
     checkpoints = Checkpoints(trial.folder / CHECKPOINT_FOLDER, identity=trial.folder.name)
     prepared = prepare_training(trial.spec, train, val, trial.encoder, dataset.label_names, checkpoints, should_stop)
-    assert trial.spec.training is not None
     pruned = False
     for event in prepared.training.run():
         for listener in listeners:

@@ -1,0 +1,42 @@
+"""A run that is ready to be made: its settings, the folder it writes to and, if it adapts one, its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tanzaku.study.spec import EncoderRunSpec, TextRunSpec
+
+if TYPE_CHECKING:
+    from tanzaku.encoders.source import EncoderSource
+
+
+@dataclass(frozen=True)
+class PlannedEncoderRun:
+    """A run of a method that adapts an encoder."""
+
+    spec: EncoderRunSpec
+    folder: Path
+    encoder: EncoderSource
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class PlannedTextRun:
+    """A run of a method that learns only from the texts."""
+
+    spec: TextRunSpec
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+
+PlannedRun = PlannedEncoderRun | PlannedTextRun
