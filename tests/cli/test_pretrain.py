@@ -91,7 +91,8 @@ def test_every_field_of_the_model_is_an_option_under_a_heading() -> None:
 
 
 def test_the_help_shows_description_choices_range_and_default_of_a_field() -> None:
-    output = CliRunner().invoke(app, ["pretrain", "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).output
+    environment = {"COLUMNS": "300", "TERMINAL_WIDTH": "300"}  # so that no description is wrapped
+    output = CliRunner().invoke(app, ["pretrain", "--help"], env=environment).output
     shown = {line.split()[1]: " ".join(line.split()) for line in output.splitlines() if line.startswith("│ --")}
     assert "NUMBER [0<x<1] Share of the tokens to predict. [default: 0.2]" in shown["--masking-rate"]
     assert "adamw|muon AdamW for all" in shown["--optimizer"]

@@ -37,8 +37,12 @@ def separated_rows(
     lines = iter(lines)
     first = next(lines, "")
     _check_delimiter(source, first, delimiter)
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, quoting=quoting, strict=True)
+    reader = csv.reader(
+        itertools.chain([first], lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        strict=True,
+    )
     line, columns = 1, 0
     try:
         while True:
