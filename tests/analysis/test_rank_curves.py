@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.predictions import predictions_of
 from tanzaku.analysis.rank_curves import RankCurve, curves_of, lines_of
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report import texts
-from tanzaku.report.figures import ranks_figure
+from tanzaku.report.chart_data import ChartData
 from tanzaku.report.latex_tables import latex_document
+from tanzaku.report.rank_charts import curve_chart
 from tanzaku.report.rank_tables import cost_sentences, rank_tables
-from tanzaku.report.style import applied
 from tanzaku.report.words import words_of
 from tanzaku.report.write import write_report
 from tanzaku.study.record import FinishedRun, RunRecord
@@ -205,25 +204,18 @@ def test_the_table_has_the_rows_and_the_outcomes() -> None:
     assert r"\label{tab:tanzaku-1-ranks-1}" in latex
 
 
-def _labels(found: Evidence) -> dict[str, list[float]]:
-    with applied():
-        figure = ranks_figure(found)
-    assert figure is not None
-    return {
-        str(box.get_label()): list(np.asarray(box.lines[0].get_ydata()))  # type: ignore[attr-defined]
-        for box in figure.axes[0].containers
-    }
-
-
-def test_the_figure_has_a_line_an_adapter_and_one_for_those_trained_one_by_one() -> None:
-    (found,) = evidence([*cut_study(), at_ranks(finished(nested(), accuracy=0.9), CUT)])
-    lines = _labels(found)
-    assert list(lines) == ["Nested LoRA", "LoRA, lr 5e-4, cut from r=8", "LoRA, lr 5e-4, each rank trained"]
-    assert lines["LoRA, lr 5e-4, cut from r=8"] == pytest.approx([80.2, 88.2, 90.2], abs=0.02)
-    assert lines["LoRA, lr 5e-4, each rank trained"] == pytest.approx([88.18, 88.18, 90.2], abs=0.02)
-    (nothing,) = evidence(study())
-    with applied():
-        assert ranks_figure(nothing) is None
+def test_the_chart_has_a_line_an_adapter_and_one_for_those_trained_one_by_one() -> None:
+    records = [*cut_study(), at_ranks(finished(nested(), accuracy=0.9), CUT)]
+    (section,), (found,) = sections_of(records), evidence(records)
+    chart = curve_chart(ChartData(section, found, words_of("en")))
+    assert chart is not None
+    lines = {line.label.replace("\u00a0", " ").replace("\u2060", ""): line for line in chart.lines}
+    cut, separate = "LoRA, lr 5e-4, cut from r=8", "LoRA, lr 5e-4, each rank trained"
+    assert list(lines) == ["Nested LoRA, lr 5e-4", cut, separate]
+    assert [point.y for point in lines[cut].points] == pytest.approx([80.2, 88.2, 90.2], abs=0.02)
+    assert [point.y for point in lines[separate].points] == pytest.approx([88.18, 88.18, 90.2], abs=0.02)
+    (section,), (nothing,) = sections_of(study()), evidence(study())
+    assert curve_chart(ChartData(section, nothing, words_of("en"))) is None
 
 
 def test_the_report_has_the_ranks_in_its_files(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.report.captions import FigureFile
-from tanzaku.report.document import markdown_document, notes
+from tanzaku.report.document import FigureFile, markdown_document, notes
 from tanzaku.report.write import write_report
 from tanzaku.study.record import MODEL_FOLDER, RunRecord
 from tests.report.records import (

@@ -1,23 +1,25 @@
-"""The figures' content, read from matplotlib's objects before anything is saved."""
+"""The figures' content, read from matplotlib's objects before anything is saved, and that the page shows the same."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.report import formats, texts
-from tanzaku.report.arm_chart import arms_figure
-from tanzaku.report.captions import caption_of
-from tanzaku.report.confusion import confusion_figure
-from tanzaku.report.figures import accuracy_figure, figures_of, ranks_figure, size_figure, time_figure
-from tanzaku.report.losses import loss_figure, smoothed
-from tanzaku.report.pareto import pareto_figure
-from tanzaku.report.style import RING, applied
-from tanzaku.study.record import FinishedRun, RunRecord
+from tanzaku.report import style
+from tanzaku.report.chart_data import ChartData
+from tanzaku.report.charts import Chart, Forest
+from tanzaku.report.draw_figure import CUT, RING
+from tanzaku.report.figures import draw, figures_of
+from tanzaku.report.loss_charts import smoothed
+from tanzaku.report.style import applied
+from tanzaku.report.words import words_of
+from tanzaku.study.record import RunRecord
+from tests.report.page.pages import page, seeds_study
 from tests.report.records import (
     RANKS,
     THESIS_ACCURACIES,
@@ -33,6 +35,8 @@ from tests.report.records import (
     training,
 )
 
+RECOMMENDED, THESIS = "recommended", "thesis, same rank, rate, epochs"
+
 
 @pytest.fixture(autouse=True)
 def _style() -> Iterator[None]:
@@ -40,133 +44,174 @@ def _style() -> Iterator[None]:
         yield
 
 
-def bars(figure: Figure) -> dict[str, ErrorbarContainer]:
-    found = [box for box in figure.axes[0].containers if isinstance(box, ErrorbarContainer)]
-    return {str(box.get_label()): box for box in found if not str(box.get_label()).startswith("_")}
+def data_of(records: Sequence[RunRecord], **options: Any) -> ChartData:
+    (section,), (found,) = sections_of(records), evidence(records, **options)
+    return ChartData(section, found, words_of("en"))
+
+
+def figure_of(name: str, records: Sequence[RunRecord], **options: Any) -> Figure:
+    data = data_of(records, **options)
+    return draw(figures_of(data)[name], data)
+
+
+def charts_of(name: str, records: Sequence[RunRecord]) -> list[Chart]:
+    content = figures_of(data_of(records))[name].content
+    assert isinstance(content, tuple)
+    return [chart for row in content for chart in row]
 
 
 def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    return [text.get_text().replace("\n", " ") for text in figure.legends[0].get_texts()]
+
+
+def bars(figure: Figure) -> list[tuple[float, float]]:
+    """The ends of all error bars."""
+    found = [box.lines[2][0].get_segments()[0] for box in figure.axes[0].containers]  # type: ignore[attr-defined]
+    return [(float(segment[0][1]), float(segment[1][1])) for segment in found]
+
+
+def drawn(figure: Figure, label: str, *, panel: int = 0) -> list[tuple[float, float]]:
+    """The first points of all artists whose label begins so."""
+    lines = [line for line in figure.axes[panel].lines if str(line.get_label()).startswith(label)]
+    return [(float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0])) for line in lines]
 
 
 def hollow(figure: Figure) -> list[float]:
-    lines = [line for line in figure.axes[0].lines if line.get_label() == "_thesis"]
-    return [float(height) for line in lines for height in np.asarray(line.get_ydata())]
+    found = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    return [float(np.asarray(line.get_ydata())[0]) for line in found]
 
 
 def test_accuracy_has_a_line_a_learning_rate_and_the_baselines_across() -> None:
-    (section,) = sections_of(study())
-    figure = accuracy_figure(section, *evidence(study()))
-    assert figure is not None
-    lines = bars(figure)
-    assert list(lines) == ["LoRA, lr 5e-4", "LoRA, lr 5e-5"]
-    for (_, accuracies), container in zip(THESIS_ACCURACIES.items(), lines.values(), strict=True):
-        heights = np.asarray(container.lines[0].get_ydata())
-        assert heights == pytest.approx([100 * accuracy for accuracy in accuracies], abs=0.02)
-        assert container.has_yerr
-    assert legend(figure) == [*lines, "TF-IDF", "Head", "Full", texts.LEGEND_RECOMMENDED, texts.LEGEND_THESIS]
+    figure = figure_of("accuracy", study())
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    for (name, accuracies), rate in zip(THESIS_ACCURACIES.items(), ("5e-4", "5e-5"), strict=True):
+        heights = np.asarray(lines[f"LoRA, lr\u00a0{_joined(rate)}"].get_ydata())
+        assert heights == pytest.approx([100 * accuracy for accuracy in accuracies], abs=0.02), name
+    baselines = ["TF-IDF + SVM", "Head only, lr\u00a05e-4", "Full fine-tuning, lr\u00a05e-5"]
+    assert legend(figure) == ["LoRA, lr\u00a05e-4", "LoRA, lr\u00a05e-5", *baselines, RECOMMENDED, THESIS]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == [str(rank) for rank in RANKS]
+
+
+def _joined(rate: str) -> str:
+    return rate.replace("-", "-\u2060")
 
 
 def test_accuracy_error_bars_are_the_intervals() -> None:
     records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.89, 0.9, 0.91))]
-    (section,), (found,) = sections_of(records), evidence(records)
-    figure = accuracy_figure(section, found)
-    assert figure is not None
-    interval = found.interval(section.arms[0])
+    data = data_of([*records, finished(lora(2), accuracy=0.8)])
+    interval = data.evidence.interval(next(arm for arm in data.section.arms if arm.rank == 8))
     assert interval is not None
     assert interval.kind == "both"
-    (segment,) = bars(figure)["LoRA, lr 5e-4"].lines[2][0].get_segments()
-    assert sorted(segment[:, 1]) == pytest.approx([100 * interval.low, 100 * interval.high])
+    figure = draw(figures_of(data)["accuracy"], data)
+    assert bars(figure)[1] == pytest.approx((100 * interval.low, 100 * interval.high))
+
+
+def _chart_in_page(text: str, title: str) -> str:
+    return next(part for part in text.split("<figure") if f"<strong>{title}</strong>" in part)
+
+
+@pytest.mark.parametrize(("name", "title"), [("accuracy", "Accuracy"), ("ranks", "Accuracy at several ranks")])
+def test_the_intervals_of_a_chart_are_the_same_in_the_figure_and_in_the_page(name: str, title: str) -> None:
+    records = [*seeds_study(), at_ranks(finished(lora(16), accuracy=0.92), {2: 0.81, 16: 0.92})]
+    records.append(at_ranks(finished(lora(16), accuracy=0.9, seed=1), {2: 0.83, 16: 0.9}))
+    shown = _chart_in_page(page(records), title)
+    titles = re.findall(r"<g class=\"look-\d\"><title>[^<]*\(([\d.]+)–([\d.]+)\)</title><path class=\"bar\"", shown)
+    in_page = [(float(low), float(high)) for low, high in titles]
+    in_figure = [(round(low, 2), round(high, 2)) for low, high in bars(figure_of(name, records))]
+    assert len(in_page) >= 3
+    assert sorted(in_page) == sorted(in_figure)
+
+
+def test_the_intervals_of_all_arms_are_the_same_in_the_figure_and_in_the_page() -> None:
+    figure = figure_of("arms", seeds_study())
+    lines = [line for line in figure.axes[0].lines if line.get_label() == "_interval"]
+    in_figure = [tuple(round(float(end), 2) for end in np.asarray(line.get_xdata())) for line in lines]
+    in_page = re.findall(r"<td class=\"number quiet\">([\d.]+)–([\d.]+)</td>", page(seeds_study()))
+    assert len(in_figure) == 4
+    assert sorted(in_figure) == sorted((float(low), float(high)) for low, high in in_page)
 
 
 def test_the_thesis_s_points_are_hollow_and_only_beside_its_own_data() -> None:
-    (section,) = sections_of(study())
-    figure = accuracy_figure(section, *evidence(study()))
-    assert figure is not None
-    assert sorted(hollow(figure)) == sorted(
+    assert sorted(hollow(figure_of("accuracy", study()))) == sorted(
         [92.95, 92.84, 93.22, 93.11, 93.35, 93.87, 90.18, 85.34, 85.46, 85.27, 85.46, 85.67, 85.82, 85.64, 95.23]
     )
-    records = [finished(lora(8), accuracy=0.9, data=data_facts(("a", "b")))]
-    (other,) = sections_of(records)
-    figure = accuracy_figure(other, *evidence(records))
-    assert figure is not None
+    figure = figure_of("accuracy", [finished(lora(rank), accuracy=0.9, data=data_facts(("a", "b"))) for rank in (2, 8)])
     assert hollow(figure) == []
-    assert texts.LEGEND_THESIS not in legend(figure)
+    assert THESIS not in legend(figure)
 
 
 def test_size_is_one_line_a_method_on_logarithmic_axes() -> None:
-    (section,) = sections_of(study())
-    figure = size_figure(section, *evidence(study()))
-    assert figure is not None
-    assert legend(figure) == ["LoRA", "TF-IDF", "Head", "Full", texts.LEGEND_RECOMMENDED, texts.LEGEND_THESIS]
+    figure = figure_of("size", study())
+    baselines = ["TF-IDF + SVM", "Head only, lr\u00a05e-4", "Full fine-tuning, lr\u00a05e-5"]
+    assert legend(figure) == ["LoRA", *baselines, RECOMMENDED, THESIS]
     assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
-    assert hollow(figure) == [0.34, 0.64, 1.2, 4.8, 9.5, 18.9, 37.8]
+    assert hollow(figure) == [0.34, 0.64, 1.2, 4.8, 9.5, 18.9, 37.8, 442.5]
+
+
+def test_lines_of_other_sizes_are_not_merged() -> None:
+    wide = [finished(lora(rank, targets="all-linear"), accuracy=0.9) for rank in (2, 8)]
+    wide = [_saving(record, 3) for record in wide]
+    slow = [finished(lora(rank), accuracy=0.8, learning_rate=5e-5, training=training(5e-5)) for rank in (2, 8)]
+    records = [*wide, *slow, *(finished(lora(rank), accuracy=0.7) for rank in (2, 4, 8))]
+    (chart,) = charts_of("size", records)
+    lines = {line.label: len(line.points) for line in chart.lines if not line.published}
+    assert sorted(lines.values()) == [2, 3]
+    assert "LoRA" not in {label for label, points in lines.items() if points == 2}
+
+
+def _saving(record: RunRecord, factor: int) -> RunRecord:
+    assert record.costs is not None
+    size = factor * record.costs.saved_bytes
+    return record.model_copy(update={"costs": record.costs.model_copy(update={"saved_bytes": size})})
 
 
 def test_size_shows_the_thesis_s_points_where_any_arm_of_the_rank_has_its_settings() -> None:
     other = finished(lora(2), accuracy=0.7, learning_rate=1e-3, training=training(1e-3))
-    records = [other, finished(lora(2), accuracy=0.8), finished(lora(8), accuracy=0.9)]
-    (section,) = sections_of(records)
-    assert section.arms[0].learning_rate == 1e-3
-    figure = size_figure(section, *evidence(records))
-    assert figure is not None
+    figure = figure_of("size", [other, finished(lora(2), accuracy=0.8), finished(lora(8), accuracy=0.9)])
     assert hollow(figure) == [0.34, 1.2]
-    rings = [line for line in figure.axes[0].lines if line.get_label() == RING]
-    (points,) = [line for line in figure.axes[0].lines if line.get_label() == "_thesis"]
-    assert points.get_markersize() < 0.7 * rings[0].get_markersize()
 
 
 def test_the_losses_legend_is_in_the_order_of_the_ranks() -> None:
     slow = finished(lora(2), accuracy=0.8, learning_rate=5e-5, training=training(5e-5))
-    (section,) = sections_of([finished(lora(32), accuracy=0.9), slow, finished({"name": "full"}, accuracy=0.9)])
-    figure = loss_figure(section)
-    assert figure is not None
-    assert legend(figure) == ["r=2", "r=32", "Full"]
+    figure = figure_of("loss", [finished(lora(32), accuracy=0.9), slow, finished({"name": "full"}, accuracy=0.9)])
+    assert legend(figure)[:2] == ["r=2", "r=32 (recommended)"]
 
 
 def test_time_starts_at_zero_unless_the_methods_are_far_apart() -> None:
-    (section,) = sections_of(study())
-    figure = time_figure(section, *evidence(study()))
-    assert figure is not None
-    assert figure.axes[0].get_yscale() == "linear"
-    assert figure.axes[0].get_ylim()[0] == 0
-    slow = finished(lora(8), accuracy=0.9)
-    assert slow.costs
-    slow = slow.model_copy(update={"costs": slow.costs.model_copy(update={"train_seconds": 5000.0})})
-    (section,) = sections_of([baseline(), slow])
-    figure = time_figure(section, *evidence([baseline(), slow]))
-    assert figure is not None
-    assert figure.axes[0].get_yscale() == "log"
+    axes = figure_of("time", study()).axes[0]
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim()[0] == 0
+    slow = [_taking(finished(lora(rank), accuracy=0.9), 5000.0) for rank in (2, 8)]
+    assert figure_of("time", [baseline(), *slow]).axes[0].get_yscale() == "log"
 
 
 def test_losses_have_a_row_a_learning_rate_and_a_line_a_run() -> None:
-    (section,) = sections_of(study())
-    figure = loss_figure(section)
-    assert figure is not None
-    labels = [axes.get_ylabel() for axes in figure.axes[::2]]
-    assert labels == ["LoRA\nlr 5e-4", "LoRA\nlr 5e-5", "no rank\n5 epochs"]
-    assert [len(axes.lines) for axes in figure.axes] == [7, 7, 7, 7, 2, 2]
-    assert legend(figure) == [*(f"r={rank}" for rank in RANKS), "Head", "Full"]
-    validation = figure.axes[1].lines[0]
-    record = next(arm for arm in section.arms if arm.rank == 2).finished[0]
-    assert list(np.asarray(validation.get_ydata())) == [epoch.val_loss for epoch in record.history]
+    figure = figure_of("loss", study())
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[::2]]
+    assert titles == [
+        f"Training loss: {name}" for name in ("LoRA, lr\u00a05e-4", "LoRA, lr\u00a05e-5", "without a rank")
+    ]
+    charts = charts_of("loss", study())
+    assert [len(chart.lines) for chart in charts] == [7, 7, 7, 7, 2, 2]
+    assert legend(figure)[: len(RANKS)] == [f"r={rank}" for rank in RANKS]
+    record = next(arm for arm in data_of(study()).section.arms if arm.rank == 2).finished[0]
+    assert [point.y for point in charts[1].lines[0].points] == [epoch.val_loss for epoch in record.history]
 
 
 def test_the_losses_of_a_single_step_are_a_point() -> None:
     records = [finished(lora(2), accuracy=0.8, training_curve=((1, 2.1),)), finished(lora(8), accuracy=0.8)]
-    (section,) = sections_of(records)
-    figure = loss_figure(section)
-    assert figure is not None
-    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "None"]
+    figure = figure_of("loss", records)
+    assert drawn(figure, "_r=") == [(1, 2.1)]
+    assert len(drawn(figure, "_r=", panel=1)) == 10
 
 
 def test_the_losses_of_a_method_with_several_ranks_have_a_row_of_their_own() -> None:
     nested = finished({"name": "lora-nested", "ranks": [2, 8]}, accuracy=0.9)
-    (section,) = sections_of([nested, finished({"name": "full"}, accuracy=0.9)])
-    figure = loss_figure(section)
-    assert figure is not None
-    assert {axes.get_ylabel() for axes in figure.axes[::2]} == {"no rank\n5 epochs", "several ranks\n5 epochs"}
+    charts = charts_of("loss", [nested, finished({"name": "full"}, accuracy=0.9)])
+    assert [chart.title for chart in charts[::2]] == [
+        "Training loss: without a rank",
+        "Training loss: trained for several ranks",
+    ]
 
 
 def test_smoothing_is_a_running_mean() -> None:
@@ -177,13 +222,11 @@ def test_smoothing_is_a_running_mean() -> None:
 
 
 def test_confusion_is_of_the_best_on_the_validation_set() -> None:
-    (section,) = sections_of(study())
-    figure = confusion_figure(section, *evidence(study()))
-    assert figure is not None
+    figure = figure_of("confusion", study())
     (image,) = figure.axes[0].images
     assert np.asarray(image.get_array()).shape == (9, 9)
     assert np.asarray(image.get_array()).sum(axis=1) == pytest.approx(1)
-    record = section.arms[0].finished[0]
+    record = data_of(study()).section.arms[0].finished[0]
     assert record.test
     shown = sorted(float(text.get_text()) for text in figure.axes[0].texts)
     assert shown == sorted(round(100 * count / sum(row), 1) for row in record.test.confusion for count in row if count)
@@ -193,11 +236,9 @@ def test_confusion_is_of_the_best_on_the_validation_set() -> None:
 
 def test_confusions_of_seeds_are_added() -> None:
     records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.85, 0.95))]
-    (section,) = sections_of(records)
-    figure = confusion_figure(section, *evidence(records))
-    assert figure is not None
+    figure = figure_of("confusion", records)
     assert "3,686 test documents × 2 seeds" in figure.get_suptitle()
-    runs = [record.test.confusion for record in records if isinstance(record, FinishedRun)]
+    runs = [record.test.confusion for record in records if record.test]
     right = sum(run[0][0] for run in runs) / sum(sum(run[0]) for run in runs)
     assert figure.axes[0].texts[0].get_text() == f"{100 * right:.1f}"
 
@@ -205,13 +246,10 @@ def test_confusions_of_seeds_are_added() -> None:
 def test_the_title_of_confusions_stays_inside_the_figure() -> None:
     options = {"dora": True, "rslora": True, "initialization": "pissa", "lora_plus_ratio": 16.0}
     records = [finished(lora(8, **one), accuracy=0.9 - 0.1 * (not one)) for one in (options, {})]
-    (section,), (found,) = sections_of(records), evidence(records)
-    assert found.best is not None
-    assert len(formats.arm_name(found.best)) > 56
-    figure = confusion_figure(section, found)
-    assert figure is not None
+    figure = figure_of("confusion", records)
     figure.draw_without_rendering()
     (title,) = [text for text in figure.texts if text.get_text() == figure.get_suptitle()]
+    assert title.get_text().count("\n") >= 1
     box = title.get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
@@ -225,129 +263,109 @@ def test_of_many_classes_the_pairs_that_are_confused_most_are_shown() -> None:
     matrix[7][9], matrix[400][3] = 40, 30
     made = made.model_copy(update={"confusion": tuple(map(tuple, matrix))})
     records = [finished(lora(8), accuracy=0.9, data=data_facts(names), test=made)]
-    (section,) = sections_of(records)
-    figure = confusion_figure(section, *evidence(records, predictions=False))
-    assert figure is not None
+    figure = figure_of("confusion", records, predictions=False)
     axes = figure.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[:2] == ["class 007\n→ class 009", "class 400\n→ class 003"]
-    assert len(labels) == 15
+    assert len(labels) == 20
     assert axes.texts[0].get_text().split() == [f"{100 * 40 / sum(matrix[7]):.1f}", "%"]
     assert figure.get_figheight() < 6
-    perfect = finished(lora(8), accuracy=1.0, data=data_facts(names))
-    (section,) = sections_of([perfect])
-    assert confusion_figure(section, *evidence([perfect])) is None
+    assert "confusion" not in figures_of(data_of([finished(lora(8), accuracy=1.0, data=data_facts(names))]))
 
 
 def test_arms_stand_from_the_most_accurate_down_unless_ranks_are_compared() -> None:
     accuracies = {"head": 0.7, "full": 0.9, "bitfit": 0.8}
-    arms = [finished({"name": name}, accuracy=accuracy) for name, accuracy in accuracies.items()]
-    (section,), (found,) = sections_of(arms), evidence(arms)
-    figure = arms_figure(section, found)
-    assert figure is not None
+    figure = figure_of("arms", [finished({"name": name}, accuracy=accuracy) for name, accuracy in accuracies.items()])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "Full fine-tuning, lr\u00a05e-4",
         "BitFit, lr\u00a05e-4",
         "Head only, lr\u00a05e-4",
     ]
     assert figure.axes[0].yaxis_inverted()
-    (section,), (found,) = sections_of(study()), evidence(study())
-    figure = arms_figure(section, found)
-    assert figure is not None
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    labels = [label.get_text() for label in figure_of("arms", study()).axes[0].get_yticklabels()]
     assert labels[3:5] == ["LoRA r=2, lr\u00a05e-4", "LoRA r=4, lr\u00a05e-4"]
+
+
+def test_one_very_long_interval_does_not_squeeze_the_others() -> None:
+    steady = [finished(lora(rank), accuracy=0.9) for rank in (2, 4, 8)]
+    wild = [finished(lora(16), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.9, 0.5, 0.92))]
+    hopeless = finished(lora(32), accuracy=0.05)
+    data = data_of([*steady, *wild, hopeless])
+    content = figures_of(data)["arms"].content
+    assert isinstance(content, Forest)
+    assert content.x.limits
+    low, high = content.x.limits
+    assert [row.mean > low for row in content.rows] == [True, True, True, True, False]
+    assert content.rows[3].low < low
+    assert high - low < 5 * (content.rows[0].high - content.rows[0].low) + (content.rows[0].mean - content.rows[3].mean)
+    figure = draw(figures_of(data)["arms"], data)
+    assert {place for place, _ in drawn(figure, CUT)} <= {low, high}
+    assert len(drawn(figure, "_mean")) == 4
+    assert [text.get_text() for text in figure.axes[0].texts] == [f"{content.rows[4].mean:.2f}"]
 
 
 def test_figures_against_the_rank_are_made_where_ranks_are_compared() -> None:
     records = [finished(lora(8), accuracy=0.9), finished({"name": "full"}, accuracy=0.8)]
-    (section,) = sections_of(records)
-    assert list(figures_of(section, *evidence(records))) == ["arms", "pareto", "loss", "confusion"]
+    assert list(figures_of(data_of(records))) == ["arms", "pareto", "loss", "confusion"]
     records.append(finished(lora(2), accuracy=0.9))
-    (section,) = sections_of(records)
-    assert {"accuracy", "time", "size"} < set(figures_of(section, *evidence(records)))
+    assert {"accuracy", "time", "size"} < set(figures_of(data_of(records)))
 
 
-def rings(figure: Figure) -> list[tuple[float, float]]:
-    lines = [line for line in figure.axes[0].lines if line.get_label() == RING]
-    return [(float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0])) for line in lines]
-
-
-@pytest.mark.parametrize("draw", [accuracy_figure, time_figure, size_figure, pareto_figure, arms_figure])
-def test_the_recommended_arm_has_a_ring(draw: Callable[..., Figure]) -> None:
+@pytest.mark.parametrize("name", ["accuracy", "time", "size", "pareto", "arms"])
+def test_the_recommended_arm_has_a_ring(name: str) -> None:
     records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (8, 0.9), (64, 0.901))]
-    (section,), (found,) = sections_of(records), evidence(records)
-    assert found.recommendation is not None
-    assert found.recommendation.arm.rank == 8
-    figure = draw(section, found)
-    ((across, up),) = rings(figure)
-    lines = [line for line in figure.axes[0].lines if line.get_label() != RING]
-    points = [point for line in lines for point in np.column_stack([*map(np.asarray, line.get_data())]).tolist()]
-    assert [across, up] in points
-    costs, accuracy = found.recommendation.arm.finished[0].costs, found.recommendation.arm.accuracy
+    recommendation = data_of(records).evidence.recommendation
+    assert recommendation is not None
+    assert recommendation.arm.rank == 8
+    figure = figure_of(name, records)
+    ((across, up),) = drawn(figure, RING)
+    costs, accuracy = recommendation.arm.finished[0].costs, recommendation.arm.accuracy
     assert costs is not None
     assert accuracy is not None
     percent, megabytes = 100 * accuracy.mean, costs.saved_bytes / 1e6
-    place = {
-        accuracy_figure: (8, percent),
-        time_figure: (8, costs.train_seconds),
-        size_figure: (8, megabytes),
-        pareto_figure: (megabytes, percent),
-    }.get(draw, (percent, up))
-    assert (across, up) == pytest.approx(place)
-    assert texts.LEGEND_RECOMMENDED in legend(figure)
+    expected = {
+        "accuracy": (8, percent),
+        "time": (8, costs.train_seconds),
+        "size": (8, megabytes),
+        "pareto": (megabytes, percent),
+        "arms": (percent, up),
+    }
+    assert (across, up) == pytest.approx(expected[name])
+    assert (across, up) in drawn(figure, "_mean" if name == "arms" else "_LoRA r=8")
+    assert RECOMMENDED in legend(figure)
 
 
 def test_without_what_they_show_figures_are_left_out() -> None:
-    for records, names in (([baseline()], ["confusion"]), ([failed(lora(8), error="x")], [])):
-        (section,) = sections_of(records)
-        (found,) = evidence(records)
-        assert list(figures_of(section, found)) == names
+    assert list(figures_of(data_of([baseline()]))) == ["confusion"]
+    assert list(figures_of(data_of([failed(lora(8), error="x")]))) == []
 
 
-def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_pale() -> None:
+def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_hollow() -> None:
     records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (4, 0.7), (8, 0.9))]
-    (section,) = sections_of(records)
-    (found,) = evidence(records)
-    assert found.size_front == (True, False, True)
-    figure = pareto_figure(section, found)
-    assert figure is not None
-    stairs, *points = figure.axes[0].lines
+    assert data_of(records).evidence.size_front == (True, False, True)
+    figure = figure_of("pareto", records)
+    (stairs,) = [line for line in figure.axes[0].lines if line.get_label() == "_front"]
     sizes = [record.costs.saved_bytes / 1e6 for record in records if record.costs]
     assert np.asarray(stairs.get_xdata()).tolist() == pytest.approx([sizes[0], sizes[2]])
-    drawn = [point for point in points if point.get_label() != RING]
-    assert [point.get_alpha() for point in drawn] == [1.0, 0.35, 1.0]
+    assert stairs.get_drawstyle() == "steps-post"
+    points = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("_LoRA")]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, True, False]
     assert figure.axes[0].get_xscale() == figure.axes[1].get_xscale() == "log"
 
 
-def test_a_recommended_arm_off_the_front_is_not_pale() -> None:
-    # The test set contradicts the validation set: the largest arm is recommended, and is worse than the smallest.
-    val = {rank: scores(accuracy, documents=736) for rank, accuracy in ((2, 0.8), (8, 0.9))}
-    records = [finished(lora(rank), accuracy=accuracy, val=val[rank]) for rank, accuracy in ((2, 0.9), (8, 0.8))]
-    (section,), (found,) = sections_of(records), evidence(records)
-    assert found.size_front == (True, False)
-    assert found.recommendation is not None
-    assert found.recommendation.arm.rank == 8
-    figure = pareto_figure(section, found)
-    assert figure is not None
-    drawn = [line for line in figure.axes[0].lines[1:] if line.get_label() != RING]
-    assert [line.get_alpha() for line in drawn] == [1.0, 1.0]
-
-
 def test_a_caption_names_only_marks_that_the_figure_has() -> None:
-    (section,), (found,) = sections_of(study()), evidence(study())
-    figures = figures_of(section, found)
-    assert "Hollow: the thesis's." in caption_of("accuracy", figures["accuracy"], found)
-    assert "Hollow" not in caption_of("time", figures["time"], found)
+    figures = figures_of(data_of(study()))
+    assert "the thesis's" in figures["accuracy"].caption
+    assert "thesis" not in figures["time"].caption
     own = [finished(lora(rank), accuracy=0.9, data=data_facts(("a", "b"))) for rank in (2, 8)]
-    (section,), (found,) = sections_of(own), evidence(own)
-    captions = [caption_of(name, figure, found) for name, figure in figures_of(section, found).items()]
+    captions = [figure.caption for figure in figures_of(data_of(own)).values()]
     assert len(captions) == 7
     assert not any("thesis" in caption for caption in captions)
     assert "percentages of the true class" in captions[-1]
 
 
 def _taking(record: RunRecord, seconds: float) -> RunRecord:
-    assert isinstance(record, FinishedRun)
+    assert record.costs is not None
     return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
 
 
@@ -367,9 +385,7 @@ def _taking(record: RunRecord, seconds: float) -> RunRecord:
 )
 def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, float]) -> None:
     records = [_taking(finished(lora(rank), accuracy=0.8), time) for rank, time in zip((2, 8), seconds, strict=True)]
-    (section,), (found,) = sections_of(records), evidence(records)
-    figure = pareto_figure(section, found)
-    assert figure is not None
+    figure = figure_of("pareto", records)
     figure.draw_without_rendering()
     axes = figure.axes[1]
     shown = [label for label in axes.get_xticklabels(which="both") if label.get_text()]
@@ -383,50 +399,50 @@ def test_the_ticks_of_a_logarithmic_axis_do_not_overlap(seconds: tuple[float, fl
 
 def test_arms_of_one_method_have_markers_and_colours_of_their_own() -> None:
     records = [finished({"name": "full"}, accuracy=0.8, learning_rate=rate) for rate in (1e-4, 2e-4, 5e-4)]
-    (section,), (found,) = sections_of(records), evidence(records)
-    figure = pareto_figure(section, found)
-    assert figure is not None
-    drawn = [line for line in figure.axes[0].lines[1:] if line.get_label() != RING]
-    assert len({line.get_marker() for line in drawn}) == 3
-    assert len({line.get_color() for line in drawn}) == 3
+    records += [finished({"name": name}, accuracy=0.8) for name in ("bitfit", "houlsby", "pfeiffer")]
+    figure = figure_of("pareto", records)
+    points = [line for line in figure.axes[0].lines if line.get_label() not in ("_front", RING)]
+    assert len({line.get_marker() for line in points}) == 6
+    assert len({line.get_color() for line in points}) == 6
 
 
-def test_the_names_beside_the_losses_stay_inside_their_rows() -> None:
+def test_no_look_is_repeated_before_the_eighteenth() -> None:
+    looks = [style.look(index) for index in range(18)]
+    assert len({(look["color"], look["marker"]) for look in looks}) == 18
+
+
+def test_the_names_above_the_losses_stay_inside_their_rows() -> None:
     options = {"dora": True, "rslora": True}
     records = [
         finished(lora(2, **one), accuracy=0.8) for one in (options, {}, {"initialization": "pissa", "rslora": True})
     ]
-    (section,) = sections_of(records)
-    figure = loss_figure(section)
-    assert figure is not None
+    figure = figure_of("loss", records)
     figure.draw_without_rendering()
-    boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes[::2]]
-    assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(boxes))
+    for upper, lower in itertools.pairwise(figure.axes[::2]):
+        assert upper.get_window_extent().y0 >= lower.title.get_window_extent().y1
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 <= right.x0 for left, right in zip(boxes[::2], boxes[1::2], strict=True))
 
 
-@pytest.mark.parametrize("draw", [accuracy_figure, ranks_figure, pareto_figure, loss_figure])
-def test_a_legend_of_long_names_stays_inside_the_figure(draw: Callable[..., Figure | None]) -> None:
+@pytest.mark.parametrize("name", ["accuracy", "ranks", "pareto", "loss"])
+def test_a_legend_of_long_names_stays_inside_the_figure(name: str) -> None:
     """Of options that tell arms apart, names become long."""
     options = {"dora": True, "rslora": True, "truncate": [2, 8]}
     records = [at_ranks(finished(lora(8, **options), accuracy=0.9), {2: 0.8, 8: 0.9})]
     records += [finished(lora(2, **one), accuracy=0.88) for one in (options, {}, {"initialization": "pissa"})]
-    (section,), (found,) = sections_of(records), evidence(records)
-    figure = draw(*{loss_figure: (section,), ranks_figure: (found,)}.get(draw, (section, found)))
-    assert figure is not None
+    figure = figure_of(name, records)
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
 
 
-@pytest.mark.parametrize("draw", [accuracy_figure, time_figure, size_figure, pareto_figure, loss_figure])
-def test_a_legend_of_many_arms_stays_below_the_axes(draw: Callable[..., Figure | None]) -> None:
+@pytest.mark.parametrize("name", ["accuracy", "time", "size", "pareto", "loss"])
+def test_a_legend_of_many_arms_stays_below_the_axes(name: str) -> None:
     rates = [1e-4 * 2**step for step in range(12)]
     records = [finished(lora(8, targets="all-linear"), accuracy=0.9, learning_rate=rate) for rate in rates]
-    records += [finished(lora(8), accuracy=0.8, learning_rate=rate) for rate in rates]
-    (section,), (found,) = sections_of(records), evidence(records)
-    figure = draw(section) if draw is loss_figure else draw(section, found)
-    assert figure is not None
+    records += [finished(lora(rank), accuracy=0.8, learning_rate=rate) for rate in rates for rank in (2, 8)]
+    figure = figure_of(name, records)
     figure.draw_without_rendering()
     legend_box = figure.legends[0].get_window_extent()
     assert legend_box.y0 >= 0

@@ -9,10 +9,12 @@ from matplotlib import font_manager
 
 from tanzaku.analysis.arms import sections_of
 from tanzaku.errors import TanzakuWarning
-from tanzaku.report.confusion import confusion_figure
-from tanzaku.report.fonts import showable
-from tanzaku.report.style import applied
-from tests.report.records import data_facts, evidence, finished, lora
+from tanzaku.report.chart_data import ChartData
+from tanzaku.report.figures import FIGURE_NAMES, figure_words, figures_of, render
+from tanzaku.report.fonts import families_of, showable
+from tanzaku.report.words import words_of
+from tests.report.page.pages import seeds_study
+from tests.report.records import at_ranks, data_facts, evidence, finished, lora
 
 NAMES = ["映画", "家電 A"]
 
@@ -46,28 +48,41 @@ def only_matplotlibs_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_latin_names_need_no_other_font() -> None:
-    assert showable(["sports-watch", "Müller & Söhne"]) == (["sports-watch", "Müller & Söhne"], ["DejaVu Sans"])
+    assert showable(["sports-watch", "Müller & Söhne"]) == ["sports-watch", "Müller & Söhne"]
+    assert families_of(["sports-watch", "Müller & Söhne"]) == ["DejaVu Sans"]
 
 
 @pytest.mark.usefixtures("only_matplotlibs_fonts")
 def test_without_a_font_names_become_numbers_and_the_remedy_is_named() -> None:
     with pytest.warns(TanzakuWarning, match="fonts-noto-cjk"):
-        names, families = showable(["sports", *NAMES])
+        names = showable(["sports", *NAMES])
     assert names == ["class 1", "class 2", "class 3"]
-    assert families == ["DejaVu Sans"]
+    assert families_of(NAMES) is None
+    assert figure_words(words_of("ja")) is words_of("en")
 
 
 @pytest.mark.usefixtures("only_matplotlibs_fonts")
 def test_a_font_installed_a_moment_ago_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     font = tiny_font(tmp_path / "tiny.ttf", "映画家電")
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(font)])
-    assert showable(NAMES) == (NAMES, ["DejaVu Sans", "Tiny Japanese"])
+    assert showable(NAMES) == NAMES
+    assert families_of(NAMES) == ["DejaVu Sans", "Tiny Japanese"]
     records = [finished(lora(8), accuracy=0.9, data=data_facts(NAMES))]
-    (section,) = sections_of(records)
-    with applied():
-        figure = confusion_figure(section, *evidence(records))
-        assert figure is not None
-        figure.savefig(tmp_path / "confusion.png")  # a missing glyph would warn, and warnings are errors here
+    (section,), (found,) = sections_of(records), evidence(records)
+    data = ChartData(section, found, words_of("en"))
+    files = render(figures_of(data)["confusion"], data)  # a missing glyph would warn, and warnings are errors here
+    assert files["png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(families_of(NAMES) is None, reason="no Japanese font is installed")
+def test_every_figure_is_drawn_in_japanese() -> None:
+    records = [*seeds_study(), at_ranks(finished(lora(16), accuracy=0.9), {2: 0.8, 16: 0.9})]
+    (section,), (found,) = sections_of(records), evidence(records)
+    data = ChartData(section, found, figure_words(words_of("ja")))
+    figures = figures_of(data)
+    assert tuple(figures) == FIGURE_NAMES
+    for figure in figures.values():
+        assert render(figure, data)["pdf"].startswith(b"%PDF")
 
 
 @pytest.mark.usefixtures("only_matplotlibs_fonts")
@@ -75,4 +90,4 @@ def test_a_font_that_lacks_a_character_is_not_taken(tmp_path: Path, monkeypatch:
     font = tiny_font(tmp_path / "tiny.ttf", "映画家")
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(font)])
     with pytest.warns(TanzakuWarning, match="映画"):
-        assert showable(NAMES)[0] == ["class 1", "class 2"]
+        assert showable(NAMES) == ["class 1", "class 2"]

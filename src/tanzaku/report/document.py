@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
@@ -17,11 +17,17 @@ from tanzaku.report.sentences import class_notes, told
 from tanzaku.report.words import filled, words_of
 from tanzaku.study.record import Environment, FinishedEncoderRun, RunRecord
 
-if TYPE_CHECKING:
-    from tanzaku.report.captions import FigureFile
-
 _FINGERPRINT_DIGITS = 12
 _COMMIT_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A figure that was written."""
+
+    path: str
+    """Of the SVG, from the report's folder."""
+    caption: str
 
 
 def markdown_document(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matplotlib import font_manager
@@ -32,21 +32,27 @@ _JAPANESE_FAMILIES = (
 )
 
 
-def showable(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names as figures can show them, and the font families to show them with.
+def families_of(texts: Iterable[str]) -> list[str] | None:
+    """The font families to show texts with, the first of which is matplotlib's own; None where no installed font has
+    all the characters."""
+    needed = {character for text in texts for character in text if not character.isspace()}
+    if _covers(_base_font(), needed):
+        return [BASE_FAMILY]
+    family = _family_with(needed)
+    return [BASE_FAMILY, family] if family else None
+
+
+def showable(names: Sequence[str]) -> list[str]:
+    """The names of classes as figures can show them.
 
     Where no installed font has all the characters, each name becomes its number in the data table (`class 3`), and a
     `TanzakuWarning` names the remedy.
     """
-    needed = {character for name in names for character in name if not character.isspace()}
-    if _covers(_base_font(), needed):
-        return list(names), [BASE_FAMILY]
-    family = _family_with(needed)
-    if family is not None:
-        return list(names), [BASE_FAMILY, family]
+    if families_of(names):
+        return list(names)
     missing = next(name for name in names if not _covers(_base_font(), set(name)))
     warnings.warn(texts.FONT_MISSING.format(sample=missing), TanzakuWarning, stacklevel=2)
-    return [texts.NUMBERED_CLASS.format(number=number) for number in range(1, len(names) + 1)], [BASE_FAMILY]
+    return [texts.NUMBERED_CLASS.format(number=number) for number in range(1, len(names) + 1)]
 
 
 def _family_with(characters: set[str]) -> str | None:

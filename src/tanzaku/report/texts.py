@@ -201,48 +201,6 @@ COMMIT_UNKNOWN = "unknown"
 FAILED_RUN = "`{run_id}` ({arm}, seed {seed}): {error}"
 
 # Figures.
-FIGURE_CAPTIONS = {
-    "arms": "Test accuracy of every arm, with 95 % intervals.",
-    "accuracy": "Test accuracy against the rank, with 95 % intervals.",
-    "time": "Training seconds (without evaluation) against the rank.",
-    "size": "Saved size against the rank, both logarithmic.",
-    "pareto": (
-        "Test accuracy against saved size and training time. Pale: not recommended, and another arm is as accurate for "
-        "less."
-    ),
-    "ranks": "Test accuracy of one trained adapter at several ranks, with 95 % intervals.",
-    "loss": "Training loss (running mean) and validation loss, one line a run.",
-    "confusion": "Test confusions of the arm that is best on the validation set: {arm}.",
-}
-HOLLOW_CAPTION = "Hollow: the thesis's."
-RING_CAPTION = "Ring: recommended."
-MATRIX_CAPTION = (
-    "Figures are percentages of the true class's documents, whose number is in brackets; the shade is the square root "
-    "of this share."
-)
-PAIRS_CAPTION = (
-    "Bars: misclassified documents of the pairs of classes that are confused most often, with their share of the true "
-    "class."
-)
-AXIS_RANK = "rank r"
-AXIS_ACCURACY = "test accuracy (%)"
-AXIS_SECONDS = "training time (s)"
-AXIS_SIZE = "saved size (MB)"
-AXIS_STEP = "step"
-AXIS_TRAIN_LOSS = "training loss"
-AXIS_VAL_LOSS = "validation loss"
-AXIS_TRUE = "true class"
-AXIS_PREDICTED = "predicted class"
-LEGEND_THESIS = "thesis, same rank, rate, epochs"
-ROW_SEVERAL = "several ranks, {epochs:epoch|epochs}"
-ROW_OTHERS = "no rank, {epochs:epoch|epochs}"
-LEGEND_RECOMMENDED = "recommended"
-CONFUSION_TITLE = "row percentages"
-CONFUSED_PAIRS_TITLE = "the {pairs} most frequent confusions of {classes} classes"
-CONFUSION_DOCUMENTS = "{documents:,test document|test documents}"
-CONFUSION_SEEDS = "{documents} × {runs} seeds"
-AXIS_CONFUSED = "misclassified documents"
-AXIS_CONFUSED_MEAN = "misclassified documents, mean of the runs"
 NUMBERED_CLASS = "class {number}"
 FONT_MISSING = (
     "no installed font has glyphs for all of these names ({sample}): figures number them instead, in the data "

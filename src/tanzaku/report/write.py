@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tanzaku.files import check_writable, write_atomically
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.report.commands import pack_command
 from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
-from tanzaku.report.document import markdown_document
+from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.render import csv_text
 from tanzaku.report.words import Language, words_of
@@ -29,19 +28,11 @@ from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import record_folders, stored_runs
 
 if TYPE_CHECKING:
-    from tanzaku.report.captions import FigureFile
     from tanzaku.report.page.build import PageInput
 
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
 _OUR_FIGURE = re.compile(r"(section-\d+-)?(arms|accuracy|ranks|time|size|pareto|loss|confusion)\.(svg|png|pdf)")
-
-# With dates and names of programs left out, so that equal records give equal bytes.
-_FORMATS: dict[str, dict[str, None]] = {
-    "svg": {"Date": None},
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ def write_report(
         runs: A study's folder or archive, or a folder above several.
         folder: Made where it is missing; None takes the folder `report` in `runs`.
         margin: How much worse than the best the recommended arm may be, a share.
-        language: Of report.html and tables.tex.
+        language: Of report.html, tables.tex and figures/.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
         every: Count every record below `runs`, also of runs that are none of their study's as it is specified.
         dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
@@ -94,7 +85,7 @@ def write_report(
     folder = Path(folder) if folder is not None else runs / "report"
     page = read_page(runs, margin=margin, dataset=dataset, every=every, choose_by=choose_by)
     check_writable(folder)
-    figures, figure_paths = _write_figures(page.sections, page.evidence, folder)
+    figures, figure_paths = _write_figures(page.sections, page.evidence, folder, language=language)
     texts = report_texts(page, figures=figures, language=language)
     for name, text in texts.items():
         write_atomically(folder / name, text)
@@ -197,29 +188,23 @@ def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path
 
 
 def _write_figures(
-    sections: Sequence[Section], evidence: Sequence[Evidence], folder: Path
+    sections: Sequence[Section], evidence: Sequence[Evidence], folder: Path, *, language: Language
 ) -> tuple[dict[int, list[FigureFile]], list[Path]]:
     """Write each figure as SVG, PNG and PDF; the figures by section, and all paths."""
-    from matplotlib import rc_context
-
-    from tanzaku.report.captions import FigureFile, caption_of
-    from tanzaku.report.figures import figures_of
-    from tanzaku.report.style import applied, font_type
+    from tanzaku.report.chart_data import ChartData
+    from tanzaku.report.figures import figure_words, figures_of, render
 
     written: dict[int, list[FigureFile]] = {}
     paths: list[Path] = []
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
         prefix = f"section-{number}-" if len(sections) > 1 else ""
-        with applied():
-            for name, figure in figures_of(section, found).items():
-                stem = f"{FIGURE_FOLDER}/{prefix}{name}"
-                written.setdefault(number, []).append(FigureFile(f"{stem}.svg", caption_of(name, figure, found)))
-                for suffix, metadata in _FORMATS.items():
-                    content = io.BytesIO()
-                    with rc_context({"pdf.fonttype": font_type(figure)}):
-                        figure.savefig(content, format=suffix, metadata=metadata)
-                    paths.append(folder / f"{stem}.{suffix}")
-                    write_atomically(paths[-1], content.getvalue())
+        data = ChartData(section, found, figure_words(words_of(language)))
+        for name, figure in figures_of(data).items():
+            stem = f"{FIGURE_FOLDER}/{prefix}{name}"
+            written.setdefault(number, []).append(FigureFile(f"{stem}.svg", figure.caption))
+            for suffix, content in render(figure, data).items():
+                paths.append(folder / f"{stem}.{suffix}")
+                write_atomically(paths[-1], content)
     for path in (folder / FIGURE_FOLDER).glob("*"):
         if _OUR_FIGURE.fullmatch(path.name) and path not in paths:
             path.unlink()

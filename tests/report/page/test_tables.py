@@ -5,7 +5,9 @@ import re
 import pytest
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.report.page.classes import MOST_CLASSES, classes_of
+from tanzaku.report.chart_data import ChartData
+from tanzaku.report.confusion import MOST_CLASSES
+from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.results import lines_of
 from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
@@ -75,7 +77,7 @@ def test_the_thesis_stands_in_tables_and_charts_where_an_arm_has_its_settings(re
     if len(records) > 1:
         assert all("the thesis" in charts[title] for title in ("Accuracy", "Size on disk"))
         assert charts["Accuracy"].count("LoRA r=8, lr 5e-4: 93.22: the thesis") == 1
-        assert "Full fine-tuning, lr 5e-5: the thesis" in charts["Accuracy"]
+        assert "Full fine-tuning, lr 5e-5: 95.23: the thesis" in charts["Accuracy"]
         # Another machine took the thesis's seconds.
         assert "the thesis" not in charts["Training time"]
 
@@ -109,14 +111,14 @@ def test_the_recommended_arm_is_marked_in_every_chart_that_shows_it() -> None:
             assert legend.count('class="ring"') == 1
 
 
-def test_a_recommended_arm_without_a_rank_is_marked_in_the_legend() -> None:
+def test_a_recommended_arm_without_a_rank_has_a_ring_too() -> None:
     records: list[RunRecord] = [baseline(accuracy=0.95), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))]
     charts = dict(_charts(page(records, predictions=False)))
     for title in ("Accuracy", "Training time", "Size on disk"):
         plot, legend = charts[title].split('<ul class="legend">')
-        assert plot.count('class="ring"') == 1  # of the arms that adapt the encoder
-        assert "rule look-1 dash-0 chosen" in plot
-        assert re.search(r"TF-IDF \+ SVM\s*<span class=\"badge recommended\">", legend)
+        assert plot.count('class="ring"') == 2  # of all arms, and of those that adapt the encoder
+        assert re.search(r"<title>TF-IDF \+ SVM: [^<]*</title>(<path class=\"bar\"[^>]*>)?<path class=\"ring\"", plot)
+        assert legend.count('class="ring"') == 1
 
 
 def test_there_is_no_chart_against_a_single_rank() -> None:
@@ -144,7 +146,7 @@ def test_classes_have_the_mean_precision_recall_and_f1_of_the_runs() -> None:
 def test_the_matrix_has_percentages_of_the_row_and_documents_of_one_run() -> None:
     records = [finished(lora(8), accuracy=0.9, seed=seed) for seed in range(5)]
     (found,) = classes_of(sections_of(records)[0], [sections_of(records)[0].arms[0]])
-    for (label, cells), counts in zip(found.rows, scores(0.9).confusion, strict=True):
+    for (label, cells), counts in zip(found.confusion.rows, scores(0.9).confusion, strict=True):
         assert [cell.documents for cell in cells] == [f"{count:,}" if count else "" for count in counts], label
         assert sum(cell.share for cell in cells) == pytest.approx(1, abs=1e-3)
         assert [cell.share for cell in cells] == pytest.approx([count / sum(counts) for count in counts], abs=1e-4)
@@ -162,7 +164,7 @@ def test_percentages_of_classes_are_rounded_once() -> None:
     record = finished(lora(8), accuracy=0.9, test=test, data=data_facts(("a", "b"), fingerprint="a" * 64))
     (section,) = sections_of([record])
     (found,) = classes_of(section, section.arms)
-    assert found.rows[0][1][1].percent == "3.4"  # 3.448; 3.45 would become 3.5
+    assert found.confusion.rows[0][1][1].percent == "3.4"  # 3.448; 3.45 would become 3.5
 
 
 def test_the_arm_recommended_with_the_encoder_is_marked_in_the_tables_too() -> None:
@@ -179,8 +181,8 @@ def test_arms_that_are_no_better_than_the_most_frequent_class_do_not_stretch_the
     good = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.88), (8, 0.9))]
     whiskers = []
     for records in (good, [*good, finished({"name": "head"}, accuracy=0.05)]):
-        section, found = sections_of(records)[0], evidence(records)[0]
-        lines = {line.arm.method + str(line.arm.rank): line for line in lines_of(section, found, words=words_of("en"))}
+        data = ChartData(sections_of(records)[0], evidence(records)[0], words_of("en"))
+        lines = {line.arm.method + str(line.arm.rank): line for line in lines_of(data)}
         whiskers.append({name: line.whisker for name, line in lines.items()})
     assert whiskers[1].pop("headNone") is None
     assert whiskers[0] == whiskers[1]
@@ -191,7 +193,7 @@ def test_documents_have_a_decimal_where_the_mean_of_the_runs_is_not_whole() -> N
     records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.9, 0.8))]
     (found,) = classes_of(sections_of(records)[0], [sections_of(records)[0].arms[0]])
     first, second = scores(0.9).confusion[0][0], scores(0.8).confusion[0][0]
-    assert found.rows[0][1][0].documents == f"{(first + second) / 2:.1f}"
+    assert found.confusion.rows[0][1][0].documents == f"{(first + second) / 2:.1f}"
 
 
 def test_many_classes_are_shown_by_their_most_confused_pairs_and_worst_scores() -> None:

@@ -17,28 +17,23 @@ from tanzaku.analysis.mistakes import mistakes_of
 from tanzaku.analysis.predictions import Predictions, RunKey, run_key
 from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
+from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
-from tanzaku.report.page.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from tanzaku.report.draw_svg import SAMPLE, draw
+from tanzaku.report.front_charts import front_charts
+from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.page.classes import classes_of
-from tanzaku.report.page.curves import curve_charts, curve_tables
-from tanzaku.report.page.figures import front_charts, loss_charts, rank_charts
+from tanzaku.report.page.curves import curve_tables
 from tanzaku.report.page.measured import measured_facts
 from tanzaku.report.page.naming import method_and_rank, page_name
 from tanzaku.report.page.results import lines_of, strip
+from tanzaku.report.rank_charts import curve_chart, rank_charts
 from tanzaku.report.sentences import badge, class_notes, told
 from tanzaku.report.thesis import published_megabytes
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
 _FOLDER = Path(__file__).parent
-_CANVAS = {
-    "width": WIDTH,
-    "height": HEIGHT,
-    "left": LEFT,
-    "right": WIDTH - RIGHT,
-    "top": TOP,
-    "bottom": HEIGHT - BOTTOM,
-}
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         every=given.every,
         left_out=len(given.left_out),
         formats=formats,
-        canvas=_CANVAS,
+        sample=SAMPLE,
         thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),
     )
 
@@ -109,6 +104,9 @@ def _section_context(
     found = evidence.recommendation
     known = given.dataset is not None and given.dataset.fingerprint == section.data.fingerprint
     dataset = given.dataset if known else None
+    data = ChartData(section, evidence, words)
+    curves = curve_chart(data)
+    drawn = partial(draw, recommended=words("chart.ring"))
     return {
         "number": number,
         "section": section,
@@ -119,14 +117,14 @@ def _section_context(
         "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found) if found else None,
-        "lines": lines_of(section, evidence, words=words),
+        "lines": lines_of(data),
         "references": _reference_names(section, evidence, words=words),
         "majority": evidence.majorities.test if evidence.majorities else None,
-        "fronts": front_charts(section, evidence, words=words, name=name),
-        "ranks": rank_charts(section, evidence, words=words, name=name),
+        "fronts": [drawn(chart) for chart in front_charts(data)],
+        "ranks": [drawn(chart) for chart in rank_charts(data)],
         "curves": curve_tables(evidence, words=words, name=name),
-        "curve_charts": curve_charts(section, evidence, words=words),
-        "losses": loss_charts(section, evidence, words=words, name=name),
+        "curve_charts": [drawn(curves)] if curves else [],
+        "losses": [drawn(chart) for row in loss_charts(data) for chart in row],
         "classes": classes_of(section, evidence.chosen),
         "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),

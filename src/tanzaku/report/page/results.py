@@ -8,21 +8,16 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Comparison, Evidence, Recommendation
 from tanzaku.analysis.statistics import Interval
-from tanzaku.report import formats, thesis
+from tanzaku.report import formats
+from tanzaku.report.chart_data import ChartData
+from tanzaku.report.charts import Forest
 from tanzaku.report.comparisons import cost_of
+from tanzaku.report.draw_svg import Whisker, whisker
+from tanzaku.report.front_charts import forest_of, forest_row
 from tanzaku.report.page.naming import details, method_and_rank
 from tanzaku.report.series import recommended_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
-
-
-@dataclass(frozen=True)
-class Whisker:
-    """An interval and its middle as shares of the width that all arms together span."""
-
-    low: float
-    middle: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -71,19 +66,19 @@ class Strip:
         return round(100 * (points - self.start) / (self.end - self.start), 2)
 
 
-def lines_of(section: Section, evidence: Evidence, *, words: Words) -> list[ResultLine]:
+def lines_of(data: ChartData) -> list[ResultLine]:
     """One line an arm, the most accurate on the test set first and those without a finished run last.
 
-    Arms that are not better than always answering the most frequent class have no whisker: on an axis that reaches
-    down to them, the others could not be told apart.
+    Arms that lie beyond the axis of `forest_of` have no whisker.
     """
-    arms = sorted(section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
-    known = [found for arm in arms if (found := evidence.interval(arm)) and _is_better_than_majority(arm, evidence)]
-    span = (min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
-    return [_line(arm, section, evidence, words=words, span=span) for arm in arms]
+    arms = sorted(data.section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
+    forest = forest_of(data)
+    return [_line(arm, data, forest) for arm in arms]
 
 
-def _line(arm: Arm, section: Section, evidence: Evidence, *, words: Words, span: tuple[float, float]) -> ResultLine:
+def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:
+    section, evidence, words = data.section, data.evidence, data.words
+    row = forest_row(arm, data)
     interval = evidence.interval(arm)
     milliseconds = milliseconds_per_document(arm, section)
     return ResultLine(
@@ -94,7 +89,7 @@ def _line(arm: Arm, section: Section, evidence: Evidence, *, words: Words, span:
         best=evidence.best == arm,
         accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
         interval=interval,
-        whisker=_whisker(arm, interval, span) if _is_better_than_majority(arm, evidence) else None,
+        whisker=whisker(forest, row) if forest and row else None,
         macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
         megabytes=_cost(arm, "saved_bytes", lambda size: formats.megabytes(size / 1e6)),
         parameters=_cost(arm, "trainable_parameters", formats.count),
@@ -103,7 +98,7 @@ def _line(arm: Arm, section: Section, evidence: Evidence, *, words: Words, span:
         per_second=formats.rate(1000 / milliseconds) if milliseconds else "–",
         memory=_cost(arm, "peak_memory_bytes", lambda size: formats.count(size / 1e6)),
         compared=tuple(_with(evidence, arm, reference) for reference in evidence.references),
-        published=thesis.published_for(arm) if thesis.is_thesis_data(section.data) else None,
+        published=data.published(arm),
     )
 
 
@@ -125,11 +120,6 @@ def strip(recommendation: Recommendation) -> Strip | None:
     return Strip(difference.interval, 100 * difference.mean, margin, start - room, end + room)
 
 
-def _is_better_than_majority(arm: Arm, evidence: Evidence) -> bool:
-    found = evidence.majorities
-    return bool(arm.accuracy and found and arm.accuracy.mean > found.test.accuracy)
-
-
 def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
     if evidence.recommendation and evidence.recommendation.arm == arm:
         return words("results.badge_recommended")
@@ -138,16 +128,6 @@ def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
 
 def _cost(arm: Arm, name: str, write: Callable[[float], str]) -> str:
     return write(cost_of(arm, name)) if arm.cost(name) else "–"
-
-
-def _whisker(arm: Arm, interval: Interval | None, span: tuple[float, float]) -> Whisker | None:
-    if interval is None or arm.accuracy is None or span[1] <= span[0]:
-        return None
-    low, middle, high = (
-        round(100 * (share - span[0]) / (span[1] - span[0]), 1)
-        for share in (interval.low, arm.accuracy.mean, interval.high)
-    )
-    return Whisker(low, middle, high)
 
 
 def _with(evidence: Evidence, arm: Arm, reference: Arm) -> Comparison | None:

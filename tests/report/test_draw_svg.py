@@ -7,43 +7,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tanzaku.report.page.charts import (
-    BOTTOM,
-    COLOURS,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    Axis,
-    Chart,
-    Line,
-    Point,
-    Rule,
-    draw,
-    round_numbers,
-    round_powers,
-)
+from tanzaku.report import draw_svg
+from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point, Rule
+from tanzaku.report.draw_svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Drawing, whisker
 
 _values = st.floats(0.01, 1e6)
 
 
+def draw(chart: Chart) -> Drawing:
+    return draw_svg.draw(chart, recommended="recommended")
+
+
 def chart(points: list[Point], *, x: Axis | None = None, y: Axis | None = None, rules: tuple[Rule, ...] = ()) -> Chart:
     return Chart("key", "title", "caption", x or Axis("x"), y or Axis("y"), (Line("line", tuple(points), 0),), rules)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_ticks_are_few_and_round_and_within(low: float, width: float) -> None:
-    ticks = round_numbers(low, low + width)
-    assert 1 <= len(ticks) <= 9
-    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
-
-
-@given(_values, st.floats(1.3, 1e5))
-def test_logarithmic_ticks_are_few_and_within(low: float, ratio: float) -> None:
-    ticks = round_powers(low, low * ratio)
-    assert len(ticks) <= 8
-    assert all(low <= tick <= low * ratio for tick in ticks)
 
 
 @given(_values, st.floats(0, 5))
@@ -59,9 +35,9 @@ def test_a_logarithmic_axis_has_two_ticks_or_more_that_do_not_overlap(low: float
         assert len(ticks) >= 2
         assert len({tick.text for tick in ticks}) == len(ticks)
     for left, right in itertools.pairwise(drawing.x_ticks):
-        assert right.place - left.place >= 8.8 * (len(left.text) + len(right.text)) / 2  # as on a phone
+        assert right.x - left.x >= 8.8 * (len(left.text) + len(right.text)) / 2  # as on a phone
     for lower, upper in itertools.pairwise(drawing.y_ticks):
-        assert lower.place - upper.place >= 16
+        assert lower.y - upper.y >= 16
 
 
 @given(st.lists(st.tuples(_values, st.floats(0, 100)), min_size=1, max_size=12), st.sampled_from(["linear", "log"]))
@@ -72,8 +48,8 @@ def test_every_point_lies_on_the_canvas_and_higher_values_lie_higher(
     drawing = draw(chart([Point(x, y, f"{x}", name="name") for x, y in values], x=axis))
     (line,) = drawing.lines
     for point in line.points:
-        assert LEFT <= point.x <= WIDTH - RIGHT
-        assert TOP <= point.y <= HEIGHT - BOTTOM
+        assert LEFT <= point.x <= RIGHT
+        assert TOP <= point.y <= BOTTOM
     ordered = sorted(zip(values, line.points, strict=True), key=lambda pair: pair[0][1])
     heights = [point.y for _, point in ordered]
     assert heights == sorted(heights, reverse=True)
@@ -90,7 +66,7 @@ def test_a_bar_has_its_ends_where_the_axis_has_them() -> None:
 
 def test_a_logarithmic_axis_gives_equal_ratios_equal_room() -> None:
     drawing = draw(chart([Point(x, 1, "") for x in (2, 8, 32)], x=Axis("rank", scale="log", ticks=(2, 8, 32))))
-    first, second, third = (tick.place for tick in drawing.x_ticks)
+    first, second, third = (tick.x for tick in drawing.x_ticks)
     assert second - first == pytest.approx(third - second, abs=0.2)
     assert [tick.text for tick in drawing.x_ticks] == ["2", "8", "32"]
 
@@ -98,8 +74,8 @@ def test_a_logarithmic_axis_gives_equal_ratios_equal_room() -> None:
 def test_lines_are_told_apart_beyond_the_colours() -> None:
     lines = tuple(Line(f"r={place}", (Point(0, place, ""), Point(1, place, "")), place) for place in range(2 * COLOURS))
     drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines
-    assert len({(line.colour, line.dashed) for line in drawn}) == len(lines)
-    assert not any(line.dashed for line in drawn[:COLOURS])
+    assert len({line.classes for line in drawn}) == len(lines)
+    assert not any("dashed" in line.classes for line in drawn[:COLOURS])
 
 
 def test_names_meet_neither_each_other_nor_a_point() -> None:
@@ -116,10 +92,45 @@ def test_names_meet_neither_each_other_nor_a_point() -> None:
             assert box[0] >= other[2] or other[0] >= box[2] or box[1] >= other[3] or other[1] >= box[3]
 
 
-def test_a_rule_without_points_beside_it_widens_the_axis() -> None:
-    drawing = draw(chart([Point(1, 10, ""), Point(2, 12, "")], rules=(Rule("across", 40.0, 1),)))
-    ((place, _),) = drawing.rules
-    assert TOP <= place < drawing.lines[0].points[0].y
+def test_a_rule_widens_the_axis_and_its_interval_lies_right_of_the_lines() -> None:
+    own, published = Point(0, 40, "", low=38, high=42), Point(0, 45, "", hollow=True)
+    drawing = draw(chart([Point(1, 10, ""), Point(2, 12, "")], rules=(Rule("across", 40.0, 1, (own, published)),)))
+    (rule,) = drawing.rules
+    ours, theirs = rule.points
+    assert TOP <= theirs.y < ours.y < drawing.lines[0].points[0].y
+    assert rule.path.split()[1] == f"{ours.y:g}H{RIGHT}"
+    assert ours.low is not None
+    assert ours.high is not None
+    assert ours.high < ours.y < ours.low
+    assert drawing.lines[0].points[-1].x < ours.x == theirs.x < RIGHT
+
+
+def test_intervals_of_several_lines_stand_side_by_side() -> None:
+    lines = tuple(Line(f"{look}", (Point(1, 5, "", low=4, high=6), Point(9, 5, "")), look) for look in range(3))
+    drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines
+    first, second, third = (line.points[0].x for line in drawn)
+    assert first + 4 < second < third - 4
+    assert (first + third) / 2 == pytest.approx(second, abs=0.2)
+
+
+def test_the_legend_has_a_line_once_and_says_what_is_recommended() -> None:
+    seeds = tuple(Line("r=8", (Point(0, seed, ""), Point(1, seed, "")), 0, recommended=True) for seed in range(3))
+    legend = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), seeds)).legend
+    assert [(entry.label, entry.badge) for entry in legend] == [("r=8", True)]
+    legend = draw(chart([Point(0, 1, "", recommended=True)])).legend
+    assert [(entry.label, entry.badge, bool(entry.ring)) for entry in legend] == [
+        ("line", False, False),
+        ("recommended", False, True),
+    ]
+
+
+def test_a_whisker_is_cut_where_the_axis_ends() -> None:
+    rows = (ForestRow("a", 85, 70, 88), ForestRow("b", 60, 50, 82))
+    forest = Forest("title", "caption", Axis("x", limits=(80, 90)), rows)
+    found = whisker(forest, rows[0])
+    assert found is not None
+    assert (found.low, found.middle, found.high, found.cut_low, found.cut_high) == (0, 50, 80, True, False)
+    assert whisker(forest, rows[1]) is None
 
 
 def test_equal_values_have_an_axis_too() -> None:

@@ -1,0 +1,299 @@
+"""Charts for the page: every position and path is computed here, and the template writes them down as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tanzaku.report.charts import Chart, Forest, ForestRow, Line, Point, Rule
+from tanzaku.report.scales import Span
+
+WIDTH, HEIGHT = 440, 310
+LEFT, RIGHT, TOP, BOTTOM = 60, 426, 34, 264  # the vertical axis's title lies above it, where no tick's text is
+COLOURS = 6  # of lines; the style sheet has as many
+SHAPES = 5  # of points
+DASHES = 4  # of rules; the style sheet has as many
+SAMPLE = "0 0 24 12"  # the view box of a line's sample in the legend
+_SAMPLE_PATH, _SAMPLE_X, _SAMPLE_Y = "M0 6H24", 12, 6
+_WIDE, _NARROW = 14, 8.8  # pixels a character of a name has on a phone, where names are largest
+_DIGIT = 10.4  # likewise, a character of a tick
+_LEAST_PIXELS = 26  # between two ticks
+_FROM_POINT, _FROM_RING = 8, 10  # pixels from a point to its name
+_RING, _SAMPLE_RING = 9.0, 5.0  # radius
+_CAP = 3.5  # half the length of the line at an interval's end
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A tick's line and text."""
+
+    path: str
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
+class DrawnPoint:
+    """A point in pixels; `low` and `high` are the ends of its interval."""
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    shape: int
+    label: str
+    hollow: bool
+    recommended: bool
+    name: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The path of its symbol."""
+        return mark_path(self.shape, self.x, self.y)
+
+    @property
+    def bar(self) -> str:
+        """The path of its interval; empty without one."""
+        if self.low is None or self.high is None:
+            return ""
+        caps = (f"M{self.x - _CAP:g} {end:g}h{2 * _CAP:g}" for end in (self.low, self.high))
+        return f"M{self.x:g} {self.low:g}V{self.high:g}{''.join(caps)}"
+
+    @property
+    def ring(self) -> str:
+        """The path of the ring of a recommended arm; empty for others."""
+        return circle_path(self.x, self.y, _RING) if self.recommended else ""
+
+
+@dataclass(frozen=True)
+class DrawnLine:
+    """A line or a rule in pixels."""
+
+    path: str
+    classes: str
+    """Of the path, in the style sheet."""
+    colour: int | None
+    points: tuple[DrawnPoint, ...]
+    title: str = ""
+    """Shown where a pointer rests on a rule."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the legend: a sample of a line and its symbol."""
+
+    label: str
+    colour: int | None
+    path: str = ""
+    classes: str = ""
+    mark: str = ""
+    hollow: bool = False
+    ring: str = ""
+    badge: bool = False
+    """Whether the text says that this is the recommended arm, because no ring does."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A text next to a point."""
+
+    x: float
+    y: float
+    text: str
+    anchor: Literal["start", "end"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart in pixels, ready for the template."""
+
+    chart: Chart
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[DrawnLine, ...]
+    rules: tuple[DrawnLine, ...]
+    names: tuple[Name, ...]
+    legend: tuple[Entry, ...]
+    view_box: str = f"0 0 {WIDTH} {HEIGHT}"
+    frame: str = f"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"
+    x_title: tuple[float, float] = ((LEFT + RIGHT) / 2, HEIGHT - 6)
+    y_title: tuple[float, float] = (8, 16)
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A row of a forest plot in percent of the width; a `cut` end goes on beyond the axis."""
+
+    low: float
+    middle: float
+    high: float
+    cut_low: bool
+    cut_high: bool
+
+
+def draw(chart: Chart, *, recommended: str) -> Drawing:
+    """Place everything on the canvas.
+
+    Args:
+        chart: What to draw.
+        recommended: The legend's text for the ring of a recommended arm.
+    """
+    across = Span.over([point.x for line in chart.lines for point in line.points], chart.x, reserved=chart.reserved)
+    up = Span.over(chart.heights, chart.y)
+    lines = tuple(_draw_line(line, chart, across, up) for line in chart.lines)
+    rules = tuple(_draw_rule(rule, place, chart, up) for place, rule in enumerate(chart.rules))
+    return Drawing(
+        chart=chart,
+        x_ticks=tuple(
+            Tick(f"M{place:g} {BOTTOM}v5", place, BOTTOM + 19, text)
+            for value, text in across.ticks(
+                chart.x, length=RIGHT - LEFT, least=_LEAST_PIXELS, character=_DIGIT, end=1 - chart.reserved
+            )
+            for place in (_x(across.share(value)),)
+        ),
+        y_ticks=tuple(
+            Tick(f"M{LEFT} {place:g}H{RIGHT}", LEFT - 6, place + 4.5, text)
+            for value, text in up.ticks(chart.y, length=BOTTOM - TOP, least=_LEAST_PIXELS)
+            for place in (_y(up.share(value)),)
+        ),
+        lines=lines,
+        rules=rules,
+        names=_names([*lines, *rules]),
+        legend=_legend(chart, lines, rules, recommended=recommended),
+    )
+
+
+def whisker(forest: Forest, row: ForestRow) -> Whisker | None:
+    """A row's place on the forest plot's axis; None where its mean lies beyond."""
+    span = Span.over([], forest.x)
+    low, middle, high = (round(100 * span.share(value), 1) for value in (row.low, row.mean, row.high))
+    if not 0 <= middle <= 100:
+        return None
+    return Whisker(max(0.0, low), middle, min(100.0, high), cut_low=low < 0, cut_high=high > 100)
+
+
+def mark_path(shape: int, x: float, y: float) -> str:
+    """The outline of a symbol: a circle, a square, a triangle, a diamond or a triangle on its tip."""
+    if shape == 0:
+        return circle_path(x, y, 4.5)
+    outlines = {
+        1: (-4, -4, "h8v8h-8z"),
+        2: (0, -5.5, "l5 9h-10z"),
+        3: (0, -5.5, "l5.5 5.5-5.5 5.5-5.5-5.5z"),
+        4: (0, 5.5, "l5-9h-10z"),
+    }
+    right, down, outline = outlines[shape]
+    return f"M{x + right:g} {y + down:g}{outline}"
+
+
+def circle_path(x: float, y: float, radius: float) -> str:
+    """A circle around a point."""
+    half = f"a{radius:g} {radius:g} 0 1 0"
+    return f"M{x - radius:g} {y:g}{half} {2 * radius:g} 0{half} {-2 * radius:g} 0z"
+
+
+def _x(share: float) -> float:
+    return round(LEFT + (RIGHT - LEFT) * share, 1)
+
+
+def _y(share: float) -> float:
+    return round(BOTTOM + (TOP - BOTTOM) * share, 1)
+
+
+def _draw_line(line: Line, chart: Chart, across: Span, up: Span) -> DrawnLine:
+    look, shift = line.look or 0, chart.shift(line)
+    points = tuple(_draw_point(point, _x(across.share(point.x) + shift), up, look % SHAPES) for point in line.points)
+    classes = ["line", "front" if line.look is None else f"look-{look % COLOURS}"]
+    classes += ["dashed"] * (look // COLOURS % 2 == 1) + ["published"] * line.published + ["chosen"] * line.recommended
+    return DrawnLine(
+        path=_path(points, line.join),
+        classes=" ".join(classes),
+        colour=None if line.look is None else look % COLOURS,
+        points=points if line.marked else (),
+    )
+
+
+def _draw_point(point: Point, x: float, up: Span, shape: int) -> DrawnPoint:
+    low, high = (None if value is None else _y(up.share(value)) for value in (point.low, point.high))
+    return DrawnPoint(
+        x, _y(up.share(point.y)), low, high, shape, point.label, point.hollow, point.recommended, point.name
+    )
+
+
+def _draw_rule(rule: Rule, place: int, chart: Chart, up: Span) -> DrawnLine:
+    x, colour = _x(chart.rule_share(place)), rule.look % COLOURS
+    return DrawnLine(
+        path=f"M{LEFT} {_y(up.share(rule.y)):g}H{RIGHT}",
+        classes=f"rule look-{colour} dash-{place % DASHES}",
+        colour=colour,
+        points=tuple(_draw_point(point, x, up, rule.look % SHAPES) for point in rule.points),
+        title=rule.points[0].label if rule.points else rule.label,
+    )
+
+
+def _path(points: Sequence[DrawnPoint], join: str) -> str:
+    if join == "none" or len(points) < 2:
+        return ""
+    parts = [f"M{points[0].x:g} {points[0].y:g}"]
+    for point in points[1:]:
+        parts.append(f"H{point.x:g}V{point.y:g}" if join == "stairs" else f"L{point.x:g} {point.y:g}")
+    return "".join(parts)
+
+
+def _legend(
+    chart: Chart, lines: Sequence[DrawnLine], rules: Sequence[DrawnLine], *, recommended: str
+) -> tuple[Entry, ...]:
+    """One entry a label, then one for the ring."""
+    entries: dict[str, Entry] = {}
+    for mark, drawn in zip(chart.marks, [*lines, *rules], strict=True):
+        if mark.label and mark.label not in entries:
+            entries[mark.label] = Entry(
+                mark.label,
+                drawn.colour,
+                path=_SAMPLE_PATH if drawn.path else "",
+                classes=drawn.classes,
+                mark=mark_path(drawn.points[0].shape, _SAMPLE_X, _SAMPLE_Y) if drawn.points else "",
+                hollow=isinstance(mark, Line) and mark.published,
+                badge=mark.recommended and not chart.has_ring,
+            )
+    if chart.has_ring:
+        entries[recommended] = Entry(recommended, None, ring=circle_path(_SAMPLE_X, _SAMPLE_Y, _SAMPLE_RING))
+    return tuple(entries.values())
+
+
+def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
+    """Next to each point with a name, on the first side where it meets no other name and no point; the recommended
+    arm's first."""
+    points = sorted((point for line in lines for point in line.points), key=lambda point: not point.recommended)
+    taken: list[tuple[float, float, float, float]] = [
+        (point.x - reach, point.y - reach, point.x + reach, point.y + reach)
+        for point in points
+        for reach in (9 if point.recommended else 5,)
+    ]
+    names: list[Name] = []
+    for point in points:
+        if not point.name:
+            continue
+        width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in point.name)
+        away = _FROM_RING if point.recommended else _FROM_POINT
+        sides: list[tuple[float, float, Literal["start", "end"]]] = [
+            (point.x + away, point.y + away + 8, "start"),
+            (point.x - away, point.y - away, "end"),
+            (point.x + away, point.y - away, "start"),
+            (point.x - away, point.y + away + 8, "end"),
+        ]
+        for x, y, anchor in sides:
+            left = x if anchor == "start" else x - width
+            box = (left, y - 13, left + width, y + 3)
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 12 and box[3] <= BOTTOM
+            if inside and not any(_meet(box, other) for other in taken):
+                names.append(Name(round(x, 1), round(y, 1), point.name, anchor))
+                taken.append(box)
+                break
+    return tuple(names)
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

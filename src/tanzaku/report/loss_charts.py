@@ -1,0 +1,100 @@
+"""Charts of the losses: a training and a validation chart for each line against the rank, and for the other arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tanzaku.analysis.arms import Arm
+from tanzaku.report.chart_data import ChartData
+from tanzaku.report.charts import Axis, Chart, Line, Point
+
+_CURVE_POINTS = 60
+_SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
+
+
+@dataclass(frozen=True)
+class _Curve:
+    label: str
+    arm: Arm
+    look: int
+
+
+def loss_charts(data: ChartData) -> list[tuple[Chart, ...]]:
+    """A row of two charts for each group of arms with a history; one line a run, so that seeds share a look."""
+    ranks = sorted({arm.rank for arm in data.section.arms if arm.rank is not None and _has_history(arm)})
+    rows: list[tuple[str, list[_Curve], int]] = []
+    for group in data.groups:
+        if group.ranked:
+            arms = [arm for arm in group.arms if _has_history(arm)]
+            curves = [_Curve(f"r={arm.rank}", arm, ranks.index(arm.rank)) for arm in arms if arm.rank is not None]
+            rows.append((group.label, curves, len(ranks)))
+    others = [(one.label, one.arms[0]) for one in data.groups if not one.ranked and _has_history(one.arms[0])]
+    curves = [_Curve(label, arm, look) for look, (label, arm) in enumerate(others)]
+    rows.append((data.words("chart.without_rank"), [one for one in curves if not one.arm.ranks], 0))
+    rows.append((data.words("chart.several_ranks"), [one for one in curves if one.arm.ranks], 0))
+    return [
+        _charts(number, label, curves, shades=shades, data=data)
+        for number, (label, curves, shades) in enumerate(rows)
+        if curves
+    ]
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Running mean over the values up to each place, over a 25th of all of them: a loss of one batch says little."""
+    window = max(1, len(values) // _SMOOTHED_PARTS)
+    means = []
+    for end in range(1, len(values) + 1):
+        recent = values[max(0, end - window) : end]
+        means.append(sum(recent) / len(recent))
+    return means
+
+
+def _has_history(arm: Arm) -> bool:
+    return any(record.history for record in arm.finished)
+
+
+def _charts(number: int, label: str, curves: Sequence[_Curve], *, shades: int, data: ChartData) -> tuple[Chart, ...]:
+    charts = []
+    for key, points_of in (("train", _training_points), ("val", _validation_points)):
+        lines = tuple(
+            Line(
+                curve.label,
+                points,
+                curve.look,
+                marked=key == "val" or len(points) == 1,
+                recommended=data.is_recommended(curve.arm),
+            )
+            for curve in curves
+            for points in points_of(curve)
+            if points
+        )
+        if lines:
+            charts.append(
+                Chart(
+                    key=f"loss-{number}-{key}",
+                    title=data.words(f"chart.loss_{key}", label=label),
+                    caption=data.words(f"chart.loss_{key}_caption"),
+                    x=Axis(data.words("axis.step"), from_zero=True),
+                    y=Axis(data.words("axis.loss"), from_zero=True),
+                    lines=lines,
+                    shades=shades,
+                )
+            )
+    return tuple(charts)
+
+
+def _training_points(curve: _Curve) -> list[tuple[Point, ...]]:
+    found = []
+    for record in curve.arm.finished:
+        losses = smoothed([loss for _, loss in record.training_curve])
+        points = [Point(step, loss, curve.label) for (step, _), loss in zip(record.training_curve, losses, strict=True)]
+        found.append(tuple(points[:: max(1, len(points) // _CURVE_POINTS)]))
+    return found
+
+
+def _validation_points(curve: _Curve) -> list[tuple[Point, ...]]:
+    return [
+        tuple(Point(epoch.steps, epoch.val_loss, f"{curve.label}: {epoch.val_loss:.3f}") for epoch in record.history)
+        for record in curve.arm.finished
+    ]
