@@ -20,7 +20,6 @@ class LastBiases(TrainedWeightsMethod):
     name: ClassVar[str] = "last-biases"
     title: ClassVar[Title] = Title("Last biases", ja="最後のバイアス", short="Biases")
     paper: ClassVar[str] = "after Ben Zaken et al. 2021, arXiv 2106.10199"
-    colour: ClassVar[str] = "#117733"
     weights_file: ClassVar[str] = "last_biases.safetensors"
 
     layers: Annotated[

@@ -21,7 +21,6 @@ class Full(EncoderMethod):
     name: ClassVar[str] = "full"
     title: ClassVar[Title] = Title("Full fine-tuning", ja="フルファインチューニング", short="Full")
     table_order: ClassVar[int] = 2
-    colour: ClassVar[str] = "#000000"
     paper: ClassVar[str] = "Devlin et al. 2019, arXiv 1810.04805"
     saves_whole_model: ClassVar[bool] = True
     settings_without_effect: ClassVar[tuple[str, ...]] = ()

@@ -19,7 +19,6 @@ class Head(TrainedWeightsMethod):
     name: ClassVar[str] = "head"
     title: ClassVar[Title] = Title("Head only", ja="分類ヘッドのみ", short="Head")
     table_order: ClassVar[int] = 1
-    colour: ClassVar[str] = "#8C6D1F"
     paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"
     settings_without_effect: ClassVar[tuple[str, ...]] = ("head_learning_rate", "embeddings_learning_rate")
 

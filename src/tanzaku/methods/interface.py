@@ -39,7 +39,6 @@ class _Options(BaseModel):
 
     is_baseline: ClassVar[bool] = False  # whether it is one that reports compare the others with
     table_order: ClassVar[int] = 5  # where its rows stand in tables: smaller comes first, of equals by name
-    colour: ClassVar[str] = "#555555"  # in figures, of an arm without a rank
 
     @classmethod
     def option_label(cls, option: str) -> OptionLabel:

@@ -28,7 +28,6 @@ class TfidfSvm(TextMethod):
     title: ClassVar[Title] = Title("TF-IDF + SVM", short="TF-IDF")
     is_baseline: ClassVar[bool] = True
     table_order: ClassVar[int] = 0
-    colour: ClassVar[str] = "#6A3D9A"
     deterministic: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
 

@@ -40,7 +40,7 @@ class ChartData:
         series = series_of(self.section)
         names = series_names(series, arms=self.section.arms, words=self.words)
         lines = [Group(name, one.arms, look, True) for look, (name, one) in enumerate(zip(names, series, strict=True))]
-        baselines = [arm for _, arm in baselines_of(self.section)]
+        baselines = baselines_of(self.section)
         return lines + [
             Group(self.name(arm), (arm,), look, False) for look, arm in enumerate(baselines, start=len(lines))
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from tanzaku.report import style
 from tanzaku.report.confusion import Confusion, Pair
 from tanzaku.report.fonts import showable
-from tanzaku.report.style import plain
+from tanzaku.report.style import plain, text_width, wrapped
 from tanzaku.report.words import Words
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
@@ -31,9 +30,9 @@ def draw_confusion(confusion: Confusion, *, name: str, words: Words) -> Figure:
     if confusion.runs > 1:
         documents = words("figure.seeds", documents=documents, runs=confusion.runs)
     parts = [f"{heading}; {documents}"]
-    if len(parts[0]) > _TITLE_CHARACTERS:
+    if text_width(parts[0]) > _TITLE_CHARACTERS:
         parts = [heading, documents]
-    figure.suptitle("\n".join([*textwrap.wrap(plain(name), _TITLE_CHARACTERS), *parts]), fontsize=7)
+    figure.suptitle("\n".join([wrapped(name, _TITLE_CHARACTERS), *parts]), fontsize=7)
     return figure
 
 

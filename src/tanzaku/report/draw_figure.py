@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +14,14 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from tanzaku.report import style
 from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
 from tanzaku.report.scales import Span
-from tanzaku.report.style import plain
+from tanzaku.report.style import plain, wrapped
 
 PUBLISHED, RING, CUT = "_published", "_recommended", "_cut"  # matplotlib leaves such labels out of legends
 _CHART_INCHES, _ROW_INCHES = 2.3, 1.25  # height of the only row, and of one of several
-_SIDE_BY_SIDE, _IN_FOURS, _LEGEND_CHARACTERS = 24, 12, 58  # characters of a legend's text
+_SIDE_BY_SIDE, _IN_FOURS, _LEGEND_CHARACTERS = 24, 12, 56  # characters of a legend's text
 _LEGEND_LINE_INCHES = 0.14
-_TITLE_CHARACTERS = 30  # of a line above one of two charts
+_TITLE_CHARACTERS = 27  # of a line above one of two charts
+_TITLE_LINE_INCHES = 0.12  # of one more line
 _NAME_CHARACTERS = 30  # of a line next to a row of a forest plot
 _FOREST_ROW_INCHES, _FOREST_LINE_INCHES, _FOREST_OTHER_INCHES = 0.1, 0.1, 0.6
 _TICK_POINTS, _DIGIT_POINTS = 14, 4.4  # least distance of two ticks, and the width of one of their characters
@@ -41,7 +41,9 @@ def draw_charts(rows: Sequence[Sequence[Chart]], *, recommended: str, published:
     columns = max(map(len, rows))
     entries = _legend_entries(charts, recommended=recommended, published=published)
     legend_columns, legend_inches = _legend_size(list(entries))
-    inches = _CHART_INCHES if len(rows) == 1 else _ROW_INCHES * len(rows)
+    titles = {chart.key: wrapped(chart.title, _TITLE_CHARACTERS) if len(charts) > 1 else "" for chart in charts}
+    title_lines = sum(max(titles[chart.key].count("\n") for chart in row) for row in rows)
+    inches = (_CHART_INCHES if len(rows) == 1 else _ROW_INCHES * len(rows)) + _TITLE_LINE_INCHES * title_lines
     figure = Figure(figsize=(style.WIDTH_INCHES, inches + legend_inches))
     grid = figure.subplots(len(rows), columns, sharey=True, squeeze=False)
     up = Span.over([height for chart in charts for height in chart.heights], charts[0].y)
@@ -55,8 +57,7 @@ def draw_charts(rows: Sequence[Sequence[Chart]], *, recommended: str, published:
                 height=0.7 * inches / len(rows),
                 thin=len(charts) > 1,
             )
-            if len(charts) > 1:
-                axes.set_title(textwrap.fill(plain(chart.title), _TITLE_CHARACTERS))
+            axes.set_title(titles[chart.key])
             if axes is panels[0]:
                 axes.set_ylabel(plain(chart.y.label))
         for axes in panels[len(row) :]:
@@ -69,7 +70,7 @@ def draw_charts(rows: Sequence[Sequence[Chart]], *, recommended: str, published:
 
 def draw_forest(forest: Forest, *, recommended: str, published: str) -> Figure:
     """One row an arm, as high as its name; see `draw_charts` for the texts."""
-    labels = [textwrap.fill(plain(row.label), _NAME_CHARACTERS) for row in forest.rows]
+    labels = [wrapped(row.label, _NAME_CHARACTERS) for row in forest.rows]
     lines = [1 + label.count("\n") for label in labels]
     entries: dict[str, Artist] = {}
     if any(row.recommended for row in forest.rows):
@@ -167,7 +168,7 @@ def _draw_forest_row(axes: Axes, place: float, row: ForestRow, across: Span) -> 
     else:
         axes.plot(row.mean, place, marker="o", color=colour, linestyle="none", zorder=3, label="_mean")
     if row.recommended:
-        axes.plot(row.mean, place, label=RING, zorder=5, clip_on=False, **style.RING)
+        axes.plot(min(max(row.mean, start), end), place, label=RING, zorder=5, clip_on=False, **style.RING)
     if row.published is not None:
         axes.plot(row.published, place, label=PUBLISHED, zorder=4, **style.PUBLISHED)
 
@@ -213,15 +214,15 @@ def _legend_entries(charts: Sequence[Chart], *, recommended: str, published: str
 
 def _legend_size(labels: Sequence[str]) -> tuple[int, float]:
     """Columns that leave no text outside the figure, and the height of so many rows in inches."""
-    longest = max(map(len, labels), default=0)
+    longest = max(map(style.text_width, labels), default=0)
     columns = 1 if longest > _SIDE_BY_SIDE or len(labels) < 3 else 4 if longest <= _IN_FOURS else 2
-    lines = sum(1 + len(label) // _LEGEND_CHARACTERS for label in labels)
+    lines = sum(1 + wrapped(label, _LEGEND_CHARACTERS).count("\n") for label in labels)
     return columns, _LEGEND_LINE_INCHES * -(-lines // columns)
 
 
 def _draw_legend(figure: Figure, entries: dict[str, Artist], *, columns: int) -> None:
     if entries:
-        labels = [textwrap.fill(plain(label), _LEGEND_CHARACTERS) for label in entries]
+        labels = [wrapped(label, _LEGEND_CHARACTERS) for label in entries]
         figure.legend(
             [*entries.values()], labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=2.6
         )

@@ -32,10 +32,9 @@ def series_of(section: Section) -> list[Series]:
     ]
 
 
-def baselines_of(section: Section) -> list[tuple[str, Arm]]:
-    """The finished arms without a rank, with their labels."""
-    arms = [arm for arm in section.arms if arm.rank is None and arm.accuracy]
-    return list(zip(distinct_labels(arms), arms, strict=True))
+def baselines_of(section: Section) -> list[Arm]:
+    """The finished arms without a rank."""
+    return [arm for arm in section.arms if arm.rank is None and arm.accuracy]
 
 
 def in_order(section: Section) -> list[Arm]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,6 +19,8 @@ FRONT_COLOUR = "#555555"
 DARKEST, LIGHTEST = 0.0, 0.88  # of viridis, for lines in the order of a quantity; beyond, lines fade into the paper
 BASE_FAMILY = "DejaVu Sans"  # matplotlib brings it along, so figures look the same everywhere
 
+_FIRST_WIDE, _WIDE = 0x2E80, 1.9  # from here on characters are Japanese, and so many Latin ones wide
+_UNBROKEN = re.compile("[\u2e80-\uffef]|[^ \u2e80-\uffef]+ ?| ")
 _WORD_JOINER = "\u2060"  # keeps "5e-4" in one line of the page; fonts lack it
 _HOLLOW: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecolor": "white"}
 PUBLISHED: dict[str, Any] = {**_HOLLOW, "markeredgecolor": FRONT_COLOUR, "markeredgewidth": 0.9}
@@ -64,6 +67,21 @@ _RC: dict[str, Any] = {
 def plain(text: str) -> str:
     """`text` as matplotlib shows it unchanged: it reads text between two dollar signs as mathematics."""
     return text.replace(_WORD_JOINER, "").replace("$", r"\$")
+
+
+def text_width(text: str) -> float:
+    """About how wide a text is, in Latin characters."""
+    return sum(_WIDE if ord(character) >= _FIRST_WIDE else 1 for character in text)
+
+
+def wrapped(text: str, width: float) -> str:
+    """`text` on lines of at most so many Latin characters; between Japanese characters there may be a break too."""
+    lines = [""]
+    for part in _UNBROKEN.findall(plain(text)):
+        if lines[-1] and text_width(lines[-1] + part.rstrip(" ")) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip(" ") for line in lines)
 
 
 def look(index: int | None, *, shades: int = 0) -> dict[str, Any]:
