@@ -7,7 +7,7 @@ import pytest
 from tanzaku.analysis.arms import _SHOWN_IF_CHANGED, MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats, texts, thesis
-from tanzaku.report.page.naming import page_name, series_names, short_name
+from tanzaku.report.naming import page_name, series_names, short_name
 from tanzaku.report.series import Series, distinct_labels
 from tanzaku.report.words import LANGUAGES, words_of
 from tanzaku.study.record import FinishedEncoderRun, RunRecord

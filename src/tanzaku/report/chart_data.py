@@ -10,7 +10,7 @@ from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, thesis
 from tanzaku.report.comparisons import cost_of
-from tanzaku.report.page.naming import details, page_name, series_names
+from tanzaku.report.naming import details, page_name, series_names
 from tanzaku.report.series import baselines_of, recommended_of, series_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tanzaku.analysis.arms import Arm
 from tanzaku.report.chart_data import ChartData, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
-from tanzaku.report.page.naming import short_name
+from tanzaku.report.naming import short_name
 from tanzaku.report.series import in_order
 
 _LONGEST = 4  # times the median: a longer half of an interval is cut, or it would leave the others no room

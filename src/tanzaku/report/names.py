@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tanzaku.analysis.arms import Arm, Section
-from tanzaku.report.page.naming import page_name
+from tanzaku.report.naming import page_name
 from tanzaku.report.words import Words
 
 _WORD_JOINER = "\u2060"  # in the page's names, whose columns are narrower

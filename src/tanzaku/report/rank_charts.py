@@ -11,7 +11,7 @@ from tanzaku.analysis.rank_curves import CurveLine, lines_of
 from tanzaku.report import formats, thesis
 from tanzaku.report.chart_data import ChartData, Group, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Line, Point, Rule
-from tanzaku.report.page.naming import series_name
+from tanzaku.report.naming import series_name
 from tanzaku.report.rank_tables import line_labels
 from tanzaku.report.series import compares_ranks, distinct_labels, recommended_of
 from tanzaku.report.thesis import Published

@@ -22,10 +22,10 @@ from tanzaku.report.commands import pack_command, quoted
 from tanzaku.report.draw_svg import SAMPLE, draw
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
+from tanzaku.report.naming import method_and_rank, page_name
 from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.curves import curve_tables
 from tanzaku.report.page.measured import measured_facts
-from tanzaku.report.page.naming import method_and_rank, page_name
 from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.rank_charts import curve_chart, rank_charts
 from tanzaku.report.sentences import badge, class_notes, told

@@ -14,7 +14,7 @@ from tanzaku.report.charts import Forest
 from tanzaku.report.comparisons import cost_of
 from tanzaku.report.draw_svg import Whisker, whisker
 from tanzaku.report.front_charts import forest_of, forest_row
-from tanzaku.report.page.naming import details, method_and_rank
+from tanzaku.report.naming import details, method_and_rank
 from tanzaku.report.series import recommended_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
