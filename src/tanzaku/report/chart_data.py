@@ -53,7 +53,7 @@ class ChartData:
         """What is common to the names of some arms of one method, without the rank."""
         names = [details(arm, arms=self.section.arms, words=self.words) for arm in arms]
         parts = [part for part in names[0] if all(part in name for name in names)]
-        return ", ".join([self.words.get(f"method.{arms[0].method}", arms[0].method), *parts])
+        return ", ".join([arms[0].title.text(self.words.language), *parts])
 
     def is_recommended(self, arm: Arm) -> bool:
         """Whether the arm is recommended: of all, or of those that adapt the encoder."""

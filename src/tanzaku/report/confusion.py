@@ -95,6 +95,6 @@ class Confusion:
 
 def confusion_of(section: Section, arm: Arm) -> Confusion:
     """Of an arm with a finished run."""
-    matrices = [record.test.confusion for record in arm.finished if record.test]
+    matrices = [record.test.confusion for record in arm.finished]
     counts = tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*matrices, strict=True))
     return Confusion(arm, tuple(section.data.label_names), counts, len(matrices))

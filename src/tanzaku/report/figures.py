@@ -86,13 +86,14 @@ def render(figure: FigureContent, data: ChartData) -> dict[str, bytes]:
 
 def figure_words(words: Words) -> Words:
     """The words of figures: English where no font has the language's characters."""
-    return words if families_of(words.below("axis").values()) else words_of("en")
+    return words if families_of([words("axis.accuracy"), words("axis.time")]) else words_of("en")
 
 
 def _texts(figure: FigureContent, words: Words) -> list[str]:
     content = figure.content
-    own = [figure.heading, words("figure.thesis"), *words.below("axis").values()]
+    own = [figure.heading, words("figure.thesis")]
     if isinstance(content, Confusion):
+        own += [words("by_class.true"), words("by_class.predicted")]
         return [*own, *(label for label in content.labels if families_of([label]))]
     charts = [content] if isinstance(content, Forest) else [chart for row in content for chart in row]
     return [*own, *(text for chart in charts for text in chart.texts)]
