@@ -18,7 +18,7 @@ from tanzaku.report.figures import draw, figures_of
 from tanzaku.report.loss_charts import smoothed
 from tanzaku.report.style import applied
 from tanzaku.report.words import words_of
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedEncoderRun, RunRecord
 from tests.report.page.pages import page, seeds_study
 from tests.report.records import (
     RANKS,
@@ -159,8 +159,7 @@ def test_lines_of_other_sizes_are_not_merged() -> None:
     assert "LoRA" not in {label for label, points in lines.items() if points == 2}
 
 
-def _saving(record: RunRecord, factor: int) -> RunRecord:
-    assert record.costs is not None
+def _saving(record: FinishedEncoderRun, factor: int) -> FinishedEncoderRun:
     size = factor * record.costs.saved_bytes
     return record.model_copy(update={"costs": record.costs.model_copy(update={"saved_bytes": size})})
 
@@ -364,8 +363,7 @@ def test_a_caption_names_only_marks_that_the_figure_has() -> None:
     assert "percentages of the true class" in captions[-1]
 
 
-def _taking(record: RunRecord, seconds: float) -> RunRecord:
-    assert record.costs is not None
+def _taking(record: FinishedEncoderRun, seconds: float) -> FinishedEncoderRun:
     return record.model_copy(update={"costs": record.costs.model_copy(update={"train_seconds": seconds})})
 
 
