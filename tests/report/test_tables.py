@@ -153,7 +153,7 @@ def test_the_data_table_is_table_3_1s_columns() -> None:
     table = data_table(section_of(study()))
     assert table is not None
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["livedoor-homme"] == ("–", "82", "256", "204", "51", "257")
+    assert rows["livedoor-homme"] == ("327", "82", "256", "204", "51", "257")
     assert rows["All"] == ("2,945", "736", "3,686", "2,945", "736", "3,687")
 
 

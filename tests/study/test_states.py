@@ -12,7 +12,7 @@ from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, w
 from tanzaku.study.record import RunRecord, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
 from tanzaku.study.states import natural_key, run_states, seconds_left
-from tests.report.records import baseline, finished, lora
+from tests.report.records import baseline, failed, finished, lora
 
 _TEXTS = ("report.html", "report.md")
 
@@ -77,8 +77,7 @@ def test_every_state_of_a_run_is_told_from_the_others(tmp_path: Path) -> None:
     names = ("done", "broken", "runs", "stopped", "todo")
     write_list(tmp_path, _listed(*names))
     write_record(_named("done"), tmp_path / "done")
-    failed = _named("broken").model_copy(update={"status": "failed", "error": "no memory", "test": None})
-    write_record(failed, tmp_path / "broken")
+    write_record(failed(lora(2), error="no memory", run_id="broken"), tmp_path / "broken")
     for name in ("runs", "stopped", "other-r10", "other-r2"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log.jsonl").write_text(

@@ -34,18 +34,8 @@ PRETRAINING = "encoder.pretrain"
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 # A section shows them only where some arm has another value than the default.
 _OF_TRAINING = (
-    "head_learning_rate",
-    "embeddings_learning_rate",
-    "schedule",
-    "warmup",
-    "decay",
-    "plateau_factor",
-    "plateau_patience",
-    "best_by",
-    "hidden_dropout",
-    "attention_dropout",
-    "fast",
-    "precision",
+    *("head_learning_rate", "embeddings_learning_rate", "schedule", "warmup", "decay", "plateau_factor"),
+    *("plateau_patience", "best_by", "hidden_dropout", "attention_dropout", "fast", "precision"),
 )
 _SHOWN_IF_CHANGED = {
     **{
@@ -55,16 +45,7 @@ _SHOWN_IF_CHANGED = {
     **{f"training.{name}": TrainingSpec.model_fields[name].default for name in _OF_TRAINING},
 }
 # So are these options of methods, each of which makes a variant of its method.
-_VARIANTS = (
-    "lora_plus_ratio",
-    "pooler",
-    "rslora",
-    "dora",
-    "initialization",
-    "rank_pattern",
-    "truncate",
-    "max_terms",
-)
+_VARIANTS = ("lora_plus_ratio", "pooler", "rslora", "dora", "initialization", "rank_pattern", "max_terms")
 
 # In every name, or told by `_naming`.
 _NAMED_OTHERWISE = {"method.name", RANK, LEARNING_RATE, EPOCHS, MAX_TOKENS, *_SHOWN_IF_CHANGED}
@@ -309,8 +290,8 @@ def _shorten_pretraining(settings: Collection[dict[str, Any]]) -> None:
 def _variant_defaults(method: str) -> dict[str, Any]:
     """The defaults of the options that make a variant of the method, as a record has them."""
     kind = METHODS.get(method)  # a record's method may be one that is not installed
-    options = kind().model_dump(mode="json", include=set(_VARIANTS)) if kind else {}
-    return {f"method.{name}": default for name, default in options.items()}
+    options = {name: kind.model_fields[name] for name in _VARIANTS if name in kind.model_fields} if kind else {}
+    return {f"method.{name}": field.get_default(call_default_factory=True) for name, field in options.items()}
 
 
 def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:

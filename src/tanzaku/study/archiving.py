@@ -22,6 +22,7 @@ from tanzaku.study.archive import (
     without_folders,
 )
 from tanzaku.study.listing import StudyList, read_list
+from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.states import RunState, run_states
 from tanzaku.study.study_file import study_toml
@@ -98,11 +99,11 @@ def _study_of(runs: Path) -> StudyList:
 def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, ClassPairs]:
     """Whatever predictions the runs have."""
     splits: tuple[Split, ...] = ("test", "validation")
-    keys: list[tuple[StoredRun, Split, int | None]] = [
-        (run, split, rank)
-        for run in stored
-        for split, rank in [*((split, None) for split in splits), *(("test", one.rank) for one in run.record.ranks)]
-    ]
+    keys: list[tuple[StoredRun, Split, int | None]] = []
+    for run in stored:
+        keys += [(run, split, None) for split in splits]
+        if isinstance(run.record, FinishedRun):
+            keys += [(run, "test", one.rank) for one in run.record.ranks]
     known = {(run.record.run_id, split, rank): run.predictions(split, rank=rank) for run, split, rank in keys}
     return {key: pairs for key, pairs in known.items() if pairs is not None}
 

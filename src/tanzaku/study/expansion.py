@@ -175,7 +175,8 @@ def _expand_text_arm(
     _check_options(options, set(kind.model_fields), where=where)
     for recipe, values in _points(study, kind, name, options, where=where):
         method = _validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where)
-        yield TextRunSpec(data=study.data, method=method, seed=seed, choose_by=study.choose_by)
+        own_seed = SEED_OF_DETERMINISTIC if method.deterministic else seed
+        yield TextRunSpec(data=study.data, method=method, seed=own_seed, choose_by=study.choose_by)
 
 
 def _method_name(arm: Mapping[str, Any], *, where: str) -> str:
