@@ -1,4 +1,4 @@
-.PHONY: setup test coverage programs lint format package docs quickstart mutants bench clean
+.PHONY: setup test coverage programs lint format translations package docs quickstart mutants bench clean
 
 PYTHON ?= python3
 SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを試した。
@@ -42,6 +42,10 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The catalogues of the report's words, updated from the code and compiled; it lists what is not translated.
+translations: setup
+	$(BIN)/python -m tests.report.translations
 
 # The wheel and the source distribution, in dist/.
 package: setup

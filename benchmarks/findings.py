@@ -33,6 +33,7 @@ from tanzaku.analysis.statistics import (
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
+from tanzaku.report.words import words_of
 from tanzaku.study.runs import stored_runs
 
 ROOT = Path(__file__).parents[1]
@@ -255,7 +256,8 @@ class Compared:
     @property
     def points(self) -> str:
         """Percentage points with the interval, such as `+0.42 (−0.10 to +0.94)`."""
-        return f"{formats.points(self.difference.mean)} ({formats.points_interval(self.difference.interval)})"
+        interval = formats.points_interval(self.difference.interval, words=words_of("en"))
+        return f"{formats.points(self.difference.mean)} ({interval})"
 
     @property
     def p_value(self) -> str:

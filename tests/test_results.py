@@ -25,6 +25,7 @@ from tanzaku.report.formats import (
     seconds,
 )
 from tanzaku.report.thesis import PUBLISHED, published_megabytes
+from tanzaku.report.words import words_of
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import FinishedEncoderRun, FinishedRun
@@ -158,7 +159,14 @@ def _precision_rows() -> list[str]:
             seeds = len(ours.finished)
             found = compare_accuracies(correct, range(seeds), range(seeds, 2 * seeds))
             name = ours.method if ours.rank is None else f"{ours.method}, r = {ours.rank}"
-            cells = [name, rival, _spread(ours), _spread(theirs), points(found.mean), points_interval(found.interval)]
+            cells = [
+                name,
+                rival,
+                _spread(ours),
+                _spread(theirs),
+                points(found.mean),
+                points_interval(found.interval, words=words_of("en")),
+            ]
             rows.append(f"| {' | '.join([*cells, p_value(found.p_value)])} |")
     return rows
 

@@ -278,7 +278,10 @@ def test_options_that_make_a_variant_are_shown_only_where_they_are_set() -> None
     assert "method.dora" not in arm.settings
     dora = finished(lora(4) | {"dora": True, "rank_pattern": {"0-5": 2}}, accuracy=0.92)
     arms = arms_of([plain, other_seed, dora])
-    shown = [(arm.settings["method.dora"], formats.setting(arm.settings["method.rank_pattern"])) for arm in arms]
+    shown = [
+        (arm.settings["method.dora"], formats.setting(arm.settings["method.rank_pattern"], words=words_of("en")))
+        for arm in arms
+    ]
     assert sorted(shown) == [(False, "–"), (True, "0-5: 2")]
     assert all("method.rslora" not in arm.settings for arm in arms)
 

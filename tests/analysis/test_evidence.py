@@ -13,9 +13,9 @@ from tanzaku.analysis.evidence import evidence_of
 from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
 from tanzaku.analysis.statistics import exact_mcnemar, holm
 from tanzaku.errors import RecordError
-from tanzaku.report import texts
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.sentences import recommendation_lines
+from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord, write_predictions
 from tanzaku.study.runs import StoredRun
 from tests.report.records import (
@@ -58,7 +58,7 @@ def test_the_correction_counts_where_it_changes_the_outcome() -> None:
     assert [one.accuracy.p_value for one in found.comparisons] == pytest.approx([2 / 2**6] * 3)
     assert [one.accuracy_p for one in found.comparisons] == pytest.approx([3 * 2 / 2**6] * 3)
     assert {one.outcome for one in found.comparisons} == {"not distinguishable"}
-    assert [row[3] for row in reference_tables(found)[0].rows] == ["0.0938"] * 3
+    assert [row[3] for row in reference_tables(found, words=words_of("en"))[0].rows] == ["0.0938"] * 3
     (alone,) = evidence([_wrong(8, 366), _wrong(64, 360)], margin=0.0)
     assert [one.outcome for one in alone.comparisons] == ["worse"]
 
@@ -91,9 +91,9 @@ def test_the_validation_documents_say_how_much_they_could_decide() -> None:
     assert found.recommendation.decision.indistinct is not None
     # Now there are two of 2 / 2 ** 5 = 0.06 and 2 * 0.03 = 0.06.
     assert [arm.rank for arm in found.recommendation.decision.indistinct] == [4, 8]
-    (line,) = recommendation_lines([found])
-    assert "736 validation documents decided; the margin of 0.5 points is 3.7 of them." in line
-    assert "On them, 2 of the 3 other arms can't be distinguished from the best: LoRA r=4" in line
+    (line,) = recommendation_lines([found], words=words_of("en"))
+    assert "The choice rests on 736 validation documents; the margin of 0.5 points is 3.7 of them." in line
+    assert "On these documents, 2 of the 3 other arms can't be distinguished from the best: LoRA r=4" in line
 
 
 def test_few_validation_documents_are_said_to_decide_little() -> None:
@@ -102,17 +102,23 @@ def test_few_validation_documents_are_said_to_decide_little() -> None:
 
     records = [few(finished(lora(2), accuracy=0.9), 3), few(finished(lora(8), accuracy=0.9), 2)]
     (found,) = evidence(records)
-    (line,) = recommendation_lines([found])
-    assert "20 validation documents decided; the margin of 0.5 points is less than one of them" in line
-    assert "On them, no other arm can be distinguished from the best." in line
-    assert "decided" not in recommendation_lines(evidence(records[:1]))[0]
+    (line,) = recommendation_lines([found], words=words_of("en"))
+    assert "The choice rests on 20 validation documents; the margin of 0.5 points is less than one of them" in line
+    assert "On these documents, no other arm can be distinguished from the best." in line
+    assert "The choice rests" not in recommendation_lines(evidence(records[:1]), words=words_of("en"))[0]
     (unknown,) = evidence(records, predictions=False)
     assert unknown.recommendation is not None
     assert unknown.recommendation.decision.indistinct is None
-    assert "Which arms they can't distinguish is not known" in recommendation_lines([unknown])[0]
+    assert (
+        "it is not known which arms differ significantly from the best"
+        in recommendation_lines([unknown], words=words_of("en"))[0]
+    )
     far = [*records, few(finished(lora(64), accuracy=0.9), 18)]
     (apart,) = evidence([far[1], far[2]])
-    assert "On them, every other arm differs significantly from the best." in recommendation_lines([apart])[0]
+    assert (
+        "On these documents, every other arm differs significantly from the best."
+        in recommendation_lines([apart], words=words_of("en"))[0]
+    )
 
 
 def test_predictions_of_other_validation_documents_are_an_error() -> None:
@@ -143,8 +149,8 @@ def test_what_the_documents_do_not_tell_apart_is_said_to_be_so() -> None:
     (found,) = evidence([finished(lora(2), accuracy=0.9), finished(lora(4), accuracy=0.9)])
     (one,) = found.comparisons
     assert (one.outcome, one.accuracy.mean) == ("not distinguishable", 0.0)
-    (table,) = reference_tables(found)
-    assert table.rows[0][4] == texts.NOT_DISTINGUISHABLE
+    (table,) = reference_tables(found, words=words_of("en"))
+    assert table.rows[0][4] == "not distinguishable"
 
 
 def test_a_pair_of_references_is_corrected_for_once() -> None:
@@ -214,7 +220,7 @@ def test_the_front_is_in_a_table_from_the_smallest() -> None:
     ]
     (section,) = sections_of(records)
     (found,) = evidence(records)
-    table = front_table(section, found)
+    table = front_table(section, found, words=words_of("en"))
     assert table is not None
     assert [(row[0].partition(",")[0], row[-2], row[-1]) for row in table.rows] == [
         ("LoRA r=2", "yes", "no"),

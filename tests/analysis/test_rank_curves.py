@@ -13,7 +13,6 @@ from tanzaku.analysis.predictions import predictions_of
 from tanzaku.analysis.rank_curves import RankCurve, curves_of, lines_of
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
-from tanzaku.report import texts
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.rank_charts import curve_chart
@@ -178,8 +177,8 @@ def test_without_predictions_or_other_arms_nothing_is_compared() -> None:
     alone = the_curve([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
     assert (alone.separate, alone.separate_seconds) == ((), None)
     (found,) = evidence([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
-    (table,) = rank_tables(found)
-    assert texts.DIFFERENCE not in [column.heading for column in table.columns]
+    (table,) = rank_tables(found, words=words_of("en"))
+    assert "Accuracy: difference (points)" not in [column.heading for column in table.columns]
 
 
 def test_a_method_of_another_version_is_compared_with_nothing() -> None:
@@ -191,15 +190,15 @@ def test_a_method_of_another_version_is_compared_with_nothing() -> None:
 
 def test_the_table_has_the_rows_and_the_outcomes() -> None:
     (found,) = evidence(cut_study())
-    (table,) = rank_tables(found)
+    (table,) = rank_tables(found, words=words_of("en"))
     assert table.caption == "LoRA r=8, lr 5e-4, 5 epochs: the trained adapter at each rank"
     headings = [column.heading for column in table.columns]
     rows = [dict(zip(headings, row, strict=True)) for row in table.rows]
-    assert [row[texts.RANK] for row in rows] == ["2", "4", "8"]
-    assert [row[texts.SIZE] for row in rows] == ["0.34", "0.63", "1.2"]
-    assert [row[texts.OUTCOME] for row in rows] == [texts.WORSE, texts.NOT_DISTINGUISHABLE, "–"]
-    assert rows[2][texts.SEPARATE_ACCURACY] == texts.ITSELF
-    assert rows[0][texts.DIFFERENCE].startswith("−7.")
+    assert [row["Rank"] for row in rows] == ["2", "4", "8"]
+    assert [row["Saved (MB)"] for row in rows] == ["0.34", "0.63", "1.2"]
+    assert [row["Outcome"] for row in rows] == ["worse", "not distinguishable", "–"]
+    assert rows[2]["Trained separately: accuracy (%)"] == "itself"
+    assert rows[0]["Accuracy: difference (points)"].startswith("−7.")
     latex = latex_document(sections_of(cut_study()), [found], words=words_of("en"))
     assert r"\label{tab:tanzaku-1-ranks-1}" in latex
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.report.document import FigureFile, markdown_document, notes
+from tanzaku.report.document import FigureFile, markdown_document
+from tanzaku.report.notes import result_notes
+from tanzaku.report.words import Language, words_of
 from tanzaku.report.write import write_report
 from tanzaku.study.record import MODEL_FOLDER, RunRecord
 from tests.report.records import (
@@ -22,25 +24,27 @@ from tests.report.records import (
 )
 
 
-def document(records: Sequence[RunRecord]) -> str:
+def document(records: Sequence[RunRecord], *, language: Language = "en") -> str:
     figures = {1: [FigureFile("figures/time.svg", "Training seconds against the rank.")]}
-    return markdown_document(sections_of(records), evidence(records), records=records, figures=figures, packs={})
+    return markdown_document(
+        sections_of(records), evidence(records), records=records, figures=figures, packs={}, words=words_of(language)
+    )
 
 
 def test_the_parts_stand_in_order() -> None:
     text = document(study())
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert headings == [
-        "# Rank study report",
-        "## Section 1: livedoor, small-encoder",
+        "# Study report: synthetic",
+        "## Group 1: livedoor, small-encoder",
         "### Recommendation",
         "### Results",
         "### Which arms differ",
         "### Pareto fronts",
-        "### Each class",
-        "### How these runs differ from the thesis's",
+        "### Results by class",
+        "### How these runs differ from those of the thesis",
         "### Data",
-        "### Environment",
+        "### How it was measured",
         "### Figures",
     ]
     assert "17 runs: 17 finished, 0 failed, 0 resumed" in text
@@ -48,20 +52,43 @@ def test_the_parts_stand_in_order() -> None:
     assert "No TF-IDF baseline" not in text
 
 
-def test_no_order_is_claimed_by_intervals() -> None:
+def test_the_document_is_japanese_too() -> None:
+    text = document([*study(), failed(lora(8), error="out of memory", seed=7)], language="ja")
+    headings = [line for line in text.splitlines() if line.startswith("##")]
+    assert headings == [
+        "## グループ 1：livedoor、small-encoder",
+        "### 推奨",
+        "### 結果",
+        "### どの手法が異なるか",
+        "### パレートフロント",
+        "### クラスごとの結果",
+        "### 失敗した実行",
+        "### 論文の実行との違い",
+        "### データ",
+        "### 測定の条件",
+        "### 図",
+    ]
+    assert "18 回の実行：完了 17、失敗 1" in text
+    assert "LoRA：" in text
+    assert "ドロップアウト 0.1" in text
+    assert "TF-IDF + SVM：" in text
+
+
+def test_without_predictions_arms_are_not_compared() -> None:
     records = study()
-    (section,) = sections_of(records)
-    (found,) = evidence(records)
-    assert any("No order is claimed" in line for line in notes(section, found))
+    (section,), (found,) = sections_of(records), evidence(records)
     (unknown,) = evidence(records, predictions=False)
-    (line,) = [line for line in notes(section, unknown) if "Not compared" in line]
-    assert "`predictions.csv`" in line
+    words = words_of("en")
+    compared = result_notes(section, found, words=words)
+    assert not any("predictions" in note for note in compared)
+    notes = result_notes(section, unknown, words=words)
+    assert "Some runs have no stored predictions, so their arms are not compared." in notes
     assert "Which arms differ" not in document_without_predictions(records)
 
 
 def document_without_predictions(records: Sequence[RunRecord]) -> str:
     found = evidence(records, predictions=False)
-    return markdown_document(sections_of(records), found, records=records, figures={}, packs={})
+    return markdown_document(sections_of(records), found, records=records, figures={}, packs={}, words=words_of("en"))
 
 
 def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_says() -> None:
@@ -77,7 +104,7 @@ def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_sa
 def test_all_arms_within_the_margin_are_told_as_all() -> None:
     text = document([finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((8, 0.9), (64, 0.904))])
     assert (
-        "It is the smallest (1.2 MB) of the 2 arms, each of which has a mean validation accuracy within 0.5 points"
+        "It is the smallest (1.2 MB) of the 2 arms, all of which have a mean validation accuracy within 0.5 points"
         in text
     )
     assert "out of" not in text
@@ -88,7 +115,7 @@ def test_a_single_thing_is_not_told_as_several() -> None:
     text = document([finished(lora(8), accuracy=0.9, training=training(5e-4, epochs=1), environment=machine)])
     assert "lr 5e-4, 1 epoch" in text
     assert "1 run: 1 finished" in text
-    assert "- 1 run: Example CPU 3000, 1 core, 1 thread," in text
+    assert "- **Machine**: 1 run: Example CPU 3000, 1 core, 1 thread," in text
     assert not re.search(r"(?<![\d.,])1 (runs|epochs|cores|threads)\b", text)
 
 
@@ -109,8 +136,8 @@ def test_where_the_best_needs_no_encoder_the_best_that_does_is_told_too() -> Non
 
 
 def test_a_missing_baseline_is_said() -> None:
-    assert "**No TF-IDF baseline:**" in document([finished(lora(8), accuracy=0.9)])
-    assert "**No TF-IDF baseline:**" in document([failed(baseline().spec["method"], error="x")])
+    assert "No TF-IDF baseline:" in document([finished(lora(8), accuracy=0.9)])
+    assert "No TF-IDF baseline:" in document([failed(baseline().spec["method"], error="x")])
 
 
 def test_failed_runs_are_listed_with_their_error() -> None:
@@ -127,12 +154,12 @@ def test_sections_are_told_apart_and_never_share_a_table() -> None:
         finished(lora(4), accuracy=0.8, data=data_facts(("a|b", "c"), fingerprint="f" * 64, name="my_own|data")),
     ]
     text = document(records)
-    first, second = text.split("## Section 2")
+    first, second = text.split("## Group 2")
     assert "LoRA r=8" in first
     assert "LoRA r=4" not in first
     assert "LoRA r=4" in second
     assert "LoRA r=8" not in second
-    assert "2 kinds of runs that may not be compared" in first
+    assert "2 groups of runs that can't be compared" in first
     assert "thesis" not in second
     assert "a\\|b" in second
 
@@ -143,7 +170,7 @@ def test_environments_are_listed_with_commit_and_dirty_flag() -> None:
     assert "commit 0123456789 with uncommitted changes" in text
     assert "16 threads" in text
     assert "GPU NVIDIA H100" in text
-    assert "their seconds may not be comparable" in text
+    assert "their times may not be comparable" in text
     assert "commit unknown" in document([finished(lora(2), accuracy=0.9, environment=environment(git_commit=None))])
 
 
@@ -154,7 +181,7 @@ def test_resumed_and_repeated_runs_are_counted() -> None:
     ]
     text = document(records)
     assert "1 resumed" in text
-    assert "1 finished run repeats another" in text
+    assert "1 finished run repeats the settings" in text
 
 
 def test_a_command_to_pack_is_named_only_where_the_model_is_there(tmp_path: Path) -> None:
@@ -165,10 +192,10 @@ def test_a_command_to_pack_is_named_only_where_the_model_is_there(tmp_path: Path
         return (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
     assert "tanzaku pack" not in text()
-    assert "no command can pack the recommended run" in text()
+    assert "the recommended run can't be packed" in text()
     (runs / "run-00" / MODEL_FOLDER).mkdir()
     assert f"Pack its run: `tanzaku pack '{runs}/run-00' --out BUNDLE`" in text()
-    assert "no command can pack" not in text()
+    assert "can't be packed" not in text()
 
 
 def test_each_class_has_its_precision_recall_and_f1() -> None:
@@ -176,9 +203,9 @@ def test_each_class_has_its_precision_recall_and_f1() -> None:
     for count, shown in ((9, 9), (30, 20)):
         data = data_facts(names[:count])
         text = document([finished(lora(8), accuracy=0.9, data=data)])
-        lines = text.partition("### Each class")[2].partition("###")[0].splitlines()
+        lines = text.partition("### Results by class")[2].partition("###")[0].splitlines()
         rows = [line for line in lines if line.startswith("| class")]
         assert len(rows) == shown
-        assert ("the 20 of 30 classes with the lowest F1" in text) == (count == 30)
+        assert ("the 20 of 30 classes of livedoor with the lowest F1" in text) == (count == 30)
         # The synthetic scores have the accuracy for every measure.
         assert [cell.strip() for cell in rows[0].split("|")[2:5]] == ["90.00"] * 3

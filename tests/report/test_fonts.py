@@ -48,14 +48,14 @@ def only_matplotlibs_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_latin_names_need_no_other_font() -> None:
-    assert showable(["sports-watch", "Müller & Söhne"]) == ["sports-watch", "Müller & Söhne"]
+    assert showable(["sports-watch", "Müller & Söhne"], words=words_of("en")) == ["sports-watch", "Müller & Söhne"]
     assert families_of(["sports-watch", "Müller & Söhne"]) == ["DejaVu Sans"]
 
 
 @pytest.mark.usefixtures("only_matplotlibs_fonts")
 def test_without_a_font_names_become_numbers_and_the_remedy_is_named() -> None:
     with pytest.warns(TanzakuWarning, match="fonts-noto-cjk"):
-        names = showable(["sports", *NAMES])
+        names = showable(["sports", *NAMES], words=words_of("en"))
     assert names == ["class 1", "class 2", "class 3"]
     assert families_of(NAMES) is None
     assert figure_words(words_of("ja")) is words_of("en")
@@ -65,7 +65,7 @@ def test_without_a_font_names_become_numbers_and_the_remedy_is_named() -> None:
 def test_a_font_installed_a_moment_ago_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     font = tiny_font(tmp_path / "tiny.ttf", "映画家電")
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(font)])
-    assert showable(NAMES) == NAMES
+    assert showable(NAMES, words=words_of("en")) == NAMES
     assert families_of(NAMES) == ["DejaVu Sans", "Tiny Japanese"]
     records = [finished(lora(8), accuracy=0.9, data=data_facts(NAMES))]
     (section,), (found,) = sections_of(records), evidence(records)
@@ -90,4 +90,4 @@ def test_a_font_that_lacks_a_character_is_not_taken(tmp_path: Path, monkeypatch:
     font = tiny_font(tmp_path / "tiny.ttf", "映画家")
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(font)])
     with pytest.warns(TanzakuWarning, match="映画"):
-        assert showable(NAMES) == ["class 1", "class 2"]
+        assert showable(NAMES, words=words_of("en")) == ["class 1", "class 2"]

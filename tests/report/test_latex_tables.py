@@ -18,9 +18,9 @@ from tests.typesetting import preambles, typeset, with_installed_font
 
 def test_captions_say_what_one_star_and_two_mean() -> None:
     adapters = [finished(lora(rank), accuracy=0.9) for rank in (2, 8)]
-    both = "⋆: recommended, of all arms and of those that adapt the encoder."
+    both = "⋆: recommended, among all arms and among those that adapt the encoder."
     cases: list[tuple[list[RunRecord], str]] = [
-        ([*adapters], "⋆: the recommended arm."),
+        ([*adapters], "⋆: recommended."),
         ([baseline(accuracy=0.95), *adapters], both),
     ]
     for records, note in cases:

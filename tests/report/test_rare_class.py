@@ -10,6 +10,7 @@ from tanzaku.analysis.arms import sections_of
 from tanzaku.cli import app
 from tanzaku.report.document import markdown_document
 from tanzaku.report.sentences import recommendation_lines
+from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
 from tests.report.page.pages import page
 from tests.report.records import baseline, costs, data_facts, evidence, finished, lora, scores_of, write_all
@@ -37,12 +38,14 @@ def _facts(val: list[list[int]], *, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _texts(records: list[RunRecord]) -> tuple[str, str, str]:
     """The Markdown, and the page in both languages."""
-    markdown = markdown_document(sections_of(records), evidence(records), records=records, figures={}, packs={})
+    markdown = markdown_document(
+        sections_of(records), evidence(records), records=records, figures={}, packs={}, words=words_of("en")
+    )
     return markdown, page(records), page(records, language="ja")
 
 
 def _lines(records: list[RunRecord], *, choose_by: Any = "accuracy") -> str:
-    return "\n".join(recommendation_lines(evidence(records, choose_by=choose_by)))
+    return "\n".join(recommendation_lines(evidence(records, choose_by=choose_by), words=words_of("en")))
 
 
 def test_an_arm_that_only_answers_the_frequent_class_is_passed_over() -> None:
@@ -101,9 +104,9 @@ def test_a_recommended_arm_that_never_predicts_a_class_is_warned_of(choose_by: A
     lines = _lines(records, choose_by=choose_by).splitlines()[0]
     if choose_by == "accuracy":
         assert found.recommendation.arm.method == "head"
-        assert "Warning: it never predicts “rare” (4 validation and test documents)." in lines
+        assert "Warning: it never predicts “rare” (4 documents in the validation and test sets)." in lines
         assert "Arms that predict every class: TF-IDF + SVM." in lines
-        assert "give --choose-by macro_f1" in lines
+        assert "pass --choose-by macro_f1" in lines
     else:
         assert found.recommendation.arm.method == "tfidf-svm"
         assert "Warning" not in lines

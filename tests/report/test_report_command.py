@@ -14,8 +14,8 @@ from tanzaku.cli.options import with_options
 from tanzaku.cli.report import _print_tables, report
 from tanzaku.cli.study import app as study_app
 from tanzaku.data.loading import load_dataset
-from tanzaku.report import texts
 from tanzaku.report.tables import results_table
+from tanzaku.report.words import words_of
 from tanzaku.report.write import Report
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
@@ -51,7 +51,9 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert found.recommendation.arm.rank == 64
     runs = write_all(records, tmp_path / "runs")
     result = CliRunner().invoke(app, [str(runs), "--margin", "2", "--language", "ja"])
-    assert result.stderr.startswith("Take LoRA r=2,")
+    assert result.stderr.startswith("LoRA r=2")
+    assert "を使うとよいでしょう。" in result.stderr
+    assert result.stdout.startswith("| 手法 ")
     page = (runs / "report" / "report.html").read_text(encoding="utf-8")
     assert '<html lang="ja">' in page
     assert "--margin 2 --choose-by accuracy --language ja" in page
@@ -93,8 +95,8 @@ def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
     other = finished(lora(8), accuracy=0.8, data=data_facts(("a", "b"), fingerprint="f" * 64))
     result = CliRunner().invoke(app, [str(write_all([finished(lora(8), accuracy=0.9), other], tmp_path))])
     assert [line for line in result.stdout.splitlines() if line.startswith("#")] == [
-        "## Section 1: livedoor, small-encoder",
-        "## Section 2: livedoor, small-encoder",
+        "## Group 1: livedoor, small-encoder",
+        "## Group 2: livedoor, small-encoder",
     ]
 
 
@@ -109,16 +111,16 @@ def test_a_terminal_gets_one_table_that_fits_the_most_important_columns_first(wi
         paths=(),
     )
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
-    _print_tables(written, console)
+    _print_tables(written, console, words_of("en"))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("TF-IDF + SVM") == 1
-    table = results_table(written.sections[0], written.evidence[0])
+    table = results_table(written.sections[0], written.evidence[0], words=words_of("en"))
     named = re.search(r"In report\.html, and in a wider window: (.*?)\.\s", shown, flags=re.DOTALL)
     missing = " ".join(named[1].split()).split(", ") if named else []
     assert set(missing) < {column.heading for column in table.columns}
     assert bool(missing) == (width < 400)
-    assert not {texts.METHOD, texts.LEARNING_RATE, texts.ACCURACY, texts.SIZE} & set(missing)
+    assert not {"Method", "Learning rate", "Test accuracy (%)", "Saved (MB)"} & set(missing)
     for index, column in enumerate(table.columns):
         assert column.heading in missing or all(row[index] in shown for row in table.rows)
     assert "…" not in shown

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pytest
 
 from tanzaku.analysis.arms import Section, sections_of
-from tanzaku.report import texts
 from tanzaku.report.render import Table
 from tanzaku.report.tables import (
     comparison_table,
@@ -26,7 +25,7 @@ def section_of(records: Sequence[RunRecord]) -> Section:
 
 def results_of(records: Sequence[RunRecord]) -> Table:
     (found,) = evidence(records)
-    return results_table(section_of(records), found)
+    return results_table(section_of(records), found, words=words_of("en"))
 
 
 def rows_of(table: Table) -> list[dict[str, str]]:
@@ -37,36 +36,36 @@ def rows_of(table: Table) -> list[dict[str, str]]:
 def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
     row = rows_of(results_of([finished(lora(64), accuracy=0.9)]))[0]
     expected = {
-        texts.METHOD: "LoRA r=64",
-        texts.LEARNING_RATE: "5e-4",
-        texts.SCALE: "1",
-        texts.RUNS: "1",
-        texts.ACCURACY: "89.99",
-        texts.INTERVAL_KIND: "documents",
-        texts.THESIS_ACCURACY: "93.35",
-        texts.THESIS_TABLE: "3.2",
-        texts.SIZE: "9.5",
-        texts.THESIS_SIZE: "9.5",
-        texts.PARAMETERS: "2,366,217",
-        texts.TRAIN_SECONDS: "116",
-        texts.TRAIN_SECONDS_WITH_EVALUATION: "128",
-        texts.THESIS_SECONDS: "826",
-        texts.MEMORY: "1,234",
-        texts.EPOCHS: "5 / 5",
+        "Method": "LoRA r=64",
+        "Learning rate": "5e-4",
+        "Scale": "1",
+        "Runs": "1",
+        "Test accuracy (%)": "89.99",
+        "Interval covers": "documents",
+        "Thesis: accuracy (%)": "93.35",
+        "Thesis: table": "3.2",
+        "Saved (MB)": "9.5",
+        "Thesis: saved (MB)": "9.5",
+        "Trainable parameters": "2,366,217",
+        "Training (s)": "116",
+        "Training with evaluation (s)": "128",
+        "Thesis: training (s)": "826",
+        "Peak memory (MB)": "1,234",
+        "Epochs run / best": "5 / 5",
     }
     assert {key: row[key] for key in expected} == expected
-    assert texts.SPREAD not in row
-    assert texts.GPU_MEMORY not in row
+    assert "Lowest–highest (s.d.)" not in row
+    assert "Peak GPU memory (MB)" not in row
 
 
 def test_seeds_make_one_row_with_their_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.92))]
     (row,) = rows_of(results_of(runs))
-    assert row[texts.RUNS] == "2"
-    assert row[texts.ACCURACY] == "90.99"
-    assert row[texts.INTERVAL_KIND] == "documents, seeds"
-    assert row[texts.SPREAD] == "89.99–92.00 (1.42)"
-    low, high = map(float, row[texts.INTERVAL].split("–"))
+    assert row["Runs"] == "2"
+    assert row["Test accuracy (%)"] == "90.99"
+    assert row["Interval covers"] == "documents, seeds"
+    assert row["Lowest–highest (s.d.)"] == "89.99–92.00 (1.42)"
+    low, high = map(float, row["95 % interval (%)"].split("–"))
     # Wider than the documents alone would make it, and about the mean.
     assert low < 89.99 < 90.99 < 92.00 < high
 
@@ -78,12 +77,12 @@ def test_failed_runs_have_their_row_or_their_note() -> None:
         failed(lora(4), error="y"),
     ]
     rows = rows_of(results_of(runs))
-    assert [(row[texts.METHOD], row[texts.RUNS]) for row in rows] == [
+    assert [(row["Method"], row["Runs"]) for row in rows] == [
         ("LoRA r=8", "1 + 1 failed"),
         ("LoRA r=4", "0 + 1 failed"),
     ]
-    assert rows[0][texts.ACCURACY] == "89.99"
-    assert rows[1][texts.ACCURACY] == "failed"
+    assert rows[0]["Test accuracy (%)"] == "89.99"
+    assert rows[1]["Test accuracy (%)"] == "failed"
 
 
 def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
@@ -94,9 +93,9 @@ def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
         finished(lora(8), accuracy=0.8),
     ]
     rows = rows_of(results_of(runs))
-    assert [row[texts.METHOD] for row in rows] == ["Full fine-tuning", "TF-IDF + SVM", "LoRA r=8", "Head only"]
+    assert [row["Method"] for row in rows] == ["Full fine-tuning", "TF-IDF + SVM", "LoRA r=8", "Head only"]
     rows = rows_of(results_of([*runs, finished(lora(2), accuracy=0.95)]))
-    assert [row[texts.METHOD] for row in rows] == [
+    assert [row["Method"] for row in rows] == [
         "TF-IDF + SVM",
         "Head only",
         "Full fine-tuning",
@@ -107,8 +106,8 @@ def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
 
 def test_the_baseline_has_dashes_where_it_has_nothing() -> None:
     row = rows_of(results_of([baseline(), finished(lora(8), accuracy=0.9)]))[0]
-    assert row[texts.METHOD] == "TF-IDF + SVM"
-    assert {row[key] for key in (texts.LEARNING_RATE, texts.SCALE, texts.THESIS_ACCURACY, texts.EPOCHS)} == {"–"}
+    assert row["Method"] == "TF-IDF + SVM"
+    assert {row[key] for key in ("Learning rate", "Scale", "Thesis: accuracy (%)", "Epochs run / best")} == {"–"}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_the_thesis_has_no_column_where_no_arm_has_a_row_of_it(record: RunRecord
 
 def test_one_s_own_data_has_its_own_training_documents_by_class() -> None:
     data = data_facts(("beauty", "travel")).model_copy(update={"train_documents_per_class": (2000, 945)})
-    table = data_table(section_of([finished(lora(8), accuracy=0.9, data=data)]))
+    table = data_table(section_of([finished(lora(8), accuracy=0.9, data=data)]), words=words_of("en"))
     assert table is not None
     assert [column.heading for column in table.columns] == ["Class", "Training", "Validation", "Test"]
     assert [row[:2] for row in table.rows] == [("beauty", "2,000"), ("travel", "945"), ("All", "2,945")]
@@ -150,7 +149,7 @@ def test_a_patience_without_end_is_told_from_no_patience_at_all() -> None:
 
 
 def test_the_data_table_is_table_3_1s_columns() -> None:
-    table = data_table(section_of(study()))
+    table = data_table(section_of(study()), words=words_of("en"))
     assert table is not None
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["livedoor-homme"] == ("327", "82", "256", "204", "51", "257")
@@ -158,19 +157,20 @@ def test_the_data_table_is_table_3_1s_columns() -> None:
 
 
 def test_without_a_finished_run_there_is_no_data_table() -> None:
-    assert data_table(section_of([failed(lora(8), error="x")])) is None
+    assert data_table(section_of([failed(lora(8), error="x")]), words=words_of("en")) is None
 
 
 def test_the_comparison_says_what_is_not_like_the_thesis() -> None:
-    words = words_of("en")
-    rows = {row[0]: row[1:] for row in comparison_table(section_of(study())).rows}
-    assert rows[words("setting.tokens")] == ("128", "512", "no")
-    assert rows[words("setting.encoder")] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
-    assert rows[words("setting.batch")] == ("8", "8", "yes")
-    assert rows[words("setting.patience")][::2] == ("3, 5", "yes")
-    assert rows[words("setting.gpu")] == ("none", "NVIDIA GeForce RTX 2070", "no")
+    rows = {row[0]: row[1:] for row in comparison_table(section_of(study()), words=words_of("en")).rows}
+    assert rows["Tokens read per document"] == ("128", "512", "no")
+    assert rows["Encoder"] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
+    assert rows["Batch size"] == ("8", "8", "yes")
+    assert rows["Patience (epochs)"][::2] == ("3, 5", "yes")
+    assert rows["GPU"] == ("none", "NVIDIA GeForce RTX 2070", "no")
     other = [finished(lora(8), accuracy=0.9, training=training(5e-4, patience=2))]
-    assert {row[0]: row[3] for row in comparison_table(section_of(other)).rows}[words("setting.patience")] == "no"
+    assert {row[0]: row[3] for row in comparison_table(section_of(other), words=words_of("en")).rows}[
+        "Patience (epochs)"
+    ] == "no"
 
 
 def test_gpu_memory_has_a_column_where_there_is_a_gpu() -> None:
@@ -180,7 +180,7 @@ def test_gpu_memory_has_a_column_where_there_is_a_gpu() -> None:
         update={"costs": record.costs.model_copy(update={"peak_gpu_memory_bytes": 2_500_000_000})}
     )
     (row,) = rows_of(results_of([on_gpu]))
-    assert row[texts.GPU_MEMORY] == "2,500"
+    assert row["Peak GPU memory (MB)"] == "2,500"
 
 
 def test_synthetic_scores_are_consistent() -> None:

@@ -1,34 +1,93 @@
-"""Words with their placeholders filled."""
+"""The words of the report: placeholders filled, and the catalogues complete."""
+
+import string
 
 import pytest
+from babel.messages.catalog import Catalog, Message
 
-from tanzaku.report.words import filled, words_of
+from tanzaku.methods import METHODS
+from tanzaku.report.terms import setting_name
+from tanzaku.report.words import Language, words_of
+from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tests.report.translations import TRANSLATED, compiled, compiled_path, in_code, read_catalogue, within_f_strings
+
+
+def messages(content: Catalog) -> dict[str | tuple[str, str], Message]:
+    return {one.id if isinstance(one.id, str) else (one.id[0], one.id[1]): one for one in content if one.id}
+
+
+def translations(message: Message) -> list[str]:
+    return [message.string] if isinstance(message.string, str) else list(message.string or [""])
+
+
+def placeholders(text: str) -> set[str]:
+    return {f"{name}:{form}" for _, name, form, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_every_message_of_the_code_is_translated_and_no_translation_is_unused(language: Language) -> None:
+    known = messages(read_catalogue(language))
+    assert set(known) == set(messages(in_code())), "run make translations"
+    assert not read_catalogue(language).obsolete
+    assert [one.id for one in known.values() if one.fuzzy or not all(translations(one))] == []
+
+
+def test_babel_finds_every_message_of_the_code() -> None:
+    assert within_f_strings() == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_translations_have_the_placeholders_of_their_message(language: Language) -> None:
+    for message in messages(read_catalogue(language)).values():
+        originals = [message.id] if isinstance(message.id, str) else list(message.id)
+        allowed = set.union(*map(placeholders, originals))
+        needed = allowed - {"n:", "n:,"}  # a number may go without saying, as in "the arm"
+        for text in translations(message):
+            assert needed <= placeholders(text) <= allowed, message.id
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_the_compiled_catalogue_is_the_readable_one(language: Language) -> None:
+    assert compiled_path(language).read_bytes() == compiled(read_catalogue(language)), "run make translations"
+
+
+def test_every_setting_has_a_japanese_name() -> None:
+    options = {f"method.{name}" for method in METHODS.values() for name in method.model_fields}
+    settings = {f"training.{name}" for name in TrainingSpec.model_fields}
+    encoder = {f"encoder.{name}" for name in EncoderSpec.model_fields if name not in ("name", "revision")}
+    known = {one.id for one in read_catalogue("ja")}
+    english = words_of("en")
+    assert sorted(key for key in options | settings | encoder if setting_name(key, words=english) not in known) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "number", "told"),
-    [
-        ("{value:run|runs}", 1, "1 run"),
-        ("{value:run|runs}", 0, "0 runs"),
-        ("{value:run|runs}", 1024, "1024 runs"),
-        ("{value:,run|runs}", 1024, "1,024 runs"),
-        ("{value:g}", 0.5, "0.5"),
-        ("{value:,}", 1024, "1,024"),
-    ],
+    ("number", "english", "japanese"),
+    [(1, "1 run", "1 回の実行"), (0, "0 runs", "0 回の実行"), (2, "2 runs", "2 回の実行")],
 )
-def test_a_noun_follows_its_number(text: str, number: float, told: str) -> None:
-    assert filled(text, value=number) == told
+def test_a_noun_follows_its_number(number: int, english: str, japanese: str) -> None:
+    assert words_of("en").plural("{n} run", "{n} runs", number) == english
+    assert words_of("ja").plural("{n} run", "{n} runs", number) == japanese
 
 
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError):
-        filled("{value:run|runs}", values=1)
+        words_of("en").text("Compared with {arm}", name="LoRA")
 
 
-def test_japanese_has_blanks_beside_latin_letters_and_digits_only() -> None:
+def test_a_message_without_a_translation_stays_english() -> None:
+    assert words_of("ja").text("A method of tomorrow r={rank}", rank=8) == "A method of tomorrow r=8"
+
+
+def test_japanese_has_blanks_only_beside_latin_letters_and_digits() -> None:
     words = words_of("ja")
-    assert words("results.beside", arm="フルファインチューニング") == "フルファインチューニングとの比較"
-    assert words("results.beside", arm="LoRA r=8") == "LoRA r=8 との比較"
-    assert words("results.beside", arm="映画 音楽").startswith("映画 音楽と")  # the name is not changed
+    assert words.text("Compared with {arm}", arm="フルファインチューニング") == "フルファインチューニングとの比較"
+    assert words.text("Compared with {arm}", arm="LoRA r=8") == "LoRA r=8 との比較"
+    assert words.text("Compared with {arm}", arm="映画 音楽").startswith("映画 音楽と")  # the name is not changed
     assert words.joined(["一つ。", "二つ。"]) == "一つ。二つ。"
     assert words_of("en").joined(["One.", "Two."]) == "One. Two."
+
+
+def test_of_many_names_the_first_are_listed() -> None:
+    assert words_of("en").listed(["a", "b"]) == "a, b"
+    assert words_of("en").listed("abcdefg") == "a, b, c, d, e and 2 more"
+    assert words_of("ja").listed("abcdefg") == "a、b、c、d、e、ほか 2 件"

@@ -22,6 +22,7 @@ from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import read_pretrain_record
 from tanzaku.pretraining.run import pretrain
 from tanzaku.report.document import markdown_document
+from tanzaku.report.words import words_of
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
@@ -180,7 +181,7 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
     (section,) = sections_of(ended)
     assert len(section.arms) == 3
     evidence = evidence_of(section, {}, margin=0.005)
-    report = markdown_document([section], [evidence], records=ended, figures={}, packs={})
+    report = markdown_document([section], [evidence], records=ended, figures={}, packs={}, words=words_of("en"))
     table = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("|")]
     column = table[0].index("Pretrain")
     assert sorted(row[column].partition(",")[0] for row in table if "Head only" in row) == ["2 epochs", "none"]

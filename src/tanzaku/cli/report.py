@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tanzaku.report.render import Table
+    from tanzaku.report.words import Words
     from tanzaku.report.write import Report
 
 
@@ -27,7 +28,7 @@ def report(
     ],
     choosing: Choosing,
     out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
-    language: Annotated[Literal["en", "ja"], typer.Option(help="Of report.html and tables.tex.")] = "en",
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the summary.")] = "en",
     data: Annotated[
         str | None,
         typer.Option(
@@ -54,6 +55,7 @@ def report(
     """
     from tanzaku.data.loading import load_dataset
     from tanzaku.display import plain_console
+    from tanzaku.report.words import words_of
     from tanzaku.report.write import write_report
 
     dataset = load_dataset(data) if data is not None else None
@@ -66,19 +68,20 @@ def report(
         every=every,
         choose_by=choosing.choose_by,
     )
-    _print_tables(written, plain_console())
-    _print_recommendation(written)
+    words = words_of(language)
+    _print_tables(written, plain_console(), words)
+    _print_recommendation(written, words)
 
 
-def _print_recommendation(written: Report) -> None:
+def _print_recommendation(written: Report, words: Words) -> None:
     """What is recommended, what was left out, where the files are and what to do next, on standard error."""
     from tanzaku.data.raw import listed
     from tanzaku.display import counted
     from tanzaku.report.commands import pack_command
+    from tanzaku.report.document import no_model_text
     from tanzaku.report.sentences import recommendation_lines
-    from tanzaku.report.words import words_of
 
-    for line in recommendation_lines(written.evidence):
+    for line in recommendation_lines(written.evidence, words=words):
         typer.echo(line, err=True)
     if written.left_out:
         names = [folder.name for folder in written.left_out]
@@ -92,47 +95,41 @@ def _print_recommendation(written: Report) -> None:
     if written.recommended_run is None:
         return
     if command := pack_command(written.recommended_run):
-        typer.echo(f"Next: {command}, and tanzaku classify BUNDLE TEXT", err=True)
+        typer.echo(words.text("Next: {command}, then tanzaku classify BUNDLE TEXT", command=command), err=True)
     else:
-        typer.echo(words_of("en")("recommended.no_model"), err=True)
+        typer.echo(no_model_text(words=words), err=True)
 
 
-def _print_tables(written: Report, console: Console) -> None:
+def _print_tables(written: Report, console: Console, words: Words) -> None:
     """Plain Markdown where the output is read by a program, a table drawn to the window's width on a terminal."""
-    from tanzaku.report.document import count_text, notes, section_heading
+    from tanzaku.report.document import count_text, section_heading
+    from tanzaku.report.notes import result_notes
     from tanzaku.report.render import markdown_table
     from tanzaku.report.tables import results_table
 
     for number, (section, evidence) in enumerate(zip(written.sections, written.evidence, strict=True), start=1):
-        results = results_table(section, evidence)
+        results = results_table(section, evidence, words=words)
         if console.is_terminal:
-            console.print(section_heading(section, number=number), style="bold")
+            console.print(section_heading(section, number=number, words=words), style="bold")
             table, missing = _fitting(results, width=console.width)
             _draw(table, console)
             if missing:
-                console.print(f"In report.html, and in a wider window: {', '.join(missing)}.")
-            for note in notes(section, evidence):
-                console.print(note.replace("**", ""))
+                console.print(
+                    words.text("In report.html, and in a wider window: {columns}.", columns=", ".join(missing))
+                )
+            for note in result_notes(section, evidence, words=words):
+                console.print(note)
         elif len(written.sections) > 1:
-            typer.echo(f"## {section_heading(section, number=number)}\n\n{markdown_table(results)}")
+            typer.echo(f"## {section_heading(section, number=number, words=words)}\n\n{markdown_table(results)}")
         else:
             typer.echo(markdown_table(results), nl=False)
     if console.is_terminal:
-        console.print(count_text(written.records))
+        console.print(count_text(written.records, words=words))
 
 
 def _fitting(table: Table, *, width: int) -> tuple[Table, list[str]]:
     """As much of the table as fits, every cell whole, the most important columns first; and what is left out."""
-    from tanzaku.report import texts
-
-    first = (texts.ACCURACY, texts.SIZE, texts.INTERVAL, texts.MACRO_F1, texts.TRAIN_SECONDS)
-    order = sorted(
-        range(len(table.columns)),
-        key=lambda index: (
-            table.columns[index].group != "both",
-            first.index(heading) if (heading := table.columns[index].heading) in first else len(first),
-        ),
-    )
+    order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].place)
     shown: list[int] = []
     room = width - 2
     for index in order:

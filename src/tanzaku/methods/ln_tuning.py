@@ -16,7 +16,7 @@ class LayerNormTuning(PeftMethod):
     """Trains weight and bias of every layer normalisation, and the head in full."""
 
     name: ClassVar[str] = "ln-tuning"
-    title: ClassVar[Title] = Title("LayerNorm tuning", ja="LayerNorm の調整", short="LayerNorm")
+    title: ClassVar[Title] = Title("LayerNorm tuning", ja="LayerNorm チューニング", short="LayerNorm")
     paper: ClassVar[str] = "Zhao et al. 2023, arXiv 2312.11420"
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:

@@ -25,7 +25,7 @@ class PrefixTuning(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "prefix.safetensors"
     name: ClassVar[str] = "prefix"
-    title: ClassVar[Title] = Title("Prefix tuning", ja="プレフィックスの調整", short="Prefix")
+    title: ClassVar[Title] = Title("Prefix tuning", ja="プレフィックスチューニング", short="Prefix")
     paper: ClassVar[str] = "Li and Liang 2021, arXiv 2101.00190; Liu et al. 2021, arXiv 2110.07602"
     mergeable: ClassVar[bool] = False
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tanzaku.analysis.arms import Arm
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import ClassResult, class_results
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, texts
+from tanzaku.report import formats
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import recommended_of
+from tanzaku.report.words import Words, message
 
 MOST_CLASSES = 20  # that a table shows; of more, those with the lowest F1
 
@@ -25,24 +26,31 @@ def shown_classes(arm: Arm) -> list[ClassResult]:
     return sorted(found, key=lambda one: one.f1)[:MOST_CLASSES]
 
 
-def percentages(result: ClassResult) -> tuple[str, str, str]:
+def class_table(section: Section, arm: Arm, *, name: str, words: Words) -> Table:
+    """Precision, recall and F1 of the classes that `shown_classes` gives for an arm, which is called `name`."""
+    shown, total = shown_classes(arm), len(section.data.label_names)
+    caption = (
+        message("{arm}: precision, recall and F1 of each class on the test documents of {data}, means over the runs.")
+        if len(shown) == total
+        else message(
+            "{arm}: the {shown} of {total} classes of {data} with the lowest F1 on the test documents, means over the "
+            "runs."
+        )
+    )
+    return Table(
+        caption=words.text(caption, arm=name, shown=len(shown), total=total, data=section.data.name),
+        columns=(
+            Column(words.text("Class")),
+            Column(words.text("Precision (%)"), numeric=True),
+            Column(words.text("Recall (%)"), numeric=True),
+            Column(words.text("F1 (%)"), numeric=True),
+            Column(words.text("Test documents"), numeric=True),
+        ),
+        rows=tuple((one.label, *_percentages(one), formats.count(one.support)) for one in shown),
+    )
+
+
+def _percentages(result: ClassResult) -> tuple[str, str, str]:
     """Precision, recall and F1."""
     precision, recall, f1 = map(formats.percent, (result.precision, result.recall, result.f1))
     return precision, recall, f1
-
-
-def class_tables(evidence: Evidence) -> list[Table]:
-    """One table for each of `class_arms`."""
-    headings = (texts.PRECISION, texts.RECALL, texts.F1, texts.TEST_DOCUMENTS)
-    tables = []
-    for arm in class_arms(evidence):
-        shown, total = shown_classes(arm), len(class_results(arm))
-        caption = texts.CLASS_RESULTS if len(shown) == total else texts.WORST_CLASS_RESULTS
-        tables.append(
-            Table(
-                caption=caption.format(arm=formats.arm_name(arm), shown=len(shown), total=total),
-                columns=(Column(texts.CLASS), *(Column(heading, numeric=True) for heading in headings)),
-                rows=tuple((one.label, *percentages(one), formats.count(one.support)) for one in shown),
-            )
-        )
-    return tables

@@ -4,59 +4,59 @@ from __future__ import annotations
 
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Comparison, Evidence
-from tanzaku.report import formats, texts
+from tanzaku.report import formats
 from tanzaku.report.render import Column, Table
+from tanzaku.report.terms import OUTCOMES, SEEDS_COVERED
+from tanzaku.report.words import Words
 
-_SEEDS = {"both": texts.COVERS_SEEDS, "one": texts.COVERS_ONE, "none": texts.COVERS_DOCUMENTS}
 
-
-def reference_tables(evidence: Evidence) -> list[Table]:
+def reference_tables(evidence: Evidence, *, words: Words) -> list[Table]:
     """One table a reference: every arm against the best, against the recommended one where that is another, and
     against the best and the recommended one of those with an encoder where the best of all does without."""
     return [
         Table(
-            caption=texts.COMPARED_WITH.format(arm=formats.arm_name(reference)),
+            caption=words.text("Compared with {arm}", arm=formats.arm_name(reference)),
             columns=(
-                Column(texts.ARM),
-                *(
-                    Column(heading, numeric=True)
-                    for heading in (texts.DIFFERENCE, texts.DIFFERENCE_INTERVAL, texts.P_HOLM)
-                ),
-                Column(texts.OUTCOME),
-                *(
-                    Column(heading, numeric=True)
-                    for heading in (texts.F1_DIFFERENCE, texts.DIFFERENCE_INTERVAL, texts.P_HOLM)
-                ),
-                Column(texts.TEST_BY),
-                Column(texts.COVERS),
+                Column(words.text("Arm")),
+                Column(words.text("Accuracy: difference (points)"), numeric=True),
+                Column(words.text("95 % interval"), numeric=True),
+                Column(words.text("p (Holm)"), numeric=True),
+                Column(words.text("Outcome")),
+                Column(words.text("Macro-F1: difference (points)"), numeric=True),
+                Column(words.text("95 % interval"), numeric=True),
+                Column(words.text("p (Holm)"), numeric=True),
+                Column(words.text("Statistical test")),
+                Column(words.text("Interval covers")),
             ),
-            rows=tuple(map(_row, evidence.against(reference))),
+            rows=tuple(_row(one, words) for one in evidence.against(reference)),
         )
         for reference in evidence.references
     ]
 
 
-def front_table(section: Section, evidence: Evidence) -> Table | None:
+def front_table(section: Section, evidence: Evidence, *, words: Words) -> Table | None:
     """The arms that are on a front, from the smallest; None where there is none."""
     members = front_members(section, evidence)
     if not members:
         return None
     return Table(
-        caption=texts.FRONT,
+        caption=words.text("Pareto fronts"),
         columns=(
-            Column(texts.ARM),
-            *(Column(heading, numeric=True) for heading in (texts.ACCURACY, texts.SIZE, texts.TRAIN_SECONDS)),
-            Column(texts.ON_SIZE_FRONT),
-            Column(texts.ON_TIME_FRONT),
+            Column(words.text("Arm")),
+            Column(words.text("Test accuracy (%)"), numeric=True),
+            Column(words.text("Saved (MB)"), numeric=True),
+            Column(words.text("Training (s)"), numeric=True),
+            Column(words.text("Size front")),
+            Column(words.text("Time front")),
         ),
         rows=tuple(
             (
                 formats.arm_name(arm),
-                formats.percent(arm.accuracy.mean) if arm.accuracy else texts.NONE,
+                formats.percent(arm.accuracy.mean) if arm.accuracy else formats.NONE,
                 formats.megabytes(cost_of(arm, "saved_bytes") / 1e6),
                 formats.seconds(cost_of(arm, "train_seconds")),
-                texts.YES if size else texts.NO,
-                texts.YES if time else texts.NO,
+                words.text("yes") if size else words.text("no"),
+                words.text("yes") if time else words.text("no"),
             )
             for arm, size, time in members
         ),
@@ -79,16 +79,16 @@ def cost_of(arm: Arm, name: str) -> float:
     return value.mean if value else float("nan")
 
 
-def _row(comparison: Comparison) -> tuple[str, ...]:
+def _row(comparison: Comparison, words: Words) -> tuple[str, ...]:
     return (
         formats.arm_name(comparison.arm),
         formats.points(comparison.accuracy.mean),
-        formats.points_interval(comparison.accuracy.interval),
+        formats.points_interval(comparison.accuracy.interval, words=words),
         formats.p_value(comparison.accuracy_p),
-        texts.OUTCOMES[comparison.outcome],
+        words.text(OUTCOMES[comparison.outcome]),
         formats.points(comparison.macro_f1.mean),
-        formats.points_interval(comparison.macro_f1.interval),
+        formats.points_interval(comparison.macro_f1.interval, words=words),
         formats.p_value(comparison.macro_f1_p),
-        texts.MCNEMAR if comparison.accuracy.test == "mcnemar" else texts.STUDENT_TEST,
-        _SEEDS[comparison.seeds_covered],
+        "McNemar" if comparison.accuracy.test == "mcnemar" else "t",
+        words.text(SEEDS_COVERED[comparison.seeds_covered]),
     )

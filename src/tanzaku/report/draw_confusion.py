@@ -22,13 +22,15 @@ _MOST_DECIMALS, _MOST_FIGURES = 10, 15  # classes; with more, cells have room fo
 
 def draw_confusion(confusion: Confusion, *, name: str, words: Words) -> Figure:
     """The figure of one arm's confusions; `name` is the arm's."""
-    labels = showable([_shortened(label) for label in confusion.labels])
+    labels = showable([_shortened(label) for label in confusion.labels], words=words)
     shown = dict(zip(confusion.labels, labels, strict=True))
     draw = _draw_matrix if confusion.has_matrix else _draw_pairs
     figure, heading = draw(confusion, shown, words=words)
-    documents = words("figure.documents", documents=sum(map(sum, confusion.counts)) // confusion.runs)
+    documents = words.plural(
+        "{n:,} test document", "{n:,} test documents", sum(map(sum, confusion.counts)) // confusion.runs
+    )
     if confusion.runs > 1:
-        documents = words("figure.seeds", documents=documents, runs=confusion.runs)
+        documents = words.text("{documents} × {runs} seeds", documents=documents, runs=confusion.runs)
     parts = [f"{heading}; {documents}"]
     if text_width(parts[0]) > _TITLE_CHARACTERS:
         parts = [heading, documents]
@@ -51,13 +53,13 @@ def _draw_matrix(confusion: Confusion, labels: dict[str, str], *, words: Words) 
     for text in axes.get_xticklabels():
         text.set(rotation=45, ha="right", rotation_mode="anchor")
     axes.grid(visible=False)
-    axes.set_xlabel(words("by_class.predicted"))
-    axes.set_ylabel(words("by_class.true"))
+    axes.set_xlabel(words.text("predicted class"))
+    axes.set_ylabel(words.text("true class"))
     for spine in axes.spines.values():
         spine.set_visible(False)
     if len(labels) <= _MOST_FIGURES:
         _write_percentages(axes, shares)
-    return figure, words("figure.row_percentages")
+    return figure, words.text("row percentages")
 
 
 def _write_percentages(axes: Axes, shares: Sequence[Sequence[float]]) -> None:
@@ -86,8 +88,14 @@ def _draw_pairs(confusion: Confusion, labels: dict[str, str], *, words: Words) -
     for place, pair in zip(places, pairs, strict=True):
         axes.text(pair.mean, place, f" {pair.cell.percent} %", va="center", fontsize=5.5)
     axes.set_xlim(right=1.15 * pairs[0].mean)
-    axes.set_xlabel(words("figure.confused" if confusion.runs == 1 else "figure.confused_mean"))
-    return figure, words("figure.confused_pairs", pairs=len(pairs), classes=len(labels))
+    axes.set_xlabel(
+        words.text("misclassified documents")
+        if confusion.runs == 1
+        else words.text("misclassified documents, mean of the runs")
+    )
+    return figure, words.text(
+        "the {pairs} most frequent confusions of {classes} classes", pairs=len(pairs), classes=len(labels)
+    )
 
 
 def _shortened(name: str) -> str:

@@ -18,8 +18,18 @@ from tanzaku.report.fonts import families_of
 from tanzaku.report.front_charts import forest_of, front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.rank_charts import curve_chart, rank_charts
-from tanzaku.report.words import Words, words_of
+from tanzaku.report.terms import AXES
+from tanzaku.report.words import Words, message, words_of
 
+_PUBLISHED = message("thesis, same rank, learning rate and epochs")
+_MATRIX_CAPTION = message(
+    "Numbers are percentages of the true class's documents, whose number is in brackets; the shade is the square root "
+    "of this share."
+)
+_PAIRS_CAPTION = message(
+    "Bars: misclassified documents of the pairs of classes that are confused most often, with their share of the true "
+    "class."
+)
 FIGURE_NAMES = ("arms", "accuracy", "ranks", "time", "size", "pareto", "loss", "confusion")
 # With dates and names of programs left out, so that equal records give equal bytes.
 FORMATS: dict[str, dict[str, None]] = {
@@ -50,15 +60,17 @@ def figures_of(data: ChartData) -> dict[str, FigureContent]:
     if curves := curve_chart(data):
         figures["ranks"] = _of_charts([(curves,)], curves.title, data)
     if fronts := front_charts(data):
-        figures["pareto"] = _of_charts([tuple(fronts)], words("heading.front"), data)
+        figures["pareto"] = _of_charts([tuple(fronts)], words.text("Accuracy and cost"), data)
     if losses := loss_charts(data):
-        figures["loss"] = _of_charts(losses, words("heading.losses"), data)
+        figures["loss"] = _of_charts(losses, words.text("Losses"), data)
     best = data.evidence.best
     confusion = confusion_of(data.section, best) if best else None
     if confusion and (confusion.has_matrix or confusion.pairs):
-        key = "figure.matrix_caption" if confusion.has_matrix else "figure.pairs_caption"
-        heading = words("figure.confusion", arm=data.name(confusion.arm))
-        figures["confusion"] = FigureContent(confusion, heading, _sentences([heading, words(key)], data))
+        caption = words.text(_MATRIX_CAPTION if confusion.has_matrix else _PAIRS_CAPTION)
+        heading = words.text(
+            "Test confusions of the arm that is best on the validation set: {arm}", arm=data.name(confusion.arm)
+        )
+        figures["confusion"] = FigureContent(confusion, heading, _sentences([heading, caption], data))
     return {name: figures[name] for name in FIGURE_NAMES if name in figures}
 
 
@@ -68,8 +80,16 @@ def draw(figure: FigureContent, data: ChartData) -> Figure:
     if isinstance(content, Confusion):
         return draw_confusion(content, name=data.name(content.arm), words=words)
     if isinstance(content, Forest):
-        return draw_forest(content, recommended=words("chart.ring"), published=words("figure.thesis"))
-    return draw_charts(content, recommended=words("chart.ring"), published=words("figure.thesis"))
+        return draw_forest(
+            content,
+            recommended=words.text("recommended"),
+            published=words.text(_PUBLISHED),
+        )
+    return draw_charts(
+        content,
+        recommended=words.text("recommended"),
+        published=words.text(_PUBLISHED),
+    )
 
 
 def render(figure: FigureContent, data: ChartData) -> dict[str, bytes]:
@@ -86,14 +106,14 @@ def render(figure: FigureContent, data: ChartData) -> dict[str, bytes]:
 
 def figure_words(words: Words) -> Words:
     """The words of figures: English where no font has the language's characters."""
-    return words if families_of([words("axis.accuracy"), words("axis.time")]) else words_of("en")
+    return words if families_of([words.text(AXES["accuracy"]), words.text(AXES["time"])]) else words_of("en")
 
 
 def _texts(figure: FigureContent, words: Words) -> list[str]:
     content = figure.content
-    own = [figure.heading, words("figure.thesis")]
+    own = [figure.heading, words.text(_PUBLISHED)]
     if isinstance(content, Confusion):
-        own += [words("by_class.true"), words("by_class.predicted")]
+        own += [words.text("true class"), words.text("predicted class")]
         return [*own, *(label for label in content.labels if families_of([label]))]
     charts = [content] if isinstance(content, Forest) else [chart for row in content for chart in row]
     return [*own, *(text for chart in charts for text in chart.texts)]
@@ -102,8 +122,9 @@ def _texts(figure: FigureContent, words: Words) -> list[str]:
 def _of_charts(rows: Sequence[tuple[Chart, ...]], heading: str, data: ChartData) -> FigureContent:
     charts = [chart for row in rows for chart in row]
     captions = list(dict.fromkeys(chart.caption for chart in charts))
-    published = [data.words("chart.published")] if any(chart.has_published for chart in charts) else []
-    return FigureContent(tuple(rows), heading, _sentences([heading, *captions, *published], data))
+    if any(chart.has_published for chart in charts):
+        captions.append(data.words.text("Hollow and dotted: results of the thesis."))
+    return FigureContent(tuple(rows), heading, _sentences([heading, *captions], data))
 
 
 def _sentences(parts: Sequence[str], data: ChartData) -> str:

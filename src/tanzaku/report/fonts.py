@@ -10,8 +10,8 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 from tanzaku.errors import TanzakuWarning
-from tanzaku.report import texts
 from tanzaku.report.style import BASE_FAMILY
+from tanzaku.report.words import Words
 
 # No character has this code point: a font with a glyph for it has boxes for everything, as matplotlib's Last Resort.
 _UNASSIGNED = 0x0378
@@ -42,7 +42,7 @@ def families_of(texts: Iterable[str]) -> list[str] | None:
     return [BASE_FAMILY, family] if family else None
 
 
-def showable(names: Sequence[str]) -> list[str]:
+def showable(names: Sequence[str], *, words: Words) -> list[str]:
     """The names of classes as figures can show them.
 
     Where no installed font has all the characters, each name becomes its number in the data table (`class 3`), and a
@@ -51,8 +51,14 @@ def showable(names: Sequence[str]) -> list[str]:
     if families_of(names):
         return list(names)
     missing = next(name for name in names if not _covers(_base_font(), set(name)))
-    warnings.warn(texts.FONT_MISSING.format(sample=missing), TanzakuWarning, stacklevel=2)
-    return [texts.NUMBERED_CLASS.format(number=number) for number in range(1, len(names) + 1)]
+    warnings.warn(
+        f"no installed font has glyphs for all of these names ({missing}): figures number them, in the data "
+        "table's order. Install a Japanese font (Debian and Ubuntu: `apt-get install fonts-noto-cjk` or "
+        "`fonts-ipafont`; macOS and Windows bring one) and make the report again.",
+        TanzakuWarning,
+        stacklevel=2,
+    )
+    return [words.text("class {number}", number=number) for number in range(1, len(names) + 1)]
 
 
 def _family_with(characters: set[str]) -> str | None:

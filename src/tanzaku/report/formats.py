@@ -7,8 +7,10 @@ from typing import Any
 from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
 from tanzaku.analysis.statistics import Interval
 from tanzaku.report import texts
-from tanzaku.report.words import filled
+from tanzaku.report.texts import filled
+from tanzaku.report.words import Words
 
+NONE = "–"
 _ALPHA = "method.alpha"
 
 
@@ -66,7 +68,7 @@ def factor(number: float) -> str:
 
 def interval(value: Interval | None) -> str:
     """Such as `92.50–94.10`, in percent."""
-    return f"{percent(value.low)}–{percent(value.high)}" if value else texts.NONE
+    return f"{percent(value.low)}–{percent(value.high)}" if value else NONE
 
 
 def points(share: float) -> str:
@@ -75,9 +77,9 @@ def points(share: float) -> str:
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
-def points_interval(value: Interval) -> str:
+def points_interval(value: Interval, *, words: Words) -> str:
     """Such as `−1.30 to +0.12`, in percentage points."""
-    return texts.POINTS_INTERVAL.format(low=points(value.low), high=points(value.high))
+    return words.text("{low} to {high}", low=points(value.low), high=points(value.high))
 
 
 def p_value(value: float) -> str:
@@ -92,38 +94,31 @@ def p_relation(value: float) -> str:
     return "= 1" if round(value, 4) == 1 else f"= {value:.4f}"
 
 
-def interval_kind(value: Interval | None) -> str:
-    """What the interval covers."""
+def setting(value: Any, *, words: Words) -> str:
+    """A setting's value: numbers short, lists and tables with commas, and None (a patience without end) in a word."""
     if value is None:
-        return texts.NONE
-    return texts.COVERS_DOCUMENTS if value.kind == "wilson" else texts.COVERS_SEEDS
+        return words.text("none")
+    if isinstance(value, bool):
+        return words.text("yes") if value else words.text("no")
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item, words=words) for item in value) or NONE
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {setting(item, words=words)}" for key, item in value.items()) or NONE
+    return compact(value) if isinstance(value, int | float) else str(value)
 
 
 def spread(value: Estimate | None) -> str:
     """Such as `93.10–93.60 (0.25)`, in percent; a dash for one run."""
     if value is None or value.standard_deviation is None:
-        return texts.NONE
+        return NONE
     return f"{percent(value.lowest)}–{percent(value.highest)} ({percent(value.standard_deviation)})"
 
 
 def span(value: Estimate | None) -> str:
     """Whole numbers over the runs: `5`, or `4–5` where they differ."""
     if value is None:
-        return texts.NONE
+        return NONE
     return f"{value.lowest:.0f}" if value.lowest == value.highest else f"{value.lowest:.0f}–{value.highest:.0f}"
-
-
-def setting(value: Any) -> str:
-    """A setting's value: numbers short, lists and tables with commas, None (a patience without end) in a word."""
-    if value is None:
-        return texts.NEVER
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return ", ".join(setting(item) for item in value) or texts.NONE
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {setting(item)}" for key, item in value.items()) or texts.NONE
-    return compact(value) if isinstance(value, int | float) else str(value)
 
 
 def method_name(arm: Arm) -> str:
@@ -143,7 +138,7 @@ def method_option(arm: Arm, key: str) -> str:
     if isinstance(value, str):
         text = label.values.get(value, value)
     else:
-        text = factor(value) if key == _ALPHA else setting(value)
+        text = factor(value) if key == _ALPHA else plain(value)
     return label.en.format(value=text)
 
 
@@ -171,6 +166,17 @@ def reading(key: str, value: Any) -> str:
     shown = compact(value) if isinstance(value, float) else value
     own_name = f"{key.partition('.')[2].replace('_', ' ')} {{value}}"
     return filled(texts.READINGS.get(key, own_name), value=shown)
+
+
+def plain(value: Any) -> str:
+    """A setting's value in a name, in English."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+    if value is None:
+        return "none"
+    return str(value) if isinstance(value, bool | str) else compact(value)
 
 
 def _two_digits(size: float) -> str:

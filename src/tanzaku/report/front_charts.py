@@ -10,7 +10,10 @@ from tanzaku.report.chart_data import ChartData, interval_text, megabytes, perce
 from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
 from tanzaku.report.naming import short_name
 from tanzaku.report.series import in_order
+from tanzaku.report.terms import AXES
+from tanzaku.report.words import message
 
+_FRONT_TITLES = {"size": message("Accuracy and size"), "time": message("Accuracy and training time")}
 _LONGEST = 4  # times the median: a longer half of an interval is cut, or it would leave the others no room
 _ROOM = 0.06  # of the axis, at either end
 
@@ -33,9 +36,9 @@ def forest_of(data: ChartData) -> Forest | None:
     if len(rows) < 2:
         return None
     return Forest(
-        title=data.words("chart.arms"),
-        caption=data.words("chart.arms_caption"),
-        x=Axis(data.words("axis.accuracy"), limits=_limits(rows, data)),
+        title=data.words.text("Test accuracy of every arm"),
+        caption=data.words.text("Bars are 95 % intervals. An arrow: the interval goes beyond the axis."),
+        x=Axis(data.words.text(AXES["accuracy"]), limits=_limits(rows, data)),
         rows=tuple(rows),
     )
 
@@ -79,15 +82,18 @@ def _front_chart(
     groups = [(one, [arm for arm in one.arms if arm in measured]) for one in data.groups]
     return Chart(
         key=f"front-{key}",
-        title=words(f"chart.front_{key}"),
-        caption=words("chart.front_caption"),
-        x=Axis(words(f"axis.{key}"), scale="log"),
-        y=Axis(words("axis.accuracy")),
+        title=words.text(_FRONT_TITLES[key]),
+        caption=words.text(
+            "The steps join the arms that no other arm beats: none is as accurate for less. Hollow points are not on "
+            "the front: another arm is as accurate for less."
+        ),
+        x=Axis(words.text(AXES[key]), scale="log"),
+        y=Axis(words.text(AXES["accuracy"])),
         lines=(
             Line("", stairs, None, join="stairs", marked=False),
             *(Line(one.label, tuple(map(point, arms)), one.look, join="none") for one, arms in groups if arms),
         ),
-        note=words("chart.front_members", arms=words("chart.front_separator").join(map(data.name, members))),
+        note=words.text("On the Pareto front: {arms}.", arms=words.text("; ").join(map(data.name, members))),
     )
 
 

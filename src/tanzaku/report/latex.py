@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from tanzaku.report.render import one_line
 
@@ -278,7 +278,7 @@ def _escape(text: str, breakable: bool) -> str:
 def _pieces(text: str) -> list[str]:
     """The text in pieces between which a line may end, besides at white space and hyphens."""
     pieces, begun = [], ""
-    for character, following in zip(text, text[1:] + " ", strict=True):
+    for character, following in pairwise(f"{text} "):
         begun += character
         since_blank = len(begun) - 1 - max(begun.rfind(" "), begun.rfind("-"))
         wide = unicodedata.east_asian_width(character) in "WF"

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import Arm
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.charts import Axis, Chart, Line, Point
+from tanzaku.report.words import message
 
+_TITLES = {
+    "train": (message("Training loss: {label}"), message("Running mean, one line per run.")),
+    "val": (message("Validation loss: {label}"), message("After each epoch, one line per run.")),
+}
 _CURVE_POINTS = 60
 _SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
 
@@ -31,8 +36,8 @@ def loss_charts(data: ChartData) -> list[tuple[Chart, ...]]:
             rows.append((group.label, curves, len(ranks)))
     others = [(one.label, one.arms[0]) for one in data.groups if not one.ranked and _has_history(one.arms[0])]
     curves = [_Curve(label, arm, look) for look, (label, arm) in enumerate(others)]
-    rows.append((data.words("chart.without_rank"), [one for one in curves if not one.arm.ranks], 0))
-    rows.append((data.words("chart.several_ranks"), [one for one in curves if one.arm.ranks], 0))
+    rows.append((data.words.text("without a rank"), [one for one in curves if not one.arm.ranks], 0))
+    rows.append((data.words.text("trained for several ranks"), [one for one in curves if one.arm.ranks], 0))
     return [
         _charts(number, label, curves, shades=shades, data=data)
         for number, (label, curves, shades) in enumerate(rows)
@@ -73,10 +78,10 @@ def _charts(number: int, label: str, curves: Sequence[_Curve], *, shades: int, d
             charts.append(
                 Chart(
                     key=f"loss-{number}-{key}",
-                    title=data.words(f"chart.loss_{key}", label=label),
-                    caption=data.words(f"chart.loss_{key}_caption"),
-                    x=Axis(data.words("axis.step"), from_zero=True),
-                    y=Axis(data.words("axis.loss"), from_zero=True),
+                    title=data.words.text(_TITLES[key][0], label=label),
+                    caption=data.words.text(_TITLES[key][1]),
+                    x=Axis(data.words.text("step"), from_zero=True),
+                    y=Axis(data.words.text("loss"), from_zero=True),
                     lines=lines,
                     shades=shades,
                 )

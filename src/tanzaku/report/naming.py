@@ -60,7 +60,7 @@ def _trained_with(arm: Arm, arms: Sequence[Arm], words: Words) -> list[str]:
     if arm.learning_rate is not None:
         # Joined, or a narrow column would break it into "5e-" and "4".
         rate = formats.compact(arm.learning_rate).replace("-", f"-{_WORD_JOINER}")
-        parts.append(words("arm.learning_rate", value=rate))
+        parts.append(words.text("lr {value}", value=rate))
     if len({one.epochs for one in arms if one.epochs is not None}) > 1 and arm.epochs is not None:
-        parts.append(words("arm.epochs", value=arm.settings[EPOCHS]))
+        parts.append(words.plural("{n} epoch", "{n} epochs", arm.settings[EPOCHS]))
     return parts + formats.readings(arm)

@@ -14,8 +14,24 @@ from tanzaku.report.charts import Axis, Chart, Line, Point, Rule
 from tanzaku.report.naming import series_name
 from tanzaku.report.rank_tables import line_labels
 from tanzaku.report.series import compares_ranks, distinct_labels, recommended_of
+from tanzaku.report.terms import AXES
 from tanzaku.report.thesis import Published
+from tanzaku.report.words import message
 
+_TITLES = {
+    "accuracy": (
+        message("Accuracy"),
+        message("Bars are 95 % intervals. Horizontal lines are methods without a rank or with several."),
+    ),
+    "time": (
+        message("Training time"),
+        message("Without evaluation. Horizontal lines are methods without a rank or with several."),
+    ),
+    "size": (
+        message("Size on disk"),
+        message("What a run saves. Horizontal lines are methods without a rank or with several."),
+    ),
+}
 _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
 _SAME_SIZE = 0.01  # relative difference of two saved sizes whose files differ in metadata only
 _Key = Literal["accuracy", "time", "size"]
@@ -45,10 +61,13 @@ def curve_chart(data: ChartData) -> Chart | None:
         labels = line_labels(lines, distinct_labels([line.arm for line in lines]), words=data.words)
     return Chart(
         key="curves",
-        title=data.words("chart.rank_curves"),
-        caption=data.words("chart.rank_curves_caption"),
+        title=data.words.text("Accuracy at several ranks"),
+        caption=data.words.text(
+            "One line for each adapter that was measured at several ranks, and one for ranks that were trained "
+            "separately. Bars are 95 % intervals."
+        ),
         x=_rank_axis({rank for line in lines for rank, _, _ in line.points}, data),
-        y=Axis(data.words("axis.accuracy")),
+        y=Axis(data.words.text(AXES["accuracy"])),
         lines=tuple(
             Line(label, _curve_points(label, line, data), look)
             for look, (label, line) in enumerate(zip(labels, lines, strict=True))
@@ -64,26 +83,26 @@ def _rank_chart(key: _Key, data: ChartData) -> Chart | None:
         return None
     lines = [Line(one.label, tuple(_point(arm, key, data) for arm in one.arms), one.look) for one in ranked]
     lines += [
-        Line(data.words("chart.of_thesis", label=one.label), points, one.look, published=True)
+        Line(data.words.text("{label} (thesis)", label=one.label), points, one.look, published=True)
         for one in ranked
         if (points := _published_points(one, key, data))
     ]
     rules = [_rule(one, key, data) for one in groups if not one.ranked and one.arms]
     chart = Chart(
         key=f"rank-{key}",
-        title=data.words(f"chart.rank_{key}"),
-        caption=data.words(f"chart.rank_{key}_caption"),
+        title=data.words.text(_TITLES[key][0]),
+        caption=data.words.text(_TITLES[key][1]),
         x=_rank_axis({arm.rank for one in ranked for arm in one.arms if arm.rank}, data),
-        y=Axis(data.words(f"axis.{key}")),
+        y=Axis(data.words.text(AXES[key])),
         lines=tuple(lines),
         rules=tuple(rules),
     )
-    note = data.words("chart.published") if chart.has_published else ""
+    note = data.words.text("Hollow and dotted: results of the thesis.") if chart.has_published else ""
     return replace(chart, y=_height_axis(chart, key), note=note)
 
 
 def _rank_axis(ranks: set[int], data: ChartData) -> Axis:
-    return Axis(data.words("axis.rank"), scale="log", ticks=tuple(map(float, sorted(ranks))))
+    return Axis(data.words.text(AXES["rank"]), scale="log", ticks=tuple(map(float, sorted(ranks))))
 
 
 def _height_axis(chart: Chart, key: _Key) -> Axis:
@@ -121,7 +140,8 @@ def _published_points(group: Group, key: _Key, data: ChartData) -> tuple[Point, 
         row = data.published(arm)
         value = _published_value(row, key) if row else None
         if value is not None:
-            label = data.words("chart.of_thesis", label=f"{data.name(arm)}: {_WRITERS[key](value)}")
+            named = f"{data.name(arm)}: {_WRITERS[key](value)}"
+            label = data.words.text("{label} (thesis)", label=named)
             points.append(Point(float(arm.rank or 1), value, label, hollow=True))
     return tuple(points)
 

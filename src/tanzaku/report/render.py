@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 # Only what Markdown would read as markup inside a table cell; escaping every dot would make the source unreadable.
 _MARKDOWN_ESCAPED = frozenset("\\`*_[]|~$<&")
@@ -17,11 +17,12 @@ _MARKDOWN_BLOCK = re.compile(r"^(?:[>=]|[#+-]+(?=\s|$)|\d+[.)](?=\s|$))")
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; those of the group `both` begin each part of a table that a terminal is too narrow for."""
+    """A column's heading."""
 
     heading: str
     numeric: bool = False
-    group: Literal["both", "quality", "cost"] = "both"
+    place: int = 0
+    """In the order in which a terminal that is too narrow for the whole table shows columns."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, texts
-from tanzaku.report.words import filled
+from tanzaku.report.texts import filled
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,4 @@ def _label_part(arm: Arm, key: str) -> str:
         return formats.reading(key, value)
     if key.startswith("method."):
         return formats.method_option(arm, key)
-    return f"{key.partition('.')[2].replace('_', ' ')} {formats.setting(value)}"
+    return f"{key.partition('.')[2].replace('_', ' ')} {formats.plain(value)}"

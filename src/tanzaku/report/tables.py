@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from tanzaku.analysis.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, texts, thesis
+from tanzaku.report import formats, thesis
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import in_order
-from tanzaku.report.words import Words, words_of
+from tanzaku.report.terms import INTERVAL_KINDS, setting_name
+from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
 
 _Cell = Callable[[Arm], str]
 
 
-def results_table(section: Section, evidence: Evidence) -> Table:
+def results_table(section: Section, evidence: Evidence, *, words: Words) -> Table:
     """One row an arm, in the order of `in_order`; an arm whose runs all failed has a row too."""
-    columns = [*_method_columns(section), *_quality_columns(section, evidence), *_cost_columns(section)]
+    columns = [
+        *_method_columns(section, words),
+        *_quality_columns(section, evidence, words),
+        *_cost_columns(section, words),
+    ]
     return Table(
-        caption=texts.RESULTS,
+        caption=words.text("Results"),
         columns=tuple(column for column, _ in columns),
         rows=tuple(tuple(cell(arm) for _, cell in columns) for arm in in_order(section)),
     )
@@ -45,38 +51,40 @@ def class_counts(section: Section) -> list[list[int]] | None:
     return [*counts, [sum(column) for column in zip(*counts, strict=True)]]
 
 
-def data_table(section: Section) -> Table | None:
+def data_table(section: Section, *, words: Words) -> Table | None:
     """Training, validation and test documents of each class, with Table 3.1 where it applies."""
     counts = class_counts(section)
     if counts is None:
         return None
-    headings = [texts.TRAINING, texts.VALIDATION, texts.TEST]
+    headings = [words.text("Training"), words.text("Validation"), words.text("Test")]
     if thesis.is_thesis_data(section.data):
-        headings += [texts.THESIS_TRAIN, texts.THESIS_VALIDATION, texts.THESIS_TEST]
+        headings += [words.text("{label} (thesis)", label=heading) for heading in headings]
     return Table(
-        caption=texts.DATA,
-        columns=(Column(texts.CLASS), *(Column(heading, numeric=True) for heading in headings)),
+        caption=words.text("Data"),
+        columns=(Column(words.text("Class")), *(Column(heading, numeric=True) for heading in headings)),
         rows=tuple(
             (name, *map(count_or_dash, row))
-            for name, row in zip([*section.data.label_names, texts.ALL_CLASSES], counts, strict=True)
+            for name, row in zip([*section.data.label_names, words.text("All")], counts, strict=True)
         ),
     )
 
 
 def count_or_dash(number: int | None) -> str:
     """A whole number, or a dash where it is not known."""
-    return texts.NONE if number is None else formats.count(number)
+    return formats.NONE if number is None else formats.count(number)
 
 
-def comparison_table(section: Section, *, words: Words | None = None) -> Table:
+def comparison_table(section: Section, *, words: Words) -> Table:
     """The settings, data and hardware of these runs next to the thesis's, with whether they are the same."""
-    words = words or words_of("en")
-    rows = [*_data_rows(section), *_setting_rows(section, words), *_machine_rows(section, words)]
+    rows = [*_data_rows(section, words), *_setting_rows(section, words), *_machine_rows(section, words)]
     return Table(
-        caption=texts.COMPARISON,
-        columns=tuple(Column(words(f"setting.{name}")) for name in ("heading", "here", "thesis", "same")),
+        caption=words.text("How these runs differ from those of the thesis"),
+        columns=tuple(
+            Column(heading)
+            for heading in (words.text("Setting"), words.text("These runs"), words.text("Thesis"), words.text("Same"))
+        ),
         rows=tuple(
-            (words(f"setting.{name}"), here, published, words("setting.yes" if same else "setting.no"))
+            (name, here, published, words.text("yes") if same else words.text("no"))
             for name, here, published, same in rows
         ),
     )
@@ -111,87 +119,98 @@ def _setting_key(name: str) -> str:
     return name if part in ("encoder", "training") else f"method.{option}"
 
 
-def _method_columns(section: Section) -> list[tuple[Column, _Cell]]:
-    rates: _Cell = lambda arm: texts.NONE if arm.learning_rate is None else formats.compact(arm.learning_rate)  # noqa: E731
-    columns: list[tuple[Column, _Cell]] = [(Column(texts.METHOD), formats.method_name)]
-    columns.append((Column(texts.LEARNING_RATE, numeric=True), rates))
-    columns += [(Column(_heading(key), numeric=True), _setting_cell(key)) for key in differing_settings(section.arms)]
+def _method_columns(section: Section, words: Words) -> list[tuple[Column, _Cell]]:
+    rates: _Cell = lambda arm: formats.NONE if arm.learning_rate is None else formats.compact(arm.learning_rate)  # noqa: E731
+    columns: list[tuple[Column, _Cell]] = [(Column(words.text("Method")), formats.method_name)]
+    columns.append((Column(words.text("Learning rate"), numeric=True), rates))
+    columns += [
+        (Column(setting_name(key, words=words).capitalize(), numeric=True), _setting_cell(key, words))
+        for key in differing_settings(section.arms)
+    ]
     return columns
 
 
-def _quality_columns(section: Section, evidence: Evidence) -> list[tuple[Column, _Cell]]:
-    columns: list[tuple[str, _Cell]] = [
-        (texts.SCALE, scale),
-        (texts.RUNS, _runs),
-        (texts.ACCURACY, _accuracy),
-        (texts.INTERVAL, lambda arm: formats.interval(evidence.interval(arm))),
-        (texts.INTERVAL_KIND, lambda arm: formats.interval_kind(evidence.interval(arm))),
+def _quality_columns(section: Section, evidence: Evidence, words: Words) -> list[tuple[Column, _Cell]]:
+    def kind(arm: Arm) -> str:
+        interval = evidence.interval(arm)
+        return words.text(INTERVAL_KINDS[interval.kind]) if interval else formats.NONE
+
+    numbers = partial(Column, numeric=True, place=9)
+    columns: list[tuple[Column, _Cell]] = [
+        (numbers(words.text("Scale")), scale),
+        (numbers(words.text("Runs")), lambda arm: runs_text(arm, words=words)),
+        (numbers(words.text("Test accuracy (%)"), place=1), lambda arm: accuracy_text(arm, words=words)),
+        (numbers(words.text("95 % interval (%)"), place=3), lambda arm: formats.interval(evidence.interval(arm))),
+        (Column(words.text("Interval covers"), place=9), kind),
     ]
     if any(len(arm.finished) > 1 for arm in section.arms):
-        columns.append((texts.SPREAD, lambda arm: formats.spread(arm.accuracy)))
-    columns.append((texts.MACRO_F1, lambda arm: _mean(arm.macro_f1, formats.percent)))
+        columns.append((numbers(words.text("Lowest–highest (s.d.)")), lambda arm: formats.spread(arm.accuracy)))
+    columns.append((numbers(words.text("Macro-F1 (%)"), place=4), lambda arm: _mean(arm.macro_f1, formats.percent)))
     if thesis.beside(section):
-        columns.append((texts.THESIS_ACCURACY, thesis.cell(lambda row: f"{row.accuracy_percent:.2f}")))
-        columns.append((texts.THESIS_TABLE, thesis.cell(lambda row: row.table)))
-    return _grouped(columns, "quality")
+        accuracy = thesis.cell(lambda row: f"{row.accuracy_percent:.2f}")
+        columns.append((numbers(words.text("Thesis: accuracy (%)")), accuracy))
+        columns.append((numbers(words.text("Thesis: table")), thesis.cell(lambda row: row.table)))
+    return columns
 
 
-def _cost_columns(section: Section) -> list[tuple[Column, _Cell]]:
+def _cost_columns(section: Section, words: Words) -> list[tuple[Column, _Cell]]:
     published = thesis.beside(section)
-    columns: list[tuple[str, _Cell]] = [(texts.SIZE, _cost("saved_bytes", _as_megabytes))]
+    numbers = partial(Column, numeric=True, place=9)
+    columns: list[tuple[Column, _Cell]] = [
+        (numbers(words.text("Saved (MB)"), place=2), _cost("saved_bytes", _as_megabytes))
+    ]
     if published:
         cell = thesis.cell(lambda row: formats.megabytes(thesis.published_megabytes(row)))
-        columns.append((texts.THESIS_SIZE, cell))
+        columns.append((numbers(words.text("Thesis: saved (MB)")), cell))
     columns += [
-        (texts.PARAMETERS, _cost("trainable_parameters", formats.count)),
-        (texts.TRAIN_SECONDS, _cost("train_seconds", formats.seconds)),
-        (texts.TRAIN_SECONDS_WITH_EVALUATION, _cost("train_seconds_with_evaluation", formats.seconds)),
+        (numbers(words.text("Trainable parameters")), _cost("trainable_parameters", formats.count)),
+        (numbers(words.text("Training (s)"), place=5), _cost("train_seconds", formats.seconds)),
+        (numbers(words.text("Training with evaluation (s)")), _cost("train_seconds_with_evaluation", formats.seconds)),
     ]
     if any(row.train_seconds is not None for row in published):
-        columns.append((texts.THESIS_SECONDS, thesis.cell(lambda row: _or_dash(row.train_seconds))))
-    columns.append((texts.MEMORY, _cost("peak_memory_bytes", lambda size: formats.count(size / 1e6))))
+        cell = thesis.cell(lambda row: _or_dash(row.train_seconds))
+        columns.append((numbers(words.text("Thesis: training (s)")), cell))
+    columns.append((numbers(words.text("Peak memory (MB)")), _cost("peak_memory_bytes", _as_whole_megabytes)))
     if any(arm.cost("peak_gpu_memory_bytes") for arm in section.arms):
-        columns.append((texts.GPU_MEMORY, _cost("peak_gpu_memory_bytes", lambda size: formats.count(size / 1e6))))
-    columns.append((texts.EPOCHS, epochs))
-    return _grouped(columns, "cost")
+        cell = _cost("peak_gpu_memory_bytes", _as_whole_megabytes)
+        columns.append((numbers(words.text("Peak GPU memory (MB)")), cell))
+    columns.append((numbers(words.text("Epochs run / best")), epochs))
+    return columns
 
 
-def _grouped(columns: Iterable[tuple[str, _Cell]], group: Literal["quality", "cost"]) -> list[tuple[Column, _Cell]]:
-    return [(Column(heading, numeric=heading != texts.INTERVAL_KIND, group=group), cell) for heading, cell in columns]
+def _setting_cell(key: str, words: Words) -> _Cell:
+    return lambda arm: formats.setting(arm.settings[key], words=words) if key in arm.settings else formats.NONE
 
 
-def _heading(key: str) -> str:
-    return key.partition(".")[2].replace("_", " ").capitalize()
+def runs_text(arm: Arm, *, words: Words) -> str:
+    """How many runs there are."""
+    finished = str(len(arm.finished))
+    return (
+        words.text("{finished} + {failed} failed", finished=finished, failed=len(arm.failed))
+        if arm.failed
+        else finished
+    )
 
 
-def _setting_cell(key: str) -> _Cell:
-    return lambda arm: formats.setting(arm.settings[key]) if key in arm.settings else texts.NONE
-
-
-def _runs(arm: Arm) -> str:
-    if not arm.failed:
-        return str(len(arm.finished))
-    return texts.RUNS_AND_FAILED.format(finished=len(arm.finished), failed=len(arm.failed))
-
-
-def _accuracy(arm: Arm) -> str:
-    return _mean(arm.accuracy, formats.percent) if arm.finished else texts.FAILED
+def accuracy_text(arm: Arm, *, words: Words) -> str:
+    """The mean test accuracy in percent."""
+    return _mean(arm.accuracy, formats.percent) if arm.finished else words.text("failed")
 
 
 def scale(arm: Arm) -> str:
     """The effective scale, such as LoRA's α/r."""
-    return texts.NONE if arm.scale is None else formats.factor(arm.scale)
+    return formats.NONE if arm.scale is None else formats.factor(arm.scale)
 
 
 def epochs(arm: Arm) -> str:
     """The epochs that were run, and the one that was restored."""
     if arm.epochs_run is None:
-        return texts.NONE
+        return formats.NONE
     return f"{formats.span(arm.epochs_run)} / {formats.span(arm.best_epoch)}"
 
 
 def _mean(value: Estimate | None, write: Callable[[float], str]) -> str:
-    return write(value.mean) if value else texts.NONE
+    return write(value.mean) if value else formats.NONE
 
 
 def _cost(name: str, write: Callable[[float], str]) -> _Cell:
@@ -202,67 +221,89 @@ def _as_megabytes(size: float) -> str:
     return formats.megabytes(size / 1e6)
 
 
+def _as_whole_megabytes(size: float) -> str:
+    return formats.count(size / 1e6)
+
+
 def _or_dash(number: int | None) -> str:
-    return texts.NONE if number is None else formats.seconds(number)
+    return formats.NONE if number is None else formats.seconds(number)
 
 
 _Row = tuple[str, str, str, bool]
 
 
-def _data_rows(section: Section) -> list[_Row]:
+def _data_rows(section: Section, words: Words) -> list[_Row]:
     data = section.data
     here = (data.train_documents, data.val_documents, data.test_documents)
     published = tuple(
         sum(getattr(category, split) for category in thesis.TABLE_3_1.values()) for split in ("train", "val", "test")
     )
-    return [("documents", _counts(here), _counts(published), here == published)]
+    return [
+        (words.text("Documents (training / validation / test)"), _counts(here), _counts(published), here == published)
+    ]
 
 
 def _setting_rows(section: Section, words: Words) -> list[_Row]:
     rows: list[_Row] = []
     if section.encoder_name:
         same = section.encoder_name in thesis.ENCODERS
-        rows.append(("encoder", section.encoder_name, thesis.ENCODERS[0], same))
+        rows.append((words.text("Encoder"), section.encoder_name, thesis.ENCODERS[0], same))
     if section.encoder:
         shape = (section.encoder.layers, section.encoder.hidden_size, section.encoder.vocabulary_size)
         published = (thesis.LAYERS, thesis.HIDDEN_SIZE, thesis.VOCABULARY_SIZE)
         here, theirs = (shape_text(*one, words=words) for one in (shape, published))
-        rows.append(("shape", here, theirs, shape == published))
+        rows.append((words.text("Encoder architecture"), here, theirs, shape == published))
     for name, key, value in (
-        ("tokens", "encoder.max_tokens", thesis.MAX_TOKENS),
-        ("padding", "training.padding", thesis.PADDING),
-        ("batch", "training.batch_size", thesis.BATCH_SIZE),
-        ("threshold", "training.threshold", thesis.THRESHOLD),
+        (words.text("Tokens read per document"), "encoder.max_tokens", thesis.MAX_TOKENS),
+        (words.text("Padding"), "training.padding", thesis.PADDING),
+        (words.text("Batch size"), "training.batch_size", thesis.BATCH_SIZE),
+        (words.text("Early-stopping threshold"), "training.threshold", thesis.THRESHOLD),
     ):
         found = _values(section.arms, key)
         if found:
-            rows.append((name, _joined(found, words), formats.setting(value), found == [value]))
+            rows.append((name, _joined(found, words), formats.setting(value, words=words), found == [value]))
     if patience := _values(section.arms, "training.patience"):
         same = _same_patience(section.arms)
-        rows.append(("patience", _joined(patience, words), words("setting.patience_value"), same))
+        rows.append(
+            (
+                words.text("Patience (epochs)"),
+                _joined(patience, words),
+                words.text("3 for LoRA and 5 for full fine-tuning (Table 3.2), 5 (Table 3.4)"),
+                same,
+            )
+        )
     return rows
 
 
 def _machine_rows(section: Section, words: Words) -> list[_Row]:
     records = section.records
-    gpus = list(dict.fromkeys(record.environment.gpu or words("setting.no_gpu") for record in records))
+    gpus = list(dict.fromkeys(record.environment.gpu or words.text("none") for record in records))
     cpus = list(dict.fromkeys(cpu_text(record, words=words) for record in records))
     runs = sorted({len(arm.finished) for arm in section.arms if arm.finished and not arm.deterministic}) or [1]
     return [
-        ("gpu", ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
-        ("cpu", ", ".join(cpus), words("setting.thesis_cpu", cpu=thesis.CPU), False),
-        ("runs", _joined(runs, words), "1", runs == [1]),
+        ("GPU", ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
+        ("CPU", ", ".join(cpus), words.text("{cpu}; trained on the GPU", cpu=thesis.CPU), False),
+        (words.text("Runs per arm"), _joined(runs, words), "1", runs == [1]),
     ]
 
 
 def cpu_text(record: RunRecord, *, words: Words) -> str:
     """The processor and the threads that a run used."""
-    return words("setting.cpu_value", cpu=record.environment.cpu, threads=record.environment.threads)
+    return words.text(
+        "{cpu}, {threads}",
+        cpu=record.environment.cpu,
+        threads=words.plural("{n} thread", "{n} threads", record.environment.threads),
+    )
 
 
 def shape_text(layers: int, hidden: int, vocabulary: int, *, words: Words) -> str:
     """An encoder's shape in words."""
-    return words("setting.shape_value", layers=layers, hidden=hidden, words=vocabulary)
+    return words.text(
+        "{layers}, hidden size {hidden:,}, {words:,} vocabulary entries",
+        layers=words.plural("{n} layer", "{n} layers", layers),
+        hidden=hidden,
+        words=vocabulary,
+    )
 
 
 def _same_patience(arms: Iterable[Arm]) -> bool:
@@ -278,8 +319,7 @@ def _values(arms: Iterable[Arm], key: str) -> list[Any]:
 
 
 def _joined(values: Iterable[Any], words: Words) -> str:
-    never = words("setting.never")
-    return ", ".join(never if value is None else formats.setting(value) for value in values) or texts.NONE
+    return ", ".join(formats.setting(value, words=words) for value in values) or formats.NONE
 
 
 def _counts(numbers: Iterable[int]) -> str:

@@ -1,83 +1,75 @@
-"""The words of the page in its languages, one TOML file each; every language has the same keys and placeholders."""
+"""The words of the report in its languages: English in the code, other languages in gettext catalogues.
+
+The catalogues are `locale/LANGUAGE/LC_MESSAGES/tanzaku.po`; `make translations` updates them from the code and compiles
+them to `tanzaku.mo`, which is what is read.
+"""
 
 from __future__ import annotations
 
+import gettext
 import re
-import string
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-_FOLDER = Path(__file__).parent / "languages"
+_LOCALE = Path(__file__).parent / "locale"
 _MARK = "\0"  # stands for a blank next to a placeholder
 _JAPANESE = "[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff60]"
 _BETWEEN_JAPANESE = re.compile(f"(?<={_JAPANESE}){_MARK}(?={_JAPANESE})")
+_MOST_NAMES = 5  # in one sentence
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of one language, looked up as `words("verdict.open", margin="0.5")`."""
+    """The words of one language, looked up by their English text: `words.text("Take {arm}.", arm="LoRA")`."""
 
     language: Language
-    entries: dict[str, str]
-    """By dotted key."""
+    translations: gettext.NullTranslations
 
-    def __call__(self, key: str, **values: object) -> str:
-        """The text with its placeholders filled, as `filled` does it.
+    def text(self, message: str, **values: object) -> str:
+        """The translated message with its placeholders filled; a message without a translation stays English.
 
         Raises:
-            KeyError: There is no such key, or a placeholder got no value.
+            KeyError: A placeholder got no value.
         """
-        text = self.entries[key]
-        if not values:
-            return text
-        return _filled_japanese(text, **values) if self.language == "ja" else filled(text, **values)
+        return self._filled(self.translations.gettext(message), values)
+
+    def plural(self, singular: str, plural: str, n: int, **values: object) -> str:
+        """Likewise, in the form that belongs to `n`, which fills the placeholder `{n}`."""
+        return self._filled(self.translations.ngettext(singular, plural, n), {"n": n, **values})
 
     def joined(self, sentences: Iterable[str]) -> str:
         """Sentences one after another: Japanese has no blank between them."""
         return ("" if self.language == "ja" else " ").join(sentences)
 
+    def listed(self, names: Iterable[str]) -> str:
+        """Names in one sentence, the first few of many."""
+        every = list(names)
+        shown, more = self.text(", ").join(every[:_MOST_NAMES]), len(every) - _MOST_NAMES
+        return self.text("{names} and {more} more", names=shown, more=more) if more > 0 else shown
 
-class _Formatter(string.Formatter):
-    def format_field(self, value: Any, format_spec: str) -> str:
-        one, bar, more = format_spec.removeprefix(",").partition("|")
-        if not bar:
-            return str(super().format_field(value, format_spec))
-        number = f"{value:,}" if format_spec.startswith(",") else str(value)
-        return f"{number} {one if value == 1 else more}"
-
-
-def filled(text: str, **values: object) -> str:
-    """`text` with its placeholders filled; `{runs:run|runs}` is a number with the first word where it is 1.
-
-    `{documents:,text|texts}` separates thousands too.
-
-    Raises:
-        KeyError: A placeholder got no value.
-    """
-    return _Formatter().vformat(text, (), values)
+    def _filled(self, text: str, values: dict[str, object]) -> str:
+        if not values:
+            return text
+        if self.language != "ja":
+            return text.format(**values)
+        # A blank next to a placeholder goes where there is Japanese on both sides of it.
+        marked = text.replace(" {", f"{_MARK}{{").replace("} ", f"}}{_MARK}")
+        return _BETWEEN_JAPANESE.sub("", marked.format(**values)).replace(_MARK, " ")
 
 
-def _filled_japanese(text: str, **values: object) -> str:
-    """As `filled`; a blank before or after a placeholder goes where there is Japanese on both sides of it."""
-    marked = text.replace(" {", f"{_MARK}{{").replace("} ", f"}}{_MARK}")
-    return _BETWEEN_JAPANESE.sub("", filled(marked, **values)).replace(_MARK, " ")
+def message(text: str) -> str:
+    """Mark a text for the catalogues that is looked up elsewhere, as a value of a table is."""
+    return text
 
 
 @cache
 def words_of(language: Language) -> Words:
     """The words of a language."""
-    content = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
-    return Words(language, dict(_flat(content)))
-
-
-def _flat(content: dict[str, Any], *, prefix: str = "") -> list[tuple[str, str]]:
-    entries: list[tuple[str, str]] = []
-    for key, value in content.items():
-        entries += _flat(value, prefix=f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return entries
+    if language == "en":
+        return Words(language, gettext.NullTranslations())
+    return Words(language, gettext.translation("tanzaku", _LOCALE, languages=[language]))

@@ -69,7 +69,7 @@ def write_report(
         runs: A study's folder or archive, or a folder above several.
         folder: Made where it is missing; None takes the folder `report` in `runs`.
         margin: How much worse than the best the recommended arm may be, a share.
-        language: Of report.html, tables.tex and figures/.
+        language: Of report.html, report.md, tables.tex and the figures.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
         every: Count every record below `runs`, also of runs that are none of their study's as it is specified.
         dataset: Shows in report.html how the documents begin that the best models get wrong; records hold no texts.
@@ -156,6 +156,7 @@ def report_texts(
             figures=figures,
             packs=_pack_commands(page),
             left_out=len(page.left_out),
+            words=words_of(language),
         ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),
         "arms.csv": csv_text(arm_rows(sections, evidence)),

@@ -19,16 +19,20 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.report import formats
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
+from tanzaku.report.document import left_out_text, several_text
 from tanzaku.report.draw_svg import SAMPLE, draw
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
+from tanzaku.report.measured import measured_facts
 from tanzaku.report.naming import method_and_rank, page_name
+from tanzaku.report.notes import result_notes
 from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.curves import curve_tables
-from tanzaku.report.page.measured import measured_facts
 from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.rank_charts import curve_chart, rank_charts
-from tanzaku.report.sentences import badge, class_notes, told
+from tanzaku.report.rank_tables import separate_note
+from tanzaku.report.sentences import advice_of, badge, chosen_by
+from tanzaku.report.terms import MEASURES, OUTCOMES
 from tanzaku.report.thesis import published_megabytes
 from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
@@ -70,6 +74,9 @@ def page_html(given: PageInput, *, words: Words) -> str:
     studies = sorted({record.study for record in given.records})
     return _template().render(
         words=words,
+        text=words.text,
+        plural=words.plural,
+        outcomes=OUTCOMES,
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         study=", ".join(studies),
         records=given.records,
@@ -78,7 +85,9 @@ def page_html(given: PageInput, *, words: Words) -> str:
         choose_by=given.evidence[0].choose_by,
         runs=quoted(given.runs),
         every=given.every,
-        left_out=len(given.left_out),
+        left_out=left_out_text(len(given.left_out), words=words) if given.left_out else "",
+        several=several_text(len(parts), words=words),
+        separate_note=separate_note(words=words),
         formats=formats,
         sample=SAMPLE,
         thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),
@@ -106,14 +115,16 @@ def _section_context(
     dataset = given.dataset if known else None
     data = ChartData(section, evidence, words)
     curves = curve_chart(data)
-    drawn = partial(draw, recommended=words("chart.ring"))
+    drawn = partial(draw, recommended=words.text("recommended"))
     return {
         "number": number,
         "section": section,
         "evidence": evidence,
         "name": name,
-        "told": told(evidence, words=words, name=name),
-        "class_notes": class_notes(section, evidence, words=words),
+        "advice": advice_of(evidence, words=words, name=name),
+        "chosen_by": chosen_by(evidence, words=words),
+        "measure": words.text(MEASURES[evidence.choose_by]),
+        "notes": result_notes(section, evidence, words=words),
         "badge": badge(found, words=words) if found else None,
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found) if found else None,

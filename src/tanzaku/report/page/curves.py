@@ -43,7 +43,7 @@ def curve_tables(evidence: Evidence, *, words: Words, name: Callable[[Arm], str]
     """One table an arm that was measured at several ranks."""
     return [
         CurveTable(
-            caption=words("ranks.caption", arm=name(curve.arm)),
+            caption=words.text("{arm}: the trained adapter at each rank", arm=name(curve.arm)),
             rows=tuple(_row(row, curve, words) for row in curve.rows),
             has_separate=bool(curve.separate),
             cost=tuple(cost_sentences(curve, words=words)),
@@ -59,7 +59,7 @@ def _row(row: RankRow, curve: RankCurve, words: Words) -> CurveRow:
         accuracy=formats.percent(row.accuracy.mean) if row.accuracy else "–",
         interval=row.interval,
         separate=(
-            words("ranks.itself") if row.separate is curve.arm else formats.percent(separate.mean) if separate else "–"
+            words.text("itself") if row.separate is curve.arm else formats.percent(separate.mean) if separate else "–"
         ),
         megabytes=megabytes(row.saved_bytes),
     )

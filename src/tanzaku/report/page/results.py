@@ -87,7 +87,7 @@ def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:
         details=", ".join(details(arm, arms=section.arms, words=words)),
         recommended=_badge(arm, evidence, words),
         best=evidence.best == arm,
-        accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words("results.failed"),
+        accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words.text("failed"),
         interval=interval,
         whisker=whisker(forest, row) if forest and row else None,
         macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
@@ -122,8 +122,8 @@ def strip(recommendation: Recommendation) -> Strip | None:
 
 def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
     if evidence.recommendation and evidence.recommendation.arm == arm:
-        return words("results.badge_recommended")
-    return words("results.badge_with_encoder") if arm in recommended_of(evidence) else ""
+        return words.text("recommended")
+    return words.text("recommended with the encoder") if arm in recommended_of(evidence) else ""
 
 
 def _cost(arm: Arm, name: str, write: Callable[[float], str]) -> str:
