@@ -62,7 +62,7 @@ def test_pack_says_what_it_took_and_classify_finds_it(study: Study, tmp_path: Pa
 
 
 def test_pack_says_that_an_adapter_needs_its_encoder(study: Study, tmp_path: Path) -> None:
-    needs = "it needs the encoder"
+    needs = "Classifying needs the encoder"
     assert needs in _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "a").stderr
     whole = _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "b", "--with-encoder").stderr
     assert needs not in whole
@@ -88,7 +88,7 @@ def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:
         assert [row["text"] for row in rows] == ["海に船がある。", "", "山", ""]
         assert [row["number"] for row in rows] == [1, 2, 3, 4]
         assert all(0 < row["probability"] <= 1 for row in rows)
-        assert done.stderr == "warning: 2 texts are empty (number 2, 4): the label of an empty text says nothing\n"
+        assert done.stderr == "warning: 2 texts are empty (number 2, 4): the label of an empty text is meaningless\n"
 
 
 def test_invisible_characters_are_counted_and_texts_of_nothing_else_are_empty(study: Study) -> None:
@@ -98,8 +98,8 @@ def test_invisible_characters_are_counted_and_texts_of_nothing_else_are_empty(st
     assert [row["text"] for row in rows] == given.splitlines()
     assert rows[0]["score"] == pytest.approx(rows[2]["score"])
     assert done.stderr == (
-        "warning: 1 text is empty (number 2): the label of an empty text says nothing\n"
-        "warning: 1 text holds control or invisible characters (number 3): they are read as spaces or left out\n"
+        "warning: 1 text is empty (number 2): the label of an empty text is meaningless\n"
+        "warning: 1 text contains control or invisible characters (number 3): they are read as spaces or ignored\n"
     )
 
 
@@ -189,15 +189,15 @@ def test_an_error_is_one_line(study: Study) -> None:
     ("arguments", "message"),
     [
         (["海", "--file", "x.txt"], "texts and --file were both given"),
-        (["海", "--column", "body"], "names a column of a --file"),
+        (["海", "--column", "body"], "--column body needs a file with columns"),
         (["--file", "nowhere.txt"], "nowhere.txt: there is no such file"),
         (["nowhere.csv"], "nowhere.csv: there is no such file.*to classify the name itself, pipe it in"),
         (["海", "nowhere.XLSX"], "nowhere.XLSX: there is no such file"),
-        (["海", "--keep-columns"], "--keep-columns is for files with columns"),
-        (["--file", "x.csv", "--format", "table", "--keep-columns"], "is for --format csv, tsv or jsonl"),
-        (["海", "--output-encoding", "klingon"], "no text encoding 'klingon'"),
-        (["海", "--output-encoding", "rot13"], "no text encoding 'rot13'"),
-        (["海", "--format", "table", "--output-encoding", "cp932"], "cp932 is for --format csv, tsv or jsonl"),
+        (["海", "--keep-columns"], "--keep-columns needs a file with columns"),
+        (["--file", "x.csv", "--format", "table", "--keep-columns"], "needs --format csv, tsv or jsonl"),
+        (["海", "--output-encoding", "klingon"], "'klingon' is not a known text encoding"),
+        (["海", "--output-encoding", "rot13"], "'rot13' is not a known text encoding"),
+        (["海", "--format", "table", "--output-encoding", "cp932"], "cp932 needs --format csv, tsv or jsonl"),
     ],
 )
 def test_what_does_not_go_together_is_said(study: Study, arguments: list[str], message: str) -> None:
@@ -285,7 +285,7 @@ def test_what_excel_opens_can_be_written_and_what_an_encoding_lacks_is_said(stud
     assert "海に船".encode("cp932") in _tanzaku(*command, "cp932").stdout_bytes
     command[2] = "🌊"
     assert re.search(
-        r"text 1 holds '🌊', which cp932 can't encode; take --output-encoding utf-8-sig", _fails(*command, "cp932")
+        r"text 1 contains '🌊', which cp932 can't encode; use --output-encoding utf-8-sig", _fails(*command, "cp932")
     )
 
 

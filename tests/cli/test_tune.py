@@ -83,7 +83,7 @@ def test_ranks_trials_without_the_test_set(study_file: Path) -> None:
     assert accuracies == sorted(accuracies, reverse=True)
     assert {row[7] for row in rows[1:]} <= {"query", "query+value"}
     assert f"3 finished, 0 pruned, 0 failed. Next: tanzaku study run {out / 'tuned.toml'}" in done.stderr
-    assert "searches learning_rate 0.0001 to 0.01, targets query|query+value" in done.stderr
+    assert "searching learning_rate 0.0001 to 0.01, targets query|query+value" in done.stderr
     assert (study_file.parent / "data" / "test.csv").read_bytes() == _POISON
     record = json.loads((out / "tuning.json").read_text(encoding="utf-8"))
     assert record["data"]["test_documents"] == 0
@@ -93,7 +93,7 @@ def test_ranks_trials_without_the_test_set(study_file: Path) -> None:
     (study_file.parent / "data" / "test.csv").unlink()
     done = _tune(study_file, "--out", out, "--trials", 4)
     assert done.exit_code == 0, (done.stderr, done.exception)
-    assert "3 trials have ended before" in done.stderr
+    assert "3 trials ended earlier" in done.stderr
     assert len(done.stdout.splitlines()) == 5
 
 

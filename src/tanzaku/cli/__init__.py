@@ -1,5 +1,7 @@
-"""The command line: one thin function a verb, one module a family of verbs. PyTorch and its friends are imported
-inside the verbs that use them, so that `tanzaku --help` answers at once."""
+"""The command line: one thin function per command, one module per group of commands.
+
+PyTorch and other large packages are imported inside the commands that use them, so that `tanzaku --help` is fast.
+"""
 
 import io
 import sys
@@ -60,10 +62,10 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error of ours, or of the system, ends it with its message and exit status 1."""
+    """Run the command line; a Tanzaku or operating system error prints its message and exits with status 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")  # paths may have characters that the terminal can't encode
     settle_threads()
     try:
         app()

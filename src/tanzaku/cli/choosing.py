@@ -8,15 +8,17 @@ import typer
 
 @dataclass(frozen=True)
 class Choosing:
-    """What the recommended arm is, as options."""
+    """Options that decide which arm is recommended."""
 
     margin: Annotated[
         float,
         typer.Option(
-            min=0, max=100, help="Percentage points that the recommended arm may be worse than the best; 0: the best."
+            min=0,
+            max=100,
+            help="Percentage points by which the recommended arm may be worse than the best; 0: the best.",
         ),
     ] = 0.5
     choose_by: Annotated[
         Literal["accuracy", "macro_f1"] | None,
-        typer.Option(help="What of the validation set arms are chosen by.", show_default="what the study file said"),
+        typer.Option(help="Validation metric by which arms are chosen.", show_default="as in the study file"),
     ] = None

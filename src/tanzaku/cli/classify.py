@@ -30,77 +30,86 @@ _STANDARD_INPUT = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """How a file of texts is read, as options."""
+    """Options for reading a file of texts."""
 
     file: Annotated[
-        Path | None, typer.Option(help="A .txt with one text a line, or a .csv, .tsv, .jsonl or .parquet.")
+        Path | None, typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .jsonl or .parquet file.")
     ] = None
     column: Annotated[
-        str | None, typer.Option(help="The file's column, or JSON key, with the texts.", show_default="text")
+        str | None, typer.Option(help="Column or JSON key of the file that has the texts.", show_default="text")
     ] = None
-    encoding: Annotated[str, typer.Option(help="The text's encoding, by Python's name for it.")] = "utf-8"
+    encoding: Annotated[str, typer.Option(help="Encoding of the input, as a Python encoding name.")] = "utf-8"
     no_quotes: Annotated[
-        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+        bool,
+        typer.Option(
+            "--no-quotes", help="Read double quotes in CSV and TSV as text instead of as quotes around fields."
+        ),
     ] = False
 
 
 @dataclass(frozen=True)
 class Output:
-    """How labels are printed, as options."""
+    """Options for printing labels."""
 
     format: Annotated[
-        Format | None, typer.Option(help="How to print.", show_default="table on a terminal, else jsonl")
+        Format | None, typer.Option(help="Output format.", show_default="table on a terminal, otherwise jsonl")
     ] = None
-    top: Annotated[int, typer.Option(min=1, help="Show so many labels of each text, the likeliest first.")] = 1
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to show per text, the likeliest first.")] = 1
     no_text: Annotated[bool, typer.Option("--no-text", help="Print labels without their texts.")] = False
     keep_columns: Annotated[
-        bool, typer.Option("--keep-columns", help="Print all columns of the file, and the label after them.")
+        bool, typer.Option("--keep-columns", help="Print all columns of the file, followed by the label.")
     ] = False
     output_encoding: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of CSV, TSV and JSONL; Excel opens utf-8-sig, and cp932 in Japan.",
+            help="Encoding of CSV, TSV and JSONL output; Excel opens utf-8-sig, and in Japan also cp932.",
             show_default="utf-8",
         ),
     ] = None
 
     @property
     def kind(self) -> Format:
-        """The format, chosen by where the output goes if it was not given."""
+        """The format; if not given, it depends on where the output goes."""
         return self.format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
 
     def check(self) -> None:
-        """Refuse what does not go together, before a model is loaded."""
+        """Refuse options that can't be combined, before a model is loaded."""
         if self.keep_columns and self.kind is Format.TABLE:
-            raise DataError("--keep-columns is for --format csv, tsv or jsonl; a table shows the beginnings of texts")
+            raise DataError(
+                "--keep-columns needs --format csv, tsv or jsonl; a table only shows the beginning of each text"
+            )
         if (encoding := self.output_encoding) is None:
             return
         if self.kind is Format.TABLE:
             raise DataError(
-                f"--output-encoding {encoding} is for --format csv, tsv or jsonl; a table is for the terminal"
+                f"--output-encoding {encoding} needs --format csv, tsv or jsonl; a table is only for the terminal"
             )
         try:
-            io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are of no text, too, such as rot13
+            io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # also refuses codecs of other kinds, such as rot13
         except LookupError as error:
             raise DataError(
-                f"there is no text encoding {encoding!r} for --output-encoding; use utf-8, utf-8-sig or cp932"
+                f"--output-encoding {encoding!r} is not a known text encoding; use utf-8, utf-8-sig or cp932"
             ) from error
 
 
 @dataclass(frozen=True)
 class Model:
-    """How a bundle is loaded and computed, as options."""
+    """Options for loading and running a bundle."""
 
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
     ] = None
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the arithmetic; auto: the run's own.")
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="Numerical precision; auto: the precision of the run."),
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="What computes.")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to run on.")] = "auto"
     chunk: Annotated[
-        int | None, typer.Option(min=1, help="Read so many texts ahead; 1 answers each at once.", show_default="2048")
+        int | None,
+        typer.Option(
+            min=1, help="Number of texts to read ahead; 1: classify each text as it arrives.", show_default="2048"
+        ),
     ] = None
 
     def load(self, bundle: Path) -> "Classifier":
@@ -146,7 +155,7 @@ class _Source:
         return column_names(self.file, encoding=self.encoding, quotes=self.quotes)
 
     def check(self) -> None:
-        """Read the first text of a file: a missing column should not be found after a model was loaded."""
+        """Read the first text of a file, so that a missing column is reported before a model is loaded."""
         if self.file is not None:
             with closing(cast("Generator[Row]", self.open())) as rows:
                 next(rows, None)
@@ -156,7 +165,7 @@ def classify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-`, or none: standard input."),
+        typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-` or nothing: standard input."),
     ] = None,
     *,
     input: Input,
@@ -164,10 +173,10 @@ def classify(
     model: Model,
     threads: Threads = None,
 ) -> None:
-    """Classify texts with a bundle: one result a text, in order, in constant memory.
+    """Classify texts with a bundle: one result per text, in order, in constant memory.
 
-    An empty line is classified as an empty text, and counted in a warning. Control and invisible characters are read
-    as spaces, or not at all. Results go to standard output, progress and warnings to standard error.
+    An empty line is classified as an empty text and counted in a warning. Control and invisible characters are read
+    as spaces or ignored. Results are written to standard output, progress and warnings to standard error.
 
     Examples:
 
@@ -185,8 +194,8 @@ def classify(
     classifier = model.load(bundle)
     if output.kind is not Format.TABLE and not classifier.has_probabilities:
         warnings.warn(
-            f"{classifier.facts.method['name']} gives scores, distances to a plane, and no probabilities: the field "
-            "`probability` is empty",
+            f"{classifier.facts.method['name']} gives scores (distances to a hyperplane) instead of probabilities: the "
+            "field `probability` is empty",
             TanzakuWarning,
             stacklevel=2,
         )
@@ -207,11 +216,11 @@ def _source(texts: list[str], given: Input, *, keep_columns: bool) -> _Source:
     if texts and file is not None:
         raise DataError("texts and --file were both given; give one of them")
     if keep_columns and (piped or texts):
-        raise DataError("--keep-columns is for files with columns; texts and standard input have one text a line")
+        raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
     if column is not None and (piped or texts):
-        raise DataError(f"--column {column} names a column of a --file; texts and standard input have one text a line")
+        raise DataError(f"--column {column} needs a file with columns; texts and standard input have no columns")
     if not texts and file is None and sys.stdin.isatty():
-        raise DataError("no texts: give them as arguments, with --file, or pipe them in, one a line")
+        raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
     return _Source(
         texts=() if piped else tuple(texts),
         file=None if piped else file,
@@ -223,7 +232,7 @@ def _source(texts: list[str], given: Input, *, keep_columns: bool) -> _Source:
 
 
 def _file_among(texts: list[str]) -> Path | None:
-    """The file that is meant where an argument is one: its name is hardly a text to classify."""
+    """The file among the arguments, if any: a file name is hardly a text to classify."""
     from tanzaku.data.streaming import is_file_name
 
     for text in texts:
@@ -254,7 +263,7 @@ def _writer(output: Output, classifier: "Classifier", source: _Source) -> "Write
         columns=source.columns(),
     )
     if output.kind is not Format.TABLE:
-        # Programs read this encoding and line feeds, whatever the machine's own habits are.
+        # Programs expect this encoding and line feeds, whatever the machine's defaults are.
         encoding = output.output_encoding or "utf-8"
         cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding=encoding, newline="\n", errors="strict")
     return writer(output.kind, sys.stdout, layout)
@@ -283,7 +292,7 @@ class _Numbers:
 def _classify(
     classifier: "Classifier", rows: "Iterator[Row]", write: "Write", *, all_labels: bool, chunk: int | None
 ) -> tuple[_Numbers, _Numbers]:
-    """Write all predictions; gives the texts that are empty, and the others whose characters were changed."""
+    """Write all predictions; return the texts that are empty, and the others whose characters were changed."""
     from tanzaku.data.characters import clean_text
     from tanzaku.ship.classifier import DEFAULT_CHUNK
 
@@ -292,13 +301,13 @@ def _classify(
     texts = (row.text for row in rows)
     with _progress() as advance:
         predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk or DEFAULT_CHUNK, listener=advance)
-        # The stream reads ahead; `tee` keeps what it has read, so the predictions are asked first.
+        # The stream reads ahead; `tee` keeps what it has read, so the predictions come first.
         for number, (prediction, row) in enumerate(zip(predictions, again, strict=True), start=1):
             try:
                 write(number, row, prediction)
             except UnicodeEncodeError as error:
                 raise DataError(
-                    f"text {number} holds {error.object[error.start]!r}, which {error.encoding} can't encode; take "
+                    f"text {number} contains {error.object[error.start]!r}, which {error.encoding} can't encode; use "
                     "--output-encoding utf-8-sig, which Excel opens too"
                 ) from error
             sys.stdout.flush()
@@ -314,11 +323,11 @@ def _classify(
 def _warn_of(empty: _Numbers, changed: _Numbers) -> None:
     if empty:
         texts_are = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
-        warnings.warn(f"{texts_are} {empty}: the label of an empty text says nothing", TanzakuWarning, stacklevel=2)
+        warnings.warn(f"{texts_are} {empty}: the label of an empty text is meaningless", TanzakuWarning, stacklevel=2)
     if changed:
-        texts_hold = "1 text holds" if changed.count == 1 else f"{changed.count:,} texts hold"
+        texts_contain = "1 text contains" if changed.count == 1 else f"{changed.count:,} texts contain"
         warnings.warn(
-            f"{texts_hold} control or invisible characters {changed}: they are read as spaces or left out",
+            f"{texts_contain} control or invisible characters {changed}: they are read as spaces or ignored",
             TanzakuWarning,
             stacklevel=2,
         )
@@ -326,7 +335,7 @@ def _warn_of(empty: _Numbers, changed: _Numbers) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """A count and a speed on standard error, unless results go to the same terminal or nobody watches."""
+    """A count and a speed on standard error, only if that is a terminal and results go elsewhere."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = plain_console(stderr=True)

@@ -15,7 +15,7 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 # From documents to labels, then what helps on the way.
 _ORDER = ("data", "study", "pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")
-# What other tools call it, or where it would be looked for.
+# Names from other tools, and commands without their group.
 _MEANT = {
     "train": "study run",
     "fit": "study run",
@@ -48,7 +48,7 @@ class Commands(TyperGroup):
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; what is wrong with a value is said without the name of Python's exception."""
+        """Run the command; report an invalid value without the name of Python's exception."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -56,7 +56,7 @@ class Commands(TyperGroup):
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; for one that there is not, say which was most likely meant."""
+        """Find the command; for an unknown one, suggest the one that was most likely meant."""
         if args and args[0] not in self.commands and args[0] in _MEANT:
             ctx.fail(f"No such command '{args[0]}'. Did you mean 'tanzaku {_MEANT[args[0]]}'?")
         return super().resolve_command(ctx, args)
@@ -75,7 +75,7 @@ def with_metavars(function: Function) -> Function:
 
 
 def metavar_of(kind: Any) -> str:
-    """What stands for an option's value in the help: PATH, NUMBER, TEXT, the choices, or nothing for a flag."""
+    """The placeholder for an option's value in the help: PATH, NUMBER, TEXT, the choices, or nothing for a flag."""
     kinds = [one for one in get_args(kind) if one is not type(None)]
     if get_origin(kind) is Literal:
         return "|".join(map(str, kinds))

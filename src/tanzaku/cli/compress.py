@@ -1,4 +1,4 @@
-"""`tanzaku compress`: a bundle's adapter at a smaller rank."""
+"""`tanzaku compress`: reduce the rank of a bundle's adapter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def compress(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote, of a LoRA.")],
-    out: Annotated[Path, typer.Option(help="The new bundle's folder, new or empty.")],
-    rank: Annotated[int | None, typer.Option(help="Cut every layer's update to this rank.")] = None,
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote from a LoRA run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new bundle, new or empty.")],
+    rank: Annotated[int | None, typer.Option(help="Reduce every layer's update to this rank.")] = None,
     energy: Annotated[
         float | None,
-        typer.Option(help="Keep this share of each update's squared norm, such as 0.95, with the smallest rank."),
+        typer.Option(
+            help="Choose the smallest rank that keeps this share of each update's squared norm, such as 0.95."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -28,15 +30,15 @@ def compress(
         ),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder lies, if not under its name.")
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
     threads: Threads = None,
 ) -> None:
-    """Make a bundle's LoRA smaller: each layer's update becomes the nearest one of a lower rank.
+    """Make a bundle's LoRA smaller: replace each layer's update by its best approximation of a lower rank.
 
-    Nothing is trained. Choose --rank or --energy. The new bundle's path goes to standard output, a table of what was
-    kept to standard error.
+    Nothing is trained. Give either --rank or --energy. The new bundle's path is written to standard output, a table of
+    what was kept to standard error.
 
     Examples:
 

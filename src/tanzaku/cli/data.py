@@ -1,4 +1,4 @@
-"""`tanzaku data`: from documents to the three splits that a study works on."""
+"""`tanzaku data`: prepare documents as the three splits that a study uses."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Commands,
-    help="Bring documents into the three splits that a study works on: the Livedoor corpus, your own, or the sample.",
+    help="Prepare documents as the three splits that a study uses: the Livedoor corpus, your own, or the sample.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -34,32 +34,33 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, i
 
 @dataclass(frozen=True)
 class Target:
-    """Where prepared data goes, as options."""
+    """Options for where prepared data is written."""
 
     out: Annotated[
         Path, typer.Option("--out", help="The folder to write train.csv, val.csv, test.csv and manifest.json to.")
     ]
     force: Annotated[
-        bool, typer.Option("--force", help="Replace other prepared data that is in the folder already.")
+        bool, typer.Option("--force", help="Replace other prepared data that is already in the folder.")
     ] = False
     as_json: AsJson = False
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where the Livedoor corpus is, as options."""
+    """Options for where the Livedoor corpus is."""
 
     archive: Annotated[
         Path | None,
-        typer.Option(help="The corpus as .tar.gz, .tgz, .tar or unpacked folder; downloaded where this is left out."),
+        typer.Option(help="The corpus as .tar.gz, .tgz, .tar or unpacked folder. Default: download it."),
     ] = None
     cache: Annotated[
-        Path | None, typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, else ~/.cache/tanzaku.")
+        Path | None,
+        typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, otherwise ~/.cache/tanzaku."),
     ] = None
 
     @contextmanager
     def unpacked(self) -> "Iterator[tuple[Path, dict[str, Any]]]":
-        """The corpus as a folder, downloaded if need be, and where it comes from."""
+        """The corpus as a folder, downloaded if necessary, and where it comes from."""
         from tanzaku.data.livedoor import unpacked
 
         with (
@@ -82,8 +83,8 @@ def livedoor(
         bool | None,
         typer.Option(
             "--keep-duplicates-together/--split-duplicates",
-            help="Keep articles with the same body on one side of the split, or each where the thesis has it. "
-            "Default: kept together in unsigned texts, and where the thesis has them in the thesis's.",
+            help="Keep articles with the same body in the same split, or each in the split of the thesis. "
+            "Default: kept together in unsigned texts, otherwise as in the thesis.",
             show_default=False,
         ),
     ] = None,
@@ -102,7 +103,7 @@ def livedoor(
     from tanzaku.data.livedoor import PUBLISHED_ARTICLES, THESIS_NOTE, cleaning_named, prepare_livedoor
 
     check_writable(target.out)
-    cleaning = cleaning_named(text)  # before a download that would be for nothing
+    cleaning = cleaning_named(text)  # before the download, which would be wasted
     with corpus.unpacked() as (folder, source):
         preparation = prepare_livedoor(
             folder, text=cleaning, keep_duplicates_together=keep_duplicates_together, source=source
@@ -119,10 +120,10 @@ def livedoor(
 
 @dataclass(frozen=True)
 class Splits:
-    """The files of data that is split already, as options."""
+    """Options for the files of data that is already split."""
 
-    train: Annotated[Path | None, typer.Option(help="Data that is split already: the training documents.")] = None
-    val: Annotated[Path | None, typer.Option(help="… the validation documents; left out, taken from train.")] = None
+    train: Annotated[Path | None, typer.Option(help="If the data is already split: the training documents.")] = None
+    val: Annotated[Path | None, typer.Option(help="… the validation documents. Default: taken from train.")] = None
     test: Annotated[Path | None, typer.Option(help="… the test documents.")] = None
 
     def __bool__(self) -> bool:
@@ -132,23 +133,26 @@ class Splits:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read, as options."""
+    """Options for reading files."""
 
     format: Annotated[
-        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file's ending.")
+        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file extension.")
     ] = None
-    text_column: Annotated[str, typer.Option(help="The column, or JSON key, with the text.")] = "text"
-    label_column: Annotated[str, typer.Option(help="The column, or JSON key, with the class.")] = "label"
-    encoding: Annotated[str, typer.Option(help="The files' encoding, such as cp932 or euc-jp.")] = "utf-8"
+    text_column: Annotated[str, typer.Option(help="Column or JSON key of the text.")] = "text"
+    label_column: Annotated[str, typer.Option(help="Column or JSON key of the class.")] = "label"
+    encoding: Annotated[str, typer.Option(help="Encoding of the files, such as cp932 or euc-jp.")] = "utf-8"
     no_quotes: Annotated[
-        bool, typer.Option("--no-quotes", help="Double quotes in CSV and TSV are text: they enclose no fields.")
+        bool,
+        typer.Option(
+            "--no-quotes", help="Read double quotes in CSV and TSV as text instead of as quotes around fields."
+        ),
     ] = False
     skip: Annotated[
         list[str] | None,
-        typer.Option(help="In a folder a class: file names that are no documents, such as 'LICENSE*'."),
+        typer.Option(help="With a folder per class: names of files that are not documents, such as 'LICENSE*'."),
     ] = None
-    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave rows with an empty text out.")] = False
-    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False
+    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows with an empty text.")] = False
+    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave out rows without a label.")] = False
 
     def arguments(self) -> dict[str, Any]:
         """As `import_documents` and `import_splits` take them."""
@@ -167,15 +171,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Splitting:
-    """How documents are split, as options."""
+    """Options for splitting documents."""
 
     train_size: Annotated[
-        float | None, typer.Option(help="Train's share of each class; test gets what is left. Default: 0.8.")
+        float | None, typer.Option(help="Share of each class for training; the test set gets the rest. Default: 0.8.")
     ] = None
-    val_size: Annotated[float | None, typer.Option(help="Validation's share of each class. Default: 0.1.")] = None
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The seed of the split.")] = 42
+    val_size: Annotated[float | None, typer.Option(help="Share of each class for validation. Default: 0.1.")] = None
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the split.")] = 42
     split_duplicates: Annotated[
-        bool, typer.Option("--split-duplicates", help="Let rows with the same text fall on both sides of the split.")
+        bool, typer.Option("--split-duplicates", help="Allow rows with the same text in different splits.")
     ] = False
 
 
@@ -193,7 +197,7 @@ def import_(
             help="A file or a folder per class, to be split; or a folder with train.csv, val.csv and test.csv.",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What the data set is called. Default: the file's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the file's name.")] = None,
 ) -> None:
     """Prepare your own documents: CSV, TSV, JSONL, Parquet, or a folder per class.
 
@@ -213,7 +217,7 @@ def import_(
 def _imported(
     source: Path | None, splits: Splits, splitting: Splitting, *, name: str | None, reading: Reading
 ) -> "Preparation":
-    """What `import_` was given: one source to be split, or data that is split already."""
+    """What `import_` was given: one source to be split, or data that is already split."""
     from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits, split_files
     from tanzaku.data.split import Ratios
 
@@ -234,18 +238,18 @@ def _imported(
         return import_documents(source, ratios=Ratios(train=train_share, val=val_share), **common)
     if source is not None or splits.train is None or splits.test is None:
         raise DataError(
-            "name either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
-            "is split already."
+            "give either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
+            "is already split."
         )
     if splitting.train_size is not None or (splits.val is not None and splitting.val_size is not None):
-        raise DataError("--train-size and --val-size split a SOURCE; data that is split already stays as it is.")
+        raise DataError("--train-size and --val-size only apply to a SOURCE to be split; this data is already split.")
     return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)
 
 
 @app.command()
 @with_options
 def sample(target: Target) -> None:
-    """Write the sample corpus that comes with Tanzaku, prepared the same way. Studies also take it as `sample`.
+    """Write the sample corpus that comes with Tanzaku as prepared data. Studies can also use it as `sample`.
 
     Example:
 
@@ -282,7 +286,7 @@ def show(
         return
     console = plain_console(soft_wrap=True)
     console.print(_counts_table(figures["name"], figures["counts"], list(figures["label_names"])))
-    lengths = Table("characters a text", title_justify="left")
+    lengths = Table("characters per text", title_justify="left")
     for heading in ("min", "median", "max"):
         lengths.add_column(heading, justify="right")
     for split, length in figures["characters"].items():
@@ -292,7 +296,7 @@ def show(
     console.print(
         f"{counted(duplicates['texts'], 'text occurs', 'texts occur')} more than once "
         f"({counted(duplicates['rows'], 'row')}), {duplicates['across_splits']:,} of them in several splits, "
-        f"{duplicates['with_several_labels']:,} under several labels."
+        f"{duplicates['with_several_labels']:,} with several labels."
     )
     for message in figures["warnings"]:
         warn(message)
@@ -323,7 +327,7 @@ def _write(
 
 
 def _split_of(reason: str) -> str:
-    """What stands before the noun of a reason, such as "test: " or nothing."""
+    """The prefix of a reason, such as "test: ", or nothing."""
     split, colon, _ = reason.partition(": ")
     return split + colon if colon else ""
 
@@ -332,7 +336,7 @@ def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str
     table = Table("class", title=Text(title), title_justify="left", show_footer=True)
     splits = ("train", "val", "test")
     sums = {split: sum(of_class[split] for of_class in counts.values()) for split in splits}
-    table.columns[0].footer = "in all"
+    table.columns[0].footer = "total"
     table.add_column("documents", f"{sum(sums.values()):,}", justify="right")
     for split in splits:
         table.add_column(split, f"{sums[split]:,}", justify="right")

@@ -1,4 +1,4 @@
-"""`tanzaku doctor`: is everything here that a study needs?"""
+"""`tanzaku doctor`: check that everything that a study needs is available."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -22,10 +22,10 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="ENCODER_OR_BUNDLE",
-            help="Check this too: an encoder (a local folder, a hub id, or tanzaku-mini), or a bundle.",
+            help="Also check this encoder (a local folder, a hub id, or tanzaku-mini) or bundle.",
         ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="The encoder's branch, tag or commit on the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
 ) -> None:
     """Check this installation and machine, and an encoder or a bundle; exit status 1 if anything fails.

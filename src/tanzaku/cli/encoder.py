@@ -1,4 +1,4 @@
-"""`tanzaku encoder`: what can be done with an encoder besides training it."""
+"""`tanzaku encoder`: commands for encoders other than training."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ app = typer.Typer(cls=Commands, help="Export an encoder.", no_args_is_help=True,
 
 
 class Dtype(StrEnum):
-    """As `export` takes it."""
+    """The data types that `export` accepts."""
 
     FLOAT16 = "float16"
     FLOAT32 = "float32"
@@ -28,15 +28,15 @@ def export(
     dtype: Annotated[
         Dtype,
         typer.Option(
-            help="Of the written weights. float16 and float32 open in transformers; q4 takes 4.5 bits a weight, only "
-            "Tanzaku reads it, and it is refused where it would change the weights."
+            help="Data type of the written weights. transformers opens float16 and float32; q4 takes 4.5 bits per "
+            "weight, only Tanzaku reads it, and it is refused if it would change the weights."
         ),
     ] = Dtype.FLOAT16,
 ) -> None:
-    """Write an encoder as a folder that `transformers` opens, or as one that takes little space.
+    """Write an encoder as a folder that `transformers` opens, or in a smaller format that only Tanzaku reads.
 
-    The folder holds config, tokenizer, weights, and the encoder's model card and licence. Its path goes to standard
-    output.
+    The folder contains config, tokenizer, weights, and the encoder's model card and licence. Its path is written to
+    standard output.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Errors and warnings of ours, as one line each on standard error."""
+"""Tanzaku's errors and warnings, as one line each on standard error."""
 
 import shlex
 import warnings
@@ -13,23 +13,23 @@ from tanzaku.errors import TanzakuWarning
 
 
 def error(message: str) -> None:
-    """Say what ended the work."""
+    """Print an error that ended the command."""
     _say("error: ", "bold red", message)
 
 
 def warn(message: str) -> None:
-    """Say what the user should look at."""
+    """Print a warning."""
     _say("warning: ", "bold yellow", message)
 
 
 def command(*words: object) -> str:
-    """A `tanzaku` command for people to copy into a shell, each word quoted where it needs that."""
+    """A `tanzaku` command for people to copy into a shell, each word quoted if necessary."""
     return shlex.join(["tanzaku", *map(str, words)])
 
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print Tanzaku's own warnings as one line each; others go the way they always go."""
+    """Print Tanzaku's own warnings as one line each; others are shown as usual."""
     with warnings.catch_warnings():
         usual = warnings.showwarning
         warnings.simplefilter("always", TanzakuWarning)

@@ -1,4 +1,4 @@
-"""`tanzaku methods`: what can be studied, and what each method trains of an encoder."""
+"""`tanzaku methods`: list the methods and the parameters that each trains."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -25,16 +25,16 @@ def methods(
         typer.Argument(
             metavar="ENCODER",
             help="A local folder, a hub id, or tanzaku-mini.",
-            show_default="tanzaku-mini where it is installed, else the shape of BERT-base",
+            show_default="tanzaku-mini if it is installed, otherwise the shape of BERT-base",
         ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="The encoder's branch, tag or commit on the hub.")] = None,
-    labels: Annotated[int, typer.Option(min=2, help="Classes of the head.")] = 9,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the hub.")] = None,
+    labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 9,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")] = False,
 ) -> None:
-    """List the methods: how many parameters each trains of an encoder, their size, and the paper.
+    """List the methods with the number and size of the parameters that each trains, and the paper.
 
-    Counts are those of the default options, the head included; MB are 10^6 bytes of float32.
+    Counts are for the default options and include the head; MB are 10^6 bytes of float32.
 
     Examples:
 
@@ -61,7 +61,7 @@ def methods(
 
 @dataclass(frozen=True)
 class _Described:
-    """The encoder, as the output names it."""
+    """The encoder, as shown in the output."""
 
     name: str
     parameters: int
@@ -83,7 +83,7 @@ def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
 
 
 def _load(name: str, revision: str | None, labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
-    """The encoder itself: which modules its head has shows in its weights."""
+    """The encoder itself: its weights determine which modules its head has."""
     from tanzaku.encoders.load import load_classifier, resolve_encoder
 
     source = resolve_encoder(name, revision=revision)
@@ -92,7 +92,7 @@ def _load(name: str, revision: str | None, labels: int) -> "tuple[nn.Module, tup
 
 
 def _print(facts: "list[MethodFacts]") -> None:
-    """A table on a terminal; tab-separated lines where another program reads."""
+    """A table on a terminal; tab-separated lines otherwise."""
     console = plain_console()
     rows = [_row(method) for method in facts]
     if not console.is_terminal:

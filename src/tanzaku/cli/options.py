@@ -30,7 +30,7 @@ class ModelOptions:
         model: Its fields become options, and their descriptions the help.
         build: Makes the parameter's value of the options that the user gave, as {field: value}.
         panels: The fields by the heading that they have in the help; those not listed are under "Options".
-        names: (flag, metavar) of the fields whose option is not called as the field is.
+        names: (flag, metavar) of the fields whose option has another name than the field.
     """
 
     model: "type[BaseModel]"
@@ -76,7 +76,7 @@ def with_options(function: Command, **models: ModelOptions) -> Command:
 
 
 class LazyCommand(TyperCommand):
-    """A command whose options are made when it is used: what they come from is not imported to list the commands."""
+    """A command whose options are created on first use, so that listing the commands does not import their sources."""
 
     declare: Callable[[], Command]
     """Gives the function with its options."""
@@ -118,7 +118,7 @@ def _of_model(source: ModelOptions) -> Iterator[inspect.Parameter]:
             f"{flag}/--no-{flag.removeprefix('--')}" if kind is bool else flag,
             metavar=f"{metavar}{_range_of(info)}",
             help=f"{info.description}{_default_of(info)}",
-            show_default=False,  # it is part of the help, where it takes no line of its own
+            show_default=False,  # it is part of the help, where it does not need a separate line
             rich_help_panel=panels.get(name),
         )
         yield _parameter(name, Annotated[kind, option], info.default)

@@ -1,4 +1,4 @@
-"""`tanzaku pack`: a finished run, or the recommended one of a study, as a bundle that classifies."""
+"""`tanzaku pack`: write a finished run, or the recommended run of a study, as a bundle that classifies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packing:
-    """What is packed of a run, as options."""
+    """Options for what is packed."""
 
     with_encoder: Annotated[
-        bool, typer.Option("--with-encoder", help="Store all weights, so that no encoder is needed to classify.")
+        bool, typer.Option("--with-encoder", help="Store all weights, so that classifying does not need the encoder.")
     ] = False
     int8: Annotated[
-        bool, typer.Option("--int8", help="Store all weights in 8 bits: with the encoder, a quarter of the size.")
+        bool, typer.Option("--int8", help="Store all weights, including the encoder, in 8 bits: a quarter of the size.")
     ] = False
     encoder: Annotated[
         str | None,
-        typer.Option(help="Where the run's encoder lies now, if not under its name in the study.", metavar="NAME"),
+        typer.Option(help="Where the run's encoder is now, if not under its name in the study.", metavar="NAME"),
     ] = None
     data: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
             help="With --int8: classify this data's validation set before and after.",
-            show_default="the run's own data",
+            show_default="the run's data",
         ),
     ] = None
 
     def dataset(self) -> "Dataset | None":
-        """The data that is to be classified in 8 bits too."""
+        """The data on which 8 bits are compared with the original weights."""
         from tanzaku.data.loading import load_dataset
 
         if self.data is not None and not self.int8:
-            raise DataError(f"--data {self.data} is for measuring what --int8 changes; give both, or neither")
+            raise DataError(f"--data {self.data} only has an effect with --int8; give both or neither")
         return load_dataset(self.data) if self.data is not None else None
 
 
 def pack(
     source: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study: its recommended run is taken."),
+        typer.Argument(metavar="RUN_OR_STUDY", help="Folder of a run, or of a study, whose recommended run is packed."),
     ],
-    out: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle, new or empty.")],
     packing: Packing,
     choosing: Choosing,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is in the folder already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
     threads: Threads = None,
 ) -> None:
     """Pack a run into a bundle: a folder that `tanzaku classify` reads.
 
-    Of a study, the arm is taken that its report recommends, the smallest whose validation accuracy (or macro-F1) is
-    within the margin of the best, and of that the run that is best on the validation set. The bundle's path goes to
-    standard output, what is in it to standard error.
+    From a study, the recommended arm is packed: the smallest whose validation accuracy (or macro-F1) is within the
+    margin of the best. Of its runs, the one that is best on the validation set is chosen. The bundle's path is written
+    to standard output, a summary of its contents to standard error.
 
     Examples:
 
@@ -108,7 +108,7 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         console.print(_describe_quantization(facts.quantized))
     if isinstance(facts, EncoderBundleFacts) and not facts.whole:
         console.print(
-            f"To classify, it needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs that too."
+            f"Classifying needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs it too."
         )
     console.print(f"Next: {command('classify', bundle.folder)} TEXT")
 
@@ -117,8 +117,8 @@ def _describe_quantization(facts: "QuantizationFacts | None") -> str:
     before = "The weights are in 8 bits; the accuracies above were measured before."
     if facts is None:
         return (
-            f"{before} How many labels this changed was not measured, since the run's data is not where the study read "
-            "it; name it with --data."
+            f"{before} How many labels this changed was not measured, because the run's data is not where the "
+            "study read it; give its folder with --data."
         )
     return (
         f"{before} 8 bits changed the label of {facts.changed:,} of {facts.val.documents:,} validation documents: "

@@ -1,4 +1,4 @@
-"""How predictions are printed: a table for people, JSONL, CSV and TSV for programs. A line each, at once."""
+"""How predictions are printed: a table for people, JSONL, CSV and TSV for programs, one line per prediction."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What predictions are printed as."""
+    """Output formats of predictions."""
 
     TABLE = "table"
     JSONL = "jsonl"
@@ -32,7 +32,7 @@ class Layout:
 
     `top` labels of `label_names`, the likeliest first; their scores where `probabilities` is False; the text itself
     where `with_text` is True; `width` is the terminal's, in cells. `keeps_columns`: the input's columns come first, the
-    text among them; `columns` are their names, empty where only the first row tells them.
+    text among them; `columns` are their names, empty if they are only known from the first row.
     """
 
     label_names: tuple[str, ...]
@@ -50,7 +50,7 @@ Write = Callable[[int, "Row", "Prediction"], None]
 
 
 def writer(kind: Format, stream: TextIO, layout: Layout) -> Write:
-    """A function that prints one prediction: the text's number from 1 on, the text with its row, its prediction."""
+    """A function that prints one prediction: the text's number starting at 1, the text with its row, its prediction."""
     if kind is Format.TABLE:
         return _table(stream, layout)
     if kind is Format.JSONL:
@@ -76,7 +76,7 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
         if layout.top > 1:
             content["top"] = [dict(zip(_COLUMNS, rank, strict=True)) for rank in _ranks(prediction, layout)]
         columns = {name: _json_value(value) for name, value in row.columns.items()}
-        content = {**columns, **{_beside(name, columns): value for name, value in content.items()}}
+        content = {**columns, **{_unused(name, columns): value for name, value in content.items()}}
         stream.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     return write
@@ -93,7 +93,7 @@ def _json_value(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _LineFeeds:
-    """Ends rows with a line feed alone. csv's own setting for that leaves a carriage return in a text unquoted."""
+    """Ends rows with only a line feed. csv's own setting for that leaves a carriage return in a text unquoted."""
 
     stream: TextIO
 
@@ -112,7 +112,7 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     def begin(columns: Iterable[str]) -> None:
         nonlocal kept
         kept = list(columns)
-        rows.writerow([*kept, *(_beside(name, kept) for name in names)])
+        rows.writerow([*kept, *(_unused(name, kept) for name in names)])
 
     if layout.columns or not layout.keeps_columns:
         begin(layout.columns)
@@ -132,8 +132,8 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     return write
 
 
-def _beside(name: str, kept: Collection[str]) -> str:
-    """The name of a column of ours next to the input's."""
+def _unused(name: str, kept: Collection[str]) -> str:
+    """The name with a prefix, if the input has a column of that name."""
     while name in kept:
         name = f"predicted_{name}"
     return name

@@ -76,9 +76,9 @@ class PretrainCommand(LazyCommand):
 
 def pretrain(
     texts: Annotated[
-        list[Path], typer.Argument(metavar="TEXT", help="Text files, also .xz and .gz, or folders of them.")
+        list[Path], typer.Argument(metavar="TEXT", help="Text files (also .xz and .gz) or folders of them.")
     ],
-    out: Annotated[Path, typer.Option(help="The encoder's folder, which plain transformers opens.")],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder, which transformers opens without Tanzaku.")],
     options: "PretrainOptions",
     work: Annotated[
         Path | None,
@@ -91,7 +91,7 @@ def pretrain(
     """Pretrain an encoder on your own unlabelled text, from scratch or from another encoder.
 
     Give a budget: --steps, --minutes or --epochs. Run the same command again to resume after an interruption. The
-    path of the encoder goes to standard output, progress to standard error.
+    encoder's path is written to standard output, progress to standard error.
 
     Examples:
 

@@ -23,28 +23,30 @@ def report(
     runs: Annotated[
         Path,
         typer.Argument(
-            metavar="RUNS", help="The folder that `tanzaku study run` wrote, or an archive; or one above several."
+            metavar="RUNS",
+            help="Folder that `tanzaku study run` wrote, or an archive, or a folder that contains several.",
         ),
     ],
     choosing: Choosing,
-    out: Annotated[Path | None, typer.Option(help="Where the report goes; without it, RUNS/report.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report. Default: RUNS/report.")] = None,
     language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the summary.")] = "en",
     data: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help='The runs\' data, or "sample": show how the documents begin that the best models get wrong.',
+            help='The runs\' data, or "sample": show the beginnings of documents that the best models get wrong.',
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Count every run in the folder, also those of a trial with --set.")
+        bool, typer.Option("--all", help="Include every run in the folder, also those that were made with --set.")
     ] = False,
 ) -> None:
-    """Recommend an arm, and write the report of a study from its records alone: report.html is for reading.
+    """Recommend an arm and write the report of a study, only from its records. The main file is report.html.
 
     The same folder gets the tables as Markdown, LaTeX and CSV, and the figures as SVG, PNG and PDF. The recommended arm
-    is the smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set says whether
-    that holds. The main table goes to standard output, the recommendation and the paths of the files to standard error.
+    is the smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set shows whether
+    that is also true for new documents. The main table is written to standard output, the recommendation and the paths
+    of the files to standard error.
 
     Examples:
 
@@ -87,8 +89,8 @@ def _print_recommendation(written: Report, words: Words) -> None:
         names = [folder.name for folder in written.left_out]
         because = "is left out because it is" if len(names) == 1 else "are left out because they are"
         warn(
-            f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all counts every run "
-            "in the folder."
+            f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all includes every "
+            "run in the folder."
         )
     for path in written.paths:
         typer.echo(str(path), err=True)
@@ -101,7 +103,7 @@ def _print_recommendation(written: Report, words: Words) -> None:
 
 
 def _print_tables(written: Report, console: Console, words: Words) -> None:
-    """Plain Markdown where the output is read by a program, a table drawn to the window's width on a terminal."""
+    """Print a table that fits the window on a terminal, and Markdown otherwise."""
     from tanzaku.report.document import count_text, section_heading
     from tanzaku.report.notes import result_notes
     from tanzaku.report.render import markdown_table
@@ -131,11 +133,11 @@ def _fitting(table: Table, *, width: int) -> tuple[Table, list[str]]:
     """As much of the table as fits, every cell whole, the most important columns first; and what is left out."""
     order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].place)
     shown: list[int] = []
-    room = width - 2
+    free = width - 2
     for index in order:
-        if not shown or _needed_width(table, index) <= room:
+        if not shown or _needed_width(table, index) <= free:
             shown.append(index)
-            room -= _needed_width(table, index)
+            free -= _needed_width(table, index)
     shown.sort()
     cut = replace(
         table,

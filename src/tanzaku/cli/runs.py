@@ -1,4 +1,4 @@
-"""How the runs of a study are printed: tab-separated lines for programs, what fits the window for people."""
+"""How the runs of a study are printed: tab-separated lines for programs, a table that fits the window for people."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _NARROWER = ((0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 4, 5), (0, 1, 2, 4, 5), (0, 1, 
 
 
 def print_runs(states: "Sequence[RunState]") -> None:
-    """Print the runs on standard output: those that finished with their figures, then what became of the others."""
+    """Print the runs on standard output: finished runs with their results, then the state of the others."""
     console = plain_console()
     if not console.is_terminal:
         for row in (_COLUMNS, *map(_line, states)):
@@ -54,7 +54,7 @@ def print_runs(states: "Sequence[RunState]") -> None:
 
 
 def duration(seconds: float) -> str:
-    """A time to read at a glance, such as "12 s", "3.4 min" or "2.5 h"."""
+    """A readable time, such as "12 s", "3.4 min" or "2.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -62,7 +62,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class _Finished:
-    """The figures of a finished run, as text: in the order of `_HEADINGS`."""
+    """The results of a finished run as text, in the order of `_HEADINGS`."""
 
     cells: tuple[str, ...]
 
@@ -140,6 +140,6 @@ def _detail(state: "RunState") -> str:
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name without the run's identity at its end, where that leaves the names different."""
+    """Each name without the run's identity at its end, if the names remain different."""
     short = [name.rpartition("-")[0] or name for name in names]
     return {name: one if short.count(one) == 1 else name for name, one in zip(names, short, strict=True)}

@@ -6,9 +6,9 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of study files, with which an editor completes and checks them.
+    """Print the JSON Schema of study files, which editors use to complete and check them.
 
-    How to use it is in docs/studies.md.
+    See docs/studies.md for how to set it up.
 
     Examples:
 

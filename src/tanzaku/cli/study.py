@@ -1,4 +1,4 @@
-"""`tanzaku study`: run a study, see where it stands, report on it, archive it, tune one."""
+"""`tanzaku study`: run a study, show its progress, report on it, archive it, tune it."""
 
 import signal
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Commands,
-    help="Run a study, see how far it is, report on it, archive it, and tune one.",
+    help="Run a study, show its progress, report on it, archive it, and tune it.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -50,16 +50,16 @@ def run(
         Path | None, typer.Option(help="Folder for the runs.", show_default="runs/<the study's name>")
     ] = None,
     overrides: _Overrides = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Make runs again that failed before.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed before.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs, and make none; neither data nor encoder are read.")
+        bool, typer.Option("--dry-run", help="Only list the runs, without reading data or encoder.")
     ] = False,
     threads: Threads = None,
 ) -> None:
     """Make the runs of a study; run the same command again to resume after an interruption.
 
-    Runs that are finished are not made again, and a failed one does not stop the others. The summary goes to standard
-    output, progress to standard error. The exit status is 1 where a run failed.
+    Finished runs are not repeated, and a failed run does not stop the others. The summary is written to standard
+    output, progress to standard error. The exit status is 1 if a run failed.
 
     Examples:
 
@@ -84,23 +84,23 @@ def run(
 
 
 def _conclude(spec: "StudySpec", made: "_Made", out: Path, errors: Console) -> None:
-    """What has failed and what to do next; the exit status is 1 where a run failed."""
+    """Print what has failed and what to do next; exit with status 1 if a run failed."""
     failed = sum(state.state == "failed" for state in made.states)
-    # A run that was made before keeps what its study said then; asked for, the report chooses as this study says.
-    said = {state.record.spec["choose_by"] for state in made.states if state.record}
-    choose_by = [] if said == {spec.choose_by} else ["--choose-by", spec.choose_by]
+    # Earlier runs keep the metric of their study, so the command for the report gives the metric of this one.
+    recorded = {state.record.spec["choose_by"] for state in made.states if state.record}
+    choose_by = [] if recorded == {spec.choose_by} else ["--choose-by", spec.choose_by]
     every = [] if made.are_the_studys else ["--all"]
     report_command = command("study", "report", out, *choose_by, *every)
     count = counted(len(made.states), "run")
     errors.print(f"{count} in {out}, {failed} failed. Next: {report_command}", soft_wrap=True)
     if not made.are_the_studys:
         errors.print(
-            f"{out} also holds the study without --set, whose report leaves these runs out unless it is given --all. "
-            "A folder of their own, named with --out, keeps them apart.",
+            f"{out} also contains the study without --set, whose report only includes these runs with --all. "
+            "To keep them separate, give another folder with --out.",
             soft_wrap=True,
         )
     if failed:
-        errors.print("--retry-failed makes the failed ones again, each from its last checkpoint.")
+        errors.print("--retry-failed repeats the failed runs, each from its last checkpoint.")
         raise typer.Exit(1)
 
 
@@ -109,7 +109,7 @@ def _conclude(spec: "StudySpec", made: "_Made", out: Path, errors: Console) -> N
 def status(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that `tanzaku study run` wrote, or an archive.")],
 ) -> None:
-    """Show how far a study is: its finished, failed, running and waiting runs, and the time that is left.
+    """Show the progress of a study: its finished, failed, running and waiting runs, and the remaining time.
 
     Examples:
 
@@ -135,7 +135,7 @@ def status(
 
 @dataclass(frozen=True)
 class _Made:
-    """The runs of one call, in their order; `are_the_studys` says whether the folder's report counts them."""
+    """The runs of one call, in their order; `are_the_studys` is True if the folder's report includes them."""
 
     states: "list[RunState]"
     are_the_studys: bool
@@ -157,7 +157,7 @@ def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: boo
     from tanzaku.study.running import StudyStarts, run_study
     from tanzaku.study.states import RunState, seconds_left
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
     started: list[StudyStarts] = []
     records: dict[str, RunRecord] = {}
 
@@ -178,7 +178,7 @@ def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: boo
             console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
         else:
             console.print(
-                "interrupted before the first run; run the same command again to resume, a pretraining from its "
+                "interrupted before the first run; run the same command again to resume; pretraining resumes from its "
                 "checkpoint",
                 soft_wrap=True,
             )
@@ -196,7 +196,7 @@ def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
         case RunStarts(run=run, number=number, total=total):
             text = Text.assemble((f"run {number} of {total}: {run.run_id}", "bold"), left)
         case RunBusy(run=run):
-            text = Text(f"  {run.run_id}: another process is making it; this one waits for it at the end")
+            text = Text(f"  {run.run_id}: another process is making this run; waiting for it at the end")
         case RunEnds(run=run, record=record, found=found):
             before = "already finished: " if found else ""
             if isinstance(record, FailedRun):
@@ -214,11 +214,11 @@ def _list_runs(spec: "StudySpec") -> None:
     for number, (run, line) in enumerate(zip(runs, lines, strict=True), start=1):
         alike = [other for other, its_line in zip(runs, lines, strict=True) if its_line == line]
         seed = "every seed" if run.method.deterministic else f"seed={run.seed}"
-        typer.echo("\t".join([str(number), " ".join([line, *_what_tells_apart(run, alike), seed])]))
+        typer.echo("\t".join([str(number), " ".join([line, *_differing_settings(run, alike), seed])]))
 
 
 def _run_line(run: "RunSpec") -> str:
-    """What most runs are told apart by."""
+    """The settings in which most runs differ."""
     from tanzaku.study.spec import TextRunSpec
 
     label = run.method.label()
@@ -228,8 +228,8 @@ def _run_line(run: "RunSpec") -> str:
     return " ".join([label, f"learning_rate={run.training.learning_rate:g}", *reading])
 
 
-def _what_tells_apart(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
-    """The other settings of a run in which runs of the same line differ."""
+def _differing_settings(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
+    """The other settings in which runs with the same line differ."""
 
     def settings(one: "RunSpec") -> dict[str, Any]:
         content = one.model_dump()

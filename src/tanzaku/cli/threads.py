@@ -8,7 +8,7 @@ from tanzaku.threads import settle_threads
 
 
 def _settle(threads: int | None) -> int | None:
-    settle_threads(threads)  # before the verb imports PyTorch
+    settle_threads(threads)  # before the command imports PyTorch
     return threads
 
 
@@ -18,8 +18,8 @@ def threads_option(**layout: Any) -> Any:
         "--threads",
         min=1,
         callback=_settle,
-        help="Threads that compute.",
-        **({"show_default": "OMP_NUM_THREADS, else one for each usable core"} | layout),
+        help="Number of threads for computing.",
+        **({"show_default": "OMP_NUM_THREADS, otherwise one per usable core"} | layout),
     )
 
 

@@ -1,4 +1,4 @@
-"""`tanzaku trim`: an encoder whose vocabulary is cut to what Japanese and some texts need."""
+"""`tanzaku trim`: reduce an encoder's vocabulary to what Japanese and some texts need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,36 +20,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trimming:
-    """What is kept of a vocabulary, as options."""
+    """Options for which pieces of a vocabulary are kept."""
 
-    min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that the texts have at least so often.")] = 3
+    min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that occur at least this often in the texts.")] = 3
     max_pieces: Annotated[
-        int | None, typer.Option(min=1, help="Of these, keep only so many, the most frequent ones.")
+        int | None, typer.Option(min=1, help="Of these, keep at most this many, the most frequent ones.")
     ] = None
     characters: Annotated[
         Literal["japanese", "seen"],
         typer.Option(help="Also keep every single Japanese character, or only those seen in the texts."),
     ] = "japanese"
     held_out: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of the lines that are measured and not counted.")
+        float,
+        typer.Option(min=0, max=0.5, help="Share of the lines that are only used for checking, not for counting."),
     ] = 0.05
-    dtype: Annotated[Literal["stored", "float32", "float16"], typer.Option(help="Of the written weights.")] = "stored"
+    dtype: Annotated[
+        Literal["stored", "float32", "float16"], typer.Option(help="Data type of the written weights.")
+    ] = "stored"
 
 
 def trim(
     encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, hub id or name of the encoder.")],
     texts: Annotated[
         list[Path],
-        typer.Option(metavar="PATH", help="Text file, also .xz and .gz, or a folder of them; may be given repeatedly."),
+        typer.Option(
+            metavar="PATH", help="Text file (also .xz and .gz) or a folder of them; may be given several times."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The trimmed encoder's folder, new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder for the trimmed encoder, new or empty.")],
     trimming: Trimming,
 ) -> None:
-    """Cut an encoder's vocabulary to the pieces that Japanese and your texts need.
+    """Reduce an encoder's vocabulary to the pieces that Japanese and your texts need.
 
-    Most parameters of a multilingual encoder are the embeddings of other languages' pieces. Texts that only have kept
-    pieces are tokenized as before and get the same hidden states, which is checked on held-out lines. The encoder's
-    path goes to standard output, progress and a table to standard error.
+    Most parameters of a multilingual encoder are the embeddings of pieces of other languages. Texts that consist only
+    of kept pieces are tokenized as before and get the same hidden states, which is checked on held-out lines. The
+    encoder's path is written to standard output, progress and a table to standard error.
 
     Examples:
 

@@ -36,17 +36,20 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials in all, those of earlier calls too.", show_default="30")
+        int | None,
+        typer.Option(min=1, help="Total number of trials, including those of earlier calls.", show_default="30"),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes, and rank what there is.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes and rank the trials so far.")
+    ] = None,
     threads: Threads = None,
 ) -> None:
-    """Search for the learning rate, rank, alpha, targets and schedule of one arm, on the validation set alone.
+    """Search for the learning rate, rank, alpha, targets and schedule of one arm, using only the validation set.
 
-    What is searched stands in the study's `[tune]` (docs/tuning.md); the test set is never read. Trials that are worse
-    than the others are ended early. Run the same command again to resume after an interruption. The ranked trials go to
-    standard output, progress to standard error; the best settings become a study, tuned.toml. Needs Optuna:
-    pip install optuna.
+    The search space is set in `[tune]` of the study file (see docs/tuning.md); the test set is never read. Trials that
+    are worse than the others are ended early. Run the same command again to resume after an interruption. The ranked
+    trials are written to standard output, progress to standard error, and the best settings to a study file,
+    tuned.toml. Needs Optuna: pip install optuna.
 
     Examples:
 
@@ -78,12 +81,12 @@ def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.tune.search import SearchEnds, search  # imports PyTorch: after the cheap checks
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop: save a checkpoint, as at Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
     try:
         for event in search(spec, dataset=dataset, out=out, progress=True):
             _say(event, console)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        console.print(f"interrupted; run the same command again to resume. What has ended is in {out}", soft_wrap=True)
+        console.print(f"interrupted; run the same command again to resume. Ended trials are in {out}", soft_wrap=True)
         raise typer.Exit(130) from interrupted
     assert isinstance(event, SearchEnds)
     return event
@@ -94,8 +97,8 @@ def _say(event: SearchEvent, console: Console) -> None:
 
     match event:
         case SearchStarts(space=space, ended=ended):
-            before = f"; {ended} trials have ended before" if ended else ""
-            text = Text(f"searches {_settings(space)}{before}")
+            before = f"; {ended} trials ended earlier" if ended else ""
+            text = Text(f"searching {_settings(space)}{before}")
         case TrialStarts(proposal=proposal, total=total):
             text = Text(f"trial {proposal.number + 1} of {total}: {_settings(proposal.settings)}", style="bold")
         case TrialEnds(trial=trial, best=best):
@@ -117,10 +120,10 @@ def _outcome(trial: TrialRecord) -> str:
 
 def _summary(record: TuningRecord, tuned: Path | None) -> str:
     counts = {status: sum(trial.status == status for trial in record.trials) for status in _STYLES}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    outcomes = ", ".join(f"{count} {status}" for status, count in counts.items())
     if tuned is None:
-        return f"{told}: no trial has finished, so there is nothing to recommend; try more --trials, or another space."
-    return f"{told}. Next: {command('study', 'run', tuned)}"
+        return f"{outcomes}: no trial has finished, so none is recommended; try more --trials or another space."
+    return f"{outcomes}. Next: {command('study', 'run', tuned)}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
@@ -150,7 +153,7 @@ _FIGURES = ("place", "trial", "validation accuracy (%)", "loss", "epoch", "secon
 
 
 def _print_ranking(record: TuningRecord) -> None:
-    """A table on a terminal; tab-separated lines where another program reads, with a column for each setting."""
+    """A table on a terminal; otherwise tab-separated lines with a column for each setting."""
     console = plain_console()
     ranking = list(enumerate(record.ranking, start=1))
     if not console.is_terminal:
