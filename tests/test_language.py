@@ -1,6 +1,9 @@
 """Phrases that readers stumbled over do not come back to the documentation, the study files or the messages."""
 
+import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,15 @@ BANNED = {
     r"\bhouse\b|\brooms?\b(?! for)": "package",
     r"最良そのもの|最前線|指紋|ファインチューン|フル微調整": "最良の手法、パレートフロント、…",
 }
+# In help texts and messages, which are short enough for phrases that can be right in a document.
+BANNED_IN_MESSAGES = {
+    r"\balone\b": "only",
+    r"(?<!there )\b(is|are) no\b(?! longer\b)": "is not a, are not",
+    r"\b(file|page|set|report|label|text)s? (says?|said)\b": "shows, states; only people say",
+    r"\btold\b": "reported, distinguished",
+    r"\b(one|result|text|record|line|bits|characters) an? (line|text|weight|verb|class)\b": "per",
+    r"\bstands? in\b|\blies?\b": "is in",
+}
 
 
 def _prose(path: Path) -> str:
@@ -50,9 +62,32 @@ def test_no_phrase_that_readers_stumbled_over(path: Path) -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "src/tanzaku/cli").glob("*.py")), ids=lambda path: path.name)
+def test_no_such_phrase_in_the_command_line(path: Path) -> None:
+    found = [
+        f"{text!r}: write {instead!r}"
+        for text in _texts(path)
+        for phrase, instead in (BANNED | BANNED_IN_MESSAGES).items()
+        if re.search(phrase, text, flags=re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_no_such_phrase_in_the_code() -> None:
     phrase = re.compile(r"\b(anew|goes on|went on|gone on|at home in)\b", flags=re.IGNORECASE)
-    code = [path for path in (ROOT / "src").rglob("*.py") if not {"cli", "report"} & set(path.parts)]
+    code = [path for path in (ROOT / "src").rglob("*.py") if "report" not in path.parts]
     assert len(code) > 50
     found = [str(path) for path in code if phrase.search(path.read_text(encoding="utf-8"))]
     assert not found
+
+
+def _texts(path: Path) -> list[str]:
+    """The string literals of a module, which are its help, messages and docstrings, and its comments."""
+    source = path.read_text(encoding="utf-8")
+    strings = [
+        re.sub(r"[ \n]+", " ", node.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    lines = io.StringIO(source).readline
+    return strings + [token.string for token in tokenize.generate_tokens(lines) if token.type == tokenize.COMMENT]
