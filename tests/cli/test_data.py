@@ -190,7 +190,7 @@ def test_show_prints_counts_lengths_and_duplicates(tmp_path: Path) -> None:
     assert "median" in shown
     assert "0 texts occur more than once" in shown
     assert json.loads(run("show", "sample", "--json").stdout)["name"] == "sample"
-    with pytest.raises(DataError, match="is no prepared data"):
+    with pytest.raises(DataError, match="not prepared data"):
         run("show", tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_what_a_killed_writer_left_is_completed(tmp_path: Path) -> None:
     write_prepared(preparation(("x", "y")), tmp_path)
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "test.csv").unlink()
-    with pytest.raises(DataError, match="is no prepared data"):
+    with pytest.raises(DataError, match="not prepared data"):
         load_dataset(tmp_path)
     write_prepared(preparation(("x", "y")), tmp_path)
     assert load_dataset(tmp_path).test.texts == ("x", "y")

@@ -80,7 +80,7 @@ def test_an_undecodable_byte_is_placed_and_the_fitting_encoding_named(tmp_path: 
 
 @pytest.mark.parametrize("name", ["utf-ate", "hex", ""])
 def test_an_unknown_encoding_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=r"rows\.csv: there is no text encoding"):
+    with pytest.raises(DataError, match=r"rows\.csv: .* is not a known text encoding"):
         decode(b"text,label\n", name="rows.csv", encoding=name)
 
 

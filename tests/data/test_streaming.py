@@ -138,7 +138,7 @@ def test_bytes_in_a_stream_that_are_no_text_are_an_error(tmp_path: Path) -> None
     hint = r"standard input, line 5001: .*reads as cp932: pass --encoding cp932"
     with path.open("rb") as handle, pytest.raises(DataError, match=hint):
         list(stream_lines(handle, name="standard input"))
-    with path.open("rb") as handle, pytest.raises(DataError, match="no text encoding 'klingon'"):
+    with path.open("rb") as handle, pytest.raises(DataError, match="'klingon' is not a known text encoding"):
         list(stream_lines(handle, name="x", encoding="klingon"))
 
 

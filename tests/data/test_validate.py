@@ -66,7 +66,7 @@ def test_all_kinds_of_faults_are_said_at_once() -> None:
         "row 7: has 3 fields; row 9: has 4 fields. Enclose it.",
         "1 of 3 rows has an empty text: row 0. Fill them, or pass --drop-empty to leave them out.",
         "1 of 3 rows has no label: row 1. Fill them, or pass --drop-unlabelled to leave them out.",
-        "1 of 3 rows has half a surrogate pair, which is no character: row 2. "
+        "1 of 3 rows has half a surrogate pair, which is not a character: row 2. "
         "Correct the escapes (\\ud800 to \\udfff).",
     ]
 

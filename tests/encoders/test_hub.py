@@ -106,7 +106,7 @@ def test_what_can_not_be_had_is_one_error_with_the_remedy(hub: Hub, tmp_path: Pa
     assert "check the spelling, or log in with `hf auth login`" in misspelled
     assert f"accept its terms at {hub.url}/someone/gated and log in with `hf auth login`" in gated
     assert "has no weights in model.safetensors or pytorch_model.bin" in without_weights
-    assert all("it is no valid hub id" in line for line in (folder, empty, spaces))
+    assert all("it is not a valid hub id" in line for line in (folder, empty, spaces))
 
     (line,) = _resolve(NEW, endpoint=hub.url, home=tmp_path / "home", revision="v9")
     assert "has no revision 'v9'" in line

@@ -59,7 +59,7 @@ def test_a_folder_that_is_no_checkpoint_says_what_is_missing(bert: Path) -> None
     with pytest.raises(EncoderError, match="it has none at all"):
         resolve_encoder(str(bert))
     (bert / "config.json").unlink()
-    with pytest.raises(EncoderError, match=r"has no config.json, so it is no Hugging Face checkpoint"):
+    with pytest.raises(EncoderError, match=r"has no config.json, so it is not a Hugging Face checkpoint"):
         resolve_encoder(str(bert))
 
 

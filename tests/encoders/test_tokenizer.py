@@ -192,7 +192,7 @@ def test_a_folder_without_a_vocabulary_says_so(tmp_path: Path) -> None:
 def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
     folder = make_mecab_bert(tmp_path / "bert")
     (folder / "tokenizer_config.json").write_text(content, encoding="utf-8")
-    with pytest.raises(EncoderError, match=r"tokenizer_config.json (can't be read as JSON|holds no JSON object)"):
+    with pytest.raises(EncoderError, match=r"tokenizer_config.json (can't be read as JSON|is not a JSON object)"):
         _load(folder)
 
 

@@ -83,7 +83,7 @@ def test_cut_off_weights_are_named(tmp_path: Path, layout: str, keep: int) -> No
 def test_an_index_does_not_lead_out_of_the_folder(tmp_path: Path, shard: Any) -> None:
     folder = make_mecab_bert(tmp_path / "bert", layout="bin-sharded")
     write_json(folder / "pytorch_model.bin.index.json", {"weight_map": {"a": shard}})
-    with pytest.raises(EncoderError, match=r"which is no weight file next to it|is no index"):
+    with pytest.raises(EncoderError, match=r"which is not a weight file next to it|is not an index"):
         resolve_encoder(str(folder))
 
 

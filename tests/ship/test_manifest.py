@@ -102,8 +102,8 @@ def test_a_named_file_of_another_kind_is_refused(folder: Path) -> None:
     ("content", "complaint"),
     [
         ("", r"manifest\.json can't be read \(.+\); copy or pack the bundle"),
-        ("[]", "is no bundle: .*manifest.json is of another kind; give a folder that `tanzaku pack` wrote"),
-        ('{"format": "other-1"}', "is no bundle: .*manifest.json is of another kind"),
+        ("[]", "is not a bundle: .*manifest.json is of another kind; give a folder that `tanzaku pack` wrote"),
+        ('{"format": "other-1"}', "is not a bundle: .*manifest.json is of another kind"),
         ('{"format": "tanzaku-bundle-2", "files": {}}', "has the format 'tanzaku-bundle-2'; this Tanzaku reads tanz"),
         (
             '{"format": "tanzaku-bundle-12", "files": {}}',
@@ -120,7 +120,9 @@ def test_a_manifest_that_is_none_says_so(folder: Path, content: str, complaint: 
 
 
 def test_a_folder_without_one_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is no bundle: it has no manifest\.json; give a folder that `tanzaku pack`"):
+    with pytest.raises(
+        BundleError, match=r"is not a bundle: manifest\.json is missing; give a folder that `tanzaku pack`"
+    ):
         check_manifest(tmp_path)
 
 

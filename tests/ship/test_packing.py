@@ -325,7 +325,7 @@ def test_runs_of_different_encoders_are_an_error(study: Study, tmp_path: Path) -
 
 
 def test_where_nothing_can_be_packed_it_says_so(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no finished run lies in"):
+    with pytest.raises(BundleError, match="contains no finished run"):
         pack(tmp_path, tmp_path / "out")
     runs = _copies(study, tmp_path / "runs", {"failed": _failed, "emptied": _measured(val=0.7)})
     with pytest.raises(BundleError, match=r"failed \(out of memory\)"):
@@ -351,11 +351,11 @@ def test_nothing_is_overwritten_unless_it_is_a_bundle_and_wished(study: Study, t
     out = tmp_path / "out"
     out.mkdir()
     pack(study.runs["lora"], out)  # an empty folder is as good as none
-    with pytest.raises(BundleError, match="holds a bundle already"):
+    with pytest.raises(BundleError, match="already contains a bundle"):
         pack(study.runs["head"], out)
     pack(study.runs["head"], out, force=True)
     assert open_bundle(out).facts.method["name"] == "head"
-    with pytest.raises(BundleError, match="holds something that is no bundle"):
+    with pytest.raises(BundleError, match="contains something that is not a bundle"):
         pack(study.runs["lora"], study.encoder, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -452,7 +452,7 @@ def test_a_manifest_that_is_none_is_an_error(bundle: Bundle, content: str, compl
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is no bundle: it has no manifest.json"):
+    with pytest.raises(BundleError, match=r"is not a bundle: manifest.json is missing"):
         Classifier.load(tmp_path)
 
 

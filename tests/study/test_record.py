@@ -65,7 +65,7 @@ def test_all_below_a_folder_are_read(tmp_path: Path) -> None:
 
 
 def test_no_record_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"no record\.json lies below"):
+    with pytest.raises(RecordError, match=r"there is no record\.json below"):
         read_records(tmp_path)
 
 

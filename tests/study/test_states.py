@@ -110,7 +110,7 @@ def test_a_lock_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no run lies below it"):
+    with pytest.raises(RecordError, match="it contains no run"):
         run_states(tmp_path)
     with pytest.raises(RecordError, match="there is no such folder"):
         run_states(tmp_path / "nowhere")

@@ -99,8 +99,8 @@ def check_characters(text: str, *, place: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place} holds half a surrogate pair ({text[error.start]!r}), which is no character; "
-            "mend the escape, or read the text in its right encoding"
+            f"{place} holds half a surrogate pair ({text[error.start]!r}), which is not a character; "
+            "correct the escape, or read the text in its right encoding"
         ) from error
 
 

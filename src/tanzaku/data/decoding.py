@@ -38,7 +38,7 @@ def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choo
         return data.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
         raise DataError(
-            f"{name}: there is no text encoding {encoding!r}. "
+            f"{name}: {encoding!r} is not a known text encoding. "
             f"Use a name that Python knows, such as {', '.join(_LIKELY_ENCODINGS)}."
         ) from error
     except UnicodeDecodeError as error:

@@ -183,7 +183,7 @@ def read_articles(folder: Path, *, categories: list[str]) -> list[Article]:
                 unread.append(f"{category}/{path.name}")
     if unread:
         warnings.warn(
-            f"{len(unread):,} files are no articles and were not read: {listed(unread)}.", TanzakuWarning, stacklevel=2
+            f"{len(unread):,} files are not articles and were not read: {listed(unread)}.", TanzakuWarning, stacklevel=2
         )
     return articles
 
@@ -217,7 +217,9 @@ def _text_folder(folder: Path) -> Path:
             raise DataError(f"{candidate}: has no folder for {', '.join(missing)}. Download the corpus again.")
         if unknown := sorted(name for name in present - set(PUBLISHED_ARTICLES) if not name.startswith((".", "__"))):
             warnings.warn(
-                f"folders that are no Livedoor category were not read: {listed(unknown)}.", TanzakuWarning, stacklevel=3
+                f"folders that are not a Livedoor category were not read: {listed(unknown)}.",
+                TanzakuWarning,
+                stacklevel=3,
             )
         return candidate
     raise DataError(

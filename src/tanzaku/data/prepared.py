@@ -32,7 +32,7 @@ class Preparation:
     options: dict[str, Any]
     """How they were read, cleaned and split."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """What was left out, each with its number: rows that the user asked to drop, files that are no documents."""
+    """What was left out, each with its number: rows that the user asked to drop, files that are not documents."""
     changed: dict[str, int] = field(default_factory=dict)
     """The number of texts that `tanzaku.data.characters` changed, by source."""
 
@@ -112,7 +112,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise DataError(
-            f"{folder}: is no prepared data (there is no {MANIFEST}). Prepare some with `tanzaku data livedoor`, "
+            f"{folder}: not prepared data (there is no {MANIFEST}). Prepare some with `tanzaku data livedoor`, "
             "`tanzaku data import` or `tanzaku data sample`."
         )
     try:

@@ -112,7 +112,7 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
     try:
         lines = io.TextIOWrapper(stream, encoding=_codec(encoding))
     except LookupError as error:
-        raise DataError(f"{name}: there is no text encoding {encoding!r}. Use a name that Python knows.") from error
+        raise DataError(f"{name}: {encoding!r} is not a known text encoding. Use a name that Python knows.") from error
     number = 0
     try:
         for line in lines:

@@ -25,7 +25,7 @@ def check_rows(documents: RawDocuments) -> None:
     faults = (
         (empty_rows(documents), "an empty text", "Fill them, or pass --drop-empty to leave them out."),
         (unlabelled_rows(documents), "no label", "Fill them, or pass --drop-unlabelled to leave them out."),
-        (broken, "half a surrogate pair, which is no character", "Correct the escapes (\\ud800 to \\udfff)."),
+        (broken, "half a surrogate pair, which is not a character", "Correct the escapes (\\ud800 to \\udfff)."),
     )
     messages = fault_messages(documents) + [
         f"{len(rows):,} of {counted(len(documents), 'row')} {'has' if len(rows) == 1 else 'have'} {what}: "

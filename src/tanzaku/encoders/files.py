@@ -35,7 +35,7 @@ _FOREIGN_WEIGHTS = re.compile(r"(tf_model|flax_model|rust_model|model\.ckpt|.*\.
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """The files of a checkpoint that Tanzaku reads, as names in its folder; `weights` are of one format alone."""
+    """The files of a checkpoint that Tanzaku reads, as names in its folder; `weights` are of only one format."""
 
     weights_format: str
     weights: tuple[str, ...]
@@ -61,8 +61,8 @@ def select_files(names: Iterable[str], *, where: str) -> EncoderFiles:
     present = set(names)
     if CONFIG_FILE not in present:
         raise EncoderError(
-            f"{where} has no {CONFIG_FILE}, so it is no Hugging Face checkpoint; name a folder that holds "
-            f"{CONFIG_FILE}, the weights and the tokenizer's files side by side"
+            f"{where} has no {CONFIG_FILE}, so it is not a Hugging Face checkpoint; give a folder that "
+            f"contains {CONFIG_FILE}, the weights and the files of the tokenizer"
         )
     tokenizer = {name for name in present if name in _TOKENIZER_FILES or name.endswith(_SENTENCEPIECE_SUFFIXES)}
     for weights_format, (whole, index, shard) in _WEIGHT_FORMATS.items():
@@ -92,9 +92,11 @@ def shard_names(folder: Path, files: EncoderFiles) -> tuple[str, ...]:
     try:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(f"{path} is no index of weight files ({error!r}); download the encoder again") from error
+        raise EncoderError(f"{path} is not an index of weight files ({error!r}); download the encoder again") from error
     for name in names:
         # A name such as ../../secret must not lead out of the folder.
         if not isinstance(name, str) or not re.fullmatch(shard, name):
-            raise EncoderError(f"{path} names {name!r}, which is no weight file next to it; download the encoder again")
+            raise EncoderError(
+                f"{path} lists {name!r}, which is not a weight file next to it; download the encoder again"
+            )
     return tuple(names)

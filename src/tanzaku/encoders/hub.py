@@ -96,7 +96,7 @@ def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, st
     """What went wrong on the hub, and what the user can do about it."""
     hub = constants.ENDPOINT
     if isinstance(error, HFValidationError):
-        return "it is no valid hub id", "check the spelling (a hub id reads owner/name)"
+        return "it is not a valid hub id", "check the spelling (a hub id reads owner/name)"
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError, so asked first
         return "access to it is restricted", f"accept its terms at {hub}/{name} and log in with `hf auth login`"
     if isinstance(error, RevisionNotFoundError):

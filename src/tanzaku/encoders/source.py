@@ -67,7 +67,7 @@ def read_settings(source: EncoderSource, file_name: str) -> dict[str, Any]:
     """A JSON file of the encoder, as it stands; empty where the encoder has no such file.
 
     Raises:
-        EncoderError: It is no JSON object.
+        EncoderError: It is not a JSON object.
     """
     path = source.folder / file_name
     if not path.is_file():
@@ -77,7 +77,7 @@ def read_settings(source: EncoderSource, file_name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise EncoderError(f"{path} can't be read as JSON ({error}); download the encoder again") from error
     if not isinstance(settings, dict):
-        raise EncoderError(f"{path} holds no JSON object; download the encoder again")
+        raise EncoderError(f"{path} is not a JSON object; download the encoder again")
     return settings
 
 

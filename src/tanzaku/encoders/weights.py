@@ -22,7 +22,7 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     What `tanzaku pack --int8` wrote in 8 bits is float32 again as well.
 
     Safetensors files hold nothing but tensors. A `pytorch_model.bin` is a pickle: it is read by PyTorch's
-    weights-only loader alone, which builds tensors and refuses everything else.
+    weights-only loader, which builds tensors and refuses everything else.
 
     Raises:
         EncoderError: A file is damaged, or holds more than tensors, or values that are infinite or not numbers.
@@ -95,7 +95,7 @@ def _read_pytorch(path: Path) -> dict[str, torch.Tensor]:
     if wrong:
         raise EncoderError(
             f"{path} holds more than tensors by name (such as {wrong[0]!r}); it looks like a training checkpoint, "
-            "so save the model alone with transformers' save_pretrained"
+            "so save only the model with transformers' save_pretrained"
         )
     return weights
 

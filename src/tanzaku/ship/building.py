@@ -37,6 +37,6 @@ def _check_out(out: Path, *, force: bool) -> None:
     if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         return
     if not (out / MANIFEST_FILE).is_file():
-        raise BundleError(f"{out} holds something that is no bundle; choose a new folder")
+        raise BundleError(f"{out} contains something that is not a bundle; choose a new folder")
     if not force:
-        raise BundleError(f"{out} holds a bundle already; choose a new folder, or replace it with --force")
+        raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")

@@ -96,7 +96,7 @@ class _Facts(_Part):
 
     def _other_kind(self) -> BundleError:
         return BundleError(
-            f"{self.method['name']} is no method of a bundle of the kind {self.kind}; pack the run again"
+            f"{self.method['name']} is not a method of bundles of the kind {self.kind}; pack the run again"
         )
 
 

@@ -49,7 +49,7 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
     finished = [run.record for run in runs]
     if not finished:
         raise BundleError(
-            f"no finished run lies in {source}; give the folder that `tanzaku study run` wrote, or one run's in it"
+            f"{source} contains no finished run; give the folder that `tanzaku study run` wrote, or one run's in it"
         )
     section = _only_section(finished, source)
     measure = what_chooses(finished, asked=choose_by)

@@ -95,14 +95,14 @@ class Classifier:
 
     @property
     def has_probabilities(self) -> bool:
-        """Whether predictions have a probability; tfidf-svm's have scores alone."""
+        """Whether predictions have a probability; those of tfidf-svm only have scores."""
         return self._scorer.probabilistic
 
     def __call__(self, texts: Sequence[str], *, all_labels: bool = False) -> list[Prediction]:
         """Classify texts; `all_labels` adds the score and probability of every label.
 
         Raises:
-            DataError: A text holds half a surrogate pair, which is no character.
+            DataError: A text holds half a surrogate pair, which is not a character.
             BundleError: The model's scores of a text are infinite or not numbers.
             TypeError: `texts` is one text, or holds something else than texts.
         """

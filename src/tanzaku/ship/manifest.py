@@ -1,4 +1,4 @@
-"""The manifest of a bundle: the SHA-256 of every file in it, written last. It finds damage; it is no signature."""
+"""The manifest of a bundle: the SHA-256 of every file in it, written last. It detects damage; it is not a signature."""
 
 import json
 from pathlib import Path
@@ -66,14 +66,18 @@ def _read(folder: Path) -> dict[str, str]:
         what = "is a file, and a bundle is a folder" if folder.exists() else "there is no such folder"
         raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote")
     if not path.is_file():
-        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST_FILE}; give a folder that `tanzaku pack` wrote")
+        raise BundleError(
+            f"{folder} is not a bundle: {MANIFEST_FILE} is missing; give a folder that `tanzaku pack` wrote"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle again") from error
     found = content.get("format") if isinstance(content, dict) else None
     if not str(found).startswith(_FORMAT.rstrip("0123456789")):
-        raise BundleError(f"{folder} is no bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote")
+        raise BundleError(
+            f"{folder} is not a bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote"
+        )
     if found != _FORMAT:
         raise BundleError(
             f"{path} has the format {found!r}; this Tanzaku reads {_FORMAT}: install the one that packed it"

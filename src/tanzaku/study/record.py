@@ -149,7 +149,7 @@ class SplitScores(_Part):
 class Costs(_Part):
     """What the run cost."""
 
-    train_seconds: Annotated[float, Field(description="Training steps alone.")]
+    train_seconds: Annotated[float, Field(description="Only the training steps.")]
     train_seconds_with_evaluation: Annotated[float, Field(description="Training steps and validation.")]
     test_seconds: float
     peak_memory_bytes: Annotated[int | None, Field(description="The process's largest resident memory.")]
@@ -193,7 +193,7 @@ class _Run(_Part):
             raise ValueError("spec.kind is neither encoder nor text")
         for part in ("encoder", "training"):
             if self.spec["kind"] == "encoder" and not isinstance(self.spec.get(part), dict):
-                raise ValueError(f"spec.{part} is no table of settings")
+                raise ValueError(f"spec.{part} is not a table of settings")
         return self
 
     @property
@@ -299,7 +299,7 @@ def parse_record(content: Any, *, where: str, remedy: str) -> RunRecord:
     Args:
         content: What the JSON holds.
         where: Names the file in errors.
-        remedy: What to do where it is no record.
+        remedy: What to do if it is not a record.
 
     Raises:
         RecordError: It is of another version, or not a record.

@@ -86,7 +86,7 @@ def stored_runs(runs: Path, *, every: bool = False) -> list[StoredRun]:
     if not runs.is_dir():
         raise RecordError(f"{runs}: there is no such folder; give the one that `tanzaku study run` wrote")
     begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
-    raise RecordError(f"no {RECORD_FILE} lies below {runs}; give the folder that `tanzaku study run` wrote{begun}")
+    raise RecordError(f"there is no {RECORD_FILE} below {runs}; give the folder that `tanzaku study run` wrote{begun}")
 
 
 def runs_below(runs: Path, *, every: bool = False) -> list[StoredRun]:

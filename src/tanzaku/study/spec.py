@@ -82,7 +82,7 @@ class EncoderSpec(_Spec):
         Field(
             ge=1,
             description="Windows of a document that are read at most, for memory: what follows the first so many is "
-            'left out. Without it, all are. Means something for long_text = "windows" alone.',
+            'left out. Without it, all are. Only used for long_text = "windows".',
         ),
     ] = None
 
@@ -146,14 +146,14 @@ class TrainingSpec(_Spec):
     ] = 0.0
     decay: Annotated[
         float,
-        Field(gt=0, le=1, description='Share of the steps, the last, over which the rate falls; for "wsd" alone.'),
+        Field(gt=0, le=1, description='Share of the steps, the last, over which the rate falls; only for "wsd".'),
     ] = 0.2
     plateau_factor: Annotated[
-        float, Field(gt=0, lt=1, description='The rate is multiplied by this at a reduction; for "plateau" alone.')
+        float, Field(gt=0, lt=1, description='The rate is multiplied by this at a reduction; only for "plateau".')
     ] = 0.5
     plateau_patience: Annotated[
         int,
-        Field(ge=0, description='Epochs without improvement before the rate is reduced; for "plateau" alone.'),
+        Field(ge=0, description='Epochs without improvement before the rate is reduced; only for "plateau".'),
     ] = 1
     epochs: Annotated[int, Field(ge=1, description="At most so many passes over the training documents.")] = 5
     batch_size: Annotated[int, Field(ge=1, description="Documents a step.")] = 8
@@ -172,7 +172,7 @@ class TrainingSpec(_Spec):
         float,
         Field(
             ge=0,
-            description="A smaller fall of the validation loss (for `patience` of what best_by names) is no "
+            description="A smaller fall of the validation loss (for `patience` of what best_by names) is not an "
             "improvement for `patience` and plateau.",
         ),
     ] = 0.0
@@ -348,7 +348,7 @@ class StudySpec(_Spec):
         dict[str, Any] | None, Field(description="As `EncoderSpec`; methods that learn from texts need none.")
     ] = None
     training: Annotated[dict[str, Any], Field(description="As `TrainingSpec`; what arms share.")] = {}
-    tune: Annotated[TuneSpec | None, Field(description="For `tanzaku study tune` alone.")] = None
+    tune: Annotated[TuneSpec | None, Field(description="Only for `tanzaku study tune`.")] = None
     arms: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, description="Groups of runs.")]
 
     def with_absolute_encoder(self) -> StudySpec:

@@ -57,7 +57,7 @@ def run_states(folder: Path) -> list[RunState]:
     states = [_state(path, listed=True) for path in listed.values()]
     states += [_state(path, listed=study is None) for path in others.values()]
     if not states:
-        what = "no run lies below it" if folder.is_dir() else "there is no such folder"
+        what = "it contains no run" if folder.is_dir() else "there is no such folder"
         raise RecordError(f"{folder}: {what}; give the folder that `tanzaku study run` wrote")
     return states
 
