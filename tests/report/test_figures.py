@@ -226,7 +226,6 @@ def test_confusion_is_of_the_best_on_the_validation_set() -> None:
     assert np.asarray(image.get_array()).shape == (9, 9)
     assert np.asarray(image.get_array()).sum(axis=1) == pytest.approx(1)
     record = data_of(study()).section.arms[0].finished[0]
-    assert record.test
     shown = sorted(float(text.get_text()) for text in figure.axes[0].texts)
     assert shown == sorted(round(100 * count / sum(row), 1) for row in record.test.confusion for count in row if count)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][3] == "livedoor-homme (256)"
@@ -237,7 +236,7 @@ def test_confusions_of_seeds_are_added() -> None:
     records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.85, 0.95))]
     figure = figure_of("confusion", records)
     assert "3,686 test documents × 2 seeds" in figure.get_suptitle()
-    runs = [record.test.confusion for record in records if record.test]
+    runs = [record.test.confusion for record in records]
     right = sum(run[0][0] for run in runs) / sum(sum(run[0]) for run in runs)
     assert figure.axes[0].texts[0].get_text() == f"{100 * right:.1f}"
 

@@ -315,7 +315,7 @@ def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) ->
     method = own["method.name"]
     defaults = _variant_defaults(method)
     rivals = [one for one in settings if one["method.name"] == method]
-    return [
+    named = [
         key
         for key, value in own.items()
         if key not in _NAMED_OTHERWISE
@@ -323,6 +323,7 @@ def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) ->
         and (key not in defaults or value != defaults[key])
         and any(one.get(key) != value for one in rivals)
     ]
+    return sorted(named, key=lambda key: key not in defaults)  # what makes a variant first, otherwise as they were
 
 
 def _section(records: Sequence[RunRecord]) -> Section:
