@@ -116,7 +116,7 @@ def test_what_is_no_article_is_told(make_corpus: MakeCorpus) -> None:
         prepare_livedoor(corpus)
     told = " ".join(str(one.message) for one in caught)
     assert "1 files are not articles and were not read: smax/notes.txt" in told
-    assert "no Livedoor category were not read: extra" in told
+    assert "not a Livedoor category were not read: extra" in told
 
 
 @pytest.mark.filterwarnings("ignore:this is not the published corpus")
