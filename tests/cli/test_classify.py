@@ -145,8 +145,8 @@ def test_a_table_has_a_line_a_text_and_tfidf_shows_scores(study: Study) -> None:
     row = json.loads(done.stdout.splitlines()[0])
     assert row["probability"] is None
     assert isinstance(row["score"], float)
-    assert done.stderr.count("no probabilities") == 1
-    assert "no probabilities" not in _tanzaku("classify", study.bundles["lora"], "海").stderr
+    assert done.stderr.count("instead of probabilities") == 1
+    assert "instead of probabilities" not in _tanzaku("classify", study.bundles["lora"], "海").stderr
 
 
 def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: Study, tmp_path: Path) -> None:
