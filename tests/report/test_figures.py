@@ -35,7 +35,7 @@ from tests.report.records import (
     training,
 )
 
-RECOMMENDED, THESIS = "recommended", "thesis, same rank, rate, epochs"
+RECOMMENDED, THESIS = "recommended", "thesis, same rank, learning rate and epochs"
 
 
 @pytest.fixture(autouse=True)
@@ -353,7 +353,7 @@ def test_the_front_is_a_staircase_through_its_arms_and_the_others_are_hollow() -
 
 def test_a_caption_names_only_marks_that_the_figure_has() -> None:
     figures = figures_of(data_of(study()))
-    assert "the thesis's" in figures["accuracy"].caption
+    assert "results of the thesis" in figures["accuracy"].caption
     assert "thesis" not in figures["time"].caption
     own = [finished(lora(rank), accuracy=0.9, data=data_facts(("a", "b"))) for rank in (2, 8)]
     captions = [figure.caption for figure in figures_of(data_of(own)).values()]

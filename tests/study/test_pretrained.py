@@ -185,7 +185,7 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
     table = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("|")]
     column = table[0].index("Pretrain")
     assert sorted(row[column].partition(",")[0] for row in table if "Head only" in row) == ["2 epochs", "none"]
-    assert f"on the {len(dataset.train)} training texts, {facts.steps} steps" in report
+    assert f"on {len(dataset.train)} training texts, {facts.steps} steps" in report
 
     modified = {path: path.stat().st_mtime_ns for path in (tmp_path / facts.folder).iterdir()}
     again = plan_study(study, dataset=dataset, out=tmp_path)
