@@ -13,6 +13,7 @@ from tanzaku.errors import TanzakuError
 from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.study.expansion import expand, read_study
 from tests.kinds import of_encoders
+from tests.report.records import failed, lora
 
 _TINY = """
 name = "tiny-nested"
@@ -69,17 +70,14 @@ def test_runs_are_compared_seed_by_seed() -> None:
 
 def test_a_failed_run_is_no_measurement() -> None:
     with pytest.raises(TanzakuError, match="the run some-run failed: out of memory"):
-        seconds_of(_record("lora", 1, None))
+        seconds_of(failed(lora(8), error="out of memory", run_id="some-run"))
 
 
-def _record(method: str, seed: int, seconds: float | None) -> Any:
+def _record(method: str, seed: int, seconds: float) -> Any:
     """Of a run that trained half of the time, tested a quarter of it, and measured a further rank in the rest."""
-    costs = None
-    if seconds is not None:
-        costs = SimpleNamespace(train_seconds_with_evaluation=seconds / 2, test_seconds=seconds / 4)
-    ranks = () if seconds is None else (SimpleNamespace(seconds=seconds / 4),)
+    costs = SimpleNamespace(train_seconds_with_evaluation=seconds / 2, test_seconds=seconds / 4)
     return SimpleNamespace(
-        run_id="some-run", method=method, spec={"seed": seed}, costs=costs, ranks=ranks, error="out of memory"
+        method=method, spec={"seed": seed}, costs=costs, ranks=(SimpleNamespace(seconds=seconds / 4),)
     )
 
 
