@@ -29,8 +29,8 @@ def lengths_at(histogram: Sequence[int], quantiles: np.ndarray, *, max_tokens: i
     counts = np.asarray(histogram, dtype=np.int64)
     edges = np.minimum(np.arange(len(counts) + 1) * BIN_TOKENS, LONGEST)
     shares = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
-    lengths = np.floor(np.interp(quantiles, shares, edges))
-    return np.clip(lengths, 3, max_tokens).astype(np.int64)
+    lengths: np.ndarray = np.clip(np.floor(np.interp(quantiles, shares, edges)), 3, max_tokens)
+    return lengths.astype(np.int64)
 
 
 def spread_evenly(histogram: Sequence[int], count: int, *, max_tokens: int = LONGEST) -> np.ndarray:

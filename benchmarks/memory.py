@@ -71,7 +71,7 @@ def _highest_resident_bytes() -> int:
 
 
 def _measure(scale: Scale, side: str) -> int:
-    before = psutil.Process().memory_info().rss
+    before: int = psutil.Process().memory_info().rss
     SIDES[side](scale)
     if torch.cuda.is_available() and side.startswith("train"):
         return peak_gpu_memory_bytes() or 0

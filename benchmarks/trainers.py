@@ -93,12 +93,13 @@ def tuned_trainer_seconds(
 
 
 def _model(shape: Shape, method: MethodName, max_tokens: int) -> nn.Module:
-    model = random_classifier(shape, dropout=THESIS_DROPOUT, max_tokens=max_tokens)
+    model: nn.Module = random_classifier(shape, dropout=THESIS_DROPOUT, max_tokens=max_tokens)
     if method == "full":
         return model
     config = LoraConfig(task_type=TaskType.SEQ_CLS, r=THESIS_RANK, lora_alpha=THESIS_RANK, lora_dropout=THESIS_DROPOUT)
     with quiet_peft():
-        return get_peft_model(model, config)
+        adapted: nn.Module = get_peft_model(model, config)
+    return adapted
 
 
 def _seconds(

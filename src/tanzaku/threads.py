@@ -65,7 +65,8 @@ def _allowed_cores(*, physical: bool) -> int:
 def _physical_cores() -> int | None:
     import psutil
 
-    return psutil.cpu_count(logical=False)
+    cores: int | None = psutil.cpu_count(logical=False)
+    return cores
 
 
 def _quotas() -> Iterator[float]:

@@ -36,11 +36,13 @@ def test_a_classs_scores_are_means_over_the_runs() -> None:
     a, b, c = class_results(_arm(first, second))
     assert [one.label for one in (a, b, c)] == ["a", "b", "c"]
     assert [one.support for one in (a, b, c)] == [10, 4, 1]
-    assert (a.recall, b.recall, c.recall) == (pytest.approx(0.9), pytest.approx(5 / 8), 0.5)
-    assert (a.precision, b.precision, c.precision) == (
-        pytest.approx((8 / 9 + 10 / 12) / 2),
-        pytest.approx((3 / 5 + 2 / 3) / 2),
-        0.5,  # in the second run it is never predicted
+    assert (a.recall, b.recall, c.recall) == pytest.approx((0.9, 5 / 8, 0.5))
+    assert (a.precision, b.precision, c.precision) == pytest.approx(
+        (
+            (8 / 9 + 10 / 12) / 2,
+            (3 / 5 + 2 / 3) / 2,
+            0.5,  # in the second run it is never predicted
+        )
     )
     assert a.f1 == pytest.approx((16 / 19 + 20 / 22) / 2)
     assert class_results(_arm(failed(lora(8), error="boom"))) == ()

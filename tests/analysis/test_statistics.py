@@ -352,7 +352,8 @@ def _simulated(
     """Two arms of equal worth (but for `gap`, in logits): whether each run is right, (2 · seeds, documents)."""
     difficulty = generator.normal(0, 1.5, documents)
     skill = 2.0 + generator.normal(0, seed_spread, (2 * seeds, 1)) - gap * (np.arange(2 * seeds) < seeds)[:, None]
-    return generator.random((2 * seeds, documents)) < expit(skill + difficulty)
+    correct: np.ndarray = generator.random((2 * seeds, documents)) < expit(skill + difficulty)
+    return correct
 
 
 def _true_accuracy(seed_spread: float, gap: float = 0.0) -> float:

@@ -105,7 +105,7 @@ def test_what_each_seed_loses_is_told_from_the_most_to_the_least(tmp_path: Path)
     findings = Findings(tmp_path)
     found = findings.arm("cut", "lora")
     low, high = findings.at_rank(found, 2).less_by_seed(found).replace("−", "-").split(" to ")
-    assert (float(low), float(high)) == (pytest.approx(-10, abs=0.1), pytest.approx(2, abs=0.1))
+    assert (float(low), float(high)) == pytest.approx((-10, 2), abs=0.1)
     write_all(records[:2], tmp_path / "fewer")
     with pytest.raises(RecordError, match=r"seeds of .* are not the same"):
         found.less_by_seed(findings.arm("fewer", "lora"))

@@ -29,7 +29,8 @@ def _bert(shape: Shape) -> nn.Module:
         num_labels=LABELS,
         attn_implementation="eager",  # the counter does not see into the fused kernel
     )
-    return BertForSequenceClassification(config)
+    model: nn.Module = BertForSequenceClassification(config)
+    return model
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])

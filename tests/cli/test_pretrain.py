@@ -79,7 +79,8 @@ def test_listing_the_commands_imports_neither_pytorch_nor_the_options() -> None:
 
 def _parameters() -> list[Any]:
     command = typer.main.get_command(app).commands["pretrain"]  # type: ignore[attr-defined]
-    return command.get_params(typer.Context(command))
+    parameters: list[Any] = command.get_params(typer.Context(command))
+    return parameters
 
 
 def test_every_field_of_the_model_is_an_option_under_a_heading() -> None:

@@ -57,7 +57,8 @@ def _template(template: str) -> dict[str, Any]:
     from tokenizers.processors import TemplateProcessing
 
     made = TemplateProcessing(single=template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    return json.loads(made.__getstate__())
+    content: dict[str, Any] = json.loads(made.__getstate__())
+    return content
 
 
 @pytest.mark.parametrize("template", [None, "[CLS] $A", "$A [SEP]", "[CLS] $A [SEP] [SEP]", "[CLS] [CLS] $A [SEP]"])

@@ -1,7 +1,7 @@
 """The fast path computes what transformers computes."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ def _config(**changes: Any) -> BertConfig:
     return BertConfig(**(settings | changes))
 
 
-def _plain(**changes: Any) -> nn.Module:
+def _plain(**changes: Any) -> BertForSequenceClassification:
     torch.manual_seed(1)
     return BertForSequenceClassification(_config(**changes))
 
@@ -60,7 +60,8 @@ def _lora(model: nn.Module, *, targets: Sequence[str] = ("query", "value"), **ch
         **(settings | changes),
     )
     with quiet_peft():
-        return get_peft_model(model, config)
+        adapted: nn.Module = get_peft_model(model, config)
+    return adapted
 
 
 def _batch(lengths: Sequence[int] = LENGTHS, *, documents: Tensor | None = None) -> Batch:
@@ -85,7 +86,7 @@ def _gradients(model: nn.Module, logits: Tensor, batch: Batch) -> dict[str, Tens
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], nn.Module]] = {
     "full": _plain,
     "cls-windows": lambda: _pooled("cls"),
     "mean-windows": lambda: _pooled("mean"),

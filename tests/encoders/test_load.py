@@ -55,7 +55,8 @@ def _logits(folder: Path, *, seed: int = 5) -> np.ndarray:
     source = resolve_encoder(str(folder))
     model = load_classifier(source, label_names=LABELS, seed=seed).model
     with torch.no_grad():
-        return model(**load_tokenizer(source)(TEXT, return_tensors="pt")).logits.numpy()
+        logits: np.ndarray = model(**load_tokenizer(source)(TEXT, return_tensors="pt")).logits.numpy()
+    return logits
 
 
 @pytest.mark.parametrize("kind", KINDS)

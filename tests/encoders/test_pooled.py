@@ -61,12 +61,14 @@ def _features_by_hand(model: Any, pooling: Pooling) -> np.ndarray:
 
 def _logits_by_hand(model: Any, features: np.ndarray) -> np.ndarray:
     weight, bias = model.classifier.weight.detach().numpy(), model.classifier.bias.detach().numpy()
-    return features @ weight.T + bias
+    logits: np.ndarray = features @ weight.T + bias
+    return logits
 
 
 @torch.no_grad()
 def _logits(model: Any, **inputs: torch.Tensor) -> np.ndarray:
-    return model(**inputs).logits.numpy()
+    logits: np.ndarray = model(**inputs).logits.numpy()
+    return logits
 
 
 @pytest.mark.parametrize("kind", ["bert-ipadic-bin", "roberta", "deberta-v2", "modernbert"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.pooled import pooled_class, write_reading
@@ -29,7 +29,7 @@ class _Shapes(TorchDispatchMode):
     """Collects the operations that a kernel is compiled for, with the shapes of what they take."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[tuple[Any, ...]] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,7 +39,7 @@ class _Shapes(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def _model(pooling: Pooling = "mean", *, layers: int = 1, prefix: int = 0) -> nn.Module:
+def _model(pooling: Pooling = "mean", *, layers: int = 1, prefix: int = 0) -> PreTrainedModel:
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=VOCABULARY,
@@ -54,7 +54,7 @@ def _model(pooling: Pooling = "mean", *, layers: int = 1, prefix: int = 0) -> nn
         initializer_range=0.2,
     )
     if pooling == "cls":
-        model: Any = BertForSequenceClassification(config)
+        model = BertForSequenceClassification(config)
     else:
         write_reading(config, pooling=pooling, long_text="head")
         model = pooled_class(config)(config)

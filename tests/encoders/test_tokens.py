@@ -62,7 +62,7 @@ def test_ids_are_the_references(kind: str, max_tokens: int, checkpoint: Callable
     texts = (*ODD_TEXTS, *sentences()[:80], "".join(sentences()[:30]))
     documents = tokenize(tokenizer, texts, max_tokens=max_tokens)
     assert _lists(documents) == _reference(tokenizer, texts, max_tokens)
-    assert (documents.ids.dtype, documents.offsets.dtype) == (np.int32, np.int64)
+    assert (documents.ids.dtype, documents.offsets.dtype) == (np.dtype(np.int32), np.dtype(np.int64))
     assert documents.offsets[-1] == len(documents.ids)
     assert max(map(len, _lists(documents))) == max_tokens
 

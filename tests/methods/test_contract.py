@@ -147,7 +147,8 @@ def _rounding(options: dict[str, Any]) -> float:
 
 @torch.no_grad()
 def _logits(model: nn.Module) -> torch.Tensor:
-    return model.eval()(**_inputs(model)).logits
+    logits: torch.Tensor = model.eval()(**_inputs(model)).logits
+    return logits
 
 
 def _train_a_little(model: nn.Module) -> None:
@@ -343,7 +344,8 @@ def test_a_target_that_is_not_there_names_those_that_are(tiny_encoder: Path) -> 
 @pytest.fixture(scope="module")
 def base_shape() -> nn.Module:
     """BERT-base with 32,000 words and nine classes, without weights."""
-    return bare_classifier(BertConfig(vocab_size=32_000), labels=9)
+    model: nn.Module = bare_classifier(BertConfig(vocab_size=32_000), labels=9)
+    return model
 
 
 @pytest.mark.parametrize("rank", [2, 4, 8, 32, 64, 128, 256])

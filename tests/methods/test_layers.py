@@ -57,7 +57,8 @@ def _model(kind: str) -> nn.Module:
     configuration.num_labels = LABELS
     torch.manual_seed(1)
     with quiet_transformers():
-        return AutoModelForSequenceClassification.from_config(configuration)
+        model: nn.Module = AutoModelForSequenceClassification.from_config(configuration)
+        return model
 
 
 def _method(name: str, **options: Any) -> EncoderMethod:

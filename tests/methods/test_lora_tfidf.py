@@ -47,7 +47,8 @@ def _head(terms: int = 1000, labels: int = 2) -> TermHead:
 
 
 def _called(head: TermHead, batch: Batch) -> torch.Tensor:
-    return head(batch.input_ids, batch.attention_mask, batch.documents)
+    logits: torch.Tensor = head(batch.input_ids, batch.attention_mask, batch.documents)
+    return logits
 
 
 def _written(documents: list[list[int]]) -> list[str]:

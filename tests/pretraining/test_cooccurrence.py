@@ -128,7 +128,8 @@ def _encoder(*, hidden: int = 16, tie: bool = True) -> PreTrainedModel:
 def _start(model: PreTrainedModel, *, seed: int = 0) -> torch.Tensor:
     """The embeddings (vocabulary, hidden) afterwards."""
     start_from_counts(model, iter([_text()]), special_ids=SPECIAL, root_mean_square=ROOT_MEAN_SQUARE, seed=seed)
-    return model.get_input_embeddings().weight.detach().clone()
+    embeddings: torch.Tensor = model.get_input_embeddings().weight.detach().clone()
+    return embeddings
 
 
 @pytest.mark.parametrize("tie", [True, False])

@@ -140,7 +140,8 @@ def test_tied_matrices_are_one() -> None:
 def _sinusoids(model: PreTrainedModel, *, root_mean_square: float) -> torch.Tensor:
     """The position vectors (positions, hidden) afterwards; a wave's own root mean square is 1 / √2."""
     start_from_sinusoids(model, root_mean_square=root_mean_square)
-    return model.base_model.embeddings.position_embeddings.weight.detach()
+    vectors: torch.Tensor = model.base_model.embeddings.position_embeddings.weight.detach()
+    return vectors
 
 
 def test_positions_start_as_the_papers_waves_and_nothing_else_changes() -> None:

@@ -30,7 +30,8 @@ class Study:
 
     def logits(self, method: str) -> np.ndarray:
         """What the study's own evaluation wrote for the test set."""
-        return np.load(self.runs[method] / LOGITS_FILE)
+        logits: np.ndarray = np.load(self.runs[method] / LOGITS_FILE)
+        return logits
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def training_arguments_bytes(tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @pytest.fixture(scope="module")
-def bert_base() -> nn.Module:
+def bert_base() -> BertForSequenceClassification:
     with no_init_weights():
         model = BertForSequenceClassification(BertConfig(vocab_size=32_000, num_labels=9))
     model.name_or_path = "tohoku-nlp/bert-base-japanese"

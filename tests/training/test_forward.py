@@ -27,12 +27,12 @@ _SIZES: dict[str, Any] = {
 }
 
 
-def _bert() -> nn.Module:
+def _bert() -> BertForSequenceClassification:
     torch.manual_seed(0)
     return BertForSequenceClassification(BertConfig(**_SIZES)).eval()
 
 
-def _roberta() -> nn.Module:
+def _roberta() -> RobertaForSequenceClassification:
     torch.manual_seed(0)
     return RobertaForSequenceClassification(RobertaConfig(**_SIZES)).eval()
 

@@ -344,7 +344,8 @@ def _long_split(encoder: Path, long_text: LongText, *, max_tokens: int) -> Label
 
 def _pooled(encoder: Path, pooling: Pooling, long_text: LongText) -> nn.Module:
     source = resolve_encoder(str(encoder))
-    return load_classifier(source, label_names=NAMES, seed=SEED, pooling=pooling, long_text=long_text).model
+    model: nn.Module = load_classifier(source, label_names=NAMES, seed=SEED, pooling=pooling, long_text=long_text).model
+    return model
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "mean+max"])

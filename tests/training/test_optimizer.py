@@ -29,7 +29,8 @@ _MATRICES_A_LAYER = {"bert": 6, "deberta": 8, "distilbert": 6, "modernbert": 4}
 
 def _model(kind: str) -> nn.Module:
     torch.manual_seed(0)
-    return AutoModelForMaskedLM.from_config(_CONFIGS[kind])
+    model: nn.Module = AutoModelForMaskedLM.from_config(_CONFIGS[kind])
+    return model
 
 
 def _backward(model: nn.Module, *, seed: int) -> None:

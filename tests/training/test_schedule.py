@@ -27,7 +27,8 @@ def _optimizer(rate: float = 1.0) -> torch.optim.Optimizer:
 
 def _wsd(optimizer: torch.optim.Optimizer, warmup: int, total: int) -> LRScheduler:
     decay = min(math.ceil(_DECAY * total), total - warmup)
-    return get_wsd_schedule(optimizer, warmup, decay, num_training_steps=total, decay_type="1-sqrt")
+    schedule: LRScheduler = get_wsd_schedule(optimizer, warmup, decay, num_training_steps=total, decay_type="1-sqrt")
+    return schedule
 
 
 _THEIRS: dict[ScheduleName, Callable[[torch.optim.Optimizer, int, int], LRScheduler]] = {

@@ -83,7 +83,8 @@ class Paired:
     @property
     def correct(self) -> np.ndarray:
         """(runs, documents) bool"""
-        return self.predicted == self.classes
+        correct: np.ndarray = self.predicted == self.classes
+        return correct
 
     def correct_of(self, arm: Arm) -> np.ndarray | None:
         """(runs, documents) bool of the arm's counted runs; None where some have no predictions."""

@@ -43,7 +43,8 @@ def attend(
         return _attend_padded(
             query, key, value, heads=heads, lengths=lengths, query_lengths=query_lengths, dropout=dropout
         )
-    return _Attention.apply(query, key, value, heads, tuple(lengths), tuple(query_lengths), dropout)
+    mixed: Tensor = _Attention.apply(query, key, value, heads, tuple(lengths), tuple(query_lengths), dropout)  # type: ignore[no-untyped-call]
+    return mixed
 
 
 def _attend_padded(
@@ -58,7 +59,8 @@ def _attend_padded(
 ) -> Tensor:
     def padded(x: Tensor, counts: Sequence[int]) -> Tensor:
         rows = torch.nn.utils.rnn.pad_sequence(list(x[: sum(counts)].split(list(counts))), batch_first=True)
-        return rows.unflatten(2, (heads, -1)).transpose(1, 2)  # (documents, heads, longest, head)
+        split: Tensor = rows.unflatten(2, (heads, -1))
+        return split.transpose(1, 2)  # (documents, heads, longest, head)
 
     limits = torch.tensor(lengths, device=query.device)
     mask = torch.arange(max(lengths), device=query.device) < limits[:, None]  # (documents, longest)
@@ -76,7 +78,8 @@ def _attend_padded(
 
 def _per_head(rows: Tensor, heads: int) -> Tensor:
     """A view (heads, tokens, head) of rows (tokens, hidden)."""
-    return rows.unflatten(1, (heads, -1)).transpose(0, 1)
+    split: Tensor = rows.unflatten(1, (heads, -1))
+    return split.transpose(0, 1)
 
 
 def _end_to_end(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -43,5 +43,6 @@ class BottleneckLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) to (…, outputs)."""
-        hidden = self.base_layer(x)
-        return hidden + self.up(ACTIVATIONS[self.activation](self.down(hidden)))
+        hidden: Tensor = self.base_layer(x)
+        change: Tensor = self.up(ACTIVATIONS[self.activation](self.down(hidden)))
+        return hidden + change

@@ -74,5 +74,5 @@ def _pack(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
 def _unpack(packed: Tensor, scales: Tensor) -> Tensor:
     """The matrix (rows, columns) float16 of `_pack`'s bytes and scales."""
     nibbles = torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)  # (rows, columns)
-    numbers = nibbles.to(torch.float32).add_(_LOWEST).unflatten(1, (-1, _BLOCK))
+    numbers: Tensor = nibbles.to(torch.float32).add_(_LOWEST).unflatten(1, (-1, _BLOCK))
     return numbers.mul_(scales.float()[:, :, None]).to(torch.float16).flatten(1)

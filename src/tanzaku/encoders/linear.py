@@ -149,7 +149,8 @@ class _Quantized:
         """Nothing: its weights are in fewer bits than any float."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._module(x)
+        product: Tensor = self._module(x)
+        return product
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -249,7 +250,8 @@ class _MergedLora:
         bias = self._base.bias
         a, b = self._factors()
         merged = self._merged(a, b)
-        return _LowRank.apply(x, merged, None if bias is None else bias.to(self._dtype), a, b, self._scale)
+        product: Tensor = _LowRank.apply(x, merged, None if bias is None else bias.to(self._dtype), a, b, self._scale)  # type: ignore[no-untyped-call]
+        return product
 
     @torch.no_grad()
     def _merged(self, a: Tensor, b: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def max_positions(config: PretrainedConfig) -> int | None:
     for name, module in bare_classifier(config, labels=2).named_modules():
         # RoBERTa and its kin count positions from the padding's index + 1 on, so the table has rows to spare.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(positions) - module.padding_idx - 1
+            return int(positions) - int(module.padding_idx) - 1
     return int(positions)
 
 

@@ -30,7 +30,11 @@ _NOT_STARTED = "tokenising processes can't be started here: {error} (tanzaku pre
 
 
 def map_chunks(
-    chunks: Iterable[list[str]], *, maker: Callable[..., Callable[[list[str]], Result]], arguments: tuple, workers: int
+    chunks: Iterable[list[str]],
+    *,
+    maker: Callable[..., Callable[[list[str]], Result]],
+    arguments: tuple[Any, ...],
+    workers: int,
 ) -> Iterator[Result]:
     """`maker(*arguments)(chunk)` for every chunk, in order.
 
@@ -73,7 +77,7 @@ def map_chunks(
 
 
 def _one_by_one(
-    chunks: Iterable[list[str]], maker: Callable[..., _Work], arguments: tuple, *, done: int
+    chunks: Iterable[list[str]], maker: Callable[..., _Work], arguments: tuple[Any, ...], *, done: int
 ) -> Iterator[Any]:
     """The work in one process, another one than this; `done` texts came before."""
     with _pool(1, maker, arguments) as pool:
@@ -99,7 +103,7 @@ def _check_starts(pool: ProcessPoolExecutor) -> None:
         raise ProcessError(_NOT_STARTED.format(error=error)) from error
 
 
-def _name_deadly_text(chunk: list[str], maker: Callable[..., _Work], arguments: tuple, *, done: int) -> None:
+def _name_deadly_text(chunk: list[str], maker: Callable[..., _Work], arguments: tuple[Any, ...], *, done: int) -> None:
     with _pool(1, maker, arguments) as pool:
         for number, text in enumerate(chunk, start=done + 1):
             try:
@@ -139,7 +143,7 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def _pool(workers: int, maker: Callable[..., _Work], arguments: tuple) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, maker: Callable[..., _Work], arguments: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor]:
     try:
         # A forked child would inherit PyTorch's threads in whatever state they are.
         context = multiprocessing.get_context("spawn")
@@ -162,7 +166,7 @@ def _submit(pool: ProcessPoolExecutor, chunk: list[str]) -> Future[Any]:
         raise ProcessError(_NOT_STARTED.format(error=error)) from error
 
 
-def _set_up(maker: Callable[..., _Work], arguments: tuple) -> None:
+def _set_up(maker: Callable[..., _Work], arguments: tuple[Any, ...]) -> None:
     # A terminal sends Ctrl-C to every process; what follows from it is for the one that waits for the results.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

@@ -103,13 +103,13 @@ class PooledClassifier(PreTrainedModel):
     def classify(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None) -> Tensor:
         """The logits (documents, labels) of documents with these features (documents, features); the rest as for
         `forward`, for the terms."""
-        logits = self.classifier(self.dropout(features))
+        logits: Tensor = self.classifier(self.dropout(features))
         return logits if self.terms is None else logits + self.terms(input_ids, attention_mask, documents)
 
     def _pool(self, outputs: Any, attention_mask: Tensor) -> Tensor:
-        hidden = outputs.last_hidden_state  # (rows, tokens, hidden)
+        hidden: Tensor = outputs.last_hidden_state  # (rows, tokens, hidden)
         if self.pooling == "cls":
-            pooled = getattr(outputs, "pooler_output", None)
+            pooled: Tensor | None = getattr(outputs, "pooler_output", None)
             return hidden[:, 0] if pooled is None else pooled
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (rows, tokens, 1)
         mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (rows, hidden)

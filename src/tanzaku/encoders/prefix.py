@@ -60,7 +60,8 @@ def _positions(encoder: Any, input_ids: Tensor) -> Tensor:
     """What the encoder gives a text that nothing comes before: (rows, tokens)."""
     embeddings = encoder.embeddings
     if hasattr(embeddings, "create_position_ids_from_input_ids"):  # RoBERTa and its kin count on from the padding's id
-        return embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
+        positions: Tensor = embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
+        return positions
     return torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
 
 
@@ -69,7 +70,8 @@ def _cache(encoder: Any, *, rows: int) -> DynamicCache:
 
     def per_head(table: Tensor) -> Tensor:
         """(length, hidden) to (rows, heads, length, head)."""
-        return table.unflatten(1, (heads, -1)).transpose(0, 1).expand(rows, -1, -1, -1)
+        split: Tensor = table.unflatten(1, (heads, -1))
+        return split.transpose(0, 1).expand(rows, -1, -1, -1)
 
     prefix = encoder.prefix
     return DynamicCache(

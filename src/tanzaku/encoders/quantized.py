@@ -116,7 +116,8 @@ class QuantizedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) to (…, outputs), in the dtype of `x`."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return _FrozenLinear.apply(x, self, bias)
+        product: Tensor = _FrozenLinear.apply(x, self, bias)  # type: ignore[no-untyped-call]
+        return product
 
     def plain(self) -> nn.Linear:
         """The layer with its weights as they are computed with, in float32."""

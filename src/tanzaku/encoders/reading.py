@@ -62,8 +62,10 @@ def pieces(
 def count_windows(lengths: np.ndarray, *, max_tokens: int, max_windows: int | None = None) -> np.ndarray:
     """How many windows `pieces` makes of documents of these lengths (documents,), [CLS] and [SEP] included."""
     room = max_tokens - _ENDS
-    counts = np.maximum(1, -((_ENDS - lengths) // room))  # the ceiling of text / room
-    return counts if max_windows is None else np.minimum(counts, max_windows)
+    counts: np.ndarray = np.maximum(1, -((_ENDS - lengths) // room))  # the ceiling of text / room
+    if max_windows is not None:
+        counts = np.minimum(counts, max_windows)
+    return counts
 
 
 def _head_and_tail(ids: np.ndarray, max_tokens: int) -> np.ndarray:

@@ -45,7 +45,8 @@ class WordIds:
         """The ids from [CLS] to [SEP], `max_tokens` at most; a very long text is segmented only as far as needed."""
         # A text that spells out a special token, such as "[SEP]", is cut at it; that is left to the reference.
         if any(token in text for token in self._added):
-            return self._tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
+            reference: list[int] = self._tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
+            return reference
         ids = chain.from_iterable(map(self._ids_of_word.__getitem__, self._words(text)))
         return [self._first, *islice(ids, max_tokens - 2), self._last]
 

@@ -38,7 +38,8 @@ class PeftMethod(EncoderMethod, ABC):
             raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a run saved")
         try:
             with _quiet_attaching():
-                return PeftModel.from_pretrained(model, folder)
+                adapted: nn.Module = PeftModel.from_pretrained(model, folder)
+                return adapted
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
 
@@ -52,7 +53,8 @@ class PeftMethod(EncoderMethod, ABC):
         for name, module in list(base.named_modules()):
             if isinstance(module, ModulesToSaveWrapper):
                 base.set_submodule(name, module.modules_to_save[adapted.active_adapter])
-        return adapted.merge_and_unload()
+        merged: nn.Module = adapted.merge_and_unload()
+        return merged
 
 
 def head_settings(head: Sequence[str]) -> dict[str, Any]:
@@ -69,7 +71,8 @@ def wrap(model: nn.Module, config: PeftConfig) -> nn.Module:
     from peft import get_peft_model
 
     with _quiet_attaching():
-        return get_peft_model(cast("Any", model), config)
+        adapted: nn.Module = get_peft_model(cast("Any", model), config)
+        return adapted
 
 
 @contextlib.contextmanager

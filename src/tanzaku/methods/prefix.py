@@ -51,7 +51,8 @@ class PrefixTuning(TrainedWeightsMethod):
         from tanzaku.methods.weights import head_parameters
 
         config = _encoder(model).config
-        return 2 * config.num_hidden_layers * self.length * config.hidden_size + head_parameters(model, head)
+        prefix: int = 2 * config.num_hidden_layers * self.length * config.hidden_size
+        return prefix + head_parameters(model, head)
 
 
 def _encoder(model: Any) -> PreTrainedModel:

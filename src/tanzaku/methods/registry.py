@@ -109,7 +109,8 @@ def _import(entry: EntryPoint) -> MethodClass:
         complaint = f"calls itself {method.name!r}"
     if complaint:
         raise MethodError(f"{where} {complaint}; update or uninstall the package")
-    return method
+    checked: MethodClass = method
+    return checked
 
 
 def _package(entry: EntryPoint) -> str:

@@ -122,7 +122,8 @@ def find_targets(
 
 def _word_embedding(model: nn.Module) -> str:
     table = model.get_input_embeddings()  # type: ignore[operator]
-    return next(name for name, module in model.named_modules() if module is table)
+    embedding: str = next(name for name, module in model.named_modules() if module is table)
+    return embedding
 
 
 def _linear_targets(linear: Mapping[str, nn.Module], target: str) -> set[str]:

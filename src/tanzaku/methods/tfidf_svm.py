@@ -61,7 +61,7 @@ class TfidfSvm(TextMethod):
         """Distances to the planes, (texts, labels); with two classes, minus and plus the one distance."""
         import numpy as np
 
-        distances = fitted.decision_function(list(texts))
+        distances: np.ndarray = fitted.decision_function(list(texts))
         if distances.ndim == 1:
             distances = np.stack([-distances, distances], axis=1)  # (texts, 2)
         return distances.astype(np.float32)

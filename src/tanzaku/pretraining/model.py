@@ -178,14 +178,16 @@ class MaskedPredictor:
         everywhere = torch.ones_like(input_ids)
         hidden = self._encode(input_ids, everywhere, lengths=[tokens] * rows, positions=places)  # (batch * seq, hidden)
         with self._compute.autocast():
-            return cast(Any, self.model).cls(hidden[positions])
+            logits: Tensor = cast(Any, self.model).cls(hidden[positions])
+        return logits
 
     def _transformers_logits(self, input_ids: Tensor, positions: Tensor, places: Tensor | None) -> Tensor:
         self._positions = positions
         moved = {} if places is None else {"position_ids": places}
         try:
             with self._compute.autocast():
-                return self.model(input_ids=input_ids, **moved).logits[0]  # (masked, vocabulary)
+                logits: Tensor = self.model(input_ids=input_ids, **moved).logits[0]  # (masked, vocabulary)
+            return logits
         finally:
             self._positions = None
 

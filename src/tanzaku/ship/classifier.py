@@ -207,4 +207,5 @@ def _chunks(texts: Iterator[str], *, largest: int) -> Iterator[list[str]]:
 def _softmax(scores: np.ndarray) -> np.ndarray:
     """Probabilities of the same shape, (texts, labels) float64."""
     exponentials = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

@@ -115,7 +115,8 @@ class LabelledTokens:
             return [1] * len(self)
         assert self.max_tokens is not None
         lengths = np.diff(self.tokens.offsets)
-        return count_windows(lengths, max_tokens=self.max_tokens, max_windows=self.max_windows).tolist()
+        counts: list[int] = count_windows(lengths, max_tokens=self.max_tokens, max_windows=self.max_windows).tolist()
+        return counts
 
 
 def epoch_order(documents: int, *, seed: int, epoch: int) -> np.ndarray:

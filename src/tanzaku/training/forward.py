@@ -27,9 +27,9 @@ class ChosenForward:
 
 def model_logits(model: nn.Module, batch: Batch) -> Tensor:
     """The model's logits (documents, labels) for a batch, by the model's own forward."""
-    if batch.documents is None:
-        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, documents=batch.documents).logits
+    documents = {} if batch.documents is None else {"documents": batch.documents}
+    logits: Tensor = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **documents).logits
+    return logits
 
 
 def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "float32", "bfloat16"]) -> ChosenForward:

@@ -219,7 +219,8 @@ class Training:
         factor = self._rate_factor()
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
-        return self.optimizer.defaults["lr"] * factor
+        rate: float = self.optimizer.defaults["lr"] * factor
+        return rate
 
     def _own_rates(self) -> dict[str, float]:
         """The highest rates of the groups that have one of their own."""

@@ -34,7 +34,8 @@ def _proposals(path: Path, *, identity: str = "one", settings: TuneSpec = _SETTI
 
 
 def _objective(settings: Any) -> float:
-    return -abs(np.log(settings["learning_rate"] / 1e-3)) - 0.01 * abs(settings["rank"] - 8)
+    value: float = -abs(np.log(settings["learning_rate"] / 1e-3)) - 0.01 * abs(settings["rank"] - 8)
+    return value
 
 
 def _search(proposals: Proposals, count: int) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ def _record(out: Path) -> TuningRecord:
 
 def _comparable(record: TuningRecord) -> list[dict[str, Any]]:
     """All of the trials but the clock."""
-    trials = record.model_dump(mode="json")["trials"]
+    trials: list[dict[str, Any]] = record.model_dump(mode="json")["trials"]
     for trial in trials:
         del trial["seconds"]
         for epoch in trial["history"]:

@@ -92,7 +92,7 @@ def backend(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         EncoderError: The tokenizer has none, or its model is of another kind than Unigram, BPE and WordPiece.
     """
     fast = getattr(tokenizer, "backend_tokenizer", None)
-    content = json.loads(fast.to_str()) if fast is not None else None
+    content: dict[str, Any] | None = json.loads(fast.to_str()) if fast is not None else None
     if content is None or content["model"]["type"] not in {"Unigram", "BPE", "WordPiece"}:
         raise EncoderError(
             f"the vocabulary of a {type(tokenizer).__name__} can't be cut; choose an encoder with a tokenizer.json "
