@@ -65,7 +65,7 @@ class Findings:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
             sources = {_source(arm) for arm in found or arms}
             of_data = (f" on {_source(arm)}" if len(sources) > 1 else "" for arm in found or arms)
-            names = "; ".join(formats.arm_name(arm) + told for arm, told in zip(found or arms, of_data, strict=True))
+            names = "; ".join(arm.name + told for arm, told in zip(found or arms, of_data, strict=True))
             raise RecordError(
                 f"{self.records / study} has {len(found)} arms {method} with {wanted or 'any settings'}; "
                 f"it must be one of: {names}"
@@ -144,7 +144,7 @@ class Found:
     @property
     def name(self) -> str:
         """As in the study's report."""
-        return formats.arm_name(self.arm)
+        return self.arm.name
 
     @property
     def accuracy(self) -> str:

@@ -17,7 +17,6 @@ from tanzaku.encoders.source import resolve_encoder
 from tanzaku.report.formats import (
     interval,
     megabytes,
-    method_name,
     p_value,
     percent,
     points,
@@ -63,7 +62,7 @@ def _row(arm: Arm) -> str:
     correct = np.stack([_correct(MINI)[run.run_id] for run in arm.finished])
     both = accuracy_interval_over_both(accuracy_scores(correct), range(len(correct)))
     cells = [
-        method_name(arm),
+        arm.name,
         "all" if arm.deterministic else str(len(arm.finished)),
         f"{percent(accuracy.mean)} ({interval(both)})",
         "–" if arm.deterministic else f"{percent(accuracy.lowest)}–{percent(accuracy.highest)}",

@@ -26,6 +26,23 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def number(value: float, *, digits: int = 6) -> str:
+    """A number as settings are written everywhere: `5e-4`, `2e-3`, `0.1`, `8`.
+
+    Args:
+        value: The number; below 0.01 it is written with a power of ten, and a whole number without a decimal point.
+        digits: Significant digits of any other number at most; 17 tell any two numbers apart.
+    """
+    if float(value).is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if abs(value) >= 0.01:
+        return f"{value:.{digits}g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
 class Display:
     """A bar with lines above it, which stay when the bar goes.
 

@@ -16,7 +16,7 @@ from tanzaku.study.record import RunRecord, write_record
 from tanzaku.study.states import RunState, run_states
 from tests.report.records import failed, finished, lora
 
-_SHORT, _LONG = "lora-r{}-s42-0123456789", "lora-r{}-lr0.0005-cosine-t128-mean-windows-w4-pretrained-5-s42-0123456789"
+_SHORT, _LONG = "lora-r{}-s42-0123456789", "lora-r{}-lr5e-4-cosine-mean-windows-w4-t128-pretrained-5-s42-0123456789"
 
 
 def _states(name: str) -> list[RunState]:

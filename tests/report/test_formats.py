@@ -1,13 +1,9 @@
 """Rounding, as the thesis's tables round."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tanzaku.analysis.arms import arms_of
-from tanzaku.methods import METHODS
 from tanzaku.report import formats
-from tanzaku.report.series import distinct_labels
 from tests.report.records import finished, lora, training
 
 
@@ -42,36 +38,8 @@ def test_p_values_in_sentences(value: float, written: str) -> None:
     assert formats.p_relation(value) == written
 
 
-def test_options_have_as_few_digits_as_people_write() -> None:
-    for alpha, written in (("rank", "α = r"), (11.313708, "α = 11.3"), (1024.0, "α = 1024")):
-        (arm,) = arms_of([finished(lora(8, alpha=alpha), accuracy=0.9)])
-        assert formats.method_option(arm, "method.alpha") == written
-    assert formats.reading("training.embeddings_learning_rate", 0.0003) == "embeddings lr 3e-4"
-    assert formats.reading("training.hidden_dropout", 0.0) == "hidden dropout 0"
-
-
-@pytest.mark.parametrize(
-    ("number", "written"), [(5e-4, "5e-4"), (5e-5, "5e-5"), (2.5e-4, "2.5e-4"), (0.005, "0.005"), (0.0, "0"), (8, "8")]
-)
-def test_settings(number: float, written: str) -> None:
-    assert formats.compact(number) == written
-
-
-@settings(deadline=None)  # a busy machine is no failure
-@given(st.floats(min_value=1e-9, max_value=1e6))
-def test_a_compact_number_reads_back(number: float) -> None:
-    assert float(formats.compact(number)) == pytest.approx(number, rel=1e-4)
-
-
-def test_legends_have_short_names_of_methods() -> None:
-    # A legend has four columns in 8 cm.
-    assert max(len(method.title.short or method.title.en) for method in METHODS.values()) <= 12
-    assert distinct_labels(arms_of([finished({"name": "houlsby"}, accuracy=0.9)])) == ["Houlsby"]
-
-
-def test_names_and_spans() -> None:
+def test_spans() -> None:
     (arm,) = arms_of([finished(lora(8), accuracy=0.9, training=training(5e-4, epochs=epochs)) for epochs in (5,)])
-    assert formats.arm_name(arm) == "LoRA r=8, lr 5e-4, 5 epochs"
     assert formats.span(arm.epochs_run) == "5"
     assert formats.spread(arm.accuracy) == "–"
 

@@ -36,7 +36,7 @@ def rows_of(table: Table) -> list[dict[str, str]]:
 def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
     row = rows_of(results_of([finished(lora(64), accuracy=0.9)]))[0]
     expected = {
-        "Method": "LoRA r=64",
+        "Method": "LoRA",
         "Learning rate": "5e-4",
         "Scale": "1",
         "Runs": "1",
@@ -93,7 +93,7 @@ def test_the_most_accurate_arm_comes_first_unless_ranks_are_compared() -> None:
         finished(lora(8), accuracy=0.8),
     ]
     rows = rows_of(results_of(runs))
-    assert [row["Method"] for row in rows] == ["Full fine-tuning", "TF-IDF + SVM", "LoRA r=8", "Head only"]
+    assert [row["Method"] for row in rows] == ["Full fine-tuning", "TF-IDF + SVM", "LoRA", "Head only"]
     rows = rows_of(results_of([*runs, finished(lora(2), accuracy=0.95)]))
     assert [row["Method"] for row in rows] == [
         "TF-IDF + SVM",

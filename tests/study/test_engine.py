@@ -17,7 +17,6 @@ import pytest
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.cache import tokens_folder
 from tanzaku.errors import EncoderError, TanzakuWarning
-from tanzaku.report import formats
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
@@ -238,11 +237,11 @@ def test_arms_that_read_documents_otherwise_run_and_are_told_apart(
         == [run.run_id.rpartition("-s42-")[0] for run in plan.runs]
         == [
             "tfidf-svm",
-            "lora-r2-lr0.005-t12",
-            "lora-r2-lr0.005-t12-windows",
-            "lora-r2-lr0.005-t12-mean+max",
-            "lora-r2-lr0.005-t12-mean+max-windows",
-            "head-lr0.005-t10-head+tail",
+            "lora-cls-head",
+            "lora-cls-windows",
+            "lora-mean+max-head",
+            "lora-mean+max-windows",
+            "head",
         ]
     )
     heads = {record.run_id: record.encoder.head for record in records if isinstance(record, FinishedEncoderRun)}
@@ -251,13 +250,24 @@ def test_arms_that_read_documents_otherwise_run_and_are_told_apart(
     }
     report = write_report(tmp_path / "out", tmp_path / "report")
     assert len(report.sections) == 1
-    assert len({formats.arm_name(arm) for arm in report.sections[0].arms}) == 6
+    assert len({arm.name for arm in report.sections[0].arms}) == 6
 
 
 def test_what_an_encoder_can_not_read_is_found_before_anything_runs(tmp_path: Path, tiny_encoder: Path) -> None:
     arms = [{"method": "head"}, {"method": "head", "long_text": "windows", "max_tokens": [32, 65]}]
     with pytest.raises(EncoderError, match="max_tokens = 65 is more than the encoder's 64 positions"):
         plan_study(_study(tiny_encoder, arms=arms), dataset=make_dataset(train=6), out=tmp_path)
+
+
+def test_a_run_keeps_the_folder_that_has_its_identity(tmp_path: Path, tiny_encoder: Path) -> None:
+    study, dataset = _study(tiny_encoder, arms=[{"method": "head"}]), make_dataset(train=6)
+    (planned,) = plan_study(study, dataset=dataset, out=tmp_path).runs
+    assert planned.run_id.startswith("head-s42-")
+    planned.folder.mkdir()
+    study = _study(tiny_encoder, arms=[{"method": "head", "learning_rate": [5e-3, 1e-3]}])
+    again, other = plan_study(study, dataset=dataset, out=tmp_path).runs
+    assert again.folder == planned.folder
+    assert other.run_id.startswith("head-lr1e-3-s42-")
 
 
 @pytest.mark.slow

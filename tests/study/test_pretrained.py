@@ -26,6 +26,7 @@ from tanzaku.report.words import words_of
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
+from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text_of
 from tanzaku.study.record import FinishedEncoderRun, FinishedTextRun
@@ -76,11 +77,11 @@ def test_an_arm_switches_it_off_sets_its_own_or_compares(tmp_path: Path) -> None
     assert lora.encoder.pretrain == ContinuedOptions(steps=7)
     arms = [{"method": "head", "pretrain": [False, {"epochs": 1}, {"epochs": 2.5}]}]
     grid = of_encoders(expand(_study(tmp_path, arms=arms)))
-    ids = [run.run_id(data_fingerprint="d", encoder_fingerprint="e") for run in grid]
-    assert ["-".join(run_id.split("-")[:-2]) for run_id in ids] == [
-        "head-lr0.005-t24",
-        "head-lr0.005-t24-pretrained-1epochs",
-        "head-lr0.005-t24-pretrained-2.5epochs",
+    names = arms_of_runs(grid)
+    assert [Namer(names).folder(arm) for arm in names] == [
+        "head",
+        "head-pretrained-1-epochs",
+        "head-pretrained-2.5-epochs",
     ]
 
 
@@ -184,7 +185,12 @@ def test_one_study_compares_with_and_without(tmp_path: Path, tiny_masked_encoder
     report = markdown_document([section], [evidence], records=ended, figures={}, packs={}, words=words_of("en"))
     table = [[cell.strip() for cell in line.split("|")] for line in report.splitlines() if line.startswith("|")]
     column = table[0].index("Pretrain")
-    assert sorted(row[column].partition(",")[0] for row in table if "Head only" in row) == ["2 epochs", "none"]
+    assert sorted(
+        row[column].partition(",")[0] for row in table if "Head only" in row and len(row) == len(table[0])
+    ) == [
+        "2 epochs",
+        "none",
+    ]
     assert f"on {len(dataset.train)} training texts, {facts.steps} steps" in report
 
     modified = {path: path.stat().st_mtime_ns for path in (tmp_path / facts.folder).iterdir()}

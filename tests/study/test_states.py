@@ -117,14 +117,14 @@ def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
 
 
 def test_names_are_sorted_as_people_count() -> None:
-    names = ["lora-r128-lr5e-05", "lora-r2-lr0.0005", "lora-r256-lr5e-05", "lora-r2-lr5e-05", "full", "lora"]
+    names = ["lora-r128-lr5e-5", "lora-r2-lr5e-4", "lora-r256-lr5e-5", "lora-r2-lr5e-5", "full", "lora"]
     assert sorted(names, key=natural_key) == [
         "full",
         "lora",
-        "lora-r2-lr5e-05",
-        "lora-r2-lr0.0005",
-        "lora-r128-lr5e-05",
-        "lora-r256-lr5e-05",
+        "lora-r2-lr5e-5",
+        "lora-r2-lr5e-4",
+        "lora-r128-lr5e-5",
+        "lora-r256-lr5e-5",
     ]
 
 

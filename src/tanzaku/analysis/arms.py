@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.methods import METHODS, EncoderMethod, MethodClass, OptionLabel, Title
-from tanzaku.pretraining.options import describe_budget, describe_options
+from tanzaku.methods import METHODS, EncoderMethod, MethodClass
+from tanzaku.study.naming import ENGLISH, Name, Namer, Words, flat_settings, shorten_pretraining
 from tanzaku.study.record import DataFacts, EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.spec import EncoderSpec, TrainingSpec
 
@@ -30,8 +30,6 @@ LONG_TEXT = "encoder.long_text"
 MAX_WINDOWS = "encoder.max_windows"
 PRETRAINING = "encoder.pretrain"
 
-# They change where an encoder is found and how often a run is saved, not what is trained.
-_WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 # A section shows them only where some arm has another value than the default.
 _OF_TRAINING = (
     *("head_learning_rate", "embeddings_learning_rate", "schedule", "warmup", "decay", "plateau_factor"),
@@ -46,9 +44,6 @@ _SHOWN_IF_CHANGED = {
 }
 # So are these options of methods, each of which makes a variant of its method.
 _VARIANTS = ("lora_plus_ratio", "pooler", "rslora", "dora", "initialization", "rank_pattern", "max_terms")
-
-# In every name, or told by `_naming`.
-_NAMED_OTHERWISE = {"method.name", RANK, LEARNING_RATE, EPOCHS, MAX_TOKENS, *_SHOWN_IF_CHANGED}
 
 
 @dataclass(frozen=True)
@@ -74,24 +69,26 @@ class Arm:
     failed: tuple[FailedRun, ...]
     repeated: tuple[FinishedRun, ...]
     """Finished before another finished run with the same seed: shown in runs.csv, but not counted."""
-    named_by: tuple[str, ...] = ()
-    """Settings that its name must show, of how documents are read and of its method: another arm has another
-    value."""
+    namer: Namer = field(compare=False, repr=False)
+    """Of the section: it knows the other arms, from which the name distinguishes this one."""
+
+    @property
+    def name(self) -> str:
+        """Its full name in English."""
+        return str(self.full_name())
+
+    def full_name(self, words: Words = ENGLISH) -> Name:
+        """What it is called in a row of a table; see `Namer`."""
+        return self.namer.full(self.settings, words=words)
+
+    def short_name(self, words: Words = ENGLISH) -> Name:
+        """What it is called where there is little room; see `Namer`."""
+        return self.namer.short(self.settings, words=words)
 
     @property
     def method_class(self) -> MethodClass | None:
         """Its method; None where that is not installed, as of a record from elsewhere."""
         return METHODS.get(self.method)
-
-    @property
-    def title(self) -> Title:
-        """What reports call its method."""
-        return self.method_class.title if self.method_class else Title(self.method)
-
-    def option_label(self, option: str) -> OptionLabel:
-        """What its name says of an option of its method."""
-        method = self.method_class
-        return method.option_label(option) if method and option in method.model_fields else OptionLabel.of(option)
 
     @property
     def deterministic(self) -> bool:
@@ -253,38 +250,15 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         key for key, default in defaults.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
-    _shorten_pretraining(shown.values())
-    named_by = _naming(shown.values())
-    arms = (
-        _arm(members, settings=shown[name], named_by=(*_method_naming(shown[name], shown.values()), *named_by))
-        for name, members in groups.items()
-    )
+    shorten_pretraining(list(shown.values()))
+    namer = Namer(shown.values())
+    arms = (_arm(members, settings=shown[name], namer=namer) for name, members in groups.items())
     return tuple(sorted(arms, key=_order))
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """The flat settings that tell arms apart: all of the spec but the seed, the data and what has no effect."""
-    flat = {
-        f"{part}.{key}": value
-        for part in ("method", "encoder", "training")
-        for key, value in (record.spec.get(part) or {}).items()
-    }
-    if flat.get(PRETRAINING):
-        flat[PRETRAINING] = _canonical(flat[PRETRAINING])
-    method = METHODS.get(record.method)
-    measuring = {f"method.{option}" for option in method.measuring_options} if method else set()
-    return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT | measuring}
-
-
-def _shorten_pretraining(settings: Collection[dict[str, Any]]) -> None:
-    """Name each pretraining by its budget, such as "8 epochs", or by all its options where budgets are alike."""
-    options = {one[PRETRAINING]: json.loads(one[PRETRAINING]) for one in settings if one.get(PRETRAINING)}
-    names = {text: describe_budget(content) for text, content in options.items()}
-    if len(set(names.values())) < len(names):
-        names = {text: describe_options(content) for text, content in options.items()}
-    for one in settings:
-        if one.get(PRETRAINING):
-            one[PRETRAINING] = names[one[PRETRAINING]]
+    return flat_settings(record.spec)
 
 
 def _variant_defaults(method: str) -> dict[str, Any]:
@@ -292,38 +266,6 @@ def _variant_defaults(method: str) -> dict[str, Any]:
     kind = METHODS.get(method)  # a record's method may be one that is not installed
     options = {name: kind.model_fields[name] for name in _VARIANTS if name in kind.model_fields} if kind else {}
     return {f"method.{name}": field.get_default(call_default_factory=True) for name, field in options.items()}
-
-
-def _naming(settings: Collection[dict[str, Any]]) -> tuple[str, ...]:
-    """What arms' names must say: how documents are read, where it differs between them or from the default, and
-    settings of training in which arms differ."""
-    # Those that no arm has changed are not among the settings any more.
-    values = {key: {one[key] for one in settings if key in one} for key in (MAX_TOKENS, *_SHOWN_IF_CHANGED)}
-    return tuple(
-        key
-        for key, found in values.items()
-        if len(found) > 1 or (found and not key.startswith("training.") and key in _SHOWN_IF_CHANGED)
-    )
-
-
-def _method_naming(own: dict[str, Any], settings: Collection[dict[str, Any]]) -> list[str]:
-    """What an arm's name must say among other arms of its method: options and settings in which these differ.
-
-    An option that makes a variant goes without saying where it is at its default, and a switch where it is off: a LoRA
-    is plain unless it says DoRA.
-    """
-    method = own["method.name"]
-    defaults = _variant_defaults(method)
-    rivals = [one for one in settings if one["method.name"] == method]
-    named = [
-        key
-        for key, value in own.items()
-        if key not in _NAMED_OTHERWISE
-        and value is not False
-        and (key not in defaults or value != defaults[key])
-        and any(one.get(key) != value for one in rivals)
-    ]
-    return sorted(named, key=lambda key: key not in defaults)  # what makes a variant first, otherwise as they were
 
 
 def _section(records: Sequence[RunRecord]) -> Section:
@@ -368,7 +310,7 @@ def _spelled_encoder(record: RunRecord) -> str:
     return _canonical([record.spec["encoder"]["name"], record.spec["encoder"].get("revision")])
 
 
-def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], named_by: tuple[str, ...]) -> Arm:
+def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], namer: Namer) -> Arm:
     by_seed: dict[int, list[FinishedRun]] = {}
     for record in sorted(records, key=lambda record: (record.spec["seed"], record.ended)):
         if isinstance(record, FinishedRun):
@@ -379,7 +321,7 @@ def _arm(records: Sequence[RunRecord], *, settings: dict[str, Any], named_by: tu
         finished=tuple(runs[-1] for runs in by_seed.values()),
         failed=tuple(record for record in records if isinstance(record, FailedRun)),
         repeated=tuple(record for runs in by_seed.values() for record in runs[:-1]),
-        named_by=tuple(key for key in named_by if key in settings),
+        namer=namer,
     )
 
 

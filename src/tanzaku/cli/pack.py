@@ -71,7 +71,7 @@ def pack(
 
     ```
     tanzaku pack runs/my-study --out my-bundle
-    tanzaku pack runs/my-study/lora-r8-lr0.0005-s42-0123456789 --out my-bundle --with-encoder
+    tanzaku pack runs/my-study/lora-r8-s42-0123456789 --out my-bundle --with-encoder
     tanzaku pack runs/my-study --out my-best-bundle --margin 0
     tanzaku pack runs/my-study --out my-small-bundle --int8
     ```

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
     from tanzaku.study.record import RunRecord
     from tanzaku.study.running import StudyStarts
-    from tanzaku.study.spec import RunSpec, StudySpec
+    from tanzaku.study.spec import StudySpec
     from tanzaku.study.states import RunState
 
 app = typer.Typer(
@@ -208,32 +208,11 @@ def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
 
 def _list_runs(spec: "StudySpec") -> None:
     from tanzaku.study.expansion import expand
+    from tanzaku.study.naming import Namer, arms_of_runs
 
     runs = expand(spec)
-    lines = [_run_line(run) for run in runs]
-    for number, (run, line) in enumerate(zip(runs, lines, strict=True), start=1):
-        alike = [other for other, its_line in zip(runs, lines, strict=True) if its_line == line]
-        seed = "every seed" if run.method.deterministic else f"seed={run.seed}"
-        typer.echo("\t".join([str(number), " ".join([line, *_differing_settings(run, alike), seed])]))
-
-
-def _run_line(run: "RunSpec") -> str:
-    """The settings in which most runs differ."""
-    from tanzaku.study.spec import TextRunSpec
-
-    label = run.method.label()
-    if isinstance(run, TextRunSpec):
-        return label
-    reading = [f"{name}={value}" for name, value in run.encoder.changed().items()]
-    return " ".join([label, f"learning_rate={run.training.learning_rate:g}", *reading])
-
-
-def _differing_settings(run: "RunSpec", alike: Sequence["RunSpec"]) -> list[str]:
-    """The other settings in which runs with the same line differ."""
-
-    def settings(one: "RunSpec") -> dict[str, Any]:
-        content = one.model_dump()
-        return {**one.method.model_dump(), **content.get("training", {})}
-
-    others = [settings(other) for other in alike]
-    return [f"{name}={value}" for name, value in settings(run).items() if any(one[name] != value for one in others)]
+    arms = arms_of_runs(runs)
+    namer = Namer(arms)
+    for index, (run, arm) in enumerate(zip(runs, arms, strict=True), start=1):
+        seed = "every seed" if run.method.deterministic else f"seed {run.seed}"
+        typer.echo(f"{index}\t{namer.full(arm)}, {seed}")

@@ -12,7 +12,7 @@ from tanzaku.errors import MethodError
 from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.options import InputDropout
 from tanzaku.methods.peft_adapter import PeftMethod, head_settings, wrap
-from tanzaku.methods.targets import LinearTargets, find_targets, named_presets, shape_of
+from tanzaku.methods.targets import LinearTargets, find_targets, shape_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,10 +83,6 @@ class AdaLora(PeftMethod):
     def details(self) -> dict[str, float | int | str]:
         """The effective scale α/r₀."""
         return {"scale": self._alpha / self.initial_rank}
-
-    def label(self) -> str:
-        """Such as `adalora-r8`, or `adalora-r8-all-linear`."""
-        return "-".join([f"{self.name}-r{self.rank}", *named_presets(self.targets)])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Wrap the model in PEFT's `PeftModelForSequenceClassification`."""

@@ -32,10 +32,6 @@ class BottleneckAdapters(TrainedWeightsMethod):
     ]
     norms: Annotated[bool, Field(description="Whether the encoder's layer normalisations are trained too.")]
 
-    def label(self) -> str:
-        """Such as `houlsby-w64`."""
-        return f"{self.name}-w{self.width}"
-
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Put an adapter onto each layer's outputs, and freeze everything else but the head."""
         from tanzaku.encoders.bottleneck import BottleneckLinear

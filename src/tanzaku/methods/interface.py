@@ -66,10 +66,6 @@ class _Options(BaseModel):
         """Facts for the record that follow from the options, such as LoRA's effective scale."""
         return {}
 
-    def label(self) -> str:
-        """A short name for folders and tables: `name` with what distinguishes the method's arms."""
-        return self.name
-
 
 class StepHooks:
     """What a method may do at each step of training; by default nothing."""

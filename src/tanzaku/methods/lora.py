@@ -147,12 +147,6 @@ class Lora(RankedMethod):
         pattern = {f"scale of {key}": self.scale(rank) for key, rank in self.rank_pattern.items()}
         return {"scale": self.scale(self.rank), **pattern}
 
-    def label(self) -> str:
-        """Such as `lora-r8`, or `lora-r8-all-linear-dora`."""
-        switches = [option for option in ("pooler", "rslora", "dora") if getattr(self, option)]
-        others = ["pissa"] * (self.initialization == "pissa") + ["pattern"] * bool(self.rank_pattern)
-        return "-".join([f"{self.name}-r{self.rank}", *named_presets(self.targets), *switches, *others])
-
     def parameter_group(self, name: str, *, head: Sequence[str]) -> ParameterGroup:
         """The factor that starts random ("lora_a", of embeddings "embeddings"), the one that starts at zero ("lora_b",
         "embeddings_fast"), the head, or the rest.

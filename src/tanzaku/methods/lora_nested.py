@@ -11,7 +11,7 @@ from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.options import InputDropout, Pooler
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.methods.targets import LinearTargets, named_presets
+from tanzaku.methods.targets import LinearTargets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,11 +72,6 @@ class LoraNested(RankedMethod):
     def details(self) -> dict[str, float | int | str]:
         """The effective scale, 1 at every rank."""
         return {"scale": 1.0}
-
-    def label(self) -> str:
-        """Such as `lora-nested-r2-to-32`."""
-        others = ["pooler"] * self.pooler + ["last"] * (self.update == "last")
-        return "-".join([f"{self.name}-r{self.ranks[0]}-to-{self.ranks[-1]}", *named_presets(self.targets), *others])
 
     @property
     def _largest(self) -> Lora:

@@ -31,10 +31,6 @@ class PrefixTuning(TrainedWeightsMethod):
 
     length: Annotated[int, Field(ge=1, description="Keys and values of the prefix in each layer.")] = 20
 
-    def label(self) -> str:
-        """Such as `prefix-20`."""
-        return f"{self.name}-{self.length}"
-
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Give the encoder a prefix, and freeze everything else but the head."""
         from tanzaku.encoders.prefix import add_prefix

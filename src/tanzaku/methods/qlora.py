@@ -12,7 +12,7 @@ from tanzaku.methods.labels import OptionLabel, Title
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.options import Alpha, InputDropout, Rank
 from tanzaku.methods.peft_adapter import PeftMethod
-from tanzaku.methods.targets import Targets, named_presets
+from tanzaku.methods.targets import Targets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,10 +45,6 @@ class QLora(PeftMethod):
     def details(self) -> dict[str, float | int | str]:
         """The effective scale α/r."""
         return self._lora.details()
-
-    def label(self) -> str:
-        """Such as `qlora-r8-4bits`."""
-        return "-".join([f"{self.name}-r{self.rank}", *named_presets(self.targets), f"{self.bits}bits"])
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Quantise the layers, and wrap the model in PEFT's `PeftModelForSequenceClassification`."""

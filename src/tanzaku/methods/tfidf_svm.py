@@ -40,10 +40,6 @@ class TfidfSvm(TextMethod):
         int | None, Field(ge=1, description="Keep the terms that stand most often in the training texts; None for all.")
     ] = None
 
-    def label(self) -> str:
-        """Such as `tfidf-svm`, or `tfidf-svm-8192-terms`."""
-        return self.name if self.max_terms is None else f"{self.name}-{self.max_terms}-terms"
-
     def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Pipeline:
         """Learn terms, their inverse document frequencies and the separating planes."""
         from sklearn.pipeline import make_pipeline

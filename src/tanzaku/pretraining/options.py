@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tanzaku.display import number
 from tanzaku.errors import SpecError
 
 _SHAPE = re.compile(r"(\d+)x(\d+)")
@@ -100,10 +101,6 @@ class ContinuedOptions(BaseModel):
     def going_on_from(self, encoder: str) -> "PretrainOptions":
         """These options as those of `tanzaku pretrain --from`, resolved."""
         return PretrainOptions(**self.model_dump(exclude_unset=True), from_encoder=encoder).resolved()
-
-    def budget(self) -> str:
-        """The budget in one word, such as "3epochs"."""
-        return describe_budget(self.model_dump()).replace(" ", "")
 
     def __str__(self) -> str:
         """The budget, and what differs from the defaults, such as "3 epochs, max_tokens 512"."""
@@ -216,7 +213,7 @@ def parse_shape(text: str) -> tuple[int, int]:
 
 def describe_budget(content: Mapping[str, Any]) -> str:
     """How long `ContinuedOptions`, as a record has them, go on: "8 epochs"."""
-    return next(f"{content[unit]:g} {unit}" for unit in _BUDGETS if content.get(unit) is not None)
+    return next(f"{number(content[unit])} {unit}" for unit in _BUDGETS if content.get(unit) is not None)
 
 
 def describe_options(content: Mapping[str, Any]) -> str:
@@ -224,7 +221,7 @@ def describe_options(content: Mapping[str, Any]) -> str:
     fields = ContinuedOptions.model_fields
     named = {*_BUDGETS, *_WITHOUT_EFFECT}
     further = [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name} {number(value)}" if isinstance(value, float) else f"{name} {value}"
         for name, value in sorted(content.items())
         if name not in named and (name not in fields or value != fields[name].default)
     ]

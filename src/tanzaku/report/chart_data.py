@@ -10,7 +10,7 @@ from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.report import formats, thesis
 from tanzaku.report.comparisons import cost_of
-from tanzaku.report.naming import details, page_name, series_names
+from tanzaku.report.names import page_name
 from tanzaku.report.series import baselines_of, recommended_of, series_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
@@ -37,9 +37,8 @@ class ChartData:
     @cached_property
     def groups(self) -> list[Group]:
         """The lines against the rank, then the arms without a rank; all with a finished run."""
-        series = series_of(self.section)
-        names = series_names(series, arms=self.section.arms, words=self.words)
-        lines = [Group(name, one.arms, look, True) for look, (name, one) in enumerate(zip(names, series, strict=True))]
+        series = series_of(self.section, words=self.words)
+        lines = [Group(one.label, one.arms, look, True) for look, one in enumerate(series)]
         baselines = baselines_of(self.section)
         return lines + [
             Group(self.name(arm), (arm,), look, False) for look, arm in enumerate(baselines, start=len(lines))
@@ -47,13 +46,13 @@ class ChartData:
 
     def name(self, arm: Arm) -> str:
         """The arm's name, with its rank."""
-        return page_name(arm, arms=self.section.arms, words=self.words)
+        return page_name(arm, words=self.words)
 
     def common_name(self, arms: Sequence[Arm]) -> str:
         """What is common to the names of some arms of one method, without the rank."""
-        names = [details(arm, arms=self.section.arms, words=self.words) for arm in arms]
-        parts = [part for part in names[0] if all(part in name for name in names)]
-        return ", ".join([arms[0].title.text(self.words.language), *parts])
+        names = [arm.full_name(self.words) for arm in arms]
+        parts = [part for part in names[0].details if all(part in name.details for name in names)]
+        return ", ".join([arms[0].short_name(self.words).method, *parts])
 
     def is_recommended(self, arm: Arm) -> bool:
         """Whether the arm is recommended: of all, or of those that adapt the encoder."""

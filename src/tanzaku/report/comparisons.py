@@ -15,7 +15,7 @@ def reference_tables(evidence: Evidence, *, words: Words) -> list[Table]:
     against the best and the recommended one of those with an encoder where the best of all does without."""
     return [
         Table(
-            caption=words.text("Compared with {arm}", arm=formats.arm_name(reference)),
+            caption=words.text("Compared with {arm}", arm=reference.full_name(words)),
             columns=(
                 Column(words.text("Arm")),
                 Column(words.text("Accuracy: difference (points)"), numeric=True),
@@ -51,7 +51,7 @@ def front_table(section: Section, evidence: Evidence, *, words: Words) -> Table 
         ),
         rows=tuple(
             (
-                formats.arm_name(arm),
+                str(arm.full_name(words)),
                 formats.percent(arm.accuracy.mean) if arm.accuracy else formats.NONE,
                 formats.megabytes(cost_of(arm, "saved_bytes") / 1e6),
                 formats.seconds(cost_of(arm, "train_seconds")),
@@ -81,7 +81,7 @@ def cost_of(arm: Arm, name: str) -> float:
 
 def _row(comparison: Comparison, words: Words) -> tuple[str, ...]:
     return (
-        formats.arm_name(comparison.arm),
+        str(comparison.arm.full_name(words)),
         formats.points(comparison.accuracy.mean),
         formats.points_interval(comparison.accuracy.interval, words=words),
         formats.p_value(comparison.accuracy_p),

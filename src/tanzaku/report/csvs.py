@@ -10,7 +10,7 @@ from tanzaku.analysis.arms import Arm, Estimate, Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.rank_curves import RankCurve, RankRow
 from tanzaku.analysis.statistics import Difference
-from tanzaku.report import formats, thesis
+from tanzaku.report import thesis
 from tanzaku.study.record import Costs, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 
 _COSTS = tuple(Costs.model_fields)
@@ -30,8 +30,8 @@ def comparison_rows(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     return [
         {
             "section": number,
-            "arm": formats.arm_name(one.arm),
-            "reference": formats.arm_name(one.reference),
+            "arm": one.arm.name,
+            "reference": one.reference.name,
             "outcome": one.outcome,
             **_difference("test_accuracy", one.accuracy, corrected=one.accuracy_p),
             **_difference("test_macro_f1", one.macro_f1, corrected=one.macro_f1_p),
@@ -68,7 +68,7 @@ def _arm_row(arm: Arm, *, section: Section, evidence: Evidence, number: int) -> 
     place = section.arms.index(arm)
     return {
         **_where(section, number=number),
-        "arm": formats.arm_name(arm),
+        "arm": arm.name,
         **_settings(arm),
         "scale": arm.scale,
         "runs_finished": len(arm.finished),
@@ -95,7 +95,7 @@ def _rank_row(curve: RankCurve, row: RankRow, *, number: int) -> dict[str, Any]:
     separate, difference = row.separate, row.difference
     return {
         "section": number,
-        "arm": formats.arm_name(curve.arm),
+        "arm": curve.arm.name,
         "rank": row.rank,
         "runs": len(row.measured),
         **_spread("test_accuracy", row.accuracy),
@@ -107,7 +107,7 @@ def _rank_row(curve: RankCurve, row: RankRow, *, number: int) -> dict[str, Any]:
         "saved_bytes_mean": _mean(row.saved_bytes),
         "train_seconds_mean": curve.train_seconds,
         "measuring_seconds_mean": curve.measuring_seconds,
-        "separate_arm": formats.arm_name(separate) if separate else None,
+        "separate_arm": separate.name if separate else None,
         "separate_test_accuracy_mean": _mean(separate.accuracy) if separate else None,
         "separate_train_seconds_mean": _mean(separate.cost("train_seconds")) if separate else None,
         "outcome": row.outcome,
@@ -134,7 +134,7 @@ def _run_row(record: RunRecord, *, arm: Arm, section: Section, number: int) -> d
         "status": record.status,
         "counted": record in arm.finished,
         "error": record.error if isinstance(record, FailedRun) else None,
-        "arm": formats.arm_name(arm),
+        "arm": arm.name,
         **_settings(arm),
         "seed": None if arm.deterministic else record.spec["seed"],
         "scale": arm.scale,

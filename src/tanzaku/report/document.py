@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, tables, thesis
+from tanzaku.report import tables, thesis
 from tanzaku.report.class_tables import class_arms, class_table
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.measured import measured_facts
@@ -108,7 +108,7 @@ def failure_lines(section: Section, *, words: Words) -> list[str]:
         words.text(
             "`{run_id}` ({arm}, seed {seed}): {error}",
             run_id=one_line(record.run_id).replace("`", "'"),
-            arm=escape_markdown(formats.arm_name(arm)),
+            arm=escape_markdown(str(arm.full_name(words))),
             seed=record.spec["seed"],
             error=escape_markdown(record.error),
         )
@@ -121,7 +121,7 @@ def _section_lines(section: Section, evidence: Evidence, words: Words) -> list[s
     lines = [*_heading(words.text("Results")), markdown_table(tables.results_table(section, evidence, words=words))]
     lines += _bullets(map(escape_markdown, result_notes(section, evidence, words=words)))
     lines += [*_comparison_lines(section, evidence, words), *_rank_lines(evidence, words)]
-    classes = [class_table(section, arm, name=formats.arm_name(arm), words=words) for arm in class_arms(evidence)]
+    classes = [class_table(section, arm, name=str(arm.full_name(words)), words=words) for arm in class_arms(evidence)]
     lines += _with_heading(words.text("Results by class"), _table_lines(classes))
     lines += _with_heading(words.text("Failed runs"), _bullets(failure_lines(section, words=words)))
     if thesis.is_thesis_data(section.data):

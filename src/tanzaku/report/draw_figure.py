@@ -18,7 +18,8 @@ from tanzaku.report.style import plain, wrapped
 
 PUBLISHED, RING, CUT = "_published", "_recommended", "_cut"  # matplotlib leaves such labels out of legends
 _CHART_INCHES, _ROW_INCHES = 2.3, 1.25  # height of the only row, and of one of several
-_SIDE_BY_SIDE, _IN_FOURS, _LEGEND_CHARACTERS = 24, 12, 56  # characters of a legend's text
+_SIDE_BY_SIDE, _LEGEND_CHARACTERS = 24, 56  # characters of a legend's text
+_IN_FOURS = 26  # characters of four texts in one row of a legend
 _LEGEND_LINE_INCHES = 0.14
 _TITLE_CHARACTERS = 27  # of a line above one of two charts
 _TITLE_LINE_INCHES = 0.12  # of one more line
@@ -214,8 +215,8 @@ def _legend_entries(charts: Sequence[Chart], *, recommended: str, published: str
 
 def _legend_size(labels: Sequence[str]) -> tuple[int, float]:
     """Columns that leave no text outside the figure, and the height of so many rows in inches."""
-    longest = max(map(style.text_width, labels), default=0)
-    columns = 1 if longest > _SIDE_BY_SIDE or len(labels) < 3 else 4 if longest <= _IN_FOURS else 2
+    widths = sorted(map(style.text_width, labels), reverse=True)
+    columns = 1 if len(labels) < 3 or widths[0] > _SIDE_BY_SIDE else 4 if sum(widths[:4]) <= _IN_FOURS else 2
     lines = sum(1 + wrapped(label, _LEGEND_CHARACTERS).count("\n") for label in labels)
     return columns, _LEGEND_LINE_INCHES * -(-lines // columns)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, Arm, Estimate
+from tanzaku.analysis.arms import Estimate
 from tanzaku.analysis.statistics import Interval
-from tanzaku.report import texts
-from tanzaku.report.texts import filled
+from tanzaku.display import number
 from tanzaku.report.words import Words
 
 NONE = "–"
-_ALPHA = "method.alpha"
 
 
 def percent(share: float) -> str:
@@ -51,14 +49,6 @@ def count(number: float) -> str:
 def thousands(number: float) -> str:
     """In thousands, such as `6.9` or `110,617`."""
     return f"{number / 1000:,.1f}" if number < 99_950 else f"{number / 1000:,.0f}"
-
-
-def compact(number: float) -> str:
-    """As settings are usually written: `5e-4`, `0.1`, `8`."""
-    if number == 0 or abs(number) >= 0.001:
-        return f"{number:.6g}"
-    mantissa, exponent = f"{number:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def factor(number: float) -> str:
@@ -104,7 +94,7 @@ def setting(value: Any, *, words: Words) -> str:
         return ", ".join(setting(item, words=words) for item in value) or NONE
     if isinstance(value, dict):
         return ", ".join(f"{key}: {setting(item, words=words)}" for key, item in value.items()) or NONE
-    return compact(value) if isinstance(value, int | float) else str(value)
+    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def spread(value: Estimate | None) -> str:
@@ -121,64 +111,6 @@ def span(value: Estimate | None) -> str:
     return f"{value.lowest:.0f}" if value.lowest == value.highest else f"{value.lowest:.0f}–{value.highest:.0f}"
 
 
-def method_name(arm: Arm) -> str:
-    """The method with its rank, such as `LoRA r=8`, or `LoRA r=8, DoRA` where that tells it from others."""
-    name = arm.title.en
-    return ", ".join([name if arm.rank is None else f"{name} r={arm.rank}", *method_options(arm)])
-
-
-def method_options(arm: Arm) -> list[str]:
-    """The options of the method that tell the arm from others, in words."""
-    return [method_option(arm, key) for key in arm.named_by if key.startswith("method.")]
-
-
-def method_option(arm: Arm, key: str) -> str:
-    """One of its method's options in words, such as `DoRA`, `dropout 0.1`."""
-    label, value = arm.option_label(key.removeprefix("method.")), arm.settings[key]
-    if isinstance(value, str):
-        text = label.values.get(value, value)
-    else:
-        text = factor(value) if key == _ALPHA else plain(value)
-    return label.en.format(value=text)
-
-
-def arm_name(arm: Arm) -> str:
-    """The method with its rank and what it was trained with, such as `LoRA r=8, lr 5e-4, 5 epochs`.
-
-    Where that tells the arm from others or from the default, how documents were read follows: `…, mean, windows`.
-    """
-    parts = [method_name(arm)]
-    if LEARNING_RATE in arm.settings:
-        parts.append(f"lr {compact(arm.settings[LEARNING_RATE])}")
-    if EPOCHS in arm.settings:
-        parts.append(filled("{epochs:epoch|epochs}", epochs=arm.settings[EPOCHS]))
-    return ", ".join([*parts, *readings(arm)])
-
-
-def readings(arm: Arm) -> list[str]:
-    """How the arm reads documents and is trained, in words, where that tells it from others."""
-    shown = {key: arm.settings[key] for key in arm.named_by if not key.startswith("method.")}
-    return [reading(key, value) for key, value in shown.items() if value is not None]
-
-
-def reading(key: str, value: Any) -> str:
-    """One of the settings of how documents are read and how the arm is trained, in words."""
-    shown = compact(value) if isinstance(value, float) else value
-    own_name = f"{key.partition('.')[2].replace('_', ' ')} {{value}}"
-    return filled(texts.READINGS.get(key, own_name), value=shown)
-
-
-def plain(value: Any) -> str:
-    """A setting's value in a name, in English."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
-    if value is None:
-        return "none"
-    return str(value) if isinstance(value, bool | str) else compact(value)
-
-
 def _two_digits(size: float) -> str:
     text = f"{size:.2g}"
-    return compact(size) if "e" in text else text
+    return number(size, digits=2) if "e" in text else text

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tanzaku.analysis.arms import Arm
 from tanzaku.report.chart_data import ChartData, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
-from tanzaku.report.naming import short_name
+from tanzaku.report.names import unbroken
 from tanzaku.report.series import in_order
 from tanzaku.report.terms import AXES
 from tanzaku.report.words import message
@@ -74,7 +74,7 @@ def _front_chart(
             label=f"{data.name(arm)}: {interval_text(percent(arm), None, None)} %",
             hollow=arm not in members,
             recommended=recommended,
-            name=short_name(arm, words=data.words) if arm in members or recommended else "",
+            name=unbroken(arm.short_name(data.words)) if arm in members or recommended else "",
         )
 
     words = data.words

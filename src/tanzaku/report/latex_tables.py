@@ -14,7 +14,7 @@ from tanzaku.report import formats, tables, thesis
 from tanzaku.report.class_tables import class_arms, class_table
 from tanzaku.report.comparisons import cost_of, front_members
 from tanzaku.report.latex import PREAMBLE, LatexColumn, LatexTable, latex_table
-from tanzaku.report.names import short_name
+from tanzaku.report.names import paper_name
 from tanzaku.report.series import in_order, recommended_of
 from tanzaku.report.words import Words, message
 
@@ -80,7 +80,7 @@ def _results_table(section: Section, evidence: Evidence, words: Words) -> LatexT
     group = words.text("Accuracy (%)")
     several = any(len(arm.finished) > 1 for arm in section.arms)
     columns: _Columns[Arm] = [
-        *_arm_columns(section, evidence, words),
+        *_arm_columns(evidence, words),
         (LatexColumn(words.text("Runs")), lambda arm: tables.runs_text(arm, words=words)),
         (LatexColumn(words.text("Mean"), group=group), lambda arm: tables.accuracy_text(arm, words=words)),
         (LatexColumn(words.text("95 % interval"), group=group), lambda arm: formats.interval(evidence.interval(arm))),
@@ -122,7 +122,7 @@ def _costs_table(section: Section, evidence: Evidence, words: Words) -> LatexTab
     gigabytes = lambda size: f"{size / 1e9:.2f}"  # noqa: E731
     group, over = words.text("Costs") if published else "", words.text("Thesis")
     columns: _Columns[Arm] = [
-        *_arm_columns(section, evidence, words),
+        *_arm_columns(evidence, words),
         (
             LatexColumn(words.text("Param. (k)"), group=group),
             _cost("trainable_parameters", lambda number: formats.thousands(number)),
@@ -162,7 +162,7 @@ def _comparison_table(section: Section, evidence: Evidence, reference: Arm, word
     accuracy, macro_f1 = words.text("Accuracy"), words.text("Macro-F1")
     order = in_order(section)
     rows = sorted(evidence.against(reference), key=lambda one: order.index(one.arm))
-    name = _name(section, words)
+    name = _name(words)
     columns: _Columns[Comparison] = [
         (_name_column(words), lambda one: name(one.arm)),
         (LatexColumn(words.text("Diff."), group=accuracy), lambda one: formats.points(one.accuracy.mean)),
@@ -186,7 +186,7 @@ def _comparison_table(section: Section, evidence: Evidence, reference: Arm, word
 
 
 def _class_table(section: Section, arm: Arm, words: Words) -> LatexTable:
-    table = class_table(section, arm, name=_name(section, words)(arm), words=words)
+    table = class_table(section, arm, name=_name(words)(arm), words=words)
     numbers = {name: number for number, name in enumerate(section.data.label_names, start=1)}
     classes = _class_column(words, numbers=[numbers[label] for label, *_ in table.rows])
     columns = (classes, *(LatexColumn(column.heading) for column in table.columns[1:]))
@@ -202,7 +202,7 @@ def _front_table(section: Section, evidence: Evidence, words: Words) -> LatexTab
     members = front_members(section, evidence)
     if not members:
         return None
-    name = _name(section, words)
+    name = _name(words)
     columns: _Columns[tuple[Arm, bool, bool]] = [
         (_name_column(words), lambda one: name(one[0])),
         (LatexColumn(words.text("Test accuracy (%)")), lambda one: _percent(one[0].accuracy)),
@@ -267,7 +267,7 @@ def _rank_table(section: Section, curve: RankCurve, words: Words) -> LatexTable:
             else []
         ),
     ]
-    name = _name(section, words)(curve.arm)
+    name = _name(words)(curve.arm)
     caption = words.text(
         "{arm}: the trained adapter at each rank, test accuracy on {data}. {notes}",
         arm=name,
@@ -290,9 +290,9 @@ def _thesis_table(section: Section, words: Words) -> LatexTable:
     )
 
 
-def _arm_columns(section: Section, evidence: Evidence, words: Words) -> _Columns[Arm]:
+def _arm_columns(evidence: Evidence, words: Words) -> _Columns[Arm]:
     """The arm's name, with a star where it is recommended."""
-    name = _name(section, words)
+    name = _name(words)
     chosen = recommended_of(evidence)
     return [(_name_column(words), lambda arm: f"{name(arm)}{_NO_BREAK}⋆" if arm in chosen else name(arm))]
 
@@ -306,8 +306,8 @@ def _name_column(words: Words) -> LatexColumn:
     return LatexColumn(words.text("Arm"), numeric=False, wraps=True)
 
 
-def _name(section: Section, words: Words) -> Callable[[Arm], str]:
-    return partial(short_name, section=section, words=words)
+def _name(words: Words) -> Callable[[Arm], str]:
+    return partial(paper_name, words=words)
 
 
 def _where(section: Section, words: Words) -> dict[str, str]:

@@ -60,7 +60,7 @@ def _settings(section: Section, words: Words) -> list[str]:
     for name, value in shared_settings(section.arms).items():
         setting = f"{setting_name(name, words=words)} {formats.setting(value, words=words)}"
         groups.setdefault(name.rpartition(".")[0], []).append(setting)
-    names = {arm.method: arm.title.text(words.language) for arm in section.arms}
+    names = {arm.method: arm.full_name(words).method for arm in section.arms}
     names |= {"encoder": words.text("Encoder"), "training": words.text("Training")}
     return [
         words.text(

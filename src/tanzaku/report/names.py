@@ -1,14 +1,39 @@
-"""What an arm is called in a paper: the page's short name."""
+"""Arms' names on paper and on the page, where a line may end between two settings but not inside one."""
 
 from __future__ import annotations
 
-from tanzaku.analysis.arms import Arm, Section
-from tanzaku.report.naming import page_name
+import re
+
+from tanzaku.analysis.arms import Arm
 from tanzaku.report.words import Words
+from tanzaku.study.naming import Name
 
-_WORD_JOINER = "\u2060"  # in the page's names, whose columns are narrower
+_WORD_JOINER = "\u2060"
+_NO_BREAK_SPACE = "\u00a0"
+_BEFORE_VALUE = re.compile(" (?=[=0-9])|(?<==) ")
+_MINUS_IN_NUMBER = re.compile(r"(?<=\de)-(?=\d)")
 
 
-def short_name(arm: Arm, *, section: Section, words: Words) -> str:
-    """Such as `LoRA r=8, lr 5e-4`: as short as tells it from the section's other arms."""
-    return page_name(arm, arms=section.arms, words=words).replace(_WORD_JOINER, "")
+def paper_name(arm: Arm, *, words: Words) -> str:
+    """The full name, such as `LoRA r=8, lr 5e-4`, with "lr" and "5e-4" on one line."""
+    name = arm.full_name(words)
+    return ", ".join([name.head, *(_BEFORE_VALUE.sub(_NO_BREAK_SPACE, part) for part in name.details)])
+
+
+def page_name(arm: Arm, *, words: Words) -> str:
+    """Likewise for the page, whose narrow columns would break "5e-4" too."""
+    return unbroken(arm.full_name(words))
+
+
+def page_details(arm: Arm, *, words: Words) -> str:
+    """What follows the method and its rank in the page's name, such as `DoRA, lr 5e-4`."""
+    return ", ".join(map(_joined, arm.full_name(words).details))
+
+
+def unbroken(name: Name) -> str:
+    """A name for the page or a chart."""
+    return ", ".join([name.head, *map(_joined, name.details)])
+
+
+def _joined(part: str) -> str:
+    return _MINUS_IN_NUMBER.sub(f"-{_WORD_JOINER}", _BEFORE_VALUE.sub(_NO_BREAK_SPACE, part))

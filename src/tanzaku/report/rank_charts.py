@@ -11,9 +11,8 @@ from tanzaku.analysis.rank_curves import CurveLine, lines_of
 from tanzaku.report import formats, thesis
 from tanzaku.report.chart_data import ChartData, Group, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Line, Point, Rule
-from tanzaku.report.naming import series_name
 from tanzaku.report.rank_tables import line_labels
-from tanzaku.report.series import compares_ranks, distinct_labels, recommended_of
+from tanzaku.report.series import compares_ranks, legend_names, recommended_of
 from tanzaku.report.terms import AXES
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import message
@@ -55,10 +54,7 @@ def curve_chart(data: ChartData) -> Chart | None:
     lines = lines_of(data.evidence.curves, data.evidence.intervals)
     if not lines:
         return None
-    names = [series_name(line.arm, arms=data.section.arms, words=data.words) for line in lines]
-    labels = line_labels(lines, names, words=data.words)
-    if len(set(labels)) < len(labels):
-        labels = line_labels(lines, distinct_labels([line.arm for line in lines]), words=data.words)
+    labels = line_labels(lines, legend_names([line.arm for line in lines], words=data.words), words=data.words)
     return Chart(
         key="curves",
         title=data.words.text("Accuracy at several ranks"),

@@ -94,7 +94,7 @@ def _table(curve: RankCurve, words: Words) -> Table:
     if curve.separate:
         columns += _separate_columns(curve.arm, words)
     return Table(
-        caption=words.text("{arm}: the trained adapter at each rank", arm=formats.arm_name(curve.arm)),
+        caption=words.text("{arm}: the trained adapter at each rank", arm=curve.arm.full_name(words)),
         columns=tuple(column for column, _ in columns),
         rows=tuple(tuple(cell(row) for _, cell in columns) for row in curve.rows),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import averaged_classes, class_results, never_predicted
 from tanzaku.analysis.evidence import Evidence, Recommendation
+from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.terms import MEASURES
 from tanzaku.report.words import Words, message
@@ -64,8 +65,12 @@ def recommendation_lines(evidence: Iterable[Evidence], *, words: Words) -> list[
     return [words.joined(advice.sentences) for found in evidence for advice in advice_of(found, words=words)]
 
 
-def advice_of(evidence: Evidence, *, words: Words, name: Name = formats.arm_name) -> list[Advice]:
-    """Of all arms; then, if the best of all does without the encoder, of those that adapt it."""
+def advice_of(evidence: Evidence, *, words: Words, name: Name | None = None) -> list[Advice]:
+    """Of all arms; then, if the best of all does without the encoder, of those that adapt it.
+
+    Arms have their full names, or those that `name` gives them.
+    """
+    name = name or (lambda arm: str(arm.full_name(words)))
     advice = []
     if evidence.recommendation is None and evidence.best is not None:
         advice.append(_nothing(evidence, words=words, name=name))
@@ -106,7 +111,7 @@ def _nothing(evidence: Evidence, *, words: Words, name: Name) -> Advice:
 
 def reason(recommendation: Recommendation, *, words: Words, name: Name) -> str:
     """Why the validation set chose it."""
-    margin, measure = formats.compact(100 * recommendation.margin), words.text(MEASURES[recommendation.choose_by])
+    margin, measure = number(100 * recommendation.margin), words.text(MEASURES[recommendation.choose_by])
     value = _validation(recommendation.arm, recommendation)
     if recommendation.is_best:
         because = (
@@ -165,7 +170,7 @@ def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str
     decided = words.text(
         rests_on,
         documents=words.plural("{n:,} validation document", "{n:,} validation documents", found.documents),
-        margin=formats.compact(100 * recommendation.margin),
+        margin=number(100 * recommendation.margin),
         count=f"{found.margin_documents:.1f}",
     )
     return words.joined([decided, _indistinct(recommendation, words=words, name=name)])
@@ -251,7 +256,7 @@ def chosen_by(evidence: Evidence, *, words: Words) -> str:
         "The validation set chose: the smallest arm within {margin} points of the best mean validation {measure} that "
         "is better than always answering the most frequent class. The test set does not influence the choice; it only "
         "checks it.",
-        margin=formats.compact(100 * evidence.margin),
+        margin=number(100 * evidence.margin),
         measure=words.text(MEASURES[evidence.choose_by]),
     )
 
@@ -298,7 +303,7 @@ def verdict(recommendation: Recommendation, *, words: Words, name: Name) -> str 
     text = words.text(
         _VERDICTS[recommendation.verdict],
         measure=words.text(MEASURES[recommendation.choose_by]),
-        margin=formats.compact(100 * recommendation.margin),
+        margin=number(100 * recommendation.margin),
         difference=formats.points(difference.mean),
         interval=formats.points_interval(difference.interval, words=words),
         # Rounded up: the margin that is shown must lie outside the interval.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tanzaku.analysis.arms import EPOCHS, LEARNING_RATE, RANK, Arm, Section
+from tanzaku.analysis.arms import RANK, Arm, Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, texts
-from tanzaku.report.texts import filled
+from tanzaku.report.names import unbroken
+from tanzaku.study.naming import ENGLISH, Namer, Words
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Series:
     arms: tuple[Arm, ...]
 
 
-def series_of(section: Section) -> list[Series]:
+def series_of(section: Section, *, words: Words = ENGLISH) -> list[Series]:
     """The finished arms with a rank, one series per setting of all else, in the order of the table."""
     groups: dict[str, list[Arm]] = {}
     for arm in section.arms:
         if arm.rank is not None and arm.accuracy:
             groups.setdefault(arm.series, []).append(arm)
-    labels = distinct_labels([arms[0] for arms in groups.values()])
+    labels = legend_names([arms[0] for arms in groups.values()], words=words)
     return [
         Series(label, tuple(sorted(arms, key=lambda arm: arm.rank or 0)))
         for label, arms in zip(labels, groups.values(), strict=True)
@@ -58,31 +58,8 @@ def recommended_of(evidence: Evidence) -> list[Arm]:
     return [found.arm for found in (evidence.recommendation, evidence.among_encoders) if found]
 
 
-def distinct_labels(arms: Sequence[Arm]) -> list[str]:
-    """Method and learning rate (without the rank), and as many further settings as it takes to tell the arms apart."""
-    differing = sorted({key for arm in arms for key in arm.settings} - {RANK, LEARNING_RATE, EPOCHS, "method.name"})
-    parts = [[arm.title.short or arm.title.en] for arm in arms]
-    for key in (LEARNING_RATE, EPOCHS, *differing):
-        labels = [", ".join(part) for part in parts]
-        for part, arm, label in zip(parts, arms, labels, strict=True):
-            rivals = [other for other, same in zip(arms, labels, strict=True) if same == label and other is not arm]
-            always = key == LEARNING_RATE and arm.rank is not None
-            differs = any(other.settings.get(key) != arm.settings.get(key) for other in rivals)
-            # An option that makes a variant of the method goes without saying at its default.
-            unsaid = key.startswith("method.") and key not in arm.named_by
-            if key in arm.settings and (always or differs) and not unsaid:
-                part.append(_label_part(arm, key))
-    return [", ".join(part) for part in parts]
-
-
-def _label_part(arm: Arm, key: str) -> str:
-    value = arm.settings[key]
-    if key == LEARNING_RATE:
-        return f"lr {formats.compact(value)}"
-    if key == EPOCHS:
-        return filled("{epochs:epoch|epochs}", epochs=value)
-    if key in texts.READINGS and value is not None:
-        return formats.reading(key, value)
-    if key.startswith("method."):
-        return formats.method_option(arm, key)
-    return f"{key.partition('.')[2].replace('_', ' ')} {formats.plain(value)}"
+def legend_names(arms: Sequence[Arm], *, words: Words = ENGLISH) -> list[str]:
+    """Short names without the rank: what distinguishes lines against the rank, of each of which this is one arm."""
+    settings = [{key: value for key, value in arm.settings.items() if key != RANK} for arm in arms]
+    namer = Namer(settings)
+    return [unbroken(namer.short(one, words=words)) for one in settings]

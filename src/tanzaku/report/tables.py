@@ -8,6 +8,7 @@ from typing import Any
 
 from tanzaku.analysis.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
 from tanzaku.analysis.evidence import Evidence
+from tanzaku.display import number
 from tanzaku.report import formats, thesis
 from tanzaku.report.render import Column, Table
 from tanzaku.report.series import in_order
@@ -120,8 +121,9 @@ def _setting_key(name: str) -> str:
 
 
 def _method_columns(section: Section, words: Words) -> list[tuple[Column, _Cell]]:
-    rates: _Cell = lambda arm: formats.NONE if arm.learning_rate is None else formats.compact(arm.learning_rate)  # noqa: E731
-    columns: list[tuple[Column, _Cell]] = [(Column(words.text("Method")), formats.method_name)]
+    rates: _Cell = lambda arm: formats.NONE if arm.learning_rate is None else number(arm.learning_rate)  # noqa: E731
+    names: _Cell = lambda arm: arm.full_name(words).with_options  # noqa: E731
+    columns: list[tuple[Column, _Cell]] = [(Column(words.text("Method")), names)]
     columns.append((Column(words.text("Learning rate"), numeric=True), rates))
     columns += [
         (Column(setting_name(key, words=words).capitalize(), numeric=True), _setting_cell(key, words))

@@ -21,6 +21,7 @@ from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.expansion import expand
+from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
@@ -57,17 +58,29 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
     encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
-    return Plan(study.name, dataset, [_planned(spec, encoders, dataset, out) for spec in specs])
+    arms = arms_of_runs(specs)
+    namer = Namer(arms)
+    runs = [
+        _planned(spec, encoders, dataset, out=out, name=namer.folder(arm))
+        for spec, arm in zip(specs, arms, strict=True)
+    ]
+    return Plan(study.name, dataset, runs)
 
 
 def _planned(
-    spec: RunSpec, encoders: Mapping[ContinuedOptions | None, EncoderSource], dataset: Dataset, out: Path
+    spec: RunSpec,
+    encoders: Mapping[ContinuedOptions | None, EncoderSource],
+    dataset: Dataset,
+    *,
+    out: Path,
+    name: str,
 ) -> PlannedRun:
     if isinstance(spec, TextRunSpec):
-        return PlannedTextRun(spec, out / spec.run_id(data_fingerprint=dataset.fingerprint))
+        identity = spec.identity(data_fingerprint=dataset.fingerprint)
+        return PlannedTextRun(spec, run_folder(out, name, spec, identity=identity))
     encoder = encoders[spec.encoder.pretrain]
-    run_id = spec.run_id(data_fingerprint=dataset.fingerprint, encoder_fingerprint=encoder.fingerprint)
-    return PlannedEncoderRun(spec, out / run_id, encoder)
+    identity = spec.identity(data_fingerprint=dataset.fingerprint, encoder_fingerprint=encoder.fingerprint)
+    return PlannedEncoderRun(spec, run_folder(out, name, spec, identity=identity), encoder)
 
 
 def prepare_encoders(

@@ -34,7 +34,7 @@ from tanzaku.study.tune_settings import TuneSpec
 from tanzaku.training.schedule import ScheduleName
 
 # So much of a run's identity ends the name of its folder.
-_IDENTITY_DIGITS = 10
+IDENTITY_DIGITS = 10
 
 # In the place of a seed in the runs of a deterministic method, which each counts for every seed of its study.
 SEED_OF_DETERMINISTIC = 0
@@ -101,19 +101,6 @@ class EncoderSpec(_Spec):
     def _windows_alone(cls, value: int | None, others: ValidationInfo) -> int | None:
         """Where it changes nothing it is None, so that it makes no other run of the same one."""
         return value if others.data.get("long_text") == "windows" else None
-
-    def changed(self) -> dict[str, Any]:
-        """The settings that are not at their defaults, which encoder it is left out."""
-        values = {name: getattr(self, name) for name in ENCODER_SETTINGS}
-        return {name: value for name, value in values.items() if value != EncoderSpec.model_fields[name].default}
-
-    def labels(self) -> list[str]:
-        """What is not at its default in short words for a folder, such as `["t128", "mean", "windows", "w4"]`."""
-        prefixes = {"max_tokens": "t", "max_windows": "w", "pretrain": "pretrained-"}
-        return [
-            f"{prefixes.get(name, '')}{value.budget() if isinstance(value, ContinuedOptions) else value}"
-            for name, value in self.changed().items()
-        ]
 
 
 # Not settings: which encoder it is.
@@ -221,17 +208,11 @@ class TrainingSpec(_Spec):
     def _of_this_schedule(cls, value: float, others: ValidationInfo) -> float:
         """Where another schedule has no use for it it is at its default, so that it makes no other run of the same."""
         name = str(others.field_name)
-        return value if others.data.get("schedule") == _SCHEDULE_OF[name] else cls.model_fields[name].default
-
-    def labels(self) -> list[str]:
-        """What a folder's name says of how it is trained, such as `["lr0.0005", "cosine"]`."""
-        own = {"headlr": self.head_learning_rate, "embedlr": self.embeddings_learning_rate}
-        others = [f"{name}{rate:.6g}" for name, rate in own.items() if rate is not None]
-        return [f"lr{self.learning_rate:.6g}", *others, *([] if self.schedule == "linear" else [self.schedule])]
+        return value if others.data.get("schedule") == SCHEDULE_OF[name] else cls.model_fields[name].default
 
 
 # Which schedule a setting is for.
-_SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience": "plateau"}
+SCHEDULE_OF = {"decay": "wsd", "plateau_factor": "plateau", "plateau_patience": "plateau"}
 
 
 class _RunSpec(_Spec):
@@ -286,12 +267,6 @@ class EncoderRunSpec(_RunSpec):
         )
         return _sha256(content | {"data_fingerprint": data_fingerprint, "encoder_fingerprint": encoder_fingerprint})
 
-    def run_id(self, *, data_fingerprint: str, encoder_fingerprint: str) -> str:
-        """A readable name with the start of the identity: the run's folder."""
-        parts = [self.method.label(), *self.training.labels(), *self.encoder.labels()]
-        identity = self.identity(data_fingerprint=data_fingerprint, encoder_fingerprint=encoder_fingerprint)
-        return _run_id(parts, self, identity)
-
 
 class TextRunSpec(_RunSpec):
     """A run of a method that learns only from the texts."""
@@ -304,10 +279,6 @@ class TextRunSpec(_RunSpec):
         content = self.model_dump(mode="json", exclude=_NOT_IDENTITY)
         return _sha256(content | {"data_fingerprint": data_fingerprint})
 
-    def run_id(self, *, data_fingerprint: str) -> str:
-        """A readable name with the start of the identity: the run's folder."""
-        return _run_id([self.method.label()], self, self.identity(data_fingerprint=data_fingerprint))
-
 
 RunSpec = EncoderRunSpec | TextRunSpec
 RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(Annotated[RunSpec, Field(discriminator="kind")])
@@ -318,11 +289,6 @@ _NOT_IDENTITY = {"data": True, "choose_by": True}
 
 def _sha256(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _run_id(parts: list[str], spec: _RunSpec, identity: str) -> str:
-    seed = [] if spec.method.deterministic else [f"s{spec.seed}"]
-    return "-".join([*parts, *seed, identity[:_IDENTITY_DIGITS]])
 
 
 class StudySpec(_Spec):

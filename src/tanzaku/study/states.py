@@ -63,7 +63,7 @@ def run_states(folder: Path) -> list[RunState]:
 
 
 def natural_key(name: str) -> list[tuple[int, float, str]]:
-    """Sorts r2 before r128, and lr5e-05 before lr0.0005."""
+    """Sorts r2 before r128, and lr5e-5 before lr5e-4."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
     return [(1, float(part), "") if place % 2 else (0, 0.0, part) for place, part in enumerate(parts)]
 

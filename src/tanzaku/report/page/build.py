@@ -16,6 +16,7 @@ from tanzaku.analysis.evidence import Evidence, Recommendation
 from tanzaku.analysis.mistakes import mistakes_of
 from tanzaku.analysis.predictions import Predictions, RunKey, run_key
 from tanzaku.data.dataset import Dataset
+from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
@@ -24,7 +25,7 @@ from tanzaku.report.draw_svg import SAMPLE, draw
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts
-from tanzaku.report.naming import method_and_rank, page_name
+from tanzaku.report.names import page_name
 from tanzaku.report.notes import result_notes
 from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.curves import curve_tables
@@ -68,8 +69,8 @@ def page_html(given: PageInput, *, words: Words) -> str:
     Everything that comes from records or data is escaped.
     """
     parts = [
-        _section_context(given, section, evidence, number=number, words=words)
-        for number, (section, evidence) in enumerate(zip(given.sections, given.evidence, strict=True), start=1)
+        _section_context(given, section, evidence, number=index, words=words)
+        for index, (section, evidence) in enumerate(zip(given.sections, given.evidence, strict=True), start=1)
     ]
     studies = sorted({record.study for record in given.records})
     return _template().render(
@@ -81,7 +82,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         study=", ".join(studies),
         records=given.records,
         parts=parts,
-        margin=formats.compact(100 * given.margin),
+        margin=number(100 * given.margin),
         choose_by=given.evidence[0].choose_by,
         runs=quoted(given.runs),
         every=given.every,
@@ -109,7 +110,7 @@ def _template() -> Template:
 def _section_context(
     given: PageInput, section: Section, evidence: Evidence, *, number: int, words: Words
 ) -> dict[str, Any]:
-    name = partial(page_name, arms=section.arms, words=words)
+    name = partial(page_name, words=words)
     found = evidence.recommendation
     known = given.dataset is not None and given.dataset.fingerprint == section.data.fingerprint
     dataset = given.dataset if known else None
@@ -144,11 +145,9 @@ def _section_context(
 
 def _reference_names(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
     """As the headings of columns have them: the method and its rank where that is one arm's only."""
-    short = Counter(method_and_rank(arm, words=words) for arm in section.arms)
+    heads = Counter(arm.full_name(words).head for arm in section.arms)
     return [
-        name
-        if short[name := method_and_rank(arm, words=words)] == 1
-        else page_name(arm, arms=section.arms, words=words)
+        head if heads[head := arm.full_name(words).head] == 1 else page_name(arm, words=words)
         for arm in evidence.references
     ]
 

@@ -14,7 +14,7 @@ from tanzaku.report.charts import Forest
 from tanzaku.report.comparisons import cost_of
 from tanzaku.report.draw_svg import Whisker, whisker
 from tanzaku.report.front_charts import forest_of, forest_row
-from tanzaku.report.naming import details, method_and_rank
+from tanzaku.report.names import page_details
 from tanzaku.report.series import recommended_of
 from tanzaku.report.thesis import Published
 from tanzaku.report.words import Words
@@ -83,8 +83,8 @@ def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:
     milliseconds = milliseconds_per_document(arm, section)
     return ResultLine(
         arm=arm,
-        name=method_and_rank(arm, words=words),
-        details=", ".join(details(arm, arms=section.arms, words=words)),
+        name=arm.full_name(words).head,
+        details=page_details(arm, words=words),
         recommended=_badge(arm, evidence, words),
         best=evidence.best == arm,
         accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words.text("failed"),

@@ -29,6 +29,7 @@ from tanzaku.files import check_writable
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
+from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.plan import prepare_encoders
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
@@ -134,6 +135,7 @@ class _Search:
     ) -> None:
         self.study, self.settings, self.space, self.dataset, self.out = study, settings, space, dataset, out
         self.encoders = encoders
+        self.namer = Namer(arms_of_runs(corners))
         self.first_encoder = self._encoder(corners[0])
         self.identity = self._identity(corners)
         self.epochs = max(corner.training.epochs for corner in corners)
@@ -222,7 +224,9 @@ class _Search:
         return self.encoders[spec.encoder.pretrain]
 
     def _folder(self, spec: EncoderRunSpec) -> Path:
-        return self.out / TRIALS_FOLDER / spec.run_id(**self._fingerprints(spec))
+        (arm,) = arms_of_runs([spec])
+        identity = spec.identity(**self._fingerprints(spec))
+        return run_folder(self.out / TRIALS_FOLDER, self.namer.folder(arm), spec, identity=identity)
 
     def _fingerprints(self, spec: EncoderRunSpec) -> dict[str, str]:
         return {
