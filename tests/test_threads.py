@@ -51,7 +51,8 @@ def test_every_command_that_trains_or_classifies_takes_threads() -> None:
     study = commands["study"].commands
     others = (commands[name] for name in ("classify", "compress", "pack", "pretrain"))
     for command in (study["run"], study["tune"], *others):
-        assert "--threads" in [name for option in command.params for name in option.opts], command.name
+        options = command.get_params(typer.Context(command))
+        assert "--threads" in [name for option in options for name in option.opts], command.name
     refused = CliRunner().invoke(app, ["classify", "bundle", "--threads", "0"])
     assert refused.exit_code == 2
     assert "--threads" in refused.output

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from tanzaku.report.write import Report
 
 
+_Runs = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUNS", help="Folder that `tanzaku study run` wrote, or an archive, or a folder that contains several."
+    ),
+]
+
+
 def report(
-    runs: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUNS",
-            help="Folder that `tanzaku study run` wrote, or an archive, or a folder that contains several.",
-        ),
-    ],
+    runs: _Runs,
     choosing: Choosing,
     out: Annotated[Path | None, typer.Option(help="Folder for the report. Default: RUNS/report.")] = None,
     language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the summary.")] = "en",

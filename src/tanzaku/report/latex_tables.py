@@ -235,24 +235,7 @@ def _rank_table(section: Section, curve: RankCurve, words: Words) -> LatexTable:
         ),
     ]
     if curve.separate:
-        group = words.text("Trained separately")
-        columns += [
-            (LatexColumn(words.text("Acc. (%)"), group=group), lambda row: _separate(row, curve.arm, words)),
-            (
-                LatexColumn(words.text("Diff."), group=group),
-                lambda row: formats.points(row.difference.mean) if row.difference else formats.NONE,
-            ),
-            (
-                LatexColumn(words.text("95 % interval"), group=group),
-                lambda row: (
-                    formats.points_interval(row.difference.interval, words=words) if row.difference else formats.NONE
-                ),
-            ),
-            (
-                LatexColumn(words.text("p"), group=group),
-                lambda row: formats.NONE if row.p_value is None else formats.p_value(row.p_value),
-            ),
-        ]
+        columns += _separate_columns(curve, words)
     kinds = {row.interval.kind for row in curve.rows if row.interval}
     notes = [
         *_kind_notes(kinds, words),
@@ -275,6 +258,28 @@ def _rank_table(section: Section, curve: RankCurve, words: Words) -> LatexTable:
         notes=words.joined(notes),
     )
     return _table(caption, columns, curve.rows)
+
+
+def _separate_columns(curve: RankCurve, words: Words) -> _Columns[RankRow]:
+    """The arm that was trained only at a row's rank, compared with the adapter."""
+    group = words.text("Trained separately")
+    return [
+        (LatexColumn(words.text("Acc. (%)"), group=group), lambda row: _separate(row, curve.arm, words)),
+        (
+            LatexColumn(words.text("Diff."), group=group),
+            lambda row: formats.points(row.difference.mean) if row.difference else formats.NONE,
+        ),
+        (
+            LatexColumn(words.text("95 % interval"), group=group),
+            lambda row: (
+                formats.points_interval(row.difference.interval, words=words) if row.difference else formats.NONE
+            ),
+        ),
+        (
+            LatexColumn(words.text("p"), group=group),
+            lambda row: formats.NONE if row.p_value is None else formats.p_value(row.p_value),
+        ),
+    ]
 
 
 def _thesis_table(section: Section, words: Words) -> LatexTable:
