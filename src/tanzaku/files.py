@@ -44,16 +44,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with beside.open("wb") as handle:
+            with staging.open("wb") as handle:
                 handle.write(data)
                 handle.flush()
                 os.fsync(handle.fileno())
-            beside.replace(path)
+            staging.replace(path)
         except BaseException:
             with suppress(OSError):
-                beside.unlink(missing_ok=True)
+                staging.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
 
@@ -93,9 +93,9 @@ def check_writable(folder: Path) -> None:
     while not os.path.lexists(there):
         there = there.parent
     try:
-        with tempfile.TemporaryDirectory(prefix=".tanzaku-", dir=there) as beside:
+        with tempfile.TemporaryDirectory(prefix=".tanzaku-", dir=there) as staging:
             # Names that are too long show only when the folder is made.
-            (Path(beside) / folder.absolute().relative_to(there)).mkdir(parents=True, exist_ok=True)
+            (Path(staging) / folder.absolute().relative_to(there)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"this folder can't be written ({error.strerror})", str(folder)) from error
 
@@ -115,31 +115,31 @@ def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     given, out = out, out.absolute()
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
+    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
     try:
         with errors_naming(given):
-            beside.mkdir(parents=True)
-            yield beside
-            for path in (*beside.rglob("*"), beside):
+            staging.mkdir(parents=True)
+            yield staging
+            for path in (*staging.rglob("*"), staging):
                 if path.is_file():
                     path.chmod(_READABLE)  # safetensors makes files that only their owner can read
                     sync_file(path)
                 else:
                     sync_directory(path)
-            _put(beside, out)
+            _put(staging, out)
             sync_directory(out.parent)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _put(beside: Path, out: Path) -> None:
+def _put(staging: Path, out: Path) -> None:
     if not out.exists():
-        beside.rename(out)
+        staging.rename(out)
         return
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
     out.rename(old)
-    beside.rename(out)
+    staging.rename(out)
     shutil.rmtree(old)
 
 

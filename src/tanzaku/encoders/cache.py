@@ -83,22 +83,24 @@ def read_entry(name: str, *, documents: int) -> tuple[np.ndarray, np.ndarray] | 
 def write_entry(name: str, ids: np.ndarray, offsets: np.ndarray) -> None:
     """Write an entry under a temporary name, then rename it. If the cache can't be written, warn and continue."""
     root = tokens_folder()
-    beside = None
+    staging = None
     try:
         root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
-        sums = {array: _save(beside / f"{array}.npy", values) for array, values in (("ids", ids), ("offsets", offsets))}
-        (beside / _MANIFEST).write_text(json.dumps({"format": _FORMAT} | sums) + "\n", encoding="utf-8")
-        sync_file(beside / _MANIFEST)
-        _put(beside, root / name)
+        staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
+        sums = {
+            array: _save(staging / f"{array}.npy", values) for array, values in (("ids", ids), ("offsets", offsets))
+        }
+        (staging / _MANIFEST).write_text(json.dumps({"format": _FORMAT} | sums) + "\n", encoding="utf-8")
+        sync_file(staging / _MANIFEST)
+        _put(staging, root / name)
         sync_directory(root)
     except OSError as error:
         warnings.warn(
             f"the token cache {root} can't be written ({error}); going on without", TanzakuWarning, stacklevel=3
         )
     finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _save(path: Path, values: np.ndarray) -> str:
@@ -107,11 +109,11 @@ def _save(path: Path, values: np.ndarray) -> str:
     return sha256_of_file(path)
 
 
-def _put(beside: Path, folder: Path) -> None:
+def _put(staging: Path, folder: Path) -> None:
     """Give the new entry its name, unless another process has just made the same; a damaged one makes way."""
     for _ in range(_PUT_ATTEMPTS):
         try:
-            beside.rename(folder)
+            staging.rename(folder)
             return
         except OSError:
             if not folder.exists():

@@ -18,11 +18,11 @@ def save_encoder(
 ) -> None:
     """Write weights (in `dtype`), configuration, tokenizer and record to `out`. The model is converted in place."""
     tokenizer.model_max_length = max_positions(model.config) or record.options["max_tokens"]
-    with atomic_folder(out) as beside:
+    with atomic_folder(out) as staging:
         with quiet_transformers():
-            model.to(device="cpu", dtype=dtype).eval().save_pretrained(beside)
-            tokenizer.save_pretrained(beside)
-        write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+            model.to(device="cpu", dtype=dtype).eval().save_pretrained(staging)
+            tokenizer.save_pretrained(staging)
+        write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
 
 
 def find_result(out: Path, *, identity: str) -> PretrainRecord | None:

@@ -89,13 +89,13 @@ def write_stream(
                 documents += chunk.count("")
                 yield chunk
 
-    with atomic_folder(folder, replace=True) as beside:
-        with (beside / _IDS).open("wb") as handle:
+    with atomic_folder(folder, replace=True) as staging:
+        with (staging / _IDS).open("wb") as handle:
             for ids in map_chunks(lines(), maker=chunk_encoder, arguments=(tokenizer, dtype.str), workers=workers):
                 handle.write(ids.tobytes())
                 tokens += len(ids)
         manifest = {"dtype": dtype.str, "tokens": tokens, "documents": documents, "characters": characters}
-        write_json_atomically(beside / _MANIFEST, manifest)
+        write_json_atomically(staging / _MANIFEST, manifest)
     return read_stream(folder)
 
 

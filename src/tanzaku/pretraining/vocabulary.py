@@ -73,16 +73,16 @@ def train_vocabulary(counts: Counter[str], *, size: int, character_coverage: flo
 def make_tokenizer(pieces: list[str], folder: Path) -> BertJapaneseTokenizer:
     """Write the vocabulary and its tokenizer's settings into `folder`, whole or not at all, and load it."""
     content = "".join(f"{piece}\n" for piece in pieces)
-    with atomic_folder(folder, replace=True) as beside:
-        write_atomically(beside / _VOCABULARY_FILE, content)
+    with atomic_folder(folder, replace=True) as staging:
+        write_atomically(staging / _VOCABULARY_FILE, content)
         tokenizer = BertJapaneseTokenizer(
-            str(beside / _VOCABULARY_FILE),
+            str(staging / _VOCABULARY_FILE),
             do_lower_case=False,
             word_tokenizer_type="mecab",
             subword_tokenizer_type="wordpiece",
             mecab_kwargs={"mecab_dic": _DICTIONARY},
         )
-        tokenizer.save_pretrained(beside)
+        tokenizer.save_pretrained(staging)
     return read_tokenizer(folder)
 
 

@@ -21,8 +21,8 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         OSError: `out` can't be written; the error names it.
     """
     _check_out(out, force=force)
-    with atomic_folder(out, replace=True) as beside:
-        yield beside
+    with atomic_folder(out, replace=True) as staging:
+        yield staging
 
 
 def write_facts(folder: Path, facts: BundleFacts) -> None:

@@ -53,17 +53,17 @@ def compress(
     packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
-    with building(Path(out), force=force) as beside:
-        shutil.copytree(source.folder / ENCODER_FOLDER, beside / ENCODER_FOLDER)
-        compressed = _cut(source.folder / MODEL_FOLDER, beside / MODEL_FOLDER, rank=rank, energy=energy)
+    with building(Path(out), force=force) as staging:
+        shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
+        compressed = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
         facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
-        write_facts(beside, facts)
+        write_facts(staging, facts)
         if dataset is not None:
             scores = {
                 "val_before": validate(source.folder, dataset, encoder=encoder).scores,
-                "val": validate(beside, dataset, encoder=encoder).scores,
+                "val": validate(staging, dataset, encoder=encoder).scores,
             }
-            write_facts(beside, facts.model_copy(update={"compressed": compressed.model_copy(update=scores)}))
+            write_facts(staging, facts.model_copy(update={"compressed": compressed.model_copy(update=scores)}))
     return open_bundle(out)
 
 

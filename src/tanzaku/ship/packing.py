@@ -61,7 +61,7 @@ def pack(
         source: The folder of a finished run, or of a study; see `choose_run`.
         out: The bundle's folder, new or empty.
         with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
-            in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored beside
+            in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored next to
             the encoder's weights.
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
@@ -84,13 +84,13 @@ def pack(
     if isinstance(record, FinishedTextRun):
         if int8:
             raise BundleError(f"int8 is for the weights of an encoder, and {record.method} has none; pack it without")
-        with building(Path(out), force=force) as beside:
-            _pack_text(beside, folder, record)
+        with building(Path(out), force=force) as staging:
+            _pack_text(staging, folder, record)
         return open_bundle(out)
-    with building(Path(out), force=force) as beside:
-        facts = _pack_encoder(beside, folder, record, with_encoder=with_encoder or int8, encoder=encoder)
+    with building(Path(out), force=force) as staging:
+        facts = _pack_encoder(staging, folder, record, with_encoder=with_encoder or int8, encoder=encoder)
         if int8:
-            _quantize(beside, facts, record, dataset or _data_of(record))
+            _quantize(staging, facts, record, dataset or _data_of(record))
     return open_bundle(out)
 
 

@@ -61,13 +61,15 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
         with (
             errors_naming(self.folder),
-            atomic_folder(self.folder / f"step-{step:09d}", replace=True) as beside,
+            atomic_folder(self.folder / f"step-{step:09d}", replace=True) as staging,
         ):
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / _TENSORS)
-            (beside / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-            sums = {name: sha256_of_file(beside / name) for name in (_TENSORS, _STATE)}
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, staging / _TENSORS
+            )
+            (staging / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+            sums = {name: sha256_of_file(staging / name) for name in (_TENSORS, _STATE)}
             manifest = {"version": _VERSION, "identity": self.identity, "step": step, "sha256": sums}
-            write_json_atomically(beside / _MANIFEST, manifest)
+            write_json_atomically(staging / _MANIFEST, manifest)
         for old in self._folders()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
 

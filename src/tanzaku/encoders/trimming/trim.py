@@ -81,15 +81,15 @@ def trim(
     kept = choose_pieces(
         tokenizer, counted.counts, min_count=min_count, max_pieces=max_pieces, characters=characters, fixed=fixed
     )
-    with atomic_folder(out) as beside:
+    with atomic_folder(out) as staging:
         record = TrimmingRecord(
             texts=tuple(texts),
             min_count=min_count,
             max_pieces=max_pieces,
             characters=characters,
-            **_write_and_compare(source, tokenizer, kept, counted, EncoderSource(str(out), beside, ""), dtype=dtype),
+            **_write_and_compare(source, tokenizer, kept, counted, EncoderSource(str(out), staging, ""), dtype=dtype),
         )
-        write_atomically(beside / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+        write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
     return record
 
 
