@@ -4,7 +4,7 @@
 
 measures these on this machine and writes records/benchmarks/machine.json; `--only` measures some of them, and
 leaves the others' rows in the record as they were where it is of the same machine. Meant for a machine with nothing
-else to do; some 20 minutes on two cores.
+else to do; some 30 minutes on two cores.
 """
 
 import argparse
@@ -32,6 +32,8 @@ from tanzaku.provenance import now
 ROUNDS = 3
 BUSY_PROCESSES = 4
 OLD_COMMIT = "95fb54c"
+# From the first length up to the second, which is left out: those with which the older commit was first measured.
+UNEVEN = (250, 512)
 STEPS = 40
 # Of `tanzaku.encoders.shapes`: (ATTENTION_STEP, BATCH_PARTS), of which the first is what this checkout has.
 CHOICES = ((32, 16), (32, 8), (32, 32), (16, 16), (64, 16))
@@ -58,19 +60,31 @@ def growth_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
 
 def step_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
     """A step of the older commit over one of this checkout, in turn, each in a process of its own."""
+    return _compared(lengths, "lora_step", scale=scale, rounds=rounds)
+
+
+def uneven_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
+    """The same with one thread and documents of every length from half the limit to the limit, equally often."""
+    uneven = lengths.with_name("uneven.json")
+    low, high = UNEVEN if scale == "full" else (8, 33)
+    EpochLengths(train=list(range(low, high)), val=[]).write(uneven)
+    return _compared(uneven, "lora_step_uneven", scale=scale, rounds=rounds, threads=1)
+
+
+def _compared(lengths: Path, name: str, *, scale: str, rounds: int, threads: int | None = None) -> list[Row]:
     shape, steps = (_NARROW, 2) if scale == "tiny" else (_WIDE, STEPS)
     seconds: dict[str, list[float]] = {"old": [], "new": []}
     with _checkout(OLD_COMMIT) as old:
         for turn in range(rounds):
             sides = {"old": old, "new": _ROOT}
             for side in sides if turn % 2 == 0 else reversed(sides):
-                seconds[side].append(_step_seconds(sides[side], lengths, shape, steps))
+                seconds[side].append(_step_seconds(sides[side], lengths, shape, steps, threads=threads))
                 _say(f"round {turn + 1} of {rounds}  {side}: {seconds[side][-1]:.3f} seconds a step")
     ratios = [old / new for old, new in zip(seconds["old"], seconds["new"], strict=True)]
     return [
-        Row.of(f"lora_step_vs_{OLD_COMMIT}", ratios, unit=RATIO),
-        Row.of(f"lora_step_{OLD_COMMIT}", seconds["old"], unit=_STEP_SECONDS),
-        Row.of("lora_step", seconds["new"], unit=_STEP_SECONDS),
+        Row.of(f"{name}_vs_{OLD_COMMIT}", ratios, unit=RATIO),
+        Row.of(f"{name}_{OLD_COMMIT}", seconds["old"], unit=_STEP_SECONDS),
+        Row.of(name, seconds["new"], unit=_STEP_SECONDS),
     ]
 
 
@@ -112,6 +126,7 @@ def busy_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
 GROUPS: dict[str, Callable[..., list[Row]]] = {
     "growth": growth_rows,
     "step": step_rows,
+    "uneven": uneven_rows,
     "busy": busy_rows,
     "choices": choice_rows,
 }
@@ -174,7 +189,9 @@ def _checkout(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-def _step_seconds(tree: Path, lengths: Path, shape: Shape, steps: int, choice: Sequence[int] = ()) -> float:
+def _step_seconds(
+    tree: Path, lengths: Path, shape: Shape, steps: int, choice: Sequence[int] = (), *, threads: int | None = None
+) -> float:
     size = lengths.with_name("shape.json")
     size.write_text(shape.model_dump_json(), encoding="utf-8")
     # -P: not this file's own folder, but the checkout's, is where the benchmarks are imported from.
@@ -182,6 +199,8 @@ def _step_seconds(tree: Path, lengths: Path, shape: Shape, steps: int, choice: S
     command = [sys.executable, "-P", *map(str, (script, lengths, size, steps, *choice))]
     path = os.pathsep.join([str(tree / "src"), str(tree)])
     environment = os.environ | {"PYTHONPATH": path}
+    if threads is not None:
+        environment |= {"OMP_NUM_THREADS": str(threads)}
     finished = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise RuntimeError(f"a step in {tree} failed:\n{finished.stderr[-2000:]}")

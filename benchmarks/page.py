@@ -155,6 +155,8 @@ _MACHINE_DESCRIPTIONS = {
     "small encoder, all its weights)",
     "lora_step_vs_95fb54c": "LoRA (r = 8) on all linear layers, 12 layers of 384: seconds per step at commit "
     "95fb54c, which computed documents of any length, relative to those now",
+    "lora_step_uneven_vs_95fb54c": "the same with one thread and documents of 250 to 511 tokens, each length equally "
+    "often",
     "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) next to four busy processes: its seconds "
     "relative to those on an idle machine",
     "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, "

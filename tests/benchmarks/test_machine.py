@@ -51,7 +51,7 @@ def test_a_step_is_measured_in_the_checkout_that_is_given(lengths: Path) -> None
 def test_the_older_commit_and_this_one_take_turns(lengths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def seconds(tree: Path, *_: Any) -> float:
+    def seconds(tree: Path, *_: Any, **__: Any) -> float:
         asked.append(tree == machine._ROOT)
         return 2.0 if asked[-1] else 3.0 + len(asked)
 
@@ -61,6 +61,20 @@ def test_the_older_commit_and_this_one_take_turns(lengths: Path, monkeypatch: py
     assert asked == [False, True, True, False]
     assert row.spread == (4.0 / 2, 7.0 / 2)
     assert (old.spread, new.spread) == ((4.0, 7.0), (2.0, 2.0))
+
+
+def test_uneven_lengths_are_measured_with_one_thread(lengths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[list[int], int | None]] = []
+
+    def seconds(_: Path, file: Path, *__: Any, threads: int | None) -> float:
+        given.append((EpochLengths.read(file).train, threads))
+        return 1.0
+
+    monkeypatch.setattr(machine, "_step_seconds", seconds)
+    monkeypatch.setattr(machine, "_checkout", lambda _: _here(lengths.parent))
+    row, *_ = machine.uneven_rows(lengths, scale="full", rounds=1)
+    assert row.name == "lora_step_uneven_vs_95fb54c"
+    assert given == [(list(range(250, 512)), 1)] * 2
 
 
 class _here:  # noqa: N801 - a context as `contextmanager` makes them
