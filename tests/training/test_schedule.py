@@ -70,6 +70,25 @@ def test_it_rises_and_never_rises_again(name: ScheduleName, warmup: float, decay
         assert factors[-1] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["linear", "cosine", "constant", "wsd"])
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+def test_a_share_of_the_budget_has_the_factor_of_as_large_a_share_of_the_steps(
+    name: ScheduleName, warmup: float
+) -> None:
+    schedule = Schedule(name, warmup, _DECAY)
+    for step in range(101):
+        assert schedule.factor_at(step / 100) == pytest.approx(schedule.factor(step, total_steps=100), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("progress", "linear", "cosine"),
+    [(0.05, 0.5, 0.5), (0.1, 1.0, 1.0), (0.55, 0.5, 0.5), (0.325, 0.75, 0.853553), (1.0, 0.0, 0.0), (1.01, 0.0, 0.0)],
+)
+def test_the_factor_rises_and_falls_with_the_budget(progress: float, linear: float, cosine: float) -> None:
+    assert Schedule("linear", 0.1).factor_at(progress) == pytest.approx(linear)
+    assert Schedule("cosine", 0.1).factor_at(progress) == pytest.approx(cosine, abs=1e-6)
+
+
 # Few values, so that equal losses and falls of just the threshold are among them.
 _LOSSES = st.lists(st.integers(0, 20).map(lambda number: number / 8), max_size=40)
 

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +14,9 @@ from tanzaku.errors import TanzakuError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.masking import MaskedBatch
 from tanzaku.pretraining.model import MaskedPredictor
-from tanzaku.pretraining.schedule import learning_rate_factor
 from tanzaku.training.checkpoint import Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
+from tanzaku.training.schedule import Schedule
 
 _STEPS_A_REPORT = 10
 _MODEL = "model."
@@ -111,8 +110,7 @@ class LoopSettings:
     """The numbers of the loop; see `PretrainOptions` for what they mean."""
 
     budget: Budget
-    warmup: float
-    schedule: Literal["linear", "cosine"]
+    schedule: Schedule
     max_grad_norm: float
     evaluations: int
     checkpoint_minutes: float
@@ -263,7 +261,7 @@ class PretrainLoop:
         if self._settings.budget.steps is not None:
             # The first step's rate and the last's lie half a step inside the budget: neither is 0.
             progress += 0.5 / self._settings.budget.steps
-        return learning_rate_factor(progress, warmup=self._settings.warmup, schedule=self._settings.schedule)
+        return self._settings.schedule.factor_at(progress)
 
     def _tensors(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
         arrays = (batch.input_ids, batch.positions, batch.labels)

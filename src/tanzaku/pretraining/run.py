@@ -37,6 +37,7 @@ from tanzaku.pretraining.stream import TokenStream
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.optimizer import build_adamw, build_muon, hidden_matrices
+from tanzaku.training.schedule import Schedule
 
 # The root mean square of embeddings that do not start from random numbers, in standard deviations of new weights.
 _START = 2.0
@@ -257,8 +258,7 @@ def _train(
     torch.manual_seed(options.seed)  # for dropout, where there is any
     settings = LoopSettings(
         budget=_budget(options, batches),
-        warmup=options.warmup,
-        schedule=options.schedule,
+        schedule=Schedule(options.schedule, options.warmup),
         max_grad_norm=options.max_grad_norm,
         evaluations=options.evaluations,
         checkpoint_minutes=options.checkpoint_minutes,

@@ -1,4 +1,4 @@
-"""How the learning rate moves over the steps of fine-tuning: shapes that are known before, and one that follows the
+"""How the learning rate moves over fine-tuning and pretraining: shapes that are known before, and one that follows the
 validation loss."""
 
 import math
@@ -10,7 +10,7 @@ ScheduleName = Literal["linear", "cosine", "constant", "wsd", "plateau"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor on every learning rate at each step; the shapes are those of `transformers.optimization`.
+    """The factor on every learning rate during training; the shapes are those of `transformers.optimization`.
 
     All rise linearly from 0 over the warm-up. Then `linear` and `cosine` (half a period) fall to 0 at the end,
     `constant` stays at 1, and so does `plateau`, which `Plateau` reduces. `wsd` (warm-up, stable, decay) stays at 1 and
@@ -30,21 +30,28 @@ class Schedule:
     def factor(self, step: int, *, total_steps: int) -> float:
         """The factor at `step`, from 0 for the first to `total_steps` after the last."""
         warmup_steps = math.ceil(self.warmup * total_steps)
-        if step < warmup_steps:
-            return step / warmup_steps
+        decay_steps = min(math.ceil(self.decay * total_steps), total_steps - warmup_steps)
+        return self._factor(step, total=total_steps, warmup=warmup_steps, decay=decay_steps)
+
+    def factor_at(self, progress: float) -> float:
+        """The factor where the share `progress` of a budget is spent, which may be time; nothing is rounded."""
+        return self._factor(progress, total=1.0, warmup=self.warmup, decay=min(self.decay, 1.0 - self.warmup))
+
+    def _factor(self, done: float, *, total: float, warmup: float, decay: float) -> float:
+        if done < warmup:
+            return done / warmup
         match self.name:
             case "linear":
-                return max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
+                return 0.0 if done >= total else (total - done) / (total - warmup)
             case "cosine":
-                return 0.5 * (1.0 + math.cos(math.pi * _share(step - warmup_steps, total_steps - warmup_steps)))
+                return 0.5 * (1.0 + math.cos(math.pi * _share(done - warmup, total - warmup)))
             case "wsd":
-                decay_steps = min(math.ceil(self.decay * total_steps), total_steps - warmup_steps)
-                return 1.0 - math.sqrt(_share(step - (total_steps - decay_steps), decay_steps))
+                return 1.0 - math.sqrt(_share(done - (total - decay), decay))
             case "constant" | "plateau":
                 return 1.0
 
 
-def _share(done: int, of: int) -> float:
+def _share(done: float, of: float) -> float:
     return 1.0 if done >= of else max(0, done) / of
 
 
