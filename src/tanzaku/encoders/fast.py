@@ -160,15 +160,27 @@ class FastForward:
 
     def __call__(self, model: nn.Module, batch: Rows) -> Tensor:
         """The logits of `model`, which must be the one that this was made for."""
+        return self.classify(self.features(batch), batch)
+
+    def features(self, batch: Rows) -> Tensor:
+        """What the head reads of each document, (documents, features) float32."""
         attention_mask = _not_empty(batch.attention_mask)
         lengths = attention_mask.sum(dim=1).tolist()
         hidden = self._encoder(batch.input_ids, attention_mask, lengths=lengths, first_alone=self._reads_cls_alone)
         features = self._pool(hidden.float(), lengths)  # (rows, features)
-        if batch.documents is not None:
-            features = mean_of_windows(features, batch.documents)
+        return features if batch.documents is None else mean_of_windows(features, batch.documents)
+
+    def classify(self, features: Tensor, batch: Rows) -> Tensor:
+        """The logits (documents, labels) of documents with these `features`."""
         if isinstance(self._classifier, PooledClassifier):
             return self._classifier.classify(features, batch.input_ids, batch.attention_mask, batch.documents)
         return cast(Tensor, self._classifier.classifier(self._classifier.dropout(features)))
+
+    def has_fixed_features(self) -> bool:
+        """Whether a document's features are the same at every step: nothing below the head is trained or dropped."""
+        encoder = self._classifier.base_model
+        trained = any(parameter.requires_grad for parameter in encoder.parameters())
+        return not trained and all(part.p == 0 for part in encoder.modules() if isinstance(part, nn.Dropout))
 
     def _pool(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
         """(rows, features) float32."""

@@ -24,6 +24,7 @@ from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.forward import ChosenForward, Forward, choose_forward
 from tanzaku.training.loop import Training
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.remembered import remember_features
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
 
@@ -61,7 +62,7 @@ def prepare_training(
     learning_seconds = time.perf_counter() - began
     model = model.to(_device())
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
-    forward = replace(chosen, run=spec.method.wrap_forward(chosen.run))
+    forward = replace(chosen, run=spec.method.wrap_forward(remember_features(chosen.run)))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
     training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run)
     return PreparedTraining(training, forward, facts, learning_seconds)

@@ -1,0 +1,131 @@
+"""Features of a frozen encoder are computed once, and what is computed from them does not depend on the order."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertConfig
+
+from tanzaku.encoders.fast import FastForward
+from tanzaku.encoders.pooled import pooled_class, write_reading
+from tanzaku.encoders.reading import LongText
+from tanzaku.methods.head import Head
+from tanzaku.methods.lora import Lora
+from tanzaku.training.batches import Batch
+from tanzaku.training.forward import choose_forward
+from tanzaku.training.remembered import RememberedFeatures, remember_features
+
+
+def _model(*, long_text: LongText = "head", dropout: float = 0.0) -> Any:
+    config = BertConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=20,
+        num_labels=3,
+        initializer_range=0.2,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=0.0,
+        classifier_dropout=0.0,
+    )
+    write_reading(config, pooling="mean", long_text=long_text)
+    torch.manual_seed(0)
+    return pooled_class(config)(config)
+
+
+def _batch(rows: tuple[int, ...], *, documents: list[int] | None = None, width: int = 12) -> Batch:
+    """Rows of the same tokens wherever they are met: row `n` has `3 + n` tokens."""
+    input_ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    for place, row in enumerate(rows):
+        length = 3 + row
+        input_ids[place, :length] = torch.randint(5, 60, (length,), generator=torch.Generator().manual_seed(row))
+        attention_mask[place, :length] = 1
+    belongs = None if documents is None else torch.tensor(documents)
+    labels = torch.zeros(len(set(documents or range(len(rows)))), dtype=torch.int64)
+    return Batch(input_ids, attention_mask, labels, belongs)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many documents each computation of features had."""
+    seen: list[int] = []
+    features = FastForward.features
+
+    def counted(self: FastForward, batch: Any) -> Tensor:
+        seen.append(len(batch))
+        return features(self, batch)
+
+    monkeypatch.setattr(FastForward, "features", counted)
+    return seen
+
+
+def _frozen(**options: Any) -> tuple[Any, FastForward]:
+    model = Head().attach(_model(**options), head=("classifier",))
+    forward = choose_forward(model, fast=True, precision="float32").run
+    assert isinstance(forward, FastForward)
+    return model, forward
+
+
+def test_a_document_is_computed_once_in_training_and_once_in_evaluation(computed: list[int]) -> None:
+    model, forward = _frozen()
+    remembered = remember_features(forward)
+    assert isinstance(remembered, RememberedFeatures)
+    model.train()
+    first = remembered(model, _batch((0, 1, 2)))
+    again = remembered(model, _batch((2, 0, 4), width=16))  # padded to another width, and one that is new
+    assert computed == [1, 1, 1, 1]
+    assert torch.equal(first[[2, 0]], again[:2])
+    model.eval()
+    for _ in range(2):
+        remembered(model, _batch((0, 1, 2)))
+    assert computed == [1, 1, 1, 1, 3]
+
+
+def test_a_document_has_the_same_features_to_the_bit_whatever_was_seen_before() -> None:
+    model, forward = _frozen()
+    model.train()
+    one, other = RememberedFeatures(forward), RememberedFeatures(forward)
+    one(model, _batch((3, 4, 5)))
+    other(model, _batch((5, 1)))
+    assert torch.equal(one(model, _batch((5, 3, 1))), other(model, _batch((5, 3, 1))))
+
+
+@pytest.mark.parametrize(
+    ("long_text", "documents"), [("head", None), ("windows", [0, 0, 1, 2, 2])], ids=["rows", "windows"]
+)
+def test_the_logits_and_the_heads_gradient_are_those_of_the_forward(
+    long_text: LongText, documents: list[int] | None
+) -> None:
+    model, forward = _frozen(long_text=long_text)
+    model.train()
+    batch = _batch((0, 3, 1, 6, 2), documents=documents)
+    gradients = []
+    for run in (forward, remember_features(forward), remember_features(forward)):
+        model.zero_grad()
+        logits = run(model, batch)
+        logits.square().sum().backward()
+        gradients.append((logits.detach(), model.classifier.weight.grad.clone()))
+    for logits, gradient in gradients[1:]:
+        torch.testing.assert_close(logits, gradients[0][0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(gradient, gradients[0][1], atol=1e-4, rtol=1e-5)
+
+
+def test_windows_that_are_split_otherwise_are_another_document(computed: list[int]) -> None:
+    model, forward = _frozen(long_text="windows")
+    remembered = remember_features(forward)
+    model.train()
+    remembered(model, _batch((0, 1), documents=[0, 0]))
+    remembered(model, _batch((0, 1), documents=[0, 1]))
+    assert computed == [1, 1, 1]
+
+
+def test_nothing_is_remembered_where_features_change() -> None:
+    _, dropped = _frozen(dropout=0.1)
+    assert remember_features(dropped) is dropped
+    adapted = Lora(rank=2, targets=("all-linear",)).attach(_model(), head=("classifier",))
+    trained = choose_forward(adapted, fast=True, precision="float32").run
+    assert remember_features(trained) is trained
