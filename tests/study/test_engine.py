@@ -25,6 +25,8 @@ from tanzaku.study.process import run_to_the_end
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_predictions, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tests.forked import Forked
+from tests.study.made import make_study
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -63,43 +65,8 @@ def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> No
     assert record.data.fingerprint == clean.fingerprint
 
 
-# A study in a process of its own, as `tanzaku study run` makes it: on the test's dataset, with the engine.
-_SCRIPT = """
-import json, signal, sys
-from pathlib import Path
-from tanzaku.study.engine import RunBusy, RunEnds, make_runs
-from tanzaku.study.plan import plan_study
-from tanzaku.study.spec import StudySpec
-from tests.tiny import make_dataset
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    study = StudySpec.model_validate_json(sys.argv[1])
-    dataset = make_dataset(train=int(sys.argv[3]))
-    plan = plan_study(study, dataset=dataset, out=Path(sys.argv[2]))
-    for event in make_runs(plan.runs, dataset=dataset, study=study.name, retry_failed="--retry" in sys.argv):
-        if isinstance(event, RunEnds):
-            print("found" if event.found else "made", event.run.run_id, event.record.status, flush=True)
-        elif isinstance(event, RunBusy):
-            print("busy", event.run.run_id, flush=True)
-"""
-
-
-def _start(tmp_path: Path, study: StudySpec, out: Path, *arguments: str, train: int = 48) -> subprocess.Popen[str]:
-    script = tmp_path / "study_script.py"
-    script.write_text(_SCRIPT, encoding="utf-8")
-    # Both this checkout's package and its tests.
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, str(script), study.model_dump_json(), str(out), str(train), *arguments]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def _finish(process: subprocess.Popen[str]) -> list[str]:
-    output, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
-    return output.splitlines()
+def _start(tmp_path: Path, study: StudySpec, out: Path, *, train: int = 48, retry_failed: bool = False) -> Forked:
+    return Forked(make_study, study.model_dump_json(), out, train, retry_failed, folder=tmp_path)
 
 
 def _comparable(record: RunRecord) -> dict[str, object]:
@@ -128,7 +95,7 @@ def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Pat
     study = _study(
         tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, _FULL_ON_A_PLATEAU]
     )
-    _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
+    _make(study, tmp_path / "undisturbed", make_dataset(train=800))
     kills, studies, resumptions, moments = 0, 0, 0, random.Random(0)
     # On a fast machine a study ends before it was killed so often: then another is killed as well.
     while kills < KILLS:
@@ -143,20 +110,19 @@ def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Pat
 def _kill_until_it_ends(tmp_path: Path, study: StudySpec, out: Path, *, moments: random.Random, most: int) -> int:
     """Kill a study at random moments, at most so often, and let it end; how often it was killed."""
     for kills in range(most):
-        process = _start(tmp_path, study, out, train=1200)
+        process = _start(tmp_path, study, out, train=800)
         _wait_for_a_run(process, out)
-        time.sleep(moments.uniform(0, 2.5))
+        time.sleep(moments.uniform(0, 1.7))
         if process.poll() is not None:
-            _finish(process)
+            process.finish()
             return kills
-        # The study's own process alone: its children must see that it is gone and end themselves.
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    _finish(_start(tmp_path, study, out, train=1200))
+        # Only the study's own process: its children must see that it is gone and end themselves.
+        process.kill()
+    _start(tmp_path, study, out, train=800).finish()
     return most
 
 
-def _wait_for_a_run(process: subprocess.Popen[str], out: Path) -> None:
+def _wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
     """Wait until the study, started anew, works on a run: until some log grows."""
     sizes = {path: path.stat().st_size for path in out.glob("*/log.jsonl")}
     while process.poll() is None:
@@ -302,18 +268,18 @@ def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, m
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
-    study = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}])
-    process = _start(tmp_path, study, tmp_path / "out", train=3000)
-    _wait_for_a_run(process, tmp_path / "out")
-    os.kill(_training_process(tmp_path / "out"), signal.SIGKILL)
-    assert [line.split()[2] for line in _finish(process)] == ["failed", "finished"]
-    (record,) = (record for record in read_records(tmp_path / "out") if record.status == "failed")
+    study, out = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}]), tmp_path / "out"
+    process = _start(tmp_path, study, out, train=800)
+    _wait_for_a_run(process, out)
+    os.kill(_training_process(out), signal.SIGKILL)
+    assert [line.split()[2] for line in process.finish().splitlines()] == ["failed", "finished"]
+    (record,) = (record for record in read_records(out) if record.status == "failed")
     assert record.error is not None
     assert "SIGKILL" in record.error
     # The retry goes on from the checkpoint.
-    lines = _finish(_start(tmp_path, study, tmp_path / "out", "--retry", train=3000))
+    lines = _start(tmp_path, study, out, train=800, retry_failed=True).finish().splitlines()
     assert [line.split()[::2] for line in lines] == [["made", "finished"], ["found", "finished"]]
-    assert read_record(tmp_path / "out" / record.run_id).status == "finished"
+    assert read_record(out / record.run_id).status == "finished"
 
 
 def _training_process(out: Path) -> int:
@@ -335,7 +301,7 @@ def _training_process(out: Path) -> int:
 def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_encoder: Path) -> None:
     study, out = _study(tiny_encoder), tmp_path / "out"
     processes = [_start(tmp_path, study, out, train=600) for _ in range(2)]
-    lines = [line.split() for process in processes for line in _finish(process)]
+    lines = [line.split() for process in processes for line in process.finish().splitlines()]
     made = sorted(words[1] for words in lines if words[0] == "made")
     runs = sorted(path.parent.name for path in out.glob("*/record.json"))
     assert len(runs) == 4
@@ -350,25 +316,45 @@ def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_enco
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("asked", ["the run", "all at once"])
-def test_asked_to_stop_it_saves_and_the_same_command_goes_on(
-    tmp_path: Path, tiny_masked_encoder: Path, asked: str
-) -> None:
+def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tiny_masked_encoder: Path) -> None:
     study = _study(
         tiny_masked_encoder,
         arms=[{"method": "full"}],
         training={"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 60},
     )
-    _make(study, tmp_path / "undisturbed", make_dataset(train=1200))
-    process = _start(tmp_path, study, tmp_path / "stopped", train=1200)
-    _wait_for_a_run(process, tmp_path / "stopped")
-    if asked == "the run":
-        os.kill(_training_process(tmp_path / "stopped"), signal.SIGTERM)
-    else:  # as a service manager does, or a cluster's scheduler
-        os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=900)
+    out = tmp_path / "stopped"
+    _make(study, tmp_path / "undisturbed", make_dataset(train=800))
+
+    run_asked = _start(tmp_path, study, out, train=800)
+    _wait_for_a_run(run_asked, out)
+    os.kill(_training_process(out), signal.SIGTERM)
+    run_asked.finish(status=1)
+    first = _assert_stopped(out, run_asked.errors)
+
+    # All at once, as a service manager does, or a cluster's scheduler: with the server that the runs are forked from.
+    all_asked = _start_in_a_group(study, out)
+    _wait_for_a_run(all_asked, out)
+    os.killpg(all_asked.pid, signal.SIGTERM)
+    assert _assert_stopped(out, all_asked.communicate(timeout=900)[1]) > first
+
+    _start(tmp_path, study, out, train=800).finish()
+    _assert_same(tmp_path / "undisturbed", out)
+
+
+def _start_in_a_group(study: StudySpec, out: Path) -> subprocess.Popen[str]:
+    """A study in a new interpreter, which starts a server of its own; both are in one process group."""
+    script = (
+        "import pathlib, sys\nfrom tests.study.made import make_study\n"
+        "make_study(sys.argv[1], pathlib.Path(sys.argv[2]), 800)"
+    )
+    # Both this checkout's package and its tests.
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", script, study.model_dump_json(), str(out)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _assert_stopped(out: Path, errors: str) -> int:
+    """The study says that it was interrupted; the step that it has saved."""
     assert "StudyInterrupted" in errors
-    assert not list((tmp_path / "stopped").glob("*/record.json"))
-    assert list((tmp_path / "stopped").glob("*/checkpoints/step-*"))
-    _finish(_start(tmp_path, study, tmp_path / "stopped", train=1200))
-    _assert_same(tmp_path / "undisturbed", tmp_path / "stopped")
+    assert not list(out.glob("*/record.json"))
+    return max(int(checkpoint.name.removeprefix("step-")) for checkpoint in out.glob("*/checkpoints/step-*"))

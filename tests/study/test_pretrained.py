@@ -1,9 +1,5 @@
 """Continued pretraining inside a study: on training texts alone, once, and exactly where it was killed."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,26 +28,12 @@ from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text
 from tanzaku.study.record import FinishedEncoderRun, FinishedTextRun
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tests.forked import Forked
 from tests.kinds import encoder_run, of_encoders
+from tests.study.made import make_pretrained
 from tests.tiny import make_dataset
 
-ROOT = Path(__file__).parents[2]
 _OPTIONS = {"epochs": 2, "max_tokens": 16, "batch_tokens": 64, "learning_rate": 1e-3, "evaluations": 2, "held_out": 0.2}
-
-# A pretraining in a process of its own, which prints the steps that it has done and is killed.
-_SCRIPT = """
-import sys
-from pathlib import Path
-from tanzaku.encoders.load import resolve_encoder
-from tanzaku.pretraining.options import ContinuedOptions
-from tanzaku.study.pretrained import pretrained_encoder
-from tests.tiny import make_dataset
-
-if __name__ == "__main__":
-    options = ContinuedOptions.model_validate_json(sys.argv[3])
-    texts = make_dataset(train=400).train.texts
-    print(pretrained_encoder(resolve_encoder(sys.argv[1]), options, texts=texts, out=Path(sys.argv[2])).fingerprint)
-"""
 
 
 def _options(**changes: object) -> ContinuedOptions:
@@ -210,28 +192,19 @@ def test_killed_it_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path, tiny_m
     base = resolve_encoder(str(tiny_masked_encoder))
     whole = pretrained_encoder(base, options, texts=texts, out=tmp_path / "whole")
     out = tmp_path / "killed"
-    process = _start(tmp_path, tiny_masked_encoder, out, options)
+    arguments = (tiny_masked_encoder, options, texts, out)
+    process = Forked(make_pretrained, *arguments, folder=tmp_path)
     while process.poll() is None and not list(out.glob("encoders/*.work/checkpoints/*/step-*")):
         time.sleep(0.02)
-    # The study's own process alone: its child must see that it is gone.
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    # Only the study's own process: its child must see that it is gone.
+    process.kill()
     # Two at once: the second waits for the first.
-    last = [_start(tmp_path, tiny_masked_encoder, out, options) for _ in range(2)]
-    prints = [process.communicate(timeout=600)[0].strip() for process in last]
-    assert prints == [whole.fingerprint] * 2
+    last = [Forked(make_pretrained, *arguments, folder=tmp_path) for _ in range(2)]
+    assert [process.finish().strip() for process in last] == [whole.fingerprint] * 2
     (record_file,) = out.glob("encoders/*/record.json")
     assert read_pretrain_record(record_file.parent).resumptions > 0
     weights, expected = (load_file(folder / "model.safetensors") for folder in (record_file.parent, whole.folder))
     assert all(np.array_equal(weights[name], expected[name]) for name in expected)
-
-
-def _start(tmp_path: Path, encoder: Path, out: Path, options: ContinuedOptions) -> subprocess.Popen[str]:
-    script = tmp_path / "pretrain_script.py"
-    script.write_text(_SCRIPT, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    command = [sys.executable, str(script), str(encoder), str(out), options.model_dump_json(exclude_unset=True)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_a_failure_says_why(tmp_path: Path, tiny_masked_encoder: Path) -> None:

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
@@ -30,13 +28,9 @@ from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
 from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial, read_result
+from tests.forked import Forked, call
+from tests.study.made import blind_dataset, make_search
 from tests.tiny import make_dataset
-
-ROOT = Path(__file__).parents[3]
-
-
-def _blind(**sizes: int) -> Dataset:
-    return replace(make_dataset(**sizes), test=Documents((), ()))
 
 
 def _study(encoder: Path, *, tune: dict[str, Any] | None = None, **changes: Any) -> StudySpec:
@@ -77,7 +71,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: P
     out = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tiny_masked_encoder.parent)
-        return out, _search(_study(Path(tiny_masked_encoder.name)), _blind(), out)
+        return out, _search(_study(Path(tiny_masked_encoder.name)), blind_dataset(), out)
 
 
 def test_every_trial_is_recorded_and_ranked(undisturbed: tuple[Path, list[Any]], tiny_masked_encoder: Path) -> None:
@@ -139,10 +133,10 @@ def test_a_trial_s_result_is_not_lost_with_its_folder(
     out, events = undisturbed
     study, copy = _study(tiny_masked_encoder), tmp_path / "copy"
     shutil.copytree(out, copy, ignore=shutil.ignore_patterns("trials"))
-    assert _search(study, _blind(), copy)[-1].record.trials == events[-1].record.trials
+    assert _search(study, blind_dataset(), copy)[-1].record.trials == events[-1].record.trials
     (copy / "tuning.json").unlink()
     with pytest.raises(RecordError, match=r"trial 1 has ended, but neither .* nor .*tuning\.json has its result"):
-        _search(study, _blind(), copy)
+        _search(study, blind_dataset(), copy)
 
 
 def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
@@ -150,16 +144,16 @@ def test_a_search_that_has_ended_makes_nothing_again_and_goes_on_for_more(
 ) -> None:
     out, events = undisturbed
     study = _study(tiny_masked_encoder)
-    again = _search(study, _blind(), out)
+    again = _search(study, blind_dataset(), out)
     assert [type(event) for event in again] == [SearchStarts, SearchEnds]
     assert again[0].ended == 7
     assert again[1].record.trials == events[-1].record.trials
     with pytest.raises(TanzakuError, match="holds a search with other settings, data or encoder"):
-        _search(study, _blind(train=45), out)
+        _search(study, blind_dataset(train=45), out)
     with pytest.raises(TanzakuError, match="holds a search with other settings"):
-        _search(_study(tiny_masked_encoder, tune={"objective": "accuracy"}), _blind(), out)
+        _search(_study(tiny_masked_encoder, tune={"objective": "accuracy"}), blind_dataset(), out)
     with FileLock(out / "lock"), pytest.raises(TanzakuError, match="another process is tuning in"):
-        _search(study, _blind(), out)
+        _search(study, blind_dataset(), out)
 
 
 @pytest.mark.parametrize(
@@ -178,10 +172,10 @@ def test_settings_that_count_at_some_points_alone_make_another_search(
         told = {name: values[place] for name, values in fixed.items()}
         return study.model_copy(update={table: getattr(study, table) | told})
 
-    _search(study(0), _blind(), tmp_path)
-    _search(study(0), _blind(), tmp_path)
+    _search(study(0), blind_dataset(), tmp_path)
+    _search(study(0), blind_dataset(), tmp_path)
     with pytest.raises(TanzakuError, match="holds a search with other settings"):
-        _search(study(1), _blind(), tmp_path)
+        _search(study(1), blind_dataset(), tmp_path)
 
 
 def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Path, tmp_path: Path) -> None:
@@ -198,7 +192,7 @@ def test_another_pretrained_encoder_makes_another_search(tiny_masked_encoder: Pa
 
     def identity(fingerprint: str) -> str:
         encoders = {None: encoder, reading.pretrain: replace(encoder, fingerprint=fingerprint)}
-        return _Search(study, tune, space, corners, _blind(), encoders, tmp_path).identity
+        return _Search(study, tune, space, corners, blind_dataset(), encoders, tmp_path).identity
 
     assert identity("one") == identity("one") != identity("other")
 
@@ -217,7 +211,7 @@ def test_failed_trials_are_recorded_and_the_others_go_on(tiny_masked_encoder: Pa
         arms=[{"method": "full", "schedule": "wsd"}],
         training={"epochs": 2},
     )
-    record = _search(study, _blind(train=16, val=6), tmp_path)[-1].record
+    record = _search(study, blind_dataset(train=16, val=6), tmp_path)[-1].record
     errors: dict[str, set[str | None]] = {"none": set(), "rate": set(), "parts": set()}
     for trial in record.trials:
         parts = trial.settings["warmup"] + trial.settings["decay"] > 1
@@ -231,12 +225,12 @@ def test_failed_trials_are_recorded_and_the_others_go_on(tiny_masked_encoder: Pa
     assert all(errors.values()), "each kind is meant to be drawn"
     assert record.best is not None
     # They are read back as they were.
-    assert _search(study, _blind(train=16, val=6), tmp_path)[-1].record.trials == record.trials
+    assert _search(study, blind_dataset(train=16, val=6), tmp_path)[-1].record.trials == record.trials
 
 
 def test_without_time_nothing_is_recommended(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     study = _study(tiny_masked_encoder, tune={"minutes": 1e-9})
-    ended = _search(study, _blind(), tmp_path)[-1]
+    ended = _search(study, blind_dataset(), tmp_path)[-1]
     assert isinstance(ended, SearchEnds)
     assert ended.record.trials == ()
     assert ended.tuned is None
@@ -259,11 +253,11 @@ def test_a_trial_ends_where_the_verdict_says_and_its_result_is_read_back(
         return asked[-1] == 2
 
     trial = _planned(tiny_masked_encoder, tmp_path)
-    result = make_trial(trial, dataset=_blind(), verdict=after_two)
+    result = make_trial(trial, dataset=blind_dataset(), verdict=after_two)
     assert result is not None
     assert result.status == "pruned"
     assert asked == [epoch.epoch for epoch in result.history] == [1, 2]
-    assert make_trial(trial, dataset=_blind(), verdict=after_two) == result
+    assert make_trial(trial, dataset=blind_dataset(), verdict=after_two) == result
     assert asked == [1, 2, 1, 2]
 
 
@@ -274,7 +268,7 @@ def test_a_trial_is_not_ended_early_after_its_last_epoch(tiny_masked_encoder: Pa
         asked.extend(epoch.epoch for epoch in epochs)
         return asked[-1] == 3
 
-    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=_blind(), verdict=after_the_last)
+    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=blind_dataset(), verdict=after_the_last)
     assert result is not None
     assert (result.status, asked) == ("finished", [1, 2, 3])
 
@@ -286,7 +280,7 @@ def test_a_trial_that_fails_keeps_the_epochs_that_it_has_trained(tiny_masked_enc
             raise FloatingPointError("the loss is not a number")
         return False
 
-    assert _run_and_record(_planned(tiny_masked_encoder, tmp_path), _blind(), broken, lambda: False) == FINISHED
+    assert _run_and_record(_planned(tiny_masked_encoder, tmp_path), blind_dataset(), broken, lambda: False) == FINISHED
     result = read_result(tmp_path)
     assert (result.status, result.error) == ("failed", "the loss is not a number")
     assert [epoch.epoch for epoch in result.history] == [1, 2]
@@ -301,7 +295,7 @@ def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, t
         child.join()
         return False
 
-    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=_blind(), verdict=kill)
+    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=blind_dataset(), verdict=kill)
     assert isinstance(result, TrialResult)
     assert result.status == "failed"
     assert "SIGKILL" in str(result.error)
@@ -318,9 +312,9 @@ def test_a_trial_killed_before_its_result_is_written_trains_nothing_again(
     with monkeypatch.context() as patched:
         patched.setattr("tanzaku.study.tune.trial._write_result", killed)
         with pytest.raises(SystemExit):
-            _run_and_record(trial, _blind(), lambda _: False, lambda: False)
+            _run_and_record(trial, blind_dataset(), lambda _: False, lambda: False)
     done = _epochs_done(tmp_path)
-    result = make_trial(trial, dataset=_blind(), verdict=lambda _: False)
+    result = make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False)
     assert result is not None
     assert result.status == "finished"
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
@@ -332,7 +326,7 @@ def test_checkpoints_that_a_kill_left_beside_the_result_are_cleared(tiny_masked_
     trial = _planned(tiny_masked_encoder, tmp_path)
     (tmp_path / "trial.json").write_text(TrialResult(status="finished").model_dump_json(), encoding="utf-8")
     (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
-    assert make_trial(trial, dataset=_blind(), verdict=lambda _: False) == TrialResult(status="finished")
+    assert make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False) == TrialResult(status="finished")
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -344,35 +338,13 @@ def _epochs_done(folder: Path) -> int:
 def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     trial = _planned(tiny_masked_encoder, tmp_path)
     stopped = replace(trial, deadline=time.time() - 1)
-    assert make_trial(stopped, dataset=_blind(), verdict=lambda _: False) is None
+    assert make_trial(stopped, dataset=blind_dataset(), verdict=lambda _: False) is None
     assert list((tmp_path / "checkpoints").glob("step-*"))
-    result = make_trial(trial, dataset=_blind(), verdict=lambda _: False)
+    result = make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False)
     assert result is not None
     assert result.status == "finished"
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in log if line["event"] == "Resumed"] == [1]
-
-
-# A search in a process of its own, as `tanzaku study tune` makes it.
-_SCRIPT = """
-import sys
-from pathlib import Path
-from tanzaku.study.spec import StudySpec
-from tanzaku.study.tune.search import search
-from tests.study.tune.test_search import _blind
-
-if __name__ == "__main__":
-    for _ in search(StudySpec.model_validate_json(sys.argv[1]), dataset=_blind(), out=Path(sys.argv[2])):
-        pass
-"""
-
-
-def _start(tmp_path: Path, study: StudySpec, out: Path) -> subprocess.Popen[str]:
-    script = tmp_path / "search_script.py"
-    script.write_text(_SCRIPT, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, str(script), study.model_dump_json(), str(out)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.mark.slow
@@ -382,20 +354,17 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(
 ) -> None:
     study, out, moments = _study(tiny_masked_encoder), tmp_path / "killed", random.Random(0)
     for _ in range(3):
-        process = _start(tmp_path, study, out)
+        process = Forked(make_search, study.model_dump_json(), out, folder=tmp_path)
         _wait_for_a_trial(process, out)
         time.sleep(moments.uniform(0, 0.5))
-        # The search's own process alone: the trial's must see that it is gone and end itself.
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    process = _start(tmp_path, study, out)
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+        # Only the search's own process: the trial's must see that it is gone and end itself.
+        process.kill()
+    call(make_search, study.model_dump_json(), out, folder=tmp_path)
     assert _comparable(_record(out)) == _comparable(_record(undisturbed[0]))
     assert (out / "tuned.toml").read_bytes() == (undisturbed[0] / "tuned.toml").read_bytes()
 
 
-def _wait_for_a_trial(process: subprocess.Popen[str], out: Path) -> None:
+def _wait_for_a_trial(process: Forked, out: Path) -> None:
     """Wait until the search, started anew, works on a trial: until some log grows."""
     sizes = {path: path.stat().st_size for path in out.glob("trials/*/log.jsonl")}
     while process.poll() is None:
