@@ -1,9 +1,7 @@
 """The pooled classifier against computations by hand."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import EncoderError
 from tests.checkpoints import KINDS, make_modernbert, write_json
+from tests.forked import call
 
 LABELS = ("映画", "家電", "音楽")
 READINGS: list[tuple[Pooling, LongText]] = [
@@ -199,21 +198,13 @@ def test_labels_give_the_cross_entropy(tiny_encoder: Path) -> None:
     assert outputs.loss.item() == pytest.approx(nn.functional.cross_entropy(outputs.logits, labels).item())
 
 
-_REOPEN = """
-import sys
-import numpy as np, torch
-from safetensors.torch import load_file
-from tanzaku.encoders.load import bare_classifier, load_config, resolve_encoder
-from tanzaku.encoders.pooled import reading_of
-for folder in sys.argv[1:]:
-    config = load_config(resolve_encoder(folder))
-    pooling, long_text = reading_of(config)
-    model = bare_classifier(config, labels=3, pooling=pooling, long_text=long_text)
-    model = type(model).from_pretrained(folder, config=config).eval()
-    ids = torch.arange(5, 17).reshape(2, 6)
-    with torch.no_grad():
-        np.save(folder + "/logits.npy", model(ids).logits.numpy())
-"""
+def _reopen(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        config = load_config(resolve_encoder(str(folder)))
+        pooling, long_text = reading_of(config)
+        model = bare_classifier(config, labels=3, pooling=pooling, long_text=long_text)
+        model = type(model).from_pretrained(folder, config=config).eval()  # type: ignore[attr-defined]
+        np.save(folder / "logits.npy", _logits(model, input_ids=torch.arange(5, 17).reshape(2, 6)))
 
 
 def test_a_saved_folder_says_how_it_reads(tmp_path: Path, tiny_encoder: Path) -> None:
@@ -235,8 +226,7 @@ def test_a_saved_folder_says_how_it_reads(tmp_path: Path, tiny_encoder: Path) ->
         again = _load(folder, "cls")
         assert type(again) is BertForSequenceClassification
         assert not hasattr(again.config, "tanzaku")
-    command = [sys.executable, "-W", "ignore", "-c", _REOPEN, *map(str, expected)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    call(_reopen, list(expected), folder=tmp_path)
     for folder, logits in expected.items():
         np.testing.assert_allclose(np.load(folder / "logits.npy"), logits, rtol=0, atol=1e-6)
 

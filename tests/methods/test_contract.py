@@ -1,7 +1,5 @@
 """The contract that every method keeps: one matrix over `METHODS`."""
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.spec import ENCODER_SETTINGS, TrainingSpec
 from tanzaku.training.batches import Batch
+from tests.forked import call
 from tests.tiny import WORDS, make_documents
 
 NAMES = sorted(WORDS)
@@ -215,24 +214,17 @@ def test_merged_equals_unmerged(encoder: Case, name: str, options: dict[str, Any
     torch.testing.assert_close(_logits(merged), expected, rtol=1e-4, atol=1e-5)
 
 
-_RELOAD = """
-import sys
-from pathlib import Path
-import numpy as np
-from tests.methods.test_contract import ENCODER_METHODS, Case, _fits, _load, _logits, _method
-case = Case(Path(sys.argv[1]), *sys.argv[3:])
-for number, (name, options) in enumerate(ENCODER_METHODS):
-    if not _fits(name, case):
-        continue
-    loaded = _load(case, seed=12345)  # another seed: what is loaded must not depend on it
-    folder = Path(sys.argv[2]) / str(number)
-    model = _method(name, options).load(loaded.model, folder, head=loaded.head)
-    np.save(folder / "logits.npy", _logits(model).numpy())
-"""
+def _reload(encoder: Case, folder: Path) -> None:
+    """Load what every method has saved, and save its logits."""
+    for number, (name, options) in enumerate(ENCODER_METHODS):
+        if not _fits(name, encoder):
+            continue
+        loaded = _load(encoder, seed=12345)  # another seed: what is loaded must not depend on it
+        model = _method(name, options).load(loaded.model, folder / str(number), head=loaded.head)
+        np.save(folder / str(number) / "logits.npy", _logits(model).numpy())
 
 
 def test_reloaded_in_a_fresh_process_equals_saved(encoder: Case, tmp_path: Path) -> None:
-    # All methods in one fresh process, since importing PyTorch takes longer than the test.
     expected = {}
     for number, (name, options) in enumerate(ENCODER_METHODS):
         if not _fits(name, encoder):
@@ -247,8 +239,7 @@ def test_reloaded_in_a_fresh_process_equals_saved(encoder: Case, tmp_path: Path)
     assert not [path for path in tmp_path.glob("**/*") if path.suffix in (".bin", ".pt", ".pkl")], (
         "a pickle was written"
     )
-    command = [sys.executable, "-W", "ignore", "-c", _RELOAD, str(encoder.folder), str(tmp_path), *encoder[1:]]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    call(_reload, encoder, tmp_path, folder=tmp_path)
     for number, logits in expected.items():
         name, options = ENCODER_METHODS[number]
         found = np.load(tmp_path / str(number) / "logits.npy")
@@ -355,6 +346,13 @@ def test_lora_on_bert_base_has_the_closed_formulas_parameters(base_shape: nn.Mod
     assert _method("lora", {"rank": rank}).trainable_parameters(base_shape, head=("classifier",)) == expected
 
 
+def _score(name: str, options: dict[str, Any], folder: Path) -> None:
+    """Load what a text method has saved, and save its scores."""
+    method = METHODS[name].model_validate(options)
+    assert isinstance(method, TextMethod)
+    np.save(folder / "scores.npy", method.scores(method.load(folder), make_documents(30, seed=2).texts))
+
+
 @pytest.mark.parametrize(("name", "options"), TEXT_METHODS)
 def test_a_text_method_round_trips_in_a_fresh_process(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     method = METHODS[name].model_validate(options)
@@ -366,14 +364,7 @@ def test_a_text_method_round_trips_in_a_fresh_process(tmp_path: Path, name: str,
     assert expected.shape == (30, 3)
     assert np.mean(expected.argmax(axis=1) == [NAMES.index(label) for label in test.labels]) > 0.9
     method.save(fitted, tmp_path)
-    script = (
-        "import sys; from pathlib import Path; import numpy as np; from tanzaku.methods import METHODS\n"
-        "from tests.tiny import make_documents\n"
-        "method = METHODS[sys.argv[1]].model_validate(eval(sys.argv[2])); folder = Path(sys.argv[3])\n"
-        "np.save(folder / 'scores.npy', method.scores(method.load(folder), make_documents(30, seed=2).texts))"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", script, name, repr(options), str(tmp_path)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    call(_score, name, options, tmp_path, folder=tmp_path)
     # Saved in float32: seven digits.
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, rtol=1e-5, atol=1e-6)
 

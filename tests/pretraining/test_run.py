@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from tanzaku.pretraining.options import read_options
 from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
 from tanzaku.pretraining.run import Begins, pretrain
 from tests.checkpoints import make_roberta
+from tests.forked import Forked, call
 
 _SMALL: dict[str, Any] = {
     "shape": "2x32",
@@ -39,22 +39,6 @@ _SMALL: dict[str, Any] = {
     "device": "cpu",
 }
 _KILLS = 3
-
-_SCRIPT = """
-import json, sys
-from pathlib import Path
-import torch
-from tanzaku.pretraining.loop import StepsDone
-from tanzaku.pretraining.options import read_options
-from tanzaku.pretraining.run import pretrain
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    def report(event):
-        if isinstance(event, StepsDone):
-            print("step", event.step, flush=True)
-    pretrain([Path(sys.argv[1])], Path(sys.argv[2]), options=read_options(json.loads(sys.argv[3])), report=report)
-"""
 
 
 def _pretrain(text: Path, out: Path, **changes: Any) -> tuple[PretrainRecord, list[Any]]:
@@ -234,27 +218,30 @@ def test_muon_learns_and_both_rates_follow_the_schedule(corpus: Path, tmp_path: 
     assert adamw.history[-1].muon_learning_rate is None
 
 
+def _pretrain_and_print(text: Path, out: Path, changes: dict[str, Any]) -> None:
+    def report(event: object) -> None:
+        if isinstance(event, StepsDone):
+            print("step", event.step, flush=True)
+
+    pretrain([text], out, options=read_options(_SMALL | changes), report=report)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # five processes that each load PyTorch, perhaps on a busy machine
+@pytest.mark.timeout(900)
 def test_killing_it_changes_no_bit(corpus: Path, tmp_path: Path) -> None:
     # Dropout, so that PyTorch's own random state matters too.
     changes = {"steps": 100, "checkpoint_minutes": 0.0005, "dropout": 0.1}
-    script, out = tmp_path / "script.py", tmp_path / "killed"
-    script.write_text(_SCRIPT, encoding="utf-8")
+    out = tmp_path / "killed"
     reference, _ = _pretrain(corpus, tmp_path / "whole", **changes)
     chance = random.Random(0)
-    for kill in range(_KILLS + 1):
-        command = [sys.executable, str(script), str(corpus), str(out), json.dumps(_SMALL | changes)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            if kill == _KILLS:
-                process.stdout.read()
-                break
-            # Steps are done, a checkpoint is saved, and more steps are done.
-            process.stdout.readline()
-            process.stdout.readline()
-            time.sleep(chance.uniform(0.0, 0.1))
-            process.send_signal(signal.SIGKILL)
+    for _ in range(_KILLS):
+        process = Forked(_pretrain_and_print, corpus, out, changes, folder=tmp_path)
+        # Steps are done, a checkpoint is saved, and more steps are done.
+        while process.poll() is None and process.output.count("step") < 2:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.0, 0.1))
+        process.kill()
+    call(_pretrain_and_print, corpus, out, changes, folder=tmp_path)
     record = read_pretrain_record(out)
     assert record.resumptions == _KILLS
     one, other = (load_file(folder / "model.safetensors") for folder in (out, tmp_path / "whole"))

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
+from tests.forked import call
 from tests.kinds import encoder_facts
 from tests.ship.conftest import METHODS, Study
 from tests.tiny import COMMON, WORDS
@@ -105,18 +104,14 @@ def test_full_needs_no_encoder(study: Study, tmp_path: Path) -> None:
     np.testing.assert_allclose(scores, study.logits("full"), rtol=0, atol=TOLERANCE)
 
 
+def _score(bundle: Path, texts: Sequence[str], file: Path) -> None:
+    np.save(file, Classifier.load(bundle, precision="float32").scores(texts))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_fresh_process_scores_exactly_alike(study: Study, method: str, tmp_path: Path) -> None:
     texts = study.dataset.test.texts
-    (tmp_path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-    script = (
-        "import json, sys\nimport numpy as np\nfrom pathlib import Path\n"
-        "from tanzaku.ship.classifier import Classifier\n"
-        "texts = json.loads(Path(sys.argv[2]).read_text(encoding='utf-8'))\n"
-        "np.save(sys.argv[3], Classifier.load(sys.argv[1], precision='float32').scores(texts))\n"
-    )
-    command = [sys.executable, "-c", script, str(study.bundles[method]), str(tmp_path / "texts.json")]
-    subprocess.run([*command, str(tmp_path / "scores.npy")], check=True, capture_output=True)
+    call(_score, study.bundles[method], texts, tmp_path / "scores.npy", folder=tmp_path)
     here = Classifier.load(study.bundles[method], precision="float32").scores(texts)
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), here)
 
