@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 import tomllib
@@ -27,6 +26,7 @@ from tanzaku.study.spec import StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.space import DEFAULT_SPACE, search_space
 from tanzaku.study.tune_settings import TuneSpec
+from tests.forked import start_tanzaku
 from tests.tiny import make_dataset
 
 _ROOT = Path(__file__).parents[2]
@@ -133,17 +133,16 @@ def test_without_the_extra_nothing_is_read(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_when_asked_to_and_goes_on(study_file: Path, tmp_path: Path, number: signal.Signals) -> None:
     settings = ["--set", "training.epochs=60", "--set", "tune.space={learning_rate=[1e-4]}", "--trials", "1"]
-    command = [sys.executable, "-m", "tanzaku", "study", "tune", str(study_file), "--out", str(tmp_path), *settings]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(tmp_path.glob("trials/*/checkpoints/step-*")):
+    out = tmp_path / "out"
+    process = start_tanzaku("study", "tune", study_file, "--out", out, *settings, folder=tmp_path)
+    while process.poll() is None and not list(out.glob("trials/*/checkpoints/step-*")):
         time.sleep(0.02)
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert "run the same command again to resume" in errors
-    done = _tune(study_file, "--out", tmp_path, *settings)
+    process.finish(status=130)
+    assert "run the same command again to resume" in process.errors
+    done = _tune(study_file, "--out", out, *settings)
     assert done.exit_code == 0, (done.stderr, done.exception)
-    (log,) = tmp_path.glob("trials/*/log.jsonl")
+    (log,) = out.glob("trials/*/log.jsonl")
     assert '"event": "Resumed"' in log.read_text(encoding="utf-8")
 
 

@@ -60,13 +60,6 @@ def run(*arguments: str, folder: Path, installed: Path | None) -> subprocess.Com
     )
 
 
-def tanzaku(*arguments: str, folder: Path, installed: Path | None) -> str:
-    """What a command that succeeds prints."""
-    finished = run("-m", "tanzaku", *arguments, folder=folder, installed=installed)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an encoder, prepared documents and a study of the method, and the package beside them."""
@@ -78,39 +71,55 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Runs commands one after the other, and prints the output of each as a line of JSON. A pattern names its first match.
+_COMMANDS = """
+import glob, json, sys
+from typer.testing import CliRunner
+from tanzaku.cli import app
+for command in json.loads(sys.argv[1]):
+    words = [min(glob.glob(word), default=word) for word in command]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    print(json.dumps(done.stdout))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_method_of_another_package_is_studied_reported_packed_and_classifies(workplace: Path) -> None:
-    def command(*arguments: str) -> str:
-        return tanzaku(*arguments, folder=workplace, installed=workplace / "installed")
+    commands = [
+        ["methods", "encoder"],
+        ["study", "run", "study.toml", "--out", "runs"],
+        ["study", "report", "runs", "--out", "en"],
+        ["study", "report", "runs", "--out", "ja", "--language", "ja"],
+        ["pack", "runs/last-biases-*", "--out", "bundle", "--with-encoder"],
+        ["classify", "bundle", "海に船がある。", "空に雲がある。", "--format", "jsonl"],
+    ]
+    done = run("-c", _COMMANDS, json.dumps(commands), folder=workplace, installed=workplace / "installed")
+    assert done.returncode == 0, done.stderr
+    listed, *_, classified = map(json.loads, done.stdout.splitlines())
 
-    command("study", "run", "study.toml", "--out", "runs")
-    runs = sorted(path.parent for path in (workplace / "runs").glob("last-biases-*/record.json"))
-    records = [json.loads((run / "record.json").read_text(encoding="utf-8")) for run in runs]
+    (line,) = (line for line in listed.splitlines() if line.startswith("last-biases\t"))
+    assert line.endswith("\tafter Ben Zaken et al. 2021, arXiv 2106.10199")
+
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((workplace / "runs").glob("last-biases-*/record.json"))
+    ]
     assert [record["status"] for record in records] == ["finished"] * 2
     assert [record["spec"]["method"] for record in records] == [{"name": "last-biases", "layers": n} for n in (1, 2)]
     # A layer's biases: four of attention, two of the feed-forward network and two of normalisations.
     layer, head = 4 * 32 + 64 + 32 + 2 * 32, 3 * 33
     assert [record["costs"]["trainable_parameters"] for record in records] == [layer + head, 2 * layer + head]
 
-    command("study", "report", "runs")
-    page = (workplace / "runs" / "report" / "report.html").read_text(encoding="utf-8")
-    assert "Last biases, last 1" in page.replace("\u00a0", " ")
-    assert "Last biases, last 2" in page.replace("\u00a0", " ")
-    command("study", "report", "runs", "--language", "ja")
-    assert "最後のバイアス" in (workplace / "runs" / "report" / "report.html").read_text(encoding="utf-8")
+    page = (workplace / "en" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "Last biases, last 1" in page
+    assert "Last biases, last 2" in page
+    assert "最後のバイアス" in (workplace / "ja" / "report.html").read_text(encoding="utf-8")
 
-    command("pack", str(runs[0]), "--out", "bundle", "--with-encoder")
-    lines = command("classify", "bundle", "海に船がある。", "空に雲がある。", "--format", "jsonl").splitlines()
-    labels = [json.loads(line)["label"] for line in lines]
+    labels = [json.loads(line)["label"] for line in classified.splitlines()]
     assert set(labels) <= {"空", "海", "山"}
     assert len(labels) == 2
-
-
-def test_the_list_of_methods_has_those_of_other_packages(workplace: Path) -> None:
-    lines = tanzaku("methods", "encoder", folder=workplace, installed=workplace / "installed").splitlines()
-    (line,) = (line for line in lines if line.startswith("last-biases\t"))
-    assert line.endswith("\tafter Ben Zaken et al. 2021, arXiv 2106.10199")
 
 
 def test_without_the_package_a_study_says_what_is_missing(workplace: Path) -> None:
