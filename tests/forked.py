@@ -85,7 +85,7 @@ def _begin(function: Callable[..., object], arguments: tuple[Any, ...], printed:
     os.setsid()
     # What this process starts is forked from the same server. Python means that (see `ForkServer.ensure_running`), but
     # only looks for a server that is a child of the process itself.
-    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `tanzaku.study.server`
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
         file = os.open(printed / name, os.O_WRONLY | os.O_APPEND)

@@ -203,7 +203,7 @@ def _reopen(folders: Sequence[Path]) -> None:
         config = load_config(resolve_encoder(str(folder)))
         pooling, long_text = reading_of(config)
         model = bare_classifier(config, labels=3, pooling=pooling, long_text=long_text)
-        model = type(model).from_pretrained(folder, config=config).eval()  # type: ignore[attr-defined]
+        model = type(model).from_pretrained(folder, config=config).eval()
         np.save(folder / "logits.npy", _logits(model, input_ids=torch.arange(5, 17).reshape(2, 6)))
 
 
