@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError, TanzakuWarning
 
 _SPACES = r"\x00-\x08\x0e-\x1f\x7f-\x9f\u115f\u1160\u2800\u3164\uffa0\ufff9-\ufffb"
@@ -79,8 +79,7 @@ def clean_dataset(dataset: Dataset) -> Dataset:
     if dataset.published:
         return dataset
     cleaned = {
-        split: Documents(tuple(map(clean_text, documents.texts)), documents.labels)
-        for split, documents in splits.items()
+        split: replace(documents, texts=tuple(map(clean_text, documents.texts))) for split, documents in splits.items()
     }
     before, after = ([text for split in data.values() for text in split.texts] for data in (splits, cleaned))
     if before == after:

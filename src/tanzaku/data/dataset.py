@@ -1,6 +1,7 @@
 """Documents with labels, and the three splits that a study reads."""
 
 import hashlib
+import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,15 @@ SAMPLE = "sample"
 
 @dataclass(frozen=True)
 class Documents:
-    """Labelled documents, column by column; row i is `texts[i]` with `labels[i]`."""
+    """Labelled documents, column by column; row i is `texts[i]` with `labels[i]`.
+
+    `weights[i]` says how much the row counts in training: a row of weight 2 as much as two rows of weight 1. None where
+    all count alike. Measures and intervals always count rows.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -39,7 +45,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every text and label of the splits, in order: equal data, equal fingerprint."""
+        """SHA-256 over every text, label and weight of the splits, in order: equal data, equal fingerprint."""
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
             digest.update(len(split).to_bytes(8, "little"))
@@ -47,6 +53,8 @@ class Dataset:
                 encoded = value.encode("utf-8")
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)
+            if split.weights is not None:
+                digest.update(struct.pack(f"<{len(split)}d", *split.weights))
         return digest.hexdigest()
 
 

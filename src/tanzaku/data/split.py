@@ -184,4 +184,9 @@ def split_documents(
 
 def pick(documents: Documents, rows: Sequence[int]) -> Documents:
     """The documents of these rows, in this order."""
-    return Documents(tuple(documents.texts[row] for row in rows), tuple(documents.labels[row] for row in rows))
+    weights = documents.weights
+    return Documents(
+        tuple(documents.texts[row] for row in rows),
+        tuple(documents.labels[row] for row in rows),
+        None if weights is None else tuple(weights[row] for row in rows),
+    )

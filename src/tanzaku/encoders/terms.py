@@ -65,7 +65,7 @@ class TermHead(nn.Module):
         """Choose the terms and fit the layer.
 
         Args:
-            batches: The training documents, each once: `input_ids`, `attention_mask`, `documents`, `labels`.
+            batches: The training documents, each once: `input_ids`, `attention_mask`, `documents`, `labels`, `weights`.
             penalty: C of the support vector machine.
 
         Raises:
@@ -83,8 +83,11 @@ class TermHead(nn.Module):
         idf = np.log((1 + len(counted.labels)) / (1 + found)) + 1
         vectors = counted.vectors(keys, idf)
         labels = self.weight.shape[1]
-        whole = _fit(vectors, counted.labels, labels, penalty)
-        apart = [_fit(vectors[away], counted.labels[away], labels, penalty) for away in _others(counted.folds)]
+        everyone = np.arange(len(counted.labels))
+        whole, *apart = (
+            _fit(vectors[rows], counted.labels[rows], labels, penalty, counted.weights[rows])
+            for rows in (everyone, *_others(counted.folds))
+        )
         scores = np.stack([vectors @ weight + bias for weight, bias in apart])[counted.folds, range(len(counted.folds))]
         scale = _calibrated(scores, counted.labels)
 
@@ -150,6 +153,7 @@ class _Counted:
     occurrences: np.ndarray
     labels: np.ndarray
     folds: np.ndarray
+    weights: np.ndarray
 
     def vectors(self, keys: np.ndarray, idf: np.ndarray) -> csr_array:
         """The TF-IDF vectors of these terms, (documents, keys) float64; `keys` are in order."""
@@ -166,7 +170,7 @@ class _Counted:
 
 
 def _count(batches: Iterable[Any], vocabulary: int) -> _Counted:
-    owners, keys, occurrences, labels, folds = [], [], [], [], []
+    owners, keys, occurrences, labels, folds, weights = [], [], [], [], [], []
     before = 0
     for batch in batches:
         documents = torch.arange(len(batch.input_ids)) if batch.documents is None else batch.documents
@@ -177,8 +181,9 @@ def _count(batches: Iterable[Any], vocabulary: int) -> _Counted:
         occurrences.append(counts)
         labels.append(batch.labels)
         folds.append(_folds(batch.input_ids, batch.attention_mask, documents, len(batch.labels)))
+        weights.append(torch.ones(len(batch.labels)) if batch.weights is None else batch.weights)
         before += len(batch.labels)
-    return _Counted(*(torch.cat(parts).numpy() for parts in (owners, keys, occurrences, labels, folds)))
+    return _Counted(*(torch.cat(parts).numpy() for parts in (owners, keys, occurrences, labels, folds, weights)))
 
 
 def _terms(input_ids: Tensor, attention_mask: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
@@ -208,8 +213,13 @@ def _others(folds: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(folds != fold) if (folds != fold).any() else np.arange(len(folds)) for fold in range(FOLDS)]
 
 
-def _fit(vectors: csr_array, classes: np.ndarray, labels: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """A machine for each class, whose distances are (documents, labels): weights (terms, labels), offsets (labels,)."""
+def _fit(
+    vectors: csr_array, classes: np.ndarray, labels: int, penalty: float, documents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A machine for each class, whose distances are (documents, labels): weights (terms, labels), offsets (labels,).
+
+    `documents` (documents,) says how much each document counts.
+    """
     from sklearn.svm import LinearSVC
 
     weight, bias = np.zeros((vectors.shape[1], labels)), np.zeros(labels)
@@ -218,7 +228,7 @@ def _fit(vectors: csr_array, classes: np.ndarray, labels: int, penalty: float) -
         if of_class.all() or not of_class.any():  # nothing to tell apart: all documents are on one side
             bias[label] = 1.0 if of_class.all() else -1.0
             continue
-        machine = LinearSVC(C=penalty, random_state=0).fit(vectors, of_class)
+        machine = LinearSVC(C=penalty, random_state=0).fit(vectors, of_class, sample_weight=documents)
         weight[:, label], bias[label] = machine.coef_[0], machine.intercept_[0]
     return weight, bias
 

@@ -184,9 +184,22 @@ class EncoderMethod(_Options, StepHooks, ABC):
 class TextMethod(_Options, ABC):
     """A classifier that learns from the texts themselves, without an encoder."""
 
+    takes_weights: ClassVar[bool] = False  # whether `fit` takes the documents' weights
+
     @abstractmethod
-    def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Any:
-        """Learn from `texts` and their class indices (0 to `labels` - 1); the result goes to the functions below."""
+    def fit(
+        self,
+        texts: Sequence[str],
+        classes: Sequence[int],
+        *,
+        labels: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+    ) -> Any:
+        """Learn from `texts` and their class indices (0 to `labels` - 1); the result goes to the functions below.
+
+        `weights` are only given where `takes_weights` is set and the documents do not count alike: see `Documents`.
+        """
 
     @abstractmethod
     def scores(self, fitted: Any, texts: Sequence[str]) -> np.ndarray:

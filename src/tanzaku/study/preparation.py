@@ -84,6 +84,7 @@ def tokenized_splits(
             long_text=reading.long_text,
             max_tokens=reading.max_tokens,
             max_windows=reading.max_windows,
+            weights=_weights(split),
         )
         for split in (dataset.train, dataset.val, dataset.test)
     )
@@ -94,6 +95,14 @@ def class_indices(split: Documents, dataset: Dataset) -> np.ndarray:
     """The split's class indices, (documents,) int64."""
     index = {name: place for place, name in enumerate(dataset.label_names)}
     return np.array([index[label] for label in split.labels], dtype=np.int64)
+
+
+def _weights(split: Documents) -> np.ndarray | None:
+    """(documents,) float32 with a mean of 1, for the learning rate to keep its meaning; None where all count alike."""
+    if split.weights is None:
+        return None
+    weights = np.array(split.weights, dtype=np.float32)
+    return weights / weights.mean()
 
 
 def seed_everything(seed: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.errors import MethodError
 from tanzaku.files import errors_naming, folder_bytes, write_atomically
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
@@ -232,7 +233,11 @@ def _fit(planned: PlannedTextRun, dataset: Dataset) -> _Fitted:
     method, saved = planned.spec.method, planned.folder / MODEL_FOLDER
     began = time.perf_counter()
     classes = class_indices(dataset.train, dataset).tolist()
-    fitted = method.fit(dataset.train.texts, classes, labels=len(dataset.label_names), seed=planned.spec.seed)
+    weights = {} if dataset.train.weights is None else {"weights": dataset.train.weights}
+    if weights and not method.takes_weights:
+        raise MethodError("the method can't weight documents; leave sample_weight out, or choose another method")
+    labels = len(dataset.label_names)
+    fitted = method.fit(dataset.train.texts, classes, labels=labels, seed=planned.spec.seed, **weights)
     train_seconds = time.perf_counter() - began
     val = method.scores(fitted, dataset.val.texts)
     with_evaluation = time.perf_counter() - began

@@ -18,18 +18,23 @@ class Batch:
     """Padded documents.
 
     `input_ids` and `attention_mask` (rows, tokens) int64, `labels` (documents,) int64. `documents` (rows,) int64 says
-    which document of the batch, from 0, each row belongs to; it is None where row i is document i.
+    which document of the batch, from 0, each row belongs to; it is None where row i is document i. `weights`
+    (documents,) float32 says how much each document counts in the loss; None where all count alike.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
     documents: Tensor | None = None
+    weights: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
         documents = None if self.documents is None else self.documents.to(device)
-        return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), documents)
+        weights = None if self.weights is None else self.weights.to(device)
+        return Batch(
+            self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), documents, weights
+        )
 
     def __len__(self) -> int:
         """How many documents, not rows."""
@@ -49,6 +54,7 @@ class LabelledTokens:
         long_text: How a document that is too long is cut when a batch is made; see `tanzaku.encoders.reading`.
         max_tokens: The most tokens of a row; "head" does not need it, since the tokenizer has truncated.
         max_windows: The most windows of a document; None for all.
+        weights: (documents,) float32, with a mean of 1: how much each document counts in the loss; None for all alike.
 
     Raises:
         EncoderError: `long_text` cuts, but `max_tokens` is missing.
@@ -61,6 +67,7 @@ class LabelledTokens:
     long_text: LongText = "head"
     max_tokens: int | None = None
     max_windows: int | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.long_text != "head" and self.max_tokens is None:
@@ -91,7 +98,8 @@ class LabelledTokens:
         belongs = None
         if self.long_text == "windows":
             belongs = torch.from_numpy(np.repeat(np.arange(len(cut)), [len(parts) for parts in cut]))  # (rows,)
-        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs)
+        weights = None if self.weights is None else torch.from_numpy(self.weights[np.asarray(documents)])
+        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs, weights)
 
     def _width(self, longest: int) -> int:
         """The tokens of a batch whose longest row has so many."""

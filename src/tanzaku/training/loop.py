@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tanzaku.errors import CheckpointError
 from tanzaku.methods.interface import StepHooks
-from tanzaku.training.batches import LabelledTokens, epoch_batches
+from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluate
 from tanzaku.training.forward import Forward, model_logits
@@ -206,7 +206,7 @@ class Training:
     def _step(self, documents: np.ndarray) -> float:
         batch = self.train.batch(documents).to(self._device)
         logits = self.forward(self.model, batch)  # (documents, labels)
-        loss = nn.functional.cross_entropy(logits, batch.labels)
+        loss = _loss(logits, batch)
         penalty = self.hooks.penalty(self.model)
         (loss if penalty is None else loss + penalty).backward()
         nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
@@ -340,6 +340,13 @@ class Training:
     def _copy_in(self, weights: dict[str, Tensor]) -> None:
         for name, tensor in weights.items():
             self._parameters[name].copy_(tensor)
+
+
+def _loss(logits: Tensor, batch: Batch) -> Tensor:
+    """The mean cross-entropy of the batch's documents, each times its weight."""
+    if batch.weights is None:
+        return nn.functional.cross_entropy(logits, batch.labels)
+    return (batch.weights * nn.functional.cross_entropy(logits, batch.labels, reduction="none")).mean()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
