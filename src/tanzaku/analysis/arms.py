@@ -43,7 +43,16 @@ _SHOWN_IF_CHANGED = {
     **{f"training.{name}": TrainingSpec.model_fields[name].default for name in _OF_TRAINING},
 }
 # So are these options of methods, each of which makes a variant of its method.
-_VARIANTS = ("lora_plus_ratio", "pooler", "rslora", "dora", "initialization", "rank_pattern", "max_terms")
+_VARIANTS = (
+    "lora_plus_ratio",
+    "pooler",
+    "rslora",
+    "dora",
+    "initialization",
+    "rank_pattern",
+    "max_terms",
+    "weight_bits",
+)
 
 
 @dataclass(frozen=True)

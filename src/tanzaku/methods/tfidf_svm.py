@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.interface import TextMethod
-from tanzaku.methods.labels import Title
+from tanzaku.methods.labels import OptionLabel, Title
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _TERMS = "terms.json"
 _WEIGHTS = "weights.safetensors"
+
+
+def _is_32(bits: int) -> bool:
+    return bits == 32
 
 
 class TfidfSvm(TextMethod):
@@ -29,6 +33,7 @@ class TfidfSvm(TextMethod):
     is_baseline: ClassVar[bool] = True
     table_order: ClassVar[int] = 0
     deterministic: ClassVar[bool] = True
+    takes_weights: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
 
     analyzer: Annotated[
@@ -39,9 +44,28 @@ class TfidfSvm(TextMethod):
     max_terms: Annotated[
         int | None, Field(ge=1, description="Keep the terms that stand most often in the training texts; None for all.")
     ] = None
+    weight_bits: Annotated[
+        Literal[8, 32],
+        Field(
+            description="Bits of each weight of the planes; with 8, the inverse document frequencies have 16.",
+            exclude_if=_is_32,  # records of runs that were made without this option keep their identities
+        ),
+        OptionLabel("{value} bits", ja="{value} ビット"),
+    ] = 32
 
-    def fit(self, texts: Sequence[str], classes: Sequence[int], *, labels: int, seed: int) -> Pipeline:
-        """Learn terms, their inverse document frequencies and the separating planes."""
+    def fit(
+        self,
+        texts: Sequence[str],
+        classes: Sequence[int],
+        *,
+        labels: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+    ) -> Pipeline:
+        """Learn terms, their inverse document frequencies and the separating planes.
+
+        The planes heed `weights`; which terms are kept, and their frequencies, follow from the texts.
+        """
         from sklearn.pipeline import make_pipeline
         from sklearn.svm import LinearSVC
 
@@ -51,7 +75,10 @@ class TfidfSvm(TextMethod):
         # The solver visits the documents in a random order, and stops at a tolerance. The seed does not choose that
         # order: the method is deterministic.
         pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=0))
-        return pipeline.fit(list(texts), list(classes))
+        pipeline.fit(list(texts), list(classes), linearsvc__sample_weight=weights)
+        if self.weight_bits == 8:
+            _lower(pipeline)
+        return pipeline
 
     def scores(self, fitted: Pipeline, texts: Sequence[str]) -> np.ndarray:
         """Distances to the planes, (texts, labels); with two classes, minus and plus the one distance."""
@@ -63,9 +90,10 @@ class TfidfSvm(TextMethod):
         return distances.astype(np.float32)
 
     def parameters(self, fitted: Pipeline) -> int:
-        """Inverse document frequencies, weights and offsets."""
+        """Inverse document frequencies, weights and offsets, and a scale for each row of weights in 8 bits."""
         vectorizer, svm = fitted[0], fitted[-1]
-        return int(vectorizer.idf_.size + svm.coef_.size + svm.intercept_.size)
+        scales = len(svm.coef_) if self.weight_bits == 8 else 0
+        return int(vectorizer.idf_.size + svm.coef_.size + svm.intercept_.size + scales)
 
     def save(self, fitted: Pipeline, folder: Path) -> None:
         """Write the terms as JSON, in the order of the columns, and the numbers as float32 safetensors."""
@@ -78,9 +106,11 @@ class TfidfSvm(TextMethod):
         content = {"options": self.model_dump(mode="json"), "terms": terms}
         (folder / _TERMS).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         numbers = {"idf": vectorizer.idf_, "weights": svm.coef_, "offsets": svm.intercept_}
-        save_file(
-            {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in numbers.items()}, folder / _WEIGHTS
-        )
+        arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in numbers.items()}
+        if self.weight_bits == 8:
+            whole, scales = to_8_bits(svm.coef_)
+            arrays |= {"idf": arrays["idf"].astype(np.float16), "weights": whole, "scales": scales}
+        save_file(arrays, folder / _WEIGHTS)
 
     def load(self, folder: Path) -> Pipeline:
         """Rebuild the pipeline from its terms and numbers."""
@@ -96,7 +126,9 @@ class TfidfSvm(TextMethod):
             vectorizer = self._vectorizer(vocabulary={term: column for column, term in enumerate(terms)})
             vectorizer.idf_ = numbers["idf"].astype(np.float64)
             svm = LinearSVC(C=self.penalty)
-            svm.coef_, svm.intercept_ = numbers["weights"].astype(np.float64), numbers["offsets"].astype(np.float64)
+            scales = numbers["scales"].astype(np.float64)[:, None] if self.weight_bits == 8 else 1.0
+            svm.coef_ = numbers["weights"].astype(np.float64) * scales
+            svm.intercept_ = numbers["offsets"].astype(np.float64)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise MethodError(f"{folder} holds no saved terms and weights ({error})") from error
         svm.classes_ = np.arange(max(2, len(svm.coef_)))
@@ -116,6 +148,29 @@ class TfidfSvm(TextMethod):
             max_features=self.max_terms,
             vocabulary=vocabulary,
         )
+
+
+def to_8_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (rows, columns) as whole numbers int8 from -127 to 127, and the scale of each row (rows,) float32.
+
+    Rows that came from 8 bits give the same 8 bits again.
+    """
+    import numpy as np
+
+    scales = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
+    scales[scales == 0] = 1.0  # nothing to scale
+    whole = np.rint(weights / scales[:, None].astype(np.float64)).clip(-127, 127)
+    return np.ascontiguousarray(whole, dtype=np.int8), scales
+
+
+def _lower(pipeline: Pipeline) -> None:
+    """Round the numbers to what is going to be saved, so that the study measures what is shipped."""
+    import numpy as np
+
+    vectorizer, svm = pipeline[0], pipeline[-1]
+    whole, scales = to_8_bits(svm.coef_)
+    svm.coef_ = whole.astype(np.float64) * scales.astype(np.float64)[:, None]
+    vectorizer.idf_ = vectorizer.idf_.astype(np.float16).astype(np.float64)
 
 
 def _mecab_words() -> Callable[[str], list[str]]:
