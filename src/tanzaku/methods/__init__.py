@@ -21,6 +21,7 @@ from tanzaku.methods.pfeiffer import Pfeiffer
 from tanzaku.methods.prefix import PrefixTuning
 from tanzaku.methods.qlora import QLora
 from tanzaku.methods.registry import Class, MethodClass, MethodRegistry
+from tanzaku.methods.static import StaticEmbeddings
 from tanzaku.methods.tfidf_svm import TfidfSvm
 from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
@@ -40,6 +41,7 @@ METHODS = MethodRegistry(
         Pfeiffer,
         PrefixTuning,
         TfidfSvm,
+        StaticEmbeddings,
     )
 )
 
