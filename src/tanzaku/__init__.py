@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TanzakuError,
         TanzakuWarning,
     )
+    from tanzaku.fitting.estimator import TextClassifier
     from tanzaku.methods import METHODS, register_method
     from tanzaku.report.write import Report, write_report
     from tanzaku.ship.bundle import Bundle
@@ -57,6 +58,7 @@ __all__ = [
     "StudySpec",
     "TanzakuError",
     "TanzakuWarning",
+    "TextClassifier",
     "__version__",
     "load_dataset",
     "pack",
@@ -83,6 +85,7 @@ _MODULES = {
         "TanzakuError",
         "TanzakuWarning",
     ),
+    "fitting.estimator": ("TextClassifier",),
     "methods": ("METHODS", "register_method"),
     "report.write": ("Report", "write_report"),
     "ship.bundle": ("Bundle",),

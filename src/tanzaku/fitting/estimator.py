@@ -1,0 +1,342 @@
+"""A scikit-learn classifier of texts: one run of a study, kept as the bytes of its bundle."""
+
+from __future__ import annotations
+
+import io
+import random
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.split import hold_out, pick
+from tanzaku.encoders.source import EMBEDDED_NAME
+from tanzaku.errors import DataError
+from tanzaku.study.recipes import RecipeName
+
+if TYPE_CHECKING:
+    from tanzaku.ship.classifier import Classifier
+
+_NAME = "text-classifier"  # of the study and the data in the bundle
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip file can date: equal bundles give equal bytes
+
+
+class InvalidInputError(DataError, ValueError):
+    """Texts, labels or weights that can't be used; scikit-learn's tools expect a `ValueError`."""
+
+
+def _has_probabilities(estimator: TextClassifier) -> bool:
+    if hasattr(estimator, "bundle_"):
+        return estimator._classifier.has_probabilities
+    from tanzaku.methods import METHODS, TextMethod
+
+    return estimator.method not in METHODS or not issubclass(METHODS[estimator.method], TextMethod)
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of texts with scikit-learn's interface.
+
+    `fit` makes one run as a study does, in this process, with the random generators of this process left as they were.
+    Cloning, `cross_val_score`, `GridSearchCV`, pipelines and `CalibratedClassifierCV` work as with any classifier.
+    A pickle holds the bytes of the packed bundle and no object of ours but this one. A bundle that needs its encoder
+    needs it on the other machine too, unless `with_encoder` is set.
+
+    Args:
+        method: One of `tanzaku.METHODS`.
+        encoder: The encoder that the method adapts, as in a study's `[encoder]`; text methods need none.
+        recipe: Fills in what the options do not say, as in a study.
+        validation_fraction: The share of each class that is not trained on: the epoch is chosen on it, and
+            probabilities are calibrated on it. With 0, the training documents take its place. A class with one
+            document is only trained on.
+        with_encoder: Pack the encoder's weights too, so that a pickle needs nothing else.
+        random_state: The run's seed; an instance of `RandomState` or None draws it.
+        options: Options of the method and settings of `[training]` and `[encoder]`, as in an arm of a study, such as
+            `rank=8` or `epochs=3`. Lists are values of one option, and no axes.
+
+    Attributes:
+        classes_: The labels, sorted, (labels,).
+        bundle_: The packed bundle as an uncompressed zip file, bytes.
+    """
+
+    def __init__(
+        self,
+        method: str = "lora",
+        *,
+        encoder: str = EMBEDDED_NAME,
+        recipe: RecipeName = "default",
+        validation_fraction: float = 0.1,
+        with_encoder: bool = False,
+        random_state: Any = 42,
+        **options: Any,
+    ) -> None:
+        self.method = method
+        self.encoder = encoder
+        self.recipe = recipe
+        self.validation_fraction = validation_fraction
+        self.with_encoder = with_encoder
+        self.random_state = random_state
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name, those of `options` too."""
+        return {**super().get_params(deep=deep), **self._options()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; names that `__init__` does not have are options of the method."""
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 - scikit-learn's name
+        """Learn from texts and their labels.
+
+        Args:
+            X: The texts, (documents,).
+            y: Their labels, (documents,), of any type that can be sorted.
+            sample_weight: How much each document counts, (documents,); None for all alike.
+
+        Raises:
+            InvalidInputError: Texts, labels and weights do not fit, or there is only one class.
+            TanzakuError: The method, its options or the encoder can't be used.
+        """
+        texts, labels = _texts(X), _labels(y)
+        weights = _weights(sample_weight, documents=len(texts))
+        if len(texts) != len(labels):
+            raise InvalidInputError(f"there are {len(texts)} texts and {len(labels)} labels; give each text its label")
+        self.classes_, classes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InvalidInputError(
+                f"there is only 1 class, {str(self.classes_[0])!r}; a classifier needs two at least"
+            )
+        seed = self._seed()
+        dataset = self._dataset(Documents(texts, self._names(classes), weights), seed=seed)
+        with tempfile.TemporaryDirectory() as folder, _generators_as_they_were():
+            bundle = _train(dataset, self._study(seed), Path(folder), with_encoder=self.with_encoder)
+            self.bundle_ = _zipped(bundle)
+            self._loaded = _load(self.bundle_)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The labels of texts, (documents,)."""
+        check_is_fitted(self, "bundle_")
+        predicted: np.ndarray = self.classes_[self._scores(X).argmax(axis=1)]
+        return predicted
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Probabilities (documents, labels), columns as in `classes_`."""
+        check_is_fitted(self, "bundle_")
+        classifier = self._classifier
+        names = self._names(range(len(self.classes_)))
+        rows = [prediction.probabilities or {} for prediction in classifier(_texts(X), all_labels=True)]
+        return np.array([[row[name] for name in names] for row in rows]).reshape(len(rows), len(names))
+
+    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Scores (documents, labels), columns as in `classes_`; with two classes (documents,): of the second."""
+        check_is_fitted(self, "bundle_")
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def save_bundle(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write the bundle, for `tanzaku classify` and `Classifier.load`.
+
+        What it says of its accuracy was measured on the documents of `validation_fraction`, which chose the epoch.
+
+        Args:
+            folder: New or empty.
+            force: Replace a bundle that lies there.
+
+        Raises:
+            BundleError: Something lies in `folder`.
+        """
+        from tanzaku.ship.building import building
+
+        check_is_fitted(self, "bundle_")
+        with building(Path(folder), force=force) as staging:
+            _unzip(self.bundle_, staging)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_loaded"}
+
+    def _options(self) -> dict[str, Any]:
+        """What `__init__` does not name: all other attributes, but for those of a fitted estimator."""
+        named = set(self._get_param_names())
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in named and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _study(self, seed: int) -> dict[str, Any]:
+        from tanzaku.methods import TextMethod
+        from tanzaku.study.spec import method_named
+
+        options = {name: [value] if isinstance(value, list) else value for name, value in self._options().items()}
+        text_method = issubclass(method_named(self.method, where="method"), TextMethod)
+        return {
+            "name": _NAME,
+            "seeds": [seed],
+            "recipe": self.recipe,
+            "data": {"source": _NAME},
+            "arms": [{"method": self.method, **options}],
+        } | ({} if text_method else {"encoder": {"name": self.encoder}})
+
+    def _names(self, classes: Sequence[int] | np.ndarray | range) -> tuple[str, ...]:
+        """The labels' names in the bundle: the labels themselves, where they are different strings."""
+        names = [str(one) for one in self.classes_]
+        if len(set(names)) < len(names):
+            raise InvalidInputError(f"labels that are written alike can't be told apart: {names}")
+        return tuple(names[one] for one in classes)
+
+    def _dataset(self, documents: Documents, *, seed: int) -> Dataset:
+        kept, taken = _held_out(documents.labels, share=self.validation_fraction, seed=seed)
+        val = pick(documents, taken or kept)
+        return Dataset(
+            name=_NAME,
+            train=pick(documents, kept),
+            val=Documents(val.texts, val.labels),
+            test=Documents(val.texts, val.labels),
+            label_names=tuple(sorted(set(documents.labels))),
+        )
+
+    def _scores(self, texts: Any) -> np.ndarray:
+        """(documents, labels) float32, columns as in `classes_`."""
+        classifier = self._classifier
+        columns = [classifier.label_names.index(name) for name in self._names(range(len(self.classes_)))]
+        scores: np.ndarray = classifier.scores(_texts(texts))[:, columns]
+        return scores
+
+    @property
+    def _classifier(self) -> Classifier:
+        if "_loaded" not in self.__dict__:  # it comes from a pickle
+            with _generators_as_they_were():
+                self._loaded = _load(self.bundle_)
+        loaded: Classifier = self._loaded
+        return loaded
+
+
+def _train(dataset: Dataset, study: dict[str, Any], folder: Path, *, with_encoder: bool) -> Path:
+    """The bundle of the study's only run."""
+    from tanzaku.ship.packing import pack
+    from tanzaku.study.expansion import parse_study
+    from tanzaku.study.plan import plan_study
+    from tanzaku.study.run import run
+
+    plan = plan_study(parse_study(study), dataset=dataset, out=folder / "runs")
+    run(plan.runs[0], dataset=plan.dataset, study=plan.study)
+    return pack(plan.runs[0].folder, folder / "bundle", with_encoder=with_encoder).folder
+
+
+@contextmanager
+def _generators_as_they_were() -> Iterator[None]:
+    """Put the global generators back that a run seeds."""
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _held_out(labels: Sequence[str], *, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """The rows that are trained on, and those that are not, of classes with two documents at least."""
+    if not 0 <= share < 1:
+        raise InvalidInputError(f"validation_fraction = {share!r}; give a share from 0 to below 1")
+    rows = [row for row, label in enumerate(labels) if labels.count(label) > 1] if share else []
+    if not rows:
+        return list(range(len(labels))), []
+    _, taken = hold_out([labels[row] for row in rows], share=share, seed=seed)
+    held = {rows[place] for place in taken}
+    return [row for row in range(len(labels)) if row not in held], sorted(held)
+
+
+def _texts(texts: Any) -> tuple[str, ...]:
+    """A column of texts as a tuple: of a list, an array, or a column of a table."""
+    if isinstance(texts, str | bytes):
+        raise InvalidInputError("a list of texts is wanted, not one text; write [text]")
+    if len(getattr(texts, "shape", (0,))) != 1:
+        raise InvalidInputError(
+            f"the texts have the shape {texts.shape}; give one column, such as table['text']. Reshape your data"
+        )
+    column = tuple(texts)
+    if not column:
+        raise InvalidInputError("there are 0 sample(s), while a minimum of 1 is required; give some texts")
+    for number, text in enumerate(column, start=1):
+        if not isinstance(text, str):
+            raise InvalidInputError(f"text {number} is of the type {type(text).__name__}; texts are strings")
+    return tuple(map(str, column))
+
+
+def _labels(labels: Any) -> np.ndarray:
+    if labels is None:
+        raise InvalidInputError("this estimator requires y to be passed, but the target y is None; give the labels")
+    try:
+        column: np.ndarray = column_or_1d(labels, warn=True)
+        if column.dtype.kind == "f" and not np.isfinite(column).all():
+            raise InvalidInputError("some labels are missing (NaN) or infinite; give each text a label")
+        check_classification_targets(column)
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from error
+    return column
+
+
+def _weights(weights: Any, *, documents: int) -> tuple[float, ...] | None:
+    if weights is None:
+        return None
+    column = np.asarray(weights, dtype=np.float64)
+    if column.shape != (documents,):
+        raise InvalidInputError(f"sample_weight has the shape {column.shape} for {documents} texts; give each its own")
+    if not (np.isfinite(column).all() and (column >= 0).all()):
+        raise InvalidInputError("sample_weight has values that are negative, infinite or missing; give 0 or more")
+    if not column.any():
+        raise InvalidInputError("every weight in sample_weight is zero; give a text one above 0 at least")
+    return tuple(column.tolist())
+
+
+def _load(bundle: bytes) -> Classifier:
+    from tanzaku.ship.classifier import Classifier
+
+    with tempfile.TemporaryDirectory() as folder:
+        _unzip(bundle, Path(folder))
+        return Classifier.load(folder)
+
+
+def _zipped(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression=zipfile.ZIP_STORED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            archive.writestr(zipfile.ZipInfo(name, date_time=_EARLIEST), path.read_bytes())
+    return content.getvalue()
+
+
+def _unzip(content: bytes, folder: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(folder)
