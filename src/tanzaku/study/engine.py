@@ -68,15 +68,20 @@ StudyEvent = RunStarts | RunEnds | RunBusy
 
 
 def make_runs(
-    runs: list[PlannedRun], *, dataset: Dataset, study: str, retry_failed: bool = False
+    runs: list[PlannedRun],
+    *,
+    dataset: Dataset,
+    study: str,
+    retry_failed: bool = False,
+    deadline: float | None = None,
 ) -> Iterator[StudyEvent]:
     """Make the runs one after the other; those that have a record are not made again.
 
     A failed run is kept, with its error, and the others go on. A run that another process is making is waited for at
-    the end, and taken over if that process dies.
+    the end, and taken over if that process dies. At the `deadline` (Unix seconds), a run is asked to stop.
 
     Raises:
-        StudyInterrupted: A run was asked to stop (Ctrl-C or SIGTERM).
+        StudyInterrupted: A run was asked to stop (Ctrl-C, SIGTERM or the deadline).
         ProcessError: A run could not be written, for a full disk for instance; no later run could.
     """
     dataset = clean_dataset(dataset)  # as the plan did, whose runs are named by its fingerprint
@@ -92,7 +97,7 @@ def make_runs(
                 continue
             if planned.run_id not in announced:
                 yield RunStarts(planned, number, total)
-            status = _make_in_process(planned, dataset=dataset, study=study)
+            status = _make_in_process(planned, dataset=dataset, study=study, deadline=deadline)
             if status == BUSY:
                 busy.append((number, planned))
                 if planned.run_id not in announced:
@@ -123,11 +128,12 @@ def _lock(planned: PlannedRun) -> FileLock:
     return FileLock(planned.folder / LOCK_FILE, timeout=0)
 
 
-def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str) -> int:
+def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str, deadline: float | None) -> int:
     context = process_context()
     complaints, sender = context.Pipe(duplex=False)
     arguments = {"planned": planned, "dataset": dataset, "study": study, "complain": sender}
-    status = run_to_the_end(context.Process(target=_child, kwargs=arguments, name=planned.run_id))
+    process = context.Process(target=_child, kwargs=arguments, name=planned.run_id)
+    status = run_to_the_end(process, deadline=deadline)
     if status in (BUSY, INTERRUPTED):
         return status
     if status == UNWRITABLE:

@@ -5,6 +5,7 @@ import multiprocessing
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -39,12 +40,17 @@ def process_context() -> Any:
     return context
 
 
-def run_to_the_end(process: Any) -> int:
-    """Start a process and wait for it; its exit status, or `INTERRUPTED` where this one was asked to stop meanwhile."""
+def run_to_the_end(process: Any, *, deadline: float | None = None) -> int:
+    """Start a process and wait for it; its exit status, or `INTERRUPTED` where this one was asked to stop meanwhile.
+
+    At the `deadline` (Unix seconds) the process is asked to stop, and that is its answer too.
+    """
     with without_main():
         process.start()
     try:
-        process.join()
+        process.join(None if deadline is None else max(0.0, deadline - time.time()))
+        if process.is_alive():
+            raise KeyboardInterrupt
     except KeyboardInterrupt:
         # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends.
         process.terminate()
