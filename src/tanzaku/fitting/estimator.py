@@ -140,7 +140,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         predicted: np.ndarray = self.classes_[self._scores(X).argmax(axis=1)]
         return predicted
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Probabilities (documents, labels), columns as in `classes_`."""
         check_is_fitted(self, "bundle_")

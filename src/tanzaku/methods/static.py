@@ -161,4 +161,5 @@ def _reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     centred = vectors.astype(np.float64)
     centred[known] -= centred[known].mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    return centred @ directions[:, ::-1][:, :dimensions]
+    reduced: np.ndarray = centred @ directions[:, ::-1][:, :dimensions]
+    return reduced

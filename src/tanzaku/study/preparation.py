@@ -102,7 +102,8 @@ def _weights(split: Documents) -> np.ndarray | None:
     if split.weights is None:
         return None
     weights = np.array(split.weights, dtype=np.float32)
-    return weights / weights.mean()
+    weights /= weights.mean()
+    return weights
 
 
 def seed_everything(seed: int) -> None:
