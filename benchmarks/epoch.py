@@ -9,8 +9,9 @@ import numpy as np
 from benchmarks.documents import UNKNOWN
 from benchmarks.lengths import TRAIN, spread_evenly
 from benchmarks.scale import LABELS
-from benchmarks.tokenizing import japanese_tokenizer
 from tanzaku.data.prepared import read_prepared
+from tanzaku.encoders.source import EMBEDDED_NAME, resolve_encoder
+from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.training.batches import LabelledTokens
 
@@ -31,9 +32,9 @@ class EpochLengths:
             counted = spread_evenly(TRAIN, sum(TRAIN), max_tokens=max_tokens)
             shuffled = np.random.default_rng(0).permutation(counted).tolist()
             return cls(train=shuffled, val=shuffled[::4])
-        dataset = read_prepared(texts)
+        dataset, tokenizer = read_prepared(texts), load_tokenizer(resolve_encoder(EMBEDDED_NAME))
         train, val = (
-            np.diff(tokenize(japanese_tokenizer(), split.texts, max_tokens=max_tokens).offsets).tolist()
+            np.diff(tokenize(tokenizer, split.texts, max_tokens=max_tokens).offsets).tolist()
             for split in (dataset.train, dataset.val)
         )
         return cls(train=train, val=val)

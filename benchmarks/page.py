@@ -190,7 +190,7 @@ def _same_ids_section(record: Mapping[str, Any]) -> str:
         "## The same ids",
         "",
         f"`{record['command']}`, ended {record['ended']}: every text through Tanzaku and `BertJapaneseTokenizer`, both "
-        "with the vocabulary of the small encoder and without a limit on the number of tokens.",
+        "with the same vocabulary and without a limit on the number of tokens.",
         "",
         "| | texts | characters | tokens | with other ids |",
         "| --- | ---: | ---: | ---: | ---: |",

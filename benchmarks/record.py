@@ -16,6 +16,7 @@ RECORDS = Path(__file__).parents[1] / "records" / "benchmarks"
 NESTED = RECORDS / "nested.json"
 SAME_IDS = RECORDS / "same_ids.json"
 MACHINE = RECORDS / "machine.json"
+VECTORS = RECORDS / "vectors.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",

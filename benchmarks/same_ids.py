@@ -44,7 +44,7 @@ class Compared:
 
 
 def compare(texts: Sequence[str]) -> Compared:
-    """Both ways through the embedded encoder's tokenizer."""
+    """Both ways through a tokenizer whose vocabulary was learned from the sample corpus."""
     tokenizer = japanese_tokenizer()
     ids, lengths = tokens.text_encoder(tokenizer, _NO_LIMIT)(list(texts))
     ours = np.split(ids, np.cumsum(lengths)[:-1])

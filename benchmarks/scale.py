@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.lengths import TRAIN
-from tanzaku.encoders.source import EMBEDDED_NAME, resolve_encoder
-from tanzaku.errors import EncoderError
 
 BATCH_SIZE = 8  # the thesis's
 LABELS = 9  # Livedoor's categories
@@ -49,7 +47,7 @@ class Scale(BaseModel):
 
 
 _BASE = Shape(layers=12, hidden=768, heads=12, intermediate=3072, vocabulary=32_000)
-_SMALL = Shape(layers=4, hidden=256, heads=4, intermediate=1024, vocabulary=16_000)
+_SMALL = Shape(layers=3, hidden=256, heads=4, intermediate=1024, vocabulary=24_000)
 _TINY = Shape(layers=1, hidden=32, heads=2, intermediate=64, vocabulary=100)
 
 _FULL = Scale(
@@ -85,24 +83,5 @@ SCALES = {scale.name: scale for scale in (_FULL, _QUICK, _TINY_SCALE)}
 
 
 def scale_named(name: str) -> Scale:
-    """A scale of `SCALES`; mini has the embedded encoder's own shape where this installation holds that encoder."""
-    scale = SCALES[name]
-    if name == "tiny":
-        return scale
-    return scale.model_copy(update={"mini": _embedded_shape() or scale.mini})
-
-
-def _embedded_shape() -> Shape | None:
-    from tanzaku.encoders.config import load_config
-
-    try:
-        config = load_config(resolve_encoder(EMBEDDED_NAME))
-    except EncoderError:
-        return None
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        intermediate=config.intermediate_size,
-        vocabulary=config.vocab_size,
-    )
+    """A scale of `SCALES`."""
+    return SCALES[name]

@@ -11,10 +11,7 @@ from typing import Any
 
 from tanzaku.data.embedded import prepare_sample
 from tanzaku.data.prepared import read_prepared
-from tanzaku.encoders.source import EMBEDDED_NAME, resolve_encoder
-from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.tokens import tokenize
-from tanzaku.errors import EncoderError
 from tanzaku.pretraining.vocabulary import count_words, make_tokenizer, train_vocabulary
 
 _SAMPLE_VOCABULARY = 4_000
@@ -30,14 +27,11 @@ def real_texts(folder: Path | None, *, count: int | None) -> list[str]:
 
 @functools.cache
 def japanese_tokenizer() -> Any:
-    """The embedded encoder's tokenizer; where the installation lacks it, one made from the sample corpus."""
-    try:
-        return load_tokenizer(resolve_encoder(EMBEDDED_NAME))
-    except EncoderError:
-        counts = count_words([real_texts(None, count=None)], workers=1)
-        pieces = train_vocabulary(counts, size=_SAMPLE_VOCABULARY, character_coverage=0.9995)
-        with TemporaryDirectory() as folder:
-            return make_tokenizer(pieces, Path(folder) / "tokenizer")
+    """A `BertJapaneseTokenizer` (MeCab and WordPiece) whose vocabulary was learned from the sample corpus."""
+    counts = count_words([real_texts(None, count=None)], workers=1)
+    pieces = train_vocabulary(counts, size=_SAMPLE_VOCABULARY, character_coverage=0.9995)
+    with TemporaryDirectory() as folder:
+        return make_tokenizer(pieces, Path(folder) / "tokenizer")
 
 
 def reference_rate(texts: Sequence[str], *, max_tokens: int) -> float:

@@ -17,8 +17,8 @@ from tanzaku.files import atomic_folder, write_atomically
 
 ExportDtype = Literal["float16", "float32", "q4"]
 
-# What people read of an encoder, and the terms under which it may be passed on.
-_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.md")
+# What people read of an encoder, the terms under which it may be passed on, and how it was made.
+_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.md", "trimming.json", "record.json")
 
 
 @dataclass(frozen=True)

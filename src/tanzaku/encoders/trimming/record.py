@@ -53,7 +53,7 @@ class TrimmingRecord(_Part):
 
     version: Literal[1] = 1
     made: Annotated[str, Field(description="ISO 8601, UTC.")]
-    encoder: Annotated[str, Field(description="The original's name.")]
+    encoder: Annotated[str, Field(description="The original's name; a local folder's last part.")]
     fingerprint: Annotated[str, Field(description="SHA-256 over the original's files.")]
     texts: tuple[TextFacts, ...]
     lines: Annotated[int, Field(description="That were counted.")]

@@ -107,7 +107,7 @@ def _write_and_compare(
     tokens = _Compared.of(tokenizer, load_tokenizer(trimmed), counted.held_out, kept)
     return {
         "made": now(),
-        "encoder": source.name,
+        "encoder": source.folder.name if Path(source.name).is_absolute() else source.name,
         "fingerprint": source.fingerprint,
         "versions": versions(_PACKAGES),
         "lines": counted.lines,
