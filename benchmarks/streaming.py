@@ -7,7 +7,6 @@ makes the bundle: in a process of its own, so that training adds nothing to the 
 
 import importlib
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from transformers import BertConfig, BertForPreTraining
 
+from benchmarks.apart import said_by
 from benchmarks.tokenizing import japanese_tokenizer
 from tanzaku.data.embedded import prepare_sample
 from tanzaku.encoders.quiet import quiet_transformers
@@ -45,8 +45,7 @@ def stream_texts(count: int) -> None:
     The encoder is tiny: what is measured is what stays behind of each text, and that does not depend on the encoder.
     """
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.streaming", folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+        said_by("benchmarks.streaming", folder)
         classifier = importlib.import_module(_CLASSIFIER).Classifier.load(Path(folder) / "bundle")
         classified = sum(1 for _ in classifier.stream(_short_texts(count)))
     if classified != count:

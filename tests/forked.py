@@ -49,10 +49,14 @@ class Forked:
         self._process.kill()
         self._process.join()
 
+    def wait(self) -> int:
+        """Wait for its end, and give the exit status."""
+        self._process.join()
+        return int(self._process.exitcode)
+
     def finish(self, *, status: int = 0) -> str:
         """Wait for its end, which must have this exit status, and give its standard output."""
-        self._process.join()
-        assert self._process.exitcode == status, self.errors
+        assert self.wait() == status, self.errors
         return self.output
 
     @property

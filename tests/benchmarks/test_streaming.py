@@ -2,8 +2,6 @@
 
 from collections import Counter
 
-import pytest
-
 from benchmarks import streaming
 from benchmarks.tokenizing import japanese_tokenizer
 
@@ -16,11 +14,3 @@ def test_texts_differ_and_their_words_do_not() -> None:
     assert len(words) < 100
     # Beyond the ten nouns only combinations could be new, and there are none.
     assert {word for text in streaming._short_texts(300) for word in segment(text)} <= set(words)
-
-
-def test_a_stream_is_classified_or_its_absence_has_a_reason() -> None:
-    reason = streaming.why_not()
-    if reason is not None:
-        assert "tanzaku.ship" in reason
-        pytest.skip(reason)
-    streaming.stream_texts(20)

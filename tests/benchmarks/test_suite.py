@@ -2,16 +2,22 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from transformers import pipeline
 
+from benchmarks import apart
+from benchmarks.__main__ import main
 from benchmarks.documents import texts_to_classify
 from benchmarks.models import random_classifier, word_tokenizer
 from benchmarks.ours import build_classifier, classify
@@ -21,6 +27,7 @@ from benchmarks.record import MACHINE, NESTED, SAME_IDS, read_alone, read_record
 from benchmarks.rows import COMPARISONS, RATIO, ROW_NAMES
 from benchmarks.scale import SCALES
 from benchmarks.suite import Measurement, measurements, run_rounds
+from tests.forked import Forked, call
 
 ROOT = Path(__file__).parents[2]
 # Most tests read the one record, slow ones too.
@@ -28,19 +35,44 @@ pytestmark = pytest.mark.xdist_group("benchmark suite")
 MAY_BE_SKIPPED = {"classify_memory_million_vs_ten_thousand"}
 
 
-def _run(*arguments: str) -> Any:
-    finished = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)  # nothing else is on standard output
+def _run(*arguments: str, folder: Path) -> Any:
+    return json.loads(call(_measure, arguments, folder, folder=folder))  # nothing else is on standard output
+
+
+def _measure(arguments: Sequence[str], folder: Path) -> None:
+    _fork_parts(folder)
+    main(arguments)
+
+
+def _fork_parts(folder: Path) -> None:
+    """Measure in forked processes what is measured in processes of their own."""
+
+    def run(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert command[:2] == [sys.executable, "-m"]
+        process = Forked(_run_module, *command[2:], folder=folder)
+        return subprocess.CompletedProcess(command, process.wait(), process.output, process.errors)
+
+    apart.subprocess = SimpleNamespace(run=run)  # type: ignore[assignment, attr-defined]
+
+
+def _run_module(name: str, *arguments: str) -> None:
+    with TemporaryDirectory() as folder:
+        _fork_parts(Path(folder))
+        sys.argv = [name, *arguments]
+        runpy.run_module(name, run_name="__main__")
+
+
+def test_a_part_is_what_a_process_prints_and_its_failure_an_error() -> None:
+    assert "Beautiful is better than ugly." in apart.said_by("this")
+    with pytest.raises(RuntimeError, match=r"(?s)benchmarks\.nowhere failed:.*No module named"):
+        apart.said_by("benchmarks.nowhere")
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("record") / "record.json"
-    printed = _run("--tiny", "--out", str(out))
-    assert json.loads(out.read_text(encoding="utf-8")) == printed
+    folder = tmp_path_factory.mktemp("record")
+    printed = _run("--tiny", "--out", str(folder / "record.json"), folder=folder)
+    assert json.loads((folder / "record.json").read_text(encoding="utf-8")) == printed
     return dict(printed)
 
 
@@ -81,9 +113,9 @@ def test_the_page_shows_every_row(record: dict[str, Any]) -> None:
     assert record["machine"]["cpu"] in page
 
 
-def test_a_part_has_only_its_rows_and_writes_nowhere() -> None:
+def test_a_part_has_only_its_rows_and_writes_nowhere(tmp_path: Path) -> None:
     before = sorted((ROOT / "records").rglob("*"))
-    record = _run("--tiny", "--only", "products", "--rounds", "1")
+    record = _run("--tiny", "--only", "products", "--rounds", "1", folder=tmp_path)
     assert {row["name"] for row in record["rows"]} == {
         f"product_{shape}_{precision}" for shape in ("base", "mini") for precision in ("float32", "bfloat16")
     }
