@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from tanzaku.analysis.arms import sections_of
 from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.notes import result_notes
@@ -183,6 +185,7 @@ def test_resumed_and_repeated_runs_are_counted() -> None:
     assert "1 finished run repeats the settings" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_command_to_pack_is_named_only_where_the_model_is_there(tmp_path: Path) -> None:
     runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "my runs")
 

@@ -75,6 +75,7 @@ def test_where_no_arm_is_better_nothing_is_recommended() -> None:
     assert "set choose_by" not in _lines([_head(BLIND)], choose_by="macro_f1")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_study_file_or_the_command_says_what_chooses(tmp_path: Path) -> None:
     def said(record: RunRecord) -> RunRecord:
         return record.model_copy(update={"spec": {**record.spec, "choose_by": "macro_f1"}})

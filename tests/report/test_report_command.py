@@ -19,6 +19,7 @@ from tanzaku.report.words import words_of
 from tanzaku.report.write import Report
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 app = typer.Typer()
 app.command()(with_options(report))
 

@@ -38,13 +38,14 @@ def test_everything_is_written_and_valid(tmp_path: Path) -> None:
 
 
 def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
-    runs = write_all(study()[:6], tmp_path / "runs")
+    runs = write_all([baseline(), *(finished(lora(rank), accuracy=0.9) for rank in (2, 8))], tmp_path / "runs")
     first, second = write_report(runs, tmp_path / "one"), write_report(runs, tmp_path / "two")
     assert [path.name for path in first.paths] == [path.name for path in second.paths]
     for one, two in zip(first.paths, second.paths, strict=True):
         assert one.read_bytes() == two.read_bytes(), one.name
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_csvs_are_raw_and_complete(tmp_path: Path) -> None:
     tfidf, adapted = baseline(), finished(lora(8), accuracy=0.9)
     broken = failed(lora(4), error='a "quoted"\n error, long', seed=3)

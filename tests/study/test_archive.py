@@ -211,6 +211,7 @@ def test_a_damaged_archive_is_an_error_that_names_the_place(runs: Path, tmp_path
             read_records(folder)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_says_what_it_archived(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["study", "archive", "runs"])

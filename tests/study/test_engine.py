@@ -174,7 +174,7 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore:no installed font")
+@pytest.mark.usefixtures("no_figures")
 def test_arms_that_read_documents_otherwise_run_and_are_told_apart(
     tmp_path: Path, tiny_masked_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

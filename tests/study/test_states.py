@@ -49,6 +49,7 @@ def test_a_damaged_list_is_an_error_that_names_it(tmp_path: Path, content: str) 
     assert write_list(tmp_path, whole) == read_list(tmp_path) == whole  # as the message says
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for name, accuracy in (("lora-r2", 0.8), ("trial", 0.9)):

@@ -100,6 +100,7 @@ def test_a_verdict_on_single_runs_is_of_these_models_alone(language: Language, s
     assert scope not in _card(page([small, large], language=language, margin=0.05, predictions=False))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs = write_all([finished(lora(8), accuracy=0.9)], Path("runs") / "my study")
@@ -113,6 +114,7 @@ def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeyp
     assert report[:4] == ["tanzaku", "study", "report", "runs/my study"]
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("language", "instead"), [("en", "can't be packed"), ("ja", "パッケージにできません")], ids=["en", "ja"]
 )
