@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share, and how the tests are dealt out to several processes."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through all that was imported, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT whose checkpoint has a pooler: only the classifier is made anew."""
@@ -36,6 +43,12 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_masked_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny BERT with dropout, from masked-language-model pretraining: pooler and classifier are made anew."""
     return make_encoder(tmp_path_factory.mktemp("tiny-masked-encoder"), dropout=0.1, pooler=False)
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have no figures, which take seconds to draw; for tests that look at the rest of a report."""
+    monkeypatch.setattr("tanzaku.report.figures.figures_of", lambda data: {})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from tanzaku.cli.options import ModelOptions, with_options
 from tanzaku.cli.pretrain import PANELS
 from tanzaku.errors import TanzakuError
 from tanzaku.pretraining.options import PretrainOptions
+from tests.forked import start_tanzaku
 from tests.tiny import VOCABULARY
 
 _PAGE = Path(__file__).parents[2] / "docs" / "pretraining.md"
@@ -27,8 +28,6 @@ _SMALLER = {
     "--batch-tokens": "128",
 }
 _SMALLEST = ["--vocabulary-size", "2000", "--steps", "3", "--evaluations", "1"]
-
-_TANZAKU = [sys.executable, "-c", "from tanzaku.cli import main; main()"]
 
 
 @pytest.fixture
@@ -44,11 +43,10 @@ def test_a_tiny_encoder_goes_on_from_the_command_line(text: Path, tiny_masked_en
     out = tmp_path / "encoder"
     command = ["pretrain", str(text), "--out", str(out), "--from", str(tiny_masked_encoder), "--documents", "line"]
     command += ["--max-tokens", "16", "--batch-tokens", "128", "--steps", "12", "--evaluations", "2"]
-    done = subprocess.run([*_TANZAKU, *command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out}\n"
-    assert "step 12, " in done.stderr
-    assert "held-out loss" in done.stderr
+    process = start_tanzaku(*command, folder=tmp_path)
+    assert process.finish() == f"{out}\n"
+    assert "step 12, " in process.errors
+    assert "held-out loss" in process.errors
     assert (out / "record.json").is_file()
 
 

@@ -1,7 +1,6 @@
 """Tokenising in several processes: the same ids in the same order, and one process where several can't be."""
 
 import io
-import multiprocessing
 import os
 import threading
 import time
@@ -16,9 +15,10 @@ from rich.console import Console
 
 from tanzaku.encoders import tokens
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
-from tanzaku.encoders.parallel import map_chunks
+from tanzaku.encoders.parallel import map_chunks, without_main
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.study.process import process_context
 from tests.checkpoints import make_mecab_bert, sentences
 from tests.encoders.chunk_work import deadly_encoder, make_work
 
@@ -81,11 +81,12 @@ def _tokenize_in_a_daemon(folder: str, texts: tuple[str, ...], sender: Any) -> N
 
 
 def test_a_daemon_works_alone(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = process_context()
     receiver, sender = context.Pipe(duplex=False)
     arguments = (tokenizer.name_or_path, many, sender)
     process = context.Process(target=_tokenize_in_a_daemon, args=arguments, daemon=True)
-    process.start()
+    with without_main():
+        process.start()
     assert receiver.recv() == _alone(monkeypatch, tokenizer, many).ids.tolist()
     process.join()
 

@@ -68,7 +68,10 @@ def test_any_text_without_runs_of_half_a_piece_has_the_words_of_the_whole(dictio
 
 
 # Each ends the process where MeCab gets it whole, or makes it drop what follows.
-@pytest.mark.parametrize("middle", ["1" * 90_000, " " * 65_535, "\n" * 70_000, "\0"])
+_TOO_MUCH = {"digits": "1" * 90_000, "spaces": " " * 65_535, "lines": "\n" * 70_000, "zero": "\0"}
+
+
+@pytest.mark.parametrize("middle", _TOO_MUCH.values(), ids=_TOO_MUCH.keys())
 def test_what_is_too_much_for_mecab_is_segmented_to_its_end(middle: str) -> None:
     surfaces = _surfaces(Segmenter(_tagger("ipadic"))(f"山と{middle}海に行く。"))
     assert surfaces[:2] == ["山", "と"]
