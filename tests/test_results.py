@@ -181,7 +181,7 @@ def _spread(arm: Arm) -> str:
 def _correct(study: Path) -> dict[str, np.ndarray]:
     """By a run's name, whether it took each test document right."""
     pairs = {run.record.run_id: run.predictions() for run in stored_runs(study)}
-    return {name: np.equal(*pair) for name, pair in pairs.items() if pair is not None}
+    return {name: np.equal(pair.classes, pair.predicted) for name, pair in pairs.items() if pair is not None}
 
 
 def test_the_table_of_both_precisions_is_the_records() -> None:

@@ -132,21 +132,16 @@ def test_top_shows_the_likeliest_labels_and_no_more_than_there_are(study: Study)
     assert len(values.split(",")) == 8
 
 
-def test_a_table_has_a_line_a_text_and_tfidf_shows_scores(study: Study) -> None:
+def test_a_table_has_a_line_a_text_and_tfidf_has_probabilities_too(study: Study) -> None:
     texts = ["海に\n船がある。", "山" * 200]
     lines = _tanzaku("classify", study.bundles["lora"], *texts, "--format", "table").stdout.splitlines()
     assert lines[0].split() == ["label", "probability", "text"]
     assert len(lines) == 3
     assert lines[1].endswith("%  海に 船がある。")
     assert lines[2].endswith("…")
-    scores = _tanzaku("classify", study.bundles["tfidf-svm"], *texts, "--format", "table").stdout.splitlines()
-    assert scores[0].split() == ["label", "score", "text"]
-    done = _tanzaku("classify", study.bundles["tfidf-svm"], "海", "山")
-    row = json.loads(done.stdout.splitlines()[0])
-    assert row["probability"] is None
-    assert isinstance(row["score"], float)
-    assert done.stderr.count("instead of probabilities") == 1
-    assert "instead of probabilities" not in _tanzaku("classify", study.bundles["lora"], "海").stderr
+    lines = _tanzaku("classify", study.bundles["tfidf-svm"], *texts, "--format", "table").stdout.splitlines()
+    assert lines[0].split() == ["label", "probability", "text"]
+    assert lines[1].endswith("%  海に 船がある。")
 
 
 def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: Study, tmp_path: Path) -> None:
@@ -159,8 +154,7 @@ def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: 
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["text"] == "海に船がある。"
         process.stdout.close()
-        (line,) = process.stderr.read().decode().splitlines()
-        assert line.startswith("warning: tfidf-svm gives scores")
+        assert process.stderr.read() == b""
         assert process.wait() == 0
 
 

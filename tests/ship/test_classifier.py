@@ -163,10 +163,13 @@ def test_the_listener_hears_of_every_text(lora: Classifier) -> None:
     assert len(heard) > 4
 
 
-def test_probabilities_are_the_softmax_and_labels_stand_likeliest_first(study: Study, lora: Classifier) -> None:
+@pytest.mark.parametrize("method", ["lora", "tfidf-svm"])
+def test_probabilities_are_calibrated_and_labels_stand_likeliest_first(study: Study, method: str) -> None:
     texts = study.dataset.test.texts
-    expected = torch.softmax(torch.from_numpy(study.logits("lora")).double(), dim=1).numpy()
-    for row, prediction in enumerate(lora(texts, all_labels=True)):
+    classifier = Classifier.load(study.bundles[method], precision="float32")
+    logits = torch.from_numpy(study.logits(method)).double() / classifier.facts.calibration.temperature
+    expected = torch.softmax(logits, dim=1).numpy()
+    for row, prediction in enumerate(classifier(texts, all_labels=True)):
         assert prediction.probabilities is not None
         assert prediction.scores is not None
         assert list(prediction.probabilities) == list(prediction.scores)
@@ -175,20 +178,11 @@ def test_probabilities_are_the_softmax_and_labels_stand_likeliest_first(study: S
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1)
         for name, probability in prediction.probabilities.items():
-            assert probability == pytest.approx(expected[row, lora.label_names.index(name)], abs=TOLERANCE)
+            assert probability == pytest.approx(expected[row, classifier.label_names.index(name)], abs=TOLERANCE)
         assert prediction.probability == prediction.probabilities[prediction.label]
         assert prediction.score == prediction.scores[prediction.label]
-    assert lora(texts)[0].probabilities is None
-
-
-def test_tfidf_has_scores_and_no_probabilities(study: Study) -> None:
-    classifier = Classifier.load(study.bundles["tfidf-svm"])
-    assert not classifier.has_probabilities
-    prediction = classifier(["海に船がある。"], all_labels=True)[0]
-    assert prediction.probability is None
-    assert prediction.probabilities is None
-    assert prediction.scores is not None
-    assert prediction.score == max(prediction.scores.values()) == prediction.scores[prediction.label]
+        assert prediction.label == classifier.label_names[study.logits(method)[row].argmax()]
+    assert classifier(texts)[0].probabilities is None
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -246,8 +240,6 @@ def test_wrong_options_are_named(study: Study, options: dict[str, object], messa
 
 class _Broken:
     """A model that has no answer for one text."""
-
-    probabilistic = True
 
     def __init__(self, value: float) -> None:
         self._value = value

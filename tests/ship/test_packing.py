@@ -13,6 +13,7 @@ import torch
 import transformers
 from peft import PeftConfig
 from safetensors.torch import load_file, save_file
+from scipy.special import softmax
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.data.prepared import Preparation, write_prepared
@@ -24,6 +25,7 @@ from tanzaku.files import sha256_of_file
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.held_out import read_held_out
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tanzaku.study.plan import plan_study
@@ -41,7 +43,7 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-_COMMON = {"bundle.json", "manifest.json"}
+_COMMON = {"bundle.json", "held-out.safetensors", "manifest.json"}
 _SETTINGS = {"encoder/config.json", "encoder/tokenizer_config.json", "encoder/vocab.txt"}
 
 
@@ -166,6 +168,14 @@ def test_eight_bits_say_how_many_validation_labels_they_changed(study: Study, tm
     assert quantized.val_before.accuracy == pytest.approx((before == classes).mean())
     assert quantized.val.accuracy == pytest.approx((after == classes).mean())
     assert encoder_facts(wide).quantized is None
+    # Its probabilities, and what it keeps of the validation documents, are those of the weights that it has.
+    assert narrow.facts.calibration.documents == len(dataset.val)
+    kept = read_held_out(narrow.folder)
+    assert kept is not None
+    assert kept.correct.sum() == (after == classes).sum()
+    scores = _scores(narrow, dataset)
+    expected = softmax(scores / narrow.facts.calibration.temperature, axis=1).max(axis=1)
+    np.testing.assert_allclose(np.sort(kept.probabilities) + 0.5e-4, np.sort(expected), rtol=0, atol=0.6e-4)
 
 
 def _scores(bundle: Bundle, dataset: Dataset) -> np.ndarray:
@@ -188,7 +198,31 @@ def test_eight_bits_are_measured_on_the_runs_own_data_where_it_still_lies_there(
     write_prepared(Preparation(other, source={}, options={}), data, force=True)
     assert encoder_facts(pack(run, tmp_path / "other", int8=True)).quantized is None
     shutil.rmtree(data)
-    assert encoder_facts(pack(run, tmp_path / "gone", int8=True)).quantized is None
+    gone = pack(run, tmp_path / "gone", int8=True)
+    assert encoder_facts(gone).quantized is None
+    # What is known is the run's: a temperature that is near, but no validation documents as this bundle sees them.
+    assert gone.facts.calibration == finished(read_record(run)).calibration
+    assert read_held_out(gone.folder) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bundle_keeps_the_runs_calibration_and_validation_documents(study: Study, method: str) -> None:
+    facts, record = open_bundle(study.bundles[method]).facts, finished(read_record(study.runs[method]))
+    assert facts.calibration == record.calibration
+    kept = read_held_out(study.bundles[method])
+    assert kept is not None
+    assert (len(kept.correct), kept.correct.sum()) == (record.val.documents, record.val.correct)
+    classifier = Classifier.load(study.bundles[method], precision="float32")
+    found = [prediction.probability for prediction in classifier(study.dataset.val.texts)]
+    np.testing.assert_allclose(np.sort(kept.probabilities) + 0.5e-4, np.sort(found), rtol=0, atol=0.6e-4)
+
+
+def test_a_run_without_calibrated_predictions_is_not_packed(study: Study, tmp_path: Path) -> None:
+    run = shutil.copytree(study.runs["tfidf-svm"], tmp_path / "run")
+    (run / "val-predictions.csv").unlink()
+    with pytest.raises(BundleError, match=r"no calibrated predictions .*\(val-predictions.csv\).* make the run again"):
+        pack(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_with_other_labels_is_refused_before_anything_is_written(study: Study, tmp_path: Path) -> None:
@@ -465,7 +499,7 @@ def _rewrite(bundle: Bundle, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 1}, "has version 1; this Tanzaku reads version 3; pack the run again with `tanzaku pack`"),
+        ({"version": 1}, "has version 1; this Tanzaku reads version 4; pack the run again with `tanzaku pack`"),
         ({"new": 1}, "does not describe a bundle of this Tanzaku"),
         ({"method": {"name": "later"}}, "there is no method 'later'"),
         ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),

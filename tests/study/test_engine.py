@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.cache import tokens_folder
@@ -147,12 +148,19 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
     assert list(records) == ["tfidf-svm", "head", "lora", "full"]
     for method, record in records.items():
         assert record.status == "finished"
-        classes, predicted = read_predictions(tmp_path / record.run_id)
+        classes, predicted, probabilities = read_predictions(tmp_path / record.run_id)
         assert record.test.accuracy == np.mean(np.array(classes) == np.array(predicted))
         assert [dataset.label_names[index] for index in classes] == list(dataset.test.labels)
-        classes, predicted = read_predictions(tmp_path / record.run_id, name="val-predictions.csv")
+        assert record.calibration is not None
+        assert record.calibration.documents == len(dataset.val)
+        logits = np.load(tmp_path / record.run_id / "test-logits.npy")
+        expected = softmax(logits / record.calibration.temperature, axis=1).max(axis=1)
+        np.testing.assert_allclose(np.array(probabilities) + 0.5e-4, expected, rtol=0, atol=0.6e-4)
+        classes, predicted, probabilities = read_predictions(tmp_path / record.run_id, name="val-predictions.csv")
         assert record.val.accuracy == np.mean(np.array(classes) == np.array(predicted))
         assert [dataset.label_names[index] for index in classes] == list(dataset.val.labels)
+        assert probabilities is not None
+        assert len(probabilities) == len(dataset.val)
         saved = sum(path.stat().st_size for path in (tmp_path / record.run_id / "model").rglob("*"))
         assert record.costs.saved_bytes == saved
         assert record.costs.peak_memory_bytes is not None

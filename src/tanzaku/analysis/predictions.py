@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tanzaku.errors import RecordError
@@ -23,6 +23,8 @@ class RunPredictions:
 
     classes: np.ndarray
     predicted: np.ndarray
+    probabilities: np.ndarray | None = field(default=None, kw_only=True)
+    """Calibrated, of the predicted classes, (documents,) float64; None where they are not known."""
     at_ranks: Mapping[int, np.ndarray] = field(default_factory=dict, kw_only=True)
     """Of its trained adapter at other ranks."""
     validation: RunPredictions | None = field(default=None, kw_only=True)
@@ -55,7 +57,7 @@ def predictions_of(runs: Iterable[StoredRun]) -> dict[RunKey, RunPredictions]:
             at_rank = _read(run, documents, right=round(one.test.accuracy * documents), rank=one.rank)
             if at_rank is not None:
                 at_ranks[one.rank] = at_rank.predicted
-        known[run_key(record)] = RunPredictions(test.classes, test.predicted, at_ranks=at_ranks, validation=validation)
+        known[run_key(record)] = replace(test, at_ranks=at_ranks, validation=validation)
     return known
 
 
@@ -69,14 +71,15 @@ def _read(
 ) -> RunPredictions | None:
     import numpy as np
 
-    pairs = run.predictions(split, rank=rank)
-    if pairs is None:
+    stored = run.predictions(split, rank=rank)
+    if stored is None:
         return None
-    classes, predicted = (np.array(column, dtype=np.int64) for column in pairs)
+    classes, predicted = (np.array(column, dtype=np.int64) for column in (stored.classes, stored.predicted))
     correct = int((classes == predicted).sum())
     if (len(classes), correct) != (documents, right):
         raise RecordError(
             f"{run.predictions_path(split, rank=rank)} has {len(classes)} documents of {run.record.run_id}, {correct} "
             f"of them right, but the record says {documents} and {right}; take both from the same run"
         )
-    return RunPredictions(classes, predicted)
+    probabilities = None if stored.probabilities is None else np.array(stored.probabilities)
+    return RunPredictions(classes, predicted, probabilities=probabilities)

@@ -192,13 +192,6 @@ def classify(
     output.check()
     source.check()
     classifier = model.load(bundle)
-    if output.kind is not Format.TABLE and not classifier.has_probabilities:
-        warnings.warn(
-            f"{classifier.facts.method['name']} gives scores (distances to a hyperplane) instead of probabilities: the "
-            "field `probability` is empty",
-            TanzakuWarning,
-            stacklevel=2,
-        )
     try:
         write = _writer(output, classifier, source)
         _warn_of(*_classify(classifier, source.open(), write, all_labels=output.top > 1, chunk=model.chunk))
@@ -256,7 +249,6 @@ def _writer(output: Output, classifier: "Classifier", source: _Source) -> "Write
     layout = Layout(
         label_names=classifier.label_names,
         top=min(output.top, len(classifier.label_names)),
-        probabilities=classifier.has_probabilities,
         with_text=not output.no_text,
         width=plain_console().width,
         keeps_columns=source.keep_columns,

@@ -16,6 +16,7 @@ from tanzaku.errors import DataError
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset
     from tanzaku.ship.bundle import Bundle, QuantizationFacts
+    from tanzaku.study.record import CalibrationFacts
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
         f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
     )
+    console.print(_describe_calibration(facts.calibration))
     if isinstance(facts, EncoderBundleFacts) and facts.weights == "int8":
         console.print(_describe_quantization(facts.quantized))
     if isinstance(facts, EncoderBundleFacts) and not facts.whole:
@@ -111,6 +113,16 @@ def _describe(bundle: "Bundle", console: Console) -> None:
             f"Classifying needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs it too."
         )
     console.print(f"Next: {command('classify', bundle.folder)} TEXT")
+
+
+def _describe_calibration(facts: "CalibrationFacts") -> str:
+    of = "1 validation document" if facts.documents == 1 else f"{facts.documents:,} validation documents"
+    if facts.few_documents:
+        return (
+            f"Probabilities are calibrated on only {of}, so they are mostly those that are typical of the method "
+            f"(temperature {facts.temperature:.2f})."
+        )
+    return f"Probabilities are calibrated on {of} (temperature {facts.temperature:.2f})."
 
 
 def _describe_quantization(facts: "QuantizationFacts | None") -> str:

@@ -30,14 +30,13 @@ class Format(StrEnum):
 class Layout:
     """What a line shows.
 
-    `top` labels of `label_names`, the likeliest first; their scores where `probabilities` is False; the text itself
-    where `with_text` is True; `width` is the terminal's, in cells. `keeps_columns`: the input's columns come first, the
-    text among them; `columns` are their names, empty if they are only known from the first row.
+    `top` labels of `label_names`, the likeliest first; the text itself where `with_text` is True; `width` is the
+    terminal's, in cells. `keeps_columns`: the input's columns come first, the text among them; `columns` are their
+    names, empty if they are only known from the first row.
     """
 
     label_names: tuple[str, ...]
     top: int
-    probabilities: bool
     with_text: bool
     width: int
     keeps_columns: bool = False
@@ -58,12 +57,11 @@ def writer(kind: Format, stream: TextIO, layout: Layout) -> Write:
     return _separated(stream, layout, delimiter="," if kind is Format.CSV else "\t")
 
 
-def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float | None, float]]:
+def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float, float]]:
     """Label, probability and score of the `top` likeliest labels."""
-    if layout.top == 1 or prediction.scores is None:
+    if layout.top == 1 or prediction.scores is None or prediction.probabilities is None:
         return [(prediction.label, prediction.probability, prediction.score)]
-    probabilities = prediction.probabilities or {}
-    ranks = [(label, probabilities.get(label), score) for label, score in prediction.scores.items()]
+    ranks = [(label, prediction.probabilities[label], score) for label, score in prediction.scores.items()]
     return ranks[: layout.top]
 
 
@@ -142,7 +140,7 @@ def _unused(name: str, kept: Collection[str]) -> str:
 def _table(stream: TextIO, layout: Layout) -> Write:
     """Columns of fixed width, so that a line can be printed before the next text is read."""
     label_width = max(map(cell_len, (*layout.label_names, "label")))
-    heading = "probability" if layout.probabilities else "score"
+    heading = "probability"
 
     def line(ranks: Sequence[tuple[str, str]], text: str) -> str:
         cells = [f"{set_cell_size(label, label_width)}  {value:>{len(heading)}}" for label, value in ranks]
@@ -153,15 +151,11 @@ def _table(stream: TextIO, layout: Layout) -> Write:
         return f"{before}  {_cut(shown, max(10, layout.width - cell_len(before) - 2))}\n"
 
     def write(_number: int, row: "Row", prediction: "Prediction") -> None:
-        ranks = [(label, _value(probability, score)) for label, probability, score in _ranks(prediction, layout)]
+        ranks = [(label, f"{100 * probability:.1f} %") for label, probability, _ in _ranks(prediction, layout)]
         stream.write(line(ranks, row.text))
 
     stream.write(line([("label", heading)] * layout.top, "text"))
     return write
-
-
-def _value(probability: float | None, score: float) -> str:
-    return f"{score:.3f}" if probability is None else f"{100 * probability:.1f} %"
 
 
 def _cut(text: str, width: int) -> str:

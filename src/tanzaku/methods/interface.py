@@ -34,6 +34,10 @@ class _Options(BaseModel):
     # Whether equal documents and options give the same result for every seed, so that one run counts for all seeds.
     deterministic: ClassVar[bool] = False
 
+    # Softmax(scores / this) are the probabilities that are usually right. Held-out documents correct it for each model,
+    # few of them only a little. Scores that were trained with cross-entropy are logits.
+    typical_temperature: ClassVar[float] = 1.0
+
     # Options that say what is measured of a trained model, not how it is trained: arms do not differ in them.
     measuring_options: ClassVar[tuple[str, ...]] = ()
 

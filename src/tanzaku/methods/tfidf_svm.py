@@ -35,6 +35,8 @@ class TfidfSvm(TextMethod):
     deterministic: ClassVar[bool] = True
     takes_weights: ClassVar[bool] = True
     paper: ClassVar[str] = "Joachims 1998, ECML"
+    # Measured on five Japanese sets, with words, characters and few terms: 0.33 to 0.54.
+    typical_temperature: ClassVar[float] = 0.4
 
     analyzer: Annotated[
         Literal["mecab", "character"], Field(description="What a term is made of: MeCab (IPADIC) words or characters.")

@@ -4,6 +4,8 @@
     model/          what the method saved; not there where that is merged into `encoder/`
     encoder/        the encoder's configuration and tokenizer; in a whole bundle all weights too: the adapted model's
                     with the head, or the base encoder's where the method can't be merged
+    held-out.safetensors  the probability of each validation document's label, and whether that was right; not there
+                    where these are not known of the weights as they are
     manifest.json   the SHA-256 of each of these files
 
 Nothing in a bundle is code or a pickle, and nothing of it is ever run.
@@ -21,10 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.ship.manifest import check_manifest
-from tanzaku.study.record import DataFacts, SplitScores
+from tanzaku.study.record import CalibrationFacts, DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
-BUNDLE_VERSION: Literal[3] = 3
+BUNDLE_VERSION: Literal[4] = 4
 BUNDLE_FILE = "bundle.json"
 MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
@@ -78,12 +80,13 @@ class QuantizationFacts(_Part):
 class _Facts(_Part):
     """What every bundle says of itself."""
 
-    version: Literal[3] = BUNDLE_VERSION
+    version: Literal[4] = BUNDLE_VERSION
     kind: Literal["encoder", "text"]
     tanzaku: Annotated[str, Field(description="The version of Tanzaku that packed it.")]
     label_names: Annotated[tuple[str, ...], Field(min_length=2, description="In the order of the classes' indices.")]
     method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
     run: RunFacts
+    calibration: CalibrationFacts
 
     def _build_method(self) -> EncoderMethod | TextMethod:
         options = dict(self.method)

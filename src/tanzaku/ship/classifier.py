@@ -12,6 +12,7 @@ import numpy as np
 
 from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.errors import BundleError
+from tanzaku.measure.calibration import softmax
 from tanzaku.ship.bundle import BundleFacts, open_bundle
 from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
 
@@ -31,13 +32,13 @@ def _unheard(count: int) -> None:
 class Prediction:
     """The label of one text.
 
-    `score` is the label's logit, or, for a method without probabilities (tfidf-svm), its distance to the separating
-    plane; `probability` is then None. `scores` and `probabilities` have every label, the likeliest first, where they
+    `probability` is calibrated; `score` is what the method itself gives, such as the label's logit, or for tfidf-svm
+    its distance to the separating plane. `scores` and `probabilities` have every label, the likeliest first, where they
     were asked for; else they are None.
     """
 
     label: str
-    probability: float | None
+    probability: float
     score: float
     probabilities: dict[str, float] | None = None
     scores: dict[str, float] | None = None
@@ -92,11 +93,6 @@ class Classifier:
     def label_names(self) -> tuple[str, ...]:
         """The labels, in the order of the scores' columns."""
         return self.facts.label_names
-
-    @property
-    def has_probabilities(self) -> bool:
-        """Whether predictions have a probability; those of tfidf-svm only have scores."""
-        return self._scorer.probabilistic
 
     def __call__(self, texts: Sequence[str], *, all_labels: bool = False) -> list[Prediction]:
         """Classify texts; `all_labels` adds the score and probability of every label.
@@ -156,11 +152,11 @@ class Classifier:
 
     def _predict(self, scores: np.ndarray) -> list[Prediction]:
         best = scores.argmax(axis=1)
-        probabilities = _softmax(scores) if self.has_probabilities else None
+        probabilities = softmax(scores, temperature=self.facts.calibration.temperature)
         return [
             Prediction(
                 label=self.label_names[column],
-                probability=None if probabilities is None else float(probabilities[row, column]),
+                probability=float(probabilities[row, column]),
                 score=float(scores[row, column]),
             )
             for row, column in enumerate(best)
@@ -168,13 +164,13 @@ class Classifier:
 
     def _predict_all(self, scores: np.ndarray) -> list[Prediction]:
         order = np.argsort(-scores, axis=1, kind="stable")
-        probabilities = _softmax(scores) if self.has_probabilities else None
+        probabilities = softmax(scores, temperature=self.facts.calibration.temperature)
         return [
             Prediction(
                 label=prediction.label,
                 probability=prediction.probability,
                 score=prediction.score,
-                probabilities=None if probabilities is None else self._by_label(probabilities[row], order[row]),
+                probabilities=self._by_label(probabilities[row], order[row]),
                 scores=self._by_label(scores[row], order[row]),
             )
             for row, prediction in enumerate(self._predict(scores))
@@ -202,10 +198,3 @@ def _chunks(texts: Iterator[str], *, largest: int) -> Iterator[list[str]]:
     while chunk := list(itertools.islice(texts, size)):
         yield chunk
         size = min(2 * size, largest)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities of the same shape, (texts, labels) float64."""
-    exponentials = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities

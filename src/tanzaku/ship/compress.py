@@ -41,7 +41,8 @@ def compress(
         rank: The rank of every layer; those of a smaller one stay as they are. Either this or `energy`.
         energy: The share, over 0 up to 1, of a layer's squared Frobenius norm that is kept, by the smallest rank that
             does.
-        dataset: Its validation set is classified before and after.
+        dataset: Its validation set is classified before and after, and the new bundle is calibrated on it. Without it,
+            the new bundle has the calibration of `bundle`, and no validation documents to choose a threshold on.
         encoder: For that, where the bundle's encoder lies, if not under its name.
         force: Replace a bundle that lies in `out`.
 
@@ -59,11 +60,11 @@ def compress(
         facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
         write_facts(staging, facts)
         if dataset is not None:
-            scores = {
-                "val_before": validate(source.folder, dataset, encoder=encoder).scores,
-                "val": validate(staging, dataset, encoder=encoder).scores,
-            }
-            write_facts(staging, facts.model_copy(update={"compressed": compressed.model_copy(update=scores)}))
+            before = validate(source.folder, dataset, encoder=encoder)
+            after = validate(staging, dataset, encoder=encoder)
+            compressed = compressed.model_copy(update={"val_before": before.scores, "val": after.scores})
+            after.write_held_out(staging)
+            write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
 
 

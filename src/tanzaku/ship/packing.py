@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from tanzaku import __version__
@@ -29,11 +30,20 @@ from tanzaku.ship.bundle import (
     open_bundle,
 )
 from tanzaku.ship.choosing import choose_run
+from tanzaku.ship.held_out import HELD_OUT_FILE, write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels, validate
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
-from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun, SplitScores
+from tanzaku.study.record import (
+    CalibrationFacts,
+    EncoderFacts,
+    FinishedEncoderRun,
+    FinishedRun,
+    FinishedTextRun,
+    SplitScores,
+)
+from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TextRunSpec
 
 Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)
@@ -97,11 +107,13 @@ def pack(
 def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
     spec = _spec_of(TextRunSpec, record, run)
     _copy(_saved_model(run), bundle / MODEL_FOLDER)
+    calibration = _pack_calibration(bundle, run, record)
     facts = TextBundleFacts(
         tanzaku=__version__,
         label_names=record.data.label_names,
         method=spec.model_dump(mode="json")["method"],
         run=_run_facts(record, seed=spec.seed),
+        calibration=calibration,
     )
     write_facts(bundle, facts)
 
@@ -111,6 +123,7 @@ def _pack_encoder(
 ) -> EncoderBundleFacts:
     spec = _spec_of(EncoderRunSpec, record, run)
     whole, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, encoder=encoder)
+    calibration = _pack_calibration(bundle, run, record)
     base = record.encoder
     facts = EncoderBundleFacts(
         tanzaku=__version__,
@@ -121,9 +134,25 @@ def _pack_encoder(
         whole=whole,
         precision=record.compute.precision,
         run=_run_facts(record, seed=spec.seed),
+        calibration=calibration,
     )
     write_facts(bundle, facts)
     return facts
+
+
+def _pack_calibration(bundle: Path, run: Path, record: FinishedRun) -> CalibrationFacts:
+    """Write how the validation documents were classified; return how scores become probabilities."""
+    stored = StoredRun(record, run)
+    held_out = stored.predictions("validation")
+    if record.calibration is None or held_out is None or held_out.probabilities is None:
+        raise BundleError(
+            f"the run {run} has no calibrated predictions of its validation documents "
+            f"({stored.predictions_path('validation').name}), so its bundle could not give probabilities; make the run "
+            "again"
+        )
+    correct = np.array(held_out.classes) == np.array(held_out.predicted)
+    write_held_out(bundle, probabilities=held_out.probabilities, correct=correct)
+    return record.calibration
 
 
 def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
@@ -142,6 +171,7 @@ def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
 def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRun, dataset: Dataset | None) -> None:
     """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
     before = validate(bundle, dataset, encoder=None) if dataset is not None else None
+    (bundle / HELD_OUT_FILE).unlink()  # it is about the weights as trained
     _lower(bundle / ENCODER_FOLDER, record.encoder)
     facts = facts.model_copy(update={"weights": "int8"})
     write_facts(bundle, facts)
@@ -149,7 +179,8 @@ def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRu
         after = validate(bundle, dataset, encoder=None)
         changed = int((before.predicted != after.predicted).sum())
         quantized = QuantizationFacts(changed=changed, val=after.scores, val_before=before.scores)
-        write_facts(bundle, facts.model_copy(update={"quantized": quantized}))
+        after.write_held_out(bundle)
+        write_facts(bundle, facts.model_copy(update={"quantized": quantized, "calibration": after.calibration}))
 
 
 def _data_of(record: FinishedRun) -> Dataset | None:

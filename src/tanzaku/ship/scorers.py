@@ -29,9 +29,6 @@ Device = Literal["auto", "cpu", "cuda"]
 class Scorer(Protocol):
     """Scores texts; the largest of a row is the prediction."""
 
-    probabilistic: bool
-    """Whether the softmax of a row is the model's own estimate of probabilities."""
-
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """Scores (texts, labels) float32 of one text at least; the listener hears of each batch how many it had."""
         ...
@@ -74,9 +71,7 @@ def _run_precision(
 
 
 class TextScorer:
-    """A method without an encoder. Its scores are distances to planes: nothing says how likely a label is."""
-
-    probabilistic = False
+    """A method without an encoder."""
 
     def __init__(self, method: TextMethod, fitted: Any) -> None:
         self._method = method
@@ -99,8 +94,6 @@ class EncoderScorer:
         compute: Device and precision.
         batch_tokens: The most tokens of a batch, padding counted; a text that is longer is a batch of its own.
     """
-
-    probabilistic = True
 
     def __init__(
         self,

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tanzaku.errors import DataError
-from tanzaku.study.record import SplitScores
+from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
+from tanzaku.ship import held_out
+from tanzaku.study.record import CalibrationFacts, SplitScores
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tanzaku.data.dataset import Dataset
 
 
@@ -21,20 +23,36 @@ class Validation:
 
     predicted: np.ndarray
     scores: SplitScores
+    calibration: CalibrationFacts
+    """Fitted on it."""
+    probabilities: np.ndarray
+    """Of the predicted classes with that calibration, rounded down, (documents,) float64."""
+    correct: np.ndarray
+    """(documents,) bool."""
+
+    def write_held_out(self, bundle: Path) -> None:
+        """Write what the bundle keeps of the validation documents."""
+        held_out.write_held_out(bundle, probabilities=self.probabilities, correct=self.correct)
 
 
 def validate(bundle: Path, dataset: Dataset, *, encoder: str | None) -> Validation:
     """Classify the validation set of `dataset`, which has the bundle's labels, in the precision of the bundle's run."""
-    import numpy as np
-
     from tanzaku.measure.metrics import measure
     from tanzaku.ship.classifier import Classifier
 
     classifier = Classifier.load(bundle, encoder=encoder)
     classes = np.array([classifier.label_names.index(label) for label in dataset.val.labels])
-    predicted = classifier.scores(dataset.val.texts).argmax(axis=1)
+    scores = classifier.scores(dataset.val.texts)  # (documents, labels)
+    predicted = scores.argmax(axis=1)
     measures = measure(classes, predicted, label_names=classifier.label_names)
-    return Validation(predicted, SplitScores.model_validate(measures, from_attributes=True))
+    calibration = fit_temperature(scores, classes, typical=classifier.facts.build_method().typical_temperature)
+    return Validation(
+        predicted,
+        SplitScores.model_validate(measures, from_attributes=True),
+        CalibrationFacts.model_validate(calibration, from_attributes=True),
+        rounded_down(softmax(scores, temperature=calibration.temperature).max(axis=1)),
+        predicted == classes,
+    )
 
 
 def check_labels(dataset: Dataset, label_names: tuple[str, ...]) -> None:

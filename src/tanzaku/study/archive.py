@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from tanzaku.errors import RecordError, describe_os_error
-from tanzaku.study.record import RUN_RECORD, RunRecord, parse_record
+from tanzaku.study.record import RUN_RECORD, RunRecord, StoredPredictions, parse_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,10 +32,8 @@ ARCHIVED_PREDICTIONS_FILE = "predictions.parquet"
 Split = Literal["test", "validation"]
 PredictionKey = tuple[str, Split, int | None]
 """A run's name, the split, and the rank that the trained adapter was cut to; None for the model as it was trained."""
-ClassPairs = tuple[list[int], list[int]]
-"""The true and the predicted class indices of a split's documents, in their order."""
 
-_COLUMNS = ("run", "split", "rank", "document", "class", "predicted")
+_COLUMNS = ("run", "split", "rank", "document", "class", "predicted", "probability")
 _ABSOLUTE_PATH = re.compile(r"""(?<![\w.~/:])(?:/|[A-Za-z]:\\)(?:[^\s/\\'"()<>,;]+[/\\])+[^\s/\\'"()<>,;:]*""")
 
 
@@ -51,7 +49,7 @@ class Archive:
         """The file with the predictions."""
         return self.folder / ARCHIVED_PREDICTIONS_FILE
 
-    def predictions(self, key: PredictionKey) -> ClassPairs | None:
+    def predictions(self, key: PredictionKey) -> StoredPredictions | None:
         """What a run made of a split; None where the archive does not have it.
 
         Raises:
@@ -60,7 +58,7 @@ class Archive:
         return self._predictions.get(key)
 
     @cached_property
-    def _predictions(self) -> dict[PredictionKey, ClassPairs]:
+    def _predictions(self) -> dict[PredictionKey, StoredPredictions]:
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -72,7 +70,7 @@ class Archive:
             raise RecordError(f"{self.predictions_path} is not an archive's predictions ({error})") from error
         return dict(self._groups(table))
 
-    def _groups(self, table: pa.Table) -> Iterator[tuple[PredictionKey, ClassPairs]]:
+    def _groups(self, table: pa.Table) -> Iterator[tuple[PredictionKey, StoredPredictions]]:
         """The rows of each key, which are next to each other."""
         documents = table["document"].to_numpy()
         starts = [row for row, document in enumerate(documents.tolist()) if row == 0 or document == 0]
@@ -83,7 +81,11 @@ class Archive:
             if not in_order or any(len(values) != 1 for values in names.values()):
                 raise RecordError(f"{self.predictions_path}: the rows from {start + 1} on are not one run's documents")
             key = (names["run"][0], names["split"][0], names["rank"][0])
-            yield key, (rows["class"].to_pylist(), rows["predicted"].to_pylist())
+            probabilities = [round(one, 4) for one in rows["probability"].to_pylist() if one is not None]
+            if len(probabilities) not in (0, len(rows)):
+                raise RecordError(f"{self.predictions_path}: only some documents of {key[0]} have probabilities")
+            predicted = rows["predicted"].to_pylist()
+            yield key, StoredPredictions(rows["class"].to_pylist(), predicted, probabilities or None)
 
 
 def is_archive(folder: Path) -> bool:
@@ -136,18 +138,19 @@ def _last_part(path: str) -> str:
     return PureWindowsPath(path).name or path  # both kinds of slashes separate parts on Windows
 
 
-def archived_predictions(predictions: Mapping[PredictionKey, ClassPairs]) -> bytes:
+def archived_predictions(predictions: Mapping[PredictionKey, StoredPredictions]) -> bytes:
     """The content of `predictions.parquet`, in the order of `predictions`."""
     import pyarrow as pa
     from pyarrow import parquet
 
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for key, (classes, predicted) in predictions.items():
+    for key, (classes, predicted, probabilities) in predictions.items():
         for name, value in zip(_COLUMNS, key, strict=False):
             columns[name] += [value] * len(classes)
         columns["document"] += range(len(classes))
         columns["class"] += classes
         columns["predicted"] += predicted
+        columns["probability"] += probabilities or [None] * len(classes)
     content = io.BytesIO()
     parquet.write_table(
         pa.table(columns, schema=_schema()),
@@ -164,5 +167,5 @@ def archived_predictions(predictions: Mapping[PredictionKey, ClassPairs]) -> byt
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    kinds = (pa.string(), pa.string(), *[pa.int32()] * 4)
+    kinds = (pa.string(), pa.string(), *[pa.int32()] * 4, pa.float32())
     return pa.schema(list(zip(_COLUMNS, kinds, strict=True)))

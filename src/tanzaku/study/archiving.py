@@ -13,7 +13,6 @@ from tanzaku.study.archive import (
     ARCHIVED_PREDICTIONS_FILE,
     ARCHIVED_RUNS_FILE,
     ARCHIVED_STUDY_FILE,
-    ClassPairs,
     PredictionKey,
     Split,
     archived_predictions,
@@ -22,7 +21,7 @@ from tanzaku.study.archive import (
     without_folders,
 )
 from tanzaku.study.listing import StudyList, read_list
-from tanzaku.study.record import FinishedRun
+from tanzaku.study.record import FinishedRun, StoredPredictions
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.states import RunState, run_states
 from tanzaku.study.study_file import study_toml
@@ -96,7 +95,7 @@ def _study_of(runs: Path) -> StudyList:
     return study
 
 
-def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, ClassPairs]:
+def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, StoredPredictions]:
     """Whatever predictions the runs have."""
     splits: tuple[Split, ...] = ("test", "validation")
     keys: list[tuple[StoredRun, Split, int | None]] = []

@@ -14,6 +14,7 @@ from torch import nn
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import MethodError
 from tanzaku.files import errors_naming, folder_bytes, write_atomically
+from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
 from tanzaku.provenance import now
@@ -26,6 +27,7 @@ from tanzaku.study.record import (
     MODEL_FOLDER,
     PREDICTIONS_FILE,
     VALIDATION_PREDICTIONS_FILE,
+    CalibrationFacts,
     ComputeFacts,
     Costs,
     DataFacts,
@@ -85,7 +87,8 @@ def run_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
         adapted = _adapt(planned, dataset, listeners, should_stop)
-    _write_results(folder, dataset, val=adapted.val, test=adapted.test)
+    calibration = _calibrate(dataset, adapted.val, typical=spec.method.typical_temperature)
+    _write_results(folder, dataset, val=adapted.val, test=adapted.test, temperature=calibration.temperature)
     record = FinishedEncoderRun(
         run_id=planned.run_id,
         study=study,
@@ -100,6 +103,7 @@ def run_encoder(
         training_curve=adapted.done.curve,
         val=_scores(dataset.val, adapted.val, dataset),
         test=_scores(dataset.test, adapted.test, dataset),
+        calibration=calibration,
         costs=adapted.costs,
         ranks=adapted.ranks,
         encoder=adapted.encoder,
@@ -119,7 +123,8 @@ def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> Finish
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
         fitted = _fit(planned, dataset)
-    _write_results(folder, dataset, val=fitted.val, test=fitted.test)
+    calibration = _calibrate(dataset, fitted.val, typical=spec.method.typical_temperature)
+    _write_results(folder, dataset, val=fitted.val, test=fitted.test, temperature=calibration.temperature)
     record = FinishedTextRun(
         run_id=planned.run_id,
         study=study,
@@ -131,13 +136,20 @@ def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> Finish
         environment=describe_environment(),
         val=_scores(dataset.val, fitted.val, dataset),
         test=_scores(dataset.test, fitted.test, dataset),
+        calibration=calibration,
         costs=fitted.costs,
     )
     write_record(record, folder)
     return record
 
 
-def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.ndarray) -> None:
+def _calibrate(dataset: Dataset, val: np.ndarray, *, typical: float) -> CalibrationFacts:
+    """Fit the temperature on the validation set, on which nothing was trained."""
+    found = fit_temperature(val, class_indices(dataset.val, dataset), typical=typical)
+    return CalibrationFacts.model_validate(found, from_attributes=True)
+
+
+def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.ndarray, temperature: float) -> None:
     """Write the scores of the test set and both sets' predictions."""
     _write_logits(folder / LOGITS_FILE, test)
     for split, logits, name in (
@@ -145,7 +157,13 @@ def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.
         (dataset.test, test, PREDICTIONS_FILE),
     ):
         classes = class_indices(split, dataset)
-        write_predictions(folder, classes=classes.tolist(), predicted=logits.argmax(axis=1).tolist(), name=name)
+        write_predictions(
+            folder,
+            classes=classes.tolist(),
+            predicted=logits.argmax(axis=1).tolist(),
+            probabilities=rounded_down(softmax(logits, temperature=temperature).max(axis=1)).tolist(),
+            name=name,
+        )
 
 
 def _write_logits(path: Path, logits: np.ndarray) -> None:

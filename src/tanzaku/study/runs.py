@@ -10,7 +10,6 @@ from tanzaku.errors import RecordError
 from tanzaku.study.archive import (
     ARCHIVED_RUNS_FILE,
     Archive,
-    ClassPairs,
     Split,
     read_archive,
 )
@@ -21,6 +20,7 @@ from tanzaku.study.record import (
     RECORD_FILE,
     VALIDATION_PREDICTIONS_FILE,
     RunRecord,
+    StoredPredictions,
     read_predictions,
     read_record,
 )
@@ -35,8 +35,8 @@ class StoredRun:
     """The run's own. An archived run has none: then it is the archive's folder with the run's name."""
     archive: Archive | None = field(default=None, repr=False, compare=False)
 
-    def predictions(self, split: Split = "test", *, rank: int | None = None) -> ClassPairs | None:
-        """The true and the predicted class indices of a split's documents, in their order; None where there are none.
+    def predictions(self, split: Split = "test", *, rank: int | None = None) -> StoredPredictions | None:
+        """The predictions of a split's documents; None where there are none.
 
         Args:
             split: Of the data.
@@ -48,10 +48,10 @@ class StoredRun:
         path, labels = self.predictions_path(split, rank=rank), len(self.record.data.label_names)
         if self.archive is None:
             return read_predictions(path.parent, labels=labels, name=path.name) if path.is_file() else None
-        pairs = self.archive.predictions((self.record.run_id, split, rank))
-        if pairs and not all(0 <= index < labels for column in pairs for index in column):
+        found = self.archive.predictions((self.record.run_id, split, rank))
+        if found and not all(0 <= index < labels for index in [*found.classes, *found.predicted]):
             raise RecordError(f"{path}: a class of {self.record.run_id} is none of its {labels} labels")
-        return pairs
+        return found
 
     def predictions_path(self, split: Split = "test", *, rank: int | None = None) -> Path:
         """The file that has these predictions, if there are any."""

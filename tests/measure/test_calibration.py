@@ -1,0 +1,98 @@
+"""Temperature scaling against its definition, what it never changes, and what it does with few documents."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.special import log_softmax
+
+from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
+
+
+def _drawn(documents: int, *, temperature: float, seed: int, labels: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and classes drawn with the probabilities softmax(scores / temperature)."""
+    random = np.random.default_rng(seed)
+    scores = random.normal(0, 3, (documents, labels))
+    return scores, (scores / temperature + random.gumbel(size=scores.shape)).argmax(axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_of_many_documents_is_found_whatever_is_typical(temperature: float) -> None:
+    scores, classes = _drawn(20_000, temperature=temperature, seed=1)
+    for typical in (0.4, 1.0):
+        found = fit_temperature(scores, classes, typical=typical)
+        assert found.temperature == pytest.approx(temperature, rel=0.03)
+        assert found.documents == 20_000
+        assert found.evidence > 0.999
+
+
+def test_it_is_the_mode_of_likelihood_and_prior() -> None:
+    scores, classes = _drawn(30, temperature=2.0, seed=2)
+    found = fit_temperature(scores, classes, typical=0.7)
+
+    def loss(temperature: float) -> float:
+        likelihood = log_softmax(scores / temperature, axis=1)[np.arange(30), classes].sum()
+        return float(np.log(temperature / 0.7) ** 2 / (2 * 0.5**2) - likelihood)
+
+    assert all(loss(found.temperature) <= loss(found.temperature * factor) for factor in (0.98, 0.999, 1.001, 1.02))
+    # The curvature of the likelihood, in ln T, is what the documents know; its expectation is near it.
+    step = 1e-3
+    curvature = (loss(found.temperature * np.exp(step)) + loss(found.temperature * np.exp(-step))) - 2 * loss(
+        found.temperature
+    )
+    assert found.evidence == pytest.approx(1 - 4 / (curvature / step**2), abs=0.1)
+
+
+def test_few_documents_move_it_little_and_documents_without_a_mistake_not_to_zero() -> None:
+    scores, _ = _drawn(5000, temperature=1.0, seed=3)
+    right = scores.argmax(axis=1)
+    temperatures = [fit_temperature(scores[:count], right[:count]).temperature for count in (1, 20, 5000)]
+    assert 0.75 < temperatures[0] < 1
+    assert temperatures == sorted(temperatures, reverse=True)
+    assert temperatures[-1] > 0.01
+    evidence = [fit_temperature(scores[:count], right[:count]).evidence for count in (1, 4)]
+    assert 0 < evidence[0] < evidence[1] < 0.5
+
+
+def test_scores_that_say_nothing_leave_the_typical_temperature() -> None:
+    found = fit_temperature(np.zeros((50, 3)), np.zeros(50, dtype=int), typical=0.4)
+    assert found.temperature == pytest.approx(0.4, rel=1e-3)
+    assert found.evidence == 0
+
+
+def test_calibrated_probabilities_have_a_lower_loss_on_other_documents_than_wrong_ones() -> None:
+    scores, classes = _drawn(4000, temperature=2.5, seed=4)
+    found = fit_temperature(scores[:300], classes[:300])
+    rows = np.arange(2000, 4000)
+
+    def loss(temperature: float) -> float:
+        probabilities = softmax(scores[rows], temperature=temperature)
+        return float(-np.log(probabilities[np.arange(2000), classes[rows]]).mean())
+
+    assert loss(found.temperature) < loss(1.0) - 0.1
+    assert loss(found.temperature) < loss(2.5) + 0.01
+
+
+_SCORES = arrays.arrays(
+    np.float32, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=st.floats(-1e4, 1e4, width=32)
+)
+
+
+@given(scores=_SCORES, temperature=st.floats(1e-3, 1e3), pick=st.integers(0, 4))
+def test_no_temperature_changes_a_label(scores: np.ndarray, temperature: float, pick: int) -> None:
+    classes = np.full(len(scores), pick % scores.shape[1])
+    for one in (temperature, fit_temperature(scores, classes).temperature):
+        probabilities = softmax(scores, temperature=one)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        labels = scores.argmax(axis=1)
+        assert (probabilities[np.arange(len(scores)), labels] == probabilities.max(axis=1)).all()
+
+
+@given(value=st.floats(0, 1), step=st.integers(0, 10_000))
+def test_rounding_down_keeps_every_threshold_of_four_decimals(value: float, step: int) -> None:
+    (rounded,) = rounded_down(np.array([value]))
+    assert value - 1e-4 < rounded <= value + 1e-12
+    assert rounded_down(np.array([step / 10_000]))[0] == step / 10_000
+    if abs(value - step / 10_000) > 1e-9:
+        assert (rounded >= step / 10_000) == (value >= step / 10_000)

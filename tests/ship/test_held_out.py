@@ -1,0 +1,44 @@
+"""What a bundle keeps of the validation documents."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tanzaku.errors import BundleError
+from tanzaku.ship.held_out import read_held_out, write_held_out
+
+
+def test_it_comes_back_in_an_order_that_says_nothing_of_the_documents(tmp_path: Path) -> None:
+    probabilities = np.array([0.9123, 0.4, 1.0, 0.7, 0.0])
+    correct = np.array([True, False, True, False, True])
+    write_held_out(tmp_path, probabilities=probabilities, correct=correct)
+    found = read_held_out(tmp_path)
+    assert found is not None
+    assert found.probabilities.tolist() == [0.0, 0.9123, 1.0, 0.4, 0.7]
+    assert found.correct.tolist() == [True, True, True, False, False]
+
+
+def test_all_right_is_fine_and_two_bytes_a_document(tmp_path: Path) -> None:
+    write_held_out(tmp_path, probabilities=np.full(1000, 0.5), correct=np.ones(1000, dtype=bool))
+    found = read_held_out(tmp_path)
+    assert found is not None
+    assert found.correct.all()
+    assert (tmp_path / "held-out.safetensors").stat().st_size < 2000 + 200
+
+
+def test_none_and_damaged_files(tmp_path: Path) -> None:
+    assert read_held_out(tmp_path) is None
+    path = tmp_path / "held-out.safetensors"
+    path.write_bytes(b"no tensors")
+    with pytest.raises(BundleError, match=r"can't be read .*pack the bundle again"):
+        read_held_out(tmp_path)
+    short = np.zeros(1, dtype=np.uint16)
+    for content in ({"right": short}, {"right": short, "wrong": np.array([10_001], dtype=np.uint16)}):
+        save_file(content, path)
+        with pytest.raises(BundleError, match="pack the bundle again"):
+            read_held_out(tmp_path)
+    save_file({"right": short, "wrong": np.zeros((1, 1), dtype=np.uint16)}, path)
+    with pytest.raises(BundleError, match="does not hold probabilities"):
+        read_held_out(tmp_path)
