@@ -16,7 +16,8 @@ from tanzaku.errors import RecordError
 from tanzaku.report.comparisons import front_table, reference_tables
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.report.words import words_of
-from tanzaku.study.record import RunRecord, write_predictions
+from tanzaku.study.predictions import write_predictions
+from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import StoredRun
 from tests.report.records import (
     baseline,

@@ -15,7 +15,8 @@ from tanzaku.encoders.nested import FirstRows, Width
 from tanzaku.methods.lora import Lora
 from tanzaku.methods.lora_nested import LoraNested
 from tanzaku.methods.ranked import named_lora_factors
-from tanzaku.study.record import FinishedRun, read_predictions
+from tanzaku.study.predictions import read_predictions
+from tanzaku.study.record import FinishedRun
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
 from tanzaku.training.evaluation import Interrupted

@@ -17,9 +17,9 @@ from tanzaku.analysis.predictions import RunPredictions, run_key
 from tanzaku.measure.metrics import ChooseBy, measure
 from tanzaku.methods.lora import Lora
 from tanzaku.report.thesis import TABLE_3_1
+from tanzaku.study.predictions import VALIDATION_PREDICTIONS_FILE, write_predictions
 from tanzaku.study.record import (
     RANKS_FOLDER,
-    VALIDATION_PREDICTIONS_FILE,
     ClassScores,
     ComputeFacts,
     Costs,
@@ -35,7 +35,6 @@ from tanzaku.study.record import (
     RunRecord,
     Scores,
     SplitScores,
-    write_predictions,
     write_record,
 )
 

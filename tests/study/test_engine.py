@@ -22,8 +22,9 @@ from tanzaku.errors import EncoderError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
+from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import run_to_the_end
-from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_predictions, read_record
+from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.forked import Forked

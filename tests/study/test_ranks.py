@@ -11,7 +11,8 @@ from tanzaku.files import folder_bytes
 from tanzaku.methods.lora import Lora
 from tanzaku.report.write import write_report
 from tanzaku.study.planned import PlannedEncoderRun
-from tanzaku.study.record import FinishedEncoderRun, read_predictions, read_record
+from tanzaku.study.predictions import read_predictions
+from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
 from tests.kinds import encoder_run

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from tanzaku.errors import RecordError, describe_os_error
-from tanzaku.study.record import RUN_RECORD, RunRecord, StoredPredictions, parse_record
+from tanzaku.study.predictions import StoredPredictions
+from tanzaku.study.record import RUN_RECORD, RunRecord, parse_record
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,7 +21,8 @@ from tanzaku.study.archive import (
     without_folders,
 )
 from tanzaku.study.listing import StudyList, read_list
-from tanzaku.study.record import FinishedRun, StoredPredictions
+from tanzaku.study.predictions import StoredPredictions
+from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.states import RunState, run_states
 from tanzaku.study.study_file import study_toml

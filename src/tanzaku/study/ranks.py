@@ -13,7 +13,8 @@ from tanzaku.files import folder_bytes
 from tanzaku.measure.metrics import measure
 from tanzaku.methods.interface import EncoderMethod
 from tanzaku.methods.ranked import RankedMethod, lora_factors
-from tanzaku.study.record import RANKS_FOLDER, RankRecord, SplitScores, write_predictions
+from tanzaku.study.predictions import write_predictions
+from tanzaku.study.record import RANKS_FOLDER, RankRecord, SplitScores
 from tanzaku.training.batches import LabelledTokens
 
 

@@ -1,18 +1,10 @@
-"""The run record: everything that reports are built from, as one versioned JSON file a run.
-
-Next to `record.json` is `predictions.csv`: for every test document, in the order of the test split, the index of its
-class and of the predicted one in `data.label_names`, and the predicted one's calibrated probability, rounded down to
-four decimals; `val-predictions.csv` holds the same of the validation documents. Paired tests between runs need these.
-"""
+"""The run record: everything that reports are built from, as one versioned JSON file a run."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
@@ -21,8 +13,6 @@ from tanzaku.files import write_atomically
 
 RECORD_VERSION: Literal[2] = 2
 RECORD_FILE = "record.json"
-PREDICTIONS_FILE = "predictions.csv"
-VALIDATION_PREDICTIONS_FILE = "val-predictions.csv"
 MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be kept without it
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
@@ -332,80 +322,3 @@ def parse_record(content: Any, *, where: str, remedy: str) -> RunRecord:
     except ValidationError as error:
         reason = describe_validation_error(error, tagged=True)
         raise RecordError(f"{where} is not a run record: {reason}; {remedy}") from error
-
-
-class StoredPredictions(NamedTuple):
-    """What a model made of a split's documents, in their order; `probabilities` are the predicted classes'."""
-
-    classes: list[int]
-    predicted: list[int]
-    probabilities: list[float] | None = None
-
-
-def write_predictions(
-    folder: Path,
-    *,
-    classes: Sequence[int],
-    predicted: Sequence[int],
-    probabilities: Sequence[float] | None = None,
-    name: str = PREDICTIONS_FILE,
-) -> None:
-    """Write a file of predictions: a header, then one line a document."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_PREDICTIONS_HEADER)
-    shown = [""] * len(classes) if probabilities is None else [f"{one:.4f}" for one in probabilities]
-    writer.writerows(zip(classes, predicted, shown, strict=True))
-    write_atomically(folder / name, text.getvalue())
-
-
-def read_predictions(folder: Path, *, labels: int | None = None, name: str = PREDICTIONS_FILE) -> StoredPredictions:
-    """The predictions of a finished run's test documents, or those in another file of predictions.
-
-    Args:
-        folder: The run's, or that of one of its ranks.
-        labels: How many classes there are, where that is known.
-        name: The file's.
-
-    Raises:
-        RecordError: The file is missing or damaged, or a class is none of `labels`; the message names the line.
-    """
-    path = folder / name
-    classes: list[int] = []
-    predicted: list[int] = []
-    probabilities: list[float] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = csv.reader(handle, strict=True)
-            if next(rows, None) != _PREDICTIONS_HEADER:
-                raise RecordError(f"{path}: the first line is not {','.join(_PREDICTIONS_HEADER)}; {_TAKE_AGAIN}")
-            for row in rows:
-                of_class, of_predicted = map(int, row[:2])
-                (probability,) = row[2:]
-                if min(of_class, of_predicted) < 0 or (labels and max(of_class, of_predicted) >= labels):
-                    raise ValueError(f"{row} with {labels} classes, which are counted from 0")
-                if probability:
-                    probabilities.append(_probability(probability))
-                classes.append(of_class)
-                predicted.append(of_predicted)
-    except OSError as error:
-        raise RecordError(f"the predictions {describe_os_error(error)}") from error
-    except (ValueError, csv.Error) as error:
-        line = len(classes) + 2
-        raise RecordError(
-            f"{path}, line {line}: does not hold two classes and a probability ({error}); {_TAKE_AGAIN}"
-        ) from error
-    if probabilities and len(probabilities) < len(classes):
-        raise RecordError(f"{path} has probabilities of only some documents; {_TAKE_AGAIN}")
-    return StoredPredictions(classes, predicted, probabilities or None)
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{text} is not a probability")
-    return value
-
-
-_PREDICTIONS_HEADER = ["class", "predicted", "probability"]
-_TAKE_AGAIN = "take the file from the run again, or remove the run's folder to make it again"

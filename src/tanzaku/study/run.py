@@ -20,13 +20,12 @@ from tanzaku.measure.metrics import measure
 from tanzaku.provenance import now
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
+from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, write_predictions
 from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     CHECKPOINT_FOLDER,
     MODEL_FOLDER,
-    PREDICTIONS_FILE,
-    VALIDATION_PREDICTIONS_FILE,
     CalibrationFacts,
     ComputeFacts,
     Costs,
@@ -38,7 +37,6 @@ from tanzaku.study.record import (
     FinishedTextRun,
     RankRecord,
     Scores,
-    write_predictions,
     write_record,
 )
 from tanzaku.training.batches import LabelledTokens

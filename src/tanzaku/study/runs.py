@@ -14,16 +14,8 @@ from tanzaku.study.archive import (
     read_archive,
 )
 from tanzaku.study.listing import read_list
-from tanzaku.study.record import (
-    PREDICTIONS_FILE,
-    RANKS_FOLDER,
-    RECORD_FILE,
-    VALIDATION_PREDICTIONS_FILE,
-    RunRecord,
-    StoredPredictions,
-    read_predictions,
-    read_record,
-)
+from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, StoredPredictions, read_predictions
+from tanzaku.study.record import RANKS_FOLDER, RECORD_FILE, RunRecord, read_record
 
 
 @dataclass(frozen=True)
