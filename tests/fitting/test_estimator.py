@@ -17,12 +17,11 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import tanzaku
 from tanzaku.errors import DataError, MethodError, SpecError
-from tanzaku.fitting.estimator import InvalidInputError, TextClassifier, _has_probabilities
+from tanzaku.fitting.estimator import InvalidInputError, TextClassifier
 from tests.tiny import make_documents
 
 DOCUMENTS = make_documents(60, seed=1)
@@ -52,7 +51,6 @@ class OfRows(TextClassifier):
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         return super().predict(self._read(X))
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         probabilities: np.ndarray = super().predict_proba(self._read(X))
         return probabilities
@@ -131,6 +129,7 @@ def test_weights_count_as_repeated_documents() -> None:
     texts, labels = ["甲乙", "甲丙", "乙甲", "丙甲"], ["一", "一", "二", "二"]
     options: dict[str, Any] = {**QUICK, "longest_ngram": 2, "validation_fraction": 0.0}
     plain = TextClassifier(**options).fit(texts, labels)
+    assert plain._classifier.facts.calibration.documents == 0  # all are trained on
     weighted = TextClassifier(**options).fit(texts, labels, sample_weight=[1, 1, 30, 30])
     assert plain.decision_function(["甲"])[0] < weighted.decision_function(["甲"])[0]
     alike = TextClassifier(**options).fit(texts, labels, sample_weight=[1, 1, 1, 1])

@@ -59,6 +59,9 @@ def test_scores_that_say_nothing_leave_the_typical_temperature() -> None:
     found = fit_temperature(np.zeros((50, 3)), np.zeros(50, dtype=int), typical=0.4)
     assert found.temperature == pytest.approx(0.4, rel=1e-3)
     assert found.evidence == 0
+    none = fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int), typical=0.4)
+    assert none.temperature == pytest.approx(0.4, rel=1e-3)
+    assert (none.documents, none.evidence) == (0, 0)
 
 
 def test_calibrated_probabilities_have_a_lower_loss_on_other_documents_than_wrong_ones() -> None:

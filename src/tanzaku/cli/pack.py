@@ -116,6 +116,8 @@ def _describe(bundle: "Bundle", console: Console) -> None:
 
 
 def _describe_calibration(facts: "CalibrationFacts") -> str:
+    if not facts.documents:
+        return f"Probabilities are those that are typical of the method (temperature {facts.temperature:.2f})."
     of = "1 validation document" if facts.documents == 1 else f"{facts.documents:,} validation documents"
     if facts.few_documents:
         return (

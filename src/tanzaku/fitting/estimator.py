@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -35,14 +34,6 @@ class InvalidInputError(DataError, ValueError):
     """Texts, labels or weights that can't be used; scikit-learn's tools expect a `ValueError`."""
 
 
-def _has_probabilities(estimator: TextClassifier) -> bool:
-    if hasattr(estimator, "bundle_"):
-        return estimator._classifier.has_probabilities
-    from tanzaku.methods import METHODS, TextMethod
-
-    return estimator.method not in METHODS or not issubclass(METHODS[estimator.method], TextMethod)
-
-
 class TextClassifier(ClassifierMixin, BaseEstimator):
     """A classifier of texts with scikit-learn's interface.
 
@@ -56,8 +47,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         encoder: The encoder that the method adapts, as in a study's `[encoder]`; text methods need none.
         recipe: Fills in what the options do not say, as in a study.
         validation_fraction: The share of each class that is not trained on: the epoch is chosen on it, and
-            probabilities are calibrated on it. With 0, the training documents take its place. A class with one
-            document is only trained on.
+            probabilities are calibrated on it. With 0, the epoch is chosen on the training documents, and probabilities
+            are those that are typical of the method. A class with one document is only trained on.
         with_encoder: Pack the encoder's weights too, so that a pickle needs nothing else.
         random_state: The run's seed; an instance of `RandomState` or None draws it.
         options: Options of the method and settings of `[training]` and `[encoder]`, as in an arm of a study, such as
@@ -140,9 +131,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         predicted: np.ndarray = self.classes_[self._scores(X).argmax(axis=1)]
         return predicted
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Probabilities (documents, labels), columns as in `classes_`."""
+        """Calibrated probabilities (documents, labels), columns as in `classes_`."""
         check_is_fitted(self, "bundle_")
         classifier = self._classifier
         names = self._names(range(len(self.classes_)))

@@ -32,7 +32,7 @@ def fit_temperature(scores: np.ndarray, classes: np.ndarray, *, typical: float =
     Fisher information of the documents about ln T, as a share of that sum with the prior's.
 
     Args:
-        scores: Of documents that were not trained on, (documents, labels) float.
+        scores: Of documents that were not trained on, (documents, labels) float; of none, the temperature is `typical`.
         classes: Their class indices, (documents,) int.
         typical: The temperature that the method's scores usually need.
     """

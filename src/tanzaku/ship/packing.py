@@ -150,6 +150,8 @@ def _pack_calibration(bundle: Path, run: Path, record: FinishedRun) -> Calibrati
             f"({stored.predictions_path('validation').name}), so its bundle could not give probabilities; make the run "
             "again"
         )
+    if not record.calibration.documents:
+        return record.calibration  # the validation documents were trained on
     correct = np.array(held_out.classes) == np.array(held_out.predicted)
     write_held_out(bundle, probabilities=held_out.probabilities, correct=correct)
     return record.calibration
@@ -171,7 +173,7 @@ def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
 def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRun, dataset: Dataset | None) -> None:
     """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
     before = validate(bundle, dataset, encoder=None) if dataset is not None else None
-    (bundle / HELD_OUT_FILE).unlink()  # it is about the weights as trained
+    (bundle / HELD_OUT_FILE).unlink(missing_ok=True)  # it is about the weights as trained
     _lower(bundle / ENCODER_FOLDER, record.encoder)
     facts = facts.model_copy(update={"weights": "int8"})
     write_facts(bundle, facts)

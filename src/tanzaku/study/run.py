@@ -142,8 +142,10 @@ def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> Finish
 
 
 def _calibrate(dataset: Dataset, val: np.ndarray, *, typical: float) -> CalibrationFacts:
-    """Fit the temperature on the validation set, on which nothing was trained."""
-    found = fit_temperature(val, class_indices(dataset.val, dataset), typical=typical)
+    """Fit the temperature on the validation set; where that is the training set again, it is the typical one."""
+    held_out = dataset.val.texts != dataset.train.texts
+    classes = class_indices(dataset.val, dataset)
+    found = fit_temperature(val if held_out else val[:0], classes if held_out else classes[:0], typical=typical)
     return CalibrationFacts.model_validate(found, from_attributes=True)
 
 
