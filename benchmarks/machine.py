@@ -34,11 +34,10 @@ BUSY_PROCESSES = 4
 OLD_COMMIT = "95fb54c"
 # From the first length up to the second, which is left out: those with which the older commit was first measured.
 UNEVEN = (250, 512)
-STEPS = 40
+STEPS = 25
 # Of `tanzaku.encoders.shapes`: (ATTENTION_STEP, BATCH_PARTS), of which the first is what this checkout has.
 CHOICES = ((32, 16), (32, 8), (32, 32), (16, 16), (64, 16))
 CHOICE_ROUNDS = 2
-CHOICE_STEPS = 25
 SECONDS = "seconds"
 _STEP_SECONDS = "seconds a step of 8 documents"
 _ROOT = Path(__file__).parents[1]
@@ -90,7 +89,7 @@ def _compared(lengths: Path, name: str, *, scale: str, rounds: int, threads: int
 
 def choice_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
     """The same step with other numbers of rows that documents and batches are rounded up to, in turn."""
-    shape, steps = (_NARROW, 2) if scale == "tiny" else (_WIDE, CHOICE_STEPS)
+    shape, steps = (_NARROW, 2) if scale == "tiny" else (_WIDE, STEPS)
     seconds: dict[tuple[int, int], list[float]] = {choice: [] for choice in CHOICES}
     for turn in range(min(rounds, CHOICE_ROUNDS)):
         for choice in CHOICES if turn % 2 == 0 else reversed(CHOICES):
