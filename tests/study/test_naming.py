@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tanzaku.display import number
 from tanzaku.methods import METHODS, TextMethod
+from tanzaku.report.words import words_of
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.spec import RUN_SPEC, RunSpec
 
@@ -71,6 +72,12 @@ def test_names_have_the_settings_in_which_the_methods_arms_differ() -> None:
         "Full fine-tuning",
     ]
     assert _folders(*runs)[1] == "lora-r4-lr2e-3"
+
+
+def test_layers_are_named_in_both_languages() -> None:
+    arms = arms_of_runs([_run(targets="qv"), _run(targets=["query", "key"])])
+    assert [str(Namer(arms).full(arm)) for arm in arms] == ["LoRA, targets qv", "LoRA, targets query+key"]
+    assert str(Namer(arms).full(arms[0], words=words_of("ja"))) == "LoRA, 適用する層 qv"
 
 
 def test_a_switch_that_is_off_goes_without_saying() -> None:
