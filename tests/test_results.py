@@ -13,6 +13,7 @@ import pytest
 
 from tanzaku.analysis.arms import Arm, sections_of
 from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+from tanzaku.analysis.thesis import PUBLISHED, published_megabytes
 from tanzaku.report.formats import (
     interval,
     megabytes,
@@ -22,7 +23,6 @@ from tanzaku.report.formats import (
     points_interval,
     seconds,
 )
-from tanzaku.report.thesis import PUBLISHED, published_megabytes
 from tanzaku.report.words import words_of
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES

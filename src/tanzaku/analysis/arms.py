@@ -190,6 +190,11 @@ class Arm:
         values = (getattr(record.costs, name) for record in self.finished)
         return estimate(value for value in values if value is not None)
 
+    def mean_cost(self, name: str) -> float:
+        """The mean of a cost; not a number where no run has it."""
+        value = self.cost(name)
+        return value.mean if value else float("nan")
+
 
 @dataclass(frozen=True)
 class Section:

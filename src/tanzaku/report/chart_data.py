@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, thesis
-from tanzaku.report.comparisons import cost_of
+from tanzaku.analysis.thesis import Published
+from tanzaku.report import formats
 from tanzaku.report.names import page_name
-from tanzaku.report.series import baselines_of, recommended_of, series_of
-from tanzaku.report.thesis import Published
+from tanzaku.report.series import baselines_of, series_of
 from tanzaku.report.words import Words
 
 
@@ -56,7 +56,7 @@ class ChartData:
 
     def is_recommended(self, arm: Arm) -> bool:
         """Whether the arm is recommended: of all, or of those that adapt the encoder."""
-        return arm in recommended_of(self.evidence)
+        return arm in self.evidence.recommended
 
     def published(self, arm: Arm) -> Published | None:
         """The thesis's row for an arm, where the data is the thesis's."""
@@ -78,9 +78,9 @@ def interval_text(mean: float, low: float | None, high: float | None) -> str:
 
 def megabytes(arm: Arm) -> float:
     """The mean saved size in MB."""
-    return cost_of(arm, "saved_bytes") / 1e6
+    return arm.mean_cost("saved_bytes") / 1e6
 
 
 def seconds(arm: Arm) -> float:
     """The mean training time without evaluation in seconds."""
-    return cost_of(arm, "train_seconds")
+    return arm.mean_cost("train_seconds")

@@ -8,10 +8,10 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.confusion import Confusion, confusion_of
 from tanzaku.report import style
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.charts import Chart, Forest
-from tanzaku.report.confusion import Confusion, confusion_of
 from tanzaku.report.draw_confusion import draw_confusion
 from tanzaku.report.draw_figure import draw_charts, draw_forest
 from tanzaku.report.fonts import families_of

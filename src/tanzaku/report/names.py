@@ -17,7 +17,7 @@ _MINUS_IN_NUMBER = re.compile(r"(?<=\de)-(?=\d)")
 def paper_name(arm: Arm, *, words: Words) -> str:
     """The full name, such as `LoRA r=8, lr 5e-4`, with "lr" and "5e-4" on one line."""
     name = arm.full_name(words)
-    return ", ".join([name.head, *(_BEFORE_VALUE.sub(_NO_BREAK_SPACE, part) for part in name.details)])
+    return ", ".join([name.with_rank, *(_BEFORE_VALUE.sub(_NO_BREAK_SPACE, part) for part in name.details)])
 
 
 def page_name(arm: Arm, *, words: Words) -> str:
@@ -32,7 +32,7 @@ def page_details(arm: Arm, *, words: Words) -> str:
 
 def unbroken(name: Name) -> str:
     """A name for the page or a chart."""
-    return ", ".join([name.head, *map(_joined, name.details)])
+    return ", ".join([name.with_rank, *map(_joined, name.details)])
 
 
 def _joined(part: str) -> str:

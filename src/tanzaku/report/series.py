@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tanzaku.analysis.arms import RANK, Arm, Section
-from tanzaku.analysis.evidence import Evidence
 from tanzaku.report.names import unbroken
 from tanzaku.study.naming import ENGLISH, Namer, Words
 
@@ -51,11 +50,6 @@ def in_order(section: Section) -> list[Arm]:
 def compares_ranks(section: Section) -> bool:
     """Whether arms differ only in their rank."""
     return any(len(series.arms) > 1 for series in series_of(section))
-
-
-def recommended_of(evidence: Evidence) -> list[Arm]:
-    """The arms that are recommended: of all, and of those that adapt the encoder."""
-    return [found.arm for found in (evidence.recommendation, evidence.among_encoders) if found]
 
 
 def legend_names(arms: Sequence[Arm], *, words: Words = ENGLISH) -> list[str]:

@@ -147,17 +147,17 @@ class Name:
     """How it is trained and how documents are read."""
 
     def __str__(self) -> str:
-        return ", ".join([self.head, *self.details])
+        return ", ".join([self.with_rank, *self.details])
 
     @property
-    def head(self) -> str:
+    def with_rank(self) -> str:
         """The method with its rank, such as `LoRA r=8`."""
         return f"{self.method} {self.rank}" if self.rank else self.method
 
     @property
     def with_options(self) -> str:
         """The method with its rank and options, such as `LoRA r=8, DoRA`."""
-        return ", ".join([self.head, *self.options])
+        return ", ".join([self.with_rank, *self.options])
 
     @property
     def details(self) -> tuple[str, ...]:
