@@ -23,13 +23,13 @@ from tanzaku.report.formats import (
     points_interval,
     seconds,
 )
-from tanzaku.report.words import words_of
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import FinishedEncoderRun, FinishedRun
 from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.spec import RUN_SPEC, StudySpec
 from tanzaku.study.tune.record import TuningRecord
+from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
 MINI = ROOT / "records" / "livedoor-mini"

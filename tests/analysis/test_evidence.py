@@ -16,10 +16,10 @@ from tanzaku.errors import RecordError
 from tanzaku.report.render import Table
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.report.tables import comparison_table, front_table
-from tanzaku.report.words import words_of
 from tanzaku.study.predictions import write_predictions
 from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import StoredRun
+from tanzaku.words import words_of
 from tests.report.records import (
     baseline,
     evidence,

@@ -18,10 +18,10 @@ from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.rank_charts import curve_chart
 from tanzaku.report.rank_texts import cost_sentences
 from tanzaku.report.tables import rank_table
-from tanzaku.report.words import words_of
 from tanzaku.report.write import write_report
 from tanzaku.study.record import FinishedRun, RunRecord
 from tanzaku.study.runs import stored_runs
+from tanzaku.words import words_of
 from tests.report.records import (
     at_ranks,
     baseline,

@@ -9,8 +9,8 @@ from tanzaku.analysis.settings import differing_settings, shared_settings
 from tanzaku.report.render import Table
 from tanzaku.report.tables import data_table, results_table
 from tanzaku.report.thesis_table import thesis_table
-from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
+from tanzaku.words import words_of
 from tests.report.records import baseline, data_facts, evidence, failed, finished, lora, scores, study, training
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tanzaku.display import number
 from tanzaku.methods import METHODS, TextMethod
-from tanzaku.report.words import words_of
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.spec import RUN_SPEC, RunSpec
+from tanzaku.words import words_of
 
 _BASE: dict[str, Any] = {
     "data": {"source": "sample"},

@@ -16,9 +16,10 @@ from typing import Any
 from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, MethodClass
-from tanzaku.study.naming import ENGLISH, Name, Namer, Words, flat_settings, shorten_pretraining
+from tanzaku.study.naming import Name, Namer, flat_settings, shorten_pretraining
 from tanzaku.study.record import DataFacts, EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.words import ENGLISH, Words
 
 RANK = "method.rank"
 RANKS = "method.ranks"

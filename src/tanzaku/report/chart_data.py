@@ -9,11 +9,11 @@ from functools import cached_property
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.series import baselines_of, series_of
 from tanzaku.analysis.thesis import Published
 from tanzaku.report import formats
-from tanzaku.report.names import page_name
-from tanzaku.report.series import baselines_of, series_of
-from tanzaku.report.words import Words
+from tanzaku.report.names import legend_names, page_name
+from tanzaku.words import Words
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class ChartData:
     @cached_property
     def groups(self) -> list[Group]:
         """The lines against the rank, then the arms without a rank; all with a finished run."""
-        series = series_of(self.section, words=self.words)
-        lines = [Group(one.label, one.arms, look, True) for look, one in enumerate(series)]
+        series = series_of(self.section)
+        labels = legend_names([arms[0] for arms in series], words=self.words)
+        lines = [Group(label, arms, look, True) for look, (label, arms) in enumerate(zip(labels, series, strict=True))]
         baselines = baselines_of(self.section)
         return lines + [
             Group(self.name(arm), (arm,), look, False) for look, arm in enumerate(baselines, start=len(lines))

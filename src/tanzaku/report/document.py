@@ -17,8 +17,8 @@ from tanzaku.report.render import one_line
 from tanzaku.report.sentences import advice_of, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.thesis_table import thesis_table
-from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
+from tanzaku.words import Words
 
 
 @dataclass(frozen=True)

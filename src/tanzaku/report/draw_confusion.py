@@ -12,7 +12,7 @@ from tanzaku.analysis.confusion import Confusion, Pair
 from tanzaku.report import style
 from tanzaku.report.fonts import showable
 from tanzaku.report.style import plain, text_width, wrapped
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
 _TITLE_CHARACTERS = 56  # of a line of 8 cm

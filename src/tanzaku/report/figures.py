@@ -19,7 +19,7 @@ from tanzaku.report.front_charts import forest_of, front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.rank_charts import curve_chart, rank_charts
 from tanzaku.report.terms import AXES
-from tanzaku.report.words import Words, message, words_of
+from tanzaku.words import Words, message, words_of
 
 _PUBLISHED = message("thesis, same rank, learning rate and epochs")
 _MATRIX_CAPTION = message(

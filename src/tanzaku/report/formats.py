@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from tanzaku.analysis.arms import Estimate
 from tanzaku.analysis.statistics import Interval
 from tanzaku.display import number
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 NONE = "–"
 _Value = TypeVar("_Value")

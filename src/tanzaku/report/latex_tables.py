@@ -14,7 +14,7 @@ from tanzaku.report.latex import PREAMBLE, latex_table
 from tanzaku.report.names import paper_name
 from tanzaku.report.render import Table
 from tanzaku.report.thesis_table import thesis_table
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 _INTERVAL_NOTES = {
     "both": message("95 % intervals cover seeds and documents."),

@@ -6,7 +6,7 @@ from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.report.sentences import class_notes
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 
 def result_notes(section: Section, evidence: Evidence, *, words: Words) -> list[str]:

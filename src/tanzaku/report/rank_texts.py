@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tanzaku.analysis.rank_curves import CurveLine, RankCurve
 from tanzaku.report import formats
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 
 def cost_sentences(curve: RankCurve, *, words: Words) -> list[str]:

@@ -12,7 +12,7 @@ from tanzaku.analysis.evidence import Evidence, Recommendation
 from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.terms import MEASURES
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 Name = Callable[[Arm], str]
 

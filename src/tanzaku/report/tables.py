@@ -12,15 +12,15 @@ from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import documents_per_class, shown_classes
 from tanzaku.analysis.evidence import Comparison, Evidence
 from tanzaku.analysis.rank_curves import RankCurve, RankRow
+from tanzaku.analysis.series import in_order
 from tanzaku.analysis.settings import differing_settings
 from tanzaku.analysis.statistics import Interval
 from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.names import paper_name
 from tanzaku.report.render import Column, Table
-from tanzaku.report.series import in_order
 from tanzaku.report.terms import INTERVAL_KINDS, OUTCOMES, SEEDS_COVERED, setting_name
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 _NO_BREAK = "\u00a0"
 _LAST = 9

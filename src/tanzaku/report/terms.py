@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 MEASURES = {"accuracy": message("accuracy"), "macro_f1": message("macro-F1")}
 OUTCOMES = {

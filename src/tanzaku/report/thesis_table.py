@@ -10,8 +10,8 @@ from tanzaku.analysis.arms import Section
 from tanzaku.analysis.settings import values_of
 from tanzaku.report import formats
 from tanzaku.report.render import Column, Table
-from tanzaku.report.words import Words
 from tanzaku.study.record import Environment
+from tanzaku.words import Words
 
 _Row = tuple[str, str, str, bool]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tanzaku.encoders.parallel import end_with_parent, without_main
 from tanzaku.errors import ProcessError, describe_os_error
+from tanzaku.processes import end_with_parent, without_main
 
 FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
 # What every other run would fail of as well.

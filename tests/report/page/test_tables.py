@@ -9,8 +9,8 @@ from tanzaku.analysis.classes import MOST_CLASSES
 from tanzaku.analysis.confusion import confusion_of
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.page.results import lines_of
-from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
+from tanzaku.words import words_of
 from tests.report.page.pages import page, seeds_study
 from tests.report.page.trees import Tree
 from tests.report.records import (

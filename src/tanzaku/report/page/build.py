@@ -34,8 +34,8 @@ from tanzaku.report.rank_texts import cost_sentences, separate_note
 from tanzaku.report.sentences import advice_of, badge, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.terms import MEASURES, OUTCOMES
-from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
+from tanzaku.words import Words
 
 _FOLDER = Path(__file__).parent
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Comparison, Evidence, Recommendation
+from tanzaku.analysis.series import by_accuracy
 from tanzaku.analysis.statistics import Interval
 from tanzaku.analysis.thesis import Published
 from tanzaku.report.chart_data import ChartData
@@ -13,7 +14,7 @@ from tanzaku.report.charts import Forest
 from tanzaku.report.draw_svg import Whisker, whisker
 from tanzaku.report.front_charts import forest_of, forest_row
 from tanzaku.report.names import page_details
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ def lines_of(data: ChartData) -> list[ResultLine]:
 
     Arms that lie beyond the axis of `forest_of` have no whisker.
     """
-    arms = sorted(data.section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
     forest = forest_of(data)
-    return [_line(arm, data, forest) for arm in arms]
+    return [_line(arm, data, forest) for arm in by_accuracy(data.section)]
 
 
 def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:

@@ -1,4 +1,4 @@
-"""The catalogues of the report's words: `python -m tests.report.translations` updates them from the code."""
+"""The catalogues of the report's words: `python -m tests.translations` updates them from the code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from babel.messages.pofile import read_po, write_po
 
 from tanzaku.methods import METHODS
 from tanzaku.report.terms import setting_name
-from tanzaku.report.words import LANGUAGES, Language, words_of
 from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.words import LANGUAGES, Language, words_of
 
-PACKAGE = Path(__file__).parents[2] / "src" / "tanzaku"
+PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"
 TRANSLATED: tuple[Language, ...] = tuple(language for language in LANGUAGES if language != "en")
 
 # By the function's name, where its arguments are messages. `messages` and `message` only mark them.
@@ -72,7 +72,7 @@ def compiled_path(language: Language) -> Path:
 
 
 def _path(language: Language, suffix: str) -> Path:
-    return PACKAGE / "report" / "locale" / language / "LC_MESSAGES" / f"tanzaku.{suffix}"
+    return PACKAGE / "locale" / language / "LC_MESSAGES" / f"tanzaku.{suffix}"
 
 
 def _update(language: Language) -> None:

@@ -1,4 +1,4 @@
-"""The rows of `arms.csv`, `runs.csv`, `comparisons.csv` and `ranks.csv`: raw figures in the records' units."""
+"""The figures as flat rows in the records' units: of arms, runs, comparisons and ranks, as the CSV files have them."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ import string
 import pytest
 from babel.messages.catalog import Catalog, Message
 
-from tanzaku.report.words import Language, words_of
-from tests.report.translations import TRANSLATED, compiled, compiled_path, in_code, read_catalogue, within_f_strings
+from tanzaku.words import Language, words_of
+from tests.translations import TRANSLATED, compiled, compiled_path, in_code, read_catalogue, within_f_strings
 
 
 def messages(content: Catalog) -> dict[str | tuple[str, str], Message]:
