@@ -91,45 +91,35 @@ def escape_latex(text: str, *, instead: str | None = None, breakable: bool = Fal
 def latex_table(table: Table, *, label: str) -> str:
     """A `table` environment with booktabs' rules; a `longtable` where the rows don't fit one page."""
     widths = _wrapping_widths(table)
+    caption = rf"\caption{{{escape_latex(table.caption, breakable=True)}}}"
+    separation = rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}"
+    alignment = _alignment(table, widths)
+    heading = [r"\toprule", *_heading_lines(table.columns), r"\midrule"]
+    rows = [_row(table, place) for place in range(len(table.rows))]
     if _lines(table, widths) > _MOST_LINES:
-        return _long_table(table, widths, label=label)
+        body = [rf"{caption}\label{{{label}}}\\", *heading, r"\endfirsthead", *heading, r"\endhead"]
+        lines = [
+            r"\begingroup",
+            r"\fontsize{9}{11}\selectfont",
+            rf"{separation}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            rf"\begin{{longtable}}{{{alignment}}}",
+            *(f"  {line}" for line in [*body, r"\bottomrule", r"\endfoot", *rows]),
+            r"\end{longtable}",
+            r"\endgroup",
+        ]
+        return "\n".join(lines) + "\n"
     lines = [
         r"\begin{table}[htbp]",
         r"  \centering",
         r"  \setlength{\belowcaptionskip}{5pt}",
-        rf"  \caption{{{escape_latex(table.caption, breakable=True)}}}",
+        f"  {caption}",
         rf"  \label{{{label}}}",
         r"  \fontsize{9}{11}\selectfont",
-        rf"  \setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
-        rf"  \begin{{tabular}}{{{_alignment(table, widths)}}}",
-        r"    \toprule",
-        *(f"    {line}" for line in _heading_lines(table.columns)),
-        r"    \midrule",
-        *(f"    {_row(table, place)}" for place in range(len(table.rows))),
-        r"    \bottomrule",
+        f"  {separation}",
+        rf"  \begin{{tabular}}{{{alignment}}}",
+        *(f"    {line}" for line in [*heading, *rows, r"\bottomrule"]),
         r"  \end{tabular}",
         r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _long_table(table: Table, widths: dict[int, float], *, label: str) -> str:
-    heading = [r"  \toprule", *(f"  {line}" for line in _heading_lines(table.columns)), r"  \midrule"]
-    lines = [
-        r"\begingroup",
-        r"\fontsize{9}{11}\selectfont",
-        rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
-        rf"\begin{{longtable}}{{{_alignment(table, widths)}}}",
-        rf"  \caption{{{escape_latex(table.caption, breakable=True)}}}\label{{{label}}}\\",
-        *heading,
-        r"  \endfirsthead",
-        *heading,
-        r"  \endhead",
-        r"  \bottomrule",
-        r"  \endfoot",
-        *(f"  {_row(table, place)}" for place in range(len(table.rows))),
-        r"\end{longtable}",
-        r"\endgroup",
     ]
     return "\n".join(lines) + "\n"
 
