@@ -284,7 +284,9 @@ def _separate_columns(arm: Arm, words: Words) -> list[_Column[RankRow]]:
 
 def separate_accuracy(row: RankRow, *, arm: Arm, words: Words) -> str:
     """The accuracy of the arm that was trained at this rank, where that is not the adapter's own arm."""
-    return words.text("itself") if row.separate is arm else formats.mean(row.separate and row.separate.accuracy)
+    if row.separate is arm:
+        return words.text("itself")
+    return formats.mean(row.separate.accuracy if row.separate else None)
 
 
 def accuracy_text(arm: Arm, words: Words) -> str:

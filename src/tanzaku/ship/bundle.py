@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -31,9 +31,6 @@ BUNDLE_VERSION: Literal[4] = 4
 BUNDLE_FILE = "bundle.json"
 MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
-
-
-_Method = TypeVar("_Method", bound=EncoderMethod | TextMethod)
 
 
 class RunFacts(Facts):
@@ -88,7 +85,7 @@ class _BundleFacts(Facts):
     run: RunFacts
     calibration: CalibrationFacts
 
-    def _build(self, kind: type[_Method]) -> _Method:
+    def _build(self) -> EncoderMethod | TextMethod:
         options = dict(self.method)
         name = str(options.pop("name", ""))
         try:
@@ -97,7 +94,7 @@ class _BundleFacts(Facts):
             raise BundleError(
                 f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
             ) from error
-        if not isinstance(method, kind):
+        if isinstance(method, TextMethod) != (self.kind == "text"):
             raise BundleError(f"{name} is not a method of bundles of the kind {self.kind}; pack the run again")
         return method
 
@@ -133,7 +130,7 @@ class EncoderBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts no encoder.
         """
-        return self._build(EncoderMethod)
+        return cast(EncoderMethod, self._build())
 
 
 class TextBundleFacts(_BundleFacts):
@@ -147,7 +144,7 @@ class TextBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts an encoder.
         """
-        return self._build(TextMethod)
+        return cast(TextMethod, self._build())
 
 
 BundleFacts = EncoderBundleFacts | TextBundleFacts
