@@ -26,5 +26,5 @@ def output_of(command: Sequence[str], *, folder: Path = _ROOT, environment: Mapp
     """
     finished = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     if finished.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed in {folder}:\n{finished.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{finished.stderr[-2000:]}")
     return finished.stdout
