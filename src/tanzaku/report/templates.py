@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
+from typing import TYPE_CHECKING
 
 from tanzaku.report.render import escape_markdown, markdown_table, one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _FOLDER = Path(__file__).parent
 
@@ -15,6 +17,8 @@ _FOLDER = Path(__file__).parent
 @cache
 def template(name: str) -> Template:
     """A template by its file's name. What HTML shows is escaped; Markdown is by the filter `markdown`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=FileSystemLoader([_FOLDER, _FOLDER / "page"]),
         autoescape=select_autoescape(["html.jinja"]),
