@@ -5,12 +5,13 @@ from typing import Literal
 
 from tanzaku.errors import TanzakuError
 
-Extra = Literal["report", "tune"]
+Extra = Literal["report", "tune", "xlsx"]
 
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
     "report": {"jinja2": "jinja2", "matplotlib": "matplotlib"},
     "tune": {"optuna": "optuna"},
+    "xlsx": {"openpyxl": "openpyxl"},
 }
 
 

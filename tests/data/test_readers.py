@@ -1,9 +1,15 @@
 import contextlib
 import csv
+import datetime
 import io
 import json
+import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
+import openpyxl
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.decoding import decode
-from tanzaku.data.readers import ReadOptions, read_documents
-from tanzaku.errors import DataError
+from tanzaku.data.options import ReadOptions
+from tanzaku.data.readers import Source, read_documents
+from tanzaku.errors import DataError, TanzakuError
 
 ROWS = [('改行\nと、"引用", comma', "スポーツ"), ("絵文字 🎋\u2028 end", "映画"), (" 前後の空白 ", "スポーツ")]
 
@@ -74,7 +81,7 @@ def test_text_files_are_read_in_their_encoding_without_byte_order_mark(tmp_path:
 
 def test_an_undecodable_byte_is_placed_and_the_fitting_encoding_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", as_csv([("abc", "x"), ("日本語の文章です", "和")]).encode("cp932"))
-    with pytest.raises(DataError, match=r"rows\.csv, line 3: the byte 0x93 at offset 19 .* pass --encoding cp932"):
+    with pytest.raises(DataError, match=r"rows\.csv: line 3: the byte 0x93 at offset 19 .* pass --encoding cp932"):
         read_documents(path)
 
 
@@ -105,21 +112,18 @@ def test_a_missing_parquet_column_names_the_columns_there_are(tmp_path: Path) ->
         ("a.csv", "text,text,label\nx,y,z\n", "there are 2 columns named 'text'"),
         ("a.csv", "text,label\nx,y\nx,y,z\n", r"row 2 \(line 3\): has 3 fields, the header has 2"),
         ("a.csv", 'text,label\n"two\nlines",y\nx\n', r"row 2 \(line 4\): has 1 field,"),
-        ("a.csv", 'text,label\nx,y\n"open,z\n', "in the row from line 3 on: .*--no-quotes"),
-        ("a.csv", 'text,label\n"x" y,z\n', "in the row from line 2 on"),
+        ("a.csv", 'text,label\nx,y\n"open,z\n', "the row from line 3 on .*--no-quotes"),
+        ("a.csv", 'text,label\n"x" y,z\n', "the row from line 2 on"),
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "line 2: is not JSON"),
         ("a.jsonl", "[1]\n", "line 1: holds a JSON list"),
-        ("a.jsonl", '{"body": "x", "label": "y"}\n', "line 1: there is no key 'text'.*'body', 'label'"),
+        ("a.jsonl", '{"body": "x", "label": "y"}\n', "there is no key named 'text'.*'body', 'label'"),
         ("a.jsonl", '{"text": 3, "label": "y"}\n', "line 1: the text is 3, a int"),
         ("a.jsonl", '{"text": "x", "label": ["y"]}\n', "line 1: the label is"),
         ("a.jsonl", '{"text": "x", "label": 0.5}\n', "line 1: the label is 0.5"),
         ("a.parquet", "no parquet", "can't be read as Parquet"),
-        ("a.xlsx", "x", "can't tell the format from the ending '.xlsx'.*save it as \"CSV UTF-8\""),
-        ("a.odt", "x", "can't tell the format from the ending '.odt'.*csv, tsv, jsonl, parquet, folder"),
-        ("a.csv", "text;label\nx;y\n", "'text;label', are separated by a semicolon .*commas"),
-        ("a.csv", '"text";"label"\n"x";"y"\n', "separated by a semicolon"),
-        ("a.csv", 'text\tlabel\nx, "y\tz\n', "separated by a tab .*--format tsv"),
-        ("a.tsv", "text,label\nx,y\n", "separated by a comma .*--format csv"),
+        ("a.xlsx", "x", "can't be read as a spreadsheet: .*CSV UTF-8"),
+        ("a.ods", "x", "can't tell the format from the ending '.ods'.*CSV UTF-8"),
+        ("a.odt", "x", "can't tell the format from the ending '.odt'.*csv, tsv, xlsx, jsonl, parquet, folder"),
     ],
 )
 def test_bad_input_is_placed_and_explained(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -141,6 +145,152 @@ def test_labels_of_every_plain_type_become_names(tmp_path: Path) -> None:
     values = [1, True, "a", None, 2.0, float("nan")]
     path = write(tmp_path / "a.jsonl", "\n".join(json.dumps({"text": "x", "label": value}) for value in values))
     assert read_documents(path).labels == ["1", "true", "a", "", "2", ""]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_the_one_that_the_header_shows(tmp_path: Path, ending: str, delimiter: str) -> None:
+    texts = ["a,b;c\td|e", "一、二,三;四;五", "x;y"]
+    body = as_csv([(text, "z") for text in texts], delimiter)
+    for content in (body, body.encode("utf-16"), f"sep={delimiter}\r\n{body}"):
+        assert read_documents(write(tmp_path / f"a.{ending}", content)).texts == texts
+    named = {"\t": "tab", ";": "semicolon"}.get(delimiter, delimiter)
+    assert read_documents(tmp_path / f"a.{ending}", options=ReadOptions(delimiter=named)).texts == texts
+    options = ReadOptions(delimiter=";" if delimiter == "," else ",")
+    with pytest.raises(DataError, match=r"separated by a|there is no column named"):
+        read_documents(write(tmp_path / f"a.{ending}", body), options=options)
+
+
+@pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n"])
+def test_what_can_not_separate_columns_is_refused(delimiter: str) -> None:
+    with pytest.raises(DataError, match=r"is not valid; give one character .*comma, semicolon, tab, pipe"):
+        ReadOptions(delimiter=delimiter)
+
+
+def test_several_text_columns_are_joined_in_their_order_without_the_empty_ones(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "本文,件名,label\n届かない,配送,x\n返したい,,y\n")
+    options = ReadOptions(text_column=("件名", "本文"))
+    assert read_documents(path, options=options).texts == ["配送\n届かない", "返したい"]
+    options = ReadOptions(text_column=("件名", "本文"), text_separator=" / ")
+    assert read_documents(path, options=options).texts == ["配送 / 届かない", "返したい"]
+
+
+def test_a_group_is_read_from_its_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "label": 1, "k": 7}\n{"text": "b", "label": 2, "k": null}\n')
+    assert read_documents(path, options=ReadOptions(group_column="k")).groups == ["7", ""]
+    assert read_documents(path).groups == []
+
+
+def test_a_spreadsheet_is_read_as_a_csv_file_would_be(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (
+        [" 本文 ", None, "年", "メモ"],
+        ["配送が\n遅い", "x", 2024, None],
+        [None, None],
+        [12.0, "x", datetime.date(2024, 1, 2), "a", "outside"],
+        [True, None, 0.5],
+    ):
+        sheet.append(row)
+    book.create_sheet("空")
+    book.create_sheet("回答").append(["text", "label"])
+    book["回答"].append(["本文", "y"])
+    book.save(path := tmp_path / "a.xlsx")
+    documents = read_documents(path, options=ReadOptions(text_column="本文", label_column="年"))
+    assert documents.texts == ["配送が\n遅い", "12", "true"]
+    assert documents.labels == ["2024", "2024-01-02", "0.5"]
+    assert documents.places == ["row 2", "row 4", "row 5"]
+    assert documents.blank == 1
+    assert [problem.kind for problem in documents.problems] == ["other-sheets"]
+    assert "'Sheet' was read, and not '回答'; --sheet" in documents.problems[0].message
+    assert read_documents(path, options=ReadOptions(sheet="回答")).texts == ["本文"]
+
+
+def test_reading_a_spreadsheet_without_openpyxl_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(TanzakuError, match=r"a\.xlsx needs openpyxl.*pip install openpyxl \(the extra 'xlsx'\)"):
+        read_documents(write(tmp_path / "a.xlsx", "x"))
+
+
+def test_a_file_from_a_pipe_is_recognised_by_its_content(tmp_path: Path) -> None:
+    for ending in ("csv", "tsv", "jsonl", "parquet"):
+        data = write_rows(tmp_path / f"rows.{ending}").read_bytes()
+        documents = read_documents(Source("standard input", data=data))
+        assert list(zip(documents.texts, documents.labels, strict=True)) == ROWS
+    with pytest.raises(DataError, match=r"^standard input: line 2: the byte .*--encoding cp932"):
+        read_documents(Source("standard input", data="text,label\n本文です,x\n".encode("cp932")))
+
+
+class Features(dict[str, Any]):
+    pass
+
+
+class ClassLabel:
+    names: ClassVar = ["配送", "請求"]
+
+
+class HubDataset:
+    """The interface of `datasets.Dataset` that is used."""
+
+    column_names: ClassVar = ["text", "label"]
+    features: ClassVar = Features(text="string", label=ClassLabel())
+
+    def __getitem__(self, name: str) -> list[Any]:
+        columns: dict[str, list[Any]] = {"text": ["a", "b", None], "label": [1, 0, None]}
+        return columns[name]
+
+
+class PolarsFrame:
+    """The interface of `polars.DataFrame` that is used."""
+
+    columns: ClassVar = ["text", "label"]
+
+    def __getitem__(self, name: str) -> Any:
+        return pa.chunked_array([{"text": ["a", "b", None], "label": ["請求", "配送", None]}[name]])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"id": [1, 2, 3], "text": ["a", "b", None], "label": ["請求", "配送", np.nan]}, index=[7, 7, 9]),
+        pd.DataFrame({"text": ["a", "b", pd.NA], "label": ["請求", "配送", None]}, dtype="string"),
+        pa.table({"text": ["a", "b", None], "label": ["請求", "配送", None]}),
+        [("a", "請求"), ["b", "配送"], (None, None)],
+        iter([("a", "請求"), ("b", "配送"), ("", "")]),
+        HubDataset(),
+        PolarsFrame(),
+    ],
+    ids=lambda table: type(table).__name__,
+)
+def test_tables_and_pairs_in_memory_are_read(table: Any) -> None:
+    documents = read_documents(table)
+    assert documents.texts == ["a", "b", ""]
+    assert documents.labels == ["請求", "配送", ""]
+    assert len(set(documents.places)) == 3
+
+
+def test_numbers_of_a_data_frame_are_labels_and_groups_and_no_texts() -> None:
+    frame = pd.DataFrame({"t": ["a", "b"], "y": [1.0, 2.0], "k": [3, 4]})
+    documents = read_documents(frame, options=ReadOptions(text_column="t", label_column="y", group_column="k"))
+    assert (documents.labels, documents.groups) == (["1", "2"], ["3", "4"])
+    with pytest.raises(DataError, match=r"^the DataFrame: row 1: the text is 3, a int; row 2"):
+        read_documents(frame, options=ReadOptions(text_column="k", label_column="y"))
+    with pytest.raises(DataError, match=r"^the DataFrame: there is no column named 'text' or 'label'"):
+        read_documents(frame)
+
+
+def test_what_has_no_documents_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a dictionary of the splits .train., .test.\. Give one"):
+        read_documents({"train": HubDataset(), "test": HubDataset()})
+    with pytest.raises(DataError, match=r"can't read documents from a int. Give a path, a DataFrame"):
+        read_documents(3)
+    with pytest.raises(DataError, match=r"^the list: item 2: is a str and not a pair\. Give pairs"):
+        read_documents([("a", "b"), "ab"])
+    with pytest.raises(DataError, match=r"^the list: holds no documents"):
+        read_documents([])
 
 
 def test_quotes_can_be_plain_text(tmp_path: Path) -> None:

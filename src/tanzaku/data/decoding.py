@@ -10,6 +10,29 @@ DEFAULT_ENCODING = "utf-8"
 # Tried in this order when a file does not decode: the encodings that Japanese text files are found in.
 _LIKELY_ENCODINGS = ("utf-8", "cp932", "euc-jp", "iso-2022-jp")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_ESCAPES = (b"\x1b$B", b"\x1b$@")  # of ISO-2022-JP, whose bytes are valid UTF-8
+_SAMPLED_BYTES = 65_536
+_CONTROLS = "".join(chr(number) for number in (*range(9), *range(14, 32), *range(127, 160)))
+
+
+class EncodingError(DataError):
+    """Bytes that are not valid in the encoding; `fitting` is one that they are valid in, if there is a likely one."""
+
+    def __init__(self, fault: str, remedy: str, *, fitting: str | None) -> None:
+        super().__init__(f"{fault} {remedy}")
+        self.fault, self.remedy, self.fitting = fault, remedy, fitting
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        DataError: It can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}. Check the path and its permissions.") from error
 
 
 def decode_file(path: Path, *, encoding: str = DEFAULT_ENCODING) -> str:
@@ -18,11 +41,7 @@ def decode_file(path: Path, *, encoding: str = DEFAULT_ENCODING) -> str:
     Raises:
         DataError: The file can't be read, the encoding is unknown, or a byte is not valid in it.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror}. Check the path and its permissions.") from error
-    return decode(data, name=str(path), encoding=encoding)
+    return decode(read_bytes(path), name=str(path), encoding=encoding)
 
 
 def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choose: bool = True) -> str:
@@ -30,35 +49,80 @@ def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choo
 
     Args:
         data: The file's bytes.
-        name: Names the file in errors.
+        name: Names the file in errors; empty for errors without it.
         encoding: By Python's name for it.
         can_choose: Whether the user can name another encoding with `--encoding`; else the file is to be UTF-8.
+
+    Raises:
+        DataError: There is no such encoding.
+        EncodingError: A byte is not valid in it.
     """
+    start = f"{name}: " if name else ""
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        encoding = marked_encoding(data[:2], encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
         raise DataError(
-            f"{name}: {encoding!r} is not a known text encoding. "
+            f"{start}{encoding!r} is not a known text encoding. "
             f"Use a name that Python knows, such as {', '.join(_LIKELY_ENCODINGS)}."
         ) from error
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(encoding, errors="replace").count("\n") + 1
-        raise DataError(
-            f"{name}, line {line}: the byte 0x{data[error.start]:02x} at offset {error.start} is not valid {encoding}. "
-            f"{remedy(data, encoding, can_choose=can_choose)}"
-        ) from error
+        where = f"{name}, line {line}" if name else f"line {line}"
+        fault = f"{where}: the byte 0x{data[error.start]:02x} at offset {error.start} is not valid {encoding}."
+        raise _encoding_error(fault, data, encoding, can_choose) from error
     except UnicodeError as error:
-        raise DataError(f"{name}: can't be read as {encoding}: {error}. {remedy(data, encoding)}") from error
+        raise _encoding_error(f"{start}can't be read as {encoding}: {error}.", data, encoding, can_choose) from error
+    if encoding == "utf-8" and any(mark in data for mark in _ESCAPES):
+        fault = f"{start}has the escape sequences of ISO-2022-JP, which is not {encoding}."
+        raise _encoding_error(fault, data, encoding, can_choose)
+    return text
+
+
+def marked_encoding(start: bytes, encoding: str) -> str:
+    """The encoding that a byte order mark shows where UTF-8 is expected; otherwise the expected one."""
+    return _BYTE_ORDER_MARKS.get(start[:2], "utf-8") if _is_utf8(encoding) else encoding
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
+
+
+def _encoding_error(fault: str, data: bytes, tried: str, can_choose: bool) -> EncodingError:
+    fitting = fitting_encoding(data, tried)
+    return EncodingError(fault, remedy(data, tried, can_choose=can_choose), fitting=fitting)
 
 
 def remedy(data: bytes, tried: str, *, can_choose: bool = True) -> str:
     """What to do about bytes, or the first of them, that are not valid in the encoding that was tried."""
-    fitting = [_BYTE_ORDER_MARKS[data[:2]]] if data[:2] in _BYTE_ORDER_MARKS else list(_LIKELY_ENCODINGS)
-    for encoding in fitting:
-        if encoding != tried and _decodes(data, encoding):
-            what = f"pass --encoding {encoding}" if can_choose else "save it as UTF-8"
-            return f"The text reads as {encoding}: {what}."
+    if encoding := fitting_encoding(data, tried):
+        what = f"pass --encoding {encoding}" if can_choose else "save it as UTF-8"
+        return f"The text reads as {encoding}: {what}."
     return f"{'Name its encoding with --encoding, or s' if can_choose else 'S'}ave it as UTF-8."
+
+
+def fitting_encoding(data: bytes, tried: str) -> str | None:
+    """The likeliest encoding of some bytes, or of the first of them, other than the one that was tried.
+
+    EUC-JP is often valid cp932 too, but reads as half-width katakana then, which are rare.
+    """
+    if data[:2] in _BYTE_ORDER_MARKS:
+        likely: tuple[str, ...] = (_BYTE_ORDER_MARKS[data[:2]],)
+    elif 100 * data[:_SAMPLED_BYTES].count(0) > len(data[:_SAMPLED_BYTES]):  # the high bytes of letters and digits
+        likely = ("utf-16-le",) if data[1::2].count(0) > data[::2].count(0) else ("utf-16-be",)
+    elif any(mark in data for mark in _ESCAPES):
+        likely = ("iso-2022-jp",)
+    else:
+        likely = _LIKELY_ENCODINGS
+    fitting = [encoding for encoding in likely if encoding != tried and _decodes(data, encoding)]
+    return min(fitting, key=lambda encoding: _strangeness(data, encoding), default=None)
+
+
+def _strangeness(data: bytes, encoding: str) -> float:
+    """The share of characters that Japanese texts hardly have: half-width katakana, private use, controls."""
+    text = codecs.getincrementaldecoder(encoding)().decode(data[:_SAMPLED_BYTES])
+    strange = sum("\uff61" <= one <= "\uff9f" or "\ue000" <= one <= "\uf8ff" or one in _CONTROLS for one in text)
+    return round(strange / max(1, len(text)), 2)
 
 
 def readable_name(name: str) -> str:

@@ -1,67 +1,100 @@
-"""Readers of the user's own documents: CSV, TSV, JSONL, Parquet, and a folder per class.
+"""Readers of the user's own documents: CSV, spreadsheets, JSONL, Parquet, a folder per class, and tables in memory.
 
 Each gives a `RawDocuments`: texts and labels as they stand in the source, missing ones as empty strings, and for every
-row the place it came from, so that `tanzaku.data.validate` can say where something is wrong.
+row the place it came from, so that `tanzaku.data.intake` can report where something is wrong.
 """
 
 import fnmatch
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, encoding_of_name, is_text, readable_name
-from tanzaku.data.raw import RawDocuments, RowError, fault_messages, listed
-from tanzaku.data.rows import column_index, parse_json_row, text_of
-from tanzaku.data.separated import check_fields, separated_rows
+from tanzaku.data import memory
+from tanzaku.data.decoding import EncodingError, decode, encoding_of_name, is_text, read_bytes, readable_name
+from tanzaku.data.findings import Finding, raise_errors
+from tanzaku.data.options import ReadOptions, delimiter_named
+from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
+from tanzaku.data.rows import empty_object, parse_json_row
+from tanzaku.data.separated import SeparatedRows
+from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
+from tanzaku.data.spreadsheet import SheetRows
+from tanzaku.data.tables import ABSENT, Table, documents_of
 from tanzaku.errors import DataError
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """How to read a source; the defaults suit a UTF-8 CSV file with the columns `text` and `label`."""
+class Source:
+    """Where documents come from.
 
-    format: str | None = None
-    """One of `FORMATS`; None goes by the file's ending."""
-    text_column: str = "text"
-    """The column, or JSON key, that holds a document's text."""
-    label_column: str = "label"
-    """The column, or JSON key, that holds its class."""
-    encoding: str = DEFAULT_ENCODING
-    """The text files' encoding, by Python's name for it; a byte order mark is allowed."""
-    quotes: bool = True
-    """Whether double quotes enclose fields in CSV and TSV; False takes every quote as text."""
-    skip: tuple[str, ...] = ()
-    """In a folder per class: patterns (`LICENSE*`) of file names that are not documents."""
+    Attributes:
+        name: Names it in errors.
+        path: The file or folder, if it is one.
+        data: The bytes, if they came from a pipe.
+        table: The table or the pairs, if they are in memory.
+    """
+
+    name: str
+    path: Path | None = None
+    data: bytes | None = None
+    table: Any = None
+
+    def content(self) -> bytes:
+        """The bytes of the file or the pipe."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        return read_bytes(self.path)
 
 
-def read_documents(source: Path, *, options: ReadOptions | None = None, check: bool = True) -> RawDocuments:
-    """Read every document of a file, or of a folder per class, in the order in which they stand there.
+def source_of(source: Any) -> Source:
+    """What a user gave: a path, a `Source`, a table, or pairs of a text and a label.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Source(str(source), path=Path(source))
+    memory.check_not_splits(source)
+    if memory.is_table(source):
+        return Source(f"the {type(source).__name__}", table=source)
+    if isinstance(source, Iterable) and not isinstance(source, bytes | dict):
+        return Source("the list", table=list(source))
+    raise DataError(
+        f"can't read documents from a {type(source).__name__}. Give a path, a DataFrame, a Dataset, or a list of pairs "
+        "(text, label)."
+    )
+
+
+def read_documents(source: Any, *, options: ReadOptions | None = None, check: bool = True) -> RawDocuments:
+    """Read every document of a source, in the order in which they are there.
 
     Args:
-        source: The file or folder.
-        options: How to read it.
-        check: Without it, rows that can't be read are only noted in `faults`, for `tanzaku.data.validate`.
+        source: A file or a folder per class; or a table or pairs in memory: see `source_of`.
+        options: How to read it. Only the options about reading matter, not those about rows and labels.
+        check: Without it, what can't be read is only noted, for `tanzaku.data.intake`.
 
     Raises:
         DataError: The source is missing or empty, its format is unknown, a column is missing, or rows can't be read.
     """
-    options = options or ReadOptions()
-    if not source.exists():
-        raise DataError(f"{source}: there is no such file or folder. Check the path.")
-    documents = FORMATS[_format_of(source, options.format)](source, options)
-    if documents.faults and check:
-        raise DataError("\n".join(fault_messages(documents)))
-    if not len(documents) and not documents.faults:
-        raise DataError(f"{source}: holds no documents.{_what_it_holds(source)}")
+    given, options = source_of(source), options or ReadOptions()
+    if given.path is not None and not given.path.exists():
+        raise DataError(f"{given.name}: there is no such file or folder. Check the path.")
+    documents = FORMATS[_format_of(given, options.format)](given, options)
+    problems = reading_problems(documents)
+    if check:
+        raise_errors(replace(problem, source=given.name) for problem in problems)
+    if not len(documents) and not problems:
+        raise DataError(f"{given.name}: holds no documents.{_what_it_holds(given.path)}")
     return documents
 
 
-def _what_it_holds(source: Path) -> str:
-    tables = sorted(path.name for path in source.iterdir() if is_table(path)) if source.is_dir() else []
+def _what_it_holds(source: Path | None) -> str:
+    tables = sorted(path.name for path in source.iterdir() if is_table(path)) if source and source.is_dir() else []
     if not tables:
         return ""
     return (
@@ -70,104 +103,164 @@ def _what_it_holds(source: Path) -> str:
     )
 
 
-def _format_of(source: Path, wanted: str | None) -> str:
-    name = wanted or ("folder" if source.is_dir() else _ENDINGS.get(source.suffix.lower()))
-    if name not in FORMATS:
-        what = (
-            f"there is no format {wanted!r}" if wanted else f"can't tell the format from the ending {source.suffix!r}"
-        )
-        raise DataError(f"{source}: {what}. {other_formats(source) or _NAME_A_FORMAT}")
-    if source.is_dir() != (name == "folder"):
-        kind = "a folder" if source.is_dir() else "a file"
-        raise DataError(f"{source}: is {kind}, which can't be read as {name}. Leave --format out, or name another.")
+def _format_of(source: Source, wanted: str | None) -> str:
+    if source.table is not None:
+        return "memory"
+    if source.path is None:
+        name = wanted or _format_of_bytes(source.content()[:4])
+    else:
+        name = wanted or ("folder" if source.path.is_dir() else _ENDINGS.get(source.path.suffix.lower(), ""))
+    if name not in FORMATS or name == "memory":
+        ending = source.path.suffix if source.path else ""
+        what = f"there is no format {wanted!r}" if wanted else f"can't tell the format from the ending {ending!r}"
+        advice = other_formats(source.path) if source.path else None
+        raise DataError(f"{source.name}: {what}. {advice or _NAME_A_FORMAT}")
+    is_folder = source.path is not None and source.path.is_dir()
+    if is_folder != (name == "folder"):
+        kind = "a folder" if is_folder else "a file"
+        remedy = "Leave --format out, or name another."
+        raise DataError(f"{source.name}: is {kind}, which can't be read as {name}. {remedy}")
     return name
 
 
-def _read_separated(source: Path, options: ReadOptions, *, delimiter: str) -> RawDocuments:
-    content = io.StringIO(decode_file(source, encoding=options.encoding), newline="")
-    rows = separated_rows(content, source, delimiter=delimiter, quotes=options.quotes)
-    _, header = next(rows, (0, None))
-    if header is None:
-        raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
-    text_at, label_at = (
-        column_index(source, header, name, remedy=_NAME_THE_COLUMNS)
-        for name in (options.text_column, options.label_column)
-    )
-    documents = RawDocuments()
-    with _noting(documents):  # where the next row begins is unknown if a row's quotes do not fit
-        for number, (line, row) in enumerate(rows, start=1):
-            place = f"{source} row {number} (line {line})"
-            with _noting(documents):
-                check_fields(row, header, place)
-                documents.add(row[text_at], row[label_at], place)
-    return documents
+def _format_of_bytes(start: bytes) -> str:
+    return {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}.get(start) or ("jsonl" if start[:1] == b"{" else "csv")
 
 
-_NAME_THE_COLUMNS = "Name the right ones with --text-column and --label-column."
-
-
-def _read_json_lines(source: Path, options: ReadOptions) -> RawDocuments:
-    documents = RawDocuments()
-    keys = (options.text_column, options.label_column)
-    # Not str.splitlines: it would also split at U+2028, which may stand inside a JSON string.
-    for number, line in enumerate(decode_file(source, encoding=options.encoding).split("\n"), start=1):
-        if line.strip():
-            place = f"{source} line {number}"
-            with _noting(documents):
-                row = parse_json_row(line, place, keys=keys, remedy=_NAME_THE_COLUMNS)
-                text, label = (row[key] for key in keys)
-                documents.add(text_of(text, place), _label(label, place), place)
-    return documents
-
-
-@contextmanager
-def _noting(documents: RawDocuments) -> Iterator[None]:
-    """Note what is wrong with a row, and go on with the next."""
+def _text_of(source: Source, options: ReadOptions, problems: list[Finding]) -> str:
+    """The text of a file; where its encoding is another, that is a problem, and the text is read in that one."""
     try:
-        yield
+        return decode(source.content(), name="", encoding=options.encoding)
+    except EncodingError as error:
+        problems.append(Finding("encoding", str(error)))
+        return "" if error.fitting is None else decode(source.content(), name="", encoding=error.fitting)
+    except DataError as error:
+        raise DataError(f"{source.name}: {error}") from error
+
+
+def _read_separated(source: Source, options: ReadOptions, *, usual: str) -> RawDocuments:
+    problems: list[Finding] = []
+    text = _text_of(source, options, problems)
+    if not text.strip():
+        return _of_nothing(source, problems)
+    rows = SeparatedRows(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter_named(options.delimiter),
+        quotes=options.quotes,
+        columns=options.columns,
+        usual=usual,
+    )
+    table = Table(rows=_numbered(rows, "row {number} (line {line})"), problems=problems)
+    return documents_of(table, options, blank=lambda: rows.blank)
+
+
+def _numbered(rows: Iterable[tuple[int, list[str]]], place: str) -> Iterator[tuple[str, Sequence[Any]] | RowError]:
+    """The rows with their places; the header has the number 0."""
+    try:
+        for number, (line, row) in enumerate(rows):
+            yield place.format(number=number, line=line), row
+    except RowError as error:  # where the next row begins is unknown if a row's quotes do not fit
+        yield error
+
+
+def _of_nothing(source: Source, problems: list[Finding]) -> RawDocuments:
+    if not problems:
+        raise DataError(f"{source.name}: is empty. A first line with the columns' names is needed.")
+    return RawDocuments(problems=problems)
+
+
+def _read_sheet(source: Source, options: ReadOptions) -> RawDocuments:
+    rows = SheetRows(io.BytesIO(source.content()), source.name, sheet=options.sheet)
+    problems = []
+    if options.sheet is None and rows.others:
+        message = (
+            f"the sheet {rows.sheet!r} was read, and not {', '.join(map(repr, rows.others))}; --sheet names another."
+        )
+        problems.append(Finding("other-sheets", message, "warning"))
+    table = Table(rows=_numbered(rows, "row {line}"), problems=problems)
+    documents = documents_of(table, options, blank=lambda: rows.blank)
+    if not len(documents) and not reading_problems(documents):
+        raise DataError(f"{source.name}: the sheet {rows.sheet!r} has no rows below the names of the columns.")
+    return documents
+
+
+def _read_json_lines(source: Source, options: ReadOptions) -> RawDocuments:
+    problems: list[Finding] = []
+    # Not str.splitlines: it would also split at U+2028, which may stand inside a JSON string.
+    lines = _text_of(source, options, problems).split("\n")
+    parsed = [_json_row(line, f"line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    names = list(dict.fromkeys(str(key) for row in parsed if not isinstance(row, RowError) for key in row[1]))
+    rows: list[tuple[str, Sequence[Any]] | RowError] = [
+        row if isinstance(row, RowError) else (row[0], [row[1].get(name, ABSENT) for name in names]) for row in parsed
+    ]
+    if not names:
+        documents = RawDocuments(problems=problems)
+        for row in rows:
+            documents.refuse(row if isinstance(row, RowError) else empty_object(row[0]))
+        return documents
+    return documents_of(Table(rows=iter(rows), names=names, problems=problems, noun="key"), options)
+
+
+def _json_row(line: str, place: str) -> tuple[str, dict[str, Any]] | RowError:
+    try:
+        return place, parse_json_row(line, place)
     except RowError as error:
-        documents.refuse(error)
+        return error
 
 
-def _read_parquet(source: Path, options: ReadOptions) -> RawDocuments:
+def _read_parquet(source: Source, options: ReadOptions) -> RawDocuments:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        columns = pq.read_schema(source).names
-        wanted = [options.text_column, options.label_column]
-        for name in wanted:
-            column_index(source, columns, name, remedy=_NAME_THE_COLUMNS)
-        table = pq.read_table(source, columns=wanted)
+        content = pa.BufferReader(source.content())
+        names = pq.read_schema(content).names
+        wanted = [name for name in names if name in options.columns]
+        whole = pq.read_table(content, columns=wanted if set(options.columns) <= set(wanted) else None)
+        rows = zip(*(column.to_pylist() for column in whole.columns), strict=True)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
+        raise DataError(f"{source.name}: can't be read as Parquet: {error}.") from error
+    return documents_of(Table(rows=_counted(rows), names=whole.column_names), options)
+
+
+def _counted(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+    return ((f"row {number}", row) for number, row in enumerate(rows, start=1))
+
+
+def _read_memory(source: Source, options: ReadOptions) -> RawDocuments:
+    if isinstance(source.table, list):
+        return _read_pairs(source.table)
+    names = memory.column_names(source.table)
+    wanted = [name for name in names if name in options.columns]
+    complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
+    rows = memory.table_rows(source.table, wanted if complete else list(dict.fromkeys(names)))
+    classes = memory.label_names(source.table, options.label_column)
+    table = Table(rows=_counted(rows), names=wanted if complete else names, label_names=classes)
+    return documents_of(table, options)
+
+
+def _read_pairs(pairs: list[Any]) -> RawDocuments:
     documents = RawDocuments()
-    pairs = zip(table[wanted[0]].to_pylist(), table[wanted[1]].to_pylist(), strict=True)
-    for number, (text, label) in enumerate(pairs, start=1):
-        place = f"{source} row {number}"
-        with _noting(documents):
-            documents.add(text_of(text, place), _label(label, place), place)
-    return documents
+    rows: list[tuple[str, Sequence[Any]] | RowError] = []
+    for number, pair in enumerate(pairs, start=1):
+        if isinstance(pair, tuple | list) and len(pair) == 2:
+            rows.append((f"item {number}", pair))
+        else:
+            fault = f"item {number}: is a {type(pair).__name__} and not a pair"
+            documents.refuse(
+                RowError(fault, "Give pairs of a text and a label, such as ('本文', 'ラベル').", kind="pair")
+            )
+    if not rows:
+        return documents
+    read = documents_of(Table(rows=iter(rows), names=["text", "label"]), ReadOptions())
+    read.faults |= documents.faults
+    return read
 
 
-def _label(value: Any, place: str) -> str:
-    """A label as a name: whole numbers (also `1.0`, as pandas may write them) and booleans become text."""
-    if value is None or value != value:  # NaN, pandas' missing value, differs from itself
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    if isinstance(value, str):
-        return value
-    raise RowError(
-        f"{place}: the label is {value!r}, a {type(value).__name__}", "Labels are to be names or whole numbers."
-    )
-
-
-def _read_folder_per_class(source: Path, options: ReadOptions) -> RawDocuments:
+def _read_folder_per_class(source: Source, options: ReadOptions) -> RawDocuments:
+    assert source.path is not None
     documents = RawDocuments()
-    for entry in sorted(source.iterdir()):
+    for entry in sorted(source.path.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
             _read_class_folder(entry, options, documents)
         else:
@@ -181,7 +274,10 @@ def _read_class_folder(folder: Path, options: ReadOptions, documents: RawDocumen
         place = f"{label}/{readable_name(path.name)}"
         skipped = any(fnmatch.fnmatch(path.name, pattern) for pattern in options.skip)
         if path.is_file() and path.suffix.lower() == ".txt" and not path.name.startswith(".") and not skipped:
-            documents.add(decode_file(path, encoding=options.encoding), label, place)
+            try:
+                documents.add(decode(read_bytes(path), name=place, encoding=options.encoding), label, place)
+            except EncodingError as error:
+                documents.refuse(RowError(error.fault.removesuffix("."), error.remedy, kind="encoding"))
         else:
             documents.unread.append(place)
 
@@ -203,26 +299,29 @@ def _class_of(folder: Path, *, encoding: str) -> str:
         ) from error
 
 
-FORMATS: dict[str, Callable[[Path, ReadOptions], RawDocuments]] = {
-    "csv": lambda source, options: _read_separated(source, options, delimiter=","),
-    "tsv": lambda source, options: _read_separated(source, options, delimiter="\t"),
+FORMATS: dict[str, Callable[[Source, ReadOptions], RawDocuments]] = {
+    "csv": lambda source, options: _read_separated(source, options, usual=","),
+    "tsv": lambda source, options: _read_separated(source, options, usual="\t"),
+    "xlsx": _read_sheet,
     "jsonl": _read_json_lines,
     "parquet": _read_parquet,
     "folder": _read_folder_per_class,
+    "memory": _read_memory,
 }
 _ENDINGS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
+    **dict.fromkeys(SPREADSHEETS, "xlsx"),
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_NAME_A_FORMAT = f"Name one with --format: {', '.join(FORMATS)}."
+_NAME_A_FORMAT = f"Name one with --format: {', '.join(name for name in FORMATS if name != 'memory')}."
 # What people have instead of a table or texts, and how they get from it to one.
 _OTHER_ENDINGS = {
-    (".xlsx", ".xlsm", ".xls", ".ods", ".numbers"): (
-        'This is a spreadsheet: save it as "CSV UTF-8" from the program that made it, and give that file.'
+    (".xls", ".xlsb", ".ods", ".numbers"): (
+        "Save this spreadsheet as .xlsx or as CSV UTF-8 from the program that made it, and give that file."
     ),
     (".json",): "JSON Lines is needed, one object a line, in a file that ends in .jsonl.",
     (".zip", ".gz", ".xz", ".bz2", ".7z", ".tar", ".tgz"): "Unpack it, and give the file or folder in it.",

@@ -1,4 +1,4 @@
-"""What stands in a row of a table: JSON objects, texts, and where a column is; for all readers alike."""
+"""What is in a row of a table: JSON objects, texts, labels, and where a column is; for all readers alike."""
 
 import json
 from collections.abc import Sequence
@@ -23,22 +23,28 @@ def column_index(source: Path, columns: Sequence[str], wanted: str, *, remedy: s
     raise DataError(f"{source}: {what} named {wanted!r}. The columns are: {', '.join(map(repr, columns))}. {remedy}")
 
 
-def parse_json_row(line: str, place: str, *, keys: Sequence[str], remedy: str) -> dict[str, Any]:
+def parse_json_row(line: str, place: str, *, keys: Sequence[str] = (), remedy: str = "") -> dict[str, Any]:
     """The JSON object in a line, which has all of `keys`.
 
     Raises:
-        RowError: It is not one, or lacks a key; `remedy` says which option names another.
+        RowError: It is not one, or lacks a key; `remedy` names the option for another.
     """
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RowError(f"{place}: is not JSON: {error}", _ONE_OBJECT) from error
+        raise RowError(f"{place}: is not JSON: {error}", _ONE_OBJECT, kind="json") from error
     if not isinstance(row, dict):
-        raise RowError(f"{place}: holds a JSON {type(row).__name__}", _ONE_OBJECT)
+        raise RowError(f"{place}: holds a JSON {type(row).__name__}", _ONE_OBJECT, kind="json")
     for name in keys:
         if name not in row:
-            raise RowError(f"{place}: there is no key {name!r}, the keys are: {', '.join(map(repr, row))}", remedy)
+            there = ", ".join(map(repr, row))
+            raise RowError(f"{place}: there is no key {name!r}, the keys are: {there}", remedy, kind="missing-key")
     return row
+
+
+def empty_object(place: str) -> RowError:
+    """The error of a JSON object without keys."""
+    return RowError(f"{place}: holds a JSON object without keys", _ONE_OBJECT, kind="json")
 
 
 def text_of(value: Any, place: str) -> str:
@@ -51,4 +57,43 @@ def text_of(value: Any, place: str) -> str:
         return ""
     if isinstance(value, str):
         return value
-    raise RowError(f"{place}: the text is {value!r}, a {type(value).__name__}", "Texts are to be strings.")
+    raise RowError(
+        f"{place}: the text is {value!r}, a {type(value).__name__}", "Texts must be strings.", kind="text-type"
+    )
+
+
+SINGLE_LABEL = (
+    "Tanzaku gives each document one label: keep the main one of each row; or make one column per label with the "
+    "values yes and no, and train one classifier for each; or, if it is the name of one class, write it without the "
+    "separator."
+)
+
+
+def label_of(value: Any, place: str, *, names: Sequence[str] | None = None, what: str = "label") -> str:
+    """A label as a name: whole numbers (also `1.0`, as pandas may write them) and booleans become text.
+
+    Args:
+        value: The label, or the group, of a row.
+        place: Where it is.
+        names: The names of the classes if labels are their numbers.
+        what: What the value is called.
+
+    Raises:
+        RowError: It is of another type.
+    """
+    if value is None or (isinstance(value, float) and value != value):  # NaN is pandas' missing value
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        number = int(value)
+        return names[number] if names and 0 <= number < len(names) else str(number)
+    if isinstance(value, str):
+        return value
+    several = isinstance(value, list | tuple | set | dict) and what == "label"
+    remedy = SINGLE_LABEL if several else f"A {what} must be a name or a whole number."
+    raise RowError(
+        f"{place}: the {what} is {value!r}, a {type(value).__name__}",
+        remedy,
+        kind="several-labels" if several else f"{what}-type",
+    )

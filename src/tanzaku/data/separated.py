@@ -2,74 +2,153 @@
 
 import csv
 import itertools
+import re
+import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tanzaku.data.raw import RowError
 from tanzaku.display import counted
-from tanzaku.errors import DataError
 
+# By how likely they are, where nothing else decides.
+DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a vertical bar"}
+_SAMPLED_LINES = 50
+_TITLE_ROWS = 10  # that may be above the names of the columns
+_MOST = 0.8
+_EXCELS_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')
 _ENCLOSE = (
     'Enclose texts that hold the separator or a line break in double quotes, and double the quotes inside them ("").'
 )
 
 
-def separated_rows(
-    lines: Iterable[str], source: Path, *, delimiter: str, quotes: bool
-) -> Iterator[tuple[int, list[str]]]:
+class SeparatedRows:
     """Each row of a table that is not blank, the header too, with the line it starts on, counted from 1.
 
-    A row of separators only, as Excel writes below a table, is blank, and so is a line of white space. In a file of one
-    column, each of these below the header is an empty text, unless nothing at all is in the line.
+    A row of separators only, as Excel writes below a table, is blank and counted in `blank`. A line of white space is
+    not a row either. In a file of one column, each of these below the header is an empty text, unless nothing at all
+    is in the line. The line `sep=;`, as Excel writes it, is not a row.
 
     Args:
         lines: The file's lines, with their ends.
-        source: Names the file in errors.
-        delimiter: Stands between two fields.
+        source: Names the file in errors, where it is not named anyway.
+        delimiter: What separates two fields; None: see `sniff_delimiter`.
         quotes: Whether double quotes enclose fields.
+        columns: Names that the header has, by which the delimiter is recognised.
+        usual: The delimiter where the content does not show another.
 
     Raises:
-        DataError: The columns of the first line are separated by something else.
-        RowError: The quotes of a row do not fit.
+        RowError: While rows are taken: the quotes of a row do not fit.
     """
-    lines = iter(lines)
-    first = next(lines, "")
-    _check_delimiter(source, first, delimiter)
-    reader = csv.reader(
-        itertools.chain([first], lines),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
-    line, columns = 1, 0
+
+    def __init__(
+        self,
+        lines: Iterable[str],
+        source: Path | None = None,
+        *,
+        delimiter: str | None = None,
+        quotes: bool,
+        columns: Sequence[str] = (),
+        usual: str = ",",
+    ) -> None:
+        self._lines, self._source, self._quotes = iter(lines), source, quotes
+        first = list(itertools.islice(self._lines, _SAMPLED_LINES))
+        named = _EXCELS_LINE.fullmatch(first[0]) if first else None
+        self._line = 2 if named else 1
+        first = first[1:] if named else first
+        if delimiter is None and named:
+            delimiter = named[1]
+        self.delimiter = delimiter or sniff_delimiter(first, columns=columns, usual=usual, quotes=quotes)
+        self.blank = 0
+        self._lines = itertools.chain(first, self._lines)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        reader = csv.reader(
+            self._lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE,
+            strict=True,
+        )
+        line, columns, before = self._line, 0, self._line - 1
+        try:
+            while True:
+                with _fields_of_any_length():
+                    row = next(reader, None)
+                if row is None:
+                    return
+                if any(field.strip() for field in row) or len(row) == columns == 1:
+                    columns = columns or len(row)
+                    yield line, row
+                elif len(row) > 1:
+                    self.blank += 1
+                line = reader.line_num + before + 1
+        except csv.Error as error:
+            raise RowError(
+                f"{f'{self._source}: ' if self._source else ''}the row from line {line} on can't be read: {error}",
+                'Double the quotes inside a quoted field (""), or pass --no-quotes if double quotes are plain text in '
+                "this file.",
+                kind="quotes",
+            ) from error
+
+
+def sniff_delimiter(lines: Sequence[str], *, columns: Sequence[str], usual: str, quotes: bool) -> str:
+    """What separates the columns of a file.
+
+    It is the one with which the header has the wanted columns. Where none has, it is the one with which the header has
+    several fields and most rows have as many: texts contain commas and semicolons, the names of columns hardly do.
+
+    Args:
+        lines: The first lines of the file, with their ends.
+        columns: Names that the header is to have.
+        usual: The delimiter that is taken where others are not better.
+        quotes: Whether double quotes enclose fields.
+    """
+    best, best_score = usual, (0, 0.0, 1)
+    for delimiter in (usual, *(other for other in DELIMITERS if other != usual)):
+        rows = _sampled(lines, delimiter, quotes=quotes)
+        header, alike = _header_among(rows, set(columns))
+        named = len(set(columns) & set(header))
+        if not named and (len(header) < 2 or (header is not rows[0] and alike < _MOST)):
+            continue
+        if (score := (named, round(alike, 1), len(header))) > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _header_among(rows: list[list[str]], columns: set[str]) -> tuple[list[str], float]:
+    """The likely names of the columns, which may follow a title, and the share of rows with as many fields."""
+    if not rows:
+        return [], 0.0
+    header = max(rows[:_TITLE_ROWS], key=lambda row: len(columns & set(row)))
+    if not columns & set(header) and len(header) < 2:
+        usual_length = statistics.mode(map(len, rows))
+        header = next(row for row in rows if len(row) == usual_length)
+    return header, sum(len(row) == len(header) for row in rows) / len(rows)
+
+
+def _sampled(lines: Sequence[str], delimiter: str, *, quotes: bool) -> list[list[str]]:
+    """The rows of some lines, as far as they can be read with this delimiter; the last may be cut off."""
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
+    rows: list[list[str]] = []
     try:
-        while True:
-            with _fields_of_any_length():
-                row = next(reader, None)
-            if row is None:
-                return
-            if any(field.strip() for field in row) or len(row) == columns == 1:
-                columns = columns or len(row)
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise RowError(
-            f"{source}, in the row from line {line} on: {error}",
-            'Double the quotes inside a quoted field (""), or pass --no-quotes if double quotes are plain text in this '
-            "file.",
-        ) from error
+        with _fields_of_any_length():
+            rows.extend(row for row in reader if any(field.strip() for field in row))
+    except csv.Error:
+        pass
+    return rows[:-1] if len(lines) == _SAMPLED_LINES and len(rows) > 1 else rows
 
 
-def check_fields(row: list[str], header: list[str], place: str) -> None:
+def check_fields(row: Sequence[object], header: Sequence[str], place: str) -> None:
     """Make sure that a row has as many fields as the header.
 
     Raises:
         RowError: It has not.
     """
     if len(row) != len(header):
-        raise RowError(f"{place}: has {counted(len(row), 'field')}, the header has {len(header)}", _ENCLOSE)
+        raise RowError(
+            f"{place}: has {counted(len(row), 'field')}, the header has {len(header)}", _ENCLOSE, kind="fields"
+        )
 
 
 @contextmanager
@@ -80,31 +159,3 @@ def _fields_of_any_length() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(limit)
-
-
-_DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a vertical bar"}
-
-
-def _check_delimiter(source: Path, first_line: str, delimiter: str) -> None:
-    """Make sure that the columns' names are not separated by something else.
-
-    Raises:
-        DataError: They are; the message names it.
-    """
-    counts = {each: first_line.count(each) for each in _DELIMITERS}
-    seen = max(counts, key=lambda each: counts[each])
-    if counts[delimiter] or not counts[seen]:
-        return
-    remedy = {
-        "\t": "Pass --format tsv, or give the file the ending .tsv.",
-        ",": "Pass --format csv, or give the file the ending .csv.",
-    }.get(seen, "Save it as CSV UTF-8 with commas.")
-    raise DataError(
-        f"{source}: the columns of the first line, {_cut(first_line)!r}, are separated by {_DELIMITERS[seen]} "
-        f"({seen!r}), and {_DELIMITERS[delimiter]} is expected. {remedy}"
-    )
-
-
-def _cut(text: str, width: int = 60) -> str:
-    text = text.rstrip("\r\n")
-    return text if len(text) <= width else f"{text[:width]}…"

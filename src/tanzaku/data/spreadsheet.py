@@ -1,0 +1,120 @@
+"""The rows of a spreadsheet (.xlsx), read one after the other without holding the sheet in memory."""
+
+import datetime
+import itertools
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tanzaku.errors import DataError
+from tanzaku.extras import require_extra
+
+ENDINGS = (".xlsx", ".xlsm")
+ERROR_VALUES = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!"})
+_TITLE_ROWS = 10  # among which the names of the columns are
+_NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
+
+
+class SheetRows:
+    """Each row of a sheet that has a value, as text, with its number in the spreadsheet.
+
+    All rows have as many fields as the longest of the first ten, among which the names of the columns are. Empty rows
+    between others are counted in `blank`.
+
+    Args:
+        content: The file.
+        source: Names the file in errors.
+        sheet: The sheet's name; None: the first that is not empty. `others` are the other sheets that are not empty.
+
+    Raises:
+        DataError: The file is not a spreadsheet, or has no such sheet.
+    """
+
+    def __init__(self, content: BinaryIO, source: Path | str, *, sheet: str | None = None) -> None:
+        self._content, self._source = content, source
+        self.blank = 0
+        with _workbook(content, source) as book:
+            every = [worksheet.title for worksheet in book.worksheets]
+            if sheet is not None and sheet not in every:
+                raise DataError(
+                    f"{source}: there is no sheet {sheet!r}. Its sheets are: {', '.join(map(repr, every))}. "
+                    "Name one with --sheet."
+                )
+            filled = [worksheet.title for worksheet in book.worksheets if _has_values(worksheet)]
+            self.sheet: str = sheet or next(iter(filled), every[0])
+            self.others = tuple(name for name in filled if name != self.sheet)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        with _workbook(self._content, self._source) as book:
+            rows = self._filled(book[self.sheet])
+            first = list(itertools.islice(rows, _TITLE_ROWS))
+            width = max((len(row) for _, row in first), default=0)
+            for number, row in itertools.chain(first, rows):
+                yield number, [*row[:width], *[""] * (width - len(row))]
+
+    def _filled(self, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
+        """The rows that have a value, without the empty cells at their ends."""
+        empty, begun = 0, False
+        for number, cells in enumerate(_values(worksheet), start=1):
+            row = [cell_text(value) for value in cells]
+            while row and not row[-1].strip():
+                row.pop()
+            if row:
+                self.blank += empty
+                empty, begun = 0, True
+                yield number, row
+            else:
+                empty += begun
+
+
+def cell_text(value: Any) -> str:
+    """The value of a cell as a CSV file would have it: whole numbers without a decimal point, dates as in ISO 8601."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value).replace("_x000D_", "")  # how Excel writes a carriage return
+
+
+def _has_values(worksheet: Any) -> bool:
+    return any(value is not None for row in _values(worksheet) for value in row)
+
+
+def _values(worksheet: Any) -> Iterator[tuple[Any, ...]]:
+    worksheet.reset_dimensions()  # some programs write wrong ones
+    rows: Iterator[tuple[Any, ...]] = worksheet.iter_rows(values_only=True)
+    return rows
+
+
+@contextmanager
+def _workbook(content: BinaryIO, source: Path | str) -> Iterator[Any]:
+    require_extra("xlsx", purpose=f"reading {source}")
+    from openpyxl import load_workbook
+
+    content.seek(0)
+    if content.read(4) == _NOT_A_ZIP:
+        raise DataError(
+            f"{source}: is an old .xls file or has a password. Save it as .xlsx without a password, or as CSV UTF-8."
+        )
+    content.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and validations, which are not read
+            with closing(load_workbook(content, read_only=True, data_only=True)) as book:
+                if not book.worksheets:
+                    raise DataError(f"{source}: has no sheet with cells. Give another file.")
+                yield book
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError, IndexError, TypeError) as error:
+        raise DataError(
+            f"{source}: can't be read as a spreadsheet: {error or type(error).__name__}. Open and save it again as "
+            ".xlsx, or save it as CSV UTF-8."
+        ) from error
