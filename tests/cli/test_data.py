@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -55,11 +56,11 @@ def test_import_says_what_it_dropped_and_warns_on_standard_error(tmp_path: Path)
     path = write_rows(tmp_path / "mine.csv")
     with path.open("a", encoding="utf-8") as handle:
         handle.write(",a\n" + "".join(f"別の本文{row},A\n" for row in range(20)))
-    with pytest.raises(DataError, match=r"1 of 61 rows has an empty text: .*mine\.csv row 41 \(line 42\)"):
+    with pytest.raises(DataError, match=r"1 of 61 rows has an empty text: row 41 \(line 42\)"):
         run("import", path, "--out", tmp_path / "out")
     result = run("import", path, "--out", tmp_path / "out", "--drop-empty")
     assert "Left out: 1 row with an empty text." in result.stdout
-    assert "warning: labels that differ only in case" in result.stderr
+    assert "mine.csv: labels that differ only in case" in result.stderr
     assert json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["dropped"] == {
         "rows with an empty text": 1
     }
@@ -79,6 +80,56 @@ def test_a_folder_a_class_is_read_as_one_whatever_tables_lie_in_it(tmp_path: Pat
     assert json.loads(run(*command).stdout)["counts"] == manifest["counts"]
     manifest = json.loads(run("import", folder, "--out", tmp_path / "split", "--json").stdout)
     assert sum(manifest["counts"]["a"].values()) == 50
+
+
+def test_import_reads_a_spreadsheet_with_joined_columns_and_tidies_its_labels(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["件名", "本文", "分類"])
+    labels = [*["配送"] * 20, *["請求"] * 19, "請求 ", "退会"]
+    for row, label in enumerate(labels):
+        sheet.append([f"件名{row}", f"本文{row}", label])
+    book.save(tmp_path / "受信.xlsx")
+    columns = ("--text-column", "件名", "--text-column", "本文", "--label-column", "分類")
+    tidy = ("--normalize-labels", "--drop-small", 5, "--text-separator", r" \n")
+    result = run("import", tmp_path / "受信.xlsx", *columns, *tidy, "--out", tmp_path / "out")
+    assert "Left out: 1 row of classes with fewer than 5 rows." in result.stdout
+    assert "Labels in another spelling: '請求 ' (1 row) became '請求'." in result.stdout
+    dataset = load_dataset(tmp_path / "out")
+    assert dataset.label_names == ("請求", "配送")
+    assert all(re.fullmatch(r"件名(\d+) \n本文\1", text) for text in dataset.train.texts)
+    merged = ("--merge-small", "5:その他")
+    with pytest.raises(DataError, match=r"'その他' has 1; '請求 ' has 1|'その他' has 2"):
+        run("import", tmp_path / "受信.xlsx", *columns, *merged, "--out", tmp_path / "merged")
+
+
+def test_import_reads_standard_input_and_names_its_encoding(tmp_path: Path) -> None:
+    def piped(data: bytes, *options: Any) -> Result:
+        command = ["data", "import", "-", "--out", str(tmp_path / "out"), *map(str, options)]
+        return CliRunner().invoke(app, command, input=data)
+
+    content = write_rows(tmp_path / "mine.csv").read_text(encoding="utf-8").replace(",", ";")
+    failed = piped(content.encode("cp932"))
+    assert "standard input: line 2: the byte" in str(failed.exception)
+    assert "--encoding cp932" in str(failed.exception)
+    assert piped(content.encode("cp932"), "--encoding", "cp932", "--name", "受信").exit_code == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["name"], manifest["source"]["documents"]["given"]) == ("受信", "standard input")
+    assert len(manifest["source"]["documents"]["sha256"]) == 64
+
+
+def test_import_ends_with_the_command_that_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_rows(tmp_path / "mine.csv")
+    last = run("import", path, "--out", tmp_path / "my data").stdout.splitlines()[-1]
+    assert last.startswith("Next: tanzaku study run ")
+    words = shlex.split(last.removeprefix("Next: tanzaku "))
+    assert CliRunner().invoke(app, [*words, "--dry-run"], catch_exceptions=False).exit_code == 0
+    assert f"data.source={tmp_path / 'my data'}" in words
+    monkeypatch.setattr("tanzaku.cli.data.__file__", str(tmp_path / "a" / "b" / "c" / "d.py"))
+    monkeypatch.chdir(tmp_path)
+    last = run("import", path, "--out", "out").stdout.splitlines()[-1]
+    assert last == "Next: tanzaku data show out"
 
 
 def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:
@@ -125,6 +176,11 @@ def test_the_documentations_commands_run(tmp_path: Path, monkeypatch: pytest.Mon
     with tarfile.open("ldcc-20140209.tar.gz", "w:gz") as archive:
         archive.add("corpus/text", "text")
     write_rows(Path("reviews.csv"), header="body,stars")
+    book = openpyxl.Workbook()
+    book.create_sheet("受信").append(["件名", "本文", "分類"])
+    for row in range(40):
+        book["受信"].append([f"件名{row}", f"本文{row}", "ab"[row % 2]])
+    book.save("inquiries.xlsx")
     for label in ("private", "work"):
         for number in range(20):
             path = Path("mails") / label / f"{number}.txt"
@@ -134,7 +190,7 @@ def test_the_documentations_commands_run(tmp_path: Path, monkeypatch: pytest.Mon
         rows = (json.dumps({"text": f"{split} {row}", "label": "ab"[row % 2]}) for row in range(10))
         Path(f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
     downloading = [command for command in commands if command.startswith("livedoor") and "--archive" not in command]
-    assert (len(commands), len(downloading)) == (8, 1)
+    assert (len(commands), len(downloading)) == (9, 1)
     for command in commands:
         if command not in downloading:
             assert run(*shlex.split(command)).exit_code == 0

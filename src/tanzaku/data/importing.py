@@ -1,27 +1,22 @@
 """The user's own documents, split already or to be split, into prepared data."""
 
-import warnings
+from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from tanzaku.data.characters import clean_text, describe_changes
-from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.dataset import Dataset
 from tanzaku.data.decoding import readable_name
-from tanzaku.data.prepared import SPLITS, Preparation
-from tanzaku.data.raw import RawDocuments, listed
-from tanzaku.data.readers import ReadOptions, is_table, read_documents
-from tanzaku.data.split import Ratios, hold_out, pick, split_documents
-from tanzaku.data.validate import (
-    check_classes,
-    check_rows,
-    check_splits,
-    empty_rows,
-    unlabelled_rows,
-    warn_of_shared_texts,
-    warn_of_similar_labels,
-)
-from tanzaku.display import counted
-from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.data.findings import Finding, has_errors, report
+from tanzaku.data.intake import LabelledRows, read_labelled, read_parts
+from tanzaku.data.options import ReadOptions
+from tanzaku.data.prepared import Preparation, documents_by_split
+from tanzaku.data.raw import listed
+from tanzaku.data.readers import Source, is_table, source_of
+from tanzaku.data.split import Ratios, Splitter, pick
+from tanzaku.data.validate import split_problems
+from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
 DEFAULT_RATIOS = Ratios(train=0.8, val=0.1)
@@ -29,122 +24,151 @@ DEFAULT_SEED = 42
 
 
 def import_documents(
-    source: Path,
+    source: Any,
     *,
     name: str | None = None,
     reading: ReadOptions | None = None,
     ratios: Ratios = DEFAULT_RATIOS,
     seed: int = DEFAULT_SEED,
     keep_duplicates_together: bool = True,
-    drop_empty: bool = False,
-    drop_unlabelled: bool = False,
 ) -> Preparation:
-    """Read one file, or a folder per class, and split it class by class.
+    """Read documents with labels, and split them class by class.
 
     Args:
-        source: The file or folder.
+        source: A file (CSV, .xlsx, JSONL, Parquet) or a folder per class; a DataFrame of pandas or polars, a table of
+            pyarrow, a `Dataset` of Hugging Face; or pairs (text, label).
         name: What the data set is called; None for the source's name.
-        reading: How to read it.
+        reading: How to read it, and what to do about rows and labels.
         ratios: The shares of train and val; test gets the rest.
         seed: The seed of the split.
         keep_duplicates_together: Keep rows with the same text on one side of the split.
-        drop_empty: Leave rows with an empty text out instead of refusing them.
-        drop_unlabelled: Leave rows without a label out instead of refusing them.
 
     Raises:
-        DataError: A row can't be used, or a class has too few rows.
+        ProblemsError: Rows, columns or labels can't be used, or a class has too few rows: everything at once.
+        DataError: The source can't be read at all.
     """
-    reading = reading or ReadOptions()
-    documents, dropped, changed = _read_checked(source, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled)
-    check_classes(documents.labels, texts=documents.texts)
-    warn_of_similar_labels(documents.labels)
-    dataset = split_documents(
-        documents,
-        name=readable_name(name or source.stem),
-        ratios=ratios,
-        seed=seed,
-        groups=documents.texts if keep_duplicates_together else None,
-    )
-    return Preparation(
-        dataset=dataset,
-        source={"documents": _described(source)},
-        options={
-            **_reading_options(reading),
-            "train_size": ratios.train,
-            "val_size": ratios.val,
-            "seed": seed,
-            "keep_duplicates_together": keep_duplicates_together,
-        },
-        dropped=dropped,
-        changed={"documents": changed},
-    )
+    given, reading = source_of(source), reading or ReadOptions()
+    rows, findings = read_labelled(given, reading)
+    splitter = _splitter(rows, seed=seed, duplicates=keep_duplicates_together)
+    findings += _too_small(splitter, findings, needed=ratios.smallest_class, source=given.name)
+    report(findings)
+    dataset = splitter.three(rows.documents, name=readable_name(name or _name_of(given)), ratios=ratios)
+    report(split_problems(documents_by_split(dataset)) if rows.groups else [])
+    options = {
+        **reading.as_json(),
+        "train_size": ratios.train,
+        "val_size": ratios.val,
+        "seed": seed,
+        "keep_duplicates_together": keep_duplicates_together,
+    }
+    return _prepared(dataset, {"documents": (given, rows)}, options, findings)
 
 
 def import_splits(
     *,
-    train: Path,
-    test: Path,
-    val: Path | None = None,
+    train: Any,
+    test: Any,
+    val: Any = None,
     name: str | None = None,
     reading: ReadOptions | None = None,
     val_size: float = DEFAULT_RATIOS.val,
     seed: int = DEFAULT_SEED,
     keep_duplicates_together: bool = True,
-    drop_empty: bool = False,
-    drop_unlabelled: bool = False,
 ) -> Preparation:
     """Read data that is split already; without a validation set, one is taken from train, class by class.
 
     Args:
-        train: The training documents: a file or a folder per class.
+        train: The training documents, as `import_documents` takes them.
         test: The test documents.
-        val: The validation documents; None takes `val_size` of train's rows for it.
+        val: The validation documents; None takes `val_size` of train.
         name: What the data set is called; None for the training file's name.
-        reading: How to read them, all three the same way.
-        val_size: The share of train's rows that a missing `val` gets.
-        seed: The seed of that split.
-        keep_duplicates_together: Keep rows with the same text on one side of that split.
-        drop_empty: Leave rows with an empty text out instead of refusing them.
-        drop_unlabelled: Leave rows without a label out instead of refusing them.
+        reading: How to read them, and what to do about rows and labels.
+        val_size: The share of each class in train that becomes the validation set.
+        seed: The seed of that choice.
+        keep_duplicates_together: Keep rows with the same text on one side of it.
 
     Raises:
-        DataError: A row can't be used, or val or test has a class that train does not have.
+        ProblemsError: Rows, columns or labels can't be used, or val or test has a class that train does not have.
+        DataError: `val_size` is not a share.
     """
-    reading = reading or ReadOptions()
-    sources = {"train": train, "test": test} | ({} if val is None else {"val": val})
-    splits: dict[str, Documents] = {}
-    dropped: dict[str, int] = {}
-    changed: dict[str, int] = {}
-    for split, path in sources.items():
-        splits[split], left_out, changed[split] = _read_checked(
-            path, reading, drop_empty=drop_empty, drop_unlabelled=drop_unlabelled
-        )
-        dropped |= {f"{split}: {reason}": count for reason, count in left_out.items()}
-    options = _reading_options(reading)
+    given = {"train": train, "val": val, "test": test}
+    sources = {split: source_of(source) for split, source in given.items() if source is not None}
+    parts, findings = read_parts(sources, reading := reading or ReadOptions())
+    options = reading.as_json()
+    splits = {split: rows.documents for split, rows in parts.items()}
     if val is None:
-        whole = splits["train"]
-        groups = whole.texts if keep_duplicates_together else None
-        kept, taken = hold_out(whole.labels, share=val_size, seed=seed, groups=groups)
-        splits["train"], splits["val"] = pick(whole, kept), pick(whole, taken)
         options |= {"val_size": val_size, "seed": seed, "keep_duplicates_together": keep_duplicates_together}
-    dataset = _checked_dataset(splits, name=readable_name(name or train.stem))
-    described = {split: _described(path) for split, path in sources.items()}
-    return Preparation(dataset=dataset, source=described, options=options, dropped=dropped, changed=changed)
-
-
-def _checked_dataset(splits: dict[str, Documents], *, name: str) -> Dataset:
-    check_classes(splits["train"].labels, texts=splits["train"].texts)
-    warn_of_similar_labels(label for split in SPLITS for label in splits[split].labels)
+        splitter = _splitter(parts["train"], seed=seed, duplicates=keep_duplicates_together)
+        findings += _too_small(splitter, findings, needed=splitter.needed(val_size), source="train")
+        if not has_errors(findings):
+            kept, taken = splitter.two(share=val_size)
+            splits |= {"train": pick(splits["train"], kept), "val": pick(splits["train"], taken)}
+    if all(map(len, parts.values())):
+        findings += split_problems(splits) + _shared_groups(parts)
+    report(findings)
     dataset = Dataset(
-        name=name,
+        name=readable_name(name or _name_of(sources["train"])),
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
         label_names=tuple(sorted(set(splits["train"].labels))),
     )
-    check_splits(dataset)
-    warn_of_shared_texts(dataset)
-    return dataset
+    return _prepared(dataset, {split: (sources[split], rows) for split, rows in parts.items()}, options, findings)
+
+
+# Where these are found, the sizes of classes mean nothing.
+_ABOUT_LABELS = {"several-labels", "text-as-label", "swapped-columns", "numbers", "one-class"}
+
+
+def _splitter(rows: LabelledRows, *, seed: int, duplicates: bool) -> Splitter:
+    return Splitter(rows.labels, rows.together(duplicates=duplicates), whole_groups=bool(rows.groups), seed=seed)
+
+
+def _too_small(splitter: Splitter, findings: list[Finding], *, needed: int, source: str) -> list[Finding]:
+    """Classes that are too small to be split, unless the labels are wrong as a whole."""
+    if not splitter.labels or any(finding.kind in _ABOUT_LABELS for finding in findings):
+        return []
+    return [replace(problem, source=source) for problem in splitter.problems(needed=needed)]
+
+
+def _name_of(source: Source) -> str:
+    return source.path.stem if source.path else "documents"
+
+
+def _shared_groups(parts: Mapping[str, LabelledRows]) -> list[Finding]:
+    """A warning of groups that are in train and in another split."""
+    train = {group for group in parts["train"].groups if group is not None}
+    found = []
+    for split in ("val", "test"):
+        shared = sorted(train & set(parts[split].groups)) if split in parts else []
+        if shared:
+            message = (
+                f"has groups that train has too: {listed(shared)}. The figures on {split} look better than they are."
+            )
+            found.append(Finding("shared-groups", message, "warning", split))
+    return found
+
+
+def _prepared(
+    dataset: Dataset,
+    sources: Mapping[str, tuple[Source, LabelledRows]],
+    options: dict[str, Any],
+    findings: list[Finding],
+) -> Preparation:
+    prefixes = {split: f"{split}: " if len(sources) > 1 else "" for split in sources}
+    return Preparation(
+        dataset=dataset,
+        source={split: _described(source) for split, (source, _) in sources.items()},
+        options=options,
+        dropped={
+            f"{prefixes[split]}{reason}": count
+            for split, (_, rows) in sources.items()
+            for reason, count in rows.dropped.items()
+        },
+        changed={split: rows.changed for split, (_, rows) in sources.items()},
+        renamed={label: name for _, rows in sources.values() for label, name in rows.renamed.items()},
+        notes=tuple(finding.message for finding in findings if finding.severity == "note"),
+    )
 
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
@@ -175,65 +199,8 @@ def split_files(folder: Path) -> dict[str, Path] | None:
     return {split: paths[0] for split, paths in found.items() if paths}
 
 
-def _read_checked(
-    source: Path, reading: ReadOptions, *, drop_empty: bool, drop_unlabelled: bool
-) -> tuple[Documents, dict[str, int], int]:
-    """The documents of a source, what was dropped, and how many texts were changed."""
-    raw = read_documents(source, options=reading, check=False)
-    if raw.unread:
-        were = f"{counted(len(raw.unread), 'file')} {'was' if len(raw.unread) == 1 else 'were'}"
-        warnings.warn(
-            f"{source}: {were} not read as documents: {listed(raw.unread)}. "
-            "Documents are the files that end in .txt, in one folder a class.",
-            TanzakuWarning,
-            stacklevel=3,
-        )
-    raw, changed = _cleaned(raw, source)
-    dropped = {"files not read as documents": len(raw.unread)} if raw.unread else {}
-    if drop_empty:
-        raw, dropped["rows with an empty text"] = _without(raw, empty_rows(raw))
-    if drop_unlabelled:
-        raw, dropped["rows without a label"] = _without(raw, unlabelled_rows(raw))
-    if not len(raw) and not raw.faults:
-        raise DataError(f"{source}: holds no documents once those that were to be dropped are gone ({dropped}).")
-    check_rows(raw)
-    return Documents(tuple(raw.texts), tuple(raw.labels)), dropped, changed
-
-
-def _cleaned(raw: RawDocuments, source: Path) -> tuple[RawDocuments, int]:
-    texts = list(map(clean_text, raw.texts))
-    rows = [row for row, text in enumerate(raw.texts) if text != texts[row]]
-    if rows:
-        places = listed([raw.places[row] for row in rows])
-        warnings.warn(
-            f"{source}: {describe_changes(raw.texts, texts)}: {places}.",
-            TanzakuWarning,
-            stacklevel=4,
-        )
-    return replace(raw, texts=texts), len(rows)
-
-
-def _without(raw: RawDocuments, rows: list[int]) -> tuple[RawDocuments, int]:
-    excluded = set(rows)
-    kept = [row for row in range(len(raw)) if row not in excluded]
-    texts, labels, places = ([column[row] for row in kept] for column in (raw.texts, raw.labels, raw.places))
-    return replace(raw, texts=texts, labels=labels, places=places), len(excluded)
-
-
-def _described(source: Path) -> dict[str, str]:
-    return (
-        {"folder": readable_name(source.name)}
-        if source.is_dir()
-        else {"file": readable_name(source.name), "sha256": sha256_of_file(source)}
-    )
-
-
-def _reading_options(reading: ReadOptions) -> dict[str, object]:
-    return {
-        "format": reading.format,
-        "text_column": reading.text_column,
-        "label_column": reading.label_column,
-        "encoding": reading.encoding,
-        "quotes": reading.quotes,
-        "skip": list(reading.skip),
-    }
+def _described(source: Source) -> dict[str, str]:
+    if source.path is None:
+        return {"given": source.name} | ({} if source.data is None else {"sha256": sha256(source.data).hexdigest()})
+    name = readable_name(source.path.name)
+    return {"folder": name} if source.path.is_dir() else {"file": name, "sha256": sha256_of_file(source.path)}

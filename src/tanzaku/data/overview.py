@@ -1,14 +1,13 @@
 """What a data set looks like: rows, lengths, and texts that come more than once."""
 
 import statistics
-import warnings
 from collections import defaultdict
 from typing import Any
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.data.prepared import SPLITS, counts_of
-from tanzaku.data.validate import warn_of_shared_texts, warn_of_similar_labels
-from tanzaku.errors import TanzakuWarning
+from tanzaku.data.labels import similar_labels
+from tanzaku.data.prepared import SPLITS, counts_of, documents_by_split
+from tanzaku.data.validate import split_problems
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -19,10 +18,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         (`texts`: how many texts stand more than once, `rows`: in how many rows, `across_splits`: texts that stand in
         several splits, `with_several_labels`: texts that stand under several labels), `warnings` and `fingerprint`.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warn_of_similar_labels(label for split in SPLITS for label in getattr(dataset, split).labels)
-        warn_of_shared_texts(dataset)
+    labels = (label for split in SPLITS for label in getattr(dataset, split).labels)
+    warnings = [
+        *similar_labels(labels),
+        *(one for one in split_problems(documents_by_split(dataset)) if one.kind == "shared-texts"),
+    ]
     return {
         "name": dataset.name,
         "label_names": list(dataset.label_names),
@@ -30,7 +30,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "rows": {split: len(getattr(dataset, split)) for split in SPLITS},
         "characters": {split: _lengths(getattr(dataset, split).texts) for split in SPLITS},
         "duplicates": _duplicates(dataset),
-        "warnings": [str(one.message) for one in caught if issubclass(one.category, TanzakuWarning)],
+        "warnings": [str(one) for one in warnings],
         "fingerprint": dataset.fingerprint,
     }
 

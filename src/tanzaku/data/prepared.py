@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.options import ReadOptions
 from tanzaku.data.readers import read_documents
 from tanzaku.errors import DataError
 from tanzaku.files import write_atomically
@@ -35,6 +36,10 @@ class Preparation:
     """What was left out, each with its number: rows that the user asked to drop, files that are not documents."""
     changed: dict[str, int] = field(default_factory=dict)
     """The number of texts that `tanzaku.data.characters` changed, by source."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """{label as written: its class}, where labels were merged."""
+    notes: tuple[str, ...] = ()
+    """What was done, for people; not in the manifest."""
 
 
 def write_prepared(preparation: Preparation, folder: Path, *, force: bool = False) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def _read_split(folder: Path, split: str, manifest: dict[str, Any]) -> Documents
             f"{path}: is not the file that {MANIFEST} vouches for (its SHA-256 differs): it was edited, or its line "
             "breaks were converted. Prepare the data again, or bring your own changes in with `tanzaku data import`."
         )
-    rows = read_documents(path)
+    rows = read_documents(path, options=ReadOptions(delimiter=","))
     return Documents(tuple(rows.texts), tuple(rows.labels))
 
 
@@ -163,6 +168,7 @@ def _manifest(preparation: Preparation, contents: dict[str, bytes]) -> dict[str,
         "options": preparation.options,
         "dropped": preparation.dropped,
         "changed": preparation.changed,
+        "renamed": preparation.renamed,
         "label_names": list(dataset.label_names),
         "counts": counts_of(dataset),
         "files": {
@@ -171,6 +177,11 @@ def _manifest(preparation: Preparation, contents: dict[str, bytes]) -> dict[str,
         },
         "fingerprint": dataset.fingerprint,
     }
+
+
+def documents_by_split(dataset: Dataset) -> dict[str, Documents]:
+    """The documents of each split by its name."""
+    return {split: getattr(dataset, split) for split in SPLITS}
 
 
 def counts_of(dataset: Dataset) -> dict[str, dict[str, int]]:

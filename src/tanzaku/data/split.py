@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.data.validate import check_class_sizes
+from tanzaku.data.findings import Finding, raise_errors
+from tanzaku.data.grouping import assign_groups
+from tanzaku.data.labels import small_classes
 from tanzaku.errors import DataError
 
 THESIS_SEED = 42
@@ -107,12 +109,21 @@ def hold_out(
     Raises:
         DataError: The share is out of range, or a class has fewer than two rows, or groups.
     """
-    if not _SMALLEST_SHARE <= share <= 1 - _SMALLEST_SHARE:
-        raise DataError(f"val size {share:g} is not between {_SMALLEST_SHARE} and {1 - _SMALLEST_SHARE}.")
-    needed = next(rows for rows in range(2, 10_000) if math.ceil(share * rows) < rows)
+    needed = _needed_to_hold_out(share)
     cut = partial(_cut_in_two, share=share, seed=seed)
     kept, taken = _cut_classes(labels, groups, cut=cut, parts=2, needed=needed)
     return sorted(kept), sorted(taken)
+
+
+def _needed_to_hold_out(share: float) -> int:
+    """The smallest number of rows of a class of which both sides get one.
+
+    Raises:
+        DataError: The share is out of range.
+    """
+    if not _SMALLEST_SHARE <= share <= 1 - _SMALLEST_SHARE:
+        raise DataError(f"val size {share:g} is not between {_SMALLEST_SHARE} and {1 - _SMALLEST_SHARE}.")
+    return next(rows for rows in range(2, 10_000) if math.ceil(share * rows) < rows)
 
 
 def _cut_classes(
@@ -124,12 +135,8 @@ def _cut_classes(
     needed: int,
 ) -> tuple[list[int], ...]:
     followers = _followers(labels, groups)
-    classes: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
-    for row in followers:
-        classes[labels[row]].append(row)
-    sizes = {label: len(rows) for label, rows in classes.items()}
-    what = "rows" if groups is None else "different texts (identical ones count once)"
-    check_class_sizes(sizes, needed=needed, what=what)
+    classes = _classes(labels, followers)
+    raise_errors(_too_small(classes, groups, needed=needed))
     sides: tuple[list[int], ...] = tuple([] for _ in range(parts))
     for rows in classes.values():
         for side, chosen in zip(sides, cut(rows), strict=True):
@@ -146,6 +153,19 @@ def _followers(labels: Sequence[str], groups: Sequence[Hashable] | None) -> dict
     for row, group in enumerate(groups):
         followers.setdefault(first.setdefault(group, row), []).append(row)
     return followers
+
+
+def _classes(labels: Sequence[str], followers: dict[int, list[int]]) -> dict[str, list[int]]:
+    """The first rows of the groups, by their classes in alphabetical order."""
+    classes: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
+    for row in followers:
+        classes[labels[row]].append(row)
+    return classes
+
+
+def _too_small(classes: dict[str, list[int]], groups: Sequence[Hashable] | None, *, needed: int) -> list[Finding]:
+    what = "rows" if groups is None else "different texts (identical ones count once)"
+    return small_classes({label: len(rows) for label, rows in classes.items()}, needed=needed, what=what)
 
 
 def _cut_in_three(rows: list[int], *, ratios: Ratios, seed: int) -> tuple[list[int], ...]:
@@ -172,7 +192,10 @@ def split_documents(
     groups: Sequence[Hashable] | None = None,
 ) -> Dataset:
     """Split labelled documents into a `Dataset`; see `split_rows`."""
-    split = split_rows(documents.labels, ratios=ratios, seed=seed, groups=groups)
+    return _dataset(documents, split_rows(documents.labels, ratios=ratios, seed=seed, groups=groups), name=name)
+
+
+def _dataset(documents: Documents, split: Split, *, name: str) -> Dataset:
     return Dataset(
         name=name,
         train=pick(documents, split.train),
@@ -190,3 +213,56 @@ def pick(documents: Documents, rows: Sequence[int]) -> Documents:
         tuple(documents.labels[row] for row in rows),
         None if weights is None else tuple(weights[row] for row in rows),
     )
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """Splits documents by class, and keeps rows together that must not be separated.
+
+    Attributes:
+        labels: Row i's class.
+        together: Row i's number; rows with the same number are in the same split. None if all can be separated.
+        whole_groups: The numbers are those of groups of any size and of several classes: they are distributed so that
+            each split has its share of each class. Otherwise they are those of duplicates, of which the first counts.
+        seed: The seed of the split.
+    """
+
+    labels: Sequence[str]
+    together: Sequence[int] | None
+    whole_groups: bool
+    seed: int
+
+    @staticmethod
+    def needed(share: float) -> int:
+        """The smallest number of rows of a class of which `two` gives both sides one."""
+        return _needed_to_hold_out(share)
+
+    def problems(self, *, needed: int) -> list[Finding]:
+        """Classes that have too few rows, different texts or groups.
+
+        Args:
+            needed: The number of rows, or of different texts. Of groups, as many as there are splits are needed.
+        """
+        if not self.whole_groups or self.together is None:
+            classes = _classes(self.labels, _followers(self.labels, self.together))
+            return _too_small(classes, self.together, needed=needed)
+        groups: dict[str, set[int]] = {label: set() for label in sorted(set(self.labels))}
+        for label, group in zip(self.labels, self.together, strict=True):
+            groups[label].add(group)
+        sizes = {label: len(found) for label, found in groups.items()}
+        return small_classes(sizes, needed=min(needed, 3), what="groups (documents with the same text are one)")
+
+    def three(self, documents: Documents, *, name: str, ratios: Ratios) -> Dataset:
+        """Split documents into training, validation and test documents."""
+        if not self.whole_groups or self.together is None:
+            return split_documents(documents, name=name, ratios=ratios, seed=self.seed, groups=self.together)
+        shares = (ratios.train, ratios.val, ratios.test)
+        train, val, test = assign_groups(self.labels, self.together, shares=shares, seed=self.seed)
+        return _dataset(documents, Split(train, val, test), name=name)
+
+    def two(self, *, share: float) -> tuple[list[int], list[int]]:
+        """The rows that stay, and those of a validation set with a share of each class."""
+        if not self.whole_groups or self.together is None:
+            return hold_out(self.labels, share=share, seed=self.seed, groups=self.together)
+        kept, taken = assign_groups(self.labels, self.together, shares=(1 - share, share), seed=self.seed)
+        return kept, taken

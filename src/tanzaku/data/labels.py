@@ -1,0 +1,167 @@
+"""Labels as people write them: spelled in several ways, several in one cell, texts or numbers in their column, and
+classes of a few rows."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from tanzaku.data.characters import show_invisible, without_invisible
+from tanzaku.data.findings import Finding
+from tanzaku.data.raw import listed
+from tanzaku.data.rows import SINGLE_LABEL
+from tanzaku.display import counted
+
+_LABEL_WIDTH = 30  # of a label in a message
+_SEPARATORS = (";", "；", "、", ",", "，", "|", "｜", "/", "／", "\n")
+_FEWEST_ROWS = 20  # below which many different labels say nothing
+
+
+def plain_label(label: str) -> str:
+    """A label without what people do not distinguish: width (NFKC), case, white space and invisible characters.
+
+    White space next to a character that is not ASCII is dropped (`返品 交換`), and other white space becomes a space.
+    """
+    text = unicodedata.normalize("NFKC", without_invisible(label)).casefold()
+    return re.sub(r"\s+", " ", re.sub(r"(?<![!-~\s])\s+|\s+(?![!-~\s])", "", text))
+
+
+def spellings(labels: Iterable[str]) -> dict[str, str]:
+    """Every label's name in the spelling of most rows, in NFKC and without white space around it.
+
+    Returns:
+        {label: name}, only of labels whose name is another.
+    """
+    counts = Counter(labels)
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        alike[plain_label(label)].append(label)
+    names = {label: _tidy(group[0]) for group in alike.values() for label in group}
+    return {label: name for label, name in names.items() if label != name}
+
+
+def _tidy(label: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", without_invisible(label)).split())
+
+
+def similar_labels(labels: Iterable[str]) -> list[Finding]:
+    """A warning of labels that differ only in case, width, white space or invisible characters."""
+    counts = Counter(labels)
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(counts):
+        alike[plain_label(label)].append(label)
+    groups = [_with_rows(group, counts) for group in alike.values() if len(group) > 1]
+    if not groups:
+        return []
+    message = (
+        "labels that differ only in case, width, white space or invisible characters are taken as different classes: "
+        f"{listed(groups)}. Pass --normalize-labels if they mean one class."
+    )
+    return [Finding("similar-labels", message, "warning")]
+
+
+def renamed_labels(names: Mapping[str, str], counts: Counter[str]) -> list[Finding]:
+    """A note on labels that got another name because they differ in spelling only."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for label, name in names.items():
+        groups[name].append(label)
+    renamed = [f"{_with_rows(sorted(group), counts)} became {name!r}" for name, group in sorted(groups.items())]
+    return [Finding("renamed-labels", f"labels in another spelling: {listed(renamed)}.", "note")] if renamed else []
+
+
+def _with_rows(labels: Sequence[str], counts: Counter[str]) -> str:
+    return " and ".join(f"{show_invisible(label)} ({counted(counts[label], 'row')})" for label in labels)
+
+
+def joined_labels(labels: Sequence[str]) -> list[Finding]:
+    """The problem that rows have several labels in one, such as `配送;返品` where `配送` and `返品` are labels too.
+
+    A label is taken for several if each of its parts is also a part of another label. A separator inside the name of
+    one class is therefore not mistaken.
+    """
+    counts = Counter(labels)
+    for separator in _SEPARATORS:
+        parts = {label: _parts(label, separator) for label in counts}
+        of = Counter(part for found in parts.values() for part in found)
+        joined = [label for label, found in parts.items() if len(found) > 1 and all(of[part] > 1 for part in found)]
+        if joined:
+            rows = sum(counts[label] for label in joined)
+            message = (
+                f"{rows:,} of {counted(len(labels), 'row')} {'has' if rows == 1 else 'have'} several labels, joined "
+                f"by {separator!r}: {listed([short(label) for label in joined])}. {SINGLE_LABEL}"
+            )
+            return [Finding("several-labels", message)]
+    return []
+
+
+def _parts(label: str, separator: str) -> set[str]:
+    return {plain_label(part) for part in label.split(separator) if part.strip()}
+
+
+def not_labels(labels: Sequence[str], texts: Sequence[str], *, suggestion: str = "") -> list[Finding]:
+    """The problem that the column of the labels has texts or numbers.
+
+    Args:
+        labels: Row i's label.
+        texts: Row i's text.
+        suggestion: Options that name other columns, if some look like texts and labels.
+    """
+    names, different = set(labels), len(set(texts))
+    many = f"there are {len(names):,} different labels in {counted(len(labels), 'row')}"
+    examples = listed([short(name) for name in sorted(names)])
+    remedy = f"Probably: {suggestion}." if suggestion else "Name the right column with --label-column."
+    if len(names) > different and sum(map(len, labels)) > sum(map(len, texts)):
+        message = (
+            f"{many} and only {counted(different, 'different text')}: {examples}. The columns seem to be swapped: name "
+            "them with --text-column and --label-column."
+        )
+        return [Finding("swapped-columns", message)]
+    if len(labels) < _FEWEST_ROWS or 2 * len(names) <= len(labels):
+        return []
+    if sum(map(_is_number, names)) > 0.9 * len(names):
+        what = "They are numbers, and Tanzaku assigns classes: replace them by a few ranges, such as 低 and 高."
+        return [Finding("numbers", f"{many}: {examples}. {what} {remedy}")]
+    return [Finding("text-as-label", f"{many}: {examples}. The column probably has texts and not labels. {remedy}")]
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def one_class(labels: Sequence[str]) -> list[Finding]:
+    """The problem that all rows have the same label."""
+    names = set(labels)
+    if len(names) != 1:
+        return []
+    message = (
+        f"all documents have the label {short(names.pop())}: a classifier needs two classes at least. "
+        "Check that --label-column names the right column."
+    )
+    return [Finding("one-class", message)]
+
+
+def small_classes(sizes: Mapping[str, int], *, needed: int, what: str = "rows") -> list[Finding]:
+    """The problem that classes have fewer rows than a split needs.
+
+    Args:
+        sizes: The number of rows, or groups of rows that stay together, of each class.
+        needed: The smallest number that gives every split one.
+        what: What is counted, in words.
+    """
+    small = [f"{short(label)} has {size}" for label, size in sorted(sizes.items()) if size < needed]
+    if not small:
+        return []
+    message = (
+        f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. Add documents, pass "
+        f"--merge-small {needed}:その他 or --drop-small {needed}, or change --train-size and --val-size."
+    )
+    return [Finding("small-class", message)]
+
+
+def short(label: str) -> str:
+    """A label in a message: quoted, and cut if it is long."""
+    return repr(label if len(label) <= _LABEL_WIDTH else f"{label[:_LABEL_WIDTH]}…")

@@ -1,0 +1,167 @@
+"""What is done about rows and labels, and what is reported of it."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tanzaku.data.findings import Finding, has_errors
+from tanzaku.data.importing import import_documents, import_splits
+from tanzaku.data.intake import LabelledRows, read_labelled
+from tanzaku.data.options import ReadOptions, size_and_name
+from tanzaku.data.prepared import read_manifest, write_prepared
+from tanzaku.data.split import Ratios
+from tanzaku.errors import DataError, TanzakuWarning
+
+Pairs = list[tuple[str, str]]
+
+
+def pairs(**sizes: int) -> Pairs:
+    return [(f"{label}の本文{number}", label) for label, size in sizes.items() for number in range(size)]
+
+
+def read(rows: Pairs, **options: Any) -> tuple[LabelledRows, dict[str, Finding]]:
+    labelled, findings = read_labelled(rows, ReadOptions(**options))
+    assert len({finding.kind for finding in findings}) == len(findings)
+    return labelled, {finding.kind: finding for finding in findings}
+
+
+def test_labels_in_other_spellings_are_warned_of_or_merged() -> None:
+    rows = [*pairs(スポーツ=5, IT=5), ("a", "ｽﾎﾟｰﾂ"), ("b", " IT"), ("c", "ＩＴ")]
+    labelled, found = read(rows)
+    assert set(labelled.labels) == {"スポーツ", "ｽﾎﾟｰﾂ", "IT", " IT", "ＩＴ"}
+    assert found["similar-labels"].severity == "warning"
+    labelled, found = read(rows, normalize_labels=True)
+    assert set(labelled.labels) == {"スポーツ", "IT"}
+    assert labelled.renamed == {"ｽﾎﾟｰﾂ": "スポーツ", " IT": "IT", "ＩＴ": "IT"}
+    assert (found["renamed-labels"].severity, set(found)) == ("note", {"renamed-labels"})
+    assert "' IT' (1 row) and 'ＩＴ' (1 row) became 'IT'" in found["renamed-labels"].message
+
+
+def test_small_classes_are_merged_by_their_size_after_renaming() -> None:
+    rows = [*pairs(配送=5, 請求=4, 退会=2), ("a", "請求 "), ("b", "その他"), ("c", "返金")]
+    labelled, found = read(rows, normalize_labels=True, merge_small=(5, "その他"))
+    assert sorted(set(labelled.labels)) == ["その他", "請求", "配送"]
+    assert labelled.labels.count("その他") == 4
+    assert labelled.renamed == {"退会": "その他", "返金": "その他", "請求 ": "請求"}
+    assert "fewer than 5 rows became 'その他': '返金' (1 row); '退会' (2 rows)." in found["merged-classes"].message
+    labelled, found = read(rows, merge_small=(5, "その他"))
+    assert labelled.labels.count("請求") == 0
+
+
+def test_small_classes_are_left_out_and_counted() -> None:
+    labelled, found = read(pairs(配送=5, 請求=4, 退会=2), drop_small=4)
+    assert sorted(set(labelled.labels)) == ["請求", "配送"]
+    assert labelled.dropped == {"rows of classes with fewer than 4 rows": 2}
+    assert "'退会' (2 rows)" in found["dropped-classes"].message
+    labelled, found = read(pairs(配送=5, 請求=4), drop_small=4)
+    assert (labelled.dropped, found) == ({}, {})
+
+
+def test_options_that_contradict_each_other_or_mean_nothing_are_refused() -> None:
+    with pytest.raises(DataError, match="--merge-small and --drop-small were both given"):
+        ReadOptions(merge_small=(5, "x"), drop_small=5)
+    with pytest.raises(DataError, match="N is 1; give 2 or more"):
+        ReadOptions(drop_small=1)
+    assert size_and_name(" 5: その他 ") == (5, "その他")
+    for text in ("5", "その他", "x:y", "5:", ":x"):
+        with pytest.raises(DataError, match=r"is not N:NAME; .* such as 5:その他"):
+            size_and_name(text)
+
+
+def test_texts_with_several_labels_are_listed_with_the_policy() -> None:
+    rows = [*pairs(a=5, b=5), ("届かない", "a"), ("届かない", "b"), ("届かない ", "b"), ("二度", "a"), ("二度", "a")]
+    labelled, found = read(rows)
+    assert len(labelled) == 15
+    assert found["duplicates"].message == "2 texts occur more than once (5 rows)."
+    message = found["conflicting-labels"].message
+    assert message.startswith("1 text has several labels (3 rows): item 11 'a' and item 12 'b'. All are kept")
+    labelled, found = read(rows, conflicts="drop")
+    assert labelled.dropped == {"rows whose text has several labels": 3}
+    assert "All were left out" in found["conflicting-labels"].message
+    assert "届かない" not in "".join(labelled.texts)
+
+
+def test_texts_that_read_alike_and_rows_of_a_group_are_together() -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["ＡＢ届く", "ab 届く", "c", "d", "e"],
+            "label": ["x", "x", "y", "y", "y"],
+            "k": ["1", "2", "2", None, ""],
+        }
+    )
+    rows, findings = read_labelled(frame, ReadOptions(group_column="k"))
+    assert rows.groups == ["1", "2", "2", None, None]
+    assert rows.together() == [0, 0, 0, 3, 4]
+    assert rows.together(duplicates=False) == [0, 1, 1, 3, 4]
+    (warning,) = [finding for finding in findings if finding.kind == "no-group"]
+    assert "2 rows without a group can be in any split: row 4; row 5." in warning.message
+    rows, _ = read_labelled(frame)
+    assert rows.together() == [0, 0, 2, 3, 4]
+    assert rows.together(duplicates=False) is None
+
+
+def test_empty_rows_are_left_out_and_counted_and_a_bad_row_does_not_hide_the_others(tmp_path: Path) -> None:
+    body = "".join(f"{text},{label}\n" for text, label in pairs(a=10, b=10))
+    (tmp_path / "a.csv").write_text(f"text,label\n{body},\n,x\n,\n", encoding="utf-8")
+    rows, findings = read_labelled(tmp_path / "a.csv")
+    assert rows.dropped == {"rows with only empty cells": 2}
+    assert [finding.kind for finding in findings] == ["empty-text"]
+    assert len(rows) == 20
+    assert has_errors(findings)
+
+
+def test_no_group_is_in_two_splits_and_every_split_has_every_class(tmp_path: Path) -> None:
+    rows = [{"text": f"本文{number}", "label": "ab"[number % 7 < 3], "客": number // 4} for number in range(240)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    reading = ReadOptions(group_column="客")
+    preparation = import_documents(path, reading=reading, ratios=Ratios(train=0.6, val=0.2))
+    dataset = preparation.dataset
+    group_of = {row["text"]: row["客"] for row in rows}
+    splits = [dataset.train, dataset.val, dataset.test]
+    groups = [{group_of[text] for text in split.texts} for split in splits]
+    assert all(not one & other for one, other in itertools.combinations(groups, 2))
+    assert [abs(len(split) - size) <= 4 for split, size in zip(splits, (144, 48, 48), strict=True)] == [True] * 3
+    assert all(set(split.labels) == {"a", "b"} for split in splits)
+    assert preparation.options["group_column"] == "客"
+    assert import_documents(path, reading=reading, seed=1).dataset != import_documents(path, reading=reading).dataset
+
+
+def test_groups_are_respected_where_only_validation_is_taken_and_shared_ones_are_warned_of() -> None:
+    def frame(first: int, count: int) -> pd.DataFrame:
+        numbers = range(first, first + count)
+        return pd.DataFrame(
+            {
+                "text": [f"本文{n}" for n in numbers],
+                "label": ["ab"[n % 2] for n in numbers],
+                "k": [n // 4 for n in numbers],
+            }
+        )
+
+    reading = ReadOptions(group_column="k")
+    preparation = import_splits(train=frame(0, 80), test=frame(80, 20), reading=reading, val_size=0.2)
+    texts = preparation.dataset.train.texts, preparation.dataset.val.texts
+    groups = [{int(text.removeprefix("本文")) // 4 for text in one} for one in texts]
+    assert not groups[0] & groups[1]
+    assert abs(len(texts[1]) - 16) <= 4
+    with pytest.warns(TanzakuWarning, match=r"^test: has groups that train has too: 19\."):
+        import_splits(train=frame(0, 78), test=frame(78, 20), val=frame(200, 8), reading=reading)
+
+
+def test_labels_of_all_splits_are_renamed_alike_and_the_manifest_says_so(tmp_path: Path) -> None:
+    train = [*pairs(IT=6, 配送=6)]
+    test = [("t1", "it"), ("t2", "it"), ("t3", "it"), ("t4", "配送")]
+    preparation = import_splits(
+        train=train, val=[("v1", "IT"), ("v2", "配送")], test=test, reading=ReadOptions(normalize_labels=True)
+    )
+    assert preparation.dataset.test.labels == ("IT", "IT", "IT", "配送")
+    assert preparation.renamed == {"it": "IT"}
+    write_prepared(preparation, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["renamed"] == {"it": "IT"}
+    assert manifest["options"]["normalize_labels"] is True
+    assert preparation.notes == ("labels in another spelling: 'it' (3 rows) became 'IT'.",)
