@@ -11,7 +11,9 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset, Documents
+    from tanzaku.data.importing import import_documents, import_splits
     from tanzaku.data.loading import load_dataset
+    from tanzaku.data.options import ReadOptions
     from tanzaku.errors import (
         BundleError,
         CheckpointError,
@@ -50,6 +52,7 @@ __all__ = [
     "MethodError",
     "Prediction",
     "ProcessError",
+    "ReadOptions",
     "RecordError",
     "Report",
     "RunRecord",
@@ -60,6 +63,8 @@ __all__ = [
     "TanzakuWarning",
     "TextClassifier",
     "__version__",
+    "import_documents",
+    "import_splits",
     "load_dataset",
     "pack",
     "parse_study",
@@ -72,7 +77,9 @@ __all__ = [
 
 _MODULES = {
     "data.dataset": ("Dataset", "Documents"),
+    "data.importing": ("import_documents", "import_splits"),
     "data.loading": ("load_dataset",),
+    "data.options": ("ReadOptions",),
     "errors": (
         "BundleError",
         "CheckpointError",

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -118,6 +119,20 @@ def test_separated_values_round_trip_whatever_the_text(
     without = _tanzaku(*command, "--no-text").stdout.splitlines()
     assert without[0] == delimiter.join(["number", "label", "probability", "score"])
     assert len(without) == 1 + len(TEXTS)
+
+
+def test_a_spreadsheet_is_classified_by_several_columns_and_keeps_the_others(study: Study, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.create_sheet("受信").append(["番号", "題", "本文"])
+    book["受信"].append([7, "海に", "船がある。"])
+    book["受信"].append([8, None, "山"])
+    book.save(tmp_path / "a.xlsx")
+    columns = ("--column", "題", "--column", "本文", "--text-separator", "", "--precision", "float32")
+    done = _tanzaku("classify", study.bundles["lora"], tmp_path / "a.xlsx", *columns, "--keep-columns")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["番号"], row["題"], row["本文"]) for row in rows] == [("7", "海に", "船がある。"), ("8", "", "山")]
+    expected = Classifier.load(study.bundles["lora"], precision="float32")(["海に船がある。", "山"])
+    assert [row["score"] for row in rows] == pytest.approx([one.score for one in expected], abs=1e-5)
 
 
 def test_top_shows_the_likeliest_labels_and_no_more_than_there_are(study: Study) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from tanzaku.cli.predictions import Format, Layout, writer
+from tanzaku.cli.reading import LINE_BREAK, Delimiter, Encoding, NoQuotes, Sheet, TextSeparator, unescaped
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 from tanzaku.errors import DataError, TanzakuWarning
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tanzaku.cli.predictions import Write
+    from tanzaku.data.options import ReadOptions
     from tanzaku.data.streaming import Row
     from tanzaku.ship.classifier import Classifier
 
@@ -33,18 +35,34 @@ class Input:
     """Options for reading a file of texts."""
 
     file: Annotated[
-        Path | None, typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .jsonl or .parquet file.")
+        Path | None,
+        typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .xlsx, .jsonl or .parquet file."),
     ] = None
     column: Annotated[
-        str | None, typer.Option(help="Column or JSON key of the file that has the texts.", show_default="text")
-    ] = None
-    encoding: Annotated[str, typer.Option(help="Encoding of the input, as a Python encoding name.")] = "utf-8"
-    no_quotes: Annotated[
-        bool,
+        list[str] | None,
         typer.Option(
-            "--no-quotes", help="Read double quotes in CSV and TSV as text instead of as quotes around fields."
+            help="Column or JSON key of the file that has the texts; several are joined in this order.",
+            show_default="text",
         ),
-    ] = False
+    ] = None
+    text_separator: TextSeparator = LINE_BREAK
+    delimiter: Delimiter = None
+    sheet: Sheet = None
+    encoding: Encoding = "utf-8"
+    no_quotes: NoQuotes = False
+
+    def options(self) -> "ReadOptions":
+        """As the readers take them."""
+        from tanzaku.data.options import ReadOptions
+
+        return ReadOptions(
+            text_column=self.column or "text",
+            text_separator=unescaped(self.text_separator),
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            quotes=not self.no_quotes,
+            sheet=self.sheet,
+        )
 
 
 @dataclass(frozen=True)
@@ -125,9 +143,7 @@ class _Source:
 
     texts: tuple[str, ...]
     file: Path | None
-    column: str | None
-    encoding: str
-    quotes: bool
+    options: "ReadOptions"
     keep_columns: bool
 
     def open(self) -> "Iterator[Row]":
@@ -137,14 +153,8 @@ class _Source:
         if self.texts:
             return map(Row, self.texts)
         if self.file is None:
-            return map(Row, stream_lines(sys.stdin.buffer, name="standard input", encoding=self.encoding))
-        return stream_rows(
-            self.file,
-            column=self.column,
-            encoding=self.encoding,
-            quotes=self.quotes,
-            keep_columns=self.keep_columns,
-        )
+            return map(Row, stream_lines(sys.stdin.buffer, name="standard input", encoding=self.options.encoding))
+        return stream_rows(self.file, self.options, keep_columns=self.keep_columns)
 
     def columns(self) -> tuple[str, ...]:
         """The columns to be kept, as far as they are known before the first row."""
@@ -152,7 +162,7 @@ class _Source:
 
         if not self.keep_columns or self.file is None:
             return ()
-        return column_names(self.file, encoding=self.encoding, quotes=self.quotes)
+        return column_names(self.file, self.options)
 
     def check(self) -> None:
         """Read the first text of a file, so that a missing column is reported before a model is loaded."""
@@ -184,6 +194,7 @@ def classify(
     tanzaku classify my-bundle 新しい映画を友だちと見る。
     tanzaku classify my-bundle reviews.csv --column body --format csv > labels.csv
     tanzaku classify my-bundle reviews.csv --column body --format csv --keep-columns > labelled.csv
+    tanzaku classify my-bundle inquiries.xlsx --column 件名 --column 本文 --format csv --keep-columns > labelled.csv
     cat texts.txt | tanzaku classify my-bundle --top 3
     ```
     """
@@ -210,16 +221,14 @@ def _source(texts: list[str], given: Input, *, keep_columns: bool) -> _Source:
         raise DataError("texts and --file were both given; give one of them")
     if keep_columns and (piped or texts):
         raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
-    if column is not None and (piped or texts):
-        raise DataError(f"--column {column} needs a file with columns; texts and standard input have no columns")
+    if column and (piped or texts):
+        raise DataError(f"--column {column[0]} needs a file with columns; texts and standard input have no columns")
     if not texts and file is None and sys.stdin.isatty():
         raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
     return _Source(
         texts=() if piped else tuple(texts),
         file=None if piped else file,
-        column=column,
-        encoding=given.encoding,
-        quotes=not given.no_quotes,
+        options=given.options(),
         keep_columns=keep_columns,
     )
 
@@ -231,8 +240,8 @@ def _file_among(texts: list[str]) -> Path | None:
     for text in texts:
         if os.path.isdir(text):  # noqa: PTH112 - as below
             raise DataError(
-                f"{text} is a folder. Name a file of texts in it (.txt, .csv, .tsv, .jsonl or .parquet); to classify "
-                "the name itself, pipe it in."
+                f"{text} is a folder. Name a file of texts in it (.txt, .csv, .tsv, .xlsx, .jsonl or .parquet); to "
+                "classify the name itself, pipe it in."
             )
         is_file = os.path.isfile(text)  # noqa: PTH113 - unlike Path's, it takes a text of any length
         if not is_file and not is_file_name(text):

@@ -1,6 +1,7 @@
 """`tanzaku data`: prepare documents as the three splits that a study uses."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tanzaku.cli.commands import Commands
-from tanzaku.cli.messages import warn
+from tanzaku.cli.messages import command, warn
 from tanzaku.cli.options import with_options
+from tanzaku.cli.reading import Reading
 from tanzaku.display import counted, plain_console
 from tanzaku.errors import DataError
 from tanzaku.files import check_writable
@@ -21,6 +23,7 @@ from tanzaku.files import check_writable
 if TYPE_CHECKING:
     from tanzaku.data.download import Progress
     from tanzaku.data.prepared import Preparation
+    from tanzaku.data.readers import Source
 
 app = typer.Typer(
     cls=Commands,
@@ -132,44 +135,6 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Options for reading files."""
-
-    format: Annotated[
-        str | None, typer.Option(help="csv, tsv, jsonl, parquet or folder. Default: by the file extension.")
-    ] = None
-    text_column: Annotated[str, typer.Option(help="Column or JSON key of the text.")] = "text"
-    label_column: Annotated[str, typer.Option(help="Column or JSON key of the class.")] = "label"
-    encoding: Annotated[str, typer.Option(help="Encoding of the files, such as cp932 or euc-jp.")] = "utf-8"
-    no_quotes: Annotated[
-        bool,
-        typer.Option(
-            "--no-quotes", help="Read double quotes in CSV and TSV as text instead of as quotes around fields."
-        ),
-    ] = False
-    skip: Annotated[
-        list[str] | None,
-        typer.Option(help="With a folder per class: names of files that are not documents, such as 'LICENSE*'."),
-    ] = None
-    drop_empty: Annotated[bool, typer.Option("--drop-empty", help="Leave out rows with an empty text.")] = False
-    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave out rows without a label.")] = False
-
-    def arguments(self) -> dict[str, Any]:
-        """As `import_documents` and `import_splits` take them."""
-        from tanzaku.data.readers import ReadOptions
-
-        reading = ReadOptions(
-            format=self.format,
-            text_column=self.text_column,
-            label_column=self.label_column,
-            encoding=self.encoding,
-            quotes=not self.no_quotes,
-            skip=tuple(self.skip or ()),
-        )
-        return {"reading": reading, "drop_empty": self.drop_empty, "drop_unlabelled": self.drop_unlabelled}
-
-
-@dataclass(frozen=True)
 class Splitting:
     """Options for splitting documents."""
 
@@ -194,24 +159,42 @@ def import_(
         Path | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A file or a folder per class, to be split; or a folder with train.csv, val.csv and test.csv.",
+            help="A file or a folder per class, to be split; or a folder with train.csv, val.csv and test.csv; "
+            "or - for standard input.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set. Default: the file's name.")] = None,
 ) -> None:
-    """Prepare your own documents: CSV, TSV, JSONL, Parquet, or a folder per class.
+    """Prepare your own documents: CSV, TSV, .xlsx, JSONL, Parquet, or a folder per class.
+
+    Everything that is wrong with a file is reported at once, with the rows and the remedies, and nothing is written.
 
     Examples:
 
     ```
     tanzaku data import reviews.csv --text-column body --label-column stars --out data/reviews
     tanzaku data import mails/ --encoding cp932 --train-size 0.6 --val-size 0.2 --out data/mails
+    tanzaku data import inquiries.xlsx --text-column 件名 --text-column 本文 --label-column 分類 --out data/inquiries
+    tanzaku data import inquiries.csv --normalize-labels --merge-small 10:その他 --group-column 顧客 --out data/i
     tanzaku data import --train train.jsonl --val dev.jsonl --test test.jsonl --out data/split
+    zcat reviews.csv.gz | tanzaku data import - --out data/piped
     ```
     """
     check_writable(target.out)
     preparation = _imported(source, splits, splitting, name=name, reading=reading)
     _write(preparation, target, title=preparation.dataset.name)
+    if not target.as_json:
+        plain_console(soft_wrap=True).print(f"Next: {_next_command(target.out)}")
+
+
+def _next_command(data: Path) -> str:
+    """The command that compares methods on prepared data, or shows the data where no study file is at hand."""
+    study = Path("studies") / "quickstart.toml"
+    if not study.is_file():
+        study = Path(__file__).parents[3] / study  # of the cloned folder
+    if not study.is_file():
+        return command("data", "show", data)
+    return command("study", "run", study, "--set", f"data.source={data}", "--out", Path("runs") / data.resolve().name)
 
 
 def _imported(
@@ -223,19 +206,20 @@ def _imported(
 
     may_be_split = source is not None and source.is_dir() and not splits and reading.format != "folder"
     files = split_files(source) if source is not None and may_be_split else None
+    reading_options = reading.options()
     if source is not None and files is not None:
         name = name or source.resolve().name
         source, splits = None, Splits(files["train"], files.get("val"), files["test"])
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "seed": splitting.seed,
         "keep_duplicates_together": not splitting.split_duplicates,
-        **reading.arguments(),
+        "reading": reading_options,
     }
     val_share = DEFAULT_RATIOS.val if splitting.val_size is None else splitting.val_size
     if source is not None and not splits:
         train_share = DEFAULT_RATIOS.train if splitting.train_size is None else splitting.train_size
-        return import_documents(source, ratios=Ratios(train=train_share, val=val_share), **common)
+        return import_documents(_piped(source) or source, ratios=Ratios(train=train_share, val=val_share), **common)
     if source is not None or splits.train is None or splits.test is None:
         raise DataError(
             "give either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
@@ -244,6 +228,17 @@ def _imported(
     if splitting.train_size is not None or (splits.val is not None and splitting.val_size is not None):
         raise DataError("--train-size and --val-size only apply to a SOURCE to be split; this data is already split.")
     return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)
+
+
+def _piped(source: Path) -> "Source | None":
+    """Standard input, if that is the source."""
+    from tanzaku.data.readers import Source
+
+    if source != Path("-"):
+        return None
+    if sys.stdin.isatty():
+        raise DataError("standard input is a terminal; pipe a file in, or name one as SOURCE")
+    return Source("standard input", data=sys.stdin.buffer.read())
 
 
 @app.command()
@@ -323,6 +318,8 @@ def _write(
     for reason, count in manifest["dropped"].items():
         noun, _, rest = reason.removeprefix(split := _split_of(reason)).partition(" ")
         console.print(f"Left out: {split}{counted(count, noun.removesuffix('s'))} {rest}.")
+    for done in preparation.notes:
+        console.print(f"{done[:1].upper()}{done[1:]}")
     console.print(f"Written to {target.out}.")
 
 
