@@ -91,14 +91,18 @@ class PooledClassifier(PreTrainedModel):
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        passed = {name: value for name, value in others.items() if value is not None} | {"return_dict": True}
-        outputs = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **passed)
-        features = self._pool(outputs, attention_mask)  # (rows, features)
+        passed = {name: value for name, value in others.items() if value is not None}
+        features = self.features(input_ids, attention_mask, **passed)  # (rows, features)
         if documents is not None:
             features = mean_of_windows(features, documents)  # (documents, features)
         logits = self.classify(features, input_ids, attention_mask, documents)  # (documents, labels)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor, **others: Any) -> Tensor:
+        """What is pooled of each row, (rows, features); the arguments are as for `forward`."""
+        outputs = self.base_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **others)
+        return self._pool(outputs, attention_mask)
 
     def classify(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None) -> Tensor:
         """The logits (documents, labels) of documents with these features (documents, features); the rest as for

@@ -49,9 +49,9 @@ def _see_prefix(encoder: Any, arguments: tuple[Any, ...], named: dict[str, Any])
     length = encoder.prefix.keys.shape[1]
     seen = {
         "input_ids": input_ids,
-        "attention_mask": torch.cat([mask.new_ones(len(mask), length), mask], dim=1),  # (rows, length + tokens)
+        "attention_mask": torch.cat([mask.new_ones(mask.shape[0], length), mask], dim=1),  # (rows, length + tokens)
         "position_ids": _positions(encoder, input_ids),
-        "past_key_values": _cache(encoder, rows=len(input_ids)),
+        "past_key_values": _cache(encoder, rows=input_ids.shape[0]),
     }
     return (), named | seen
 

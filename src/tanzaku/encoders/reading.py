@@ -23,7 +23,7 @@ HEAD_SHARE = 128 / 510
 _ENDS = 2
 
 
-def tokenized_length(long_text: LongText, *, max_tokens: int) -> int | None:
+def tokenized_length(long_text: LongText, *, max_tokens: int | None) -> int | None:
     """The `max_tokens` that `tokenize` needs so that `pieces` finds what it cuts: None for the whole document."""
     return max_tokens if long_text == "head" else None
 

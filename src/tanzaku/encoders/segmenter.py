@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 # A path's cost grows by two numbers of at most 32,767 with each word. Where the sum passes 2**31 - 1, MeCab has no path
@@ -96,6 +96,15 @@ def bound_mecab(word_tokenizer: Any) -> None:
     tagger = getattr(word_tokenizer, "mecab", None)
     if tagger is not None and not isinstance(tagger, Segmenter):
         word_tokenizer.mecab = Segmenter(tagger)
+
+
+def ipadic_words() -> Callable[[str], list[str]]:
+    """A function from a text to its words by MeCab with IPADIC."""
+    import fugashi
+    import ipadic
+
+    segment = Segmenter(fugashi.GenericTagger(f"{ipadic.MECAB_ARGS} -Owakati"))
+    return lambda text: segment.parse(text).split()
 
 
 def _join(before: Sequence[Word], after: Sequence[Word]) -> tuple[int, int]:

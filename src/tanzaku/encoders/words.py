@@ -9,8 +9,8 @@ from typing import Any
 from transformers import BertJapaneseTokenizer
 from transformers.models.bert_japanese.tokenization_bert_japanese import MecabTokenizer
 
-# Each entry takes about 200 bytes; a corpus of a million documents has some hundred thousand different words.
-_MAX_KEPT_WORDS = 1_000_000
+from tanzaku.encoders.memory import Memory
+
 _surface = attrgetter("surface")
 
 
@@ -26,7 +26,7 @@ class WordIds:
         self._added = tuple(tokenizer.added_tokens_encoder)
         self._first, self._last = tokenizer.cls_token_id, tokenizer.sep_token_id
         self._words = _segmenter(tokenizer)
-        self._ids_of_word = _Memory(_word_encoder(tokenizer))
+        self._ids_of_word = Memory(_word_encoder(tokenizer))
 
     @classmethod
     def of(cls, tokenizer: Any) -> "WordIds | None":
@@ -49,20 +49,6 @@ class WordIds:
             return reference
         ids = chain.from_iterable(map(self._ids_of_word.__getitem__, self._words(text)))
         return [self._first, *islice(ids, max_tokens - 2), self._last]
-
-
-class _Memory(dict[str, tuple[int, ...]]):
-    """The ids of words, each learnt when it is first asked for."""
-
-    def __init__(self, learn: Callable[[str], tuple[int, ...]]) -> None:
-        super().__init__()
-        self._learn = learn
-
-    def __missing__(self, word: str) -> tuple[int, ...]:
-        ids = self._learn(word)
-        if len(self) < _MAX_KEPT_WORDS:
-            self[word] = ids
-        return ids
 
 
 def _segmenter(tokenizer: Any) -> Callable[[str], Iterable[str]]:

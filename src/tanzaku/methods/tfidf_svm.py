@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from tanzaku.encoders.segmenter import ipadic_words
 from tanzaku.errors import MethodError
 from tanzaku.methods.interface import TextMethod
 from tanzaku.methods.labels import OptionLabel, Title
@@ -142,7 +143,7 @@ class TfidfSvm(TextMethod):
         words = self.analyzer == "mecab"
         return TfidfVectorizer(
             analyzer="word" if words else "char",
-            tokenizer=_mecab_words() if words else None,
+            tokenizer=ipadic_words() if words else None,
             token_pattern=None if words else r"(?u)\b\w\w+\b",
             ngram_range=(1, self.longest_ngram),
             sublinear_tf=True,
@@ -173,13 +174,3 @@ def _lower(pipeline: Pipeline) -> None:
     whole, scales = to_8_bits(svm.coef_)
     svm.coef_ = whole.astype(np.float64) * scales.astype(np.float64)[:, None]
     vectorizer.idf_ = vectorizer.idf_.astype(np.float16).astype(np.float64)
-
-
-def _mecab_words() -> Callable[[str], list[str]]:
-    import fugashi
-    import ipadic
-
-    from tanzaku.encoders.segmenter import Segmenter
-
-    segment = Segmenter(fugashi.GenericTagger(f"{ipadic.MECAB_ARGS} -Owakati"))
-    return lambda text: segment.parse(text).split()

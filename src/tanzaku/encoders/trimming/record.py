@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from tanzaku.facts import Facts
+from pydantic import BaseModel, ConfigDict, Field
 
 RECORD_FILE = "trimming.json"
 
 
-class TextFacts(Facts):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TextFacts(_Part):
     """One text file that was counted."""
 
     name: str
     sha256: Annotated[str, Field(description="Of the file as it lies on disk.")]
 
 
-class Size(Facts):
+class Size(_Part):
     """An encoder's size."""
 
     pieces: Annotated[int, Field(description="Rows of the word embedding.")]
@@ -26,7 +28,7 @@ class Size(Facts):
     bytes: Annotated[int, Field(description="Of all files.")]
 
 
-class HeldOut(Facts):
+class HeldOut(_Part):
     """How the lines that were not counted are tokenized before and after."""
 
     lines: int
@@ -38,7 +40,7 @@ class HeldOut(Facts):
     unknown: Annotated[float, Field(description="The same with the kept pieces.")]
 
 
-class Parity(Facts):
+class Parity(_Part):
     """The trimmed encoder compared with the original on held-out lines that have only kept pieces."""
 
     lines: Annotated[int, Field(description="Their token sequences are the same.")]
@@ -46,7 +48,7 @@ class Parity(Facts):
     largest_difference: Annotated[float, Field(description="Between two hidden states, in float32.")]
 
 
-class TrimmingRecord(Facts):
+class TrimmingRecord(_Part):
     """One trimming."""
 
     version: Literal[1] = 1
