@@ -5,31 +5,62 @@ from typing import Literal
 
 from tanzaku.errors import TanzakuError
 
-Extra = Literal["report", "tune", "xlsx"]
+Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "runtime"]
 
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
+    "train": {
+        name: name.replace("_", "-")
+        for name in (
+            "torch",
+            "transformers",
+            "peft",
+            "huggingface_hub",
+            "packaging",
+            "pyarrow",
+            "scipy",
+            "tomli_w",
+            "filelock",
+        )
+    }
+    | {"sklearn": "scikit-learn"},
     "report": {"jinja2": "jinja2", "matplotlib": "matplotlib"},
     "tune": {"optuna": "optuna"},
     "xlsx": {"openpyxl": "openpyxl"},
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
+    "openvino": {"openvino": "openvino", "nncf": "nncf"},
+    "runtime": {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers"},
 }
 
 
-def require_extra(extra: Extra, *, purpose: str) -> None:
+def describe_missing(error: ModuleNotFoundError) -> str | None:
+    """What to install where a package of training is missing, in one line; None where another one is."""
+    name = (error.name or "").partition(".")[0]
+    if name not in _PACKAGES["train"]:
+        return None
+    return (
+        f"this needs {_PACKAGES['train'][name]}, which is not installed: only the runtime for exported bundles is; "
+        "install all of Tanzaku with: pip install 'tanzaku[train]'"
+    )
+
+
+def require_extra(extra: Extra, *, purpose: str, module: str | None = None) -> None:
     """Make sure that the packages of an extra are installed.
 
     Args:
         extra: Its name in pyproject.toml.
         purpose: What needs it, as the subject of a sentence, such as "the search".
+        module: The only one of its packages that is needed, by the name that is imported; None for all.
 
     Raises:
         TanzakuError: One of the packages is missing; the message says how to install it.
     """
-    for module in _PACKAGES[extra]:
+    needed = {name: package for name, package in _PACKAGES[extra].items() if module in (None, name)}
+    for name in needed:
         try:
-            importlib.import_module(module)
+            importlib.import_module(name)
         except ImportError as error:
             raise TanzakuError(
                 f"{purpose} needs {error.name}, which is not installed; install it with: "
-                f"pip install {' '.join(_PACKAGES[extra].values())} (the extra {extra!r})"
+                f"pip install {' '.join(needed.values())} (the extra {extra!r})"
             ) from error

@@ -13,6 +13,24 @@ from tanzaku.threads import usable_cores
 
 # As Linux spells them in /proc/cpuinfo: x86's AVX512-BF16 and AMX, ARM's BF16 extension.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
+# What the speed of a matrix product depends on, from the oldest to the newest.
+_VECTOR_FLAGS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "svebf16",
+    "svei8mm",
+)
 _CPU_NAME_KEYS = ("model name", "hardware", "cpu model")
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -48,7 +66,7 @@ def describe_machine() -> Machine:
     return Machine(
         platform=platform.platform(),
         python=platform.python_version(),
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         # A virtual machine may hide which threads share a core.
         physical_cores=min(usable_cores(physical=True), logical),
         logical_cores=logical,
@@ -98,12 +116,20 @@ def _memory_bytes() -> int:
     return total
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name, as the system has it."""
     facts = _cpuinfo()
     for key in _CPU_NAME_KEYS:
         if facts.get(key):
             return facts[key]
     return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def cpu_vector_features() -> tuple[str, ...]:
+    """The processor's vector and matrix instructions, as Linux spells them; none where the system doesn't say."""
+    facts = _cpuinfo()
+    flags = set(facts.get("flags", facts.get("features", "")).split())
+    return tuple(flag for flag in _VECTOR_FLAGS if flag in flags)
 
 
 def _cpu_bfloat16() -> bool:

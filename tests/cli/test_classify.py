@@ -22,6 +22,7 @@ from tanzaku.cli import app
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuError
 from tanzaku.ship.bundle import open_bundle
+from tanzaku.ship.certificate import read_certificate
 from tanzaku.ship.classifier import Classifier
 from tests.kinds import encoder_facts
 from tests.ship.conftest import Study, study
@@ -79,6 +80,17 @@ def test_pack_says_what_eight_bits_changed(study: Study, tmp_path: Path) -> None
     done = _tanzaku("pack", study.runs["full"], "--out", tmp_path / "b", "--int8")
     assert "How many labels this changed was not measured" in done.stderr
     assert "--data" in _fails("pack", study.runs["full"], "--out", tmp_path / "c", "--data", tmp_path / "data")
+
+
+def test_eight_bits_are_certified(study: Study, tmp_path: Path) -> None:
+    done = _tanzaku("pack", study.runs["full"], "--out", tmp_path / "a", "--int8", "--max-flips", 100)
+    certificate = read_certificate(tmp_path / "a")
+    assert (certificate.form, certificate.dtype) == ("bundle", "int8")
+    assert certificate.token_ids_equal == certificate.texts > 0
+    assert certificate.after.size_bytes < certificate.before.size_bytes
+    assert "labels that changed" in done.stderr
+    open_bundle(tmp_path / "a")  # the certificate is one of the files in the manifest
+    assert "--int8" in _fails("pack", study.runs["full"], "--out", tmp_path / "b", "--max-flips", 1)
 
 
 def test_lines_from_a_pipe_become_a_json_line_each(study: Study) -> None:

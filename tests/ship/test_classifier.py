@@ -244,6 +244,9 @@ class _Broken:
     def __init__(self, value: float) -> None:
         self._value = value
 
+    def token_ids(self, texts: Sequence[str]) -> None:
+        pass
+
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         listener(len(texts))
         return np.array([[1.0, self._value if text == "谷" else 0.0] for text in texts], dtype=np.float32)

@@ -51,7 +51,7 @@ def test_a_file_that_no_bundle_holds_is_refused(folder: Path, name: str) -> None
     (folder / name).write_bytes(b"")
     with pytest.raises(
         BundleError,
-        match=rf"^{name} can't go into a bundle, which holds .json, .safetensors, .txt, .model, .spm files and no ",
+        match=rf"^{name} can't go into a bundle, which holds .json, .safetensors, .txt, .model, .spm, .onnx, .xml ",
     ):
         write_manifest(folder)
     (folder / name).unlink()

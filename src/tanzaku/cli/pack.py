@@ -42,6 +42,17 @@ class Packing:
         ),
     ] = None
 
+    max_flips: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="With --int8: write nothing if more validation texts get another label.",
+            show_default="any number, which is printed",
+        ),
+    ] = None
+
     def dataset(self) -> "Dataset | None":
         """The data on which 8 bits are compared with the original weights."""
         from tanzaku.data.loading import load_dataset
@@ -49,6 +60,12 @@ class Packing:
         if self.data is not None and not self.int8:
             raise DataError(f"--data {self.data} only has an effect with --int8; give both or neither")
         return load_dataset(self.data) if self.data is not None else None
+
+    def largest_share(self) -> float | None:
+        """The share of texts that may get another label."""
+        if self.max_flips is not None and not self.int8:
+            raise DataError(f"--max-flips {self.max_flips:g} only has an effect with --int8; give both or neither")
+        return None if self.max_flips is None else self.max_flips / 100
 
 
 def pack(
@@ -87,6 +104,7 @@ def pack(
         int8=packing.int8,
         encoder=packing.encoder,
         dataset=packing.dataset(),
+        max_flips=packing.largest_share(),
         force=force,
         margin=choosing.margin / 100,
         choose_by=choosing.choose_by,
@@ -98,6 +116,7 @@ def pack(
 def _describe(bundle: "Bundle", console: Console) -> None:
     from tanzaku.files import folder_bytes
     from tanzaku.ship.bundle import EncoderBundleFacts
+    from tanzaku.ship.certificate import describe_certificate, read_certificate
 
     facts = bundle.facts
     console.print(
@@ -108,6 +127,8 @@ def _describe(bundle: "Bundle", console: Console) -> None:
     console.print(_describe_calibration(facts.calibration))
     if isinstance(facts, EncoderBundleFacts) and facts.weights == "int8":
         console.print(_describe_quantization(facts.quantized))
+        for line in describe_certificate(read_certificate(bundle.folder)):
+            console.print(line)
     if isinstance(facts, EncoderBundleFacts) and not facts.whole:
         console.print(
             f"Classifying needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs it too."

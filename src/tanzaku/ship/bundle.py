@@ -8,6 +8,12 @@
                     where these are not known of the weights as they are
     manifest.json   the SHA-256 of each of these files
 
+A bundle that was exported as a graph holds, in place of `model/` and `encoder/`:
+
+    model.onnx      the graph; for OpenVINO model.xml and model.bin
+    tokenizer/      the tokenizer's files, if it has any
+    certificate.json    how it compares with the bundle that it was made from; see `tanzaku.ship.certificate`
+
 Nothing in a bundle is code or a pickle, and nothing of it is ever run.
 """
 
@@ -16,13 +22,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
-from tanzaku.facts import Facts
 from tanzaku.methods import EncoderMethod, TextMethod
+from tanzaku.runtime.graphs import Engine
+from tanzaku.runtime.settings import ReadingSettings, TokenizerSettings
 from tanzaku.ship.manifest import check_manifest
 from tanzaku.study.record import CalibrationFacts, DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
@@ -33,7 +40,11 @@ MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
 
 
-class RunFacts(Facts):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunFacts(_Part):
     """The run that the bundle comes from."""
 
     run_id: str
@@ -46,7 +57,7 @@ class RunFacts(Facts):
     test: SplitScores
 
 
-class BaseFacts(Facts):
+class BaseFacts(_Part):
     """The encoder that was adapted."""
 
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
@@ -54,7 +65,7 @@ class BaseFacts(Facts):
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
 
 
-class CompressionFacts(Facts):
+class CompressionFacts(_Part):
     """How the adapter was made smaller after the run."""
 
     rank: Annotated[int | None, Field(description="To which every layer was cut, if that was asked for.")]
@@ -66,7 +77,7 @@ class CompressionFacts(Facts):
     val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
 
 
-class QuantizationFacts(Facts):
+class QuantizationFacts(_Part):
     """What 8 bits changed on the run's validation set, classified with the weights as trained and in 8 bits."""
 
     changed: Annotated[int, Field(description="Validation documents that got another label.")]
@@ -74,32 +85,33 @@ class QuantizationFacts(Facts):
     val_before: Annotated[SplitScores, Field(description="The same before.")]
 
 
-class _BundleFacts(Facts):
+class _Facts(_Part):
     """What every bundle says of itself."""
 
     version: Literal[4] = BUNDLE_VERSION
-    kind: Literal["encoder", "text"]
+    kind: Literal["encoder", "text", "graph"]
     tanzaku: Annotated[str, Field(description="The version of Tanzaku that packed it.")]
     label_names: Annotated[tuple[str, ...], Field(min_length=2, description="In the order of the classes' indices.")]
     method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
     run: RunFacts
     calibration: CalibrationFacts
 
-    def _build(self) -> EncoderMethod | TextMethod:
+    def _build_method(self) -> EncoderMethod | TextMethod:
         options = dict(self.method)
-        name = str(options.pop("name", ""))
         try:
-            method = method_named(name, where="method").model_validate(options)
+            return method_named(str(options.pop("name", "")), where="method").model_validate(options)
         except (SpecError, ValidationError) as error:
             raise BundleError(
                 f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
             ) from error
-        if isinstance(method, TextMethod) != (self.kind == "text"):
-            raise BundleError(f"{name} is not a method of bundles of the kind {self.kind}; pack the run again")
-        return method
+
+    def _other_kind(self) -> BundleError:
+        return BundleError(
+            f"{self.method['name']} is not a method of bundles of the kind {self.kind}; pack the run again"
+        )
 
 
-class EncoderBundleFacts(_BundleFacts):
+class EncoderBundleFacts(_Facts):
     """The bundle of a method that adapts an encoder: the content of its `bundle.json`."""
 
     kind: Literal["encoder"] = "encoder"
@@ -130,10 +142,13 @@ class EncoderBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts no encoder.
         """
-        return cast(EncoderMethod, self._build())
+        method = self._build_method()
+        if not isinstance(method, EncoderMethod):
+            raise self._other_kind()
+        return method
 
 
-class TextBundleFacts(_BundleFacts):
+class TextBundleFacts(_Facts):
     """The bundle of a method that learns only from the texts: the content of its `bundle.json`."""
 
     kind: Literal["text"] = "text"
@@ -144,10 +159,34 @@ class TextBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts an encoder.
         """
-        return cast(TextMethod, self._build())
+        method = self._build_method()
+        if not isinstance(method, TextMethod):
+            raise self._other_kind()
+        return method
 
 
-BundleFacts = EncoderBundleFacts | TextBundleFacts
+class GraphBundleFacts(_Facts):
+    """A bundle that was exported as a graph, and classifies without PyTorch: the content of its `bundle.json`."""
+
+    kind: Literal["graph"] = "graph"
+    engine: Annotated[Engine, Field(description="What computes the graph.")]
+    weights: Annotated[Literal["float32", "int8"], Field(description="How matrices are stored and multiplied.")]
+    tokenizer: TokenizerSettings
+    reading: Annotated[
+        ReadingSettings | None, Field(description="How documents become rows; None where the graph counts terms.")
+    ]
+    exported_from: Annotated[str, Field(description="SHA-256 of the manifest of the bundle that was exported.")]
+
+    def build_method(self) -> EncoderMethod | TextMethod:
+        """The method with its options.
+
+        Raises:
+            BundleError: This Tanzaku has no such method or option.
+        """
+        return self._build_method()
+
+
+BundleFacts = EncoderBundleFacts | TextBundleFacts | GraphBundleFacts
 _BUNDLE_FACTS: TypeAdapter[BundleFacts] = TypeAdapter(Annotated[BundleFacts, Field(discriminator="kind")])
 
 

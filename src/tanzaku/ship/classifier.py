@@ -138,6 +138,15 @@ class Classifier:
         pieces = [self._score(piece, _unheard) for piece in _chunks(_readable(texts), largest=DEFAULT_CHUNK)]
         return np.concatenate([np.zeros((0, len(self.label_names)), dtype=np.float32), *pieces])
 
+    def token_ids(self, texts: Sequence[str]) -> list[np.ndarray] | None:
+        """The token ids of each text, (tokens,) int32, before long documents are cut; None where words are read.
+
+        Raises:
+            DataError, TypeError: As in `__call__`.
+        """
+        documents = self._scorer.token_ids(list(_readable(texts)))
+        return None if documents is None else list(documents)
+
     def _score(self, texts: Sequence[str], listener: Callable[[int], None]) -> np.ndarray:
         """(texts, labels) float32, all of them finite."""
         scores = self._scorer(texts, listener=listener)

@@ -77,8 +77,7 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
     if energy is not None and not 0 < energy <= 1:
         raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
     facts = source.facts
-    method = facts.build_method()
-    if not isinstance(facts, EncoderBundleFacts) or not isinstance(method, RankedMethod):
+    if not isinstance(facts, EncoderBundleFacts) or not isinstance(method := facts.build_method(), RankedMethod):
         raise BundleError(
             f"the bundle {source.folder} is of the method {facts.method['name']!r}, which has no ranks to cut; "
             "give one of a LoRA"

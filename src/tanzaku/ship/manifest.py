@@ -8,8 +8,9 @@ from tanzaku.files import sha256_of_file, write_json_atomically
 
 MANIFEST_FILE = "manifest.json"
 _FORMAT = "tanzaku-bundle-1"
-# Settings, tensors, vocabularies and sentencepiece models: none of these can hold a pickle or code.
-_ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm")
+# Settings, tensors, vocabularies, sentencepiece models and graphs: none of these can hold a pickle or code.
+_ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm", ".onnx", ".xml")
+_OPENVINO_WEIGHTS = "model.bin"  # other .bin files are PyTorch's, which are pickles
 
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -27,7 +28,7 @@ def write_manifest(folder: Path) -> None:
     """
     names = _names_in(folder)
     for name in names:
-        if not name.endswith(_ENDINGS):
+        if not _may_hold(name):
             raise BundleError(f"{name} can't go into a bundle, which holds {', '.join(_ENDINGS)} files and no others")
     write_json_atomically(
         folder / MANIFEST_FILE, {"format": _FORMAT, "files": {name: sha256_of_file(folder / name) for name in names}}
@@ -51,13 +52,17 @@ def check_manifest(folder: Path) -> None:
             f"the bundle {folder} holds {extra[0]}, which its manifest does not name; remove that file, or pack again"
         )
     for name, expected in sorted(sums.items()):
-        if not name.endswith(_ENDINGS):
+        if not _may_hold(name):
             raise BundleError(f"the bundle {folder} holds {name}, and no bundle holds such a file; pack it again")
         if (found := sha256_of_file(folder / name)) != expected:
             raise BundleError(
                 f"the bundle {folder} is damaged: the SHA-256 of {name} is {found[:12]}…, and its manifest says "
                 f"{str(expected)[:12]}…; copy or pack it again"
             )
+
+
+def _may_hold(name: str) -> bool:
+    return name.endswith(_ENDINGS) or name == _OPENVINO_WEIGHTS
 
 
 def _read(folder: Path) -> dict[str, str]:

@@ -29,6 +29,16 @@ from tanzaku.ship.bundle import (
     TextBundleFacts,
     open_bundle,
 )
+from tanzaku.ship.certificate import (
+    Measured,
+    Texts,
+    bundle_bytes,
+    certify,
+    check_certificate,
+    measure_form,
+    texts_of,
+    write_certificate,
+)
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.held_out import HELD_OUT_FILE, write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
@@ -61,6 +71,7 @@ def pack(
     int8: bool = False,
     encoder: str | None = None,
     dataset: Dataset | None = None,
+    max_flips: float | None = None,
     force: bool = False,
     margin: float = DEFAULT_MARGIN,
     choose_by: ChooseBy | None = None,
@@ -70,20 +81,20 @@ def pack(
     Args:
         source: The folder of a finished run, or of a study; see `choose_run`.
         out: The bundle's folder, new or empty.
-        with_encoder: Merge the adapter and store all weights, so that the bundle classifies without its encoder; done
-            in any case where the study pretrained the encoder itself. Adapters that can't be merged are stored next to
-            the encoder's weights.
+        with_encoder: Store all weights, with the adapter merged if it can be, so that the bundle classifies without its
+            encoder; done in any case where the study pretrained the encoder itself.
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
-        dataset: With `int8`, its validation set is classified before and after, and `facts.quantized` of the bundle
-            says what changed. None takes the run's own data where it still lies where the study read it.
+        dataset: With `int8`, its validation set is classified before and after. None takes the run's own data where it
+            still lies where the study read it, and otherwise the embedded sample corpus.
+        max_flips: With `int8`, the largest share of validation texts that may get another label.
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
 
     Raises:
-        BundleError: There is no finished run, its model is gone, the encoder is another than the run's, or something
-            lies in `out`.
+        BundleError: There is no finished run, its model is gone, the encoder is another than the run's, more texts
+            than `max_flips` get another label, or something lies in `out`.
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
@@ -100,7 +111,7 @@ def pack(
     with building(Path(out), force=force) as staging:
         facts = _pack_encoder(staging, folder, record, with_encoder=with_encoder or int8, encoder=encoder)
         if int8:
-            _quantize(staging, facts, record, dataset or _data_of(record))
+            _quantize(staging, facts, record, dataset or _data_of(record), max_flips=max_flips)
     return open_bundle(out)
 
 
@@ -170,12 +181,25 @@ def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
     )
 
 
-def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRun, dataset: Dataset | None) -> None:
+def _quantize(
+    bundle: Path,
+    facts: EncoderBundleFacts,
+    record: FinishedEncoderRun,
+    dataset: Dataset | None,
+    *,
+    max_flips: float | None,
+) -> None:
     """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
+    texts = texts_of(dataset, label_names=facts.label_names)
     before = validate(bundle, dataset, encoder=None) if dataset is not None else None
+    original = _measure(bundle, texts)
     (bundle / HELD_OUT_FILE).unlink(missing_ok=True)  # it is about the weights as trained
     _lower(bundle / ENCODER_FOLDER, record.encoder)
     facts = facts.model_copy(update={"weights": "int8"})
+    write_facts(bundle, facts)
+    certificate = certify(original, _measure(bundle, texts), texts, form="bundle", dtype="int8")
+    check_certificate(certificate, max_flips=max_flips)
+    write_certificate(bundle, certificate)
     write_facts(bundle, facts)
     if dataset is not None and before is not None:
         after = validate(bundle, dataset, encoder=None)
@@ -183,6 +207,15 @@ def _quantize(bundle: Path, facts: EncoderBundleFacts, record: FinishedEncoderRu
         quantized = QuantizationFacts(changed=changed, val=after.scores, val_before=before.scores)
         after.write_held_out(bundle)
         write_facts(bundle, facts.model_copy(update={"quantized": quantized, "calibration": after.calibration}))
+
+
+def _measure(bundle: Path, texts: Texts) -> Measured:
+    from tanzaku.ship.classifier import Classifier
+
+    def load() -> Classifier:
+        return Classifier.load(bundle, device="cpu", precision="float32")
+
+    return measure_form(load, texts, size_bytes=bundle_bytes(bundle))
 
 
 def _data_of(record: FinishedRun) -> Dataset | None:

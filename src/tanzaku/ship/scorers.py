@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from tanzaku.errors import TanzakuWarning
+from tanzaku.errors import BundleError, TanzakuWarning
+from tanzaku.extras import require_extra
 from tanzaku.methods import TextMethod
-from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, TextBundleFacts
+from tanzaku.runtime.rows import batches_by_length
+from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, GraphBundleFacts, TextBundleFacts
+from tanzaku.ship.graph_scorers import load_graph_scorer
 from tanzaku.ship.loading import load_model
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tanzaku.compute import Compute
+    from tanzaku.encoders.tokens import TokenizedDocuments
     from tanzaku.study.spec import EncoderSpec
     from tanzaku.training.batches import LabelledTokens
 
@@ -28,6 +32,10 @@ Device = Literal["auto", "cpu", "cuda"]
 
 class Scorer(Protocol):
     """Scores texts; the largest of a row is the prediction."""
+
+    def token_ids(self, texts: Sequence[str]) -> TokenizedDocuments | None:
+        """The tokens that it sees, before long documents are cut into rows; None where it sees words."""
+        ...
 
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """Scores (texts, labels) float32 of one text at least; the listener hears of each batch how many it had."""
@@ -39,6 +47,11 @@ def load_scorer(
 ) -> Scorer:
     """The scorer of a bundle; see `Classifier.load`."""
     facts = bundle.facts
+    if isinstance(facts, GraphBundleFacts):
+        _check_graph_options(device, precision)
+        return load_graph_scorer(bundle.folder, facts, batch_tokens=batch_tokens)
+    needed = "sklearn" if isinstance(facts, TextBundleFacts) else "torch"
+    require_extra("train", purpose="classifying with a bundle that was not exported", module=needed)
     if isinstance(facts, TextBundleFacts):
         method = facts.build_method()
         with method.named_errors():
@@ -50,6 +63,15 @@ def load_scorer(
         compute = replace(compute, precision=_run_precision(facts.precision, native=compute.precision))
     model, tokenizer = load_model(bundle.folder, facts, encoder=encoder)
     return EncoderScorer(model, tokenizer, facts.encoder, compute=compute, batch_tokens=batch_tokens)
+
+
+def _check_graph_options(device: Device, precision: Precision) -> None:
+    if device == "cuda":
+        raise BundleError("device = cuda, but an exported bundle computes on the CPU; leave it out (--device)")
+    if precision == "bfloat16":
+        raise BundleError(
+            "precision = bfloat16, but the precision of an exported bundle is chosen when it is exported; leave it out"
+        )
 
 
 def _run_precision(
@@ -76,6 +98,9 @@ class TextScorer:
     def __init__(self, method: TextMethod, fitted: Any) -> None:
         self._method = method
         self._fitted = fitted
+
+    def token_ids(self, texts: Sequence[str]) -> None:
+        """None: it reads words."""
 
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """The method's scores, (texts, labels) float32."""
@@ -116,13 +141,18 @@ class EncoderScorer:
         # Nothing is trained, so all weights may be lowered where they stand.
         self._forward = choose_forward(self._model, fast=True, precision=compute.precision).run
 
+    def token_ids(self, texts: Sequence[str]) -> TokenizedDocuments:
+        """The tokens that are read; whole documents where these are cut into rows."""
+        return self._read(texts).tokens
+
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """Logits, (texts, labels) float32."""
         import torch
 
         tokens = self._read(texts)
         logits: dict[int, np.ndarray] = {}
-        for rows in _batches([len(tokens.tokens[row]) for row in range(len(tokens))], budget=self._batch_tokens):
+        lengths = np.diff(tokens.tokens.offsets).tolist()
+        for rows in batches_by_length(lengths, budget=self._batch_tokens):
             batch = tokens.batch(rows).to(self._device)
             with torch.inference_mode():
                 scores = self._forward(self._model, batch).float().cpu().numpy()  # (batch, labels)
@@ -146,13 +176,3 @@ class EncoderScorer:
             max_tokens=reading.max_tokens,
             max_windows=reading.max_windows,
         )
-
-
-def _batches(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
-    """Rows from the longest to the shortest, so many a batch that rows times the longest one's length fit `budget`."""
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, budget // lengths[order[start]])]
-        yield rows
-        start += len(rows)

@@ -1,0 +1,87 @@
+"""Texts to token ids, as the encoder's own tokenizer gives them, without transformers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tanzaku.encoders.segmenter import ipadic_words
+from tanzaku.encoders.tokens import TokenizedDocuments
+from tanzaku.errors import BundleError
+from tanzaku.extras import require_extra
+from tanzaku.runtime.mecab import MecabTokenizer, naming_packages
+from tanzaku.runtime.settings import TOKENIZER_FILE, VOCABULARY_FILE, JsonSettings, MecabSettings, TermSettings
+
+Tokenize = Callable[[Sequence[str], int | None], TokenizedDocuments]
+
+# As scikit-learn's character analyzer does before it counts.
+_WHITE_SPACE = re.compile(r"\s\s+")
+_NO_WORD = ""
+
+
+def open_tokenizer(settings: MecabSettings | JsonSettings, folder: Path) -> Tokenize:
+    """A function from texts and `max_tokens` (None: no limit) to their ids.
+
+    Args:
+        settings: Of the bundle.
+        folder: With the tokenizer's files.
+
+    Raises:
+        BundleError: A package is missing, or a file damaged.
+    """
+    if isinstance(settings, MecabSettings):
+        mecab = MecabTokenizer(settings, folder / VOCABULARY_FILE)
+        return lambda texts, max_tokens: _documents([mecab.encode(text, max_tokens) for text in texts])
+    return _open_json(folder / TOKENIZER_FILE)
+
+
+def open_words(settings: TermSettings) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function from texts to their words or characters, (documents, words) of strings; "" fills shorter rows."""
+    cut: Callable[[str], list[str]] = _cut_characters
+    if settings.analyzer == "mecab":
+        with naming_packages("ipadic"):
+            cut = ipadic_words()
+
+    def words(texts: Sequence[str]) -> np.ndarray:
+        rows = [cut(text) for text in texts]
+        # The graph counts terms of up to `longest_ngram` words, and needs rows that have room for one.
+        width = max(settings.longest_ngram, *map(len, rows)) if rows else settings.longest_ngram
+        table = np.full((len(rows), width), _NO_WORD, dtype=object)
+        for place, row in enumerate(rows):
+            table[place, : len(row)] = row
+        return table
+
+    return words
+
+
+def _cut_characters(text: str) -> list[str]:
+    return list(_WHITE_SPACE.sub(" ", text))
+
+
+def _open_json(path: Path) -> Tokenize:
+    require_extra("runtime", purpose="classifying with an exported bundle", module="tokenizers")
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the package raises nothing more specific
+        raise BundleError(f"{path} can't be read as a tokenizer ({error}); export the bundle again") from error
+    tokenizer.no_padding()
+
+    def tokenize(texts: Sequence[str], max_tokens: int | None) -> TokenizedDocuments:
+        if max_tokens is None:
+            tokenizer.no_truncation()
+        else:
+            tokenizer.enable_truncation(max_length=max_tokens)
+        return _documents([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
+
+    return tokenize
+
+
+def _documents(ids: Sequence[Sequence[int]]) -> TokenizedDocuments:
+    lengths = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+    return TokenizedDocuments(np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32), lengths)
