@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import tanzaku
 from tanzaku.cli import app
 from tanzaku.errors import TanzakuError
+from tanzaku.extras import describe_missing
 from tests.report.records import study, write_all
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "tomli_w": "tomli-w"}
 # Imported by transformers for the tokenizers of Japanese encoders, and by nothing of ours.
 FOR_TRANSFORMERS = {"sentencepiece", "protobuf", "unidic-lite"}
+# Imported by PyTorch's exporter.
+FOR_EXPORTERS = {"onnxscript"}
 # Optuna's own dependency, for the address of its file.
 WITH_OPTUNA = {"sqlalchemy"}
 
@@ -47,9 +50,10 @@ def _imported() -> set[str]:
 
 def test_what_is_imported_is_a_dependency_or_of_an_extra_and_nothing_else_is() -> None:
     core = _names(PROJECT["dependencies"])
-    extras = _names([name for extra in ("report", "tune", "xlsx") for name in EXTRAS[extra]])
-    assert core | extras == (_imported() | FOR_TRANSFORMERS) - WITH_OPTUNA
-    assert core & extras == set()
+    extras = {name: _names(texts) - {"tanzaku"} for name, texts in EXTRAS.items() if name not in ("dev", "docs")}
+    assert core.union(*extras.values()) == (_imported() | FOR_TRANSFORMERS | FOR_EXPORTERS) - WITH_OPTUNA
+    assert all(core & packages == set() for packages in extras.values())
+    assert extras["train"].isdisjoint(extras["report"] | extras["tune"] | extras["onnx"] | extras["openvino"])
 
 
 def test_every_package_has_a_pinned_version() -> None:
@@ -57,6 +61,15 @@ def test_every_package_has_a_pinned_version() -> None:
     pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
     asked = _names([*PROJECT["dependencies"], *(text for texts in EXTRAS.values() for text in texts)])
     assert asked - {"tanzaku"} <= pinned
+
+
+def test_a_command_that_trains_says_what_the_runtime_lacks() -> None:
+    error = ModuleNotFoundError("No module named 'sklearn'", name="sklearn.svm")
+    assert describe_missing(error) == (
+        "this needs scikit-learn, which is not installed: only the runtime for exported bundles is; "
+        "install all of Tanzaku with: pip install 'tanzaku[train]'"
+    )
+    assert describe_missing(ModuleNotFoundError("No module named 'ours'", name="ours")) is None
 
 
 def test_the_version_has_one_source() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TanzakuError,
         TanzakuWarning,
     )
+    from tanzaku.exports.exporting import Exported, export
     from tanzaku.fitting.estimator import TextClassifier
     from tanzaku.methods import METHODS, register_method
     from tanzaku.report.write import Report, write_report
@@ -49,6 +50,7 @@ __all__ = [
     "Dataset",
     "Documents",
     "EncoderError",
+    "Exported",
     "MethodError",
     "Prediction",
     "ProcessError",
@@ -63,6 +65,7 @@ __all__ = [
     "TanzakuWarning",
     "TextClassifier",
     "__version__",
+    "export",
     "import_documents",
     "import_splits",
     "load_dataset",
@@ -93,6 +96,7 @@ _MODULES = {
         "TanzakuWarning",
     ),
     "fitting.estimator": ("TextClassifier",),
+    "exports.exporting": ("Exported", "export"),
     "methods": ("METHODS", "register_method"),
     "report.write": ("Report", "write_report"),
     "ship.bundle": ("Bundle",),

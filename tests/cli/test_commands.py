@@ -18,7 +18,7 @@ _GROUPS = {
     "encoder": ["export"],
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
-_VERBS += [[verb] for verb in ("pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")]
+_VERBS += [[verb] for verb in ("pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")]
 
 
 def _help(*command: str, width: int = 80) -> str:

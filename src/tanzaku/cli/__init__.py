@@ -15,6 +15,7 @@ from tanzaku.cli.classify import classify
 from tanzaku.cli.commands import HELP_NAMES, Commands
 from tanzaku.cli.compress import compress
 from tanzaku.cli.doctor import doctor
+from tanzaku.cli.export import export
 from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.methods import methods
 from tanzaku.cli.options import with_options
@@ -22,6 +23,7 @@ from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import PretrainCommand, pretrain
 from tanzaku.cli.trim import trim
 from tanzaku.errors import TanzakuError, describe_os_error
+from tanzaku.extras import describe_missing
 from tanzaku.threads import settle_threads
 
 app = typer.Typer(
@@ -36,7 +38,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.add_typer(encoder.app, name="encoder")
-for verb in (pack, classify, compress, doctor, methods, trim):
+for verb in (pack, classify, export, compress, doctor, methods, trim):
     app.command(name=verb.__name__)(with_options(verb))
 app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)
 
@@ -74,4 +76,9 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         messages.error(describe_os_error(error))
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (message := describe_missing(error)) is None:
+            raise
+        messages.error(message)
         sys.exit(1)

@@ -14,7 +14,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 # From documents to labels, then what helps on the way.
-_ORDER = ("data", "study", "pack", "classify", "compress", "doctor", "methods", "trim", "pretrain")
+_ORDER = ("data", "study", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
 # Names from other tools, and commands without their group.
 _MEANT = {
     "train": "study run",
@@ -31,7 +31,8 @@ _MEANT = {
     "predict": "classify",
     "test": "study report",
     "evaluate": "study report",
-    "export": "pack",
+    "convert": "export",
+    "onnx": "export",
     "check": "doctor",
     "help": "--help",
     "version": "--version",

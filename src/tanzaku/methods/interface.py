@@ -111,6 +111,7 @@ class EncoderMethod(_Options, StepHooks, ABC):
 
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
     mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
+    opens_in_peft: ClassVar[bool] = False  # whether PEFT computes the same from what it saves, over the plain encoder
 
     # Settings of training that would do nothing for this method: an arm that names one is refused.
     settings_without_effect: ClassVar[tuple[str, ...]] = ("embeddings_learning_rate",)

@@ -32,6 +32,7 @@ class LoraTfidf(Lora):
     title: ClassVar[Title] = Title("LoRA + TF-IDF", short="LoRA+TF-IDF")
     table_order: ClassVar[int] = 5
     paper: ClassVar[str] = "Cheng et al. 2016, arXiv 1606.07792"
+    opens_in_peft: ClassVar[bool] = False
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 
     max_terms: Annotated[

@@ -9,7 +9,7 @@ import warnings
 from abc import ABC
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.adapter import CONFIG_FILE, WEIGHTS_FILE, write_config
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class PeftMethod(EncoderMethod, ABC):
     """A method whose `attach` wraps the model in PEFT's `PeftModelForSequenceClassification`; see `wrap`."""
+
+    opens_in_peft: ClassVar[bool] = True
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""

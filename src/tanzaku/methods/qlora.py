@@ -27,6 +27,7 @@ class QLora(PeftMethod):
     name: ClassVar[str] = "qlora"
     title: ClassVar[Title] = Title("QLoRA")
     paper: ClassVar[str] = "Dettmers et al. 2023, arXiv 2305.14314"
+    opens_in_peft: ClassVar[bool] = False  # it does, but over weights that were not quantised
 
     rank: Rank = 8
     alpha: Alpha = "rank"

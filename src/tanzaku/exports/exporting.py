@@ -1,0 +1,248 @@
+"""From a bundle to another form of it, with a certificate of how the two compare."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tanzaku.errors import BundleError
+from tanzaku.exports.forms import GRAPH_FORMS, choose_form
+from tanzaku.files import atomic_folder
+from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
+from tanzaku.ship.certificate import (
+    CERTIFICATE_FILE,
+    Certificate,
+    Dtype,
+    Form,
+    Predictor,
+    Texts,
+    bundle_bytes,
+    certify,
+    check_certificate,
+    measure_form,
+    texts_of,
+    write_certificate,
+)
+from tanzaku.ship.manifest import is_litter, write_manifest
+from tanzaku.ship.validation import check_labels
+
+if TYPE_CHECKING:
+    from tanzaku.data.dataset import Dataset
+
+DtypeChoice = Literal["auto", "float32", "int8"]
+_CALIBRATION_TEXTS = 200
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: where, in which form and precision, how it compares, and what the user should know."""
+
+    folder: Path
+    form: Form
+    dtype: Dtype
+    certificate: Certificate
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Request:
+    bundle: Bundle
+    form: Form
+    encoder: str | None
+    texts: Texts
+    calibration: Sequence[str]
+    max_flips: float | None
+
+
+def export(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    to: Form,
+    dtype: DtypeChoice = "float32",
+    dataset: Dataset | None = None,
+    max_flips: float | None = None,
+    encoder: str | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a bundle in another form, and `certificate.json` with it.
+
+    Args:
+        bundle: What `pack` wrote.
+        out: The new folder, which is complete or does not exist.
+        to: "transformers", "sentence-transformers", "peft", "onnx" or "openvino".
+        dtype: Of the matrices. "auto" is "int8" for onnx and openvino if that is faster and `max_flips` allows it.
+        dataset: On its validation texts the two are compared, and its training texts calibrate OpenVINO's 8 bits; None
+            takes the embedded sample corpus for both.
+        max_flips: The largest share of these texts that may get another label.
+        encoder: Where the bundle's encoder lies, if not under its name.
+        force: Replace an export that lies in `out`.
+
+    Raises:
+        BundleError: There is no such export of this bundle, it is not what it should be, or something lies in `out`.
+        DataError: The dataset has other labels.
+        TanzakuError: An extra is not installed.
+    """
+    source = open_bundle(bundle)
+    chosen: Dtype = "float32" if dtype == "auto" else dtype
+    form = choose_form(source.folder, source.facts, to, chosen)
+    if dataset is not None:
+        check_labels(dataset, source.facts.label_names)
+    request = _Request(
+        bundle=source,
+        form=form,
+        encoder=encoder,
+        texts=texts_of(dataset, label_names=source.facts.label_names),
+        calibration=_calibration_texts(dataset),
+        max_flips=max_flips,
+    )
+    notes = [] if form == to else [f"The head of this bundle is none of transformers' own, so this is for {form}."]
+    with _building(Path(out), force=force) as staging:
+        if dtype == "auto" and form in GRAPH_FORMS and isinstance(source.facts, EncoderBundleFacts):
+            certificate = _write_faster(request, staging, notes)
+        else:
+            certificate = _write(request, staging, chosen)
+            check_certificate(certificate, max_flips=max_flips)
+    return Exported(Path(out), form, certificate.dtype, certificate, (*notes, *_remarks(certificate)))
+
+
+def _write(request: _Request, folder: Path, dtype: Dtype) -> Certificate:
+    """Export into a folder, and put the certificate there."""
+    if request.form in GRAPH_FORMS:
+        from tanzaku.exports.runtime import write_graph_bundle
+
+        write_graph_bundle(
+            request.bundle,
+            folder,
+            engine="openvino" if request.form == "openvino" else "onnxruntime",
+            dtype=dtype,
+            encoder=request.encoder,
+            calibration=request.calibration,
+        )
+    else:
+        from tanzaku.exports.folders import write_folder
+
+        write_folder(request.bundle, folder, form=request.form, encoder=request.encoder)
+    texts = request.texts
+    half = None
+    if _compares_bfloat16(request, dtype):
+        fast = measure_form(lambda: _classifier(request, "bfloat16"), texts, size_bytes=0)
+        half = fast.side.documents_per_second
+    certificate = certify(
+        measure_form(lambda: _classifier(request, "float32"), texts, size_bytes=_needed_bytes(request)),
+        measure_form(lambda: _reader(request, folder), texts, size_bytes=bundle_bytes(folder)),
+        texts,
+        form=request.form,
+        dtype=dtype,
+        bfloat16_documents_per_second=half,
+    )
+    write_certificate(folder, certificate)
+    if request.form in GRAPH_FORMS:
+        write_manifest(folder)
+    return certificate
+
+
+def _write_faster(request: _Request, folder: Path, notes: list[str]) -> Certificate:
+    """Export in float32 and in 8 bits, and keep the faster of those that may be used."""
+    with tempfile.TemporaryDirectory(prefix="tanzaku-") as name:
+        folders: dict[Dtype, Path] = {"float32": Path(name) / "float32", "int8": Path(name) / "int8"}
+        certificates: dict[Dtype, Certificate] = {}
+        for dtype, one in folders.items():
+            one.mkdir()
+            certificates[dtype] = _write(request, one, dtype)
+        check_certificate(certificates["float32"], max_flips=request.max_flips)
+        chosen = _choose(certificates, request.max_flips, notes)
+        shutil.copytree(folders[chosen], folder, dirs_exist_ok=True)
+    return certificates[chosen]
+
+
+def _choose(certificates: dict[Dtype, Certificate], max_flips: float | None, notes: list[str]) -> Dtype:
+    speeds = {dtype: one.after.documents_per_second for dtype, one in certificates.items()}
+    both = f"{speeds['int8']:,.1f} documents a second in int8, {speeds['float32']:,.1f} in float32"
+    try:
+        check_certificate(certificates["int8"], max_flips=max_flips)
+    except BundleError as error:
+        notes.append(f"float32 was chosen, because int8 is refused: {error}")
+        return "float32"
+    chosen: Dtype = "int8" if speeds["int8"] > speeds["float32"] else "float32"
+    notes.append(f"{chosen} was chosen, which is faster on this processor: {both}.")
+    return chosen
+
+
+def _remarks(certificate: Certificate) -> list[str]:
+    half, after = certificate.bfloat16_documents_per_second, certificate.after.documents_per_second
+    if certificate.dtype != "int8" or half is None or after >= half:
+        return []
+    return [
+        f"On this processor the bundle itself is faster in bfloat16 ({half:,.1f} documents a second) than this export "
+        f"in int8 ({after:,.1f})."
+    ]
+
+
+def _classifier(request: _Request, precision: Literal["float32", "bfloat16"]) -> Predictor:
+    from tanzaku.ship.classifier import Classifier
+
+    return Classifier.load(request.bundle.folder, encoder=request.encoder, device="cpu", precision=precision)
+
+
+def _reader(request: _Request, folder: Path) -> Predictor:
+    if request.form in GRAPH_FORMS:
+        from tanzaku.ship.classifier import Classifier
+
+        return Classifier.load(folder)
+    from tanzaku.exports.reading import read_folder
+
+    return read_folder(request.bundle, folder, form=request.form, encoder=request.encoder)
+
+
+def _needed_bytes(request: _Request) -> int:
+    """The bundle's bytes, and those of the encoder that it needs."""
+    size, facts = bundle_bytes(request.bundle.folder), request.bundle.facts
+    if not isinstance(facts, EncoderBundleFacts) or facts.whole:
+        return size
+    from tanzaku.encoders.source import files_of, resolve_encoder
+
+    source = resolve_encoder(request.encoder or facts.encoder.name, revision=None)
+    return size + sum((source.folder / name).stat().st_size for name in files_of(source).weights)
+
+
+def _compares_bfloat16(request: _Request, dtype: Dtype) -> bool:
+    from tanzaku.compute import choose_precision
+
+    return (
+        dtype == "int8"
+        and isinstance(request.bundle.facts, EncoderBundleFacts)
+        and choose_precision("auto", device="cpu") == "bfloat16"
+    )
+
+
+def _calibration_texts(dataset: Dataset | None) -> Sequence[str]:
+    if dataset is None:
+        from tanzaku.data.dataset import SAMPLE
+        from tanzaku.data.loading import load_dataset
+
+        dataset = load_dataset(SAMPLE)
+    return dataset.train.texts[:: max(1, len(dataset.train) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS]
+
+
+@contextmanager
+def _building(out: Path, *, force: bool) -> Iterator[Path]:
+    """A new folder to build in, which takes the place `out` where all went well.
+
+    Raises:
+        BundleError: Something lies in `out`; `force` replaces an export, and nothing else.
+    """
+    if out.name in ("", ".."):
+        raise BundleError(f"an export is built in a folder next to {out}, which has no name; name a new folder")
+    if out.exists() and not (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
+        if not (out / CERTIFICATE_FILE).is_file():
+            raise BundleError(f"{out} contains something that is not an export; choose a new folder")
+        if not force:
+            raise BundleError(f"{out} already contains an export; choose a new folder, or replace it with --force")
+    with atomic_folder(out, replace=True) as staging:
+        yield staging

@@ -1,0 +1,111 @@
+"""`tanzaku export` as a whole: what is written, the certificate, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tanzaku.cli import app
+from tanzaku.data.prepared import Preparation, write_prepared
+from tanzaku.errors import BundleError, TanzakuError
+from tanzaku.ship.certificate import check_certificate, read_certificate
+from tanzaku.ship.classifier import Classifier
+from tests.bundles import DATASET, make_bundle
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    write_prepared(Preparation(DATASET, source={}, options={}), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, bert: Path) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "b", bert, "lora", {"rank": 2})
+
+
+@pytest.fixture(scope="module")
+def terms(tmp_path_factory: pytest.TempPathFactory, bert: Path) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("terms") / "b", bert, "tfidf-svm", {})
+
+
+def test_an_export_has_a_certificate_of_the_data_that_was_given(bundle: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = _run("export", bundle, "--to", "transformers", "--out", out, "--data", data, "--max-flips", 0)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert done.stdout == f"{out}\n"
+    found = read_certificate(out)
+    assert (found.form, found.dtype, found.texts, found.flips) == ("transformers", "float32", len(DATASET.val), 0)
+    assert found.token_ids_equal == found.texts
+    assert found.flips_interval[0] < 1e-9 < found.flips_interval[1] < 0.3  # 0 of 12
+    assert found.largest_logit_difference < 1e-4
+    assert found.before.accuracy == found.after.accuracy is not None
+    assert 0 < found.after.median_ms <= found.after.percentile_95_ms
+    assert found.before.size_bytes > (out / "model.safetensors").stat().st_size
+    assert "labels that changed: 0 (95 % interval" in done.stderr
+    assert "one thread of" in done.stderr
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "山, 海, 空" in card.replace(", ".join(DATASET.label_names), "山, 海, 空")
+    private = [path for path in out.rglob("*.json") if str(bundle.parent) in path.read_text(encoding="utf-8")]
+    assert private == []
+
+
+def test_without_data_the_sample_corpus_is_classified(terms: Path, tmp_path: Path) -> None:
+    done = _run("export", terms, "--to", "onnx", "--out", tmp_path / "out")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    found = read_certificate(tmp_path / "out")
+    assert found.texts_from == "the validation texts of sample"
+    assert (found.flips, found.token_ids_equal, found.before.accuracy) == (0, None, None)
+    assert f"Next: tanzaku classify {tmp_path / 'out'} TEXT" in done.stderr
+    lines = _run("classify", tmp_path / "out", "海に船がある。", "--format", "jsonl").stdout.splitlines()
+    assert json.loads(lines[0])["label"] == Classifier.load(terms)(["海に船がある。"])[0].label
+    checked = _run("doctor", tmp_path / "out")
+    assert checked.exit_code == 0, checked.stdout
+
+
+def test_what_lies_in_the_folder_is_not_replaced(terms: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine", encoding="utf-8")
+    refused = _run("export", terms, "--to", "onnx", "--out", out, "--force")
+    assert isinstance(refused.exception, TanzakuError)
+    assert "contains something that is not an export" in str(refused.exception)
+    (out / "thesis.txt").unlink()
+    assert _run("export", terms, "--to", "onnx", "--out", out).exit_code == 0
+    again = _run("export", terms, "--to", "onnx", "--out", out)
+    assert "already contains an export" in str(again.exception)
+    assert _run("export", terms, "--to", "onnx", "--out", out, "--force").exit_code == 0
+    twice = _run("export", out, "--to", "onnx", "--out", tmp_path / "twice")
+    assert "was exported already" in str(twice.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_auto_takes_the_faster_one_and_flips_over_the_limit_are_refused(
+    bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = _run("export", bundle, "--to", "onnx", "--dtype", "auto", "--data", data, "--out", tmp_path / "auto")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    chosen = read_certificate(tmp_path / "auto").dtype
+    assert f"{chosen} was chosen, which is faster on this processor" in done.stderr
+
+
+def test_a_certificate_that_is_worse_than_allowed_is_refused(terms: Path, tmp_path: Path) -> None:
+    assert _run("export", terms, "--to", "onnx", "--out", tmp_path / "out").exit_code == 0
+    good = read_certificate(tmp_path / "out").model_copy(update={"texts": 200})
+    check_certificate(good, max_flips=0.0)
+    flipped = good.model_copy(update={"flips": 3, "dtype": "int8", "largest_logit_difference": 0.5})
+    check_certificate(flipped, max_flips=None)
+    check_certificate(flipped, max_flips=0.015)
+    with pytest.raises(BundleError, match=r"3 of 200 texts \(1.50 %\) got another label, and at most 1 % may"):
+        check_certificate(flipped, max_flips=0.01)
+    with pytest.raises(BundleError, match="more than rounding explains"):
+        check_certificate(good.model_copy(update={"largest_logit_difference": 0.5}), max_flips=None)
+    with pytest.raises(BundleError, match="2 of 200 texts have other token ids"):
+        check_certificate(good.model_copy(update={"token_ids_equal": 198}), max_flips=None)

@@ -1,0 +1,165 @@
+"""Exports that other libraries open: every method, in a fresh process without Tanzaku."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tanzaku.errors import BundleError
+from tanzaku.exports.folders import write_folder
+from tanzaku.exports.forms import choose_form
+from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
+from tanzaku.ship.certificate import Form
+from tanzaku.ship.classifier import Classifier
+from tests.bundles import make_bundle
+from tests.exports.conftest import TEXTS
+from tests.methods.test_contract import ENCODER_METHODS
+
+CLS: dict[str, Any] = {}
+MEAN: dict[str, Any] = {"pooling": "mean"}
+BOTH: dict[str, Any] = {"pooling": "mean+max"}
+
+# The script has nothing of Tanzaku's. Each folder is opened as its README.md says.
+_OPEN_ALL = """
+import json, os, sys, warnings
+warnings.filterwarnings("ignore")
+import numpy as np, torch
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+def transformers(folder, encoder, pooling, labels):
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    assert list(model.config.id2label.values()) == labels, model.config.id2label
+    return lambda tokens: model(**tokens).logits
+
+def peft(folder, encoder, pooling, labels):
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    if pooling == "cls":
+        base = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(labels))
+        model = PeftModel.from_pretrained(base, folder).eval()
+        return lambda tokens: model(**tokens).logits
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(encoder), folder).eval()
+    head = load_file(f"{folder}/head.safetensors")
+    def logits(tokens):
+        hidden = model(**tokens).last_hidden_state
+        features = hidden.mean(dim=1)
+        if pooling == "mean+max":
+            features = torch.cat([features, hidden.amax(dim=1)], dim=-1)
+        return features @ head["weight"].T + head["bias"]
+    return logits
+
+found = {}
+given = json.load(sys.stdin)
+for folder, (form, encoder, pooling) in given["folders"].items():
+    if form == "sentence-transformers":
+        from sentence_transformers import SentenceTransformer
+        found[folder] = SentenceTransformer(folder, device="cpu").encode(given["texts"]).tolist()
+        assert list(json.load(open(f"{folder}/config.json"))["id2label"].values()) == given["labels"]
+        continue
+    logits = {"transformers": transformers, "peft": peft}[form](folder, encoder, pooling, given["labels"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        found[folder] = np.concatenate(
+            [logits(tokenizer(text, truncation=True, return_tensors="pt")).numpy() for text in given["texts"]]
+        ).tolist()
+assert not [name for name in sys.modules if name.partition(".")[0] == "tanzaku"]
+json.dump(found, sys.stdout)
+"""
+
+
+def _facts(bundle: Path) -> EncoderBundleFacts:
+    facts = open_bundle(bundle).facts
+    assert isinstance(facts, EncoderBundleFacts)
+    return facts
+
+
+def _forms(name: str, reading: dict[str, Any]) -> list[Form]:
+    """The exports that the table in docs/export.md has for a method."""
+    method = METHODS[name]
+    assert issubclass(method, EncoderMethod)
+    forms: list[Form] = []
+    if method.mergeable:
+        forms.append("sentence-transformers" if reading else "transformers")
+    if name in {"lora", "lora-nested", "adalora", "ln-tuning", "ia3"}:
+        forms.append("peft")
+    return forms
+
+
+@pytest.mark.slow
+def test_every_method_opens_in_other_libraries_with_the_bundles_logits(
+    tiny_masked_encoder: Path, roberta: Path, tmp_path: Path
+) -> None:
+    cases = [(name, options, CLS) for name, options in ENCODER_METHODS]
+    cases += [(name, options, MEAN) for name, options in dict(ENCODER_METHODS).items()]  # the last of each method
+    cases += [("lora", {"rank": 3}, BOTH), ("full", {}, BOTH)]
+    expected, folders = {}, {}
+    for number, (name, options, reading) in enumerate([*cases, ("lora", {}, CLS)]):
+        if name == "lora+tfidf" and not reading:
+            continue  # transformers' head can't see terms, so there is no such bundle
+        encoder = roberta if number == len(cases) else tiny_masked_encoder
+        bundle = make_bundle(tmp_path / f"bundle{number}", encoder, name, options, **reading)
+        for form in _forms(name, reading):
+            if form == "sentence-transformers" and find_spec("sentence_transformers") is None:
+                continue
+            folder = tmp_path / f"{number}-{name}-{form}"
+            folder.mkdir()
+            write_folder(open_bundle(bundle), folder, form=form, encoder=None)
+            folders[str(folder)] = (form, str(encoder), reading.get("pooling", "cls"))
+            expected[str(folder)] = Classifier.load(bundle, precision="float32").scores(TEXTS)
+    assert len(folders) > 30
+    content = {"folders": folders, "texts": TEXTS, "labels": ["山", "海", "空"]}
+    content["labels"] = list(_facts(bundle).label_names)
+    done = subprocess.run(
+        [sys.executable, "-c", _OPEN_ALL],
+        input=json.dumps(content),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},  # without PYTHONPATH
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    for name, logits in expected.items():
+        np.testing.assert_allclose(found[name], logits, rtol=0, atol=1e-4, err_msg=name)
+        assert (np.argmax(found[name], axis=1) == logits.argmax(axis=1)).all(), name
+
+
+@pytest.mark.parametrize(
+    ("method", "reading", "to", "reason"),
+    [
+        ("houlsby", CLS, "transformers", "can't be merged"),
+        ("prefix", MEAN, "sentence-transformers", "can't be merged"),
+        ("lora+tfidf", MEAN, "peft", "PEFT can't express"),
+        ("lora+tfidf", MEAN, "openvino", "can't count terms"),
+        ("qlora", CLS, "peft", "PEFT can't express"),
+        ("full", CLS, "peft", "PEFT can't express"),
+        ("lora", {"long_text": "head+tail"}, "transformers", "first tokens of a document only"),
+        ("lora", {"long_text": "windows", **MEAN}, "sentence-transformers", "first tokens of a document only"),
+        ("lora", CLS, "sentence-transformers", "export to transformers"),
+        ("tfidf-svm", CLS, "openvino", "can be exported to onnx"),
+    ],
+)
+def test_an_export_that_does_not_exist_says_why(
+    bert: Path, tmp_path: Path, method: str, reading: dict[str, Any], to: Form, reason: str
+) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", bert, method, {}, **reading))
+    with pytest.raises(BundleError, match=reason):
+        choose_form(bundle.folder, bundle.facts, to, "float32")
+
+
+def test_8_bits_are_for_graphs(bert: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", bert, "head", {}))
+    with pytest.raises(BundleError, match="no export to transformers in 8 bits"):
+        choose_form(bundle.folder, bundle.facts, "transformers", "int8")
+    assert choose_form(bundle.folder, bundle.facts, "onnx", "int8") == "onnx"
+
+
+def test_other_heads_than_transformers_go_to_sentence_transformers(bert: Path, tmp_path: Path) -> None:
+    facts = open_bundle(make_bundle(tmp_path / "bundle", bert, "lora", {}, **MEAN)).facts
+    assert choose_form(tmp_path, facts, "transformers", "float32") == "sentence-transformers"

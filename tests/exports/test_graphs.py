@@ -1,0 +1,168 @@
+"""Bundles exported as graphs: the same tokens, logits and labels as the bundle's, also where PyTorch is missing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+
+from tanzaku.errors import BundleError
+from tanzaku.exports.int8 import quantize_graph
+from tanzaku.exports.runtime import write_graph_bundle
+from tanzaku.ship.bundle import GraphBundleFacts, open_bundle
+from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.manifest import write_manifest
+from tests.bundles import make_bundle
+from tests.exports.conftest import TEXTS
+from tests.methods.test_contract import ENCODER_METHODS, TEXT_METHODS
+
+# One of each way in which a graph is made; the others' models are merged into a plain encoder before that. All of them
+# are exported where TANZAKU_EVERY_EXPORT is set, which takes some minutes.
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("tfidf-svm", {}, {}),
+    ("tfidf-svm", {"analyzer": "character", "longest_ngram": 3}, {}),
+    ("static", {"vectors_from": "TINY"}, {}),
+    ("lora+tfidf", {"rank": 2, "max_terms": 50}, {"pooling": "mean+max", "long_text": "windows"}),
+    ("prefix", {"length": 3}, {"long_text": "head+tail"}),
+]
+if os.environ.get("TANZAKU_EVERY_EXPORT"):
+    CASES += [(name, options, {"pooling": "mean"}) for name, options in [*ENCODER_METHODS, *TEXT_METHODS]]
+_CASE_IDS = [f"{name}-{number}" for number, (name, _, _) in enumerate(CASES)]
+
+
+class Pair(NamedTuple):
+    """A bundle, and its export."""
+
+    bundle: Path
+    graph: Path
+
+
+def _export(bundle: Path, out: Path) -> Pair:
+    out.mkdir()
+    write_graph_bundle(open_bundle(bundle), out, engine="onnxruntime", dtype="float32", encoder=None, calibration=())
+    return Pair(bundle, out)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory, bert: Path, roberta: Path) -> dict[str, Pair]:
+    folder = tmp_path_factory.mktemp("graphs")
+    made = {}
+    for name, (method, options, reading) in zip(_CASE_IDS, CASES, strict=True):
+        bundle = make_bundle(folder / "bundles" / name, bert, method, options, **reading)
+        made[name] = _export(bundle, folder / name)
+    bundle = make_bundle(folder / "bundles" / "roberta", roberta, "lora", {})
+    made["roberta"] = _export(bundle, folder / "roberta")
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+@pytest.mark.parametrize("name", [*_CASE_IDS, "roberta"])
+def test_a_graph_gives_the_bundles_tokens_and_logits(pairs: dict[str, Pair], name: str) -> None:
+    bundle = Classifier.load(pairs[name].bundle, precision="float32")
+    graph = Classifier.load(pairs[name].graph)
+    expected, found = bundle.token_ids(TEXTS), graph.token_ids(TEXTS)
+    assert (expected is None) == name.startswith(("tfidf-svm", "static"))
+    for text, one, other in zip(TEXTS, expected or [], found or [], strict=False):
+        np.testing.assert_array_equal(one, other, err_msg=text)
+    scores = bundle.scores(TEXTS)
+    np.testing.assert_allclose(graph.scores(TEXTS), scores, rtol=0, atol=1e-4)
+    for ours, theirs in zip(graph(TEXTS), bundle(TEXTS), strict=True):
+        assert ours.label == theirs.label
+        assert ours.probability == pytest.approx(theirs.probability, abs=1e-4)  # with the same calibration
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+@pytest.mark.parametrize("name", [case for case in [*_CASE_IDS, "roberta"] if not case.startswith(("tfidf", "static"))])
+def test_in_8_bits_a_text_gets_the_same_logits_whatever_is_next_to_it(
+    pairs: dict[str, Pair], name: str, tmp_path: Path
+) -> None:
+    graph = onnx.load(str(pairs[name].graph / "model.onnx"))
+    before = graph.ByteSize()
+    assert quantize_graph(graph) > 6  # the layer's six matrices, and embeddings
+    assert graph.ByteSize() < before
+    lowered = tmp_path / "int8"
+    for path in pairs[name].graph.rglob("*"):
+        if path.is_file():
+            target = lowered / path.relative_to(pairs[name].graph)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    onnx.save_model(graph, str(lowered / "model.onnx"))
+    write_manifest(lowered)
+    classifier = Classifier.load(lowered)
+    together = classifier.scores(TEXTS)
+    alone = np.concatenate([classifier.scores([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-4)
+    exact = Classifier.load(pairs[name].graph).scores(TEXTS)
+    assert 0 < np.abs(together - exact).max() < 0.1 * np.abs(exact).max()
+
+
+_WITHOUT_PYTORCH = """
+import json, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "transformers", "peft", "sklearn", "scipy", "pyarrow", "onnx"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from tanzaku import Classifier
+texts, folders = json.load(sys.stdin)
+print(json.dumps({folder: Classifier.load(folder).scores(texts).tolist() for folder in folders}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_a_graph_needs_neither_pytorch_nor_transformers(pairs: dict[str, Pair]) -> None:
+    folders = [str(pair.graph) for pair in pairs.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_PYTORCH], input=json.dumps([TEXTS, folders]), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for folder, scores in json.loads(done.stdout).items():
+        np.testing.assert_allclose(scores, Classifier.load(folder).scores(TEXTS), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_a_graphs_bundle_says_where_it_comes_from(pairs: dict[str, Pair]) -> None:
+    pair = pairs["roberta"]
+    facts, source = open_bundle(pair.graph).facts, open_bundle(pair.bundle).facts
+    assert isinstance(facts, GraphBundleFacts)
+    assert (facts.run, facts.method, facts.label_names) == (source.run, source.method, source.label_names)
+    assert facts.calibration == source.calibration
+    assert (facts.engine, facts.weights, facts.tokenizer.kind) == ("onnxruntime", "float32", "tokenizers")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_a_damaged_graph_or_tokenizer_is_named(pairs: dict[str, Pair], tmp_path: Path) -> None:
+    source = pairs["roberta"].graph
+    for damaged in ("model.onnx", "tokenizer/tokenizer.json"):
+        folder = tmp_path / damaged.replace("/", "-")
+        for path in source.rglob("*"):
+            if path.is_file():
+                target = folder / path.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(b"damaged" if path == source / damaged else path.read_bytes())
+        with pytest.raises(BundleError, match=f"SHA-256 of {damaged}"):
+            Classifier.load(folder)
+        write_manifest(folder)
+        with pytest.raises(BundleError, match=f"{Path(damaged).name} can't be"):
+            Classifier.load(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_options_that_a_graph_can_not_have_are_refused(pairs: dict[str, Pair]) -> None:
+    with pytest.raises(BundleError, match="computes on the CPU"):
+        Classifier.load(pairs["roberta"].graph, device="cuda")
+    with pytest.raises(BundleError, match="chosen when it is exported"):
+        Classifier.load(pairs["roberta"].graph, precision="bfloat16")

@@ -1,0 +1,48 @@
+"""The ids of Japanese BERT's tokenizers without transformers."""
+
+from pathlib import Path
+
+import pytest
+
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.exports.tokenizers import write_tokenizer
+from tanzaku.runtime.tokens import open_tokenizer
+from tests.checkpoints import make_mecab_bert, sentences
+
+TEXTS = (
+    *sentences()[:40],
+    "",
+    "　",
+    "[CLS]",
+    "海[SEP]と[MASK]山[UNK]",
+    "[[SEP]]",
+    "ＡＢＣ㍍ﾃｽﾄ Café 𠮷野家🍣 e\u0301",
+    "a" * 150,
+    "長い文章です。" * 40,
+)
+
+
+@pytest.mark.parametrize(
+    ("dictionary", "characters", "lowercase"),
+    [("ipadic", False, False), ("unidic_lite", False, True), ("unidic_lite", True, False)],
+)
+def test_the_ids_are_those_of_transformers(tmp_path: Path, dictionary: str, characters: bool, lowercase: bool) -> None:
+    settings = {
+        "tokenizer_class": "BertJapaneseTokenizer",
+        "do_lower_case": lowercase,
+        "word_tokenizer_type": "mecab",
+        "subword_tokenizer_type": "character" if characters else "wordpiece",
+        "mecab_kwargs": {"mecab_dic": dictionary},
+    }
+    encoder = make_mecab_bert(
+        tmp_path / "encoder", dictionary=dictionary, characters=characters, tokenizer_settings=settings
+    )
+    reference = load_tokenizer(resolve_encoder(str(encoder)))
+    tokenize = open_tokenizer(
+        write_tokenizer(reference, encoder / "vocab.txt", tmp_path / "tokenizer"), tmp_path / "tokenizer"
+    )
+    for limit in (None, 12):
+        found = list(tokenize(TEXTS, limit))
+        for text, ids in zip(TEXTS, found, strict=True):
+            truncation = {} if limit is None else {"truncation": True, "max_length": limit}
+            assert ids.tolist() == reference(text, **truncation)["input_ids"], text
