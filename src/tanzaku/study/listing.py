@@ -11,16 +11,19 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tanzaku.errors import RecordError, TanzakuWarning, describe_os_error, describe_validation_error
-from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 
 STUDY_FILE = "study.json"  # above the runs' folders
 
 
-class ListedRun(Facts):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ListedRun(_Part):
     """One run of a study."""
 
     name: Annotated[str, Field(description="Of its folder.")]
@@ -28,7 +31,7 @@ class ListedRun(Facts):
     method: str
 
 
-class StudyList(Facts):
+class StudyList(_Part):
     """The runs of a study, in the order in which they are made: the content of `study.json`."""
 
     version: Literal[1] = 1

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
-from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 
 RECORD_VERSION: Literal[2] = 2
@@ -19,7 +18,11 @@ RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its pr
 CHECKPOINT_FOLDER = "checkpoints"
 
 
-class DataFacts(Facts):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataFacts(_Part):
     """The data that was used."""
 
     name: str
@@ -34,7 +37,7 @@ class DataFacts(Facts):
     train_documents_per_class: Annotated[tuple[int, ...], Field(description="In the order of the labels.")]
 
 
-class PretrainingFacts(Facts):
+class PretrainingFacts(_Part):
     """The continued pretraining on the training texts that gave the encoder; its own record tells all."""
 
     folder: Annotated[str, Field(description="Of the encoder and that record, below the study's folder.")]
@@ -49,7 +52,7 @@ class PretrainingFacts(Facts):
     held_out_accuracy: Annotated[float, Field(description="At masked places, at the end.")]
 
 
-class EncoderFacts(Facts):
+class EncoderFacts(_Part):
     """The encoder that was adapted."""
 
     name: Annotated[str, Field(description="As the study names it; with a pretraining, that of its base.")]
@@ -65,7 +68,7 @@ class EncoderFacts(Facts):
     pretraining: PretrainingFacts | None = None
 
 
-class ComputeFacts(Facts):
+class ComputeFacts(_Part):
     """How the encoder was computed."""
 
     path: Annotated[Literal["fast", "transformers"], Field(description="The fast path, or transformers' own forward.")]
@@ -74,7 +77,7 @@ class ComputeFacts(Facts):
     ]
 
 
-class Environment(Facts):
+class Environment(_Part):
     """What the run ran on."""
 
     versions: dict[str, str]
@@ -88,7 +91,7 @@ class Environment(Facts):
     git_dirty: bool | None
 
 
-class EpochRecord(Facts):
+class EpochRecord(_Part):
     """One epoch: losses are means over documents (validation) and over steps (training)."""
 
     epoch: int
@@ -97,14 +100,14 @@ class EpochRecord(Facts):
     val_loss: float
     val_accuracy: float
     learning_rate: Annotated[float, Field(description="At the epoch's end.")]
-    group_learning_rates: dict[str, float] = Field(
-        default_factory=dict, description='Likewise, of the groups with one of their own, such as "head".'
-    )
+    group_learning_rates: Annotated[
+        dict[str, float], Field(description='Likewise, of the groups with one of their own, such as "head".')
+    ] = {}
     train_seconds: Annotated[float, Field(description="Of this epoch, without evaluation.")]
     eval_seconds: float
 
 
-class ClassScores(Facts):
+class ClassScores(_Part):
     """One class on one split."""
 
     precision: float
@@ -113,7 +116,7 @@ class ClassScores(Facts):
     support: int
 
 
-class Scores(Facts):
+class Scores(_Part):
     """How well a split was classified."""
 
     documents: int
@@ -125,7 +128,7 @@ class Scores(Facts):
     confusion: Annotated[tuple[tuple[int, ...], ...], Field(description="Rows: true class; columns: predicted class.")]
 
 
-class SplitScores(Facts):
+class SplitScores(_Part):
     """How well a split was classified, in few words."""
 
     documents: int
@@ -134,7 +137,7 @@ class SplitScores(Facts):
     macro_f1: float
 
 
-class CalibrationFacts(Facts):
+class CalibrationFacts(_Part):
     """How a model's scores become probabilities: the softmax of scores / temperature."""
 
     temperature: Annotated[float, Field(gt=0, description="Fitted on the validation documents.")]
@@ -150,7 +153,7 @@ class CalibrationFacts(Facts):
         return self.evidence < 0.5
 
 
-class Costs(Facts):
+class Costs(_Part):
     """What the run cost."""
 
     train_seconds: Annotated[float, Field(description="Only the training steps.")]
@@ -162,7 +165,7 @@ class Costs(Facts):
     saved_bytes: Annotated[int, Field(description="Size of the saved adapter's or model's folder.")]
 
 
-class RankRecord(Facts):
+class RankRecord(_Part):
     """The trained adapter at one rank, cut from it after training; its predictions lie in `ranks/r<rank>/`."""
 
     rank: Annotated[int, Field(description="Layers of a smaller rank keep theirs.")]
@@ -172,7 +175,7 @@ class RankRecord(Facts):
     seconds: Annotated[float, Field(description="To cut the adapter and classify both sets; 0 at its own rank.")]
 
 
-class _Run(Facts):
+class _Run(_Part):
     """What the record of every run holds."""
 
     version: Literal[2] = RECORD_VERSION
@@ -185,7 +188,7 @@ class _Run(Facts):
         dict[str, Any],
         Field(description="The resolved RunSpec, not parsed: a record can be read where its method is not installed."),
     ]
-    method_details: dict[str, float | int | str] = Field(default_factory=dict, description="Such as LoRA's scale α/r.")
+    method_details: Annotated[dict[str, float | int | str], Field(description="Such as LoRA's scale α/r.")] = {}
     data: DataFacts
     environment: Environment
 

@@ -1,4 +1,4 @@
-"""Which classes an arm takes for which: counts and shares over its runs."""
+"""Which classes an arm takes for which: counts and shares for the page's tables and for the figure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tanzaku.analysis.arms import Arm, Section
-from tanzaku.analysis.classes import MOST_CLASSES
+
+MOST_CLASSES = 20  # with more, a matrix fits no page: the most confused pairs are shown instead
 
 
 @dataclass(frozen=True)
 class Cell:
     """How often one class was predicted for the documents of another or of itself."""
 
-    documents: float
-    """Mean over the runs."""
+    documents: str
+    """Mean over the runs; empty for none."""
     share: float
     """Of the true class's documents."""
+
+    @property
+    def percent(self) -> str:
+        """The share, with one decimal."""
+        return f"{100 * self.share:.1f}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Pair:
     true_class: str
     predicted_class: str
     cell: Cell
+    mean: float
+    """Test documents, the mean over the runs."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Confusion:
 
     @property
     def has_matrix(self) -> bool:
-        """Whether there are few enough classes for the whole matrix; of more, reports show the most confused pairs."""
+        """Whether there are few enough classes for the whole matrix."""
         return len(self.labels) <= MOST_CLASSES
 
     @property
@@ -66,17 +74,23 @@ class Confusion:
             if count and true != predicted
         ]
         return [
-            Pair(self.labels[true], self.labels[predicted], self._cell(count, sum(self.counts[true])))
+            Pair(
+                self.labels[true],
+                self.labels[predicted],
+                self._cell(count, sum(self.counts[true])),
+                count / self.runs,
+            )
             for count, true, predicted in sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))[:MOST_CLASSES]
         ]
 
     @cached_property
-    def decimals(self) -> int:
-        """Of a mean number of documents: none where all means are whole numbers."""
-        return int(any(count % self.runs for row in self.counts for count in row))
+    def _whole(self) -> bool:
+        """Whether all means are whole numbers, so that none needs a decimal."""
+        return all(count % self.runs == 0 for row in self.counts for count in row)
 
     def _cell(self, count: int, of_class: int) -> Cell:
-        return Cell(count / self.runs, count / max(1, of_class))
+        documents = f"{count / self.runs:,.0f}" if self._whole else f"{count / self.runs:,.1f}"
+        return Cell(documents if count else "", count / max(1, of_class))
 
 
 def confusion_of(section: Section, arm: Arm) -> Confusion:

@@ -1,0 +1,78 @@
+"""The runtime without PyTorch in a new environment: how large it is, and how long it takes until the first label.
+
+    python -m benchmarks.runtime EXPORT [EXTRA]
+
+builds the wheel, installs it with the extra (`runtime`; `runtime-mecab` for tokenizers with MeCab) into a new
+environment, classifies a sentence with an exported bundle three times, each in a new process, and prints a JSON object:
+bytes of the installed packages (without pip), with and without compiled modules, and the seconds of each process. It
+needs the package index, or pip's cache of it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TEXT = "終電の車内で、新しいスマートフォンのカメラを試した。"
+_FORBIDDEN = ("torch", "transformers", "sklearn", "scipy", "pyarrow")
+
+
+def measure_runtime(export: Path, extra: str, folder: Path) -> dict[str, object]:
+    """Install into `folder`, and measure.
+
+    Args:
+        export: What `tanzaku export --to onnx` wrote.
+        extra: Of pyproject.toml.
+        folder: Empty.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist")],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    (wheel,) = (folder / "dist").glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    programs = folder / "venv" / "bin"
+    install = [programs / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", f"{wheel}[{extra}]"]
+    subprocess.run([str(word) for word in install], check=True)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    present = [name for name in _FORBIDDEN if (packages / name).exists()]
+    if present:
+        raise RuntimeError(f"the runtime has {', '.join(present)}")
+    sizes = {path: path.stat().st_size for path in packages.rglob("*") if path.is_file()}
+    ours = {path: size for path, size in sizes.items() if not path.relative_to(packages).parts[0].startswith("pip")}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    seconds, label = [], ""
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [str(programs / "tanzaku"), "classify", str(export), TEXT, "--format", "jsonl"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds.append(round(time.perf_counter() - start, 3))
+        label = json.loads(done.stdout)["label"]
+    return {
+        "extra": extra,
+        "bytes": sum(ours.values()),
+        "bytes_without_compiled_modules": sum(size for path, size in ours.items() if path.suffix != ".pyc"),
+        "seconds_to_first_label": seconds,
+        "label": label,
+    }
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    if not given:
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        measured = measure_runtime(Path(given[0]).resolve(), (given[1:] or ["runtime"])[0], Path(name))
+    print(json.dumps(measured, ensure_ascii=False))
