@@ -207,7 +207,8 @@ def _needed_bytes(request: _Request) -> int:
         return size
     from tanzaku.encoders.source import files_of, resolve_encoder
 
-    source = resolve_encoder(request.encoder or facts.encoder.name, revision=None)
+    revision = facts.encoder.revision if request.encoder is None else None
+    source = resolve_encoder(request.encoder or facts.encoder.name, revision=revision)
     return size + sum((source.folder / name).stat().st_size for name in files_of(source).weights)
 
 

@@ -16,6 +16,9 @@ from tanzaku.runtime.settings import TOKENIZER_FOLDER, ReadingSettings, TermSett
 from tanzaku.runtime.tokens import Tokenize, open_tokenizer, open_words
 from tanzaku.ship.bundle import BUNDLE_FILE, GraphBundleFacts
 
+# Larger batches are slower: what passes between a graph's nodes no longer fits in the processor's cache. An encoder of
+# 384 dimensions classified 20 documents a second one at a time, and 8 in batches of 8,192 tokens.
+_MOST_TOKENS = 1024
 # The graph of tfidf-svm makes a number for each term that there is, in each document of a batch.
 _TERM_BATCH = 16
 
@@ -75,7 +78,7 @@ class GraphScorer:
 
     def __init__(self, run: Run, tokenize: Tokenize, reading: ReadingSettings, *, batch_tokens: int) -> None:
         self._run, self._tokenize, self._reading = run, tokenize, reading
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = min(batch_tokens, _MOST_TOKENS)
 
     def token_ids(self, texts: Sequence[str]) -> TokenizedDocuments:
         """The tokens that are read; whole documents where these are cut into rows."""
