@@ -45,7 +45,7 @@ format: setup
 
 # The catalogues of the report's words, updated from the code and compiled; it lists what is not translated.
 translations: setup
-	$(BIN)/python -m tests.report.translations
+	$(BIN)/python -m tests.translations
 
 # The wheel and the source distribution, in dist/.
 package: setup

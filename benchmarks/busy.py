@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_ROOT = Path(__file__).parents[1]
-QUICKSTART = _ROOT / "studies" / "quickstart.toml"
+from benchmarks.apart import output_of
+
+QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.toml"
 # One arm of the study, and few epochs of it.
 ARM = (
     'arms=[{method = "lora", rank = 8, targets = "all-linear", learning_rate = 5e-4, head_learning_rate = 2e-3}]',
@@ -35,11 +36,7 @@ def training_seconds(overrides: Sequence[str] = ARM, *, environment: Mapping[str
     with TemporaryDirectory() as folder:
         sets = [part for override in overrides for part in ("--set", override)]
         command = [sys.executable, "-m", "tanzaku", "study", "run", str(QUICKSTART), "--out", folder, *sets]
-        finished = subprocess.run(
-            command, cwd=_ROOT, env=kept | dict(environment or {}), capture_output=True, text=True, check=False
-        )
-        if finished.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{finished.stderr[-2000:]}")
+        output_of(command, environment=kept | dict(environment or {}))
         (record,) = Path(folder).glob("*/record.json")
         return float(json.loads(record.read_text(encoding="utf-8"))["costs"]["train_seconds"])
 

@@ -33,8 +33,8 @@ from tanzaku.analysis.statistics import (
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
-from tanzaku.report.words import words_of
 from tanzaku.study.runs import stored_runs
+from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"

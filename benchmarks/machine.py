@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import busy, growth
+from benchmarks.apart import output_of
 from benchmarks.epoch import EpochLengths
 from benchmarks.record import MACHINE, origin, read_alone
 from benchmarks.rows import RATIO, Row
@@ -200,10 +201,7 @@ def _step_seconds(
     environment = os.environ | {"PYTHONPATH": path}
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads)}
-    finished = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise RuntimeError(f"a step in {tree} failed:\n{finished.stderr[-2000:]}")
-    return float(finished.stdout)
+    return float(output_of(command, folder=tree, environment=environment))
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tanzaku.cli import main
-from tanzaku.encoders.parallel import without_main
+from tanzaku.processes import without_main
 from tanzaku.study.process import process_context
 
 

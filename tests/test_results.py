@@ -13,6 +13,7 @@ import pytest
 
 from tanzaku.analysis.arms import Arm, sections_of
 from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+from tanzaku.analysis.thesis import PUBLISHED, published_megabytes
 from tanzaku.report.formats import (
     interval,
     megabytes,
@@ -22,14 +23,13 @@ from tanzaku.report.formats import (
     points_interval,
     seconds,
 )
-from tanzaku.report.thesis import PUBLISHED, published_megabytes
-from tanzaku.report.words import words_of
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import FinishedEncoderRun, FinishedRun
 from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.spec import RUN_SPEC, StudySpec
 from tanzaku.study.tune.record import TuningRecord
+from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
 MINI = ROOT / "records" / "livedoor-mini"

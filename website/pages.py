@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tanzaku.report.page.build import page_html
-from tanzaku.report.words import words_of
 from tanzaku.report.write import read_page
 from tanzaku.study.schema import study_schema
+from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
 _URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]

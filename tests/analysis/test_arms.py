@@ -4,13 +4,13 @@ import statistics
 
 import pytest
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.pretraining.options import ContinuedOptions
-from tanzaku.report import formats, thesis
-from tanzaku.report.names import page_name
-from tanzaku.report.series import legend_names
-from tanzaku.report.words import LANGUAGES, words_of
+from tanzaku.report import formats
+from tanzaku.report.names import legend_names, page_name
 from tanzaku.study.record import FinishedEncoderRun, RunRecord
+from tanzaku.words import LANGUAGES, words_of
 from tests.report.records import baseline, data_facts, encoder_facts, evidence, failed, finished, lora, study, training
 
 

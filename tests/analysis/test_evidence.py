@@ -9,16 +9,17 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.analysis.evidence import evidence_of
+from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
 from tanzaku.analysis.statistics import exact_mcnemar, holm
 from tanzaku.errors import RecordError
-from tanzaku.report.comparisons import front_table, reference_tables
+from tanzaku.report.render import Table
 from tanzaku.report.sentences import recommendation_lines
-from tanzaku.report.words import words_of
+from tanzaku.report.tables import comparison_table, front_table
 from tanzaku.study.predictions import write_predictions
 from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import StoredRun
+from tanzaku.words import words_of
 from tests.report.records import (
     baseline,
     evidence,
@@ -52,14 +53,19 @@ def _wrong(rank: int, wrong: int) -> RunRecord:
     return finished(lora(rank), accuracy=1 - wrong / 3686)
 
 
+def _compared(records: list[RunRecord], found: Evidence) -> Table:
+    (section,) = sections_of(records)
+    return comparison_table(section, found, found.references[0], words=words_of("en"))
+
+
 def test_the_correction_counts_where_it_changes_the_outcome() -> None:
     # Six documents that only the best takes right: McNemar's p is 2 / 2 ** 6 = 0.03 for each of three arms.
-    records = [_wrong(2, 366), _wrong(4, 366), _wrong(8, 366), _wrong(64, 360)]
+    records: list[RunRecord] = [_wrong(2, 366), _wrong(4, 366), _wrong(8, 366), _wrong(64, 360)]
     (found,) = evidence(records, margin=0.0)
     assert [one.accuracy.p_value for one in found.comparisons] == pytest.approx([2 / 2**6] * 3)
     assert [one.accuracy_p for one in found.comparisons] == pytest.approx([3 * 2 / 2**6] * 3)
     assert {one.outcome for one in found.comparisons} == {"not distinguishable"}
-    assert [row[3] for row in reference_tables(found, words=words_of("en"))[0].rows] == ["0.0938"] * 3
+    assert [row[3] for row in _compared(records, found).rows] == ["0.0938"] * 3
     (alone,) = evidence([_wrong(8, 366), _wrong(64, 360)], margin=0.0)
     assert [one.outcome for one in alone.comparisons] == ["worse"]
 
@@ -148,10 +154,11 @@ def test_a_deterministic_arm_has_an_interval_of_its_documents() -> None:
 
 
 def test_what_the_documents_do_not_tell_apart_is_said_to_be_so() -> None:
-    (found,) = evidence([finished(lora(2), accuracy=0.9), finished(lora(4), accuracy=0.9)])
+    records: list[RunRecord] = [finished(lora(2), accuracy=0.9), finished(lora(4), accuracy=0.9)]
+    (found,) = evidence(records)
     (one,) = found.comparisons
     assert (one.outcome, one.accuracy.mean) == ("not distinguishable", 0.0)
-    (table,) = reference_tables(found, words=words_of("en"))
+    table = _compared(records, found)
     assert table.rows[0][4] == "not distinguishable"
 
 

@@ -16,11 +16,12 @@ from tanzaku.errors import RecordError
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.rank_charts import curve_chart
-from tanzaku.report.rank_tables import cost_sentences, rank_tables
-from tanzaku.report.words import words_of
+from tanzaku.report.rank_texts import cost_sentences
+from tanzaku.report.tables import rank_table
 from tanzaku.report.write import write_report
 from tanzaku.study.record import FinishedRun, RunRecord
 from tanzaku.study.runs import stored_runs
+from tanzaku.words import words_of
 from tests.report.records import (
     at_ranks,
     baseline,
@@ -177,7 +178,7 @@ def test_without_predictions_or_other_arms_nothing_is_compared() -> None:
     alone = the_curve([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
     assert (alone.separate, alone.separate_seconds) == ((), None)
     (found,) = evidence([at_ranks(finished(lora(8), accuracy=0.9), CUT)])
-    (table,) = rank_tables(found, words=words_of("en"))
+    table = rank_table(found.curves[0], words=words_of("en"))
     assert "Accuracy: difference (points)" not in [column.heading for column in table.columns]
 
 
@@ -190,7 +191,7 @@ def test_a_method_of_another_version_is_compared_with_nothing() -> None:
 
 def test_the_table_has_the_rows_and_the_outcomes() -> None:
     (found,) = evidence(cut_study())
-    (table,) = rank_tables(found, words=words_of("en"))
+    table = rank_table(found.curves[0], words=words_of("en"))
     assert table.caption == "LoRA r=8: the trained adapter at each rank"
     headings = [column.heading for column in table.columns]
     rows = [dict(zip(headings, row, strict=True)) for row in table.rows]

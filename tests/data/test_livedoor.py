@@ -115,7 +115,7 @@ def test_what_is_no_article_is_told(make_corpus: MakeCorpus) -> None:
     with pytest.warns(TanzakuWarning) as caught:
         prepare_livedoor(corpus)
     told = " ".join(str(one.message) for one in caught)
-    assert "1 files are not articles and were not read: smax/notes.txt" in told
+    assert "1 file is not an article and was not read: smax/notes.txt" in told
     assert "not a Livedoor category were not read: extra" in told
 
 

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from tanzaku.encoders import tokens
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
-from tanzaku.encoders.parallel import map_chunks, without_main
+from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.processes import without_main
 from tanzaku.study.process import process_context
 from tests.checkpoints import make_mecab_bert, sentences
 from tests.encoders.chunk_work import deadly_encoder, make_work

@@ -14,9 +14,9 @@ from statsmodels.stats.proportion import proportion_confint
 from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, run_key
+from tanzaku.analysis.thesis import TABLE_3_1
 from tanzaku.measure.metrics import ChooseBy, measure
 from tanzaku.methods.lora import Lora
-from tanzaku.report.thesis import TABLE_3_1
 from tanzaku.study.predictions import VALIDATION_PREDICTIONS_FILE, write_predictions
 from tanzaku.study.record import (
     RANKS_FOLDER,

@@ -9,9 +9,9 @@ import pytest
 from tanzaku.analysis.arms import sections_of
 from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.notes import result_notes
-from tanzaku.report.words import Language, words_of
 from tanzaku.report.write import write_report
 from tanzaku.study.record import MODEL_FOLDER, RunRecord
+from tanzaku.words import Language, words_of
 from tests.report.records import (
     baseline,
     data_facts,

@@ -17,8 +17,8 @@ from tanzaku.report.draw_figure import CUT, RING
 from tanzaku.report.figures import draw, figures_of
 from tanzaku.report.loss_charts import smoothed
 from tanzaku.report.style import applied
-from tanzaku.report.words import words_of
 from tanzaku.study.record import FinishedEncoderRun, RunRecord
+from tanzaku.words import words_of
 from tests.report.page.pages import page, seeds_study
 from tests.report.records import (
     RANKS,

@@ -12,7 +12,7 @@ from tanzaku.errors import TanzakuWarning
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.figures import FIGURE_NAMES, figure_words, figures_of, render
 from tanzaku.report.fonts import families_of, showable
-from tanzaku.report.words import words_of
+from tanzaku.words import words_of
 from tests.report.page.pages import seeds_study
 from tests.report.records import at_ranks, data_facts, evidence, finished, lora
 

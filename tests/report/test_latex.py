@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanzaku.report.latex import _LATIN, PREAMBLE, LatexColumn, LatexTable, escape_latex, latex_table
-from tanzaku.report.render import one_line
+from tanzaku.report.latex import _LATIN, PREAMBLE, escape_latex, latex_table
+from tanzaku.report.render import Column, Table, one_line
 from tests.report.test_render import NASTY
 from tests.typesetting import preambles, typeset
 
@@ -46,7 +46,7 @@ def test_latex_shows_the_text(text: str) -> None:
 
 
 def test_a_star_that_begins_a_row_is_not_of_the_row_end_above() -> None:
-    table = LatexTable("c", (LatexColumn("a", numeric=False),), (("first",), ("*second",)))
+    table = Table("c", (Column("a"),), (("first",), ("*second",)))
     assert not re.search(r"\\\\\s*[*\[]", latex_table(table, label="tab:x"))
 
 
@@ -60,7 +60,7 @@ def test_a_text_that_may_break_is_the_same_text(text: str) -> None:
 
 @given(st.lists(NASTY, min_size=2, max_size=2))
 def test_a_table_has_a_cell_for_every_column(cells: list[str]) -> None:
-    table = LatexTable("100 % & more", (LatexColumn("a", numeric=False), LatexColumn("b")), (tuple(cells),))
+    table = Table("100 % & more", (Column("a"), Column("b", numeric=True)), (tuple(cells),))
     lines = latex_table(table, label="tab:x").splitlines()
     row = lines[lines.index(r"    \midrule") + 1]
     assert len(re.findall(r"(?<!\\)&", row)) == 1
@@ -70,35 +70,40 @@ def test_a_table_has_a_cell_for_every_column(cells: list[str]) -> None:
 
 
 def test_a_name_that_pdflatex_lacks_has_a_stand_in() -> None:
-    columns = (LatexColumn("Class", numeric=False, instead=("class 1", "class 2")), LatexColumn("n"))
-    text = latex_table(LatexTable("映画 and more", columns, (("sports", "1"), ("家電_A", "2"))), label="tab:x")
+    columns = (Column("Class", instead=("class 1", "class 2")), Column("n", numeric=True))
+    text = latex_table(Table("映画 and more", columns, (("sports", "1"), ("家電_A", "2"))), label="tab:x")
     assert r"\tanzakutext{家電\_A}{class 2} & 2 \\" in text
     assert "sports & 1" in text
     assert r"\caption{\tanzakutext{映\allowbreak{}画}{?} and more}" in text
 
 
 def test_only_columns_that_need_it_wrap() -> None:
-    columns = (LatexColumn("Arm", numeric=False, wraps=True), *(LatexColumn("Figure") for _ in range(6)))
-    short = latex_table(LatexTable("", columns, (("LoRA", *["12.34"] * 6),)), label="tab:x")
-    long = latex_table(LatexTable("", columns, (("LoRA with very long words " * 8, *["12.34"] * 6),)), label="tab:x")
+    columns = (Column("Arm", wraps=True), *(Column("Figure", numeric=True) for _ in range(6)))
+    short = latex_table(Table("", columns, (("LoRA", *["12.34"] * 6),)), label="tab:x")
+    long = latex_table(Table("", columns, (("LoRA with very long words " * 8, *["12.34"] * 6),)), label="tab:x")
     assert r"{@{}lrrrrrr@{}}" in short
     assert re.search(r"p\{\d+pt\}rrrrrr@", long)
 
 
 def test_a_group_of_columns_has_a_heading_and_a_rule() -> None:
-    columns = (LatexColumn("a"), LatexColumn("b", group="both"), LatexColumn("c", group="both"), LatexColumn("d"))
-    lines = latex_table(LatexTable("", columns, (("1", "2", "3", "4"),)), label="tab:x").splitlines()
+    columns = (
+        Column("a", numeric=True),
+        Column("b", numeric=True, group="both"),
+        Column("c", numeric=True, group="both"),
+        Column("d", numeric=True),
+    )
+    lines = latex_table(Table("", columns, (("1", "2", "3", "4"),)), label="tab:x").splitlines()
     assert r"     & \multicolumn{2}{c}{both} &  \\" in lines
     assert r"    \cmidrule(lr){2-3}" in lines
 
 
 def test_a_table_longer_than_a_page_may_break(tmp_path: Path) -> None:
     numbers = tuple(f"class {number + 1}" for number in range(120))
-    columns = (LatexColumn("Class", numeric=False, wraps=True, instead=numbers), LatexColumn("Documents"))
+    columns = (Column("Class", wraps=True, instead=numbers), Column("Documents", numeric=True))
     rows = tuple((f"クラス {number}", str(7000 + number)) for number in range(120))
-    table = latex_table(LatexTable("All classes", columns, rows), label="tab:x")
+    table = latex_table(Table("All classes", columns, rows), label="tab:x")
     assert r"\begin{longtable}" in table
-    assert r"\begin{longtable}" not in latex_table(LatexTable("", columns, rows[:40]), label="tab:x")
+    assert r"\begin{longtable}" not in latex_table(Table("", columns, rows[:40]), label="tab:x")
     made = typeset("pdflatex", preambles()[0], [_with_commands(table)], folder=tmp_path)
     assert [line for line in made.lines if re.fullmatch(r"class \d+ 7\d\d\d", line)] == [
         f"class {number + 1} {7000 + number}" for number in range(120)

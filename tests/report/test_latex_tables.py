@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.rows import arm_rows, comparison_rows
 from tanzaku.report import formats
-from tanzaku.report.csvs import arm_rows, comparison_rows
 from tanzaku.report.latex_tables import latex_document, paper_tables
 from tanzaku.report.render import csv_text
-from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
+from tanzaku.words import Language, words_of
 from tests.report.records import at_ranks, baseline, data_facts, evidence, finished, lora, study
 from tests.typesetting import preambles, typeset, with_installed_font
 

@@ -10,8 +10,8 @@ from tanzaku.analysis.arms import sections_of
 from tanzaku.cli import app
 from tanzaku.report.document import markdown_document
 from tanzaku.report.sentences import recommendation_lines
-from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
+from tanzaku.words import words_of
 from tests.report.page.pages import page
 from tests.report.records import baseline, costs, data_facts, evidence, finished, lora, scores_of, write_all
 

@@ -15,8 +15,8 @@ from tanzaku.cli.report import _print_tables, report
 from tanzaku.cli.study import app as study_app
 from tanzaku.data.loading import load_dataset
 from tanzaku.report.tables import results_table
-from tanzaku.report.words import words_of
 from tanzaku.report.write import Report
+from tanzaku.words import words_of
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
 pytestmark = pytest.mark.usefixtures("no_figures")

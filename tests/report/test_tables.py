@@ -5,16 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from tanzaku.analysis.arms import Section, sections_of
+from tanzaku.analysis.settings import differing_settings, shared_settings
 from tanzaku.report.render import Table
-from tanzaku.report.tables import (
-    comparison_table,
-    data_table,
-    differing_settings,
-    results_table,
-    shared_settings,
-)
-from tanzaku.report.words import words_of
+from tanzaku.report.tables import data_table, results_table
+from tanzaku.report.thesis_table import thesis_table
 from tanzaku.study.record import RunRecord
+from tanzaku.words import words_of
 from tests.report.records import baseline, data_facts, evidence, failed, finished, lora, scores, study, training
 
 
@@ -161,14 +157,14 @@ def test_without_a_finished_run_there_is_no_data_table() -> None:
 
 
 def test_the_comparison_says_what_is_not_like_the_thesis() -> None:
-    rows = {row[0]: row[1:] for row in comparison_table(section_of(study()), words=words_of("en")).rows}
+    rows = {row[0]: row[1:] for row in thesis_table(section_of(study()), words=words_of("en")).rows}
     assert rows["Tokens read per document"] == ("128", "512", "no")
     assert rows["Encoder"] == ("small-encoder", "cl-tohoku/bert-base-japanese", "no")
     assert rows["Batch size"] == ("8", "8", "yes")
     assert rows["Patience (epochs)"][::2] == ("3, 5", "yes")
     assert rows["GPU"] == ("none", "NVIDIA GeForce RTX 2070", "no")
     other = [finished(lora(8), accuracy=0.9, training=training(5e-4, patience=2))]
-    assert {row[0]: row[3] for row in comparison_table(section_of(other), words=words_of("en")).rows}[
+    assert {row[0]: row[3] for row in thesis_table(section_of(other), words=words_of("en")).rows}[
         "Patience (epochs)"
     ] == "no"
 

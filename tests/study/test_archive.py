@@ -185,6 +185,12 @@ def test_what_is_no_study_is_refused(runs: Path, tmp_path: Path) -> None:
         archive_study(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(RecordError, match="holds no study; give the folder"):
         archive_study(tmp_path, tmp_path / "out")
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "tuning.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        RecordError, match=r"holds a search of `tanzaku study tune`.* tuning\.json and tuned\.toml: copy"
+    ):
+        archive_study(tmp_path / "search", tmp_path / "out")
     archive_study(runs, tmp_path / "out")
     with pytest.raises(RecordError, match="is an archive already"):
         archive_study(tmp_path / "out", tmp_path / "again")

@@ -23,7 +23,7 @@ from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.predictions import read_predictions
-from tanzaku.study.process import run_to_the_end
+from tanzaku.study.process import Ended, run_child
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
@@ -264,11 +264,11 @@ def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder:
 def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
 
-    def die_late(process: Any) -> int:
-        run_to_the_end(process)
-        return -signal.SIGSEGV
+    def die_late(work: Any, **arguments: Any) -> Ended:
+        run_child(work, **arguments)
+        return Ended(-signal.SIGSEGV, None)
 
-    monkeypatch.setattr("tanzaku.study.engine.run_to_the_end", die_late)
+    monkeypatch.setattr("tanzaku.study.engine.run_child", die_late)
     *_, ended = _make(study, tmp_path / "out", make_dataset(train=48))
     assert isinstance(ended, RunEnds)
     assert ended.record.status == "finished"

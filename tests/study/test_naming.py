@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from gettext import NullTranslations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tanzaku.display import number
 from tanzaku.methods import METHODS, TextMethod
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.spec import RUN_SPEC, RunSpec
+from tanzaku.words import Words, words_of
 
 _BASE: dict[str, Any] = {
     "data": {"source": "sample"},
@@ -73,6 +75,12 @@ def test_names_have_the_settings_in_which_the_methods_arms_differ() -> None:
     assert _folders(*runs)[1] == "lora-r4-lr2e-3"
 
 
+def test_layers_are_named_in_both_languages() -> None:
+    arms = arms_of_runs([_run(targets="qv"), _run(targets=["query", "key"])])
+    assert [str(Namer(arms).full(arm)) for arm in arms] == ["LoRA, targets qv", "LoRA, targets query+key"]
+    assert str(Namer(arms).full(arms[0], words=words_of("ja"))) == "LoRA, 適用する層 qv"
+
+
 def test_a_switch_that_is_off_goes_without_saying() -> None:
     runs = [_run(), _run(dora=True), _run(dora=True, rslora=True), _run(initialization="pissa")]
     assert _full(*runs) == ["LoRA", "LoRA, DoRA", "LoRA, rsLoRA, DoRA", "LoRA, PiSSA"]
@@ -118,9 +126,7 @@ def test_a_pretraining_is_named_by_its_budget_and_by_more_where_budgets_are_alik
 
 
 def test_other_languages_are_asked_for_each_part() -> None:
-    class Shouting:
-        language: Literal["ja"] = "ja"
-
+    class Shouting(Words):
         def text(self, message: str, **values: object) -> str:
             return message.format(**values).upper()
 
@@ -128,7 +134,7 @@ def test_other_languages_are_asked_for_each_part() -> None:
             return f"{n}!"
 
     arms = arms_of_runs([_run(epochs=1, learning_rate=1e-3), _run(epochs=2), _run("full")])
-    assert [str(Namer(arms).full(arm, words=Shouting())) for arm in arms] == [
+    assert [str(Namer(arms).full(arm, words=Shouting("ja", NullTranslations()))) for arm in arms] == [
         "LoRA, LR 1E-3, 1!",
         "LoRA, LR 5E-4, 2!",
         "フルファインチューニング",

@@ -18,7 +18,6 @@ from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import read_pretrain_record
 from tanzaku.pretraining.run import pretrain
 from tanzaku.report.document import markdown_document
-from tanzaku.report.words import words_of
 from tanzaku.study import pretrained
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.expansion import expand
@@ -28,6 +27,7 @@ from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text
 from tanzaku.study.record import FinishedEncoderRun, FinishedTextRun
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tanzaku.words import words_of
 from tests.forked import Forked
 from tests.kinds import encoder_run, of_encoders
 from tests.study.made import make_pretrained

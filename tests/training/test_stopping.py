@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tanzaku.training.stopping import EarlyStopping, epoch_rank
+from tanzaku.training.stopping import EarlyStopping, epoch_key
 
 
 def _reference(losses: list[float], patience: int, threshold: float, arguments: TrainingArguments) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def test_by_accuracy_the_loss_decides_between_equals() -> None:
     stopping = EarlyStopping(patience=2)
     epochs = [(0.9, 0.5), (0.7, 0.5), (0.8, 0.5), (1.5, 0.6), (1.4, 0.55)]  # loss and accuracy
     kept = [
-        stopping.update(*epoch_rank(loss=loss, accuracy=accuracy, best_by="accuracy"), epoch=epoch)
+        stopping.update(*epoch_key(loss=loss, accuracy=accuracy, best_by="accuracy"), epoch=epoch)
         for epoch, (loss, accuracy) in enumerate(epochs, start=1)
     ]
     assert kept == [True, True, False, True, False]
@@ -93,15 +93,15 @@ def test_by_accuracy_the_loss_decides_between_equals() -> None:
 def test_the_best_epoch_is_the_first_of_the_least(epochs: list[tuple[float, float]]) -> None:
     for best_by in ("loss", "accuracy"):
         stopping = EarlyStopping(patience=None)
-        orders = [epoch_rank(loss=loss, accuracy=accuracy, best_by=best_by) for loss, accuracy in epochs]
+        orders = [epoch_key(loss=loss, accuracy=accuracy, best_by=best_by) for loss, accuracy in epochs]
         for epoch, order in enumerate(orders, start=1):
             stopping.update(*order, epoch=epoch)
         assert stopping.best_epoch == orders.index(min(orders)) + 1
 
 
 def test_an_epoch_is_judged_by_its_loss_or_by_its_wrong_answers_and_then_its_loss() -> None:
-    assert epoch_rank(loss=0.5, accuracy=0.75, best_by="loss") == (0.5, 0.0)
-    assert epoch_rank(loss=0.5, accuracy=0.75, best_by="accuracy") == (0.25, 0.5)
+    assert epoch_key(loss=0.5, accuracy=0.75, best_by="loss") == (0.5, 0.0)
+    assert epoch_key(loss=0.5, accuracy=0.75, best_by="accuracy") == (0.25, 0.5)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.5, 0.5, 0.7]])

@@ -16,9 +16,10 @@ from typing import Any
 from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, MethodClass
-from tanzaku.study.naming import ENGLISH, Name, Namer, Words, flat_settings, shorten_pretraining
+from tanzaku.study.naming import Name, Namer, flat_settings, shorten_pretraining
 from tanzaku.study.record import DataFacts, EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.words import ENGLISH, Words
 
 RANK = "method.rank"
 RANKS = "method.ranks"
@@ -189,6 +190,11 @@ class Arm:
         """One of the fields of `Costs`, in that field's unit."""
         values = (getattr(record.costs, name) for record in self.finished)
         return estimate(value for value in values if value is not None)
+
+    def mean_cost(self, name: str) -> float:
+        """The mean of a cost; not a number where no run has it."""
+        value = self.cost(name)
+        return value.mean if value else float("nan")
 
 
 @dataclass(frozen=True)

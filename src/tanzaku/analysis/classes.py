@@ -7,9 +7,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tanzaku.analysis.arms import Arm
+from tanzaku.analysis import thesis
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.record import Scores
+
+MOST_CLASSES = 20  # that a table or a matrix has room for
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,12 @@ def class_results(arm: Arm) -> tuple[ClassResult, ...]:
     )
 
 
+def shown_classes(arm: Arm) -> Sequence[ClassResult]:
+    """Those that reports show: all in the order of the labels; of many, those with the lowest F1, the lowest first."""
+    found = class_results(arm)
+    return found if len(found) <= MOST_CLASSES else sorted(found, key=lambda one: one.f1)[:MOST_CLASSES]
+
+
 def averaged_in(scores: Scores) -> int:
     """How many classes the macro-F1 of a classified set averages: those among the true or the predicted ones."""
     predicted = map(sum, zip(*scores.confusion, strict=True))
@@ -95,6 +104,14 @@ def averaged_classes(arm: Arm) -> AveragedClasses | None:
     runs = [record.test for record in arm.finished]
     counts = [averaged_in(scores) for scores in runs]
     return AveragedClasses(min(counts), max(counts), len(runs[0].per_class)) if runs else None
+
+
+def averaged_over(section: Section) -> AveragedClasses | None:
+    """Likewise, over all arms of a section."""
+    counts = [found for arm in section.arms if (found := averaged_classes(arm))]
+    if not counts:
+        return None
+    return AveragedClasses(min(one.lowest for one in counts), max(one.highest for one in counts), counts[0].total)
 
 
 def majority_of(scores: Scores) -> Majority:
@@ -123,3 +140,22 @@ def never_predicted(arm: Arm) -> tuple[Unpredicted, ...]:
         if documents and missing:
             found.append(Unpredicted(label, documents, len(missing)))
     return tuple(found)
+
+
+def documents_per_class(section: Section) -> list[list[int]] | None:
+    """Training, validation and test documents of each class, and of all; then the thesis's, where the data is its own.
+
+    The documents of the validation and test sets are those of the first run that finished; None without one.
+    """
+    scored = next((record for arm in section.arms for record in arm.finished), None)
+    if scored is None:
+        return None
+    data = scored.data
+    counts = [
+        [train, scored.val.per_class[name].support, scored.test.per_class[name].support]
+        for name, train in zip(data.label_names, data.train_documents_per_class, strict=True)
+    ]
+    if thesis.is_thesis_data(data):
+        published = [thesis.TABLE_3_1[name] for name in data.label_names]
+        counts = [[*row, each.train, each.val, each.test] for row, each in zip(counts, published, strict=True)]
+    return [*counts, [sum(column) for column in zip(*counts, strict=True)]]

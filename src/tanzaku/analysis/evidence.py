@@ -132,6 +132,17 @@ class Evidence:
         """
         return next((interval for one, interval in self.intervals if one == arm), None)
 
+    def front_members(self, section: Section) -> list[tuple[Arm, bool, bool]]:
+        """The section's arms that are on the front of size or of time, and on which, from the smallest."""
+        fronts = zip(section.arms, self.size_front, self.time_front, strict=True)
+        members = [(arm, size, time) for arm, size, time in fronts if size or time]
+        return sorted(members, key=lambda member: member[0].mean_cost("saved_bytes"))
+
+    @property
+    def recommended(self) -> list[Arm]:
+        """The arms that are recommended: of all, and of those that adapt the encoder."""
+        return [found.arm for found in (self.recommendation, self.among_encoders) if found]
+
     @property
     def chosen(self) -> list[Arm]:
         """The recommended arms and the best ones that they were compared with, each once; else the best."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tanzaku.report.render import Table
-    from tanzaku.report.words import Words
     from tanzaku.report.write import Report
+    from tanzaku.words import Words
 
 
 _Runs = Annotated[
@@ -59,8 +59,8 @@ def report(
     """
     from tanzaku.data.loading import load_dataset
     from tanzaku.display import plain_console
-    from tanzaku.report.words import words_of
     from tanzaku.report.write import write_report
+    from tanzaku.words import words_of
 
     dataset = load_dataset(data) if data is not None else None
     written = write_report(

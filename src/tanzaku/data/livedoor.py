@@ -182,9 +182,9 @@ def read_articles(folder: Path, *, categories: list[str]) -> list[Article]:
             elif path.name != "LICENSE.txt":
                 unread.append(f"{category}/{path.name}")
     if unread:
-        warnings.warn(
-            f"{len(unread):,} files are not articles and were not read: {listed(unread)}.", TanzakuWarning, stacklevel=2
-        )
+        one = "1 file is not an article and was"
+        files = one if len(unread) == 1 else f"{len(unread):,} files are not articles and were"
+        warnings.warn(f"{files} not read: {listed(unread)}.", TanzakuWarning, stacklevel=2)
     return articles
 
 

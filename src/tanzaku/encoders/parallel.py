@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
-import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +11,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain
-from types import ModuleType
 from typing import Any, TypeVar
 
 from tanzaku.errors import DataError, ProcessError, TanzakuWarning
+from tanzaku.processes import end_with_parent, without_main
 
 Result = TypeVar("Result")
 
@@ -113,33 +111,6 @@ def _name_deadly_text(chunk: list[str], maker: Callable[..., _Work], arguments: 
                     f"text {number:,}, of {len(text):,} characters, which begins with {text[:_SHOWN_CHARACTERS]!r}: "
                     "the process that tokenises it dies. Shorten it, leave it out, or use a machine with more memory."
                 ) from error
-
-
-@contextmanager
-def without_main() -> Iterator[None]:
-    """Start processes that do not import the main script.
-
-    `multiprocessing` has each new process import it, which would run a script that has no
-    `if __name__ == "__main__":` a second time. Ours need nothing from it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def end_with_parent() -> None:
-    """Have this process end as soon as the one that started it is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tanzaku.errors import MethodError
+from tanzaku.methods.labels import OptionLabel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +40,10 @@ def _no_table(value: tuple[str, ...]) -> tuple[str, ...]:
 
 # One name or several, as the methods' option `targets`.
 Targets = Annotated[
-    tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+    tuple[str, ...],
+    BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
+    Field(min_length=1),
+    OptionLabel("targets {value}", ja="適用する層 {value}"),
 ]
 LinearTargets = Annotated[Targets, AfterValidator(_no_table)]
 

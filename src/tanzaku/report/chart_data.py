@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import formats, thesis
-from tanzaku.report.comparisons import cost_of
-from tanzaku.report.names import page_name
-from tanzaku.report.series import baselines_of, recommended_of, series_of
-from tanzaku.report.thesis import Published
-from tanzaku.report.words import Words
+from tanzaku.analysis.series import baselines_of, series_of
+from tanzaku.analysis.thesis import Published
+from tanzaku.report import formats
+from tanzaku.report.names import legend_names, page_name
+from tanzaku.words import Words
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class ChartData:
     @cached_property
     def groups(self) -> list[Group]:
         """The lines against the rank, then the arms without a rank; all with a finished run."""
-        series = series_of(self.section, words=self.words)
-        lines = [Group(one.label, one.arms, look, True) for look, one in enumerate(series)]
+        series = series_of(self.section)
+        labels = legend_names([arms[0] for arms in series], words=self.words)
+        lines = [Group(label, arms, look, True) for look, (label, arms) in enumerate(zip(labels, series, strict=True))]
         baselines = baselines_of(self.section)
         return lines + [
             Group(self.name(arm), (arm,), look, False) for look, arm in enumerate(baselines, start=len(lines))
@@ -56,7 +57,7 @@ class ChartData:
 
     def is_recommended(self, arm: Arm) -> bool:
         """Whether the arm is recommended: of all, or of those that adapt the encoder."""
-        return arm in recommended_of(self.evidence)
+        return arm in self.evidence.recommended
 
     def published(self, arm: Arm) -> Published | None:
         """The thesis's row for an arm, where the data is the thesis's."""
@@ -78,9 +79,9 @@ def interval_text(mean: float, low: float | None, high: float | None) -> str:
 
 def megabytes(arm: Arm) -> float:
     """The mean saved size in MB."""
-    return cost_of(arm, "saved_bytes") / 1e6
+    return arm.mean_cost("saved_bytes") / 1e6
 
 
 def seconds(arm: Arm) -> float:
     """The mean training time without evaluation in seconds."""
-    return cost_of(arm, "train_seconds")
+    return arm.mean_cost("train_seconds")

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.confusion import Confusion, Pair
 from tanzaku.report import style
-from tanzaku.report.confusion import Confusion, Pair
 from tanzaku.report.fonts import showable
 from tanzaku.report.style import plain, text_width, wrapped
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix
 _TITLE_CHARACTERS = 56  # of a line of 8 cm
@@ -79,15 +79,15 @@ def _draw_pairs(confusion: Confusion, labels: dict[str, str], *, words: Words) -
     figure = Figure(figsize=(style.WIDTH_INCHES, 0.8 + 0.24 * len(pairs)))
     axes = figure.add_subplot()
     places = range(len(pairs))
-    axes.barh(places, [pair.mean for pair in pairs], height=0.6, color=style.COLOURS[0])
+    axes.barh(places, [pair.cell.documents for pair in pairs], height=0.6, color=style.COLOURS[0])
     names = [f"{labels[pair.true_class]}\n→ {labels[pair.predicted_class]}" for pair in pairs]
     axes.yaxis.set_ticks(places, names, fontsize=5.5)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     for place, pair in zip(places, pairs, strict=True):
-        axes.text(pair.mean, place, f" {pair.cell.percent} %", va="center", fontsize=5.5)
-    axes.set_xlim(right=1.15 * pairs[0].mean)
+        axes.text(pair.cell.documents, place, f" {100 * pair.cell.share:.1f} %", va="center", fontsize=5.5)
+    axes.set_xlim(right=1.15 * pairs[0].cell.documents)
     axes.set_xlabel(
         words.text("misclassified documents")
         if confusion.runs == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ _LEAST_PIXELS = 26  # between two ticks
 _FROM_POINT, _FROM_RING = 8, 10  # pixels from a point to its name
 _RING, _SAMPLE_RING = 9.0, 5.0  # radius
 _CAP = 3.5  # half the length of the line at an interval's end
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,12 @@ class Tick:
 class DrawnPoint:
     """A point in pixels; `low` and `high` are the ends of its interval."""
 
+    of: Point
     x: float
     y: float
     low: float | None
     high: float | None
     shape: int
-    label: str
-    hollow: bool
-    recommended: bool
-    name: str = ""
 
     @property
     def mark(self) -> str:
@@ -64,7 +62,7 @@ class DrawnPoint:
     @property
     def ring(self) -> str:
         """The path of the ring of a recommended arm; empty for others."""
-        return circle_path(self.x, self.y, _RING) if self.recommended else ""
+        return circle_path(self.x, self.y, _RING) if self.of.recommended else ""
 
 
 @dataclass(frozen=True)
@@ -144,20 +142,12 @@ def draw(chart: Chart, *, recommended: str) -> Drawing:
     up = Span.over(chart.heights, chart.y)
     lines = tuple(_draw_line(line, chart, across, up) for line in chart.lines)
     rules = tuple(_draw_rule(rule, place, chart, up) for place, rule in enumerate(chart.rules))
+    x_ticks = across.ticks(chart.x, length=RIGHT - LEFT, least=_LEAST_PIXELS, character=_DIGIT, end=1 - chart.reserved)
+    y_ticks = up.ticks(chart.y, length=BOTTOM - TOP, least=_LEAST_PIXELS)
     return Drawing(
         chart=chart,
-        x_ticks=tuple(
-            Tick(f"M{place:g} {BOTTOM}v5", place, BOTTOM + 19, text)
-            for value, text in across.ticks(
-                chart.x, length=RIGHT - LEFT, least=_LEAST_PIXELS, character=_DIGIT, end=1 - chart.reserved
-            )
-            for place in (_x(across.share(value)),)
-        ),
-        y_ticks=tuple(
-            Tick(f"M{LEFT} {place:g}H{RIGHT}", LEFT - 6, place + 4.5, text)
-            for value, text in up.ticks(chart.y, length=BOTTOM - TOP, least=_LEAST_PIXELS)
-            for place in (_y(up.share(value)),)
-        ),
+        x_ticks=tuple(_x_tick(_x(across.share(value)), text) for value, text in x_ticks),
+        y_ticks=tuple(_y_tick(_y(up.share(value)), text) for value, text in y_ticks),
         lines=lines,
         rules=rules,
         names=_names([*lines, *rules]),
@@ -194,6 +184,14 @@ def circle_path(x: float, y: float, radius: float) -> str:
     return f"M{x - radius:g} {y:g}{half} {2 * radius:g} 0{half} {-2 * radius:g} 0z"
 
 
+def _x_tick(x: float, text: str) -> Tick:
+    return Tick(f"M{x:g} {BOTTOM}v5", x, BOTTOM + 19, text)
+
+
+def _y_tick(y: float, text: str) -> Tick:
+    return Tick(f"M{LEFT} {y:g}H{RIGHT}", LEFT - 6, y + 4.5, text)
+
+
 def _x(share: float) -> float:
     return round(LEFT + (RIGHT - LEFT) * share, 1)
 
@@ -216,10 +214,9 @@ def _draw_line(line: Line, chart: Chart, across: Span, up: Span) -> DrawnLine:
 
 
 def _draw_point(point: Point, x: float, up: Span, shape: int) -> DrawnPoint:
-    low, high = (None if value is None else _y(up.share(value)) for value in (point.low, point.high))
-    return DrawnPoint(
-        x, _y(up.share(point.y)), low, high, shape, point.label, point.hollow, point.recommended, point.name
-    )
+    y, low, high = (None if value is None else _y(up.share(value)) for value in (point.y, point.low, point.high))
+    assert y is not None
+    return DrawnPoint(point, x, y, low, high, shape)
 
 
 def _draw_rule(rule: Rule, place: int, chart: Chart, up: Span) -> DrawnLine:
@@ -266,34 +263,33 @@ def _legend(
 def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
     """Next to each point with a name, on the first side where it meets no other name and no point; the recommended
     arm's first."""
-    points = sorted((point for line in lines for point in line.points), key=lambda point: not point.recommended)
-    taken: list[tuple[float, float, float, float]] = [
-        (point.x - reach, point.y - reach, point.x + reach, point.y + reach)
-        for point in points
-        for reach in (9 if point.recommended else 5,)
-    ]
+    points = sorted((point for line in lines for point in line.points), key=lambda point: not point.of.recommended)
+    taken: list[_Box] = []
+    for point in points:
+        reach = 9 if point.of.recommended else 5
+        taken.append((point.x - reach, point.y - reach, point.x + reach, point.y + reach))
     names: list[Name] = []
     for point in points:
-        if not point.name:
-            continue
-        width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in point.name)
-        away = _FROM_RING if point.recommended else _FROM_POINT
-        sides: list[tuple[float, float, Literal["start", "end"]]] = [
-            (point.x + away, point.y + away + 8, "start"),
-            (point.x - away, point.y - away, "end"),
-            (point.x + away, point.y - away, "start"),
-            (point.x - away, point.y + away + 8, "end"),
-        ]
-        for x, y, anchor in sides:
-            left = x if anchor == "start" else x - width
-            box = (left, y - 13, left + width, y + 3)
+        for name, box in _sides(point) if point.of.name else ():
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 12 and box[3] <= BOTTOM
             if inside and not any(_meet(box, other) for other in taken):
-                names.append(Name(round(x, 1), round(y, 1), point.name, anchor))
+                names.append(name)
                 taken.append(box)
                 break
     return tuple(names)
 
 
-def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+def _sides(point: DrawnPoint) -> Iterator[tuple[Name, _Box]]:
+    """Where a point's name may be, the best side first, and what it covers there."""
+    text = point.of.name
+    width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in text)
+    away = _FROM_RING if point.of.recommended else _FROM_POINT
+    right, left, below, above = point.x + away, point.x - away, point.y + away + 8, point.y - away
+    for x, y in ((right, below), (left, above), (right, above), (left, below)):
+        start = x if x == right else x - width
+        anchor: Literal["start", "end"] = "start" if x == right else "end"
+        yield Name(round(x, 1), round(y, 1), text, anchor), (start, y - 13, start + width, y + 3)
+
+
+def _meet(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

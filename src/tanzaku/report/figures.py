@@ -8,10 +8,10 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
+from tanzaku.analysis.confusion import Confusion, confusion_of
 from tanzaku.report import style
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.charts import Chart, Forest
-from tanzaku.report.confusion import Confusion, confusion_of
 from tanzaku.report.draw_confusion import draw_confusion
 from tanzaku.report.draw_figure import draw_charts, draw_forest
 from tanzaku.report.fonts import families_of
@@ -19,7 +19,7 @@ from tanzaku.report.front_charts import forest_of, front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.rank_charts import curve_chart, rank_charts
 from tanzaku.report.terms import AXES
-from tanzaku.report.words import Words, message, words_of
+from tanzaku.words import Words, message, words_of
 
 _PUBLISHED = message("thesis, same rank, learning rate and epochs")
 _MATRIX_CAPTION = message(

@@ -11,7 +11,7 @@ from matplotlib.ft2font import FT2Font
 
 from tanzaku.errors import TanzakuWarning
 from tanzaku.report.style import BASE_FAMILY
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 # No character has this code point: a font with a glyph for it has boxes for everything, as matplotlib's Last Resort.
 _UNASSIGNED = 0x0378

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tanzaku.analysis.arms import Estimate
 from tanzaku.analysis.statistics import Interval
 from tanzaku.display import number
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 NONE = "–"
+_Value = TypeVar("_Value")
 
 
 def percent(share: float) -> str:
     """A share (0 to 1) as a percentage with two decimals, such as `93.35`."""
     return f"{100 * share:.2f}"
+
+
+def mean(value: Estimate | None, write: Callable[[float], str] = percent) -> str:
+    """The mean over runs; a dash where no run has the figure."""
+    return write(value.mean) if value else NONE
+
+
+def known(value: _Value | None, write: Callable[[_Value], str]) -> str:
+    """A value that may be missing; a dash where it is."""
+    return NONE if value is None else write(value)
+
+
+def size(content_bytes: float) -> str:
+    """Bytes as MB; see `megabytes`."""
+    return megabytes(content_bytes / 1e6)
+
+
+def whole_megabytes(content_bytes: float) -> str:
+    """Bytes as whole MB with separators for thousands."""
+    return count(content_bytes / 1e6)
+
+
+def gigabytes(content_bytes: float) -> str:
+    """Bytes as GB with two decimals."""
+    return f"{content_bytes / 1e9:.2f}"
 
 
 def megabytes(size: float) -> str:
@@ -41,9 +68,9 @@ def rate(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else count(number)
 
 
-def count(number: float) -> str:
-    """A whole number with separators for thousands."""
-    return f"{number:,.0f}"
+def count(number: float, decimals: int = 0) -> str:
+    """A number with separators for thousands, whole unless `decimals` are asked for."""
+    return f"{number:,.{decimals}f}"
 
 
 def thousands(number: float) -> str:
@@ -104,11 +131,21 @@ def spread(value: Estimate | None) -> str:
     return f"{percent(value.lowest)}–{percent(value.highest)} ({percent(value.standard_deviation)})"
 
 
+def deviation(value: Estimate | None) -> str:
+    """The standard deviation in percentage points; a dash for one run."""
+    return known(value.standard_deviation if value else None, percent)
+
+
 def span(value: Estimate | None) -> str:
     """Whole numbers over the runs: `5`, or `4–5` where they differ."""
     if value is None:
         return NONE
-    return f"{value.lowest:.0f}" if value.lowest == value.highest else f"{value.lowest:.0f}–{value.highest:.0f}"
+    return whole_span(value.lowest, value.highest)
+
+
+def whole_span(lowest: float, highest: float) -> str:
+    """Likewise, of the lowest and the highest."""
+    return f"{lowest:.0f}" if lowest == highest else f"{lowest:.0f}–{highest:.0f}"
 
 
 def _two_digits(size: float) -> str:

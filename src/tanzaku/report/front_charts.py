@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from tanzaku.analysis.arms import Arm
+from tanzaku.analysis.series import in_order
 from tanzaku.report.chart_data import ChartData, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
 from tanzaku.report.names import unbroken
-from tanzaku.report.series import in_order
 from tanzaku.report.terms import AXES
-from tanzaku.report.words import message
+from tanzaku.words import message
 
 _FRONT_TITLES = {"size": message("Accuracy and size"), "time": message("Accuracy and training time")}
 _LONGEST = 4  # times the median: a longer half of an interval is cut, or it would leave the others no room

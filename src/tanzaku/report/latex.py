@@ -6,10 +6,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from tanzaku.report.render import one_line
+from tanzaku.report.render import Column, Table, one_line
 
 WIDTH = 396.0  # TeX points, 14 cm and a little less
 _GAP = 8.0  # between two columns: twice \tabcolsep
@@ -69,29 +68,6 @@ _LIGATURE = re.compile(r"(?<=-)(?=-)|(?<=')(?=')|(?<=,)(?=,)")
 _BREAK_AFTER = frozenset("_/+.:=")
 
 
-@dataclass(frozen=True)
-class LatexColumn:
-    """A column's heading. Numbers are aligned to the right and never wrapped."""
-
-    heading: str
-    numeric: bool = True
-    group: str = ""
-    """A heading above this one and those of its neighbours that have the same."""
-    wraps: bool = False
-    """Whether long cells go on to a second line; such columns share the room that the others leave."""
-    instead: tuple[str, ...] = ()
-    """What pdfLaTeX shows, row by row, of a cell with characters that it lacks; without it, question marks."""
-
-
-@dataclass(frozen=True)
-class LatexTable:
-    """A table of finished text; every row has a cell for every column."""
-
-    caption: str
-    columns: tuple[LatexColumn, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def escape_latex(text: str, *, instead: str | None = None, breakable: bool = False) -> str:
     """`text` on one line, for LaTeX's text mode.
 
@@ -112,53 +88,43 @@ def escape_latex(text: str, *, instead: str | None = None, breakable: bool = Fal
     return "".join(parts)
 
 
-def latex_table(table: LatexTable, *, label: str) -> str:
+def latex_table(table: Table, *, label: str) -> str:
     """A `table` environment with booktabs' rules; a `longtable` where the rows don't fit one page."""
     widths = _wrapping_widths(table)
+    caption = rf"\caption{{{escape_latex(table.caption, breakable=True)}}}"
+    separation = rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}"
+    alignment = _alignment(table, widths)
+    heading = [r"\toprule", *_heading_lines(table.columns), r"\midrule"]
+    rows = [_row(table, place) for place in range(len(table.rows))]
     if _lines(table, widths) > _MOST_LINES:
-        return _long_table(table, widths, label=label)
+        body = [rf"{caption}\label{{{label}}}\\", *heading, r"\endfirsthead", *heading, r"\endhead"]
+        lines = [
+            r"\begingroup",
+            r"\fontsize{9}{11}\selectfont",
+            rf"{separation}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            rf"\begin{{longtable}}{{{alignment}}}",
+            *(f"  {line}" for line in [*body, r"\bottomrule", r"\endfoot", *rows]),
+            r"\end{longtable}",
+            r"\endgroup",
+        ]
+        return "\n".join(lines) + "\n"
     lines = [
         r"\begin{table}[htbp]",
         r"  \centering",
         r"  \setlength{\belowcaptionskip}{5pt}",
-        rf"  \caption{{{escape_latex(table.caption, breakable=True)}}}",
+        f"  {caption}",
         rf"  \label{{{label}}}",
         r"  \fontsize{9}{11}\selectfont",
-        rf"  \setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
-        rf"  \begin{{tabular}}{{{_alignment(table, widths)}}}",
-        r"    \toprule",
-        *(f"    {line}" for line in _heading_lines(table.columns)),
-        r"    \midrule",
-        *(f"    {_row(table, place)}" for place in range(len(table.rows))),
-        r"    \bottomrule",
+        f"  {separation}",
+        rf"  \begin{{tabular}}{{{alignment}}}",
+        *(f"    {line}" for line in [*heading, *rows, r"\bottomrule"]),
         r"  \end{tabular}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _long_table(table: LatexTable, widths: dict[int, float], *, label: str) -> str:
-    heading = [r"  \toprule", *(f"  {line}" for line in _heading_lines(table.columns)), r"  \midrule"]
-    lines = [
-        r"\begingroup",
-        r"\fontsize{9}{11}\selectfont",
-        rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
-        rf"\begin{{longtable}}{{{_alignment(table, widths)}}}",
-        rf"  \caption{{{escape_latex(table.caption, breakable=True)}}}\label{{{label}}}\\",
-        *heading,
-        r"  \endfirsthead",
-        *heading,
-        r"  \endhead",
-        r"  \bottomrule",
-        r"  \endfoot",
-        *(f"  {_row(table, place)}" for place in range(len(table.rows))),
-        r"\end{longtable}",
-        r"\endgroup",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _alignment(table: LatexTable, widths: dict[int, float]) -> str:
+def _alignment(table: Table, widths: dict[int, float]) -> str:
     columns = []
     for place, column in enumerate(table.columns):
         if place in widths:
@@ -168,7 +134,7 @@ def _alignment(table: LatexTable, widths: dict[int, float]) -> str:
     return f"@{{}}{''.join(columns)}@{{}}"
 
 
-def _heading_lines(columns: Sequence[LatexColumn]) -> list[str]:
+def _heading_lines(columns: Sequence[Column]) -> list[str]:
     """A line of the groups' headings with a rule below each, where there are groups; then the columns' own."""
     lines = []
     if any(column.group for column in columns):
@@ -182,7 +148,7 @@ def _heading_lines(columns: Sequence[LatexColumn]) -> list[str]:
     return [*lines, " & ".join(map(_heading, columns)) + r" \\"]
 
 
-def _heading(column: LatexColumn) -> str:
+def _heading(column: Column) -> str:
     """Long headings on several lines, so that they don't make the column wider than its numbers."""
     lines = [escape_latex(line) for line in _heading_parts(column)]
     if len(lines) == 1:
@@ -192,7 +158,7 @@ def _heading(column: LatexColumn) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{stacked}\end{{tabular}}"
 
 
-def _heading_parts(column: LatexColumn) -> list[str]:
+def _heading_parts(column: Column) -> list[str]:
     lines: list[str] = []
     for word in one_line(column.heading).split():
         if lines and _text_width(f"{lines[-1]} {word}") <= _HEADING_WIDTH:
@@ -202,7 +168,7 @@ def _heading_parts(column: LatexColumn) -> list[str]:
     return lines or [""]
 
 
-def _row(table: LatexTable, place: int) -> str:
+def _row(table: Table, place: int) -> str:
     cells = (
         escape_latex(
             cell,
@@ -214,7 +180,7 @@ def _row(table: LatexTable, place: int) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _wrapping_widths(table: LatexTable) -> dict[int, float]:
+def _wrapping_widths(table: Table) -> dict[int, float]:
     """Of the columns that must wrap, in points, by their place; those whose cells fit as they are have none."""
     natural = [max(map(_text_width, _cells_and_heading(table, place))) for place in range(len(table.columns))]
     wrapping = {place: natural[place] for place, column in enumerate(table.columns) if column.wraps}
@@ -230,12 +196,12 @@ def _wrapping_widths(table: LatexTable) -> dict[int, float]:
     return {place: max(_LEAST_NAME, room * math.sqrt(width) / total) for place, width in wrapping.items()}
 
 
-def _cells_and_heading(table: LatexTable, place: int) -> Iterable[str]:
+def _cells_and_heading(table: Table, place: int) -> Iterable[str]:
     yield from (row[place] for row in table.rows)
     yield from _heading_parts(table.columns[place])
 
 
-def _lines(table: LatexTable, widths: dict[int, float]) -> int:
+def _lines(table: Table, widths: dict[int, float]) -> int:
     """About how many lines the rows take."""
     return sum(
         max([1, *(math.ceil(1.1 * _text_width(row[place]) / width) for place, width in widths.items())])

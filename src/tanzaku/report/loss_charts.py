@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import Arm
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.charts import Axis, Chart, Line, Point
-from tanzaku.report.words import message
+from tanzaku.words import message
 
 _TITLES = {
     "train": (message("Training loss: {label}"), message("Running mean, one line per run.")),

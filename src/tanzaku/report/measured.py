@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tanzaku.analysis.arms import Section
+from tanzaku.analysis.settings import shared_settings
 from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats
-from tanzaku.report.tables import shape_text, shared_settings
 from tanzaku.report.terms import setting_name
-from tanzaku.report.words import Words
+from tanzaku.report.thesis_table import shape_text
 from tanzaku.study.record import Environment, FinishedEncoderRun
+from tanzaku.words import Words
 
 _DIGITS = 12  # of a fingerprint
 _COMMIT_DIGITS = 10

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from tanzaku.analysis.arms import Arm
-from tanzaku.report.words import Words
-from tanzaku.study.naming import Name
+from tanzaku.analysis.arms import RANK, Arm
+from tanzaku.study.naming import Name, Namer
+from tanzaku.words import ENGLISH, Words
 
 _WORD_JOINER = "\u2060"
 _NO_BREAK_SPACE = "\u00a0"
@@ -17,7 +18,7 @@ _MINUS_IN_NUMBER = re.compile(r"(?<=\de)-(?=\d)")
 def paper_name(arm: Arm, *, words: Words) -> str:
     """The full name, such as `LoRA r=8, lr 5e-4`, with "lr" and "5e-4" on one line."""
     name = arm.full_name(words)
-    return ", ".join([name.head, *(_BEFORE_VALUE.sub(_NO_BREAK_SPACE, part) for part in name.details)])
+    return ", ".join([name.with_rank, *(_BEFORE_VALUE.sub(_NO_BREAK_SPACE, part) for part in name.details)])
 
 
 def page_name(arm: Arm, *, words: Words) -> str:
@@ -32,7 +33,14 @@ def page_details(arm: Arm, *, words: Words) -> str:
 
 def unbroken(name: Name) -> str:
     """A name for the page or a chart."""
-    return ", ".join([name.head, *map(_joined, name.details)])
+    return ", ".join([name.with_rank, *map(_joined, name.details)])
+
+
+def legend_names(arms: Sequence[Arm], *, words: Words = ENGLISH) -> list[str]:
+    """Short names without the rank: what distinguishes lines against the rank, of each of which this is one arm."""
+    settings = [{key: value for key, value in arm.settings.items() if key != RANK} for arm in arms]
+    namer = Namer(settings)
+    return [unbroken(namer.short(one, words=words)) for one in settings]
 
 
 def _joined(part: str) -> str:

@@ -2,89 +2,64 @@
 
 from __future__ import annotations
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.report import thesis
 from tanzaku.report.sentences import class_notes
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 
 def result_notes(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
     """The sentences that belong under the table of results."""
-    notes = [*_baseline_notes(section, words), *class_notes(section, evidence, words=words)]
-    notes += [*_interval_notes(evidence, words), *_test_notes(evidence, words)]
-    if repeated := sum(len(arm.repeated) for arm in section.arms):
-        notes.append(
-            words.plural(
-                "{n} finished run repeats the settings and seed of another; only the latest counts.",
-                "{n} finished runs repeat the settings and seed of another; only the latest counts.",
-                repeated,
-            )
-        )
-    if thesis.beside(section):
-        notes.append(
-            words.text(
-                "Thesis: the row of its Tables 3.2 to 3.4 with the same method, rank, learning rate and epochs. The "
-                "encoder, the hardware and other settings may differ. Its training times include evaluation."
-            )
-        )
-    return notes
-
-
-def _baseline_notes(section: Section, words: Words) -> list[str]:
-    if section.baseline is not None:
-        return []
+    repeated = sum(len(arm.repeated) for arm in section.arms)
+    without_baseline = words.text(
+        "No TF-IDF baseline: these records have no finished {method} run on this data. Add one to the study: the value "
+        "of an encoder only shows in comparison with it.",
+        method="tfidf-svm",
+    )
+    repetitions = words.plural(
+        "{n} finished run repeats the settings and seed of another; only the latest counts.",
+        "{n} finished runs repeat the settings and seed of another; only the latest counts.",
+        repeated,
+    )
+    published = words.text(
+        "Thesis: the row of its Tables 3.2 to 3.4 with the same method, rank, learning rate and epochs. The encoder, "
+        "the hardware and other settings may differ. Its training times include evaluation."
+    )
     return [
-        words.text(
-            "No TF-IDF baseline: these records have no finished {method} run on this data. Add one to the study: the "
-            "value of an encoder only shows in comparison with it.",
-            method="tfidf-svm",
-        )
+        *([without_baseline] if section.baseline is None else []),
+        *class_notes(section, evidence, words=words),
+        *_evidence_notes(evidence, words),
+        *([repetitions] if repeated else []),
+        *([published] if thesis.published_rows(section) else []),
     ]
 
 
-def _interval_notes(evidence: Evidence, words: Words) -> list[str]:
+def _evidence_notes(evidence: Evidence, words: Words) -> list[str]:
+    """What intervals and tests cover."""
+    text, missing = words.text, evidence.predictions_missing
     kinds = {interval.kind for arm, interval in evidence.intervals if not arm.deterministic}
-    notes = []
-    if "wilson" in kinds:
-        notes.append(words.text("One run: the interval covers other test documents, not other seeds."))
-    if any(arm.deterministic for arm, _ in evidence.intervals):
-        notes.append(
-            words.text(
-                "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other "
-                "test documents."
-            )
-        )
-    if "both" in kinds:
-        notes.append(
-            words.text("Several seeds: the mean; the interval covers other seeds and other documents together.")
-        )
-        if evidence.predictions_missing:
-            notes.append(
-                words.text(
-                    "Several seeds without stored predictions: the interval is wider than it could be, because it "
-                    "assumes that the errors of all seeds are on the same documents."
-                )
-            )
-    return notes
-
-
-def _test_notes(evidence: Evidence, words: Words) -> list[str]:
-    notes = []
-    if any(one.outcome == "not distinguishable" for one in evidence.comparisons):
-        notes.append(
-            words.text(
-                "“Not distinguishable”: the difference on the same documents may be due to chance (Holm's corrected p "
-                "is 0.05 or more, over all comparisons). It does not mean that the two are equal."
-            )
-        )
-    if any(one.seeds_covered == "one" for one in evidence.comparisons):
-        notes.append(
-            words.text(
-                "Where one side of a comparison has a single run, the variation between seeds of that side is not "
-                "covered."
-            )
-        )
-    if evidence.predictions_missing:
-        notes.append(words.text("Some runs have no stored predictions, so their arms are not compared."))
-    return notes
+    deterministic = any(arm.deterministic for arm, _ in evidence.intervals)
+    indistinct = any(one.outcome == "not distinguishable" for one in evidence.comparisons)
+    single = any(one.seeds_covered == "one" for one in evidence.comparisons)
+    notes = {
+        text("One run: the interval covers other test documents, not other seeds."): "wilson" in kinds,
+        text(
+            "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other test "
+            "documents."
+        ): deterministic,
+        text("Several seeds: the mean; the interval covers other seeds and other documents together."): "both" in kinds,
+        text(
+            "Several seeds without stored predictions: the interval is wider than it could be, because it assumes that "
+            "the errors of all seeds are on the same documents."
+        ): "both" in kinds and missing,
+        text(
+            "“Not distinguishable”: the difference on the same documents may be due to chance (Holm's corrected p is "
+            "0.05 or more, over all comparisons). It does not mean that the two are equal."
+        ): indistinct,
+        text(
+            "Where one side of a comparison has a single run, the variation between seeds of that side is not covered."
+        ): single,
+        text("Some runs have no stored predictions, so their arms are not compared."): missing,
+    }
+    return [note for note, applies in notes.items() if applies]

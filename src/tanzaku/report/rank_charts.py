@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.rank_curves import CurveLine, lines_of
-from tanzaku.report import formats, thesis
+from tanzaku.analysis.series import compares_ranks
+from tanzaku.analysis.thesis import Published
+from tanzaku.report import formats
 from tanzaku.report.chart_data import ChartData, Group, interval_text, megabytes, percent, seconds
 from tanzaku.report.charts import Axis, Chart, Line, Point, Rule
-from tanzaku.report.rank_tables import line_labels
-from tanzaku.report.series import compares_ranks, legend_names, recommended_of
+from tanzaku.report.names import legend_names
+from tanzaku.report.rank_texts import line_labels
 from tanzaku.report.terms import AXES
-from tanzaku.report.thesis import Published
-from tanzaku.report.words import message
+from tanzaku.words import message
 
 _TITLES = {
     "accuracy": (
@@ -199,5 +201,5 @@ def _is_recommended(line: CurveLine, rank: int, data: ChartData) -> bool:
     """Whether a point is a recommended arm as it was trained."""
     return any(
         arm.rank == rank and (arm.series == line.arm.series if line.separate else arm == line.arm)
-        for arm in recommended_of(data.evidence)
+        for arm in data.evidence.recommended
     )

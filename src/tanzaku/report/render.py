@@ -17,12 +17,18 @@ _MARKDOWN_BLOCK = re.compile(r"^(?:[>=]|[#+-]+(?=\s|$)|\d+[.)](?=\s|$))")
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading."""
+    """A column's heading. Numbers are aligned to the right."""
 
     heading: str
     numeric: bool = False
     place: int = 0
     """In the order in which a terminal that is too narrow for the whole table shows columns."""
+    group: str = ""
+    """In LaTeX, a heading above this one and those of its neighbours that have the same."""
+    wraps: bool = False
+    """In LaTeX, whether long cells go on to a second line; such columns share the room that the others leave."""
+    instead: tuple[str, ...] = ()
+    """What pdfLaTeX shows, row by row, of a cell with characters that it lacks; without it, question marks."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Arm, Section
-from tanzaku.analysis.classes import averaged_classes, class_results, never_predicted
+from tanzaku.analysis.classes import ClassResult, Unpredicted, averaged_over, class_results, never_predicted
 from tanzaku.analysis.evidence import Evidence, Recommendation
 from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.terms import MEASURES
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 Name = Callable[[Arm], str]
 
@@ -70,184 +70,215 @@ def advice_of(evidence: Evidence, *, words: Words, name: Name | None = None) -> 
 
     Arms have their full names, or those that `name` gives them.
     """
-    name = name or (lambda arm: str(arm.full_name(words)))
-    advice = []
-    if evidence.recommendation is None and evidence.best is not None:
-        advice.append(_nothing(evidence, words=words, name=name))
-    pairs = (
-        (evidence.recommendation, message("Take {arm}.")),
-        (evidence.among_encoders, message("Of the arms that adapt the encoder, take {arm}.")),
-    )
-    return advice + [
-        Advice(
-            take=words.text(take, arm=name(found.arm)),
-            why=reason(found, words=words, name=name),
-            decided=decision(found, words=words, name=name),
-            warnings=tuple(_warnings(found, evidence, words=words, name=name)),
-            verdict=verdict(found, words=words, name=name),
+    return _Adviser(evidence, words, name or (lambda arm: str(arm.full_name(words)))).advice()
+
+
+@dataclass(frozen=True)
+class _Adviser:
+    """Says what follows from a section's evidence."""
+
+    evidence: Evidence
+    words: Words
+    name: Name
+
+    def advice(self) -> list[Advice]:
+        advice = []
+        if self.evidence.recommendation is None and self.evidence.best is not None:
+            advice.append(self._nothing(self.evidence.best))
+        pairs = (
+            (self.evidence.recommendation, message("Take {arm}.")),
+            (self.evidence.among_encoders, message("Of the arms that adapt the encoder, take {arm}.")),
         )
-        for found, take in pairs
-        if found
-    ]
+        return advice + [
+            Advice(
+                take=self.words.text(take, arm=self.name(found.arm)),
+                why=self._reason(found),
+                decided=self._decision(found),
+                warnings=tuple(self._warnings(found)),
+                verdict=self._verdict(found),
+            )
+            for found, take in pairs
+            if found
+        ]
 
+    def _nothing(self, best: Arm) -> Advice:
+        """That no arm is better than always answering the most frequent class."""
+        assert self.evidence.majorities
+        choose_by, majority = self.evidence.choose_by, self.evidence.majorities.validation
+        why = self.words.text(
+            "No arm has a better mean validation {measure} than always answering “{label}”, the most frequent class "
+            "({majority} %). The best is {best} with {value} %.",
+            measure=self._measure,
+            label=majority.label,
+            majority=formats.percent(majority.value(choose_by)),
+            best=self.name(best),
+            value=self._validation(best),
+        )
+        hint = (self.words.text(_RARE),) if choose_by == "accuracy" else ()
+        return Advice(self.words.text("No arm is recommended."), why, None, hint, None)
 
-def _nothing(evidence: Evidence, *, words: Words, name: Name) -> Advice:
-    """That no arm is better than always answering the most frequent class."""
-    assert evidence.best
-    assert evidence.majorities
-    majority = evidence.majorities.validation
-    why = words.text(
-        "No arm has a better mean validation {measure} than always answering “{label}”, the most frequent class "
-        "({majority} %). The best is {best} with {value} %.",
-        measure=words.text(MEASURES[evidence.choose_by]),
-        label=majority.label,
-        majority=formats.percent(majority.value(evidence.choose_by)),
-        best=name(evidence.best),
-        value=_validation(evidence.best, evidence),
-    )
-    hint = (words.text(_RARE),) if evidence.choose_by == "accuracy" else ()
-    return Advice(words.text("No arm is recommended."), why, None, hint, None)
-
-
-def reason(recommendation: Recommendation, *, words: Words, name: Name) -> str:
-    """Why the validation set chose it."""
-    margin, measure = number(100 * recommendation.margin), words.text(MEASURES[recommendation.choose_by])
-    value = _validation(recommendation.arm, recommendation)
-    if recommendation.is_best:
-        because = (
-            message(
+    def _reason(self, found: Recommendation) -> str:
+        """Why the validation set chose it."""
+        if found.is_best and found.passed_over:
+            because = message(
                 "It has the best mean validation {measure} ({value} %), and no smaller arm that may be recommended "
                 "comes within {margin} points of it."
             )
-            if recommendation.passed_over
-            else message(
+        elif found.is_best:
+            because = message(
                 "It has the best mean validation {measure} ({value} %), and no smaller arm comes within {margin} "
                 "points of it."
             )
+        elif found.within == found.considered:
+            because = message(
+                "It is the smallest ({megabytes} MB) of the {considered} arms, all of which have a mean validation "
+                "{measure} within {margin} points of the best: {value} % compared with {best_value} % for {best} "
+                "({best_megabytes} MB)."
+            )
+        else:
+            because = message(
+                "It is the smallest ({megabytes} MB) of the {within} arms, out of {considered}, that may be "
+                "recommended and whose mean validation {measure} is within {margin} points of the best: {value} % "
+                "compared with {best_value} % for {best} ({best_megabytes} MB)."
+            )
+        return self.words.text(
+            because,
+            measure=self._measure,
+            margin=self._margin,
+            within=found.within,
+            considered=found.considered,
+            value=self._validation(found.arm),
+            megabytes=formats.mean(found.arm.cost("saved_bytes"), formats.size),
+            best=self.name(found.best),
+            best_value=self._validation(found.best),
+            best_megabytes=formats.mean(found.best.cost("saved_bytes"), formats.size),
         )
-        return words.text(because, measure=measure, value=value, margin=margin)
-    because = (
-        message(
-            "It is the smallest ({megabytes} MB) of the {considered} arms, all of which have a mean validation "
-            "{measure} within {margin} points of the best: {value} % compared with {best_value} % for {best} "
-            "({best_megabytes} MB)."
-        )
-        if recommendation.within == recommendation.considered
-        else message(
-            "It is the smallest ({megabytes} MB) of the {within} arms, out of {considered}, that may be recommended "
-            "and whose mean validation {measure} is within {margin} points of the best: {value} % compared with "
-            "{best_value} % for {best} ({best_megabytes} MB)."
-        )
-    )
-    return words.text(
-        because,
-        megabytes=megabytes(recommendation.arm),
-        within=recommendation.within,
-        considered=recommendation.considered,
-        margin=margin,
-        measure=measure,
-        value=value,
-        best_value=_validation(recommendation.best, recommendation),
-        best=name(recommendation.best),
-        best_megabytes=megabytes(recommendation.best),
-    )
 
-
-def decision(recommendation: Recommendation, *, words: Words, name: Name) -> str | None:
-    """How many validation documents decided, and which arms they can't distinguish; None where there was one arm."""
-    found = recommendation.decision
-    if recommendation.considered == 1:
-        return None
-    enough = found.margin_documents >= 1 or recommendation.margin == 0
-    rests_on = (
-        message("The choice rests on {documents}; the margin of {margin} points is {count} of them.")
-        if enough
-        else message(
-            "The choice rests on {documents}; the margin of {margin} points is less than one of them, so a single "
-            "document can change the choice."
-        )
-    )
-    decided = words.text(
-        rests_on,
-        documents=words.plural("{n:,} validation document", "{n:,} validation documents", found.documents),
-        margin=number(100 * recommendation.margin),
-        count=f"{found.margin_documents:.1f}",
-    )
-    return words.joined([decided, _indistinct(recommendation, words=words, name=name)])
-
-
-def _indistinct(recommendation: Recommendation, *, words: Words, name: Name) -> str:
-    arms, others = recommendation.decision.indistinct, recommendation.considered - 1
-    if arms is None:
-        return words.text(
-            "The records have no validation predictions, so it is not known which arms differ significantly from the "
-            "best."
-        )
-    if not arms:
-        return words.text("On these documents, every other arm differs significantly from the best.")
-    if len(arms) == others:
-        return words.text("On these documents, no other arm can be distinguished from the best.")
-    return words.text(
-        "On these documents, {count} of the {others} other arms can't be distinguished from the best: {arms}.",
-        count=len(arms),
-        others=others,
-        arms=words.listed(map(name, arms)),
-    )
-
-
-def _warnings(recommendation: Recommendation, evidence: Evidence, *, words: Words, name: Name) -> list[str]:
-    """What the means leave out: failed runs, classes that are never predicted, arms that may not be recommended."""
-    arm, warnings = recommendation.arm, []
-    if failed := len(arm.failed):
-        warnings.append(
-            words.text(
-                "{failed} of its {runs} runs failed, and the mean covers only the others. Find out why before you use "
-                "it.",
-                failed=failed,
-                runs=failed + len(arm.finished),
+    def _decision(self, found: Recommendation) -> str | None:
+        """How many validation documents decided, and which arms they can't distinguish; None for one arm."""
+        decision, text = found.decision, self.words.text
+        if found.considered == 1:
+            return None
+        rests_on = (
+            message("The choice rests on {documents}; the margin of {margin} points is {count} of them.")
+            if decision.margin_documents >= 1 or found.margin == 0
+            else message(
+                "The choice rests on {documents}; the margin of {margin} points is less than one of them, so a single "
+                "document can change the choice."
             )
         )
-    if recommendation.passed_over and evidence.majorities:
-        majority = evidence.majorities.validation
-        warnings.append(
-            words.text(
-                "Within the margin, but not better than always answering “{label}”, the most frequent class "
-                "({majority} %), and therefore not recommended: {arms}.",
-                label=majority.label,
-                majority=formats.percent(majority.value(recommendation.choose_by)),
-                arms=words.listed(map(name, recommendation.passed_over)),
-            )
+        decided = text(
+            rests_on,
+            documents=self.words.plural("{n:,} validation document", "{n:,} validation documents", decision.documents),
+            margin=self._margin,
+            count=f"{decision.margin_documents:.1f}",
         )
-    return warnings + _unpredicted(recommendation, evidence, words=words, name=name)
+        return self.words.joined([decided, self._indistinct(decision.indistinct, found.considered - 1)])
 
-
-def _unpredicted(recommendation: Recommendation, evidence: Evidence, *, words: Words, name: Name) -> list[str]:
-    """That the recommended arm never predicts some class, and which arms predict them all."""
-    missing = never_predicted(recommendation.arm)
-    if not missing:
-        return []
-    runs = len(recommendation.arm.finished)
-    always = [one for one in missing if one.runs == runs]
-    sometimes = [one for one in missing if one.runs < runs]
-    warnings = []
-    if always:
-        labels = words.listed(words.text("“{name}”", name=one.label) for one in always)
-        warnings.append(
-            words.plural(
-                "Warning: it never predicts {labels} ({n:,} document in the validation and test sets).",
-                "Warning: it never predicts {labels} ({n:,} documents in the validation and test sets).",
-                sum(one.documents for one in always),
-                labels=labels,
+    def _indistinct(self, arms: Sequence[Arm] | None, others: int) -> str:
+        text = self.words.text
+        if arms is None:
+            return text(
+                "The records have no validation predictions, so it is not known which arms differ significantly from "
+                "the best."
             )
+        if not arms:
+            return text("On these documents, every other arm differs significantly from the best.")
+        if len(arms) == others:
+            return text("On these documents, no other arm can be distinguished from the best.")
+        return text(
+            "On these documents, {count} of the {others} other arms can't be distinguished from the best: {arms}.",
+            count=len(arms),
+            others=others,
+            arms=self._listed(arms),
         )
-    if sometimes:
-        labels = words.listed(words.text("“{name}”", name=one.label) for one in sometimes)
-        warnings.append(
-            words.text("Warning: some of its {runs} runs never predict {labels}.", labels=labels, runs=runs)
+
+    def _warnings(self, found: Recommendation) -> list[str]:
+        """What the means leave out: failed runs, classes that are never predicted, arms that may not be
+        recommended."""
+        warnings = []
+        if failed := len(found.arm.failed):
+            warnings.append(
+                self.words.text(
+                    "{failed} of its {runs} runs failed, and the mean covers only the others. Find out why before you "
+                    "use it.",
+                    failed=failed,
+                    runs=failed + len(found.arm.finished),
+                )
+            )
+        if found.passed_over and self.evidence.majorities:
+            majority = self.evidence.majorities.validation
+            warnings.append(
+                self.words.text(
+                    "Within the margin, but not better than always answering “{label}”, the most frequent class "
+                    "({majority} %), and therefore not recommended: {arms}.",
+                    label=majority.label,
+                    majority=formats.percent(majority.value(found.choose_by)),
+                    arms=self._listed(found.passed_over),
+                )
+            )
+        return warnings + self._unpredicted(found)
+
+    def _unpredicted(self, found: Recommendation) -> list[str]:
+        """That the recommended arm never predicts some class, and which arms predict them all."""
+        missing, runs, words = never_predicted(found.arm), len(found.arm.finished), self.words
+        if not missing:
+            return []
+        warnings = []
+        if always := [one for one in missing if one.runs == runs]:
+            warnings.append(
+                words.plural(
+                    "Warning: it never predicts {labels} ({n:,} document in the validation and test sets).",
+                    "Warning: it never predicts {labels} ({n:,} documents in the validation and test sets).",
+                    sum(one.documents for one in always),
+                    labels=_labels(always, words),
+                )
+            )
+        if sometimes := [one for one in missing if one.runs < runs]:
+            labels = _labels(sometimes, words)
+            warnings.append(
+                words.text("Warning: some of its {runs} runs never predict {labels}.", labels=labels, runs=runs)
+            )
+        if complete := [arm for arm, _ in self.evidence.intervals if not never_predicted(arm)]:
+            warnings.append(words.text("Arms that predict every class: {arms}.", arms=self._listed(complete)))
+        return [*warnings, words.text(_RARE)] if found.choose_by == "accuracy" else warnings
+
+    def _verdict(self, found: Recommendation) -> str | None:
+        """What the test set says of it; None where the recommended arm is the best one itself."""
+        if found.is_best:
+            return None
+        if found.difference is None or found.verdict is None:
+            return self.words.text("The records have no test predictions, so the test set can't confirm it.")
+        interval = found.difference.interval
+        text = self.words.text(
+            _VERDICTS[found.verdict],
+            measure=self._measure,
+            margin=self._margin,
+            difference=formats.points(found.difference.mean),
+            interval=formats.points_interval(interval, words=self.words),
+            # Rounded up: the margin that is shown must lie outside the interval.
+            confirmed=f"{math.ceil(-10_000 * interval.low) / 100:.2f}",
+            best=self.name(found.best),
         )
-    if complete := [arm for arm, _ in evidence.intervals if not never_predicted(arm)]:
-        warnings.append(words.text("Arms that predict every class: {arms}.", arms=words.listed(map(name, complete))))
-    return [*warnings, words.text(_RARE)] if recommendation.choose_by == "accuracy" else warnings
+        if found.seeds_covered == "both":
+            return text
+        return self.words.text(
+            "{verdict} This holds for these trained models; other seeds are not covered.", verdict=text
+        )
+
+    @property
+    def _measure(self) -> str:
+        return self.words.text(MEASURES[self.evidence.choose_by])
+
+    @property
+    def _margin(self) -> str:
+        return number(100 * self.evidence.margin)
+
+    def _validation(self, arm: Arm) -> str:
+        return formats.mean(arm.validation(self.evidence.choose_by))
+
+    def _listed(self, arms: Iterable[Arm]) -> str:
+        return self.words.listed(map(self.name, arms))
 
 
 def chosen_by(evidence: Evidence, *, words: Words) -> str:
@@ -275,46 +306,20 @@ def class_notes(section: Section, evidence: Evidence, *, words: Words) -> list[s
                 test_label=majorities.test.label,
             )
         )
-    counts = [count for arm in section.arms if (count := averaged_classes(arm))]
+    averaged = averaged_over(section)
     scored = next((found for arm in section.arms if (found := class_results(arm))), ())
-    if absent := [words.text("“{name}”", name=one.label) for one in scored if one.support == 0]:
-        lowest, highest = min(one.lowest for one in counts), max(one.highest for one in counts)
-        counted = str(lowest) if lowest == highest else f"{lowest}–{highest}"
-        labels = words.listed(absent)
+    absent = [one for one in scored if one.support == 0]
+    if averaged and absent:
         notes.append(
             words.text(
                 "Macro-F1 is the mean over the classes that occur in the test documents or among a run's predictions, "
                 "here {counted} of {total}. There are no test documents of {labels}.",
-                counted=counted,
-                total=counts[0].total,
-                labels=labels,
+                counted=formats.whole_span(averaged.lowest, averaged.highest),
+                total=averaged.total,
+                labels=_labels(absent, words),
             )
         )
     return notes
-
-
-def verdict(recommendation: Recommendation, *, words: Words, name: Name) -> str | None:
-    """What the test set says of it; None where the recommended arm is the best one itself."""
-    if recommendation.is_best:
-        return None
-    difference = recommendation.difference
-    if difference is None or recommendation.verdict is None:
-        return words.text("The records have no test predictions, so the test set can't confirm it.")
-    text = words.text(
-        _VERDICTS[recommendation.verdict],
-        measure=words.text(MEASURES[recommendation.choose_by]),
-        margin=number(100 * recommendation.margin),
-        difference=formats.points(difference.mean),
-        interval=formats.points_interval(difference.interval, words=words),
-        # Rounded up: the margin that is shown must lie outside the interval.
-        confirmed=f"{math.ceil(-10_000 * difference.interval.low) / 100:.2f}",
-        best=name(recommendation.best),
-    )
-    return (
-        text
-        if recommendation.seeds_covered == "both"
-        else words.text("{verdict} This holds for these trained models; other seeds are not covered.", verdict=text)
-    )
 
 
 def badge(recommendation: Recommendation, *, words: Words) -> str:
@@ -324,19 +329,10 @@ def badge(recommendation: Recommendation, *, words: Words) -> str:
     if recommendation.verdict is None:
         return words.text("not tested")
     text = words.text(_BADGES[recommendation.verdict])
-    return (
-        text
-        if recommendation.seeds_covered == "both"
-        else words.text("{verdict}, for these trained models; other seeds are not covered", verdict=text)
-    )
+    if recommendation.seeds_covered == "both":
+        return text
+    return words.text("{verdict}, for these trained models; other seeds are not covered", verdict=text)
 
 
-def megabytes(arm: Arm) -> str:
-    """What the arm takes on disk, mean over its runs."""
-    size = arm.cost("saved_bytes")
-    return formats.megabytes(size.mean / 1e6) if size else "–"
-
-
-def _validation(arm: Arm, chosen: Evidence | Recommendation) -> str:
-    found = arm.validation(chosen.choose_by)
-    return formats.percent(found.mean) if found else "–"
+def _labels(classes: Iterable[ClassResult | Unpredicted], words: Words) -> str:
+    return words.listed(words.text("“{name}”", name=one.label) for one in classes)

@@ -1,328 +1,359 @@
-"""A section's tables: the results, the data, and how the runs differ from the thesis's."""
+"""The tables of a section. Each is described once, for the screen and for papers, whose columns are narrower."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from tanzaku.analysis.arms import LEARNING_RATE, RANK, Arm, Estimate, Section
-from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis import thesis
+from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.classes import documents_per_class, shown_classes
+from tanzaku.analysis.evidence import Comparison, Evidence
+from tanzaku.analysis.rank_curves import RankCurve, RankRow
+from tanzaku.analysis.series import in_order
+from tanzaku.analysis.settings import differing_settings
+from tanzaku.analysis.statistics import Interval
 from tanzaku.display import number
-from tanzaku.report import formats, thesis
+from tanzaku.report import formats
+from tanzaku.report.names import paper_name
 from tanzaku.report.render import Column, Table
-from tanzaku.report.series import in_order
-from tanzaku.report.terms import INTERVAL_KINDS, setting_name
-from tanzaku.report.words import Words
-from tanzaku.study.record import RunRecord
+from tanzaku.report.terms import INTERVAL_KINDS, OUTCOMES, SEEDS_COVERED, setting_name
+from tanzaku.words import Words, message
 
-_Cell = Callable[[Arm], str]
+_NO_BREAK = "\u00a0"
+_LAST = 9
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class _Column(Generic[_Row]):
+    """What a column holds of each row."""
+
+    screen: str
+    """The heading on the screen: in Markdown and on a terminal. Without one, the column is not there."""
+    paper: str
+    """The heading in a paper. Without one, the column is not there."""
+    cell: Callable[[_Row], str]
+    group: str = ""
+    """A heading in a paper above this one and those of its neighbours that have the same."""
+    numeric: bool = True
+    place: int = _LAST
+    """See `Column`."""
+    wraps: bool = False
+    instead: tuple[str, ...] = ()
+
+
+def data_table(section: Section, *, words: Words, paper: bool = False) -> Table | None:
+    """Training, validation and test documents of each class, with Table 3.1 where it applies."""
+    counts = documents_per_class(section)
+    if counts is None:
+        return None
+    text, labels = words.text, section.data.label_names
+    splits = (text("Training"), text("Validation"), text("Test"))
+    columns = [_class_column(words, numbers=range(1, len(labels) + 1))]
+    columns += [_Column(split, split, partial(_count, place)) for place, split in enumerate(splits, 1)]
+    if thesis.is_thesis_data(section.data):
+        columns += [
+            _Column(text("{label} (thesis)", label=split), split, partial(_count, place), group=text("Thesis"))
+            for place, split in enumerate(splits, 4)
+        ]
+    caption = text("Documents in each class of {data}.", data=section.data.name) if paper else text("Data")
+    rows = [(name, *row) for name, row in zip([*labels, text("All")], counts, strict=True)]
+    return _table(caption, columns, rows, paper=paper)
 
 
 def results_table(section: Section, evidence: Evidence, *, words: Words) -> Table:
-    """One row an arm, in the order of `in_order`; an arm whose runs all failed has a row too."""
-    columns = [
-        *_method_columns(section, words),
-        *_quality_columns(section, evidence, words),
-        *_cost_columns(section, words),
+    """One row an arm, in the order of `in_order`, for the screen; an arm whose runs all failed has a row too."""
+    columns = [*_method_columns(section, words), *_results(section, evidence, words), *_costs(section, words)]
+    return _table(words.text("Results"), columns, in_order(section))
+
+
+def paper_results(section: Section, evidence: Evidence, *, caption: str, words: Words) -> Table:
+    """The results of `results_table` for a paper."""
+    columns = [_starred_column(evidence, words), *_results(section, evidence, words)]
+    return _table(caption, columns, in_order(section), paper=True)
+
+
+def paper_costs(section: Section, evidence: Evidence, *, caption: str, words: Words) -> Table:
+    """The costs of `results_table` for a paper."""
+    columns = [_starred_column(evidence, words), *_costs(section, words)]
+    return _table(caption, columns, in_order(section), paper=True)
+
+
+def _method_columns(section: Section, words: Words) -> list[_Column[Arm]]:
+    rate = lambda arm: formats.known(arm.learning_rate, number)  # noqa: E731
+    settings = [(key, setting_name(key, words=words).capitalize()) for key in differing_settings(section.arms)]
+    return [
+        _Column(words.text("Method"), "", lambda arm: arm.full_name(words).with_options, numeric=False, place=0),
+        _Column(words.text("Learning rate"), "", rate, place=0),
+        *(_Column(name, "", partial(_setting, key, words), place=0) for key, name in settings),
     ]
-    return Table(
-        caption=words.text("Results"),
-        columns=tuple(column for column, _ in columns),
-        rows=tuple(tuple(cell(arm) for _, cell in columns) for arm in in_order(section)),
-    )
 
 
-def class_counts(section: Section) -> list[list[int]] | None:
-    """Training, validation and test documents of each class, and of all; then the thesis's, where the data is its own.
-
-    The documents of the validation and test sets are those of the first run that finished; None without one.
-    """
-    scored = next((record for arm in section.arms for record in arm.finished), None)
-    if scored is None:
-        return None
-    data = scored.data
-    counts = [
-        [train, scored.val.per_class[name].support, scored.test.per_class[name].support]
-        for name, train in zip(data.label_names, data.train_documents_per_class, strict=True)
-    ]
-    if thesis.is_thesis_data(data):
-        published = [thesis.TABLE_3_1[name] for name in data.label_names]
-        counts = [[*row, each.train, each.val, each.test] for row, each in zip(counts, published, strict=True)]
-    return [*counts, [sum(column) for column in zip(*counts, strict=True)]]
-
-
-def data_table(section: Section, *, words: Words) -> Table | None:
-    """Training, validation and test documents of each class, with Table 3.1 where it applies."""
-    counts = class_counts(section)
-    if counts is None:
-        return None
-    headings = [words.text("Training"), words.text("Validation"), words.text("Test")]
-    if thesis.is_thesis_data(section.data):
-        headings += [words.text("{label} (thesis)", label=heading) for heading in headings]
-    return Table(
-        caption=words.text("Data"),
-        columns=(Column(words.text("Class")), *(Column(heading, numeric=True) for heading in headings)),
-        rows=tuple(
-            (name, *map(count_or_dash, row))
-            for name, row in zip([*section.data.label_names, words.text("All")], counts, strict=True)
+def _results(section: Section, evidence: Evidence, words: Words) -> list[_Column[Arm]]:
+    text, accuracy, published = words.text, words.text("Accuracy (%)"), words.text("Thesis")
+    interval = text("95 % interval")
+    columns: list[_Column[Arm]] = [
+        _Column(text("Runs"), text("Runs"), lambda arm: _runs(arm, words)),
+        _Column(text("Test accuracy (%)"), text("Mean"), lambda arm: accuracy_text(arm, words), accuracy, place=1),
+        _Column(
+            text("95 % interval (%)"), interval, lambda arm: formats.interval(evidence.interval(arm)), accuracy, place=3
         ),
-    )
-
-
-def count_or_dash(number: int | None) -> str:
-    """A whole number, or a dash where it is not known."""
-    return formats.NONE if number is None else formats.count(number)
-
-
-def comparison_table(section: Section, *, words: Words) -> Table:
-    """The settings, data and hardware of these runs next to the thesis's, with whether they are the same."""
-    rows = [*_data_rows(section, words), *_setting_rows(section, words), *_machine_rows(section, words)]
-    return Table(
-        caption=words.text("How these runs differ from those of the thesis"),
-        columns=tuple(
-            Column(heading)
-            for heading in (words.text("Setting"), words.text("These runs"), words.text("Thesis"), words.text("Same"))
-        ),
-        rows=tuple(
-            (name, here, published, words.text("yes") if same else words.text("no"))
-            for name, here, published, same in rows
-        ),
-    )
-
-
-def shared_settings(arms: Sequence[Arm]) -> dict[str, Any]:
-    """Settings with one value in all the arms that have them; a method's own are keyed with its name."""
-    return {name: values[0] for name, values in _settings(arms).items() if len(values) == 1}
-
-
-def differing_settings(arms: Sequence[Arm]) -> list[str]:
-    """Settings, besides rank and learning rate, that have several values: each has a column of its own."""
-    differing = (_setting_key(name) for name, values in _settings(arms).items() if len(values) > 1)
-    return [key for key in dict.fromkeys(differing) if key not in (RANK, LEARNING_RATE)]
-
-
-def _settings(arms: Iterable[Arm]) -> dict[str, list[Any]]:
-    values: dict[str, list[Any]] = {}
-    for arm in arms:
-        for key, value in arm.settings.items():
-            if key == "method.name":
-                continue
-            name = key.replace("method.", f"{arm.method}.", 1) if key.startswith("method.") else key
-            known = values.setdefault(name, [])
-            if value not in known:
-                known.append(value)
-    return values
-
-
-def _setting_key(name: str) -> str:
-    part, _, option = name.partition(".")
-    return name if part in ("encoder", "training") else f"method.{option}"
-
-
-def _method_columns(section: Section, words: Words) -> list[tuple[Column, _Cell]]:
-    rates: _Cell = lambda arm: formats.NONE if arm.learning_rate is None else number(arm.learning_rate)  # noqa: E731
-    names: _Cell = lambda arm: arm.full_name(words).with_options  # noqa: E731
-    columns: list[tuple[Column, _Cell]] = [(Column(words.text("Method")), names)]
-    columns.append((Column(words.text("Learning rate"), numeric=True), rates))
-    columns += [
-        (Column(setting_name(key, words=words).capitalize(), numeric=True), _setting_cell(key, words))
-        for key in differing_settings(section.arms)
-    ]
-    return columns
-
-
-def _quality_columns(section: Section, evidence: Evidence, words: Words) -> list[tuple[Column, _Cell]]:
-    def kind(arm: Arm) -> str:
-        interval = evidence.interval(arm)
-        return words.text(INTERVAL_KINDS[interval.kind]) if interval else formats.NONE
-
-    numbers = partial(Column, numeric=True, place=9)
-    columns: list[tuple[Column, _Cell]] = [
-        (numbers(words.text("Scale")), scale),
-        (numbers(words.text("Runs")), lambda arm: runs_text(arm, words=words)),
-        (numbers(words.text("Test accuracy (%)"), place=1), lambda arm: accuracy_text(arm, words=words)),
-        (numbers(words.text("95 % interval (%)"), place=3), lambda arm: formats.interval(evidence.interval(arm))),
-        (Column(words.text("Interval covers"), place=9), kind),
+        _Column(text("Interval covers"), "", lambda arm: _kind(evidence.interval(arm), words), numeric=False),
     ]
     if any(len(arm.finished) > 1 for arm in section.arms):
-        columns.append((numbers(words.text("Lowest–highest (s.d.)")), lambda arm: formats.spread(arm.accuracy)))
-    columns.append((numbers(words.text("Macro-F1 (%)"), place=4), lambda arm: _mean(arm.macro_f1, formats.percent)))
-    if thesis.beside(section):
-        accuracy = thesis.cell(lambda row: f"{row.accuracy_percent:.2f}")
-        columns.append((numbers(words.text("Thesis: accuracy (%)")), accuracy))
-        columns.append((numbers(words.text("Thesis: table")), thesis.cell(lambda row: row.table)))
+        columns += [
+            _Column(text("Lowest–highest (s.d.)"), "", lambda arm: formats.spread(arm.accuracy)),
+            _Column("", text("s.d."), lambda arm: formats.deviation(arm.accuracy), accuracy),
+        ]
+    columns.append(_Column(text("Macro-F1 (%)"), text("Macro-F1 (%)"), lambda arm: formats.mean(arm.macro_f1), place=4))
+    if thesis.published_rows(section):
+        written = _published(lambda row: f"{row.accuracy_percent:.2f}")
+        columns += [
+            _Column(text("Thesis: accuracy (%)"), text("Acc. (%)"), written, published),
+            _Column(text("Thesis: table"), text("Table"), _published(lambda row: row.table), published),
+        ]
     return columns
 
 
-def _cost_columns(section: Section, words: Words) -> list[tuple[Column, _Cell]]:
-    published = thesis.beside(section)
-    numbers = partial(Column, numeric=True, place=9)
-    columns: list[tuple[Column, _Cell]] = [
-        (numbers(words.text("Saved (MB)"), place=2), _cost("saved_bytes", _as_megabytes))
+def _costs(section: Section, words: Words) -> list[_Column[Arm]]:
+    text, published, over = words.text, thesis.published_rows(section), words.text("Thesis")
+    group, memory, gpu = text("Costs") if published else "", "peak_memory_bytes", "peak_gpu_memory_bytes"
+    columns: list[_Column[Arm]] = [
+        _Column(text("Trainable parameters"), "", _cost("trainable_parameters", formats.count)),
+        _Column("", text("Param. (k)"), _cost("trainable_parameters", formats.thousands), group),
+        _Column(text("Saved (MB)"), text("Size (MB)"), _cost("saved_bytes", formats.size), group, place=2),
+        _Column(text("Training (s)"), text("Time (s)"), _cost("train_seconds", formats.seconds), group, place=5),
+        _Column(text("Training with evaluation (s)"), "", _cost("train_seconds_with_evaluation", formats.seconds)),
+        _Column(text("Peak memory (MB)"), "", _cost(memory, formats.whole_megabytes)),
+        _Column("", text("RAM (GB)"), _cost(memory, formats.gigabytes), group),
+    ]
+    if any(arm.cost(gpu) for arm in section.arms):
+        columns += [
+            _Column(text("Peak GPU memory (MB)"), "", _cost(gpu, formats.whole_megabytes)),
+            _Column("", text("GPU (GB)"), _cost(gpu, formats.gigabytes), group),
+        ]
+    epochs = text("Epochs run/best") if any(arm.epochs_run for arm in section.arms) else ""
+    scale = text("Scale") if any(arm.scale is not None for arm in section.arms) else ""
+    columns += [
+        _Column(text("Epochs run / best"), epochs, _epochs),
+        _Column(text("Scale"), scale, lambda arm: formats.NONE if arm.scale is None else formats.factor(arm.scale)),
     ]
     if published:
-        cell = thesis.cell(lambda row: formats.megabytes(thesis.published_megabytes(row)))
-        columns.append((numbers(words.text("Thesis: saved (MB)")), cell))
-    columns += [
-        (numbers(words.text("Trainable parameters")), _cost("trainable_parameters", formats.count)),
-        (numbers(words.text("Training (s)"), place=5), _cost("train_seconds", formats.seconds)),
-        (numbers(words.text("Training with evaluation (s)")), _cost("train_seconds_with_evaluation", formats.seconds)),
-    ]
+        written = _published(lambda row: formats.megabytes(thesis.published_megabytes(row)))
+        sizes = text("Size (MB)") if any(row.megabytes is not None for row in published) else ""
+        columns.append(_Column(text("Thesis: saved (MB)"), sizes, written, over))
     if any(row.train_seconds is not None for row in published):
-        cell = thesis.cell(lambda row: _or_dash(row.train_seconds))
-        columns.append((numbers(words.text("Thesis: training (s)")), cell))
-    columns.append((numbers(words.text("Peak memory (MB)")), _cost("peak_memory_bytes", _as_whole_megabytes)))
-    if any(arm.cost("peak_gpu_memory_bytes") for arm in section.arms):
-        cell = _cost("peak_gpu_memory_bytes", _as_whole_megabytes)
-        columns.append((numbers(words.text("Peak GPU memory (MB)")), cell))
-    columns.append((numbers(words.text("Epochs run / best")), epochs))
+        written = _published(lambda row: formats.known(row.train_seconds, formats.seconds))
+        columns.append(_Column(text("Thesis: training (s)"), text("Time (s)"), written, over))
     return columns
 
 
-def _setting_cell(key: str, words: Words) -> _Cell:
-    return lambda arm: formats.setting(arm.settings[key], words=words) if key in arm.settings else formats.NONE
-
-
-def runs_text(arm: Arm, *, words: Words) -> str:
-    """How many runs there are."""
-    finished = str(len(arm.finished))
-    return (
-        words.text("{finished} + {failed} failed", finished=finished, failed=len(arm.failed))
-        if arm.failed
-        else finished
-    )
-
-
-def accuracy_text(arm: Arm, *, words: Words) -> str:
-    """The mean test accuracy in percent."""
-    return _mean(arm.accuracy, formats.percent) if arm.finished else words.text("failed")
-
-
-def scale(arm: Arm) -> str:
-    """The effective scale, such as LoRA's α/r."""
-    return formats.NONE if arm.scale is None else formats.factor(arm.scale)
-
-
-def epochs(arm: Arm) -> str:
-    """The epochs that were run, and the one that was restored."""
-    if arm.epochs_run is None:
-        return formats.NONE
-    return f"{formats.span(arm.epochs_run)} / {formats.span(arm.best_epoch)}"
-
-
-def _mean(value: Estimate | None, write: Callable[[float], str]) -> str:
-    return write(value.mean) if value else formats.NONE
-
-
-def _cost(name: str, write: Callable[[float], str]) -> _Cell:
-    return lambda arm: _mean(arm.cost(name), write)
-
-
-def _as_megabytes(size: float) -> str:
-    return formats.megabytes(size / 1e6)
-
-
-def _as_whole_megabytes(size: float) -> str:
-    return formats.count(size / 1e6)
-
-
-def _or_dash(number: int | None) -> str:
-    return formats.NONE if number is None else formats.seconds(number)
-
-
-_Row = tuple[str, str, str, bool]
-
-
-def _data_rows(section: Section, words: Words) -> list[_Row]:
-    data = section.data
-    here = (data.train_documents, data.val_documents, data.test_documents)
-    published = tuple(
-        sum(getattr(category, split) for category in thesis.TABLE_3_1.values()) for split in ("train", "val", "test")
-    )
-    return [
-        (words.text("Documents (training / validation / test)"), _counts(here), _counts(published), here == published)
+def comparison_table(
+    section: Section, evidence: Evidence, reference: Arm, *, words: Words, caption: str = "", paper: bool = False
+) -> Table:
+    """Every other arm compared with one that is the best or recommended."""
+    text, accuracy, macro_f1 = words.text, words.text("Accuracy"), words.text("Macro-F1")
+    order = in_order(section)
+    rows = sorted(evidence.against(reference), key=lambda one: order.index(one.arm))
+    interval = partial(formats.points_interval, words=words)
+    columns: list[_Column[Comparison]] = [
+        _arm_column(lambda one: one.arm, words),
+        _Column(
+            text("Accuracy: difference (points)"),
+            text("Diff."),
+            lambda one: formats.points(one.accuracy.mean),
+            accuracy,
+        ),
+        _Column(text("95 % interval"), text("95 % interval"), lambda one: interval(one.accuracy.interval), accuracy),
+        _Column(text("p (Holm)"), text("p"), lambda one: formats.p_value(one.accuracy_p), accuracy),
+        _Column(text("Outcome"), "", lambda one: text(OUTCOMES[one.outcome]), numeric=False),
+        _Column(
+            text("Macro-F1: difference (points)"),
+            text("Diff."),
+            lambda one: formats.points(one.macro_f1.mean),
+            macro_f1,
+        ),
+        _Column(text("95 % interval"), "", lambda one: interval(one.macro_f1.interval)),
+        _Column(text("p (Holm)"), text("p"), lambda one: formats.p_value(one.macro_f1_p), macro_f1),
+        _Column(
+            text("Statistical test"),
+            "",
+            lambda one: "McNemar" if one.accuracy.test == "mcnemar" else "t",
+            numeric=False,
+        ),
+        _Column(text("Interval covers"), "", lambda one: text(SEEDS_COVERED[one.seeds_covered]), numeric=False),
     ]
+    caption = caption or text("Compared with {arm}", arm=reference.full_name(words))
+    return _table(caption, columns, rows, paper=paper)
 
 
-def _setting_rows(section: Section, words: Words) -> list[_Row]:
-    rows: list[_Row] = []
-    if section.encoder_name:
-        same = section.encoder_name in thesis.ENCODERS
-        rows.append((words.text("Encoder"), section.encoder_name, thesis.ENCODERS[0], same))
-    if section.encoder:
-        shape = (section.encoder.layers, section.encoder.hidden_size, section.encoder.vocabulary_size)
-        published = (thesis.LAYERS, thesis.HIDDEN_SIZE, thesis.VOCABULARY_SIZE)
-        here, theirs = (shape_text(*one, words=words) for one in (shape, published))
-        rows.append((words.text("Encoder architecture"), here, theirs, shape == published))
-    for name, key, value in (
-        (words.text("Tokens read per document"), "encoder.max_tokens", thesis.MAX_TOKENS),
-        (words.text("Padding"), "training.padding", thesis.PADDING),
-        (words.text("Batch size"), "training.batch_size", thesis.BATCH_SIZE),
-        (words.text("Early-stopping threshold"), "training.threshold", thesis.THRESHOLD),
-    ):
-        found = _values(section.arms, key)
-        if found:
-            rows.append((name, _joined(found, words), formats.setting(value, words=words), found == [value]))
-    if patience := _values(section.arms, "training.patience"):
-        same = _same_patience(section.arms)
-        rows.append(
-            (
-                words.text("Patience (epochs)"),
-                _joined(patience, words),
-                words.text("3 for LoRA and 5 for full fine-tuning (Table 3.2), 5 (Table 3.4)"),
-                same,
-            )
+def front_table(
+    section: Section, evidence: Evidence, *, words: Words, caption: str = "", paper: bool = False
+) -> Table | None:
+    """The arms that are on a front, from the smallest; None where there is none."""
+    text, rows = words.text, evidence.front_members(section)
+    no = formats.NONE if paper else text("no")
+    columns: list[_Column[tuple[Arm, bool, bool]]] = [
+        _arm_column(lambda row: row[0], words),
+        _Column(text("Test accuracy (%)"), text("Test accuracy (%)"), lambda row: formats.mean(row[0].accuracy)),
+        _Column(text("Saved (MB)"), text("Size (MB)"), lambda row: _cost("saved_bytes", formats.size)(row[0])),
+        _Column(text("Training (s)"), text("Time (s)"), lambda row: _cost("train_seconds", formats.seconds)(row[0])),
+        _Column(text("Size front"), text("Size front"), lambda row: text("yes") if row[1] else no, numeric=paper),
+        _Column(text("Time front"), text("Time front"), lambda row: text("yes") if row[2] else no, numeric=paper),
+    ]
+    return _table(caption or text("Pareto fronts"), columns, rows, paper=paper) if rows else None
+
+
+def class_arms(evidence: Evidence) -> list[Arm]:
+    """The arms that have a table of their classes: the recommended ones, or the best where none is recommended."""
+    return evidence.recommended or ([evidence.best] if evidence.best else [])
+
+
+def class_table(section: Section, arm: Arm, *, words: Words, paper: bool = False) -> Table:
+    """Precision, recall and F1 of the classes of the test set, of many of those with the lowest F1."""
+    text, labels, shown = words.text, section.data.label_names, shown_classes(arm)
+    caption = (
+        message("{arm}: precision, recall and F1 of each class on the test documents of {data}, means over the runs.")
+        if len(shown) == len(labels)
+        else message(
+            "{arm}: the {shown} of {total} classes of {data} with the lowest F1 on the test documents, means over the "
+            "runs."
         )
-    return rows
+    )
+    name = paper_name(arm, words=words) if paper else arm.full_name(words)
+    headings = (text("Precision (%)"), text("Recall (%)"), text("F1 (%)"), text("Test documents"))
+    rows = [
+        (one.label, *map(formats.percent, (one.precision, one.recall, one.f1)), formats.count(one.support))
+        for one in shown
+    ]
+    return _table(
+        text(caption, arm=name, shown=len(shown), total=len(labels), data=section.data.name),
+        [
+            _class_column(words, numbers=[labels.index(one.label) + 1 for one in shown]),
+            *(_Column(heading, heading, partial(_item, place)) for place, heading in enumerate(headings, 1)),
+        ],
+        rows,
+        paper=paper,
+    )
 
 
-def _machine_rows(section: Section, words: Words) -> list[_Row]:
-    records = section.records
-    gpus = list(dict.fromkeys(record.environment.gpu or words.text("none") for record in records))
-    cpus = list(dict.fromkeys(cpu_text(record, words=words) for record in records))
-    runs = sorted({len(arm.finished) for arm in section.arms if arm.finished and not arm.deterministic}) or [1]
+def rank_table(curve: RankCurve, *, words: Words, caption: str = "", paper: bool = False) -> Table:
+    """An adapter that was measured at several ranks: a row a rank."""
+    text, interval = words.text, words.text("95 % interval")
+    own = text("This adapter") if curve.separate else ""
+    columns: list[_Column[RankRow]] = [
+        _Column(text("Rank"), text("Rank"), lambda row: str(row.rank)),
+        _Column(text("Runs"), "", lambda row: str(len(row.measured))),
+        _Column(text("Test accuracy (%)"), text("Acc. (%)"), lambda row: formats.mean(row.accuracy), own),
+        _Column(text("95 % interval (%)"), interval, lambda row: formats.interval(row.interval), own),
+        _Column(text("Interval covers"), "", lambda row: _kind(row.interval, words), numeric=False),
+        _Column(text("Macro-F1 (%)"), text("Macro-F1 (%)"), lambda row: formats.mean(row.macro_f1), own),
+        _Column(text("Saved (MB)"), text("Size (MB)"), lambda row: formats.mean(row.saved_bytes, formats.size), own),
+    ]
+    if curve.separate:
+        columns += _separate_columns(curve.arm, words)
+    caption = caption or text("{arm}: the trained adapter at each rank", arm=curve.arm.full_name(words))
+    return _table(caption, columns, curve.rows, paper=paper)
+
+
+def _separate_columns(arm: Arm, words: Words) -> list[_Column[RankRow]]:
+    """The arm that was trained only at a row's rank, compared with the adapter."""
+    text, group, interval = words.text, words.text("Trained separately"), words.text("95 % interval")
+
+    def difference(row: RankRow) -> str:
+        return formats.points(row.difference.mean) if row.difference else formats.NONE
+
+    def interval_cell(row: RankRow) -> str:
+        return formats.points_interval(row.difference.interval, words=words) if row.difference else formats.NONE
+
+    def outcome(row: RankRow) -> str:
+        return text(OUTCOMES[row.outcome]) if row.outcome else formats.NONE
+
+    accuracy = partial(separate_accuracy, arm=arm, words=words)
     return [
-        ("GPU", ", ".join(gpus), thesis.GPU, gpus == [thesis.GPU]),
-        ("CPU", ", ".join(cpus), words.text("{cpu}; trained on the GPU", cpu=thesis.CPU), False),
-        (words.text("Runs per arm"), _joined(runs, words), "1", runs == [1]),
+        _Column(text("Trained separately: accuracy (%)"), text("Acc. (%)"), accuracy, group),
+        _Column(text("Accuracy: difference (points)"), text("Diff."), difference, group),
+        _Column(interval, interval, interval_cell, group),
+        _Column(text("p (Holm)"), text("p"), lambda row: formats.known(row.p_value, formats.p_value), group),
+        _Column(text("Outcome"), "", outcome, numeric=False),
     ]
 
 
-def cpu_text(record: RunRecord, *, words: Words) -> str:
-    """The processor and the threads that a run used."""
-    return words.text(
-        "{cpu}, {threads}",
-        cpu=record.environment.cpu,
-        threads=words.plural("{n} thread", "{n} threads", record.environment.threads),
+def separate_accuracy(row: RankRow, *, arm: Arm, words: Words) -> str:
+    """The accuracy of the arm that was trained at this rank, where that is not the adapter's own arm."""
+    if row.separate is arm:
+        return words.text("itself")
+    return formats.mean(row.separate.accuracy if row.separate else None)
+
+
+def accuracy_text(arm: Arm, words: Words) -> str:
+    """The mean test accuracy in percent."""
+    return formats.mean(arm.accuracy) if arm.finished else words.text("failed")
+
+
+def _table(caption: str, columns: Iterable[_Column[_Row]], rows: Sequence[_Row], *, paper: bool = False) -> Table:
+    shown = [(one, heading) for one in columns if (heading := one.paper if paper else one.screen)]
+    return Table(
+        caption,
+        tuple(
+            Column(heading, one.numeric, one.place, one.group if paper else "", one.wraps, one.instead)
+            for one, heading in shown
+        ),
+        tuple(tuple(one.cell(row) for one, _ in shown) for row in rows),
     )
 
 
-def shape_text(layers: int, hidden: int, vocabulary: int, *, words: Words) -> str:
-    """An encoder's shape in words."""
-    return words.text(
-        "{layers}, hidden size {hidden:,}, {words:,} vocabulary entries",
-        layers=words.plural("{n} layer", "{n} layers", layers),
-        hidden=hidden,
-        words=vocabulary,
-    )
+def _arm_column(arm: Callable[[_Row], Arm], words: Words) -> _Column[_Row]:
+    name, heading = partial(paper_name, words=words), words.text("Arm")
+    return _Column(heading, heading, lambda row: name(arm(row)), numeric=False, wraps=True)
 
 
-def _same_patience(arms: Iterable[Arm]) -> bool:
-    """Whether every arm that has a row in the thesis stops as that row's runs did, where the thesis says how."""
-    rows = [(arm, thesis.published_for(arm)) for arm in arms]
-    compared = [(arm, row) for arm, row in rows if row and row.patience is not None]
-    return bool(compared) and all(arm.settings.get("training.patience") == row.patience for arm, row in compared)
+def _starred_column(evidence: Evidence, words: Words) -> _Column[Arm]:
+    """The arm's name, with a star where it is recommended."""
+    name, chosen = partial(paper_name, words=words), evidence.recommended
+    cell = lambda arm: f"{name(arm)}{_NO_BREAK}⋆" if arm in chosen else name(arm)  # noqa: E731
+    return _Column("", words.text("Arm"), cell, numeric=False, wraps=True)
 
 
-def _values(arms: Iterable[Arm], key: str) -> list[Any]:
-    found = [arm.settings[key] for arm in arms if key in arm.settings]
-    return [value for index, value in enumerate(found) if value not in found[:index]]
+def _class_column(words: Words, *, numbers: Sequence[int]) -> _Column[Any]:
+    instead = tuple(words.text("class {number}", number=number) for number in numbers)
+    heading = words.text("Class")
+    return _Column(heading, heading, partial(_item, 0), numeric=False, wraps=True, instead=instead)
 
 
-def _joined(values: Iterable[Any], words: Words) -> str:
-    return ", ".join(formats.setting(value, words=words) for value in values) or formats.NONE
+def _item(place: int, row: Sequence[str]) -> str:
+    return row[place]
 
 
-def _counts(numbers: Iterable[int]) -> str:
-    return " / ".join(map(formats.count, numbers))
+def _count(place: int, row: Sequence[Any]) -> str:
+    return formats.known(row[place], formats.count)
+
+
+def _cost(name: str, write: Callable[[float], str]) -> Callable[[Arm], str]:
+    return lambda arm: formats.mean(arm.cost(name), write)
+
+
+def _published(write: Callable[[thesis.Published], str]) -> Callable[[Arm], str]:
+    """What a column of the thesis's figures holds for an arm: a dash where no row is the arm's."""
+    return lambda arm: formats.known(thesis.published_for(arm), write)
+
+
+def _setting(key: str, words: Words, arm: Arm) -> str:
+    return formats.setting(arm.settings[key], words=words) if key in arm.settings else formats.NONE
+
+
+def _runs(arm: Arm, words: Words) -> str:
+    finished, failed = len(arm.finished), len(arm.failed)
+    return words.text("{finished} + {failed} failed", finished=finished, failed=failed) if failed else str(finished)
+
+
+def _kind(interval: Interval | None, words: Words) -> str:
+    return words.text(INTERVAL_KINDS[interval.kind]) if interval else formats.NONE
+
+
+def _epochs(arm: Arm) -> str:
+    """The epochs that were run, and the one that was restored."""
+    return f"{formats.span(arm.epochs_run)} / {formats.span(arm.best_epoch)}" if arm.epochs_run else formats.NONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tanzaku.report.words import Words, message
+from tanzaku.words import Words, message
 
 MEASURES = {"accuracy": message("accuracy"), "macro_f1": message("macro-F1")}
 OUTCOMES = {
@@ -19,74 +19,7 @@ AXES = {
     "size": message("saved size (MB)"),
 }
 
-# What study files call the settings, with blanks instead of underscores.
-_METHOD_OPTIONS = (
-    message("activation"),
-    message("alpha"),
-    message("analyzer"),
-    message("bits"),
-    message("dora"),
-    message("dropout"),
-    message("final share"),
-    message("initial rank"),
-    message("initial share"),
-    message("initialization"),
-    message("interval"),
-    message("length"),
-    message("longest ngram"),
-    message("lora plus ratio"),
-    message("max terms"),
-    message("norms"),
-    message("orthogonality"),
-    message("penalty"),
-    message("pooler"),
-    message("rank"),
-    message("rank pattern"),
-    message("ranks"),
-    message("rslora"),
-    message("sensitivity decay"),
-    message("targets"),
-    message("terms penalty"),
-    message("truncate"),
-    message("uncertainty decay"),
-    message("update"),
-    message("width"),
-)
-_SETTINGS = (
-    message("attention dropout"),
-    message("batch size"),
-    message("best by"),
-    message("beta1"),
-    message("beta2"),
-    message("checkpoint minutes"),
-    message("decay"),
-    message("embeddings learning rate"),
-    message("epochs"),
-    message("epsilon"),
-    message("eval batch size"),
-    message("fast"),
-    message("head learning rate"),
-    message("hidden dropout"),
-    message("learning rate"),
-    message("log steps"),
-    message("long text"),
-    message("max grad norm"),
-    message("max tokens"),
-    message("max windows"),
-    message("padding"),
-    message("patience"),
-    message("plateau factor"),
-    message("plateau patience"),
-    message("pooling"),
-    message("precision"),
-    message("pretrain"),
-    message("schedule"),
-    message("threshold"),
-    message("warmup"),
-    message("weight decay"),
-)
-
 
 def setting_name(key: str, *, words: Words) -> str:
-    """Such as `batch size` for `training.batch_size`."""
+    """Such as `batch size` for `training.batch_size`. The catalogues have the names of all settings of study files."""
     return words.text(key.rpartition(".")[2].replace("_", " "))

@@ -13,19 +13,19 @@ from tanzaku.analysis.choice import what_chooses
 from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunKey, predictions_of, run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
+from tanzaku.analysis.rows import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import DataError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.report.commands import pack_command
-from tanzaku.report.csvs import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.render import csv_text
-from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import record_folders, stored_runs
+from tanzaku.words import Language, words_of
 
 if TYPE_CHECKING:
     from tanzaku.report.page.build import PageInput

@@ -22,11 +22,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
+from tanzaku.facts import Facts
 from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.runtime.graphs import Engine
 from tanzaku.runtime.settings import ReadingSettings, TokenizerSettings
@@ -40,11 +41,7 @@ MODEL_FOLDER = "model"
 ENCODER_FOLDER = "encoder"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunFacts(_Part):
+class RunFacts(Facts):
     """The run that the bundle comes from."""
 
     run_id: str
@@ -57,7 +54,7 @@ class RunFacts(_Part):
     test: SplitScores
 
 
-class BaseFacts(_Part):
+class BaseFacts(Facts):
     """The encoder that was adapted."""
 
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
@@ -65,7 +62,7 @@ class BaseFacts(_Part):
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
 
 
-class CompressionFacts(_Part):
+class CompressionFacts(Facts):
     """How the adapter was made smaller after the run."""
 
     rank: Annotated[int | None, Field(description="To which every layer was cut, if that was asked for.")]
@@ -77,7 +74,7 @@ class CompressionFacts(_Part):
     val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
 
 
-class QuantizationFacts(_Part):
+class QuantizationFacts(Facts):
     """What 8 bits changed on the run's validation set, classified with the weights as trained and in 8 bits."""
 
     changed: Annotated[int, Field(description="Validation documents that got another label.")]
@@ -85,7 +82,7 @@ class QuantizationFacts(_Part):
     val_before: Annotated[SplitScores, Field(description="The same before.")]
 
 
-class _Facts(_Part):
+class _BundleFacts(Facts):
     """What every bundle says of itself."""
 
     version: Literal[4] = BUNDLE_VERSION
@@ -96,22 +93,22 @@ class _Facts(_Part):
     run: RunFacts
     calibration: CalibrationFacts
 
-    def _build_method(self) -> EncoderMethod | TextMethod:
+    def _build(self) -> EncoderMethod | TextMethod:
         options = dict(self.method)
+        name = str(options.pop("name", ""))
         try:
-            return method_named(str(options.pop("name", "")), where="method").model_validate(options)
+            method = method_named(name, where="method").model_validate(options)
         except (SpecError, ValidationError) as error:
             raise BundleError(
                 f"the bundle's method can't be used ({error}); it was packed by Tanzaku {self.tanzaku}: install that"
             ) from error
+        wrong = {"encoder": TextMethod, "text": EncoderMethod}.get(self.kind)
+        if wrong is not None and isinstance(method, wrong):
+            raise BundleError(f"{name} is not a method of bundles of the kind {self.kind}; pack the run again")
+        return method
 
-    def _other_kind(self) -> BundleError:
-        return BundleError(
-            f"{self.method['name']} is not a method of bundles of the kind {self.kind}; pack the run again"
-        )
 
-
-class EncoderBundleFacts(_Facts):
+class EncoderBundleFacts(_BundleFacts):
     """The bundle of a method that adapts an encoder: the content of its `bundle.json`."""
 
     kind: Literal["encoder"] = "encoder"
@@ -142,13 +139,10 @@ class EncoderBundleFacts(_Facts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts no encoder.
         """
-        method = self._build_method()
-        if not isinstance(method, EncoderMethod):
-            raise self._other_kind()
-        return method
+        return cast(EncoderMethod, self._build())
 
 
-class TextBundleFacts(_Facts):
+class TextBundleFacts(_BundleFacts):
     """The bundle of a method that learns only from the texts: the content of its `bundle.json`."""
 
     kind: Literal["text"] = "text"
@@ -159,13 +153,10 @@ class TextBundleFacts(_Facts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts an encoder.
         """
-        method = self._build_method()
-        if not isinstance(method, TextMethod):
-            raise self._other_kind()
-        return method
+        return cast(TextMethod, self._build())
 
 
-class GraphBundleFacts(_Facts):
+class GraphBundleFacts(_BundleFacts):
     """A bundle that was exported as a graph, and classifies without PyTorch: the content of its `bundle.json`."""
 
     kind: Literal["graph"] = "graph"
@@ -183,7 +174,7 @@ class GraphBundleFacts(_Facts):
         Raises:
             BundleError: This Tanzaku has no such method or option.
         """
-        return self._build_method()
+        return self._build()
 
 
 BundleFacts = EncoderBundleFacts | TextBundleFacts | GraphBundleFacts

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tanzaku import __version__
 from tanzaku.data.dataset import SAMPLE
 from tanzaku.errors import BundleError
+from tanzaku.facts import Facts
 from tanzaku.files import folder_bytes, write_atomically
 from tanzaku.threads import settle_threads
 
@@ -39,11 +40,7 @@ Form = Literal["bundle", "transformers", "sentence-transformers", "peft", "onnx"
 Dtype = Literal["float32", "int8"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Side(_Part):
+class Side(Facts):
     """One of the two that are compared."""
 
     size_bytes: Annotated[int, Field(description="Of its folder, and of the encoder that it needs.")]
@@ -53,7 +50,7 @@ class Side(_Part):
     documents_per_second: Annotated[float, Field(description="Given all at once.")]
 
 
-class Processor(_Part):
+class Processor(Facts):
     """On what was measured."""
 
     name: str
@@ -61,7 +58,7 @@ class Processor(_Part):
     threads: int
 
 
-class Certificate(_Part):
+class Certificate(Facts):
     """The content of `certificate.json`."""
 
     version: Literal[1] = 1

@@ -26,6 +26,7 @@ from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.states import RunState, run_states
 from tanzaku.study.study_file import study_toml
+from tanzaku.study.tune.record import TUNED_FILE, TUNING_FILE
 
 RECORDS_FOLDER = Path("records")
 
@@ -90,6 +91,12 @@ def _study_of(runs: Path) -> StudyList:
     if is_archive(runs):
         raise RecordError(f"{runs} is an archive already")
     study = read_list(runs)
+    if study is None and (runs / TUNING_FILE).exists():
+        raise RecordError(
+            f"{runs} holds a search of `tanzaku study tune`. Its record is two files, {TUNING_FILE} and {TUNED_FILE}: "
+            f"copy them. To archive a study with the settings found, run {TUNED_FILE} with `tanzaku study run` and "
+            "give the folder of its runs"
+        )
     if study is None:
         what = "holds no study" if runs.is_dir() else "does not exist"
         raise RecordError(f"{runs} {what}; give the folder that `tanzaku study run` wrote")

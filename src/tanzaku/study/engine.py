@@ -6,18 +6,16 @@ lock when its process dies, however it dies.
 """
 
 import contextlib
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from filelock import FileLock, Timeout
 
 from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import TanzakuError, describe_os_error
+from tanzaku.errors import TanzakuError
 from tanzaku.files import write_atomically
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import (
@@ -25,12 +23,11 @@ from tanzaku.study.process import (
     FINISHED,
     INTERRUPTED,
     UNWRITABLE,
+    Child,
     StudyInterrupted,
-    begin_child,
     describe_death,
     is_of_the_disk,
-    process_context,
-    run_to_the_end,
+    run_child,
     unwritable,
 )
 from tanzaku.study.record import RECORD_FILE, FailedRun, RunRecord, read_record, write_record
@@ -129,19 +126,15 @@ def _lock(planned: PlannedRun) -> FileLock:
 
 
 def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str, deadline: float | None) -> int:
-    context = process_context()
-    complaints, sender = context.Pipe(duplex=False)
-    arguments = {"planned": planned, "dataset": dataset, "study": study, "complain": sender}
-    process = context.Process(target=_child, kwargs=arguments, name=planned.run_id)
-    status = run_to_the_end(process, deadline=deadline)
-    if status in (BUSY, INTERRUPTED):
-        return status
-    if status == UNWRITABLE:
-        raise unwritable(planned.run_id, complaints)
-    if status != FINISHED:
+    ended = run_child(_make, name=planned.run_id, deadline=deadline, planned=planned, dataset=dataset, study=study)
+    if ended.status in (BUSY, INTERRUPTED):
+        return ended.status
+    if ended.status == UNWRITABLE:
+        raise unwritable(planned.run_id, ended)
+    if ended.status != FINISHED:
         try:
             with _lock(planned):
-                _record_failure(planned, describe_death(status), dataset=dataset, study=study)
+                _record_failure(planned, describe_death(ended.status), dataset=dataset, study=study)
         except Timeout:  # another process already continues the run
             return BUSY
     return FINISHED
@@ -169,17 +162,12 @@ def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study:
     write_record(record, planned.folder)
 
 
-def _child(planned: PlannedRun, dataset: Dataset, study: str, complain: Connection) -> None:
-    asked_to_stop = begin_child()
+def _make(child: Child, planned: PlannedRun, dataset: Dataset, study: str) -> int:
     try:
         with _lock(planned):
-            status = _run_and_record(planned, dataset, study, asked_to_stop)
+            return _run_and_record(planned, dataset, study, child.asked_to_stop)
     except Timeout:
-        status = BUSY
-    except OSError as error:
-        complain.send(describe_os_error(error))
-        status = UNWRITABLE
-    sys.exit(status)
+        return BUSY
 
 
 def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool]) -> int:

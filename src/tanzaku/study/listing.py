@@ -11,19 +11,16 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tanzaku.errors import RecordError, TanzakuWarning, describe_os_error, describe_validation_error
+from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 
 STUDY_FILE = "study.json"  # above the runs' folders
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ListedRun(_Part):
+class ListedRun(Facts):
     """One run of a study."""
 
     name: Annotated[str, Field(description="Of its folder.")]
@@ -31,7 +28,7 @@ class ListedRun(_Part):
     method: str
 
 
-class StudyList(_Part):
+class StudyList(Facts):
     """The runs of a study, in the order in which they are made: the content of `study.json`."""
 
     version: Literal[1] = 1

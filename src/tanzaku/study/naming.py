@@ -17,12 +17,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from tanzaku.display import number
 from tanzaku.methods import METHODS, OptionLabel, Title
 from tanzaku.pretraining.options import describe_budget, describe_options
 from tanzaku.study.spec import IDENTITY_DIGITS, SCHEDULE_OF, RunSpec, TrainingSpec
+from tanzaku.words import ENGLISH, Words, message, messages
 
 Settings = Mapping[str, Any]
 """Of an arm, flat: `method.name`, `method.rank`, `training.epochs`, `encoder.max_tokens`."""
@@ -49,43 +50,6 @@ _MOST_SETTINGS = 4  # in a full name that says them all
 
 # With these values a setting does nothing, as a switch that is off: they go without saying.
 _OFF: dict[str, Any] = {"method.initialization": "random", "method.lora_plus_ratio": 1.0}
-
-
-class Words(Protocol):
-    """A language: how it says an English message."""
-
-    @property
-    def language(self) -> Literal["en", "ja"]:
-        """Its code."""
-
-    def text(self, message: str, **values: object) -> str:
-        """The message with its placeholders filled."""
-
-    def plural(self, singular: str, plural: str, n: int, **values: object) -> str:
-        """Likewise, in the form that belongs to `n`, which fills the placeholder `{n}`."""
-
-
-class _English:
-    language: Literal["en"] = "en"
-
-    def text(self, message: str, **values: object) -> str:
-        return message.format(**values)
-
-    def plural(self, singular: str, plural: str, n: int, **values: object) -> str:
-        return (singular if n == 1 else plural).format(n=n, **values)
-
-
-ENGLISH: Words = _English()
-
-
-def message(text: str) -> str:
-    """Mark a text for the catalogues of other languages."""
-    return text
-
-
-def messages(singular: str, plural: str) -> tuple[str, str]:
-    """Mark a text in the singular and in the plural likewise."""
-    return singular, plural
 
 
 # Of a setting; one that is not here has its own name and value, and a switch only its name. A method's options have the
@@ -147,17 +111,17 @@ class Name:
     """How it is trained and how documents are read."""
 
     def __str__(self) -> str:
-        return ", ".join([self.head, *self.details])
+        return ", ".join([self.with_rank, *self.details])
 
     @property
-    def head(self) -> str:
+    def with_rank(self) -> str:
         """The method with its rank, such as `LoRA r=8`."""
         return f"{self.method} {self.rank}" if self.rank else self.method
 
     @property
     def with_options(self) -> str:
         """The method with its rank and options, such as `LoRA r=8, DoRA`."""
-        return ", ".join([self.head, *self.options])
+        return ", ".join([self.with_rank, *self.options])
 
     @property
     def details(self) -> tuple[str, ...]:

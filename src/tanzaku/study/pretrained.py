@@ -9,27 +9,25 @@ The key is a hash of the training texts, the encoder's fingerprint and the optio
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from tanzaku.display import plain_console
 from tanzaku.encoders.source import EncoderSource, resolve_encoder
-from tanzaku.errors import TanzakuError, describe_os_error
+from tanzaku.errors import TanzakuError
 from tanzaku.files import write_atomically
 from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import RECORD_FILE, read_pretrain_record
 from tanzaku.study.process import (
+    FAILED,
     FINISHED,
     INTERRUPTED,
+    Child,
     StudyInterrupted,
-    begin_child,
     describe_death,
-    process_context,
-    run_to_the_end,
+    run_child,
 )
 from tanzaku.study.record import PretrainingFacts
 
@@ -102,25 +100,22 @@ def pretraining_facts(encoder: EncoderSource) -> PretrainingFacts:
 
 def _make_in_process(text: str, folder: Path, options: PretrainOptions, *, progress: bool) -> None:
     """Memory, threads and a GPU are given back when the process ends, before the first run begins."""
-    context = process_context()
-    complaints, sender = context.Pipe(duplex=False)
-    arguments = {"text": text, "folder": folder, "options": options, "progress": progress, "complain": sender}
-    status = run_to_the_end(context.Process(target=_child, kwargs=arguments, name=f"pretraining {folder.name}"))
-    if status == INTERRUPTED:
+    ended = run_child(
+        _work, name=f"pretraining {folder.name}", text=text, folder=folder, options=options, progress=progress
+    )
+    if ended.status == INTERRUPTED:
         raise StudyInterrupted
-    if status != FINISHED:
-        reason = complaints.recv() if complaints.poll() else describe_death(status)
+    if ended.status != FINISHED:
+        reason = ended.complaint or describe_death(ended.status)
         raise TanzakuError(f"the encoder could not be pretrained on the training texts: {reason}")
 
 
-def _child(text: str, folder: Path, options: PretrainOptions, progress: bool, complain: Connection) -> None:
-    asked_to_stop = begin_child()
+def _work(child: Child, text: str, folder: Path, options: PretrainOptions, progress: bool) -> int:
     try:
-        status = FINISHED if _make_alone(text, folder, options, progress, asked_to_stop) else INTERRUPTED
-    except (TanzakuError, OSError) as error:
-        complain.send(describe_os_error(error) if isinstance(error, OSError) else str(error))
-        status = 1
-    sys.exit(status)
+        return FINISHED if _make_alone(text, folder, options, progress, child.asked_to_stop) else INTERRUPTED
+    except TanzakuError as error:
+        child.complain(str(error))
+        return FAILED
 
 
 def _make_alone(

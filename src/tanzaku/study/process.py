@@ -1,5 +1,6 @@
-"""The processes of a study, one a run and one a pretraining: what one crashes or allocates is not the others'."""
+"""The processes of a study, one for each run, trial and pretraining. No crash or allocation of one concerns another."""
 
+import contextlib
 import errno
 import multiprocessing
 import signal
@@ -7,13 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tanzaku.encoders.parallel import end_with_parent, without_main
-from tanzaku.errors import ProcessError
+from tanzaku.errors import ProcessError, describe_os_error
+from tanzaku.processes import end_with_parent, without_main
 
-FINISHED, UNWRITABLE, BUSY, INTERRUPTED = 0, 74, 75, 130
+FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
 # What every other run would fail of as well.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _PRELOADED = [
@@ -40,23 +42,97 @@ def process_context() -> Any:
     return context
 
 
-def run_to_the_end(process: Any, *, deadline: float | None = None) -> int:
-    """Start a process and wait for it; its exit status, or `INTERRUPTED` where this one was asked to stop meanwhile.
+@dataclass(frozen=True)
+class Ended:
+    """How a child process ended."""
 
-    At the `deadline` (Unix seconds) the process is asked to stop, and that is its answer too.
+    status: int
+    """What its work returned; `UNWRITABLE` where its files could not be written, `INTERRUPTED` where this process was
+    asked to stop meanwhile, and otherwise how it died, as `Process.exitcode`."""
+    complaint: str | None
+    """Why it could not do its work, where it said so."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """This process, as the work that it was started for sees it."""
+
+    asked_to_stop: Callable[[], bool]
+    _parent: Connection
+
+    def ask(self, question: Any) -> Any:
+        """The answer that the parent's `answer` has to a question.
+
+        Raises:
+            EOFError, ConnectionError: The parent does not answer any more: it was asked to stop.
+        """
+        self._parent.send((True, question))
+        return self._parent.recv()
+
+    def complain(self, reason: str) -> None:
+        """Say why the work can't be done; the parent finds it in `Ended.complaint`."""
+        with contextlib.suppress(ConnectionError):  # the parent was asked to stop, and does not listen
+            self._parent.send((False, reason))
+
+
+def run_child(
+    work: Callable[..., int],
+    *,
+    name: str,
+    answer: Callable[[Any], Any] | None = None,
+    deadline: float | None = None,
+    **arguments: Any,
+) -> Ended:
+    """Do some work in a process of its own, and wait for its end.
+
+    Args:
+        work: A function of a module's top level, called with the `Child` and the arguments; it returns the exit status.
+        name: Of the process.
+        answer: Answers what the work asks with `Child.ask`.
+        deadline: In Unix seconds; then the work is asked to stop, as by Ctrl-C.
+        arguments: They pickle.
     """
+    context = process_context()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_begin, args=(work, theirs, arguments), name=name)
     with without_main():
         process.start()
+    theirs.close()
+    complaint, interrupted = None, False
     try:
-        process.join(None if deadline is None else max(0.0, deadline - time.time()))
+        with contextlib.suppress(EOFError, ConnectionError):  # it has ended, maybe while it asked
+            while ours in wait([ours, process.sentinel], _seconds_until(deadline)):
+                is_question, content = ours.recv()
+                if not is_question:
+                    complaint = content
+                elif answer:
+                    ours.send(answer(content))
+        process.join(_seconds_until(deadline))
         if process.is_alive():
             raise KeyboardInterrupt
     except KeyboardInterrupt:
-        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends.
+        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends, and
+        # if it waits for an answer the closed pipe ends it.
         process.terminate()
-        process.join()
-        return INTERRUPTED
-    return int(process.exitcode)
+        interrupted = True
+    finally:
+        ours.close()
+    process.join()
+    return Ended(INTERRUPTED if interrupted else int(process.exitcode), complaint)
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.time())
+
+
+def _begin(work: Callable[..., int], parent: Connection, arguments: dict[str, Any]) -> None:
+    child = Child(_begin_child(), parent)
+    try:
+        status = work(child, **arguments)
+    except OSError as error:
+        child.complain(describe_os_error(error))
+        status = UNWRITABLE
+    sys.exit(status)
 
 
 def is_of_the_disk(error: Exception) -> bool:
@@ -64,17 +140,17 @@ def is_of_the_disk(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
-def unwritable(name: str, complaints: Connection) -> ProcessError:
-    """The error that ends a study after a run's process ended as `UNWRITABLE` and said why."""
-    reason = complaints.recv() if complaints.poll() else "its files could not be written"
+def unwritable(name: str, ended: Ended) -> ProcessError:
+    """The error that ends a study after a run's process ended as `UNWRITABLE`."""
+    reason = ended.complaint or "its files could not be written"
     return ProcessError(
         f"the run {name} stopped, and the study with it: {reason}. What has ended is safe, and the same command "
         "resumes the study"
     )
 
 
-def begin_child() -> Callable[[], bool]:
-    """Set up this process, which `run_to_the_end` started; gives the function that says whether it was asked to stop.
+def _begin_child() -> Callable[[], bool]:
+    """Set up this process, which `run_child` started; gives the function that says whether it was asked to stop.
 
     It ends with the process that started it: a killed study must not go on computing unseen.
     """

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
+from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 
 RECORD_VERSION: Literal[2] = 2
@@ -18,11 +19,7 @@ RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its pr
 CHECKPOINT_FOLDER = "checkpoints"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataFacts(_Part):
+class DataFacts(Facts):
     """The data that was used."""
 
     name: str
@@ -37,7 +34,7 @@ class DataFacts(_Part):
     train_documents_per_class: Annotated[tuple[int, ...], Field(description="In the order of the labels.")]
 
 
-class PretrainingFacts(_Part):
+class PretrainingFacts(Facts):
     """The continued pretraining on the training texts that gave the encoder; its own record tells all."""
 
     folder: Annotated[str, Field(description="Of the encoder and that record, below the study's folder.")]
@@ -52,7 +49,7 @@ class PretrainingFacts(_Part):
     held_out_accuracy: Annotated[float, Field(description="At masked places, at the end.")]
 
 
-class EncoderFacts(_Part):
+class EncoderFacts(Facts):
     """The encoder that was adapted."""
 
     name: Annotated[str, Field(description="As the study names it; with a pretraining, that of its base.")]
@@ -68,7 +65,7 @@ class EncoderFacts(_Part):
     pretraining: PretrainingFacts | None = None
 
 
-class ComputeFacts(_Part):
+class ComputeFacts(Facts):
     """How the encoder was computed."""
 
     path: Annotated[Literal["fast", "transformers"], Field(description="The fast path, or transformers' own forward.")]
@@ -77,7 +74,7 @@ class ComputeFacts(_Part):
     ]
 
 
-class Environment(_Part):
+class Environment(Facts):
     """What the run ran on."""
 
     versions: dict[str, str]
@@ -91,7 +88,7 @@ class Environment(_Part):
     git_dirty: bool | None
 
 
-class EpochRecord(_Part):
+class EpochRecord(Facts):
     """One epoch: losses are means over documents (validation) and over steps (training)."""
 
     epoch: int
@@ -100,14 +97,14 @@ class EpochRecord(_Part):
     val_loss: float
     val_accuracy: float
     learning_rate: Annotated[float, Field(description="At the epoch's end.")]
-    group_learning_rates: Annotated[
-        dict[str, float], Field(description='Likewise, of the groups with one of their own, such as "head".')
-    ] = {}
+    group_learning_rates: dict[str, float] = Field(
+        default_factory=dict, description='Likewise, of the groups with one of their own, such as "head".'
+    )
     train_seconds: Annotated[float, Field(description="Of this epoch, without evaluation.")]
     eval_seconds: float
 
 
-class ClassScores(_Part):
+class ClassScores(Facts):
     """One class on one split."""
 
     precision: float
@@ -116,7 +113,7 @@ class ClassScores(_Part):
     support: int
 
 
-class Scores(_Part):
+class Scores(Facts):
     """How well a split was classified."""
 
     documents: int
@@ -128,7 +125,7 @@ class Scores(_Part):
     confusion: Annotated[tuple[tuple[int, ...], ...], Field(description="Rows: true class; columns: predicted class.")]
 
 
-class SplitScores(_Part):
+class SplitScores(Facts):
     """How well a split was classified, in few words."""
 
     documents: int
@@ -137,7 +134,7 @@ class SplitScores(_Part):
     macro_f1: float
 
 
-class CalibrationFacts(_Part):
+class CalibrationFacts(Facts):
     """How a model's scores become probabilities: the softmax of scores / temperature."""
 
     temperature: Annotated[float, Field(gt=0, description="Fitted on the validation documents.")]
@@ -153,7 +150,7 @@ class CalibrationFacts(_Part):
         return self.evidence < 0.5
 
 
-class Costs(_Part):
+class Costs(Facts):
     """What the run cost."""
 
     train_seconds: Annotated[float, Field(description="Only the training steps.")]
@@ -165,7 +162,7 @@ class Costs(_Part):
     saved_bytes: Annotated[int, Field(description="Size of the saved adapter's or model's folder.")]
 
 
-class RankRecord(_Part):
+class RankRecord(Facts):
     """The trained adapter at one rank, cut from it after training; its predictions lie in `ranks/r<rank>/`."""
 
     rank: Annotated[int, Field(description="Layers of a smaller rank keep theirs.")]
@@ -175,7 +172,7 @@ class RankRecord(_Part):
     seconds: Annotated[float, Field(description="To cut the adapter and classify both sets; 0 at its own rank.")]
 
 
-class _Run(_Part):
+class _Run(Facts):
     """What the record of every run holds."""
 
     version: Literal[2] = RECORD_VERSION
@@ -188,7 +185,7 @@ class _Run(_Part):
         dict[str, Any],
         Field(description="The resolved RunSpec, not parsed: a record can be read where its method is not installed."),
     ]
-    method_details: Annotated[dict[str, float | int | str], Field(description="Such as LoRA's scale α/r.")] = {}
+    method_details: dict[str, float | int | str] = Field(default_factory=dict, description="Such as LoRA's scale α/r.")
     data: DataFacts
     environment: Environment
 

@@ -2,7 +2,7 @@
 
 A SIGTERM to the whole process group, as of a service manager or a cluster's scheduler, must not end that process: it is
 the one that says when a run has ended. The signal is held back, not ignored, so that a process forked from this one,
-which inherits that, finds it as soon as it can stop in an orderly way (`process.begin_child`).
+which inherits that, finds it as soon as it can stop in an orderly way (`process.run_child`).
 """
 
 import signal

@@ -22,7 +22,7 @@ from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluat
 from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
-from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_rank
+from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_key
 
 
 @dataclass(frozen=True)
@@ -264,8 +264,8 @@ class Training:
         if self.plateau:
             self.plateau.update(evaluation.loss)
         accuracy = float((evaluation.logits.argmax(axis=1) == self.val.classes).mean())
-        rank = epoch_rank(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
-        if self.stopping.update(*rank, epoch=state.epoch):
+        value, tie = epoch_key(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
+        if self.stopping.update(value, tie, epoch=state.epoch):
             self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
         result = EpochResult(
             epoch=state.epoch,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 BestBy = Literal["loss", "accuracy"]
 
 
-def epoch_rank(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
+def epoch_key(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
     """What the best epoch has the least of, and what decides between epochs that are equal in it.
 
     By loss that is the validation loss alone, as `Trainer` has it; by accuracy the share of wrong answers, then the
@@ -36,7 +36,7 @@ class EarlyStopping:
     epochs_without_improvement: int = 0
 
     def update(self, value: float, tie: float = 0.0, *, epoch: int) -> bool:
-        """Take in what `epoch_rank` says of an epoch; True where it is the best so far."""
+        """Take in what `epoch_key` says of an epoch; True where it is the best so far."""
         improves = self.best_epoch is None or (value < self.best_value and self.best_value - value > self.threshold)
         self.epochs_without_improvement = 0 if improves else self.epochs_without_improvement + 1
         if not (value, tie) < (self.best_value, self.best_tie):

@@ -10,8 +10,8 @@ from tanzaku.analysis.evidence import evidence_of
 from tanzaku.analysis.predictions import run_key
 from tanzaku.data.dataset import Dataset
 from tanzaku.report.page.build import PageInput, page_html
-from tanzaku.report.words import Language, words_of
 from tanzaku.study.record import FinishedRun, RunRecord
+from tanzaku.words import Language, words_of
 from tests.report.records import baseline, finished, lora, run_predictions, training
 
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tanzaku.report.page.build import page_html
-from tanzaku.report.words import words_of
 from tanzaku.report.write import read_page
+from tanzaku.words import words_of
 from tests.browser import chromium
 from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study

@@ -15,9 +15,9 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import BundleError, DataError
 from tanzaku.report import write
 from tanzaku.report.page import build
-from tanzaku.report.words import LANGUAGES, Language
 from tanzaku.ship.packing import pack
 from tanzaku.study.record import RunRecord
+from tanzaku.words import LANGUAGES, Language
 from tests.report.page.colours import contrast
 from tests.report.page.pages import page, seeds_study
 from tests.report.page.trees import Tree

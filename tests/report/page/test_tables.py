@@ -5,12 +5,12 @@ import re
 import pytest
 
 from tanzaku.analysis.arms import sections_of
+from tanzaku.analysis.classes import MOST_CLASSES
+from tanzaku.analysis.confusion import confusion_of
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.confusion import MOST_CLASSES
-from tanzaku.report.page.classes import classes_of
 from tanzaku.report.page.results import lines_of
-from tanzaku.report.words import words_of
 from tanzaku.study.record import RunRecord
+from tanzaku.words import words_of
 from tests.report.page.pages import page, seeds_study
 from tests.report.page.trees import Tree
 from tests.report.records import (
@@ -146,9 +146,10 @@ def test_classes_have_the_mean_precision_recall_and_f1_of_the_runs() -> None:
 
 def test_the_matrix_has_percentages_of_the_row_and_documents_of_one_run() -> None:
     records = [finished(lora(8), accuracy=0.9, seed=seed) for seed in range(5)]
-    (found,) = classes_of(sections_of(records)[0], [sections_of(records)[0].arms[0]])
-    for (label, cells), counts in zip(found.confusion.rows, scores(0.9).confusion, strict=True):
-        assert [cell.documents for cell in cells] == [f"{count:,}" if count else "" for count in counts], label
+    (section,) = sections_of(records)
+    found = confusion_of(section, section.arms[0])
+    for (label, cells), counts in zip(found.rows, scores(0.9).confusion, strict=True):
+        assert tuple(cell.documents for cell in cells) == tuple(counts), label
         assert sum(cell.share for cell in cells) == pytest.approx(1, abs=1e-3)
         assert [cell.share for cell in cells] == pytest.approx([count / sum(counts) for count in counts], abs=1e-4)
     text = page(records, predictions=False)
@@ -164,8 +165,9 @@ def test_percentages_of_classes_are_rounded_once() -> None:
     test = scores_of([[420, 15], [0, 10]], ("a", "b"))
     record = finished(lora(8), accuracy=0.9, test=test, data=data_facts(("a", "b"), fingerprint="a" * 64))
     (section,) = sections_of([record])
-    (found,) = classes_of(section, section.arms)
-    assert found.confusion.rows[0][1][1].percent == "3.4"  # 3.448; 3.45 would become 3.5
+    assert confusion_of(section, section.arms[0]).rows[0][1][1].share == 15 / 435
+    row = Tree(page([record], predictions=False)).table("LoRA: how the documents")[0]
+    assert row["b"] == "3.4 15"  # 3.448; 3.45 would become 3.5
 
 
 def test_the_arm_recommended_with_the_encoder_is_marked_in_the_tables_too() -> None:
@@ -192,9 +194,12 @@ def test_arms_that_are_no_better_than_the_most_frequent_class_do_not_stretch_the
 
 def test_documents_have_a_decimal_where_the_mean_of_the_runs_is_not_whole() -> None:
     records = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.9, 0.8))]
-    (found,) = classes_of(sections_of(records)[0], [sections_of(records)[0].arms[0]])
+    (section,) = sections_of(records)
+    found = confusion_of(section, section.arms[0])
     first, second = scores(0.9).confusion[0][0], scores(0.8).confusion[0][0]
-    assert found.confusion.rows[0][1][0].documents == f"{(first + second) / 2:.1f}"
+    assert found.rows[0][1][0].documents == (first + second) / 2
+    row = Tree(page(records, predictions=False)).table("LoRA: how the documents")[0]
+    assert row["dokujo-tsushin"].endswith(f" {(first + second) / 2:.1f}")
 
 
 def test_many_classes_are_shown_by_their_most_confused_pairs_and_worst_scores() -> None:

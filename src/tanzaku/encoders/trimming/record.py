@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tanzaku.facts import Facts
 
 RECORD_FILE = "trimming.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TextFacts(_Part):
+class TextFacts(Facts):
     """One text file that was counted."""
 
     name: str
     sha256: Annotated[str, Field(description="Of the file as it lies on disk.")]
 
 
-class Size(_Part):
+class Size(Facts):
     """An encoder's size."""
 
     pieces: Annotated[int, Field(description="Rows of the word embedding.")]
@@ -28,7 +26,7 @@ class Size(_Part):
     bytes: Annotated[int, Field(description="Of all files.")]
 
 
-class HeldOut(_Part):
+class HeldOut(Facts):
     """How the lines that were not counted are tokenized before and after."""
 
     lines: int
@@ -40,7 +38,7 @@ class HeldOut(_Part):
     unknown: Annotated[float, Field(description="The same with the kept pieces.")]
 
 
-class Parity(_Part):
+class Parity(Facts):
     """The trimmed encoder compared with the original on held-out lines that have only kept pieces."""
 
     lines: Annotated[int, Field(description="Their token sequences are the same.")]
@@ -48,7 +46,7 @@ class Parity(_Part):
     largest_difference: Annotated[float, Field(description="Between two hidden states, in float32.")]
 
 
-class TrimmingRecord(_Part):
+class TrimmingRecord(Facts):
     """One trimming."""
 
     version: Literal[1] = 1

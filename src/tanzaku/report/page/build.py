@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from tanzaku.analysis.arms import Section
+from tanzaku.analysis.classes import shown_classes
+from tanzaku.analysis.confusion import confusion_of
 from tanzaku.analysis.evidence import Evidence, Recommendation
 from tanzaku.analysis.mistakes import mistakes_of
 from tanzaku.analysis.predictions import Predictions, RunKey, run_key
+from tanzaku.analysis.thesis import published_megabytes
 from tanzaku.data.dataset import Dataset
 from tanzaku.display import number
-from tanzaku.report import formats
+from tanzaku.report import formats, tables
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
 from tanzaku.report.document import left_out_text, several_text
@@ -27,16 +28,14 @@ from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts
 from tanzaku.report.names import page_name
 from tanzaku.report.notes import result_notes
-from tanzaku.report.page.classes import classes_of
-from tanzaku.report.page.curves import curve_tables
 from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.rank_charts import curve_chart, rank_charts
-from tanzaku.report.rank_tables import separate_note
+from tanzaku.report.rank_texts import cost_sentences, separate_note
 from tanzaku.report.sentences import advice_of, badge, chosen_by
+from tanzaku.report.templates import template
 from tanzaku.report.terms import MEASURES, OUTCOMES
-from tanzaku.report.thesis import published_megabytes
-from tanzaku.report.words import Words
 from tanzaku.study.record import RunRecord
+from tanzaku.words import Words
 
 _FOLDER = Path(__file__).parent
 
@@ -73,7 +72,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         for index, (section, evidence) in enumerate(zip(given.sections, given.evidence, strict=True), start=1)
     ]
     studies = sorted({record.study for record in given.records})
-    return _template().render(
+    return template("page.html.jinja").render(
         words=words,
         text=words.text,
         plural=words.plural,
@@ -90,21 +89,13 @@ def page_html(given: PageInput, *, words: Words) -> str:
         several=several_text(len(parts), words=words),
         separate_note=separate_note(words=words),
         formats=formats,
+        accuracy=partial(tables.accuracy_text, words=words),
+        separate_accuracy=partial(tables.separate_accuracy, words=words),
+        curve_costs=partial(cost_sentences, words=words),
+        shown_classes=shown_classes,
+        thesis_megabytes=published_megabytes,
         sample=SAMPLE,
-        thesis_megabytes=lambda row: formats.megabytes(published_megabytes(row)),
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja")
 
 
 def _section_context(
@@ -134,10 +125,9 @@ def _section_context(
         "majority": evidence.majorities.test if evidence.majorities else None,
         "fronts": [drawn(chart) for chart in front_charts(data)],
         "ranks": [drawn(chart) for chart in rank_charts(data)],
-        "curves": curve_tables(evidence, words=words, name=name),
         "curve_charts": [drawn(curves)] if curves else [],
         "losses": [drawn(chart) for row in loss_charts(data) for chart in row],
-        "classes": classes_of(section, evidence.chosen),
+        "classes": [confusion_of(section, arm) for arm in evidence.chosen if arm.accuracy],
         "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),
     }
@@ -145,9 +135,9 @@ def _section_context(
 
 def _reference_names(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
     """As the headings of columns have them: the method and its rank where that is one arm's only."""
-    heads = Counter(arm.full_name(words).head for arm in section.arms)
+    names = Counter(arm.full_name(words).with_rank for arm in section.arms)
     return [
-        head if heads[head := arm.full_name(words).head] == 1 else page_name(arm, words=words)
+        name if names[name := arm.full_name(words).with_rank] == 1 else page_name(arm, words=words)
         for arm in evidence.references
     ]
 

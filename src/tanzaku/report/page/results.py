@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.evidence import Comparison, Evidence, Recommendation
+from tanzaku.analysis.series import by_accuracy
 from tanzaku.analysis.statistics import Interval
-from tanzaku.report import formats
+from tanzaku.analysis.thesis import Published
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.charts import Forest
-from tanzaku.report.comparisons import cost_of
 from tanzaku.report.draw_svg import Whisker, whisker
 from tanzaku.report.front_charts import forest_of, forest_row
 from tanzaku.report.names import page_details
-from tanzaku.report.series import recommended_of
-from tanzaku.report.thesis import Published
-from tanzaku.report.words import Words
+from tanzaku.words import Words
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,9 @@ class ResultLine:
     recommended: str
     """The badge of a recommended arm; empty for others."""
     best: bool
-    accuracy: str
-    interval: Interval | None
     whisker: Whisker | None
-    macro_f1: str
-    megabytes: str
-    parameters: str
-    seconds: str
-    milliseconds: str
+    milliseconds: float | None
     """To classify one test document."""
-    per_second: str
-    """Test documents classified."""
-    memory: str
-    """In MB."""
     compared: tuple[Comparison | None, ...]
     """With each reference; None with itself and where predictions are missing."""
     published: Published | None
@@ -71,33 +58,21 @@ def lines_of(data: ChartData) -> list[ResultLine]:
 
     Arms that lie beyond the axis of `forest_of` have no whisker.
     """
-    arms = sorted(data.section.arms, key=lambda arm: -arm.accuracy.mean if arm.accuracy else 1.0)
     forest = forest_of(data)
-    return [_line(arm, data, forest) for arm in arms]
+    return [_line(arm, data, forest) for arm in by_accuracy(data.section)]
 
 
 def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:
-    section, evidence, words = data.section, data.evidence, data.words
     row = forest_row(arm, data)
-    interval = evidence.interval(arm)
-    milliseconds = milliseconds_per_document(arm, section)
     return ResultLine(
         arm=arm,
-        name=arm.full_name(words).head,
-        details=page_details(arm, words=words),
-        recommended=_badge(arm, evidence, words),
-        best=evidence.best == arm,
-        accuracy=formats.percent(arm.accuracy.mean) if arm.accuracy else words.text("failed"),
-        interval=interval,
+        name=arm.full_name(data.words).with_rank,
+        details=page_details(arm, words=data.words),
+        recommended=_badge(arm, data.evidence, data.words),
+        best=data.evidence.best == arm,
         whisker=whisker(forest, row) if forest and row else None,
-        macro_f1=formats.percent(arm.macro_f1.mean) if arm.macro_f1 else "–",
-        megabytes=_cost(arm, "saved_bytes", lambda size: formats.megabytes(size / 1e6)),
-        parameters=_cost(arm, "trainable_parameters", formats.count),
-        seconds=_cost(arm, "train_seconds", formats.seconds),
-        milliseconds=formats.milliseconds(milliseconds) if milliseconds else "–",
-        per_second=formats.rate(1000 / milliseconds) if milliseconds else "–",
-        memory=_cost(arm, "peak_memory_bytes", lambda size: formats.count(size / 1e6)),
-        compared=tuple(_with(evidence, arm, reference) for reference in evidence.references),
+        milliseconds=milliseconds_per_document(arm, data.section),
+        compared=tuple(_with(data.evidence, arm, reference) for reference in data.evidence.references),
         published=data.published(arm),
     )
 
@@ -123,11 +98,7 @@ def strip(recommendation: Recommendation) -> Strip | None:
 def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
     if evidence.recommendation and evidence.recommendation.arm == arm:
         return words.text("recommended")
-    return words.text("recommended with the encoder") if arm in recommended_of(evidence) else ""
-
-
-def _cost(arm: Arm, name: str, write: Callable[[float], str]) -> str:
-    return write(cost_of(arm, name)) if arm.cost(name) else "–"
+    return words.text("recommended with the encoder") if arm in evidence.recommended else ""
 
 
 def _with(evidence: Evidence, arm: Arm, reference: Arm) -> Comparison | None:

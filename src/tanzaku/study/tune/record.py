@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tanzaku.data.dataset import absolute_source
+from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 from tanzaku.methods.tfidf_svm import TfidfSvm
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
@@ -20,11 +21,7 @@ TUNING_FILE = "tuning.json"
 TUNED_FILE = "tuned.toml"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TrialRecord(_Part):
+class TrialRecord(Facts):
     """One trial: finished, pruned (ended early for being worse than others), or failed."""
 
     number: Annotated[int, Field(description="From 1; Optuna's, in trials.db, is one less.")]
@@ -41,7 +38,7 @@ class TrialRecord(_Part):
     spec: Annotated[dict[str, Any] | None, Field(description="The resolved RunSpec.")] = None
 
 
-class TuningRecord(_Part):
+class TuningRecord(Facts):
     """A search: what was searched, on what, and every trial. No figure in it has seen the test set."""
 
     version: Literal[1] = 1

@@ -5,36 +5,34 @@ It leaves `trial.json` in its folder, written last; until then it resumes from i
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import RecordError, TanzakuError, describe_os_error
+from tanzaku.errors import RecordError, TanzakuError
+from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
 from tanzaku.study.process import (
     FINISHED,
     INTERRUPTED,
     UNWRITABLE,
-    begin_child,
+    Child,
     describe_death,
     is_of_the_disk,
-    process_context,
+    run_child,
     unwritable,
 )
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import EncoderRunSpec
-from tanzaku.training.stopping import BestBy, epoch_rank
+from tanzaku.training.stopping import BestBy, epoch_key
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
@@ -45,10 +43,8 @@ TRIAL_FILE = "trial.json"
 Verdict = Callable[[Sequence[EpochRecord]], bool]
 
 
-class TrialResult(BaseModel):
+class TrialResult(Facts):
     """How a trial ended."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: Literal["finished", "pruned", "failed"]
     error: str | None = None
@@ -62,7 +58,7 @@ class TrialResult(BaseModel):
         return min(self.history, key=self._order, default=None)
 
     def _order(self, epoch: EpochRecord) -> tuple[float, float]:
-        return epoch_rank(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
+        return epoch_key(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
 
     @property
     def seconds(self) -> float:
@@ -101,39 +97,18 @@ def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> Tr
 def _run_in_process(trial: PlannedTrial, dataset: Dataset, verdict: Verdict) -> bool:
     """Make the trial, whose result is then in its folder; False where it was asked to stop."""
     trial.folder.mkdir(parents=True, exist_ok=True)
-    context = process_context()
-    ours, theirs = context.Pipe()
-    complaints, sender = context.Pipe(duplex=False)
-    arguments = {"trial": trial, "dataset": dataset, "parent": theirs, "complain": sender}
-    process = context.Process(target=_child, kwargs=arguments, name=trial.folder.name)
-    try:
-        process.start()
-        theirs.close()
-        status = _answer_to_the_end(process, ours, verdict)
-    except KeyboardInterrupt:
-        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends, and
-        # if it waits for an answer the closed pipe ends it.
-        process.terminate()
-        status = INTERRUPTED
-    finally:
-        ours.close()
-    process.join()
-    if status == INTERRUPTED:
+
+    def answer(epochs: list[dict[str, Any]]) -> bool:
+        return verdict([EpochRecord.model_validate(epoch) for epoch in epochs])
+
+    ended = run_child(_make, name=trial.folder.name, answer=answer, trial=trial, dataset=dataset)
+    if ended.status == INTERRUPTED:
         return False
-    if status == UNWRITABLE:
-        raise unwritable(trial.folder.name, complaints)
-    if status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
-        _write_result(TrialResult(status="failed", error=describe_death(status)), trial.folder)
+    if ended.status == UNWRITABLE:
+        raise unwritable(trial.folder.name, ended)
+    if ended.status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
+        _write_result(TrialResult(status="failed", error=describe_death(ended.status)), trial.folder)
     return True
-
-
-def _answer_to_the_end(process: Any, connection: Connection, verdict: Verdict) -> int:
-    """Answer the questions of a trial's process until it ends; its exit status."""
-    with contextlib.suppress(EOFError, ConnectionError):  # it has ended, maybe while it asked
-        while connection in wait([connection, process.sentinel]):
-            connection.send(verdict([EpochRecord.model_validate(epoch) for epoch in connection.recv()]))
-    process.join()
-    return int(process.exitcode)
 
 
 def read_result(folder: Path) -> TrialResult:
@@ -153,24 +128,16 @@ def _write_result(result: TrialResult, folder: Path) -> None:
     write_atomically(folder / TRIAL_FILE, result.model_dump_json(indent=1) + "\n")
 
 
-def _child(trial: PlannedTrial, dataset: Dataset, parent: Connection, complain: Connection) -> None:
-    asked_to_stop = begin_child()
-
+def _make(child: Child, trial: PlannedTrial, dataset: Dataset) -> int:
     def should_stop() -> bool:
-        return asked_to_stop() or (trial.deadline is not None and time.time() > trial.deadline)
+        return child.asked_to_stop() or (trial.deadline is not None and time.time() > trial.deadline)
 
     def ask(epochs: Sequence[EpochResult]) -> bool:
-        parent.send([asdict(epoch) for epoch in epochs])
-        return bool(parent.recv())
+        return bool(child.ask([asdict(epoch) for epoch in epochs]))
 
     # A trial whose search was killed may take a moment to see it and end.
-    try:
-        with FileLock(trial.folder / "lock"):
-            status = _run_and_record(trial, dataset, ask, should_stop)
-    except OSError as error:
-        complain.send(describe_os_error(error))
-        status = UNWRITABLE
-    sys.exit(status)
+    with FileLock(trial.folder / "lock"):
+        return _run_and_record(trial, dataset, ask, should_stop)
 
 
 def _run_and_record(

@@ -1,4 +1,4 @@
-"""The words of the report in its languages: English in the code, other languages in gettext catalogues.
+"""The words of arms' names, reports and summaries: English in the code, other languages in gettext catalogues.
 
 The catalogues are `locale/LANGUAGE/LC_MESSAGES/tanzaku.po`; `make translations` updates them from the code and compiles
 them to `tanzaku.mo`, which is what is read.
@@ -67,9 +67,17 @@ def message(text: str) -> str:
     return text
 
 
+def messages(singular: str, plural: str) -> tuple[str, str]:
+    """Mark a text in the singular and in the plural likewise."""
+    return singular, plural
+
+
 @cache
 def words_of(language: Language) -> Words:
     """The words of a language."""
     if language == "en":
         return Words(language, gettext.NullTranslations())
     return Words(language, gettext.translation("tanzaku", _LOCALE, languages=[language]))
+
+
+ENGLISH = words_of("en")

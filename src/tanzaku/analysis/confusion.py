@@ -1,4 +1,4 @@
-"""Which classes an arm takes for which: counts and shares for the page's tables and for the figure."""
+"""Which classes an arm takes for which: counts and shares over its runs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tanzaku.analysis.arms import Arm, Section
-
-MOST_CLASSES = 20  # with more, a matrix fits no page: the most confused pairs are shown instead
+from tanzaku.analysis.classes import MOST_CLASSES
 
 
 @dataclass(frozen=True)
 class Cell:
     """How often one class was predicted for the documents of another or of itself."""
 
-    documents: str
-    """Mean over the runs; empty for none."""
+    documents: float
+    """Mean over the runs."""
     share: float
     """Of the true class's documents."""
-
-    @property
-    def percent(self) -> str:
-        """The share, with one decimal."""
-        return f"{100 * self.share:.1f}"
 
 
 @dataclass(frozen=True)
@@ -32,8 +26,6 @@ class Pair:
     true_class: str
     predicted_class: str
     cell: Cell
-    mean: float
-    """Test documents, the mean over the runs."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class Confusion:
 
     @property
     def has_matrix(self) -> bool:
-        """Whether there are few enough classes for the whole matrix."""
+        """Whether there are few enough classes for the whole matrix; of more, reports show the most confused pairs."""
         return len(self.labels) <= MOST_CLASSES
 
     @property
@@ -74,23 +66,17 @@ class Confusion:
             if count and true != predicted
         ]
         return [
-            Pair(
-                self.labels[true],
-                self.labels[predicted],
-                self._cell(count, sum(self.counts[true])),
-                count / self.runs,
-            )
+            Pair(self.labels[true], self.labels[predicted], self._cell(count, sum(self.counts[true])))
             for count, true, predicted in sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))[:MOST_CLASSES]
         ]
 
     @cached_property
-    def _whole(self) -> bool:
-        """Whether all means are whole numbers, so that none needs a decimal."""
-        return all(count % self.runs == 0 for row in self.counts for count in row)
+    def decimals(self) -> int:
+        """Of a mean number of documents: none where all means are whole numbers."""
+        return int(any(count % self.runs for row in self.counts for count in row))
 
     def _cell(self, count: int, of_class: int) -> Cell:
-        documents = f"{count / self.runs:,.0f}" if self._whole else f"{count / self.runs:,.1f}"
-        return Cell(documents if count else "", count / max(1, of_class))
+        return Cell(count / self.runs, count / max(1, of_class))
 
 
 def confusion_of(section: Section, arm: Arm) -> Confusion:

@@ -1,4 +1,4 @@
-"""The catalogues of the report's words: `python -m tests.report.translations` updates them from the code."""
+"""The catalogues of the report's words: `python -m tests.translations` updates them from the code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from tanzaku.report.words import LANGUAGES, Language
+from tanzaku.methods import METHODS
+from tanzaku.report.terms import setting_name
+from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.words import LANGUAGES, Language, words_of
 
-PACKAGE = Path(__file__).parents[2] / "src" / "tanzaku"
+PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"
 TRANSLATED: tuple[Language, ...] = tuple(language for language in LANGUAGES if language != "en")
 
 # By the function's name, where its arguments are messages. `messages` and `message` only mark them.
@@ -27,7 +30,16 @@ def in_code() -> Catalog:
     found = extract_from_dir(PACKAGE, _METHODS, keywords=_KEYWORDS)
     for file, _, message, _, _ in sorted(found, key=lambda one: (one[0], str(one[2]))):
         template.add(message, locations=[(f"src/tanzaku/{file}", 1)])
+    for name in sorted(_setting_names()):
+        template.add(name, locations=[("src/tanzaku/report/terms.py", 1)])
     return template
+
+
+def _setting_names() -> set[str]:
+    """What reports call the settings that study files can have."""
+    methods = [method for method in METHODS.values() if method.__module__.startswith("tanzaku.")]
+    keys = {name for model in (*methods, TrainingSpec, EncoderSpec) for name in model.model_fields}
+    return {setting_name(key, words=words_of("en")) for key in keys - {"name", "revision"}}
 
 
 def within_f_strings() -> list[str]:
@@ -60,7 +72,7 @@ def compiled_path(language: Language) -> Path:
 
 
 def _path(language: Language, suffix: str) -> Path:
-    return PACKAGE / "report" / "locale" / language / "LC_MESSAGES" / f"tanzaku.{suffix}"
+    return PACKAGE / "locale" / language / "LC_MESSAGES" / f"tanzaku.{suffix}"
 
 
 def _update(language: Language) -> None:

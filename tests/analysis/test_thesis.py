@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, arms_of
 from tanzaku.methods.lora import Lora
-from tanzaku.report import thesis
 from tests.report.records import LIVEDOOR, RANKS, data_facts, finished, lora, training
 
 # A value of each option that makes another method of LoRA than the thesis's.

@@ -1,4 +1,4 @@
-"""The thesis's published figures, and which of them an arm is to be put beside.
+"""The thesis's published figures, and which of them are to be compared with an arm.
 
 Figures and settings are those of Tables 3.1 to 3.4 and of the scripts A.2 and A.3 of the 2025 master's thesis that this
 project reproduces. Its training seconds are the wall clock around `Trainer.train()`: steps, evaluation and saving.
@@ -6,7 +6,6 @@ project reproduces. Its training seconds are the wall clock around `Trainer.trai
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tanzaku.analysis.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
@@ -101,25 +100,15 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def is_thesis_data(data: DataFacts) -> bool:
-    """Whether the task is the thesis's: its nine Livedoor categories. Other accuracies are not set beside its own."""
+    """Whether the task is the thesis's: its nine Livedoor categories. Only such runs are compared with it."""
     return set(data.label_names) == set(TABLE_3_1)
 
 
-def beside(section: Section) -> list[Published]:
-    """The rows that arms of the section are to be put beside; none where the data is not the thesis's."""
+def published_rows(section: Section) -> list[Published]:
+    """The rows that arms of the section are compared with; none where the data is not the thesis's."""
     if not is_thesis_data(section.data):
         return []
     return [row for arm in section.arms if (row := published_for(arm))]
-
-
-def cell(write: Callable[[Published], str]) -> Callable[[Arm], str]:
-    """What a column of the thesis's figures holds for an arm: a dash where no row is the arm's."""
-
-    def written(arm: Arm) -> str:
-        row = published_for(arm)
-        return write(row) if row else "–"
-
-    return written
 
 
 def published_for(arm: Arm) -> Published | None:
@@ -155,6 +144,13 @@ def published_megabytes(row: Published) -> float:
     """The saved size, which only Table 3.2 prints: it depends on method and rank, not on how long was trained."""
     sizes = [other.megabytes for other in PUBLISHED if (other.method, other.rank) == (row.method, row.rank)]
     return next(size for size in sizes if size is not None)
+
+
+def has_same_patience(section: Section) -> bool:
+    """Whether every arm that has a row in the thesis stops as that row's runs did, where the thesis says how."""
+    rows = [(arm, published_for(arm)) for arm in section.arms]
+    compared = [(arm, row) for arm, row in rows if row and row.patience is not None]
+    return bool(compared) and all(arm.settings.get("training.patience") == row.patience for arm, row in compared)
 
 
 def _matches(row: Published, arm: Arm) -> bool:

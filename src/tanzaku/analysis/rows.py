@@ -1,4 +1,4 @@
-"""The rows of `arms.csv`, `runs.csv`, `comparisons.csv` and `ranks.csv`: raw figures in the records' units."""
+"""The figures as flat rows in the records' units: of arms, runs, comparisons and ranks, as the CSV files have them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Estimate, Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.rank_curves import RankCurve, RankRow
 from tanzaku.analysis.statistics import Difference
-from tanzaku.report import thesis
 from tanzaku.study.record import Costs, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 
 _COSTS = tuple(Costs.model_fields)

@@ -1,0 +1,36 @@
+"""What all child processes have in common: none imports the main script, and all end with their parent."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Start processes that do not import the main script.
+
+    `multiprocessing` has each new process import it, which would run a script that has no
+    `if __name__ == "__main__":` a second time. Ours need nothing from it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def end_with_parent() -> None:
+    """Have this process end as soon as the one that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
