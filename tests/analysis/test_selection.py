@@ -1,0 +1,101 @@
+"""Which candidate is taken: never one at chance level, the smallest that is near the best, and how sure that is."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tanzaku.analysis.selection import Selectable, hopeless, select
+
+CLASSES = np.arange(200) % 2
+
+
+def _right(count: int, *, of: np.ndarray = CLASSES, first: int = 0) -> np.ndarray:
+    """Predictions of two classes that are right for so many documents from `first` on, in a circle."""
+    right = np.zeros(len(of), dtype=bool)
+    right[(first + np.arange(count)) % len(of)] = True
+    return np.where(right, of, 1 - of)
+
+
+def test_the_smallest_within_the_margin_or_a_standard_error_is_taken() -> None:
+    # Nested errors: the difference of 10 documents in 200 has a standard error of about 1.6 points, that of 2 of 0.7.
+    selection = select(
+        [Selectable(_right(count), size) for count, size in ((190, 5000), (188, 100), (180, 10))],
+        CLASSES,
+        labels=2,
+        margin=0.01,
+        choose_by="accuracy",
+    )
+    assert (selection.best, selection.recommended) == (0, 1)
+    assert selection.order == (1, 0, 2)
+    assert [one.at_chance for one in selection.candidates] == [False] * 3
+    assert selection.majority == pytest.approx(0.5)
+    assert selection.verdict == "open"
+    assert not selection.candidates[2].indistinct
+    assert selection.smallest_indistinct == 1
+    wide = select(
+        [Selectable(_right(count), size) for count, size in ((190, 5000), (188, 100), (180, 10))],
+        CLASSES,
+        labels=2,
+        margin=0.1,
+        choose_by="macro_f1",
+    )
+    assert (wide.recommended, wide.verdict) == (2, "confirmed")
+
+
+def test_of_equals_the_smaller_is_the_best() -> None:
+    selection = select(
+        [Selectable(_right(150), 9), Selectable(_right(150), 3)], CLASSES, labels=2, margin=0.0, choose_by="accuracy"
+    )
+    assert (selection.best, selection.recommended, selection.verdict) == (1, 1, None)
+
+
+def test_a_few_documents_more_than_the_majority_are_still_chance() -> None:
+    classes = (np.arange(200) < 60).astype(int)
+    lucky = _right(146, of=classes)
+    selection = select([Selectable(lucky, 1)], classes, labels=2, margin=0.5, choose_by="accuracy")
+    assert selection.candidates[0].accuracy > selection.majority == pytest.approx(0.7)
+    assert selection.candidates[0].at_chance
+    assert (selection.recommended, selection.smallest_indistinct, selection.order) == (None, None, ())
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 9)), min_size=1, max_size=6), st.floats(0, 0.2))
+@settings(max_examples=40)
+def test_what_is_recommended_is_near_the_best_and_none_smaller_is(sized: list[tuple[int, int]], margin: float) -> None:
+    selection = select(
+        [Selectable(_right(count), size) for count, size in sized],
+        CLASSES,
+        labels=2,
+        margin=margin,
+        choose_by="accuracy",
+    )
+    scores = [one.score for one in selection.candidates]
+    assert scores[selection.best] == max(scores)
+    if selection.recommended is None:
+        assert all(
+            one.at_chance or (one.from_best is not None and one.from_best.mean < -margin)
+            for one in selection.candidates
+        )
+        return
+    assert not selection.candidates[selection.recommended].at_chance
+    size = sized[selection.recommended][1]
+    for place, one in enumerate(selection.candidates):
+        if sized[place][1] < size:
+            assert one.at_chance or (one.from_best is not None and one.from_best.mean < -margin)
+
+
+def test_only_what_is_surely_worse_by_more_than_the_margin_is_hopeless() -> None:
+    candidates = [Selectable(_right(count), 1) for count in (190, 188, 150, 100)]
+    assert hopeless(candidates, CLASSES, margin=0.01) == [2, 3]
+    assert hopeless(candidates, CLASSES, margin=0.3) == [3]
+
+
+def test_choosing_among_random_candidates_seldom_finds_one() -> None:
+    """Of candidates that guess, the best of ten looks better than the majority class by luck."""
+    random = np.random.default_rng(0)
+    classes = (random.random((60, 160)) < 0.4).astype(int)
+    found = 0
+    for row in classes:
+        guesses = [Selectable((random.random(160) < 0.05).astype(int), 1) for _ in range(10)]
+        found += select(guesses, row, labels=2, margin=0.01, choose_by="accuracy").recommended is not None
+    assert found <= 12
