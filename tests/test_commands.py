@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
+from tanzaku.fitting import candidates
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.runs import read_records
 from tests.forked import start_tanzaku
@@ -110,6 +111,18 @@ def test_every_study_that_ships_runs(workplace: Path, tiny_encoder: Path, study:
     assert {record.status for record in records} == {"finished"}
     assert {record.data.label_names for record in records} == {tuple(sorted(WORDS))}
     assert {record.method for record in records} == {arm["method"] for arm in arms}
+
+
+def test_the_readmes_fit_ends_with_a_classifier(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one candidate that needs no encoder."""
+    arm = {"method": "tfidf-svm", "analyzer": "character", "max_terms": 200, "weight_bits": 8}
+    monkeypatch.setattr(candidates, "TEXT_ARMS", (arm,))
+    fit, classify = _commands("README.md")[:2]
+    done = _run([*fit, "--encoder", "none", "--folds", "2"], workplace)
+    assert done.stdout.strip() == fit[-1]
+    assert "Take TF-IDF" in done.stderr
+    assert "fold 2 of 2" in done.stderr
+    assert json.loads(_run(classify, workplace).stdout)["label"] in WORDS
 
 
 @pytest.mark.slow

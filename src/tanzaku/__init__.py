@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tanzaku.exports.exporting import Exported, export
     from tanzaku.fitting.estimator import TextClassifier
+    from tanzaku.fitting.run import FitReport, FitResult, fit
     from tanzaku.methods import METHODS, register_method
     from tanzaku.report.write import Report, write_report
     from tanzaku.ship.bundle import Bundle
@@ -51,6 +52,8 @@ __all__ = [
     "Documents",
     "EncoderError",
     "Exported",
+    "FitReport",
+    "FitResult",
     "MethodError",
     "Prediction",
     "ProcessError",
@@ -66,6 +69,7 @@ __all__ = [
     "TextClassifier",
     "__version__",
     "export",
+    "fit",
     "import_documents",
     "import_splits",
     "load_dataset",
@@ -97,6 +101,7 @@ _MODULES = {
     ),
     "fitting.estimator": ("TextClassifier",),
     "exports.exporting": ("Exported", "export"),
+    "fitting.run": ("FitReport", "FitResult", "fit"),
     "methods": ("METHODS", "register_method"),
     "report.write": ("Report", "write_report"),
     "ship.bundle": ("Bundle",),

@@ -18,7 +18,9 @@ _GROUPS = {
     "encoder": ["export"],
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
-_VERBS += [[verb] for verb in ("pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")]
+_VERBS += [
+    [verb] for verb in ("fit", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
+]
 
 
 def _help(*command: str, width: int = 80) -> str:
@@ -29,7 +31,7 @@ def _help(*command: str, width: int = 80) -> str:
 
 def test_commands_are_listed_in_the_order_people_use_them() -> None:
     shown = re.findall(r"^│ (\w+) ", _help().partition("Commands")[2], flags=re.MULTILINE)
-    assert shown[:4] == ["data", "study", "pack", "classify"]
+    assert shown[:5] == ["fit", "data", "study", "pack", "classify"]
     assert re.findall(r"^│ (\w+) ", _help("study").partition("Commands")[2], flags=re.MULTILINE) == _GROUPS["study"]
 
 

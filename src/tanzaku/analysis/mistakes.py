@@ -76,7 +76,7 @@ def mistakes_of(
             true_class=names[known[0][0].classes[row]],
             taken_for=tuple(names[_most_common(runs, row)] for runs in known),
             wrong=int(times_wrong[row]),
-            excerpt=_excerpt(dataset.test.texts[row]) if dataset else None,
+            excerpt=excerpt(dataset.test.texts[row]) if dataset else None,
         )
         for row in rows[:MOST_SHOWN]
     )
@@ -87,6 +87,7 @@ def _most_common(runs: Sequence[RunPredictions], row: int) -> int:
     return Counter(int(run.predicted[row]) for run in runs).most_common(1)[0][0]
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
+    """The beginning of a text, on one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _EXCERPT_CHARACTERS else flat[: _EXCERPT_CHARACTERS - 1] + "…"

@@ -14,11 +14,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 # From documents to labels, then what helps on the way.
-_ORDER = ("data", "study", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
+_ORDER = ("fit", "data", "study", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
 # Names from other tools, and commands without their group.
 _MEANT = {
     "train": "study run",
-    "fit": "study run",
     "run": "study run",
     "status": "study status",
     "report": "study report",

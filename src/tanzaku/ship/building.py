@@ -20,7 +20,7 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
         BundleError: Something lies in `out`; `force` replaces a bundle, and nothing else.
         OSError: `out` can't be written; the error names it.
     """
-    _check_out(out, force=force)
+    check_out(out, force=force)
     with atomic_folder(out, replace=True) as staging:
         yield staging
 
@@ -31,7 +31,12 @@ def write_facts(folder: Path, facts: BundleFacts) -> None:
     write_manifest(folder)
 
 
-def _check_out(out: Path, *, force: bool) -> None:
+def check_out(out: Path, *, force: bool) -> None:
+    """Make sure that a bundle can be built in `out`.
+
+    Raises:
+        BundleError: Something lies there; `force` allows a bundle, and nothing else.
+    """
     if out.name in ("", ".."):
         raise BundleError(f"a bundle is built in a folder next to {out}, which has no name; name a new folder")
     if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):

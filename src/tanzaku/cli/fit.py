@@ -1,0 +1,158 @@
+"""`tanzaku fit`: from labelled documents to the smallest classifier that does the job, in one command."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tanzaku.cli.messages import command
+from tanzaku.cli.reading import Reading
+from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
+from tanzaku.encoders.source import EMBEDDED_NAME
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tanzaku.fitting.race import FitEvent
+    from tanzaku.fitting.run import FitResult
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """What the classifier may cost where it is used."""
+
+    max_mb: Annotated[
+        float | None, typer.Option(help="The most megabytes of all files that the classifier needs, its encoder's too.")
+    ] = None
+    max_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="The most milliseconds per document: the median, one at a time, on this machine, one thread."
+        ),
+    ] = None
+    max_memory_mb: Annotated[
+        float | None, typer.Option(help="The most megabytes of memory of a process that classifies, with one thread.")
+    ] = None
+    shared_encoder: Annotated[
+        bool,
+        typer.Option("--shared-encoder", help="The encoder is there anyway, so only what is added to it counts."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """How candidates are compared."""
+
+    margin: Annotated[
+        float, typer.Option(min=0, help="How many percentage points worse than the best the classifier may be.")
+    ] = 0.5
+    minutes: Annotated[float, typer.Option(help="The time budget; the final training is not cut off.")] = 20.0
+    choose_by: Annotated[
+        Literal["accuracy", "macro_f1"],
+        typer.Option(help="What candidates are compared by; macro_f1 gives rare classes more weight."),
+    ] = "accuracy"
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help='The encoder that is adapted; "none" tries only methods without one.')
+    ] = EMBEDDED_NAME
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5
+    seed: Annotated[int, typer.Option(help="Seed of the splits and the runs.")] = 42
+
+
+def fit(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A file, or a folder per class, as for `tanzaku data import`.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the classifier, new or empty.")],
+    reading: Reading,
+    budgets: BudgetOptions,
+    comparison: ComparisonOptions,
+    study: Annotated[
+        Path | None, typer.Option(help="Folder for the study. Default: OUT with -study at the end.")
+    ] = None,
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the verdict.")] = "en",
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
+    threads: Threads = None,
+) -> None:
+    """Find the smallest classifier for your documents that is good enough and within the budgets, and pack it.
+
+    A fifth of the documents is set aside as the test set. Candidates of all sizes, from TF-IDF in some kilobytes to
+    full fine-tuning, are compared by cross-validation on the others, the cheap ones first. Candidates that can't meet
+    a budget are not trained. The recommended one is trained on all of these documents, measured on the test set and
+    packed. Run the same command again to resume after an interruption.
+
+    The classifier's folder is written to standard output; progress, the table of candidates and the verdict to
+    standard error. The study's folder has report.html, and study.toml with all candidates for `tanzaku study run`.
+    The exit status is 1 if no classifier can be recommended.
+
+    Examples:
+
+    ```
+    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --out my-classifier
+    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --max-ms 20 --margin 1 --out mine
+    tanzaku fit reviews.csv --encoder none --minutes 2 --out my-classifier --language ja
+    ```
+    """
+    del threads  # settled already
+    from tanzaku.fitting.run import fit as run
+    from tanzaku.study.process import StudyInterrupted
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
+    console = plain_console(stderr=True, soft_wrap=True)
+    try:
+        result = run(
+            source,
+            reading=reading.options(),
+            max_mb=budgets.max_mb,
+            max_ms=budgets.max_ms,
+            max_memory_mb=budgets.max_memory_mb,
+            shared_encoder=budgets.shared_encoder,
+            margin=comparison.margin / 100,
+            minutes=comparison.minutes,
+            out=out,
+            study=study,
+            encoder=None if comparison.encoder == "none" else comparison.encoder,
+            choose_by=comparison.choose_by,
+            folds=comparison.folds,
+            seed=comparison.seed,
+            language=language,
+            force=force,
+            listener=lambda event: _say(event, console),
+        )
+    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
+        console.print("interrupted; run the same command again to resume")
+        raise typer.Exit(130) from interrupted
+    _conclude(result, console, language=language)
+
+
+def _say(event: FitEvent, console: Console) -> None:
+    if event.fold is None:
+        what = "training on all documents"
+    elif event.share < 1:
+        what = f"learning curve, {100 * event.share:.0f} % of the documents, fold {event.fold} of {event.folds}"
+    else:
+        what = f"fold {event.fold} of {event.folds}"
+    name = event.run.run_id.rpartition("-")[0]
+    left = event.seconds_left
+    time = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+    console.print(f"{what}: {name} ({time} of the time budget left)")
+
+
+def _conclude(result: FitResult, console: Console, *, language: Literal["en", "ja"]) -> None:
+    from tanzaku.fitting.sentences import candidates_table
+    from tanzaku.report.render import markdown_table
+    from tanzaku.words import words_of
+
+    console.print()
+    console.print(markdown_table(candidates_table(result.report.findings, words=words_of(language))))
+    for sentence in result.report.sentences:
+        console.print(sentence)
+    console.print(str(result.report.page))
+    if result.bundle is None:
+        raise typer.Exit(1)
+    console.print(f"Next: {command('classify', result.bundle)} TEXT")
+    typer.echo(result.bundle)

@@ -1,0 +1,174 @@
+"""From a job to the race's result: which candidates can meet the budgets at all, and the study that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encoder
+from tanzaku.errors import SpecError
+from tanzaku.files import write_atomically
+from tanzaku.fitting.budgets import CostsFile
+from tanzaku.fitting.candidates import Candidate, candidates_of, encoder_settings, ladder, least_bytes
+from tanzaku.fitting.job import STUDY_FILE, Job
+from tanzaku.fitting.race import Clock, Entry, Fold, Race, run_race
+from tanzaku.study.expansion import expand, parse_study
+from tanzaku.study.naming import Name, Namer, arms_of_runs
+from tanzaku.study.plan import plan_study
+from tanzaku.study.planned import PlannedRun
+from tanzaku.study.spec import DataSpec, StudySpec
+
+FOLDS_FOLDER = "folds"
+_COSTS, _SCRATCH = "costs.json", "scratch"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The race and its study."""
+
+    spec: StudySpec
+    race: Race
+    folds: Sequence[Fold]
+    """Of the whole rounds that were raced."""
+    names: Mapping[int, Name]
+    """By a candidate's `id`, what its arm is called."""
+
+    def name(self, candidate: Candidate) -> Name:
+        """What a candidate's arm is called."""
+        return self.names[id(candidate)]
+
+    def planned(self, candidate: Candidate, runs: Sequence[PlannedRun]) -> PlannedRun:
+        """The candidate's run among those of a plan."""
+        return runs[next(place for place, one in enumerate(self.race.candidates) if one is candidate)]
+
+
+def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] | None) -> Compared:
+    """Leave out what can't meet a budget, write the study file of the others, and let them race.
+
+    Args:
+        job: What was asked for.
+        encoder: The name of the encoder that methods adapt.
+        arms: Instead of the usual ladder.
+
+    Raises:
+        SpecError: An arm is invalid, or no candidate can meet the budgets.
+        EncoderError: The encoder can't be used.
+        StudyInterrupted: It was asked to stop.
+    """
+    encoder = None if encoder is None else absolute_name(encoder)
+    shared = job.shared_encoder
+    candidates = ladder(encoder, shared_encoder=shared) if arms is None else candidates_of(arms, shared_encoder=shared)
+    needed = any(candidate.adapts_encoder for candidate in candidates)
+    source = resolve_encoder(encoder) if needed and encoder is not None else None
+    settings = {} if source is None else {"encoder": encoder_settings(source)}
+    every = _study(job, settings, candidates)  # all arms are valid, those that are left out too
+    entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
+    _drop_too_large(entries, source, job)
+    costs = CostsFile(job.folder / _COSTS)
+    seconds = _drop_too_slow(entries, settings, source, job, costs)
+    left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
+    if not left:
+        raise SpecError(f"no candidate can meet the budgets: {_least(entries)}; raise a budget, or add text methods")
+    if not any(candidate.adapts_encoder for candidate in left):
+        settings = {}
+    spec = _study(job, settings, left)
+    _write_study(spec, job.folder)
+    race = Race(
+        study=spec.name,
+        candidates=left,
+        entries=entries,
+        folds=len(job.folds),
+        budgets=job.budgets,
+        margin=job.margin,
+        clock=Clock(job.minutes, encoder_seconds=seconds),
+        costs=costs,
+        scratch=job.folder / _SCRATCH,
+        listener=job.listener,
+    )
+    folds: list[Fold] = []
+
+    def fold_of(number: int) -> Fold:
+        folds.append(_fold(job, spec, number))
+        return folds[-1]
+
+    rounds = run_race(race, fold_of)
+    return Compared(spec, race, folds[:rounds], _names(every, candidates))
+
+
+def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]) -> StudySpec:
+    content = {
+        "name": job.name,
+        "description": "The candidates of tanzaku fit that could meet its budgets.",
+        "seeds": [job.seed],
+        "choose_by": job.choose_by,
+        "recipe": "default",
+        "data": {"source": str(job.whole.source)},
+        **encoder,
+        "arms": [dict(candidate.arm) for candidate in candidates],
+    }
+    spec = parse_study(content, where="candidates")
+    if len(expand(spec)) != len(candidates):
+        raise SpecError("candidates: an option has a list of values; give a candidate for each of them")
+    return spec
+
+
+def _write_study(spec: StudySpec, folder: Path) -> None:
+    runs = folder / "runs"
+    head = (
+        "# The candidates of `tanzaku fit`, to be trained on the same documents and compared on the test set:\n"
+        f"#   tanzaku study run {folder / STUDY_FILE} --out {runs}\n#   tanzaku study report {runs}\n"
+    )
+    write_atomically(folder / STUDY_FILE, head + tomli_w.dumps(spec.model_dump(mode="json", exclude_unset=True)))
+
+
+def _fold(job: Job, spec: StudySpec, number: int) -> Fold:
+    dataset = job.folds[number - 1]
+    of_fold = spec.model_copy(update={"data": DataSpec(source=dataset.name)})
+    plan = plan_study(of_fold, dataset=dataset, out=job.folder / FOLDS_FOLDER / str(number))
+    return Fold(number, plan.dataset, plan.runs)
+
+
+def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, Name]:
+    arms = arms_of_runs(expand(spec))
+    namer = Namer(arms)
+    return {id(one): namer.full(arm) for one, arm in zip(candidates, arms, strict=True)}
+
+
+def _drop_too_large(entries: Sequence[Entry], source: EncoderSource | None, job: Job) -> None:
+    for entry in entries:
+        if entry.candidate.adapts_encoder:
+            labels = len(job.whole.label_names)
+            entry.least_bytes = least_bytes(entry.candidate, entry.form, source, labels=labels)
+            if job.budgets.too_large(entry.least_bytes):
+                entry.drop("megabytes")
+
+
+def _drop_too_slow(
+    entries: Sequence[Entry],
+    settings: Mapping[str, Any],
+    source: EncoderSource | None,
+    job: Job,
+    costs: CostsFile,
+) -> float:
+    """Drop what adapts an encoder that is too slow itself; the seconds that the encoder takes for a document."""
+    adapting = [entry for entry in entries if entry.live and entry.candidate.adapts_encoder]
+    if not adapting or source is None:
+        return 0.0
+    reading = {**settings["encoder"], "pooling": "mean+max"}  # the recipe's
+    labels = len(job.whole.label_names)
+    measured = costs.encoder(reading, job.whole.train.texts, labels=labels, fingerprint=source.fingerprint)
+    limit = job.budgets.milliseconds
+    if limit is not None and measured.milliseconds > limit:
+        for entry in adapting:
+            entry.costs = replace(measured, total_bytes=entry.least_bytes)
+            entry.drop("milliseconds")
+    return measured.milliseconds / 1000
+
+
+def _least(entries: Sequence[Entry]) -> str:
+    smallest = min(entries, key=lambda entry: entry.least_bytes)
+    return f"the smallest takes {smallest.least_bytes / 1e6:.2f} MB at least"

@@ -1,0 +1,180 @@
+"""From the race to the classifier: the choice, the final training, the test, and what more labels would bring."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
+from tanzaku.analysis.selection import Selection, select
+from tanzaku.data.dataset import Dataset
+from tanzaku.fitting.candidates import Candidate
+from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
+from tanzaku.fitting.job import RUNS, Job
+from tanzaku.fitting.race import Entry, RunBegins, classes_of, make_run, pack_form, selectable
+from tanzaku.fitting.splits import fewer
+from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
+from tanzaku.ship.building import check_out
+from tanzaku.ship.bundle import open_bundle
+from tanzaku.study.plan import plan_study
+from tanzaku.study.planned import PlannedRun
+from tanzaku.study.predictions import read_predictions
+from tanzaku.study.record import RECORD_FILE, FinishedRun
+from tanzaku.study.spec import DataSpec
+
+_SHARES = (0.25, 0.5)  # of a fold's training documents, in addition to all of them
+_NICE = (1, 2, 5)
+
+
+def check_bundle_folder(out: Path, *, fingerprint: str, force: bool) -> None:
+    """Make sure, before anything long, that the bundle can be written: the folder is empty, or has a bundle that was
+    trained on the same documents.
+
+    Raises:
+        BundleError: Something else lies there.
+    """
+    if (out / "manifest.json").is_file() and not force:
+        force = open_bundle(out).facts.run.data.fingerprint == fingerprint
+    check_out(out, force=force)
+
+
+def finish(job: Job, compared: Compared) -> FitFindings:
+    """Choose, train on all documents but those of the test, and pack.
+
+    Raises:
+        StudyInterrupted: It was asked to stop.
+        BundleError: The bundle can't be written.
+    """
+    race, rounds = compared.race, len(compared.folds)
+    live = race.live if rounds else []
+    classes = np.concatenate([classes_of(fold.dataset) for fold in compared.folds]) if rounds else np.zeros(0, np.int64)
+    selection = final = mistakes = curve = chosen = None
+    if live:
+        labels = len(job.whole.label_names)
+        selection = select(selectable(live, rounds), classes, labels=labels, margin=job.margin, choose_by=job.choose_by)
+        chosen, final = _train_final(job, compared, [live[place] for place in selection.order])
+    if chosen is not None:
+        texts = [text for fold in compared.folds for text in fold.dataset.test.texts]
+        predicted = selectable([chosen], rounds)[0].predicted
+        mistakes = mistakes_of(texts, classes, predicted, label_names=job.whole.label_names)
+        curve = _curve(job, compared, chosen.candidate)
+    shutil.rmtree(race.scratch, ignore_errors=True)
+    return FitFindings(
+        name=job.title,
+        documents=sum(map(len, (job.whole.train, job.whole.val, job.whole.test))),
+        label_names=job.whole.label_names,
+        folds=rounds,
+        planned_folds=race.folds,
+        margin=job.margin,
+        selection=selection,
+        candidates=_tried(compared, live, selection, chosen),
+        final=final,
+        mistakes=mistakes,
+        curve=curve,
+    )
+
+
+def _tried(
+    compared: Compared, live: Sequence[Entry], selection: Selection | None, chosen: Entry | None
+) -> tuple[TriedCandidate, ...]:
+    found = {id(entry): one for entry, one in zip(live, selection.candidates if selection else (), strict=True)}
+    return tuple(
+        TriedCandidate(
+            name=compared.name(entry.candidate),
+            form=entry.form,
+            costs=entry.costs,
+            least_bytes=entry.least_bytes,
+            reason=entry.reason,
+            detail=entry.detail,
+            selected=found.get(id(entry)) if entry.live else None,
+            recommended=entry is chosen,
+            best=selection is not None and found.get(id(entry)) is selection.candidates[selection.best],
+        )
+        for entry in compared.race.entries
+    )
+
+
+def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[Entry | None, Final | None]:
+    """Train and pack the first of some entries whose bundle still meets the budgets, on more documents than before."""
+    if not order:
+        return None, None
+    spec = compared.spec.model_copy(update={"data": DataSpec(source=str(job.whole.source))})
+    plan = plan_study(spec, dataset=job.whole, out=job.folder / RUNS)
+    race = compared.race
+    for entry in order:
+        planned = compared.planned(entry.candidate, plan.runs)
+        job.listener(RunBegins(planned, None, race.folds, race.clock.left))
+        record = make_run(planned, plan.dataset, study=spec.name, deadline=None)
+        if not isinstance(record, FinishedRun):
+            entry.drop("failed", record.error if record else "")
+            continue
+        bundle = race.scratch / "final"
+        shutil.rmtree(bundle, ignore_errors=True)
+        pack_form(planned, entry.form, bundle)
+        costs = race.costs.measure(f"{planned.run_id}/{entry.form}", bundle, job.whole.test.texts)
+        if over := race.budgets.exceeded(costs):
+            entry.drop(over)
+            continue
+        _put(bundle, job.out)
+        entry.costs = costs
+        trained = len(job.whole.train)
+        return entry, Final(record, entry.form, costs, train_documents=trained)
+    return None, None
+
+
+def _put(bundle: Path, out: Path) -> None:
+    from tanzaku.files import atomic_folder
+
+    with atomic_folder(out, replace=True) as staging:
+        shutil.copytree(bundle, staging, dirs_exist_ok=True)
+
+
+def _curve(job: Job, compared: Compared, candidate: Candidate) -> LearningCurve | None:
+    """The candidate after training on fewer documents, on as many folds as there is time for; None for no fold."""
+    rows: list[list[np.ndarray]] = []
+    sizes: list[list[int]] = []
+    for fold in compared.folds:
+        whole = compared.planned(candidate, fold.runs)
+        parts = [(share, fewer(fold.dataset, share=share, seed=job.seed)) for share in _SHARES]
+        made = [_trained_on(job, compared, candidate, fold.number, share=share, part=part) for share, part in parts]
+        if any(one is None for one in made):
+            break
+        rows.append([*(one for one in made if one is not None), _correct(whole)])
+        sizes.append([*(len(part.train) for _, part in parts), len(fold.dataset.train)])
+    if not rows:
+        return None
+    correct = np.stack([np.concatenate(of_size) for of_size in zip(*rows, strict=True)])  # (sizes, documents)
+    more = sorted({nice(0.5 * len(job.whole.train)), nice(1.5 * len(job.whole.train))})
+    return learning_curve(np.mean(sizes, axis=0).tolist(), correct, more=more)
+
+
+def _trained_on(
+    job: Job, compared: Compared, candidate: Candidate, number: int, *, share: float, part: Dataset
+) -> np.ndarray | None:
+    """Whether each test document is classified right after training on a part of a fold; None if time is over."""
+    race = compared.race
+    only = {"arms": (dict(candidate.arm),), "data": DataSpec(source=part.name)}
+    out = job.folder / FOLDS_FOLDER / str(number) / f"share-{share:g}"
+    plan = plan_study(compared.spec.model_copy(update=only), dataset=part, out=out)
+    planned = plan.runs[0]
+    if not (planned.folder / RECORD_FILE).exists() and race.clock.left < share * race.clock.expected(planned, part):
+        return None
+    job.listener(RunBegins(planned, number, race.folds, race.clock.left, share=share))
+    record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline)
+    return _correct(planned) if isinstance(record, FinishedRun) else None
+
+
+def _correct(planned: PlannedRun) -> np.ndarray:
+    """Whether each test document was classified right, (documents,) bool."""
+    stored = read_predictions(planned.folder)
+    correct: np.ndarray = np.array(stored.classes) == np.array(stored.predicted)
+    return correct
+
+
+def nice(number: float) -> int:
+    """The largest of 1, 2, 5, 10, 20, 50, … that is no more than a number of 1 or more."""
+    power = int("1" + "0" * (len(str(int(max(number, 1)))) - 1))
+    return max(digit * power for digit in _NICE if digit * power <= max(number, 1))

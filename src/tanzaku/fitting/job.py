@@ -1,0 +1,79 @@
+"""What a fit was asked for, and where its files are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.data.loading import load_dataset
+from tanzaku.data.prepared import MANIFEST, Preparation, read_manifest, write_prepared
+from tanzaku.errors import DataError
+from tanzaku.fitting.budgets import Budgets
+from tanzaku.fitting.race import FitEvent
+from tanzaku.fitting.splits import Splits
+from tanzaku.measure.metrics import ChooseBy
+from tanzaku.study.running import RUNS_FOLDER
+
+STUDY_FILE = "study.toml"
+DATA_FOLDER = "data"
+RUNS = "runs"
+_BUNDLE = "bundle"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for; see `tanzaku.fitting.run.fit`."""
+
+    name: str
+    """The study's."""
+    title: str
+    """The documents' name, for people."""
+    folder: Path
+    """The study's."""
+    out: Path
+    """The bundle's."""
+    whole: Dataset
+    """With the test documents."""
+    folds: tuple[Dataset, ...]
+    budgets: Budgets
+    margin: float
+    minutes: float
+    seed: int
+    choose_by: ChooseBy
+    shared_encoder: bool
+    listener: Callable[[FitEvent], None]
+
+
+def study_name(name: str) -> str:
+    """A study's name from that of the documents, which may have any characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "fit"
+
+
+def folders(study: str | Path | None, out: str | Path | None, *, name: str) -> tuple[Path, Path]:
+    """The study's folder and the bundle's."""
+    if study is not None:
+        folder = Path(study)
+    else:
+        folder = RUNS_FOLDER / f"fit-{name}" if out is None else Path(f"{Path(out)}-study")
+    return folder, folder / _BUNDLE if out is None else Path(out)
+
+
+def prepare(splits: Splits, folder: Path) -> Dataset:
+    """Write the documents with their test split into the study's folder, where its study file finds them.
+
+    Raises:
+        DataError: The folder holds a fit of other documents.
+    """
+    data = folder / DATA_FOLDER
+    whole = splits.whole
+    if (data / MANIFEST).exists() and read_manifest(data).get("fingerprint") != whole.fingerprint:
+        raise DataError(
+            f"{folder} holds a fit of other documents, or with another seed; name another folder with --study, or "
+            "remove it"
+        )
+    options = {"text": "cleaned"} if whole.published else {}
+    write_prepared(Preparation(whole, source={}, options=options), data)
+    return replace(load_dataset(data), name=whole.name)

@@ -1,0 +1,136 @@
+"""What a bundle costs to use: `python -m tanzaku.fitting.measuring`, in a fresh process with one thread.
+
+The process reads `{"bundle": folder, "texts": […]}` or `{"encoder": [encoder], "labels": n, "texts": […]}` as JSON
+from standard input, and writes a `Measured` as JSON. A process of its own has nothing else in its memory, and its
+libraries have read the number of threads before they were loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tanzaku.errors import ProcessError, TanzakuError
+from tanzaku.threads import settle_threads
+
+_WARM_UP = 3
+_SECONDS = 3.0  # so long single documents are timed at most, and as long a whole batch
+_TEXTS = 200
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a classifier costs on this machine, with one thread."""
+
+    milliseconds: float
+    """The median of one document at a time."""
+    documents_per_second: float
+    """Of many documents in one call."""
+    memory_bytes: int
+    """The largest resident memory of a process that loads the classifier and uses it."""
+
+
+def measure_bundle(bundle: Path, texts: Sequence[str]) -> Measured:
+    """Classify texts with a bundle in a fresh process.
+
+    Args:
+        bundle: Its folder.
+        texts: Documents such as it is going to classify, one at least; the first 200 are taken.
+
+    Raises:
+        ProcessError: The process failed; the message has what it said.
+    """
+    return _in_process({"bundle": str(bundle), "texts": list(texts[:_TEXTS])})
+
+
+def measure_encoder(encoder: dict[str, Any], texts: Sequence[str], *, labels: int) -> Measured:
+    """As `measure_bundle`, of an encoder with a head that is not trained: what every method that is merged costs.
+
+    Args:
+        encoder: The study's [encoder] section.
+        texts: Documents.
+        labels: Classes of the head.
+    """
+    return _in_process({"encoder": encoder, "labels": labels, "texts": list(texts[:_TEXTS])})
+
+
+def _in_process(request: dict[str, Any]) -> Measured:
+    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tanzaku.fitting.measuring"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | one | {"PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    if finished.returncode != 0:
+        reason = (finished.stderr.strip().splitlines() or [f"status {finished.returncode}"])[-1]
+        raise ProcessError(f"the classifier could not be timed in a process of its own: {reason}")
+    return Measured(**json.loads(finished.stdout.splitlines()[-1]))
+
+
+def _measure(classify: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> Measured:
+    from tanzaku.measure.cost import peak_memory_bytes
+
+    for text in texts[:_WARM_UP]:
+        classify([text])
+    seconds: list[float] = []
+    began = time.perf_counter()
+    for text in texts:
+        before = time.perf_counter()
+        classify([text])
+        seconds.append(time.perf_counter() - before)
+        if time.perf_counter() - began > _SECONDS:
+            break
+    together = texts[: max(1, int(_SECONDS / max(statistics.median(seconds), 1e-6)))]
+    before = time.perf_counter()
+    classify(together)
+    rate = len(together) / (time.perf_counter() - before)
+    return Measured(1000 * statistics.median(seconds), rate, peak_memory_bytes() or 0)
+
+
+def _classify_with(request: dict[str, Any]) -> Callable[[Sequence[str]], Any]:
+    if "bundle" in request:
+        from tanzaku.ship.classifier import Classifier
+
+        return Classifier.load(request["bundle"], device="cpu")
+    from tanzaku.compute import choose_compute
+    from tanzaku.encoders.load import load_classifier
+    from tanzaku.encoders.source import resolve_encoder
+    from tanzaku.encoders.tokenizer import load_tokenizer
+    from tanzaku.ship.scorers import EncoderScorer
+    from tanzaku.study.spec import EncoderSpec
+
+    spec = EncoderSpec.model_validate(request["encoder"])
+    source = resolve_encoder(spec.name, revision=spec.revision)
+    names = [str(label) for label in range(request["labels"])]
+    model = load_classifier(source, label_names=names, seed=0, pooling=spec.pooling, long_text=spec.long_text).model
+    compute = choose_compute(device="cpu", precision="auto", attention="auto")
+    scorer = EncoderScorer(model.eval(), load_tokenizer(source), spec, compute=compute, batch_tokens=8192)
+    return lambda texts: scorer(texts, listener=lambda _: None)
+
+
+def main() -> None:
+    """Read a request, measure, and write the answer."""
+    settle_threads(1)
+    request = json.load(sys.stdin)
+    try:
+        measured = _measure(_classify_with(request), request["texts"])
+    except TanzakuError as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps(asdict(measured)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What a fit found, in words: the verdict, and the table of candidates. For the page and the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tanzaku.analysis.learning_curve import Gain
+from tanzaku.display import number
+from tanzaku.fitting.verdict import FitFindings, TriedCandidate
+from tanzaku.report import formats
+from tanzaku.report.names import unbroken
+from tanzaku.report.render import Column, Table
+from tanzaku.words import Words, message
+
+_FORMS = {
+    "text": "",
+    "whole": message("with the encoder"),
+    "int8": message("with the encoder, 8 bits"),
+    "adapter": message("adapter only"),
+}
+_REASONS = {
+    "megabytes": message("over the budget of megabytes"),
+    "milliseconds": message("over the budget of milliseconds"),
+    "memory": message("over the budget of memory"),
+    "time": message("no time left"),
+    "failed": message("failed"),
+    "worse": message("worse than the best"),
+}
+
+
+@dataclass(frozen=True)
+class VerdictText:
+    """The verdict in sentences."""
+
+    take: str
+    """Which classifier to take, or that there is none."""
+    sure: tuple[str, ...]
+    """How it compares with the others, and how sure that is."""
+    test: str | None
+    """How it did on the test documents."""
+    more: tuple[str, ...]
+    """What more labels would bring."""
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All sentences in their order."""
+        return (self.take, *self.sure, *([self.test] if self.test else []), *self.more)
+
+
+def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
+    """The verdict in the language of `words`."""
+    return VerdictText(
+        take=_take(findings, words),
+        sure=tuple(_sure(findings, words)),
+        test=_test(findings, words),
+        more=tuple(_more(gain, words) for gain in (findings.curve.gains if findings.curve else ())),
+    )
+
+
+def candidate_name(candidate: TriedCandidate, *, words: Words) -> str:
+    """The arm with the form in which it is packed."""
+    name = unbroken(candidate.name)
+    if not (form := _FORMS[candidate.form]):
+        return name
+    packed = words.text(form)
+    return f"{name} ({packed})"
+
+
+def candidates_table(findings: FitFindings, *, words: Words) -> Table:
+    """Every candidate: how it did and what it costs, or why it dropped out; the smallest first."""
+    rows = sorted(findings.candidates, key=_size)
+    columns = (
+        Column(words.text("Candidate")),
+        Column(words.text("Accuracy (%)"), numeric=True),
+        Column(words.text("95 % interval"), numeric=True),
+        Column(words.text("Difference from the best"), numeric=True),
+        Column(words.text("MB"), numeric=True),
+        Column(words.text("ms per document"), numeric=True),
+        Column(words.text("Documents per second"), numeric=True),
+        Column(words.text("Memory (MB)"), numeric=True),
+        Column(words.text("Remarks")),
+    )
+    return Table(words.text("Candidates"), columns, tuple(_row(one, words) for one in rows))
+
+
+def _row(one: TriedCandidate, words: Words) -> tuple[str, ...]:
+    selected, costs = one.selected, one.costs
+    difference = selected.from_best if selected else None
+    return (
+        candidate_name(one, words=words),
+        formats.percent(selected.accuracy) if selected else formats.NONE,
+        formats.interval(selected.interval if selected else None),
+        formats.points(difference.mean) if difference else formats.NONE,
+        _megabytes(one, words),
+        formats.milliseconds(costs.milliseconds) if costs else formats.NONE,
+        formats.rate(costs.documents_per_second) if costs else formats.NONE,
+        formats.count(costs.memory_bytes / 1e6) if costs else formats.NONE,
+        remark(one, words=words),
+    )
+
+
+def remark(one: TriedCandidate, *, words: Words) -> str:
+    """Whether a candidate was taken, and if not, what else there is to report of it."""
+    if one.recommended:
+        return words.text("recommended")
+    if one.reason is not None:
+        text = words.text(_REASONS[one.reason])
+        return f"{text}: {one.detail}" if one.detail else text
+    if one.selected is None:
+        return ""
+    if one.selected.at_chance:
+        return words.text("not distinguishable from always answering the most frequent class")
+    if one.best:
+        return words.text("best")
+    return words.text("not distinguishable from the best") if one.selected.indistinct else ""
+
+
+def _take(findings: FitFindings, words: Words) -> str:
+    chosen = findings.recommended
+    if chosen is not None and chosen.costs is not None:
+        return words.text(
+            "Take {name}: {megabytes} MB, {milliseconds} ms per document.",
+            name=candidate_name(chosen, words=words),
+            megabytes=formats.megabytes(chosen.costs.total_bytes / 1e6),
+            milliseconds=formats.milliseconds(chosen.costs.milliseconds),
+        )
+    if findings.selection is None:
+        return words.text("No classifier can be recommended, because no candidate was left; the table shows why.")
+    if findings.selection.recommended is None:
+        return words.text(
+            "No classifier can be recommended: none can be distinguished from always answering the most frequent class."
+        )
+    return words.text(
+        "No classifier can be recommended: after the training on all documents, none met the budgets; the table shows "
+        "why."
+    )
+
+
+def _sure(findings: FitFindings, words: Words) -> list[str]:
+    selection, chosen = findings.selection, findings.recommended
+    if selection is None:
+        return []
+    majority = words.text(
+        "Always answering the most frequent class would be right for {majority} %.",
+        majority=formats.percent(selection.majority),
+    )
+    if chosen is None or chosen.selected is None:
+        return [majority]
+    documents = words.plural("{n:,} document", "{n:,} documents", selection.documents)
+    found = words.text(
+        "It classified {accuracy} % of {documents} correctly that it was not trained on (95 % interval {interval}, "
+        "{folds}).",
+        accuracy=formats.percent(chosen.selected.accuracy),
+        documents=documents,
+        interval=formats.interval(chosen.selected.interval),
+        folds=words.plural("{n} fold", "{n} folds", findings.folds),
+    )
+    return [found, majority, *_compared(findings, chosen, words)]
+
+
+def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
+    best = next((one for one in findings.candidates if one.best), None)
+    selected = chosen.selected
+    if best is None or best.selected is None or selected is None:
+        return []
+    margin = number(100 * findings.margin)
+    if chosen.best or selected.from_best is None:
+        sentences = [words.text("No other candidate was more accurate.")]
+    else:
+        sentences = [
+            words.text(
+                "The best was {best} with {accuracy} %: the difference is {points} points (95 % interval {interval}).",
+                best=candidate_name(best, words=words),
+                accuracy=formats.percent(best.selected.accuracy),
+                points=formats.points(selected.from_best.mean),
+                interval=formats.points_interval(selected.from_best.interval, words=words),
+            ),
+            words.text("So it is not worse by more than the margin of {margin} points.", margin=margin)
+            if selected.from_best.interval.low > -findings.margin
+            else words.text(
+                "With so few documents it can't be excluded that it is worse by more than the margin of {margin} "
+                "points.",
+                margin=margin,
+            ),
+        ]
+    return [*sentences, *_smallest(findings, chosen, words)]
+
+
+def _smallest(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
+    """The smallest candidate that can't be distinguished from the best, where that is not the recommended one."""
+    usable = [
+        one
+        for one in findings.candidates
+        if one.selected and one.selected.indistinct and not one.selected.at_chance and one.costs
+    ]
+    smallest = min(usable, key=_size, default=None)
+    if smallest is None or smallest is chosen or smallest.selected is None:
+        return []
+    return [
+        words.text(
+            "The smallest that can't be distinguished from the best is {name}: {megabytes} MB, {accuracy} %.",
+            name=candidate_name(smallest, words=words),
+            megabytes=_megabytes(smallest, words),
+            accuracy=formats.percent(smallest.selected.accuracy),
+        )
+    ]
+
+
+def _test(findings: FitFindings, words: Words) -> str | None:
+    final = findings.final
+    if final is None:
+        return None
+    test = final.record.test
+    low, high = test.accuracy_interval
+    return words.text(
+        "Trained on {trained}, it classifies {accuracy} % of the {tested} correctly, which had no part in the choice "
+        "(95 % interval {interval}).",
+        trained=words.plural("{n:,} document", "{n:,} documents", final.train_documents),
+        accuracy=formats.percent(test.accuracy),
+        tested=words.plural("{n:,} test document", "{n:,} test documents", test.documents),
+        interval=f"{formats.percent(low)}–{formats.percent(high)}",
+    )
+
+
+def _more(gain: Gain, words: Words) -> str:
+    return words.text(
+        "{count} more labels: {low} to {high} points.",
+        count=formats.count(gain.more),
+        low=formats.points(gain.low),
+        high=formats.points(gain.high),
+    )
+
+
+def _megabytes(one: TriedCandidate, words: Words) -> str:
+    if one.costs is not None and one.costs.total_bytes:
+        return formats.megabytes(one.costs.total_bytes / 1e6)
+    if not one.least_bytes:
+        return formats.NONE
+    return words.text("{megabytes} or more", megabytes=formats.megabytes(one.least_bytes / 1e6))
+
+
+def _size(one: TriedCandidate) -> float:
+    return one.costs.total_bytes if one.costs is not None and one.costs.total_bytes else one.least_bytes

@@ -1,0 +1,136 @@
+"""What a fit found, in figures: the candidates, which of them to take, its mistakes, what more labels would bring."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tanzaku.analysis.learning_curve import LearningCurve
+from tanzaku.analysis.mistakes import excerpt
+from tanzaku.analysis.selection import Selected, Selection
+from tanzaku.fitting.budgets import Costs
+from tanzaku.fitting.candidates import Form
+from tanzaku.fitting.race import Reason
+from tanzaku.study.naming import Name
+from tanzaku.study.record import FinishedRun
+
+_CONFUSIONS = 8
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class TriedCandidate:
+    """A candidate in one form: what it costs, how it did, or why it dropped out."""
+
+    name: Name
+    """The arm's."""
+    form: Form
+    costs: Costs | None
+    least_bytes: int
+    reason: Reason | None
+    detail: str
+    selected: Selected | None
+    """None where it dropped out."""
+    recommended: bool = False
+    best: bool = False
+    """The most accurate one of those that were left."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """So many documents of a class were taken for another."""
+
+    true_class: str
+    taken_for: str
+    documents: int
+
+
+@dataclass(frozen=True)
+class WrongExample:
+    """A document that the recommended candidate got wrong when it was not trained on it."""
+
+    text: str
+    """Its beginning."""
+    true_class: str
+    taken_for: str
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What the recommended candidate gets wrong of the documents that it was not trained on."""
+
+    wrong: int
+    documents: int
+    confusions: tuple[Confusion, ...]
+    """The most frequent ones."""
+    recalls: tuple[tuple[str, float, int], ...]
+    """Each class with the share of its documents that were recognised, and their number: the worst first."""
+    examples: tuple[WrongExample, ...]
+
+
+@dataclass(frozen=True)
+class Final:
+    """The classifier that was written: trained on all documents but those of the test."""
+
+    record: FinishedRun
+    form: Form
+    costs: Costs
+    train_documents: int
+
+
+@dataclass(frozen=True)
+class FitFindings:
+    """Everything that a fit found."""
+
+    name: str
+    documents: int
+    label_names: tuple[str, ...]
+    folds: int
+    """Rounds that were completed."""
+    planned_folds: int
+    margin: float
+    selection: Selection | None
+    """None where no candidate was left."""
+    candidates: tuple[TriedCandidate, ...]
+    final: Final | None
+    mistakes: Mistakes | None
+    curve: LearningCurve | None
+
+    @property
+    def recommended(self) -> TriedCandidate | None:
+        """The candidate that was taken."""
+        return next((one for one in self.candidates if one.recommended), None)
+
+
+def mistakes_of(
+    texts: Sequence[str], classes: np.ndarray, predicted: np.ndarray, *, label_names: Sequence[str]
+) -> Mistakes:
+    """Count and list what was predicted wrongly.
+
+    Args:
+        texts: The documents.
+        classes: Their class indices, (documents,) int.
+        predicted: The predicted ones, (documents,) int.
+        label_names: In the order of the classes.
+    """
+    wrong = np.flatnonzero(classes != predicted)
+    pairs = Counter((int(classes[row]), int(predicted[row])) for row in wrong)
+    totals = Counter(classes.tolist())
+    right = Counter(classes[classes == predicted].tolist())
+    recalls = sorted(((right[one] / count, one) for one, count in totals.items()))
+    return Mistakes(
+        wrong=len(wrong),
+        documents=len(classes),
+        confusions=tuple(
+            Confusion(label_names[true], label_names[taken], count)
+            for (true, taken), count in pairs.most_common(_CONFUSIONS)
+        ),
+        recalls=tuple((label_names[one], recall, totals[one]) for recall, one in recalls),
+        examples=tuple(
+            WrongExample(excerpt(texts[row]), label_names[classes[row]], label_names[predicted[row]])
+            for row in wrong[:_EXAMPLES]
+        ),
+    )

@@ -1,0 +1,67 @@
+"""Documents set aside for the test, and folds: every document is tested once, classes and groups are heeded."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.fitting.splits import fewer, split_for_fit
+
+
+def _documents(labels: list[str]) -> Documents:
+    return Documents(tuple(f"text {row}" for row in range(len(labels))), tuple(labels))
+
+
+def _all(dataset: Dataset) -> list[str]:
+    return [*dataset.train.texts, *dataset.val.texts, *dataset.test.texts]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=12, max_size=60), st.integers(0, 3), st.data())
+@settings(max_examples=60)
+def test_each_document_is_tested_once_and_no_class_or_group_is_torn(
+    labels: list[str], seed: int, data: st.DataObject
+) -> None:
+    groups = data.draw(st.lists(st.integers(0, 20), min_size=len(labels), max_size=len(labels)))
+    documents = _documents(labels)
+    splits = split_for_fit(documents, groups, name="made", seed=seed, folds=3)
+    others = {*splits.whole.train.texts, *splits.whole.val.texts}
+    assert sorted(_all(splits.whole)) == sorted(documents.texts)
+    tested = Counter(text for fold in splits.folds for text in fold.test.texts)
+    assert set(tested.values()) <= {1}
+    assert set(tested) <= others
+    group_of = dict(zip(documents.texts, groups, strict=True))
+    for dataset in (splits.whole, *splits.folds):
+        parts = [{group_of[text] for text in part.texts} for part in (dataset.train, dataset.val, dataset.test)]
+        assert set(dataset.train.labels) == set(labels)
+        assert not parts[0] & parts[2]
+    for fold in splits.folds:
+        assert set(_all(fold)) <= others
+
+
+def test_shares_are_those_of_each_class() -> None:
+    labels = ["a"] * 100 + ["b"] * 50
+    splits = split_for_fit(_documents(labels), range(150), name="made", seed=0)
+    assert Counter(splits.whole.test.labels) == {"a": 20, "b": 10}
+    assert [len(fold.test) for fold in splits.folds] == [24] * 5
+    assert Counter(splits.folds[0].test.labels) == {"a": 16, "b": 8}
+    assert Counter(splits.folds[0].val.labels) == {"a": 6, "b": 3} or len(splits.folds[0].val) in (9, 10)
+
+
+def test_one_fold_is_enough_if_it_is_large() -> None:
+    labels = [str(number % 2) for number in range(7000)]
+    splits = split_for_fit(_documents(labels), range(7000), name="made", seed=0)
+    assert [len(fold.test) for fold in splits.folds] == [1120]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_fewer_documents_have_every_class(share: float) -> None:
+    labels = ["a"] * 60 + ["b"] * 40 + ["c"] * 5
+    fold = split_for_fit(_documents(labels), range(105), name="made", seed=0).folds[0]
+    less = fewer(fold, share=share, seed=0)
+    assert set(less.train.labels) == {"a", "b", "c"}
+    assert set(less.train.texts) < set(fold.train.texts)
+    assert np.isclose(len(less.train), share * len(fold.train), atol=3)
+    assert less.test == fold.test
