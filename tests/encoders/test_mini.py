@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.record import VECTORS
+from benchmarks.vectors import table
 from tanzaku.encoders.export import export_encoder
 from tanzaku.encoders.inspection import check_encoder
 from tanzaku.encoders.load import load_encoder, load_tokenizer
@@ -120,3 +122,12 @@ def test_the_card_and_the_licence_say_what_the_record_says(mini: Path) -> None:
 def test_the_weights_are_those_of_the_card(mini: Path) -> None:
     card = (mini / "README.md").read_text(encoding="utf-8")
     assert hashlib.sha256((mini / "model.q4.safetensors").read_bytes()).hexdigest() in card
+
+
+def test_the_cards_table_is_the_records(mini: Path) -> None:
+    record = json.loads(VECTORS.read_text(encoding="utf-8"))
+    assert table(record["rows"]) in (mini / "README.md").read_text(encoding="utf-8")
+    assert not record["git"]["dirty"]
+    assert {row["fingerprint"] for row in record["rows"] if row["encoder"] == EMBEDDED_NAME} == {
+        resolve_encoder(EMBEDDED_NAME).fingerprint
+    }
