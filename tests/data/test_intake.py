@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tanzaku.data.findings import Finding, has_errors
+from tanzaku.data.findings import Finding, ProblemsError, has_errors
 from tanzaku.data.importing import import_documents, import_splits
 from tanzaku.data.intake import LabelledRows, read_labelled
 from tanzaku.data.options import ReadOptions, size_and_name
@@ -150,6 +150,27 @@ def test_groups_are_respected_where_only_validation_is_taken_and_shared_ones_are
     assert abs(len(texts[1]) - 16) <= 4
     with pytest.warns(TanzakuWarning, match=r"^test: has groups that train has too: 19\."):
         import_splits(train=frame(0, 78), test=frame(78, 20), val=frame(200, 8), reading=reading)
+
+
+def test_a_folder_of_splits_is_imported_as_they_are(tmp_path: Path) -> None:
+    frame = pd.DataFrame(pairs(a=6, b=6), columns=["text", "label"])
+    for number, split in enumerate(("train", "dev", "test")):
+        frame.assign(text=frame["text"] + str(number)).to_csv(tmp_path / f"{split}.csv", sep=";", index=False)
+    dataset = import_documents(tmp_path).dataset
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [12, 12, 12]
+    assert dataset.name == tmp_path.name
+    (tmp_path / "dev.csv").unlink()
+    dataset = import_documents(tmp_path, ratios=Ratios(train=0.5, val=0.3)).dataset
+    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [8, 4, 12]
+
+
+def test_rows_of_several_labels_do_not_hide_what_is_wrong_with_the_others() -> None:
+    rows, found = read([*pairs(配送=10, 請求=10, 請求_=1), ("a", "配送;請求"), ("b", "請求")], normalize_labels=True)
+    assert set(found) == {"several-labels"}
+    assert "配送;請求" not in rows.labels
+    with pytest.raises(ProblemsError) as caught:
+        import_documents([*pairs(配送=10, 請求=10, 退会=1), ("a", "配送;請求")])
+    assert {finding.kind for finding in caught.value.findings} == {"several-labels", "small-class"}
 
 
 def test_labels_of_all_splits_are_renamed_alike_and_the_manifest_says_so(tmp_path: Path) -> None:

@@ -148,3 +148,8 @@ def test_without_the_test_split_its_file_is_not_even_opened(tmp_path: Path) -> N
     (tmp_path / "val.csv").unlink()
     with pytest.raises(DataError, match=r"val\.csv: is missing"):
         load_dataset(tmp_path, test=False)
+
+
+def test_what_is_not_a_folder_is_no_prepared_data() -> None:
+    with pytest.raises(DataError, match=r"not a list; read documents with tanzaku\.import_documents"):
+        load_dataset([("a", "b")])  # type: ignore[arg-type]

@@ -133,6 +133,11 @@ class Splits:
         """Whether any was given."""
         return any((self.train, self.val, self.test))
 
+    def paths(self) -> dict[str, Path]:
+        """Those that were given, by split."""
+        every = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: path for split, path in every.items() if path is not None}
+
 
 @dataclass(frozen=True)
 class Splitting:
@@ -201,33 +206,29 @@ def _imported(
     source: Path | None, splits: Splits, splitting: Splitting, *, name: str | None, reading: Reading
 ) -> "Preparation":
     """What `import_` was given: one source to be split, or data that is already split."""
-    from tanzaku.data.importing import DEFAULT_RATIOS, import_documents, import_splits, split_files
+    from tanzaku.data.importing import DEFAULT_RATIOS, files_of_splits, import_documents, import_splits
     from tanzaku.data.split import Ratios
 
-    may_be_split = source is not None and source.is_dir() and not splits and reading.format != "folder"
-    files = split_files(source) if source is not None and may_be_split else None
-    reading_options = reading.options()
-    if source is not None and files is not None:
-        name = name or source.resolve().name
-        source, splits = None, Splits(files["train"], files.get("val"), files["test"])
+    options = reading.options()
     common: dict[str, Any] = {
         "name": name,
         "seed": splitting.seed,
         "keep_duplicates_together": not splitting.split_duplicates,
-        "reading": reading_options,
+        "reading": options,
     }
-    val_share = DEFAULT_RATIOS.val if splitting.val_size is None else splitting.val_size
-    if source is not None and not splits:
-        train_share = DEFAULT_RATIOS.train if splitting.train_size is None else splitting.train_size
-        return import_documents(_piped(source) or source, ratios=Ratios(train=train_share, val=val_share), **common)
-    if source is not None or splits.train is None or splits.test is None:
+    if (source is None) == (not splits) or (splits and not (splits.train and splits.test)):
         raise DataError(
             "give either one SOURCE to be split, or --train and --test (and --val, if there is one) for data that "
             "is already split."
         )
-    if splitting.train_size is not None or (splits.val is not None and splitting.val_size is not None):
+    files = splits.paths() if source is None else files_of_splits(source, options)
+    if files and (splitting.train_size is not None or ("val" in files and splitting.val_size is not None)):
         raise DataError("--train-size and --val-size only apply to a SOURCE to be split; this data is already split.")
-    return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)
+    val_share = DEFAULT_RATIOS.val if splitting.val_size is None else splitting.val_size
+    if source is None:
+        return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)
+    train_share = DEFAULT_RATIOS.train if splitting.train_size is None else splitting.train_size
+    return import_documents(_piped(source) or source, ratios=Ratios(train=train_share, val=val_share), **common)
 
 
 def _piped(source: Path) -> "Source | None":

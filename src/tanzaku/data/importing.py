@@ -36,7 +36,8 @@ def import_documents(
 
     Args:
         source: A file (CSV, .xlsx, JSONL, Parquet) or a folder per class; a DataFrame of pandas or polars, a table of
-            pyarrow, a `Dataset` of Hugging Face; or pairs (text, label).
+            pyarrow, a `Dataset` of Hugging Face; or pairs (text, label). A folder with files of splits is read by
+            `import_splits`.
         name: What the data set is called; None for the source's name.
         reading: How to read it, and what to do about rows and labels.
         ratios: The shares of train and val; test gets the rest.
@@ -48,19 +49,24 @@ def import_documents(
         DataError: The source can't be read at all.
     """
     given, reading = source_of(source), reading or ReadOptions()
+    name = name or _name_of(given)
+    if files := files_of_splits(given, reading):
+        return import_splits(
+            **files,
+            name=name,
+            reading=reading,
+            val_size=ratios.val,
+            seed=seed,
+            keep_duplicates_together=keep_duplicates_together,
+        )
     rows, findings = read_labelled(given, reading)
     splitter = _splitter(rows, seed=seed, duplicates=keep_duplicates_together)
     findings += _too_small(splitter, findings, needed=ratios.smallest_class, source=given.name)
     report(findings)
-    dataset = splitter.three(rows.documents, name=readable_name(name or _name_of(given)), ratios=ratios)
+    dataset = splitter.three(rows.documents, name=readable_name(name), ratios=ratios)
     report(split_problems(documents_by_split(dataset)) if rows.groups else [])
-    options = {
-        **reading.as_json(),
-        "train_size": ratios.train,
-        "val_size": ratios.val,
-        "seed": seed,
-        "keep_duplicates_together": keep_duplicates_together,
-    }
+    options = reading.as_json() | {"train_size": ratios.train, "val_size": ratios.val}
+    options |= {"seed": seed, "keep_duplicates_together": keep_duplicates_together}
     return _prepared(dataset, {"documents": (given, rows)}, options, findings)
 
 
@@ -117,7 +123,7 @@ def import_splits(
 
 
 # Where these are found, the sizes of classes mean nothing.
-_ABOUT_LABELS = {"several-labels", "text-as-label", "swapped-columns", "numbers", "one-class"}
+_ABOUT_LABELS = {"text-as-label", "swapped-columns", "numbers", "one-class"}
 
 
 def _splitter(rows: LabelledRows, *, seed: int, duplicates: bool) -> Splitter:
@@ -132,7 +138,9 @@ def _too_small(splitter: Splitter, findings: list[Finding], *, needed: int, sour
 
 
 def _name_of(source: Source) -> str:
-    return source.path.stem if source.path else "documents"
+    if source.path is None:
+        return "documents"
+    return source.path.resolve().name if source.path.is_dir() else source.path.stem
 
 
 def _shared_groups(parts: Mapping[str, LabelledRows]) -> list[Finding]:
@@ -172,6 +180,16 @@ def _prepared(
 
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
+
+
+def files_of_splits(source: Any, reading: ReadOptions) -> dict[str, Path] | None:
+    """The files of a source that is a folder with data that is split already; None if it is something else.
+
+    Raises:
+        DataError: See `split_files`.
+    """
+    path = source_of(source).path
+    return split_files(path) if path and path.is_dir() and reading.format != "folder" else None
 
 
 def split_files(folder: Path) -> dict[str, Path] | None:

@@ -69,12 +69,16 @@ class LabelledRows:
         columns += [self.keys] if duplicates else []
         return together(*columns) if columns else None
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave out all rows but these."""
+        columns: tuple[list[Any], ...] = (self.texts, self.labels, self.places, self.groups, self.keys)
+        for column in columns:
+            column[:] = [column[row] for row in rows] if column else []
+
     def drop(self, rows: Sequence[int], reason: str) -> None:
         """Leave rows out, and count them under a reason."""
         excluded = set(rows)
-        columns: tuple[list[Any], ...] = (self.texts, self.labels, self.places, self.groups, self.keys)
-        for column in columns:
-            column[:] = [value for row, value in enumerate(column) if row not in excluded]
+        self.keep([row for row in range(len(self)) if row not in excluded])
         if rows:
             self.dropped[reason] = len(rows)
 
@@ -182,13 +186,15 @@ def _usable(raw: RawDocuments, options: ReadOptions) -> tuple[LabelledRows, list
 def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: str) -> list[Finding]:
     """Rename, merge and drop labels as the options say; what was done, and what is wrong with the labels."""
     source = name if len(parts) == 1 else ""
+    joined, findings = of_labels.joined_labels([label for rows in parts.values() for label in rows.labels])
+    for rows in parts.values():
+        rows.keep([row for row, label in enumerate(rows.labels) if label not in joined])
     labels = [label for rows in parts.values() for label in rows.labels]
     texts = [text for rows in parts.values() for text in rows.texts]
-    if not labels:
-        return []
     suggestion = next((rows.suggestion for rows in parts.values()), "")
-    findings = of_labels.joined_labels(labels) or of_labels.not_labels(labels, texts, suggestion=suggestion)
-    if not findings:
+    wrong_column = of_labels.not_labels(labels, texts, suggestion=suggestion)
+    findings += wrong_column
+    if not wrong_column:
         findings += _rename(parts, options)
         findings += _without_small(parts, options)
         findings += _conflicts(parts, options)

@@ -73,8 +73,8 @@ def _with_rows(labels: Sequence[str], counts: Counter[str]) -> str:
     return " and ".join(f"{show_invisible(label)} ({counted(counts[label], 'row')})" for label in labels)
 
 
-def joined_labels(labels: Sequence[str]) -> list[Finding]:
-    """The problem that rows have several labels in one, such as `配送;返品` where `配送` and `返品` are labels too.
+def joined_labels(labels: Sequence[str]) -> tuple[set[str], list[Finding]]:
+    """Labels that are several in one, such as `配送;返品` where `配送` and `返品` are labels too, and the problem.
 
     A label is taken for several if each of its parts is also a part of another label. A separator inside the name of
     one class is therefore not mistaken.
@@ -90,8 +90,8 @@ def joined_labels(labels: Sequence[str]) -> list[Finding]:
                 f"{rows:,} of {counted(len(labels), 'row')} {'has' if rows == 1 else 'have'} several labels, joined "
                 f"by {separator!r}: {listed([short(label) for label in joined])}. {SINGLE_LABEL}"
             )
-            return [Finding("several-labels", message)]
-    return []
+            return set(joined), [Finding("several-labels", message)]
+    return set(), []
 
 
 def _parts(label: str, separator: str) -> set[str]:

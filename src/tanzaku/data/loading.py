@@ -7,6 +7,7 @@ from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import SAMPLE, Dataset, Documents, absolute_source
 from tanzaku.data.embedded import prepare_sample
 from tanzaku.data.prepared import read_prepared
+from tanzaku.errors import DataError
 
 
 def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
@@ -21,6 +22,10 @@ def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     Raises:
         DataError: There is no prepared data there, or its files are not the ones that its manifest vouches for.
     """
+    if not isinstance(source, str | Path):
+        raise DataError(
+            f"prepared data is a folder, not a {type(source).__name__}; read documents with tanzaku.import_documents"
+        )
     if source != SAMPLE:
         return replace(clean_dataset(read_prepared(Path(source), test=test)), source=absolute_source(str(source)))
     sample = replace(prepare_sample().dataset, source=SAMPLE)
