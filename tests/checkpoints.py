@@ -4,16 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import fugashi
-import ipadic
 import sentencepiece
 import tokenizers
 import torch
 import transformers
-import unidic_lite
 from safetensors.torch import save_file
 from transformers import AutoModelForMaskedLM, PretrainedConfig
 
@@ -46,7 +45,7 @@ def sentences() -> tuple[str, ...]:
 
 def mecab_vocabulary(dictionary: str, *, size: int = 3000) -> list[str]:
     """A WordPiece vocabulary over MeCab's words with `"ipadic"` or `"unidic_lite"`."""
-    folder = {"ipadic": ipadic.DICDIR, "unidic_lite": unidic_lite.DICDIR}[dictionary]
+    folder = import_module(dictionary).DICDIR
     tagger = fugashi.GenericTagger(f'-d "{folder}" -r "{folder}/mecabrc"')
     words = Counter(word.surface for sentence in sentences() for word in tagger(sentence))
     characters = sorted(set("".join(sentences())) - {" ", "\u3000"})

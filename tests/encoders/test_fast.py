@@ -16,11 +16,13 @@ from tanzaku.encoders.reading import Pooling
 from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.training.batches import Batch
 from tanzaku.training.forward import model_logits
+from tests.devices import DEVICES
 
 LABELS, VOCABULARY, LONGEST = 5, 300, 30
 LENGTHS = (7, LONGEST, 18, 1)
-# Sums over some dozens of float32 terms in another order differ by rounding alone.
+# Sums over some dozens of float32 terms in another order differ by rounding alone; a GPU adds in more orders.
 TOLERANCE = 1e-5
+TOLERANCES = {"cpu": TOLERANCE, "cuda": 1e-4}
 
 
 def _config(**changes: Any) -> BertConfig:
@@ -104,26 +106,29 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", MODELS)
-def test_logits_and_gradients_equal_those_of_transformers(name: str) -> None:
-    model = MODELS[name]().eval()  # no dropout, but gradients
+def test_logits_and_gradients_equal_those_of_transformers(name: str, device: str) -> None:
+    model = MODELS[name]().eval().to(device)  # no dropout, but gradients
     reference = copy.deepcopy(model)
-    batch = _batch(documents=torch.tensor([0, 0, 1, 2]) if "windows" in name else None)
+    batch = _batch(documents=torch.tensor([0, 0, 1, 2]) if "windows" in name else None).to(torch.device(device))
     expected = model_logits(reference, batch)
     found = _fast(model)(model, batch)
-    torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+    tolerance = TOLERANCES[device]
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     expected_gradients = _gradients(reference, expected, batch)
     gradients = _gradients(model, found, batch)
     assert set(gradients) == set(expected_gradients)
     for parameter, gradient in expected_gradients.items():
-        torch.testing.assert_close(gradients[parameter], gradient, rtol=1e-4, atol=TOLERANCE, msg=parameter)
+        torch.testing.assert_close(gradients[parameter], gradient, rtol=10 * tolerance, atol=tolerance, msg=parameter)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", ["lora", "lora-with-dropout", "full"])
-def test_an_optimisers_step_reaches_the_next_call(name: str, fused: bool) -> None:
-    model = MODELS[name]().eval()
-    forward, batch = _fast(model), _batch()
+def test_an_optimisers_step_reaches_the_next_call(name: str, fused: bool, device: str) -> None:
+    model = MODELS[name]().eval().to(device)
+    forward, batch = _fast(model), _batch().to(torch.device(device))
     before = forward(model, batch)
     # A fused kernel changes the weights without counting up their versions.
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused)
@@ -131,13 +136,14 @@ def test_an_optimisers_step_reaches_the_next_call(name: str, fused: bool) -> Non
     optimizer.step()
     after = forward(model, batch)
     assert float((after - before).detach().abs().max()) > 0.1
-    torch.testing.assert_close(after, model_logits(model, batch), rtol=1e-5, atol=TOLERANCE)
+    torch.testing.assert_close(after, model_logits(model, batch), rtol=1e-5, atol=TOLERANCES[device])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ["full", "lora", "lora-with-dropout", "mean+max-windows"])
-def test_bfloat16_differs_by_rounding_alone(name: str) -> None:
-    model = MODELS[name]().eval()
-    batch = _batch()
+def test_bfloat16_differs_by_rounding_alone(name: str, device: str) -> None:
+    model = MODELS[name]().eval().to(device)
+    batch = _batch().to(torch.device(device))
     expected = model_logits(copy.deepcopy(model), batch)
     found = _fast(model, "bfloat16")(model, batch)
     assert found.dtype == torch.float32
@@ -168,9 +174,10 @@ def test_dropout_makes_the_expected_logits_of_many_draws_those_without() -> None
     assert ((draws.mean(dim=0) - expected).abs() < 5 * standard_error + 1e-3).all()
 
 
-def test_dropout_follows_the_seed() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_dropout_follows_the_seed(device: str) -> None:
     model = _lora(_plain(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.3), lora_dropout=0.3).train()
-    forward, batch = _fast(model), _batch()
+    forward, batch = _fast(model.to(device)), _batch().to(torch.device(device))
     torch.manual_seed(4)
     first, second = forward(model, batch), forward(model, batch)
     torch.manual_seed(4)

@@ -23,6 +23,7 @@ from tanzaku.encoders.quantized import (
     quantize_matrices,
     quantize_rows,
 )
+from tests.devices import DEVICES
 
 BITS: list[Literal[8, 4]] = [8, 4]
 
@@ -72,11 +73,12 @@ def test_the_sixteen_values_are_the_papers_quantiles() -> None:
     np.testing.assert_allclose(NORMAL_FLOAT_4, values / np.abs(values).max(), atol=1e-6)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("bits", BITS)
-def test_computes_and_passes_gradients_as_the_plain_layer_of_its_weights(bits: Literal[8, 4]) -> None:
-    quantized = QuantizedLinear(_linear(), bits=bits)
+def test_computes_and_passes_gradients_as_the_plain_layer_of_its_weights(bits: Literal[8, 4], device: str) -> None:
+    quantized = QuantizedLinear(_linear(), bits=bits).to(device)
     plain = copy.deepcopy(quantized).plain()
-    x = torch.randn(2, 5, 70, requires_grad=True)
+    x = torch.randn(2, 5, 70, device=device, requires_grad=True)
     y = x.detach().clone().requires_grad_(True)
     torch.testing.assert_close(quantized(x), plain(y))
     quantized(x).square().sum().backward()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from tanzaku.data.dataset import Documents
@@ -70,6 +71,26 @@ def test_fast_and_transformers_have_equal_losses_in_float32(
     logits = {path: np.load(tmp_path / path / LOGITS_FILE, allow_pickle=False) for path in records}
     np.testing.assert_allclose(logits["fast"], logits["transformers"], rtol=0, atol=1e-3)
     assert read_record(tmp_path / "fast") == fast
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "method", [{"method": "lora", "rank": 2, "dropout": 0.0}, {"method": "full"}, {"method": "qlora", "rank": 2}]
+)
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "transformers"])
+def test_a_gpu_learns_what_a_cpu_learns(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: dict[str, Any], fast: bool
+) -> None:
+    gpu = _run(tiny_encoder, tmp_path / "gpu", method, fast=fast, precision="float32", log_steps=1)
+    low = _run(tiny_encoder, tmp_path / "low", method, fast=fast, precision="bfloat16", log_steps=1)
+    monkeypatch.setattr("tanzaku.study.preparation._device", lambda: torch.device("cpu"))
+    cpu = _run(tiny_encoder, tmp_path / "cpu", method, fast=fast, precision="float32", log_steps=1)
+    assert gpu.compute == cpu.compute
+    assert _losses(gpu) == pytest.approx(_losses(cpu), rel=2e-3)
+    assert _losses(low) == pytest.approx(_losses(cpu), rel=0.1)
+    assert gpu.costs.peak_gpu_memory_bytes
+    ours, theirs = (np.load(tmp_path / name / LOGITS_FILE, allow_pickle=False) for name in ("gpu", "cpu"))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2)
 
 
 def test_what_the_fast_path_can_not_do_is_computed_by_transformers(tmp_path: Path) -> None:

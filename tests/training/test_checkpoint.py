@@ -100,3 +100,24 @@ def test_random_states_go_on_where_they_were() -> None:
     assert torch.equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1])
     assert found[2:] == expected[2:]
+
+
+@pytest.mark.gpu
+def test_the_gpus_random_state_resumes_where_it_was() -> None:
+    torch.randn(3, device="cuda")
+    tensors, state = random_tensors(), random_state()
+    expected = torch.randn(5, device="cuda")
+    torch.randn(7, device="cuda")
+    restore_random(tensors, state)
+    assert torch.equal(torch.randn(5, device="cuda"), expected)
+
+
+@pytest.mark.gpu
+def test_tensors_of_the_gpu_are_saved_as_they_are(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    tensors = {"a": torch.randn(3, 4, device="cuda"), "b": torch.randn(5, device="cuda").bfloat16()}
+    checkpoints.save(1, tensors=tensors, state={})
+    found, _ = checkpoints.newest()
+    assert found is not None
+    for name, tensor in tensors.items():
+        assert torch.equal(found.tensors[name], tensor.cpu())

@@ -1,5 +1,6 @@
 """Our loop against Hugging Face's `Trainer`, step by step."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,38 @@ def test_resumes_bit_identical(
     rates = [e.learning_rate for e in one.history]
     assert rates == pytest.approx([1e-3, 1e-4, 1e-5] if plateau else [1e-3 * 12 / 18, 1e-3 * 6 / 18, 0.0])
     assert (one.best_epoch, two.resumptions) == (two.best_epoch, 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "options"), [("full", {}), ("lora", {}), ("qlora", {"bits": 4})])
+def test_resumes_on_a_gpu(tiny_masked_encoder: Path, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    train, val = _split(tiny_masked_encoder, 44, 1, pad=False), _split(tiny_masked_encoder, 18, 2, pad=False)
+
+    def trained(folder: Path, stop_after: int | None = None) -> list[Event]:
+        model = _model(tiny_masked_encoder, name, options).to("cuda")
+        events: list[Event] = []
+
+        def should_stop() -> bool:
+            return sum(isinstance(event, StepDone) for event in events) == stop_after
+
+        checkpoints = Checkpoints(folder, identity="run")
+        training = _training(model, train, val, checkpoints=checkpoints, should_stop=should_stop)
+        with contextlib.suppress(Interrupted):
+            for event in training.run():
+                events.append(event)
+        return events
+
+    undisturbed = trained(tmp_path / "one")[-1]
+    trained(tmp_path / "two", 7)
+    torch.manual_seed(999)
+    after = trained(tmp_path / "two")
+    assert [event.step for event in after if isinstance(event, Resumed)] == [7]
+    assert isinstance(undisturbed, TrainingDone)
+    assert isinstance(after[-1], TrainingDone)
+    # A GPU adds up gradients of embeddings in any order, so the last digits may differ.
+    for one, two in zip(undisturbed.history, after[-1].history, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=1e-3)
+        assert two.val_loss == pytest.approx(one.val_loss, rel=1e-3)
 
 
 def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tiny_encoder: Path, tmp_path: Path) -> None:
