@@ -20,7 +20,7 @@ from tests.forked import start_tanzaku
 from tests.tiny import VOCABULARY
 
 _PAGE = Path(__file__).parents[2] / "docs" / "pretraining.md"
-_BUDGET = {"steps", "minutes", "epochs"}
+_BUDGET = {"steps", "tokens", "minutes", "epochs"}
 # What the documentation's commands are scaled down to; the encoder named is replaced by a tiny one.
 _SMALLER = {
     "--shape": "2x32",
@@ -54,7 +54,7 @@ def test_a_tiny_encoder_goes_on_from_the_command_line(text: Path, tiny_masked_en
     ("arguments", "message"),
     [
         (["--steps", "1", "--shape", "large"], "the shape 'large' is not understood"),
-        ([], "either as steps, as minutes or as epochs"),
+        ([], "either as steps, as tokens, as minutes or as epochs"),
         (["--steps", "1", "--from", "x", "--no-tie"], "tie is fixed by the encoder"),
         (["--steps", "1", "--masking-rate", "1"], "masking_rate: Input should be less than 1"),
     ],

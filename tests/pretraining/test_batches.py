@@ -5,7 +5,7 @@ import pytest
 
 from tanzaku.errors import DataError
 from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.pretraining.masking import MaskedBatch, Masker
+from tanzaku.pretraining.masking import MaskedBatch, MaskedBatches, Masker
 
 VOCABULARY = 60_000
 
@@ -28,7 +28,6 @@ def _batches(tokens: int = 50_000, **changes: Any) -> PackedBatches:
     settings: dict[str, Any] = {
         "first": 2,
         "last": 3,
-        "masker": Masker(_Numbers(), rate=0.2, whole_words=False),
         "max_tokens": 34,
         "batch_tokens": 34 * 8,
         "held_out": 0.02,
@@ -36,6 +35,10 @@ def _batches(tokens: int = 50_000, **changes: Any) -> PackedBatches:
         "seed": 1,
     }
     return PackedBatches(ids, **settings | changes)
+
+
+def _masked(batches: PackedBatches) -> MaskedBatches:
+    return MaskedBatches(batches, Masker(_Numbers(), rate=0.2, whole_words=False), seed=1)
 
 
 def _original(batch: MaskedBatch) -> np.ndarray:
@@ -51,8 +54,11 @@ def test_shifts_reach_every_position_and_change_nothing_else() -> None:
         batch, reference = shifted.training(step), plain.training(step)
         assert reference.shifts is None
         assert np.array_equal(batch.input_ids, reference.input_ids)
-        assert np.array_equal(batch.labels, reference.labels)
+        masked = _masked(shifted).training(step)
+        assert np.array_equal(masked.labels, _masked(plain).training(step).labels)
+        assert masked.shifts is not None
         assert batch.shifts is not None
+        assert np.array_equal(masked.shifts, batch.shifts)
         shifts += batch.shifts.tolist()
     assert set(shifts) == set(range(7))
     again = shifted.training(3).shifts
@@ -62,7 +68,7 @@ def test_shifts_reach_every_position_and_change_nothing_else() -> None:
 
 
 def test_sequences_are_packed_between_cls_and_sep() -> None:
-    ids = _original(_batches().training(0))
+    ids = _batches().training(0).input_ids
     assert ids.shape == (8, 34)
     assert (ids[:, 0] == 2).all()
     assert (ids[:, -1] == 3).all()
@@ -74,19 +80,27 @@ def test_sequences_are_packed_between_cls_and_sep() -> None:
 def test_an_epoch_reads_nearly_all_once_and_nothing_held_out() -> None:
     batches = _batches()
     read = np.concatenate(
-        [_original(batches.training(step))[:, 1:-1].ravel() for step in range(batches.steps_per_epoch)]
+        [batches.training(step).input_ids[:, 1:-1].ravel() for step in range(batches.steps_per_epoch)]
     )
-    held_out = np.concatenate([_original(batch)[:, 1:-1].ravel() for batch in batches.held_out()])
+    held_out = np.concatenate([batch.input_ids[:, 1:-1].ravel() for batch in batches.held_out()])
     assert len(np.unique(read)) == len(read) > 0.98 * 49_000
     assert not np.isin(held_out, read).any()
     assert len(held_out) == pytest.approx(1000, abs=150)
 
 
+def test_a_masked_batch_hides_tokens_of_the_packed_one() -> None:
+    batches = _batches()
+    for masked, packed in zip(_masked(batches).held_out(), batches.held_out(), strict=True):
+        assert np.array_equal(_original(masked), packed.input_ids)
+    assert np.array_equal(_original(_masked(batches).training(7)), batches.training(7).input_ids)
+
+
 def test_every_epoch_cuts_and_masks_anew() -> None:
     batches = _batches()
+    masked_batches = _masked(batches)
     epochs = [
         [
-            batches.training(step)
+            masked_batches.training(step)
             for step in range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
         ]
         for epoch in range(2)
@@ -108,12 +122,13 @@ def test_a_batch_does_not_depend_on_what_was_asked_before() -> None:
 
 def test_the_held_out_text_is_the_same_for_every_seed_and_length() -> None:
     def held_out(**changes: Any) -> set[int]:
-        return {int(index) for batch in _batches(**changes).held_out() for index in _original(batch)[:, 1:-1].ravel()}
+        return {int(index) for batch in _batches(**changes).held_out() for index in batch.input_ids[:, 1:-1].ravel()}
 
     short, other, long = held_out(), held_out(seed=9), held_out(max_tokens=66, batch_tokens=66 * 8)
     assert short == other
     assert len(short & long) > 0.9 * len(long)
-    assert np.array_equal(_batches().held_out()[0].input_ids, _batches().held_out()[0].input_ids)
+    first, again = (_masked(_batches()).held_out()[0].input_ids for _ in range(2))
+    assert np.array_equal(first, again)
     assert len(held_out(held_out_tokens=70)) == 2 * 32
 
 

@@ -53,8 +53,8 @@ def test_resolved_options_resolve_to_themselves() -> None:
     [
         ({"steps": 1, "shape": "4by256"}, "the shape '4by256' is not understood; write layers x hidden size"),
         ({"steps": 1, "shape": "4x256", "heads": 3}, "can't be divided among 3 heads"),
-        ({}, "either as steps, as minutes or as epochs"),
-        ({"steps": 1, "minutes": 1.0}, "either as steps, as minutes or as epochs"),
+        ({}, "either as steps, as tokens, as minutes or as epochs"),
+        ({"steps": 1, "minutes": 1.0}, "either as steps, as tokens, as minutes or as epochs"),
         ({"steps": 1, "max_tokens": 4096}, "less than one sequence of 4096 tokens"),
         ({"steps": 1, "positions": 64}, "positions = 64 is less than a sequence of 128 tokens"),
         ({"steps": 1, "from_encoder": "x", "positions": 512}, "positions is fixed by the encoder"),

@@ -19,7 +19,8 @@ from tanzaku.errors import SpecError, TanzakuError
 from tanzaku.pretraining.loop import EvaluationDone, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.options import read_options
 from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
-from tanzaku.pretraining.run import Begins, pretrain
+from tanzaku.pretraining.run import pretrain
+from tanzaku.pretraining.session import Begins
 from tests.checkpoints import make_roberta
 from tests.forked import Forked, call
 
@@ -120,6 +121,30 @@ def test_transformers_computes_the_same_where_it_is_asked_to(
     for line, other in zip(record.history, fast.history, strict=True):
         assert line.held_out_loss == pytest.approx(other.held_out_loss, abs=1e-4)
         assert line.train_loss == pytest.approx(other.train_loss, abs=1e-4)
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_a_cpu_learns_and_resumes(corpus: Path, tmp_path: Path) -> None:
+    cpu, _ = _pretrain(corpus, tmp_path / "cpu", steps=40, fast=False)
+    gpu, _ = _pretrain(corpus, tmp_path / "gpu", steps=40, device="cuda")
+    low, _ = _pretrain(corpus, tmp_path / "low", steps=40, device="cuda", precision="bfloat16")
+    assert gpu.compute == {"device": "cuda", "precision": "float32", "attention": "sdpa", "path": "transformers"}
+    for one, two, three in zip(cpu.history, gpu.history, low.history, strict=True):
+        assert two.held_out_loss == pytest.approx(one.held_out_loss, rel=2e-3)
+        assert three.held_out_loss == pytest.approx(one.held_out_loss, rel=2e-2)
+    events: list[Any] = []
+
+    def stop() -> bool:
+        return any(isinstance(event, EvaluationDone) for event in events)
+
+    options, out = read_options(_SMALL | {"steps": 40, "device": "cuda", "optimizer": "muon"}), tmp_path / "stopped"
+    assert pretrain([corpus], out, options=options, report=events.append, stop=stop) is None
+    resumed = pretrain([corpus], out, options=options)
+    whole = pretrain([corpus], tmp_path / "whole", options=options)
+    assert resumed is not None
+    assert whole is not None
+    assert resumed.resumptions == 1
+    assert resumed.history[-1].held_out_loss == pytest.approx(whole.history[-1].held_out_loss, rel=2e-3)
 
 
 def test_an_encoder_of_another_kind_is_left_to_transformers(corpus: Path, tmp_path: Path) -> None:
@@ -302,7 +327,7 @@ def test_a_loss_that_is_no_number_is_an_error(corpus: Path, tmp_path: Path) -> N
 def test_one_process_at_a_time(corpus: Path, tmp_path: Path) -> None:
     def disturb(event: Any) -> None:
         if isinstance(event, Begins):
-            with pytest.raises(TanzakuError, match="another process is at this very pretraining"):
+            with pytest.raises(TanzakuError, match="another process is already making this very encoder"):
                 _pretrain(corpus, tmp_path / "twice", steps=2)
 
     pretrain([corpus], tmp_path / "twice", options=read_options(_SMALL | {"steps": 2}), report=disturb)

@@ -11,11 +11,15 @@ from tanzaku.errors import DataError
 from tanzaku.pretraining.options import PretrainOptions, read_options
 from tanzaku.pretraining.prepare import prepare_stream, prepare_tokenizer
 from tanzaku.pretraining.sources import TextSource, find_sources, read_chunks
-from tanzaku.pretraining.stream import chunk_encoder, write_stream
+from tanzaku.pretraining.stream import TokenStream, chunk_encoder, write_stream
 from tanzaku.pretraining.vocabulary import SPECIAL_TOKENS, count_words, train_vocabulary
 from tests.checkpoints import make_roberta, write_json
 
 SIZE = 2500
+
+
+def _stream(tokenizer: BertJapaneseTokenizer, sources: list[TextSource], *, work: Path) -> TokenStream:
+    return prepare_stream(tokenizer, sources, documents="blank-line", workers=None, work=work, report=lambda _: None)
 
 
 def _options(**changes: object) -> PretrainOptions:
@@ -94,13 +98,13 @@ def test_a_stream_is_made_once(
     tokenizer: BertJapaneseTokenizer, corpus: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = find_sources([corpus])
-    made = prepare_stream(tokenizer, sources, options=_options(), work=work, report=lambda _: None)
+    made = _stream(tokenizer, sources, work=work)
     assert made.ids.dtype == np.uint16
     assert made.documents == 378
     assert int((made.ids == tokenizer.sep_token_id).sum()) == 378
     # Read again without a look at the text.
     monkeypatch.setattr("tanzaku.pretraining.prepare.write_stream", None)
-    again = prepare_stream(tokenizer, sources, options=_options(), work=work, report=lambda _: None)
+    again = _stream(tokenizer, sources, work=work)
     assert isinstance(again.ids, np.memmap)
     assert np.array_equal(made.ids, again.ids)
     assert made.characters_of == again.characters_of
@@ -108,11 +112,11 @@ def test_a_stream_is_made_once(
 
 def test_a_half_written_stream_is_not_used(tokenizer: BertJapaneseTokenizer, corpus: Path, tmp_path: Path) -> None:
     sources = find_sources([corpus])
-    first = prepare_stream(tokenizer, sources, options=_options(), work=tmp_path, report=lambda _: None)
+    first = _stream(tokenizer, sources, work=tmp_path)
     (ids,) = (tmp_path / "tokens").glob("*/ids.bin")
     content = ids.read_bytes()
     ids.write_bytes(content[:-2])
-    again = prepare_stream(tokenizer, sources, options=_options(), work=tmp_path, report=lambda _: None)
+    again = _stream(tokenizer, sources, work=tmp_path)
     assert len(again.ids) == len(first.ids)
     assert ids.read_bytes() == content
 

@@ -77,7 +77,7 @@ def test_a_run_without_it_has_the_identity_of_the_same_encoder_given_by_name(tmp
 @pytest.mark.parametrize(
     ("pretrain", "message"),
     [
-        ({}, r"encoder: pretrain = {}: give the budget either as steps, as minutes or as epochs"),
+        ({}, r"encoder: pretrain = {}: give the budget either as steps, as tokens, as minutes or as epochs"),
         ({"epochs": 1, "shape": "4x256"}, r"encoder: unknown key 'pretrain\.shape'; it takes max_tokens, .*epochs"),
         ({"epochs": 0}, r"pretrain\.epochs = 0: .*greater than 0"),
         (True, "pretrain = True"),

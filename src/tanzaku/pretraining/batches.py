@@ -1,20 +1,32 @@
 """From the token stream to packed batches: what is held out, where sequences are cut, in which order they come."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from tanzaku.errors import DataError
 from tanzaku.pretraining.cooccurrence import chunks_of_blocks
-from tanzaku.pretraining.masking import MaskedBatch, Masker
 
 _LARGEST_BLOCK = 8192
 _SMALLEST_BLOCK = 64
 _BLOCKS = 256  # at least so many, where the text is long enough, so that a small share can be held out
 # Apart from the user's seed: two phases, or two seeds, on one text hold out the same blocks and the same masks.
-_HELD_OUT_SEED = 0
-_ORDER, _MASKS, _SHIFTS = 1, 2, 3  # keep the streams of random numbers apart
+HELD_OUT_SEED = 0
+# These keep the streams of random numbers apart.
+ORDER, MASKS, SHIFTS, PARTS = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Sequences [CLS] … [SEP] without padding.
+
+    `input_ids` (batch, seq) int64. `shifts` (batch,) int64 says by how many places of the encoder's position table each
+    sequence is moved, [CLS] excepted; None: none is.
+    """
+
+    input_ids: np.ndarray
+    shifts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -37,19 +49,18 @@ class _Part:
 class PackedBatches:
     """Batches of sequences [CLS] … [SEP] without padding; batch number n is the same whenever it is asked for.
 
-    Every epoch cuts the stream at other places, and every batch draws its masks again. Where a new encoder has more
-    positions than a sequence has tokens, sequences are moved along its table, so that all of it is trained.
+    Every epoch cuts the stream at other places. Where a new encoder has more positions than a sequence has tokens,
+    sequences are moved along its table, so that all of it is trained.
 
     Args:
         ids: The token stream, (tokens,).
         first: The id of [CLS].
         last: The id of [SEP].
-        masker: Hides tokens.
         max_tokens: Tokens of a sequence.
         batch_tokens: Tokens of a batch, at most.
         held_out: Share of the stream that is kept for evaluation.
         held_out_tokens: Tokens of it that are used, at most.
-        seed: Of the order, the masks and the shifts.
+        seed: Of the order and the shifts.
         largest_shift: A training sequence is moved along the encoder's positions by 0 to this many places.
 
     Raises:
@@ -62,7 +73,6 @@ class PackedBatches:
         *,
         first: int,
         last: int,
-        masker: Masker,
         max_tokens: int,
         batch_tokens: int,
         held_out: float,
@@ -71,9 +81,9 @@ class PackedBatches:
         largest_shift: int = 0,
     ) -> None:
         self._training, self._held_out = _split(ids, held_out=held_out)
-        self._first, self._last, self._masker, self._seed = first, last, masker, seed
+        self._first, self._last, self._seed = first, last, seed
         self._body = max_tokens - 2
-        self._max_tokens, self._largest_shift = max_tokens, largest_shift
+        self.max_tokens, self._largest_shift = max_tokens, largest_shift
         self._held_out_tokens = held_out_tokens
         self.sequences = batch_tokens // max_tokens  # of a batch
         self.batch_tokens = self.sequences * max_tokens
@@ -86,18 +96,17 @@ class PackedBatches:
                 f"{max_tokens:,}, with {held_out:.1%} held out; give more text, or smaller --batch-tokens"
             )
 
-    def training(self, step: int) -> MaskedBatch:
+    def training(self, step: int) -> PackedBatch:
         """The batch of a step, counted from 0: (sequences, max_tokens)."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._starts = epoch, self._starts_of(epoch)
         starts = self._starts[place * self.sequences : (place + 1) * self.sequences]
-        random = np.random.default_rng([self._seed, _MASKS, step])
-        batch = self._masker(self._packed(self._training, starts), random=random)
+        ids = self._packed(self._training, starts)
         if not self._largest_shift:
-            return batch
-        random = np.random.default_rng([self._seed, _SHIFTS, step])
-        return replace(batch, shifts=random.integers(self._largest_shift, size=len(starts), endpoint=True))
+            return PackedBatch(ids)
+        random = np.random.default_rng([self._seed, SHIFTS, step])
+        return PackedBatch(ids, shifts=random.integers(self._largest_shift, size=len(starts), endpoint=True))
 
     def training_text(self) -> Iterator[np.ndarray]:
         """All that is trained on, as running text: (rows, tokens) at a time."""
@@ -109,22 +118,21 @@ class PackedBatches:
         """Of the running text that is trained on."""
         return len(self._training)
 
-    def held_out(self) -> list[MaskedBatch]:
+    def held_out(self) -> list[PackedBatch]:
         """The batches of an evaluation, always the same."""
-        most = max(1, self._held_out_tokens // self._max_tokens)
+        most = max(1, self._held_out_tokens // self.max_tokens)
         starts = np.arange(0, len(self._held_out) - self._body + 1, self._body)[:most]
         pieces = [starts[place : place + self.sequences] for place in range(0, len(starts), self.sequences)]
-        random = np.random.default_rng([_HELD_OUT_SEED, _MASKS])
-        return [self._masker(self._packed(self._held_out, piece), random=random) for piece in pieces]
+        return [PackedBatch(self._packed(self._held_out, piece)) for piece in pieces]
 
     def _starts_of(self, epoch: int) -> np.ndarray:
-        random = np.random.default_rng([self._seed, _ORDER, epoch])
+        random = np.random.default_rng([self._seed, ORDER, epoch])
         offset = int(random.integers(self._body))
         starts = np.arange(offset, len(self._training) - self._body + 1, self._body)
         return random.permutation(starts)
 
     def _packed(self, part: _Part, starts: np.ndarray) -> np.ndarray:
-        packed = np.empty((len(starts), self._max_tokens), dtype=np.int64)  # (sequences, max_tokens)
+        packed = np.empty((len(starts), self.max_tokens), dtype=np.int64)  # (sequences, max_tokens)
         packed[:, 0], packed[:, -1] = self._first, self._last
         packed[:, 1:-1] = part.cut(starts, length=self._body)
         return packed
@@ -134,7 +142,7 @@ def _split(ids: np.ndarray, *, held_out: float) -> tuple[_Part, _Part]:
     """Training and held-out blocks, spread over the whole stream by chance; a last piece of a block is left out."""
     block_tokens = min(_LARGEST_BLOCK, max(_SMALLEST_BLOCK, len(ids) // _BLOCKS))
     blocks = len(ids) // block_tokens
-    order = np.random.default_rng(_HELD_OUT_SEED).permutation(blocks)
+    order = np.random.default_rng(HELD_OUT_SEED).permutation(blocks)
     kept = max(1, round(held_out * blocks))
     return (
         _Part(ids=ids, blocks=np.sort(order[kept:]), block_tokens=block_tokens),

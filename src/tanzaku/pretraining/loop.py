@@ -2,18 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tanzaku.compute import Compute
 from tanzaku.errors import TanzakuError
-from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.pretraining.masking import MaskedBatch
-from tanzaku.pretraining.model import MaskedPredictor
+from tanzaku.pretraining.objective import Measure, Objective
 from tanzaku.training.checkpoint import Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Schedule
@@ -24,7 +22,7 @@ _MODEL = "model."
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One line of the history. Losses are in nats a masked token; `train_loss` is the mean since the line before."""
+    """One line of the history. Losses are the objective's; `train_loss` is the mean since the line before."""
 
     step: int
     epoch: float  # passes over the training text so far
@@ -33,8 +31,14 @@ class Evaluation:
     learning_rate: float
     train_loss: float
     held_out_loss: float
-    held_out_accuracy: float
     muon_learning_rate: float | None = None  # of the hidden matrices, where Muon trains them
+    measures: Mapping[str, Measure] = field(default_factory=dict)  # the objective's other ones of the held-out text
+
+    def flat(self) -> dict[str, Any]:
+        """The fields and the measures by name, as records have them."""
+        content = asdict(self)
+        measures: dict[str, Any] = content.pop("measures")
+        return content | measures
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class LoopSettings:
 
 
 class PretrainLoop:
-    """Trains `predictor.model` in place.
+    """Trains `objective.model` in place.
 
     Every parameter belongs to one of the optimisers; the schedule takes their rates as they come as its height.
     The first is AdamW's; a second is Muon's.
@@ -128,19 +132,18 @@ class PretrainLoop:
 
     def __init__(
         self,
-        predictor: MaskedPredictor,
+        objective: Objective,
         optimizers: Sequence[torch.optim.Optimizer],
-        batches: PackedBatches,
         *,
         settings: LoopSettings,
         compute: Compute,
         checkpoints: Checkpoints,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._predictor, self._model, self._optimizers = predictor, predictor.model, optimizers
-        self._batches, self._settings, self._compute = batches, settings, compute
+        self._objective, self._model, self._optimizers = objective, objective.model, optimizers
+        self._batches, self._settings, self._compute = objective.batches, settings, compute
         self._checkpoints, self._stop = checkpoints, stop
-        self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        self._trained = {name: one for name, one in self._model.named_parameters() if one.requires_grad}
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._highest_rates = [(group, group["lr"]) for group in groups]
         self._history: list[Evaluation] = []
@@ -159,7 +162,6 @@ class PretrainLoop:
         """
         yield from self._restore()
         self._started = self._saved_at = time.monotonic()
-        held_out = self._batches.held_out()
         while (progress := self._progress()) < 1.0:
             if self._stop():
                 self._save()
@@ -167,11 +169,11 @@ class PretrainLoop:
                 return
             yield from self._train(progress)
             if self._evaluation_is_due(self._progress()):
-                yield EvaluationDone(self._evaluate(held_out))
+                yield EvaluationDone(self._evaluate())
             if time.monotonic() - self._saved_at >= 60 * self._settings.checkpoint_minutes:
                 self._save()
         if not self._history or self._history[-1].step < self._step:
-            yield EvaluationDone(self._evaluate(held_out))
+            yield EvaluationDone(self._evaluate())
         self._save()
         yield Finished(
             history=tuple(self._history),
@@ -213,27 +215,19 @@ class PretrainLoop:
         factor = self._rate_factor(progress)
         for group, highest in self._highest_rates:
             group["lr"] = highest * factor
-        batch = self._batches.training(self._step)
-        loss = self._predictor.loss(*self._tensors(batch), shifts=self._shifts(batch))
+        loss = self._objective.loss(self._step)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(list(self._trained.values()), self._settings.max_grad_norm)
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._step += 1
         return loss.detach()
 
-    def _evaluate(self, held_out: list[MaskedBatch]) -> Evaluation:
+    def _evaluate(self) -> Evaluation:
         self._model.eval()
-        loss = correct = torch.zeros((), dtype=torch.float64, device=self._compute.device)
-        count = 0
         with torch.no_grad():
-            for batch in held_out:
-                input_ids, positions, labels = self._tensors(batch)
-                logits = self._predictor.logits(input_ids, positions).float()  # (masked, vocabulary)
-                loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
-                correct = correct + (logits.argmax(dim=-1) == labels).sum()
-                count += len(labels)
+            held_out = self._objective.evaluate()
         rates = [optimizer.param_groups[0]["lr"] for optimizer in self._optimizers]
         result = Evaluation(
             step=self._step,
@@ -242,9 +236,9 @@ class PretrainLoop:
             seconds=self._seconds(),
             learning_rate=rates[0],
             train_loss=float(self._loss_sum) / max(1, self._loss_steps),
-            held_out_loss=float(loss) / count,
-            held_out_accuracy=float(correct) / count,
+            held_out_loss=held_out.loss,
             muon_learning_rate=rates[1] if len(rates) > 1 else None,
+            measures=held_out.measures,
         )
         self._history.append(result)
         self._loss_sum.zero_()
@@ -263,16 +257,6 @@ class PretrainLoop:
             progress += 0.5 / self._settings.budget.steps
         return self._settings.schedule.factor_at(progress)
 
-    def _tensors(self, batch: MaskedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        arrays = (batch.input_ids, batch.positions, batch.labels)
-        ids, positions, labels = (
-            torch.from_numpy(array).to(self._compute.device, non_blocking=True) for array in arrays
-        )
-        return ids, positions, labels
-
-    def _shifts(self, batch: MaskedBatch) -> Tensor | None:
-        return None if batch.shifts is None else torch.from_numpy(batch.shifts).to(self._compute.device)
-
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
 
@@ -283,7 +267,7 @@ class PretrainLoop:
         return self._seconds() * (1.0 - progress) / max(1e-9, progress)
 
     def _save(self) -> None:
-        tensors = {f"{_MODEL}{name}": parameter for name, parameter in self._model.named_parameters()}
+        tensors: dict[str, Tensor] = {f"{_MODEL}{name}": parameter for name, parameter in self._trained.items()}
         state = {
             "seconds": self._seconds(),
             "resumptions": self._resumptions,
@@ -303,7 +287,7 @@ class PretrainLoop:
         if found is None:
             return
         with torch.no_grad():
-            for name, parameter in self._model.named_parameters():
+            for name, parameter in self._trained.items():
                 parameter.copy_(found.tensors[f"{_MODEL}{name}"])
         restore_optimizer(self._optimizers, self._model, found.tensors)
         restore_random(found.tensors, found.state["random"])

@@ -1,11 +1,12 @@
 """Which tokens are hidden, and what stands in their place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tanzaku.errors import EncoderError
+from tanzaku.pretraining.batches import HELD_OUT_SEED, MASKS, PackedBatches
 
 _SHOWN_AS_MASK = 0.8
 _SHOWN_AS_RANDOM = 0.1
@@ -89,3 +90,27 @@ class Masker:
         # At least one word, however long it is.
         chosen[order[: max(1, np.searchsorted(np.cumsum(lengths[order]), count, side="right"))]] = True
         return np.flatnonzero(chosen[word_of] & ordinary)
+
+
+class MaskedBatches:
+    """Packed batches with masks, which every batch draws again; batch number n is always the same.
+
+    Args:
+        packed: The batches before masking.
+        masker: Hides tokens.
+        seed: Of the masks in training; those of an evaluation are always the same.
+    """
+
+    def __init__(self, packed: PackedBatches, masker: Masker, *, seed: int) -> None:
+        self._packed, self._masker, self._seed = packed, masker, seed
+
+    def training(self, step: int) -> MaskedBatch:
+        """The batch of a step, counted from 0."""
+        batch = self._packed.training(step)
+        masked = self._masker(batch.input_ids, random=np.random.default_rng([self._seed, MASKS, step]))
+        return replace(masked, shifts=batch.shifts)
+
+    def held_out(self) -> list[MaskedBatch]:
+        """The batches of an evaluation, always the same."""
+        random = np.random.default_rng([HELD_OUT_SEED, MASKS])
+        return [self._masker(batch.input_ids, random=random) for batch in self._packed.held_out()]

@@ -1,10 +1,10 @@
-"""What can be said of one pretraining; every default stands here."""
+"""What can be said of learning from unlabelled text, and of one pretraining; every default stands here."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,11 +21,15 @@ _MUON_RATE_FROM_SCRATCH = 0.02
 _MUON_RATE_CONTINUED = 0.002
 # These change when something is saved or shown, never what is learned.
 _WITHOUT_EFFECT = {"checkpoint_minutes", "workers"}
-_BUDGETS = ("epochs", "steps", "minutes")
+_BUDGETS = ("epochs", "steps", "tokens", "minutes")
+
+Documents = Annotated[
+    Literal["blank-line", "line"], Field(description="What ends a document: a blank line, or every line's end.")
+]
 
 
-class ContinuedOptions(BaseModel):
-    """The options of going on from an encoder on a given text, frozen."""
+class LoopOptions(BaseModel):
+    """The options of learning from unlabelled text, whatever is learned; frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,14 +57,13 @@ class ContinuedOptions(BaseModel):
     epsilon: Annotated[float, Field(gt=0, description="AdamW's ε.")] = 1e-6
     max_grad_norm: Annotated[float, Field(gt=0, description="The gradient is clipped to this Euclidean norm.")] = 1.0
     steps: Annotated[int | None, Field(ge=1, description="The budget as optimiser steps.")] = None
+    tokens: Annotated[int | None, Field(ge=1, description="The budget as tokens, in as many steps as it takes.")] = None
     minutes: Annotated[
         float | None, Field(gt=0, description="The budget as minutes of training, evaluation and checkpoints included.")
     ] = None
     epochs: Annotated[
         float | None, Field(gt=0, description="The budget as passes over the text, without what is held out.")
     ] = None
-    masking_rate: Annotated[float, Field(gt=0, lt=1, description="Share of the tokens to predict.")] = 0.2
-    whole_words: Annotated[bool, Field(description="Mask all pieces of a word together.")] = False
     dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout probability while training.")] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -86,10 +89,13 @@ class ContinuedOptions(BaseModel):
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
 
+    _inputs: ClassVar[frozenset[str]] = frozenset()
+    """Fields that name inputs, whose contents count for the identity instead."""
+
     @model_validator(mode="after")
     def _check_learning(self) -> Self:
-        if sum(budget is not None for budget in (self.steps, self.minutes, self.epochs)) != 1:
-            raise ValueError("give the budget either as steps, as minutes or as epochs")
+        if sum(getattr(self, budget) is not None for budget in _BUDGETS) != 1:
+            raise ValueError("give the budget either as steps, as tokens, as minutes or as epochs")
         if self.optimizer == "adamw" and self.muon_learning_rate is not None:
             raise ValueError("muon_learning_rate is for optimizer = muon alone; leave it out, or choose muon")
         if self.batch_tokens < self.max_tokens:
@@ -97,6 +103,19 @@ class ContinuedOptions(BaseModel):
                 f"batch_tokens = {self.batch_tokens} is less than one sequence of {self.max_tokens} tokens"
             )
         return self
+
+    def identity(self, **inputs: Any) -> str:
+        """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
+        # What `fast` decides is among the inputs, where it decides something.
+        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"fast"} | self._inputs)
+        return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
+
+
+class ContinuedOptions(LoopOptions):
+    """The options of masked-language-model pretraining that continues from an encoder on a given text, frozen."""
+
+    masking_rate: Annotated[float, Field(gt=0, lt=1, description="Share of the tokens to predict.")] = 0.2
+    whole_words: Annotated[bool, Field(description="Mask all pieces of a word together.")] = False
 
     def going_on_from(self, encoder: str) -> "PretrainOptions":
         """These options as those of `tanzaku pretrain --from`, resolved."""
@@ -139,9 +158,9 @@ class PretrainOptions(ContinuedOptions):
             gt=0, le=1, description="Share of the text's characters that a new vocabulary has; rarer ones are [UNK]."
         ),
     ] = 0.999
-    documents: Annotated[
-        Literal["blank-line", "line"], Field(description="What ends a document: a blank line, or every line's end.")
-    ] = "blank-line"
+    documents: Documents = "blank-line"
+
+    _inputs: ClassVar[frozenset[str]] = frozenset({"from_encoder"})
 
     @model_validator(mode="after")
     def _check_encoder(self) -> Self:
@@ -177,12 +196,6 @@ class PretrainOptions(ContinuedOptions):
         if self.optimizer == "muon":
             content.setdefault("muon_learning_rate", _MUON_RATE_FROM_SCRATCH)
         return PretrainOptions.model_validate(content)
-
-    def identity(self, **inputs: Any) -> str:
-        """SHA-256, in hexadecimal, over all that decides the result: these options and `inputs`, as JSON."""
-        # What `fast` decides is among the inputs, where it decides something.
-        content = self.model_dump(mode="json", exclude=_WITHOUT_EFFECT | {"from_encoder", "fast"})
-        return hashlib.sha256(json.dumps([content, inputs], sort_keys=True).encode()).hexdigest()
 
 
 _OF_A_NEW_ENCODER = {
@@ -234,11 +247,22 @@ def read_options(content: dict[str, Any]) -> PretrainOptions:
     Raises:
         SpecError: One is unknown or has a value that it can't have; the message names it.
     """
+    return read_model(PretrainOptions, content, where="pretrain").resolved()
+
+
+Options = TypeVar("Options", bound=LoopOptions)
+
+
+def read_model(kind: type[Options], content: Mapping[str, Any], *, where: str) -> Options:
+    """Options of this kind from those that a user gave; None stands for "not given".
+
+    Raises:
+        SpecError: One is unknown or has a value that it can't have; the message starts with `where` and names it.
+    """
     try:
-        options = PretrainOptions.model_validate({key: value for key, value in content.items() if value is not None})
-        return options.resolved()
+        return kind.model_validate({key: value for key, value in content.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise SpecError(f"pretrain: {name + ': ' if name else ''}{message}") from error
+        raise SpecError(f"{where}: {name + ': ' if name else ''}{message}") from error

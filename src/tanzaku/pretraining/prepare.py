@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tanzaku.encoders.load import EncoderSource, load_tokenizer
 from tanzaku.errors import DataError, EncoderError
@@ -61,26 +61,42 @@ def prepare_tokenizer(
     folder = work / "vocabularies" / key
     if (folder / "tokenizer_config.json").is_file():
         return read_tokenizer(folder)
-    workers = _workers(sources, options)
-    counts: Counter[str] = count_words(_chunks(sources, "vocabulary", options, report), workers=workers)
+    workers = _workers(sources, options.workers)
+    chunks = _chunks(sources, "vocabulary", options.documents, report)
+    counts: Counter[str] = count_words(chunks, workers=workers)
     pieces = train_vocabulary(counts, size=options.vocabulary_size, character_coverage=options.character_coverage)
     folder.parent.mkdir(parents=True, exist_ok=True)
     return make_tokenizer(pieces, folder)
 
 
 def prepare_stream(
-    tokenizer: Any, sources: Sequence[TextSource], *, options: PretrainOptions, work: Path, report: Report
+    tokenizer: Any,
+    sources: Sequence[TextSource],
+    *,
+    documents: Literal["blank-line", "line"],
+    workers: int | None,
+    work: Path,
+    report: Report,
 ) -> TokenStream:
     """The text as a token stream.
+
+    Args:
+        tokenizer: Any transformers tokenizer.
+        sources: The text files, in order.
+        documents: What ends a document.
+        workers: Tokenising processes; None for as many as threads.
+        work: Streams are kept below it.
+        report: Called with `Reading` events.
 
     Raises:
         DataError: The text can't be read, or has no token.
     """
-    folder = work / "tokens" / stream_key(tokenizer, list(sources), documents=options.documents)
+    folder = work / "tokens" / stream_key(tokenizer, list(sources), documents=documents)
     stream = read_stream(folder)
     if stream is None:
-        reader = _Reader(sources, "tokens", options, report)
-        stream = write_stream(folder, tokenizer, reader.chunks_of, list(sources), workers=_workers(sources, options))
+        reader = _Reader(sources, "tokens", documents, report)
+        processes = _workers(sources, workers)
+        stream = write_stream(folder, tokenizer, reader.chunks_of, list(sources), workers=processes)
     if stream is None:
         raise DataError("the text has no token; give text files with running text")
     return stream
@@ -89,9 +105,9 @@ def prepare_stream(
 class _Reader:
     """Reads sources one after the other, and reports how far it is."""
 
-    def __init__(self, sources: Sequence[TextSource], purpose: str, options: PretrainOptions, report: Report) -> None:
+    def __init__(self, sources: Sequence[TextSource], purpose: str, documents: str, report: Report) -> None:
         self._purpose, self._report = purpose, report
-        self._every_line = options.documents == "line"
+        self._every_line = documents == "line"
         self._done, self._total = 0, sum(source.size for source in sources)
 
     def chunks_of(self, source: TextSource) -> Iterator[list[str]]:
@@ -102,15 +118,13 @@ class _Reader:
         self._report(Reading(self._purpose, self._done, self._total))
 
 
-def _chunks(
-    sources: Sequence[TextSource], purpose: str, options: PretrainOptions, report: Report
-) -> Iterator[list[str]]:
-    reader = _Reader(sources, purpose, options, report)
+def _chunks(sources: Sequence[TextSource], purpose: str, documents: str, report: Report) -> Iterator[list[str]]:
+    reader = _Reader(sources, purpose, documents, report)
     for source in sources:
         yield from reader.chunks_of(source)
 
 
-def _workers(sources: Sequence[TextSource], options: PretrainOptions) -> int:
+def _workers(sources: Sequence[TextSource], workers: int | None) -> int:
     if sum(source.size for source in sources) < _WORTH_PROCESSES_BYTES:
         return 1
-    return options.workers or settled_threads()
+    return workers or settled_threads()

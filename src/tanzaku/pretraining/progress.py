@@ -1,5 +1,6 @@
-"""What a person sees of a pretraining: a bar with loss, speed and time left, or plain lines now and then."""
+"""What a person sees of a pretraining or a distillation: a bar with loss and speed, or plain lines now and then."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -9,10 +10,15 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from tanzaku.display import Display
 from tanzaku.pretraining.loop import EvaluationDone, PassedOver, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.prepare import Reading
-from tanzaku.pretraining.run import Begins
+from tanzaku.pretraining.session import Begins
 
 _PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising", "neighbours": "counting neighbours"}
 _UNITS = {"vocabulary": "MB", "tokens": "MB", "neighbours": "M tokens"}
+# (factor, text)
+_MEASURES = {
+    "held_out_accuracy": (100, "held-out accuracy {:.2f} %"),
+    "held_out_cosine": (1, "mean cosine to the teacher {:.4f}"),
+}
 _SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
 
 
@@ -55,8 +61,8 @@ class PretrainProgress:
             case EvaluationDone(result=result):
                 self._display.say(
                     f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
-                    f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, held-out loss "
-                    f"{result.held_out_loss:.4f}, held-out accuracy {100 * result.held_out_accuracy:.2f} %"
+                    f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, "
+                    f"{describe_held_out(result.flat())}"
                 )
             case Stopped(step=step):
                 self._display.say(f"stopped at step {step:,}; the checkpoint is saved")
@@ -81,6 +87,15 @@ class PretrainProgress:
     def _move(self, what: str, progress: float, note: str) -> None:
         self._display.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
         self._display.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
+
+
+def describe_held_out(line: Mapping[str, Any]) -> str:
+    """The measures of held-out text in a line of the history, such as "held-out loss 3.37, held-out accuracy 43 %"."""
+    parts = [f"held-out loss {line['held_out_loss']:.4f}"]
+    parts += [
+        text.format(factor * line[name]) for name, (factor, text) in _MEASURES.items() if line.get(name) is not None
+    ]
+    return ", ".join(parts)
 
 
 def _clock(seconds: float) -> str:

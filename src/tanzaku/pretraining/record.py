@@ -1,9 +1,9 @@
-"""What is kept of a pretraining, as one versioned JSON file next to the weights."""
+"""What is kept of a pretraining or a distillation, as one versioned JSON file next to the weights."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,7 +50,7 @@ class EncoderFacts(_Part):
     from_positions: Annotated[int | None, Field(description="Before the table grew.")]
 
 
-class EvaluationFacts(_Part):
+class _EvaluationFacts(_Part):
     """One evaluation; see `tanzaku.pretraining.loop.Evaluation`."""
 
     step: int
@@ -60,15 +60,30 @@ class EvaluationFacts(_Part):
     learning_rate: float
     train_loss: float
     held_out_loss: float
-    held_out_accuracy: float
     muon_learning_rate: float | None = None
 
 
-class PretrainRecord(_Part):
-    """One finished pretraining."""
+class EvaluationFacts(_EvaluationFacts):
+    """One evaluation of a pretraining; losses are in nats a masked token."""
 
+    held_out_accuracy: Annotated[float, Field(description="At masked places.")]
+
+
+class DistillationEvaluationFacts(_EvaluationFacts):
+    """One evaluation of a distillation; see `tanzaku.pretraining.distillation.losses` for the losses."""
+
+    held_out_layers: Annotated[
+        tuple[float, ...], Field(description="The loss of each matched layer, from the lowest to the highest.")
+    ]
+    held_out_pooled: Annotated[float | None, Field(description="The loss of the pooled vectors.")]
+    held_out_cosine: Annotated[
+        float | None,
+        Field(description="Mean cosine between the student's and the teacher's pooled vector of a sequence."),
+    ]
+
+
+class _Record(_Part):
     version: Literal[1] = 1
-    kind: Literal["pretraining"] = "pretraining"
     identity: Annotated[str, Field(description="SHA-256 over all that decides the result.")]
     started: Annotated[str, Field(description="Of the last session, ISO 8601, UTC.")]
     ended: str
@@ -81,11 +96,47 @@ class PretrainRecord(_Part):
     steps: int
     tokens_seen: Annotated[int, Field(description="[CLS] and [SEP] among them.")]
     seconds: Annotated[float, Field(description="Training, evaluation and checkpoints, over all sessions.")]
-    history: tuple[EvaluationFacts, ...]
     machine: dict[str, Any]
     versions: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None
+
+
+class PretrainRecord(_Record):
+    """One finished pretraining."""
+
+    kind: Literal["pretraining"] = "pretraining"
+    history: tuple[EvaluationFacts, ...]
+
+
+class TeacherFacts(_Part):
+    """The encoder that was learned from."""
+
+    name: str
+    fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
+    parameters: int
+    layers: int
+    hidden_size: int
+
+
+class DistillRecord(_Record):
+    """One finished distillation; `encoder` is the student."""
+
+    kind: Literal["distillation"] = "distillation"
+    teacher: TeacherFacts
+    layers: Annotated[int, Field(description="Of the student.")]
+    hidden_size: Annotated[int, Field(description="Of the student.")]
+    started_from: Annotated[
+        tuple[int, ...] | None, Field(description="The teacher's layers that the student's are copies of, from 0.")
+    ]
+    matched: Annotated[
+        tuple[tuple[int, int], ...],
+        Field(description="A student's layer and the teacher's whose hidden states it learns, both from 0."),
+    ]
+    history: tuple[DistillationEvaluationFacts, ...]
+
+
+Record = TypeVar("Record", PretrainRecord, DistillRecord)
 
 
 def read_pretrain_record(folder: Path) -> PretrainRecord:
@@ -94,11 +145,30 @@ def read_pretrain_record(folder: Path) -> PretrainRecord:
     Raises:
         RecordError: It is missing, damaged, or of another kind or version.
     """
+    return read_record_of(PretrainRecord, folder)
+
+
+def read_distill_record(folder: Path) -> DistillRecord:
+    """Read the record in a distilled encoder's folder.
+
+    Raises:
+        RecordError: It is missing, damaged, or of another kind or version.
+    """
+    return read_record_of(DistillRecord, folder)
+
+
+def read_record_of(kind: type[Record], folder: Path) -> Record:
+    """Read the record of this kind in an encoder's folder.
+
+    Raises:
+        RecordError: It is missing, damaged, or of another kind or version.
+    """
     path = folder / RECORD_FILE
     try:
-        return PretrainRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
-        raise RecordError(f"{path} can't be read as the record of a pretraining: {error}") from error
+        what = kind.model_fields["kind"].default
+        raise RecordError(f"{path} can't be read as the record of a {what}: {error}") from error
 
 
 def surroundings() -> dict[str, Any]:
