@@ -19,7 +19,8 @@ _GROUPS = {
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
 _VERBS += [
-    [verb] for verb in ("fit", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
+    [verb]
+    for verb in ("fit", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain", "distill")
 ]
 
 

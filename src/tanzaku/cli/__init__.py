@@ -14,6 +14,7 @@ from tanzaku.cli import data, encoder, messages, study
 from tanzaku.cli.classify import classify
 from tanzaku.cli.commands import HELP_NAMES, Commands
 from tanzaku.cli.compress import compress
+from tanzaku.cli.distill import DistillCommand, distill
 from tanzaku.cli.doctor import doctor
 from tanzaku.cli.export import export
 from tanzaku.cli.fit import fit
@@ -42,6 +43,7 @@ app.add_typer(encoder.app, name="encoder")
 for verb in (fit, pack, classify, export, compress, doctor, methods, trim):
     app.command(name=verb.__name__)(with_options(verb))
 app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)
+app.command(name="distill", cls=DistillCommand, help=distill.__doc__)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

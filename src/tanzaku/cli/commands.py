@@ -14,7 +14,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 # From documents to labels, then what helps on the way.
-_ORDER = ("fit", "data", "study", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain")
+_ORDER = (
+    "fit",
+    "data",
+    "study",
+    "pack",
+    "classify",
+    "export",
+    "compress",
+    "doctor",
+    "methods",
+    "trim",
+    "pretrain",
+    "distill",
+)
 # Names from other tools, and commands without their group.
 _MEANT = {
     "train": "study run",

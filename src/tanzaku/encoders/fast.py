@@ -110,6 +110,21 @@ class FastEncoder:
         firsts = self._run_layer(last, hidden[starts], hidden, lengths=lengths, query_lengths=[1] * len(lengths))
         return firsts[: len(lengths)]
 
+    def states(
+        self, input_ids: Tensor, attention_mask: Tensor, *, lengths: Sequence[int], after: Sequence[int]
+    ) -> list[Tensor]:
+        """The hidden states (tokens, hidden) after each of the layers `after`, which are ascending and counted from 0.
+
+        The other arguments are those of a call.
+        """
+        hidden = self._embed(input_ids, _spread(attention_mask.flatten().nonzero().flatten()), None)
+        wanted: list[Tensor] = []
+        for number in range(after[-1] + 1):
+            hidden = self._run_layer(number, hidden, hidden, lengths=lengths, query_lengths=lengths)
+            if number in after:
+                wanted.append(hidden[: sum(lengths)])
+        return wanted
+
     def _embed(self, input_ids: Tensor, present: Tensor, positions: Tensor | None) -> Tensor:
         """(tokens, hidden) for the places `present` (tokens,) of the flattened `input_ids`."""
         parts: Any = self._embeddings

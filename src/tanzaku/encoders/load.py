@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,12 +29,14 @@ __all__ = [
     "build_classifier",
     "check_max_tokens",
     "classifier_checks",
+    "encoder_class",
     "load_classifier",
     "load_config",
     "load_encoder",
     "load_tokenizer",
     "max_positions",
     "resolve_encoder",
+    "without_pooler",
 ]
 
 
@@ -146,8 +149,12 @@ def build_classifier(
     return SequenceClassifier(model=model, head=head, unused=unused_tensors(model, info["unexpected_keys"]))
 
 
-def load_encoder(source: EncoderSource) -> PreTrainedModel:
+def load_encoder(source: EncoderSource, *, pooler: bool = True) -> PreTrainedModel:
     """The encoder without a head, float32, on the CPU, for evaluation.
+
+    Args:
+        source: The encoder's files.
+        pooler: Whether an architecture that has a pooler gets it.
 
     Raises:
         EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
@@ -155,15 +162,31 @@ def load_encoder(source: EncoderSource) -> PreTrainedModel:
     config = load_config(source)
     with quiet_transformers():
         try:
-            with torch.device("meta"):
-                kind = type(AutoModel.from_config(config, trust_remote_code=False))
+            kind = encoder_class(config)
             model, info = kind.from_pretrained(
-                None, config=config, state_dict=read_weights(source), dtype=torch.float32, output_loading_info=True
+                None,
+                config=config,
+                state_dict=read_weights(source),
+                dtype=torch.float32,
+                output_loading_info=True,
+                **({} if pooler else without_pooler(kind)),
             )
         except (RuntimeError, ValueError, KeyError) as error:
             raise EncoderError(f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error})") from error
     _refuse_holes(source, info["missing_keys"], prefix="")
     return model.eval()
+
+
+def encoder_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The class of a configuration's encoder without a head."""
+    with torch.device("meta"):
+        return type(AutoModel.from_config(config, trust_remote_code=False))
+
+
+def without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
+    """The arguments with which an encoder of this class has no pooler."""
+    has_choice = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": False} if has_choice else {}
 
 
 def bare_classifier(
