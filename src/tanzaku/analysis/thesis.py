@@ -137,6 +137,7 @@ _THE_THESIS_CHOICES = {
     "training.schedule": "linear",
     "training.warmup": 0.0,
     "training.best_by": "loss",
+    "training.distill": None,
 }
 
 

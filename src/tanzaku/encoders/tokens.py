@@ -49,6 +49,11 @@ class TokenizedDocuments:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
 
+    def followed_by(self, others: "TokenizedDocuments") -> "TokenizedDocuments":
+        """These documents and then the others."""
+        offsets = np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]])
+        return TokenizedDocuments(np.concatenate([self.ids, others.ids]), offsets)
+
 
 def tokenize(
     tokenizer: "PreTrainedTokenizerBase",

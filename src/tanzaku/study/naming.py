@@ -22,13 +22,13 @@ from typing import Any
 from tanzaku.display import number
 from tanzaku.methods import METHODS, OptionLabel, Title
 from tanzaku.pretraining.options import describe_budget, describe_options
-from tanzaku.study.spec import IDENTITY_DIGITS, SCHEDULE_OF, RunSpec, TrainingSpec
+from tanzaku.study.spec import IDENTITY_DIGITS, SCHEDULE_OF, RunSpec, TrainingSpec, describe_distillation
 from tanzaku.words import ENGLISH, Words, message, messages
 
 Settings = Mapping[str, Any]
 """Of an arm, flat: `method.name`, `method.rank`, `training.epochs`, `encoder.max_tokens`."""
 
-_METHOD, _RANK, _PRETRAINING = "method.name", "method.rank", "encoder.pretrain"
+_METHOD, _RANK, _PRETRAINING, _DISTILLATION = "method.name", "method.rank", "encoder.pretrain", "training.distill"
 # They change where an encoder is found and how often a run is saved, not what is trained.
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 
@@ -66,6 +66,7 @@ _PHRASES: dict[str, str] = {
     "encoder.pooling": "{value}",
     "encoder.long_text": "{value}",
     _PRETRAINING: message("pretrained {value}"),
+    _DISTILLATION: message("distilled from {value}"),
 }
 _COUNTS: dict[str, tuple[str, str]] = {
     "training.epochs": messages("{n} epoch", "{n} epochs"),
@@ -93,6 +94,7 @@ _FOLDER = {
     "encoder.max_tokens": "t{}",
     "encoder.max_windows": "w{}",
     _PRETRAINING: "pretrained-{}",
+    _DISTILLATION: "distilled-{}",
 }
 _FOLDER_CHARACTERS = 50  # before the seed and the identity, so that a line of 80 holds the whole name
 _NAME_DIGITS = (3, 6, 17)  # of a number: the fewest that distinguish the arms
@@ -197,6 +199,8 @@ def flat_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     }
     if flat.get(_PRETRAINING):
         flat[_PRETRAINING] = _canonical(flat[_PRETRAINING])
+    if flat.get(_DISTILLATION):
+        flat[_DISTILLATION] = describe_distillation(flat[_DISTILLATION])
     kind = METHODS.get(flat[_METHOD])
     measuring = {f"method.{option}" for option in kind.measuring_options} if kind else set()
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT | measuring}

@@ -25,7 +25,8 @@ from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
-from tanzaku.study.spec import EncoderRunSpec, RunSpec, StudySpec, TextRunSpec
+from tanzaku.study.spec import DistillSpec, EncoderRunSpec, RunSpec, StudySpec, TextRunSpec
+from tanzaku.study.teacher import SoftLabels, soft_labels
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         progress: Show bars for the pretraining and the tokenisation.
 
     Raises:
-        DataError: A text holds half a surrogate pair.
+        DataError: A text holds half a surrogate pair, or a file of texts without labels can't be read.
+        BundleError: A teacher can't be used.
         EncoderError: The encoder can't be found or used.
         SpecError: An arm does not fit the encoder; the message names the arm.
         StudyInterrupted: The pretraining was asked to stop; a later call resumes it.
@@ -57,11 +59,12 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     specs = expand(study.with_absolute_encoder())
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
+    teachers = prepare_teachers(with_encoder, dataset, out=out)
     encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
     arms = arms_of_runs(specs)
     namer = Namer(arms)
     runs = [
-        _planned(spec, encoders, dataset, out=out, name=namer.folder(arm))
+        _planned(spec, encoders, teachers, dataset, out=out, name=namer.folder(arm))
         for spec, arm in zip(specs, arms, strict=True)
     ]
     return Plan(study.name, dataset, runs)
@@ -70,6 +73,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
 def _planned(
     spec: RunSpec,
     encoders: Mapping[ContinuedOptions | None, EncoderSource],
+    teachers: Mapping[DistillSpec, SoftLabels],
     dataset: Dataset,
     *,
     out: Path,
@@ -79,8 +83,19 @@ def _planned(
         identity = spec.identity(data_fingerprint=dataset.fingerprint)
         return PlannedTextRun(spec, run_folder(out, name, spec, identity=identity))
     encoder = encoders[spec.encoder.pretrain]
-    identity = spec.identity(data_fingerprint=dataset.fingerprint, encoder_fingerprint=encoder.fingerprint)
-    return PlannedEncoderRun(spec, run_folder(out, name, spec, identity=identity), encoder)
+    teacher = teachers.get(spec.training.distill) if spec.training.distill is not None else None
+    identity = spec.identity(
+        data_fingerprint=dataset.fingerprint,
+        encoder_fingerprint=encoder.fingerprint,
+        teacher_fingerprint=None if teacher is None else teacher.fingerprint,
+    )
+    return PlannedEncoderRun(spec, run_folder(out, name, spec, identity=identity), encoder, teacher)
+
+
+def prepare_teachers(specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path) -> dict[DistillSpec, SoftLabels]:
+    """The soft labels of each teacher and each file of texts that an arm names."""
+    wanted = dict.fromkeys(spec.training.distill for spec in specs if spec.training.distill is not None)
+    return {distill: soft_labels(distill, dataset=dataset, out=out) for distill in wanted if distill is not None}
 
 
 def prepare_encoders(

@@ -10,6 +10,7 @@ from tanzaku.study.spec import EncoderRunSpec, TextRunSpec
 
 if TYPE_CHECKING:
     from tanzaku.encoders.source import EncoderSource
+    from tanzaku.study.teacher import SoftLabels
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class PlannedEncoderRun:
     spec: EncoderRunSpec
     folder: Path
     encoder: EncoderSource
+    teacher: SoftLabels | None = None
 
     @property
     def run_id(self) -> str:

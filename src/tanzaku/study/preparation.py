@@ -19,10 +19,12 @@ from tanzaku.methods import EncoderMethod
 from tanzaku.study.pretrained import pretraining_facts
 from tanzaku.study.record import EncoderFacts, PretrainingFacts
 from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TrainingSpec
-from tanzaku.training.batches import LabelledTokens
+from tanzaku.study.teacher import SoftLabels
+from tanzaku.training.batches import UNLABELLED, LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.forward import ChosenForward, Forward, choose_forward
 from tanzaku.training.loop import Training
+from tanzaku.training.losses import SoftLabelLoss
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.remembered import remember_features
 from tanzaku.training.schedule import Plateau, Schedule
@@ -50,8 +52,13 @@ def prepare_training(
     label_names: Sequence[str],
     checkpoints: Checkpoints,
     should_stop: Callable[[], bool],
+    *,
+    teacher: SoftLabels | None = None,
 ) -> PreparedTraining:
-    """Seed everything, load the encoder, attach the method and build the training; no test document is needed."""
+    """Seed everything, load the encoder, attach the method and build the training; no test document is needed.
+
+    With a teacher, its soft labels are learned, of the training documents and of further texts.
+    """
     seed_everything(spec.seed)
     loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
@@ -64,6 +71,8 @@ def prepare_training(
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
     forward = replace(chosen, run=spec.method.wrap_forward(remember_features(chosen.run)))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
+    if teacher is not None:
+        train = _with_soft_labels(spec, train, teacher, encoder)
     training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run)
     return PreparedTraining(training, forward, facts, learning_seconds)
 
@@ -89,6 +98,29 @@ def tokenized_splits(
         for split in (dataset.train, dataset.val, dataset.test)
     )
     return train, val, test
+
+
+def _with_soft_labels(
+    spec: EncoderRunSpec, train: LabelledTokens, teacher: SoftLabels, encoder: EncoderSource
+) -> LabelledTokens:
+    """The training documents and then the teacher's further texts, with its logits."""
+    length = tokenized_length(spec.encoder.long_text, max_tokens=spec.encoder.max_tokens)
+    further = tokenize(
+        load_tokenizer(encoder),
+        teacher.texts,
+        max_tokens=length,
+        cache_key=encoder.fingerprint if teacher.texts else None,
+    )
+    weights = train.weights
+    if weights is not None:
+        weights = np.concatenate([weights, np.ones(len(further), dtype=np.float32)])
+    return replace(
+        train,
+        tokens=train.tokens.followed_by(further),
+        classes=np.concatenate([train.classes, np.full(len(further), UNLABELLED, dtype=np.int64)]),
+        weights=weights,
+        soft=teacher.scores,
+    )
 
 
 def class_indices(split: Documents, dataset: Dataset) -> np.ndarray:
@@ -205,7 +237,13 @@ def _build_training(
         should_stop=should_stop,
         forward=forward,
         hooks=spec.method,
+        soft_labels=_soft_label_loss(settings),
     )
+
+
+def _soft_label_loss(settings: TrainingSpec) -> SoftLabelLoss | None:
+    distill = settings.distill
+    return None if distill is None else SoftLabelLoss(distill.temperature, distill.weight)
 
 
 def _plateau(settings: TrainingSpec) -> Plateau | None:

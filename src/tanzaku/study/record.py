@@ -65,6 +65,16 @@ class EncoderFacts(Facts):
     pretraining: PretrainingFacts | None = None
 
 
+class DistillationFacts(Facts):
+    """The fine-tuned classifier whose soft labels were learned in addition to the labels."""
+
+    teacher: Annotated[str, Field(description="The name of the bundle's folder.")]
+    teacher_fingerprint: Annotated[str, Field(description="SHA-256 of its manifest, which has the sums of its files.")]
+    teacher_method: str
+    documents: Annotated[int, Field(description="Further texts without labels.")]
+    texts_sha256: Annotated[str | None, Field(description="Of the file with these texts.")]
+
+
 class ComputeFacts(Facts):
     """How the encoder was computed."""
 
@@ -245,6 +255,7 @@ class FinishedEncoderRun(_FinishedRun):
     """A finished run of a method that adapts an encoder."""
 
     encoder: EncoderFacts
+    distillation: DistillationFacts | None = None
     compute: ComputeFacts
     best_epoch: int
     stopped_early: bool

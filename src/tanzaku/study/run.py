@@ -105,6 +105,7 @@ def run_encoder(
         costs=adapted.costs,
         ranks=adapted.ranks,
         encoder=adapted.encoder,
+        distillation=planned.teacher.facts if planned.teacher else None,
         compute=adapted.compute,
         best_epoch=adapted.done.best_epoch,
         stopped_early=adapted.done.stopped_early,
@@ -207,7 +208,10 @@ def _adapt(
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     spec, encoder, folder = planned.spec, planned.encoder, planned.folder
     train, val, test = tokenized_splits(spec, dataset, encoder)
-    prepared = prepare_training(spec, train, val, encoder, dataset.label_names, _checkpoints(folder), should_stop)
+    checkpoints = _checkpoints(folder)
+    prepared = prepare_training(
+        spec, train, val, encoder, dataset.label_names, checkpoints, should_stop, teacher=planned.teacher
+    )
     model, forward = prepared.training.model, prepared.forward
     done = _listen(prepared.training, listeners)
     saved = folder / MODEL_FOLDER

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -109,6 +111,29 @@ _ENCODER_NAMES = ("name", "revision")
 ENCODER_SETTINGS = tuple(name for name in EncoderSpec.model_fields if name not in _ENCODER_NAMES)
 
 
+class DistillSpec(_Spec):
+    """A fine-tuned classifier whose soft labels are learned in addition to the labels."""
+
+    teacher: Annotated[str, Field(description="Folder of a bundle with the same labels, from `tanzaku pack`.")]
+    texts: Annotated[
+        str | None,
+        Field(description="File of further texts without labels (.txt with one text per line, .csv, .jsonl, …)."),
+    ] = None
+    temperature: Annotated[float, Field(gt=0, description="Of both distributions; above 1 they are flatter.")] = 2.0
+    weight: Annotated[
+        float, Field(gt=0, le=1, description="Of the soft labels in the loss; that of the labels is 1 minus this.")
+    ] = 0.5
+
+
+def describe_distillation(content: Mapping[str, Any]) -> str:
+    """A `DistillSpec`, as a record has it, in few words: "full-bundle", or "full-bundle and texts.txt, weight 0.8"."""
+    named = " and ".join(Path(content[name]).name for name in ("teacher", "texts") if content.get(name))
+    fields = DistillSpec.model_fields
+    numbers = {name: content.get(name, fields[name].default) for name in ("temperature", "weight")}
+    changed = [f"{name} {value:g}" for name, value in numbers.items() if value != fields[name].default]
+    return ", ".join([named, *changed])
+
+
 class TrainingSpec(_Spec):
     """How an encoder method is trained; the defaults are those of Hugging Face's `Trainer`."""
 
@@ -182,6 +207,10 @@ class TrainingSpec(_Spec):
         Literal["encoder"] | Annotated[float, Field(ge=0, lt=1)],
         Field(description='Dropout on attention probabilities; "encoder" for that of its configuration.'),
     ] = 0.0
+    distill: Annotated[
+        DistillSpec | None,
+        Field(description="A fine-tuned classifier that labels are also learned from; false or nothing: none."),
+    ] = None
     fast: Annotated[
         bool, Field(description="Take the fast path where encoder and method allow it; false for transformers' own.")
     ] = True
@@ -202,6 +231,11 @@ class TrainingSpec(_Spec):
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup = {self.warmup:g} and decay = {self.decay:g} are more than all steps together")
         return self
+
+    @field_validator("distill", mode="before", json_schema_input_type=DistillSpec | Literal[False] | None)
+    @classmethod
+    def _parse_distill(cls, value: Any) -> Any:
+        return None if value is False else value
 
     @field_validator("decay", "plateau_factor", "plateau_patience")
     @classmethod
@@ -250,21 +284,25 @@ class EncoderRunSpec(_RunSpec):
     method: EncoderMethod
     training: TrainingSpec
 
-    def identity(self, *, data_fingerprint: str, encoder_fingerprint: str) -> str:
+    def identity(
+        self, *, data_fingerprint: str, encoder_fingerprint: str, teacher_fingerprint: str | None = None
+    ) -> str:
         """SHA-256 of all that the run's result depends on.
 
-        The names of the data and the encoder are left out, since their contents count, and so is how often a checkpoint
-        is saved and what arms are chosen by, since that changes nothing. A pretraining shows in the fingerprint of the
-        encoder that it gave.
+        The names of the data, the encoder and a teacher are left out, since their contents count, and so is how often a
+        checkpoint is saved and what arms are chosen by, since that changes nothing. A pretraining shows in the
+        fingerprint of the encoder that it gave.
         """
         content = self.model_dump(
             mode="json",
             exclude={
                 **_NOT_IDENTITY,
                 "encoder": {*_ENCODER_NAMES, "pretrain"},
-                "training": {"checkpoint_minutes"},
+                "training": {"checkpoint_minutes", "distill"},
             },
         )
+        if (distill := self.training.distill) is not None:
+            content["distill"] = [teacher_fingerprint, distill.temperature, distill.weight]
         return _sha256(content | {"data_fingerprint": data_fingerprint, "encoder_fingerprint": encoder_fingerprint})
 
 

@@ -12,6 +12,8 @@ from tanzaku.encoders.shapes import attention_rows
 from tanzaku.encoders.tokens import TokenizedDocuments
 from tanzaku.errors import EncoderError
 
+UNLABELLED = -1  # in the place of a class index
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -19,7 +21,8 @@ class Batch:
 
     `input_ids` and `attention_mask` (rows, tokens) int64, `labels` (documents,) int64. `documents` (rows,) int64 says
     which document of the batch, from 0, each row belongs to; it is None where row i is document i. `weights`
-    (documents,) float32 says how much each document counts in the loss; None where all count alike.
+    (documents,) float32 says how much each document counts in the loss; None where all count alike. `soft` (documents,
+    labels) float32 has a teacher's logits, or is None; with them, a label may be `UNLABELLED`.
     """
 
     input_ids: Tensor
@@ -27,13 +30,15 @@ class Batch:
     labels: Tensor
     documents: Tensor | None = None
     weights: Tensor | None = None
+    soft: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
         documents = None if self.documents is None else self.documents.to(device)
         weights = None if self.weights is None else self.weights.to(device)
+        soft = None if self.soft is None else self.soft.to(device)
         return Batch(
-            self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), documents, weights
+            self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), documents, weights, soft
         )
 
     def __len__(self) -> int:
@@ -55,6 +60,7 @@ class LabelledTokens:
         max_tokens: The most tokens of a row; "head" does not need it, since the tokenizer has truncated.
         max_windows: The most windows of a document; None for all.
         weights: (documents,) float32, with a mean of 1: how much each document counts in the loss; None for all alike.
+        soft: (documents, labels) float32: a teacher's logits, or None.
 
     Raises:
         EncoderError: `long_text` cuts, but `max_tokens` is missing.
@@ -68,6 +74,7 @@ class LabelledTokens:
     max_tokens: int | None = None
     max_windows: int | None = None
     weights: np.ndarray | None = None
+    soft: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.long_text != "head" and self.max_tokens is None:
@@ -99,7 +106,8 @@ class LabelledTokens:
         if self.long_text == "windows":
             belongs = torch.from_numpy(np.repeat(np.arange(len(cut)), [len(parts) for parts in cut]))  # (rows,)
         weights = None if self.weights is None else torch.from_numpy(self.weights[np.asarray(documents)])
-        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs, weights)
+        soft = None if self.soft is None else torch.from_numpy(self.soft[np.asarray(documents)])
+        return Batch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), labels, belongs, weights, soft)
 
     def _width(self, longest: int) -> int:
         """The tokens of a batch whose longest row has so many."""

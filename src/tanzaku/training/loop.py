@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from tanzaku.errors import CheckpointError
 from tanzaku.methods.interface import StepHooks
-from tanzaku.training.batches import Batch, LabelledTokens, epoch_batches
+from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluate
 from tanzaku.training.forward import Forward, model_logits
+from tanzaku.training.losses import SoftLabelLoss, batch_loss
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_key
@@ -131,6 +132,7 @@ class Training:
         should_stop: Asked after each step and each validation batch; True saves a checkpoint and raises `Interrupted`.
         forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
         hooks: What the method does at each step. Its penalty is not among the losses that are reported.
+        soft_labels: How a teacher's soft labels count, where `train` has any.
     """
 
     model: nn.Module
@@ -152,6 +154,7 @@ class Training:
     should_stop: Callable[[], bool] = lambda: False
     forward: Forward = model_logits
     hooks: StepHooks = field(default_factory=StepHooks)
+    soft_labels: SoftLabelLoss | None = None
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
@@ -206,7 +209,7 @@ class Training:
     def _step(self, documents: np.ndarray) -> float:
         batch = self.train.batch(documents).to(self._device)
         logits = self.forward(self.model, batch)  # (documents, labels)
-        loss = _loss(logits, batch)
+        loss = batch_loss(logits, batch, self.soft_labels)
         penalty = self.hooks.penalty(self.model)
         (loss if penalty is None else loss + penalty).backward()
         nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
@@ -340,13 +343,6 @@ class Training:
     def _copy_in(self, weights: dict[str, Tensor]) -> None:
         for name, tensor in weights.items():
             self._parameters[name].copy_(tensor)
-
-
-def _loss(logits: Tensor, batch: Batch) -> Tensor:
-    """The mean cross-entropy of the batch's documents, each times its weight."""
-    if batch.weights is None:
-        return nn.functional.cross_entropy(logits, batch.labels)
-    return (batch.weights * nn.functional.cross_entropy(logits, batch.labels, reduction="none")).mean()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

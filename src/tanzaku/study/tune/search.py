@@ -112,6 +112,10 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     dataset = clean_dataset(dataset)
     settings, space = study.tune or TuneSpec(), search_space(study)
     corners = space.corners(seed=settings.seed)
+    if any(corner.training.distill is not None for corner in corners):
+        raise SpecError(
+            "training.distill: settings are searched without a teacher; leave it out, and add it to the arm"
+        )
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     try:
