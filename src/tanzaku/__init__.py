@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tanzaku.exports.exporting import Exported, export
     from tanzaku.fitting.estimator import TextClassifier
+    from tanzaku.fitting.options import FitOptions
     from tanzaku.fitting.run import FitReport, FitResult, fit
     from tanzaku.methods import METHODS, register_method
     from tanzaku.report.write import Report, write_report
@@ -52,6 +53,7 @@ __all__ = [
     "Documents",
     "EncoderError",
     "Exported",
+    "FitOptions",
     "FitReport",
     "FitResult",
     "MethodError",
@@ -101,6 +103,7 @@ _MODULES = {
     ),
     "fitting.estimator": ("TextClassifier",),
     "exports.exporting": ("Exported", "export"),
+    "fitting.options": ("FitOptions",),
     "fitting.run": ("FitReport", "FitResult", "fit"),
     "methods": ("METHODS", "register_method"),
     "report.write": ("Report", "write_report"),

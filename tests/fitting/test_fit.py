@@ -187,6 +187,7 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
         ({"max_mb": 0.0}, "max_mb = 0; give a number above 0"),
         ({"minutes": -1}, "minutes = -1"),
         ({"folds": 1}, "folds = 1"),
+        ({"max_megabytes": 1}, "fit has no option 'max_megabytes'; choose among text, label"),
         ({"candidates": [{**FEW_TERMS, "penalty": [1.0, 5.0]}]}, "give a candidate for each"),
         ({"candidates": [{"method": "svm"}]}, "there is no method 'svm'"),
     ],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -63,6 +63,17 @@ class ComparisonOptions:
     seed: Annotated[int, typer.Option(help="Seed of the splits and the runs.")] = 42
 
 
+@dataclass(frozen=True)
+class Writing:
+    """Where the results go."""
+
+    study: Annotated[Path | None, typer.Option(help="Folder for the study. Default: OUT with -study at the end.")] = (
+        None
+    )
+    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the verdict.")] = "en"
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False
+
+
 def fit(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="A file, or a folder per class, as for `tanzaku data import`.")
@@ -71,23 +82,18 @@ def fit(
     reading: Reading,
     budgets: BudgetOptions,
     comparison: ComparisonOptions,
-    study: Annotated[
-        Path | None, typer.Option(help="Folder for the study. Default: OUT with -study at the end.")
-    ] = None,
-    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the verdict.")] = "en",
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
+    writing: Writing,
     threads: Threads = None,
 ) -> None:
     """Find the smallest classifier for your documents that is good enough and within the budgets, and pack it.
 
-    A fifth of the documents is set aside as the test set. Candidates of all sizes, from TF-IDF in some kilobytes to
-    full fine-tuning, are compared by cross-validation on the others, the cheap ones first. Candidates that can't meet
-    a budget are not trained. The recommended one is trained on all of these documents, measured on the test set and
-    packed. Run the same command again to resume after an interruption.
+    Candidates of all sizes are compared by cross-validation, the cheap ones first; those that can't meet a budget are
+    not trained. The recommended one is trained, measured on test documents that were set aside, and packed. Run the
+    same command again to resume after an interruption.
 
-    The classifier's folder is written to standard output; progress, the table of candidates and the verdict to
-    standard error. The study's folder has report.html, and study.toml with all candidates for `tanzaku study run`.
-    The exit status is 1 if no classifier can be recommended.
+    The classifier's folder is written to standard output; progress, the candidates and the verdict to standard error.
+    The study's folder has report.html, and study.toml with the candidates for `tanzaku study run`. The exit status is 1
+    if no classifier can be recommended.
 
     Examples:
 
@@ -98,35 +104,24 @@ def fit(
     ```
     """
     del threads  # settled already
+    console = plain_console(stderr=True, soft_wrap=True)
+    options = {**asdict(budgets), **asdict(comparison), **asdict(writing)}
+    options |= {"margin": comparison.margin / 100, "out": out, "reading": reading.options()}
+    if comparison.encoder == "none":
+        options["encoder"] = None
+    _conclude(_run(source, options, console), console, language=writing.language)
+
+
+def _run(source: Path, options: dict[str, Any], console: Console) -> FitResult:
     from tanzaku.fitting.run import fit as run
     from tanzaku.study.process import StudyInterrupted
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
-    console = plain_console(stderr=True, soft_wrap=True)
     try:
-        result = run(
-            source,
-            reading=reading.options(),
-            max_mb=budgets.max_mb,
-            max_ms=budgets.max_ms,
-            max_memory_mb=budgets.max_memory_mb,
-            shared_encoder=budgets.shared_encoder,
-            margin=comparison.margin / 100,
-            minutes=comparison.minutes,
-            out=out,
-            study=study,
-            encoder=None if comparison.encoder == "none" else comparison.encoder,
-            choose_by=comparison.choose_by,
-            folds=comparison.folds,
-            seed=comparison.seed,
-            language=language,
-            force=force,
-            listener=lambda event: _say(event, console),
-        )
+        return run(source, listener=lambda event: _say(event, console), **options)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print("interrupted; run the same command again to resume")
         raise typer.Exit(130) from interrupted
-    _conclude(result, console, language=language)
 
 
 def _say(event: FitEvent, console: Console) -> None:

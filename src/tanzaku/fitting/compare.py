@@ -73,9 +73,8 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
     if not left:
         raise SpecError(f"no candidate can meet the budgets: {_least(entries)}; raise a budget, or add text methods")
-    if not any(candidate.adapts_encoder for candidate in left):
-        settings = {}
-    spec = _study(job, settings, left)
+    adapting = any(candidate.adapts_encoder for candidate in left)
+    spec = _study(job, settings if adapting else {}, left)
     _write_study(spec, job.folder)
     race = Race(
         study=spec.name,

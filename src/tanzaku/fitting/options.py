@@ -1,0 +1,100 @@
+"""What can be asked of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tanzaku.analysis.recommendation import DEFAULT_MARGIN
+from tanzaku.data.options import ReadOptions
+from tanzaku.encoders.source import EMBEDDED_NAME
+from tanzaku.errors import SpecError
+from tanzaku.fitting.budgets import Budgets
+from tanzaku.fitting.splits import FOLDS
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
+from tanzaku.words import Language
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The keyword arguments of `tanzaku.fit`.
+
+    Attributes:
+        text: The column of the texts.
+        label: The column of the labels.
+        group: The column of the groups, if there is one; the documents of a group are never on both sides of a split.
+        reading: How to read the source, and what to do about rows and labels, instead of these three.
+        max_mb: The most megabytes of all files that the classifier needs, its encoder's too; None for no limit.
+        max_ms: The most milliseconds for one document, the median on this machine with one thread.
+        max_memory_mb: The most megabytes of memory of a process that classifies, with one thread.
+        shared_encoder: The encoder is there anyway where the classifier is going to work, and does not count.
+        margin: How much worse than the best candidate the recommended one may be, a share; see
+            `tanzaku.analysis.selection`.
+        minutes: The time budget. The final training is not cut off, so that a fit may take somewhat longer.
+        out: The bundle's folder, new or empty; None takes `bundle` in the study's folder.
+        study: The study's folder; None takes `out` with "-study" at the end, or a folder in `runs`.
+        encoder: The encoder that methods adapt; None tries only methods that need none.
+        candidates: Arms as in a study file, instead of the usual ladder.
+        choose_by: What candidates are compared by, "accuracy" or "macro_f1".
+        folds: Of the cross-validation, 2 or more; a single one decides where it has 1,000 documents.
+        seed: Of the splits and the runs.
+        language: Of the report, "en" or "ja".
+        force: Replace a bundle that lies in `out`.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    group: str | None = None
+    reading: ReadOptions | None = None
+    max_mb: float | None = None
+    max_ms: float | None = None
+    max_memory_mb: float | None = None
+    shared_encoder: bool = False
+    margin: float = DEFAULT_MARGIN
+    minutes: float = 20.0
+    out: str | Path | None = None
+    study: str | Path | None = None
+    encoder: str | None = EMBEDDED_NAME
+    candidates: Sequence[Mapping[str, Any]] | None = None
+    choose_by: ChooseBy = DEFAULT_CHOOSE_BY
+    folds: int = FOLDS
+    seed: int = 42
+    language: Language = "en"
+    force: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> FitOptions:
+        """Options by their names.
+
+        Raises:
+            SpecError: There is none of a name, or a value is out of range.
+        """
+        names = [one.name for one in fields(cls)]
+        if unknown := sorted(set(options) - set(names)):
+            raise SpecError(f"fit has no option {unknown[0]!r}; choose among {', '.join(names)}")
+        made = cls(**options)
+        if not made.minutes > 0:
+            raise SpecError(f"minutes = {made.minutes:g}; give a number above 0")
+        if made.folds < 2:
+            raise SpecError(f"folds = {made.folds}; give 2 or more")
+        if not made.margin >= 0:
+            raise SpecError(f"margin = {made.margin:g}; give a share of 0 or more, such as 0.01 for one point")
+        return made
+
+    @property
+    def budgets(self) -> Budgets:
+        """The limits.
+
+        Raises:
+            SpecError: One is not above 0.
+        """
+        return Budgets(self.max_mb, self.max_ms, self.max_memory_mb)
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """How the source is read."""
+        if self.reading is not None:
+            return self.reading
+        return ReadOptions(text_column=self.text, label_column=self.label, group_column=self.group)
