@@ -101,7 +101,8 @@ class PooledClassifier(PreTrainedModel):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, **others: Any) -> Tensor:
         """What is pooled of each row, (rows, features); the arguments are as for `forward`."""
-        outputs = self.base_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **others)
+        passed = others | {"return_dict": True}  # a caller, such as PEFT, may pass it, too
+        outputs = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **passed)
         return self._pool(outputs, attention_mask)
 
     def classify(self, features: Tensor, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None) -> Tensor:
