@@ -40,7 +40,7 @@ def _compute(source: EncoderSource) -> np.ndarray:
     from tanzaku.encoders.tokenizer import load_tokenizer
 
     tokenizer, encoder = load_tokenizer(source), load_encoder(source)
-    ends = tokenizer.build_inputs_with_special_tokens([])
+    ends = tokenizer("")["input_ids"]
     special = set(tokenizer.all_special_ids)
     ordinary = [token for token in range(encoder.config.vocab_size) if token not in special]
     vectors = np.zeros((encoder.config.vocab_size, encoder.config.hidden_size), dtype=np.float32)
