@@ -24,11 +24,9 @@ from tanzaku.report.formats import (
     seconds,
 )
 from tanzaku.study.expansion import expand, read_study
-from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import FinishedEncoderRun, FinishedRun
 from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.spec import RUN_SPEC, StudySpec
-from tanzaku.study.tune.record import TuningRecord
 from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
@@ -113,30 +111,6 @@ def test_the_records_are_of_their_study_and_of_one_encoder(study: str) -> None:
 def test_the_records_are_the_whole_study(study: str) -> None:
     wanted = expand(read_study(ROOT / "studies" / f"{study}.toml"))
     assert len(read_records(ROOT / "records" / study)) == len(wanted)
-
-
-def test_the_default_recipe_has_the_values_that_the_search_found_best() -> None:
-    record = TuningRecord.model_validate_json((ROOT / "records/livedoor-tune/tuning.json").read_text(encoding="utf-8"))
-    assert not record.environment.git_dirty
-    best = record.best
-    assert best is not None
-    assert best.spec is not None
-    recipe = RECIPES["default"].settings("lora")
-    for name, found in best.settings.items():
-        # The rates rounded.
-        assert recipe[name] == (pytest.approx(found, rel=0.05) if isinstance(found, float) else found), name
-    of_all = best.spec["training"] | best.spec["method"] | best.spec["encoder"]
-    for name in (
-        "pooling",
-        "epochs",
-        "warmup",
-        "batch_size",
-        "best_by",
-        "hidden_dropout",
-        "attention_dropout",
-        "dropout",
-    ):
-        assert of_all[name] == recipe[name], name
 
 
 # What the default, bfloat16 without dropout, stands beside: (precision, dropout in hidden states).

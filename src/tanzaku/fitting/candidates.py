@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from tanzaku.encoders.source import EncoderSource, files_of
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import method_named
 
 Form = Literal["text", "whole", "int8", "adapter"]
@@ -98,7 +99,7 @@ def least_bytes(candidate: Candidate, form: Form, source: EncoderSource | None, 
         return 0  # it takes seconds to train, and its terms are known only then
     from tanzaku.encoders.load import bare_classifier, load_config
 
-    model = bare_classifier(load_config(source), labels=labels, pooling="mean+max")
+    model = bare_classifier(load_config(source), labels=labels, pooling=RECIPES["default"].shared["pooling"])
     if form == "adapter":
         options = {name: value for name, value in candidate.arm.items() if name in _options(candidate)}
         method = METHODS[candidate.arm["method"]].model_validate(options)

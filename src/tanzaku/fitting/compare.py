@@ -20,6 +20,7 @@ from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.naming import Name, Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
+from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import DataSpec, StudySpec
 
 FOLDS_FOLDER = "folds"
@@ -157,7 +158,7 @@ def _drop_too_slow(
     adapting = [entry for entry in entries if entry.live and entry.candidate.adapts_encoder]
     if not adapting or source is None:
         return 0.0
-    reading = {**settings["encoder"], "pooling": "mean+max"}  # the recipe's
+    reading = {**settings["encoder"], "pooling": RECIPES["default"].shared["pooling"]}
     labels = len(job.whole.label_names)
     measured = costs.encoder(reading, job.whole.train.texts, labels=labels, fingerprint=source.fingerprint)
     limit = job.budgets.milliseconds
