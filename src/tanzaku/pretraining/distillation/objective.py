@@ -25,7 +25,7 @@ from tanzaku.pretraining.objective import HeldOut, Measure
 HiddenLoss = Literal["layers", "last", "none"]
 PooledLoss = Literal["vectors", "similarities", "none"]
 _SHORTEST = 32  # tokens of a sequence that was cut shorter
-_MEASURED_TOKENS = 32_768  # of the held-out text, for the teacher's variances
+_MEASURED_TOKENS = 8_192  # of the held-out text, for the teacher's variances
 
 
 @dataclass(frozen=True)
