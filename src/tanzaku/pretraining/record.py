@@ -112,7 +112,7 @@ class PretrainRecord(_Record):
 class TeacherFacts(_Part):
     """The encoder that was learned from."""
 
-    name: str
+    name: Annotated[str, Field(description="On the hub, or that of its folder.")]
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
     parameters: int
     layers: int

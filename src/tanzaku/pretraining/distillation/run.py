@@ -221,7 +221,7 @@ def _own_facts(inputs: _Inputs, teacher: PreTrainedModel, student: Student, obje
     """The fields of the record that a pretraining's does not have."""
     return {
         "teacher": TeacherFacts(
-            name=inputs.teacher.name,
+            name=inputs.teacher.folder.name if Path(inputs.teacher.name).is_absolute() else inputs.teacher.name,
             fingerprint=inputs.teacher.fingerprint,
             parameters=teacher.num_parameters(),
             layers=teacher.config.num_hidden_layers,
