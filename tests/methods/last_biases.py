@@ -28,10 +28,6 @@ class LastBiases(TrainedWeightsMethod):
         OptionLabel("last {value}", ja="最後の {value} 層"),
     ] = 1
 
-    def label(self) -> str:
-        """Such as `last-biases-1`."""
-        return f"{self.name}-{self.layers}"
-
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Freeze everything but these biases and the head."""
         trained = self._trained(model, head)

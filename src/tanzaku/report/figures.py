@@ -71,6 +71,7 @@ def figures_of(data: ChartData) -> dict[str, FigureContent]:
             "Test confusions of the arm that is best on the validation set: {arm}", arm=data.name(confusion.arm)
         )
         figures["confusion"] = FigureContent(confusion, heading, _sentences([heading, caption], data))
+    assert set(figures) <= set(FIGURE_NAMES)  # the others would be left out
     return {name: figures[name] for name in FIGURE_NAMES if name in figures}
 
 
