@@ -171,7 +171,6 @@ def test_the_first_example_tunes_the_ranks_of_a_lora() -> None:
         "targets": "all-linear",
         "learning_rate": 1e-3,
         "head_learning_rate": 5e-3,
-        "warmup": 0.1,
     }
 
 
