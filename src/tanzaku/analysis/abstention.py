@@ -1,0 +1,109 @@
+"""Which texts to answer so that few of the answers are wrong: a threshold on the probability, with a promise.
+
+The promise: with the stated confidence, over validation sets of that size, the error rate among all texts whose
+probability reaches the threshold is at most the one that was asked for. It is made by fixed-sequence testing, as in
+"Learn then Test" (Angelopoulos et al. 2021, arXiv 2110.01052), with the exact binomial test of each threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+DEFAULT_CONFIDENCE = 0.95
+_MOST_STARTS = 5
+_FOR_EACH_START = 4  # times the fewest documents that can promise anything
+_RATES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The lowest probability that is answered, and what was seen of it on the validation documents."""
+
+    probability: float
+    error_rate: float
+    """That is promised."""
+    confidence: float
+    documents: int
+    """For validation."""
+    answered: int
+    """Of them, those that reach the probability."""
+    wrong: int
+    """Of those."""
+
+    @property
+    def coverage(self) -> float:
+        """The share of the validation documents that is answered."""
+        return self.answered / self.documents
+
+
+def choose_threshold(
+    probabilities: np.ndarray, correct: np.ndarray, *, error_rate: float, confidence: float = DEFAULT_CONFIDENCE
+) -> Threshold | None:
+    """The lowest threshold of which the promise can be made; None where it can be made of none.
+
+    Thresholds are tested from the highest on. The null hypothesis of each is that more than `error_rate` of what it
+    answers is wrong; a threshold is tested only after a higher one was accepted, with the level that this one used
+    (Wiens 2003, the fallback procedure). With many documents, the sequence starts at up to five places that share the
+    level, so that one mistake among the most probable documents does not end it.
+
+    The tests need documents that had no part in the model. Of a run's validation set this is not wholly so: the
+    temperature, the best epoch and the arm were chosen on it. The promise also assumes that the error rate does not
+    fall with a lower probability, and that new texts are like the validation documents.
+
+    Args:
+        probabilities: Of the predicted classes of the validation documents, (documents,) float.
+        correct: Whether these are right, (documents,) bool.
+        error_rate: From 0 to 1, both excluded.
+        confidence: Likewise.
+    """
+    from scipy.stats import binom
+
+    documents = len(probabilities)
+    fewest = fewest_documents(error_rate=error_rate, confidence=confidence)
+    starts = min(_MOST_STARTS, max(1, documents // (_FOR_EACH_START * fewest)))
+    level = (1 - confidence) / starts
+    first = fewest_documents(error_rate=error_rate, confidence=1 - level)
+    thresholds, answered, wrong = _by_threshold(probabilities, correct)
+    tested = answered >= first  # of fewer documents the test could say nothing
+    thresholds, answered, wrong = thresholds[tested], answered[tested], wrong[tested]
+    p_values = binom.cdf(wrong, answered, error_rate)
+    begins = [first * (documents / first) ** (start / starts) for start in range(starts)]
+    added = np.bincount(np.searchsorted(answered, begins), minlength=len(answered) + 1) * level
+    chosen, available = None, 0.0
+    for place, p_value in enumerate(p_values):
+        available += added[place]
+        if p_value <= available:
+            chosen = place
+        else:
+            available = 0.0
+    if chosen is None:
+        return None
+    found = float(thresholds[chosen]), int(answered[chosen]), int(wrong[chosen])
+    return Threshold(found[0], error_rate, confidence, documents, answered=found[1], wrong=found[2])
+
+
+def fewest_documents(*, error_rate: float, confidence: float = DEFAULT_CONFIDENCE) -> int:
+    """How many documents without a mistake it takes at least to promise an error rate: (1 - rate)ⁿ ≤ 1 - confidence."""
+    return math.ceil(math.log(1 - confidence) / math.log1p(-error_rate) - 1e-9)
+
+
+def lowest_promise(
+    probabilities: np.ndarray, correct: np.ndarray, *, confidence: float = DEFAULT_CONFIDENCE
+) -> Threshold | None:
+    """The threshold of the lowest round error rate that can be promised; None where not even 40 % can be.
+
+    It is for advice: a rate that is chosen after looking at what can be promised is no longer covered.
+    """
+    found = (choose_threshold(probabilities, correct, error_rate=rate, confidence=confidence) for rate in _RATES)
+    return next((threshold for threshold in found if threshold), None)
+
+
+def _by_threshold(probabilities: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every threshold that answers other documents, the highest first; how many it answers; how many of them wrong."""
+    order = np.argsort(-probabilities, kind="stable")
+    ordered, mistakes = probabilities[order], np.cumsum(~correct[order])
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)])
+    return ordered[last], last + 1, mistakes[last]
