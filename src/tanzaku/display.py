@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
@@ -10,15 +11,34 @@ from rich.text import Text
 _PLAIN_SECONDS = 30.0
 
 
-def plain_console(*, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> Console:
+def plain_console(
+    *,
+    stderr: bool = False,
+    soft_wrap: bool = False,
+    quiet: bool = False,
+    file: TextIO | None = None,
+    width: int | None = None,
+) -> Console:
     """A console that prints text as it stands; `:x:` or square brackets in a path, a label or an error are no markup.
 
     Args:
         stderr: Standard error instead of standard output.
         soft_wrap: Leave the wrapping of long lines to the terminal, so that a path can be copied whole.
         quiet: Print nothing.
+        file: Where to print instead, without colours.
+        width: In columns; None takes the terminal's.
     """
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap, quiet=quiet)
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=soft_wrap,
+        quiet=quiet,
+        file=file,
+        width=width,
+        color_system=None if file else "auto",
+    )
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -171,6 +171,47 @@ def test_a_table_has_a_line_a_text_and_tfidf_has_probabilities_too(study: Study)
     assert lines[1].endswith("%  海に 船がある。")
 
 
+def test_unsure_texts_get_another_label_and_a_suggestion(study: Study, tmp_path: Path) -> None:
+    texts = study.dataset.test.texts
+    (tmp_path / "texts.csv").write_text("\n".join(["text", *texts]) + "\n", encoding="utf-8")
+    command = ["classify", study.bundles["tfidf-svm"], tmp_path / "texts.csv"]
+    plain = [json.loads(line) for line in _tanzaku(*command).stdout.splitlines()]
+    assert all("suggestion" not in row for row in plain)
+    lowest = sorted(row["probability"] for row in plain)[len(plain) // 2]
+    done = _tanzaku(*command, "--min-probability", f"{100 * lowest}%", "--otherwise", "その他", "--top", 2)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    answered = 0
+    for row, before in zip(rows, plain, strict=True):
+        if before["probability"] >= lowest - 1e-9 and row["suggestion"] is None:
+            answered += 1
+            assert row["label"] == before["label"]
+        else:
+            assert (row["label"], row["suggestion"]) == ("その他", before["label"])
+        assert row["top"][0]["label"] == before["label"]
+    assert f"{answered} of {len(rows)} texts are answered" in done.stderr
+    assert "the others have the label 'その他'" in done.stderr
+    header, *lines = _tanzaku(*command, "--min-probability", "99.99%", "--format", "csv").stdout.splitlines()
+    assert header == "number,text,label,probability,score,suggestion"
+    assert all(line.split(",")[2] == "" and line.endswith(plain[row]["label"]) for row, line in enumerate(lines))
+
+
+def test_an_error_rate_is_promised_or_refused_and_percentages_are_checked(study: Study) -> None:
+    bundle = study.bundles["tfidf-svm"]
+    done = _tanzaku("classify", bundle, "海", "--error-rate", "30%", "--confidence", "60%", "--otherwise", "その他")
+    assert "With 60 % confidence, fewer than 30 % of the answers are wrong" in done.stderr
+    assert "of these, " in done.stderr
+    assert " of 18 (" in done.stderr
+    assert "can't be promised with 95 % confidence" in _fails("classify", bundle, "海", "--error-rate", "2%")
+    for options, message in (
+        (["--error-rate", "2"], "--error-rate 2 is not a percentage over 0% and below 100%; write it such as 2%"),
+        (["--min-probability", "100%"], "--min-probability 100% is not a percentage"),
+        (["--error-rate", "x%"], "--error-rate x% is not a percentage"),
+        (["--error-rate", "2%", "--min-probability", "80%"], "both set the threshold; give one"),
+        (["--otherwise", "その他"], "--otherwise その他 only has an effect with"),
+    ):
+        assert message in _fails("classify", bundle, "海", *options)
+
+
 def test_a_pipe_that_closes_ends_it_quietly_and_other_locales_print_utf8(study: Study, tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_text("海に船がある。\n" * 20_000, encoding="utf-8")
@@ -333,16 +374,22 @@ def test_what_the_documentation_tells_to_type_works(
     page = (Path(__file__).parents[2] / "docs" / "classify.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]
-    assert len(commands) == 5
+    assert len(commands) == 10
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "my-study").symlink_to(study.folder)
     (tmp_path / "reviews.csv").write_text("body\n海\n山\n", encoding="utf-8")
+    (tmp_path / "inquiries.csv").write_text("text\n海\n山\n", encoding="utf-8")
+    (tmp_path / "labelled.csv").write_text("本文,分類,text,label\n海,海,海,海\n山,海,山,海\n", encoding="utf-8")
     (tmp_path / "texts.txt").write_text("海\n山\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for command in commands:
-        words, _, given = command.split(" > ")[0].partition(" < ")
+        # The validation set is tiny, so that it can promise little.
+        possible = command.replace("--error-rate 2%", "--error-rate 40% --confidence 60%")
+        words, _, given = possible.split(" > ")[0].partition(" < ")
         done = _tanzaku(*shlex.split(words)[1:], given=Path(given).read_bytes() if given else b"")
-        assert len(done.stdout.splitlines()) == {"pack": 1, "classify": 3 if "csv" in words else 2}[words.split()[1]]
+        lines = {"pack": 1, "classify": 3 if "--format csv" in words else 2, "inspect": 7}
+        verb = words.split()[1]
+        assert len(done.stdout.splitlines()) == lines.get(verb) or verb == "evaluate"
     (script,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(script, names)

@@ -20,7 +20,20 @@ _GROUPS = {
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
 _VERBS += [
     [verb]
-    for verb in ("fit", "pack", "classify", "export", "compress", "doctor", "methods", "trim", "pretrain", "distill")
+    for verb in (
+        "fit",
+        "pack",
+        "classify",
+        "evaluate",
+        "inspect",
+        "export",
+        "compress",
+        "doctor",
+        "methods",
+        "trim",
+        "pretrain",
+        "distill",
+    )
 ]
 
 

@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ from typer.testing import CliRunner, Result
 from tanzaku.cli import app
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.encoders.weights import read_weights
-from tanzaku.ship.manifest import write_manifest
 from tests.checkpoints import make_mecab_bert, make_modernbert, make_unmasked, write_json, write_weights
 from tests.ship.conftest import Study, study
 
@@ -173,22 +171,6 @@ def test_the_help_comes_without_pytorch() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_a_bundle_is_recognised_loaded_and_tried(study: Study, tmp_path: Path) -> None:
-    status, checks = _checks(str(study.bundles["lora"]))
-    assert status == 0
-    assert checks["bundle"]["detail"].startswith("lora, 3 labels, ")
-    assert f"with the encoder {study.encoder}" in checks["classifying"]["detail"]
-    broken = shutil.copytree(study.bundles["tfidf-svm"], tmp_path / "broken")
-    (broken / "model" / "terms.json").write_text("{}", encoding="utf-8")
-    status, checks = _checks(str(broken))
-    assert status == 1
-    assert "is damaged: the SHA-256 of model/terms.json" in checks["bundle"]["detail"]
-    assert "classifying" not in checks
-    lost = shutil.copytree(study.bundles["lora"], tmp_path / "lost")
-    facts = json.loads((lost / "bundle.json").read_text(encoding="utf-8"))
-    facts["encoder"]["name"] = str(tmp_path / "nowhere")
-    (lost / "bundle.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_manifest(lost)
-    status, checks = _checks(str(lost))
-    assert (status, checks["classifying"]["status"]) == (1, "fail")
-    assert "--with-encoder" in checks["classifying"]["remedy"]
+def test_a_bundle_is_left_to_inspect(study: Study) -> None:
+    result = CliRunner().invoke(app, ["doctor", str(study.bundles["lora"])])
+    assert f"is a bundle; check it with: tanzaku inspect {study.bundles['lora']}" in str(result.exception)

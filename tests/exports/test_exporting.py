@@ -65,7 +65,7 @@ def test_without_data_the_sample_corpus_is_classified(terms: Path, tmp_path: Pat
     assert f"Next: tanzaku classify {tmp_path / 'out'} TEXT" in done.stderr
     lines = _run("classify", tmp_path / "out", "海に船がある。", "--format", "jsonl").stdout.splitlines()
     assert json.loads(lines[0])["label"] == Classifier.load(terms)(["海に船がある。"])[0].label
-    checked = _run("doctor", tmp_path / "out")
+    checked = _run("inspect", tmp_path / "out")
     assert checked.exit_code == 0, checked.stdout
 
 

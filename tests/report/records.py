@@ -310,12 +310,19 @@ def predictions_like(record: FinishedRun, *, split: Literal["val", "test"] = "te
     return _like(record.test if split == "test" else record.val)
 
 
+def probabilities_like(classes: Sequence[int], predicted: Sequence[int]) -> list[float]:
+    """From 0.5 to 0.95, a little higher where the prediction is right."""
+    pairs = enumerate(zip(classes, predicted, strict=True))
+    return [round(0.5 + 0.04 * ((7 * row) % 11) + 0.05 * (true == called), 4) for row, (true, called) in pairs]
+
+
 def run_predictions(record: FinishedRun) -> RunPredictions:
     """The same with those at its ranks, as the report reads them."""
     at_ranks = {one.rank: np.array(_predicted_at(record, one)) for one in record.ranks}
     validation = RunPredictions(*map(np.array, predictions_like(record, split="val")))
     classes, predicted = map(np.array, predictions_like(record))
-    return RunPredictions(classes, predicted, at_ranks=at_ranks, validation=validation)
+    probabilities = np.array(probabilities_like(*predictions_like(record)))
+    return RunPredictions(classes, predicted, probabilities=probabilities, at_ranks=at_ranks, validation=validation)
 
 
 def _predicted_at(record: FinishedRun, one: RankRecord) -> list[int]:
@@ -337,7 +344,12 @@ def write_all(records: Sequence[RunRecord], folder: Path, *, predictions: bool =
         write_record(record, folder / f"run-{number:02}")
         if predictions and isinstance(record, FinishedRun):
             classes, predicted = predictions_like(record)
-            write_predictions(folder / f"run-{number:02}", classes=classes, predicted=predicted)
+            write_predictions(
+                folder / f"run-{number:02}",
+                classes=classes,
+                predicted=predicted,
+                probabilities=probabilities_like(classes, predicted),
+            )
             classes_, predicted_ = predictions_like(record, split="val")
             write_predictions(
                 folder / f"run-{number:02}", classes=classes_, predicted=predicted_, name=VALIDATION_PREDICTIONS_FILE

@@ -304,7 +304,7 @@ def test_one_very_long_interval_does_not_squeeze_the_others() -> None:
 
 def test_figures_against_the_rank_are_made_where_ranks_are_compared() -> None:
     records = [finished(lora(8), accuracy=0.9), finished({"name": "full"}, accuracy=0.8)]
-    assert list(figures_of(data_of(records))) == ["arms", "pareto", "loss", "confusion"]
+    assert list(figures_of(data_of(records))) == ["arms", "pareto", "loss", "calibration", "confusion"]
     records.append(finished(lora(2), accuracy=0.9))
     assert {"accuracy", "time", "size"} < set(figures_of(data_of(records)))
 
@@ -334,7 +334,7 @@ def test_the_recommended_arm_has_a_ring(name: str) -> None:
 
 
 def test_without_what_they_show_figures_are_left_out() -> None:
-    assert list(figures_of(data_of([baseline()]))) == ["confusion"]
+    assert list(figures_of(data_of([baseline()]))) == ["calibration", "confusion"]
     assert list(figures_of(data_of([failed(lora(8), error="x")]))) == []
 
 
@@ -357,7 +357,7 @@ def test_a_caption_names_only_marks_that_the_figure_has() -> None:
     assert "thesis" not in figures["time"].caption
     own = [finished(lora(rank), accuracy=0.9, data=data_facts(("a", "b"))) for rank in (2, 8)]
     captions = [figure.caption for figure in figures_of(data_of(own)).values()]
-    assert len(captions) == 7
+    assert len(captions) == 8
     assert not any("thesis" in caption for caption in captions)
     assert "percentages of the true class" in captions[-1]
 

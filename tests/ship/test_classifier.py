@@ -20,8 +20,9 @@ from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import DEFAULT_CHUNK, Classifier
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
+from tanzaku.study.record import read_record
 from tests.forked import call
-from tests.kinds import encoder_facts
+from tests.kinds import encoder_facts, finished
 from tests.ship.conftest import METHODS, Study
 from tests.tiny import COMMON, WORDS
 
@@ -183,6 +184,33 @@ def test_probabilities_are_calibrated_and_labels_stand_likeliest_first(study: St
         assert prediction.score == prediction.scores[prediction.label]
         assert prediction.label == classifier.label_names[study.logits(method)[row].argmax()]
     assert classifier(texts)[0].probabilities is None
+
+
+def test_texts_below_a_probability_are_not_answered_but_suggested(study: Study, lora: Classifier) -> None:
+    texts = list(study.dataset.test.texts)
+    plain = lora(texts, all_labels=True)
+    middle = sorted(one.probability for one in plain)[len(plain) // 2]
+    found = lora(texts, all_labels=True, min_probability=middle, otherwise="その他")
+    assert list(lora.stream(iter(texts), all_labels=True, min_probability=middle, otherwise="その他")) == found
+    assert 0 < sum(one.suggestion is None for one in found) < len(found)
+    for one, before in zip(found, plain, strict=True):
+        answered = before.probability >= middle
+        assert (one.label, one.suggestion) == ((before.label, None) if answered else ("その他", before.label))
+        assert (one.probability, one.probabilities) == (before.probability, before.probabilities)
+    assert lora(texts, min_probability=0.0) == lora(texts)
+    with pytest.raises(BundleError, match="min_probability = 80; give a probability from 0 to 1"):
+        lora(texts, min_probability=80)
+
+
+def test_a_threshold_comes_from_the_validation_documents(study: Study) -> None:
+    classifier = Classifier.load(study.bundles["tfidf-svm"])
+    record = finished(read_record(study.runs["tfidf-svm"]))
+    found = classifier.threshold(0.3, confidence=0.6)
+    assert found.documents == record.val.documents
+    validation = classifier(study.dataset.val.texts, min_probability=found.probability)
+    assert sum(one.suggestion is None for one in validation) == found.answered
+    with pytest.raises(BundleError, match="with 18 validation documents; even without a mistake it takes 149"):
+        classifier.threshold(0.02)
 
 
 @pytest.mark.parametrize("method", METHODS)

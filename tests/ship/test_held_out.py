@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tanzaku.errors import BundleError
-from tanzaku.ship.held_out import read_held_out, write_held_out
+from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of, write_held_out
 
 
 def test_it_comes_back_in_an_order_that_says_nothing_of_the_documents(tmp_path: Path) -> None:
@@ -42,3 +42,21 @@ def test_none_and_damaged_files(tmp_path: Path) -> None:
     save_file({"right": short, "wrong": np.zeros((1, 1), dtype=np.uint16)}, path)
     with pytest.raises(BundleError, match="does not hold probabilities"):
         read_held_out(tmp_path)
+
+
+def test_a_promise_is_made_or_refused_with_what_can_be_promised() -> None:
+    right = np.ones(100, dtype=bool)
+    held_out = HeldOut(np.linspace(0.5, 1, 100), right)
+    found = threshold_of(held_out, error_rate=0.05, confidence=0.95)
+    assert (found.probability, found.coverage) == (0.5, 1.0)
+    message = r"below 2 % can't be promised with 95 % confidence with 100 validation documents; even without a mistake"
+    with pytest.raises(BundleError, match=rf"{message} it takes 149\. .* the lowest is about 3 %;"):
+        threshold_of(held_out, error_rate=0.02, confidence=0.95)
+    with pytest.raises(
+        BundleError, match=r"the most probable ones contain too many mistakes\. .* none can be promised;"
+    ):
+        threshold_of(HeldOut(held_out.probabilities, ~right), error_rate=0.05, confidence=0.95)
+    with pytest.raises(BundleError, match="the bundle has no validation documents"):
+        threshold_of(None, error_rate=0.05, confidence=0.95)
+    with pytest.raises(BundleError, match=r"error_rate = 2; give a share between 0 and 1"):
+        threshold_of(held_out, error_rate=2, confidence=0.95)

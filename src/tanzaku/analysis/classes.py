@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Section
-from tanzaku.measure.metrics import ChooseBy
+from tanzaku.measure.metrics import ChooseBy, Measures
 from tanzaku.study.record import Scores
 
 MOST_CLASSES = 20  # that a table or a matrix has room for
@@ -114,7 +114,7 @@ def averaged_over(section: Section) -> AveragedClasses | None:
     return AveragedClasses(min(one.lowest for one in counts), max(one.highest for one in counts), counts[0].total)
 
 
-def majority_of(scores: Scores) -> Majority:
+def majority_of(scores: Scores | Measures) -> Majority:
     """Of a classified set; of equally frequent classes, the first."""
     supports = {label: one.support for label, one in scores.per_class.items()}
     label = max(supports, key=lambda label: supports[label])

@@ -12,9 +12,10 @@ from tanzaku.analysis.choice import ArmChoice, choose_arm
 from tanzaku.analysis.classes import Majorities, majorities_of
 from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.paired import Paired
-from tanzaku.analysis.predictions import Predictions
+from tanzaku.analysis.predictions import Predictions, run_key
 from tanzaku.analysis.rank_curves import RankCurve, curves_of
 from tanzaku.analysis.recommendation import Verdict, non_inferiority, pareto_front
+from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.record import FinishedRun
@@ -119,6 +120,9 @@ class Evidence:
     """Whether a finished run lacks them, so that its arm is compared with nothing."""
     curves: tuple[RankCurve, ...] = ()
     """Of the arms whose trained adapters were measured at several ranks."""
+    reliabilities: tuple[tuple[Arm, Reliability], ...] = ()
+    """Of the test probabilities of the `chosen` arms, each by its run that is best on the validation set; those that
+    have probabilities."""
 
     @property
     def references(self) -> list[Arm]:
@@ -180,7 +184,7 @@ def evidence_of(
             among_encoders = _recommend(second, table, validation, choose_by=choose_by, margin=margin)
     references = [arm for found in (recommendation, among_encoders) if found for arm in (found.best, found.arm)]
     best = choice.best if choice else None
-    return Evidence(
+    found = Evidence(
         margin=margin,
         choose_by=choose_by,
         best=best,
@@ -193,6 +197,18 @@ def evidence_of(
         time_front=_front(section.arms, "train_seconds"),
         predictions_missing=any(arm.finished and not table.has(arm) for arm in section.arms),
         curves=curves_of(section, predictions),
+    )
+    return replace(found, reliabilities=_reliabilities(found.chosen, predictions, choose_by=choose_by))
+
+
+def _reliabilities(
+    arms: Sequence[Arm], predictions: Predictions, *, choose_by: ChooseBy
+) -> tuple[tuple[Arm, Reliability], ...]:
+    runs = [(arm, predictions.get(run_key(run))) for arm in arms if (run := arm.best_run(choose_by))]
+    return tuple(
+        (arm, reliability_of(run.probabilities, run.classes == run.predicted))
+        for arm, run in runs
+        if run and run.probabilities is not None
     )
 
 

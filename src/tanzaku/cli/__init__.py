@@ -16,8 +16,10 @@ from tanzaku.cli.commands import HELP_NAMES, Commands
 from tanzaku.cli.compress import compress
 from tanzaku.cli.distill import DistillCommand, distill
 from tanzaku.cli.doctor import doctor
+from tanzaku.cli.evaluate import evaluate
 from tanzaku.cli.export import export
 from tanzaku.cli.fit import fit
+from tanzaku.cli.inspect import inspect
 from tanzaku.cli.messages import warnings_as_lines
 from tanzaku.cli.methods import methods
 from tanzaku.cli.options import with_options
@@ -40,7 +42,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.add_typer(encoder.app, name="encoder")
-for verb in (fit, pack, classify, export, compress, doctor, methods, trim):
+for verb in (fit, pack, classify, evaluate, inspect, export, compress, doctor, methods, trim):
     app.command(name=verb.__name__)(with_options(verb))
 app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)
 app.command(name="distill", cls=DistillCommand, help=distill.__doc__)(lambda: None)

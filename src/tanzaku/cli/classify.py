@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from tanzaku.cli.abstaining import Abstaining, Answers, Promise
 from tanzaku.cli.predictions import Format, Layout, writer
 from tanzaku.cli.reading import LINE_BREAK, Delimiter, Encoding, NoQuotes, Sheet, TextSeparator, unescaped
 from tanzaku.cli.threads import Threads
@@ -31,13 +32,9 @@ _STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True)
-class Input:
+class Reading:
     """Options for reading a file of texts."""
 
-    file: Annotated[
-        Path | None,
-        typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .xlsx, .jsonl or .parquet file."),
-    ] = None
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -178,8 +175,14 @@ def classify(
         typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-` or nothing: standard input."),
     ] = None,
     *,
-    input: Input,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .xlsx, .jsonl or .parquet file."),
+    ] = None,
+    reading: Reading,
     output: Output,
+    abstaining: Abstaining,
+    promise: Promise,
     model: Model,
     threads: Threads = None,
 ) -> None:
@@ -196,23 +199,28 @@ def classify(
     tanzaku classify my-bundle reviews.csv --column body --format csv --keep-columns > labelled.csv
     tanzaku classify my-bundle inquiries.xlsx --column 件名 --column 本文 --format csv --keep-columns > labelled.csv
     cat texts.txt | tanzaku classify my-bundle --top 3
+    tanzaku classify my-bundle reviews.csv --column body --min-probability 80% --otherwise その他
+    tanzaku classify my-bundle reviews.csv --column body --error-rate 2% --otherwise その他
     ```
     """
     del threads  # settled already
-    source = _source(texts or [], input, keep_columns=output.keep_columns)
+    source = _source(texts or [], file, reading, keep_columns=output.keep_columns)
     output.check()
+    abstaining.check(promise)
     source.check()
     classifier = model.load(bundle)
+    answers = abstaining.answers(promise, classifier)
     try:
-        write = _writer(output, classifier, source)
-        _warn_of(*_classify(classifier, source.open(), write, all_labels=output.top > 1, chunk=model.chunk))
+        write = _writer(output, classifier, source, answers)
+        _warn_of(*_classify(classifier, source.open(), write, answers, all_labels=output.top > 1, chunk=model.chunk))
+        answers.report()
     except BrokenPipeError:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _source(texts: list[str], given: Input, *, keep_columns: bool) -> _Source:
-    file, column = given.file, given.column
+def _source(texts: list[str], file: Path | None, given: Reading, *, keep_columns: bool) -> _Source:
+    column = given.column
     if file is None:
         file = _file_among(texts)
         texts = [] if file else texts
@@ -254,7 +262,7 @@ def _file_among(texts: list[str]) -> Path | None:
     return None
 
 
-def _writer(output: Output, classifier: "Classifier", source: _Source) -> "Write":
+def _writer(output: Output, classifier: "Classifier", source: _Source, answers: Answers) -> "Write":
     layout = Layout(
         label_names=classifier.label_names,
         top=min(output.top, len(classifier.label_names)),
@@ -262,6 +270,8 @@ def _writer(output: Output, classifier: "Classifier", source: _Source) -> "Write
         width=plain_console().width,
         keeps_columns=source.keep_columns,
         columns=source.columns(),
+        abstains=answers.minimum is not None,
+        otherwise=answers.otherwise,
     )
     if output.kind is not Format.TABLE:
         # Programs expect this encoding and line feeds, whatever the machine's defaults are.
@@ -291,7 +301,13 @@ class _Numbers:
 
 
 def _classify(
-    classifier: "Classifier", rows: "Iterator[Row]", write: "Write", *, all_labels: bool, chunk: int | None
+    classifier: "Classifier",
+    rows: "Iterator[Row]",
+    write: "Write",
+    answers: Answers,
+    *,
+    all_labels: bool,
+    chunk: int | None,
 ) -> tuple[_Numbers, _Numbers]:
     """Write all predictions; return the texts that are empty, and the others whose characters were changed."""
     from tanzaku.data.characters import clean_text
@@ -301,7 +317,14 @@ def _classify(
     rows, again = itertools.tee(rows)
     texts = (row.text for row in rows)
     with _progress() as advance:
-        predictions = classifier.stream(texts, all_labels=all_labels, chunk=chunk or DEFAULT_CHUNK, listener=advance)
+        predictions = classifier.stream(
+            texts,
+            all_labels=all_labels,
+            min_probability=answers.minimum,
+            otherwise=answers.otherwise,
+            chunk=chunk or DEFAULT_CHUNK,
+            listener=advance,
+        )
         # The stream reads ahead; `tee` keeps what it has read, so the predictions come first.
         for number, (prediction, row) in enumerate(zip(predictions, again, strict=True), start=1):
             try:
@@ -312,6 +335,7 @@ def _classify(
                     "--output-encoding utf-8-sig, which Excel opens too"
                 ) from error
             sys.stdout.flush()
+            answers.add(prediction)
             readable = clean_text(row.text)
             if not readable.strip():
                 empty.add(number)

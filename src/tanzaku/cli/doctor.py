@@ -1,34 +1,32 @@
 """`tanzaku doctor`: check that everything that a study needs is available."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from tanzaku.display import plain_console
+from tanzaku.cli.checks import shown
+from tanzaku.cli.messages import command
+from tanzaku.errors import BundleError
 
 if TYPE_CHECKING:
     from tanzaku.encoders.checks import Check
-
-_STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
 
 
 def doctor(
     encoder: Annotated[
         str | None,
-        typer.Argument(
-            metavar="ENCODER_OR_BUNDLE",
-            help="Also check this encoder (a local folder, a hub id, or tanzaku-mini) or bundle.",
-        ),
+        typer.Argument(metavar="ENCODER", help="Also check this encoder (a local folder, a hub id, or tanzaku-mini)."),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
 ) -> None:
-    """Check this installation and machine, and an encoder or a bundle; exit status 1 if anything fails.
+    """Check this installation and machine, and an encoder; exit status 1 if anything fails.
+
+    `tanzaku inspect` checks a bundle.
 
     Examples:
 
@@ -36,14 +34,13 @@ def doctor(
     tanzaku doctor
     tanzaku doctor tohoku-nlp/bert-base-japanese
     tanzaku doctor ./my-encoder --json
-    tanzaku doctor my-bundle
     ```
     """
     from tanzaku.encoders.checks import check_machine
 
-    checks = _shown(check_machine(), silent=as_json)
+    checks = shown(check_machine(), silent=as_json)
     if encoder is not None:
-        checks += _shown(_check(encoder, revision=revision), silent=as_json)
+        checks += shown(_check(encoder, revision=revision), silent=as_json)
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
@@ -53,22 +50,9 @@ def doctor(
 
 
 def _check(name: str, *, revision: str | None) -> "Iterator[Check]":
-    from tanzaku.ship.inspection import check_bundle, is_bundle
+    from tanzaku.encoders.inspection import check_encoder
+    from tanzaku.ship.inspection import is_bundle
 
     if is_bundle(Path(name)):
-        return check_bundle(Path(name))
-    from tanzaku.encoders.inspection import check_encoder
-
+        raise BundleError(f"{name} is a bundle; check it with: {command('inspect', name)}")
     return check_encoder(name, revision=revision)
-
-
-def _shown(checks: "Iterable[Check]", *, silent: bool) -> "list[Check]":
-    """All checks, each printed as soon as it is made."""
-    console = plain_console(soft_wrap=True, quiet=silent)
-    made = []
-    for check in checks:
-        made.append(check)
-        console.print(Text.assemble((f"{check.status:<5}", _STYLES[check.status]), f"{check.name}: {check.detail}"))
-        if check.remedy:
-            console.print(Text.assemble("     ", (f"→ {check.remedy}", "bold")))
-    return made

@@ -32,7 +32,8 @@ class Layout:
 
     `top` labels of `label_names`, the likeliest first; the text itself where `with_text` is True; `width` is the
     terminal's, in cells. `keeps_columns`: the input's columns come first, the text among them; `columns` are their
-    names, empty if they are only known from the first row.
+    names, empty if they are only known from the first row. `abstains`: texts may be left without an answer, so there is
+    a column with the likeliest label of those, whose own label is `otherwise`.
     """
 
     label_names: tuple[str, ...]
@@ -41,6 +42,8 @@ class Layout:
     width: int
     keeps_columns: bool = False
     columns: tuple[str, ...] = ()
+    abstains: bool = False
+    otherwise: str = ""
 
 
 _COLUMNS = ("label", "probability", "score")
@@ -73,6 +76,8 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
         content |= {"label": prediction.label, "probability": prediction.probability, "score": prediction.score}
         if layout.top > 1:
             content["top"] = [dict(zip(_COLUMNS, rank, strict=True)) for rank in _ranks(prediction, layout)]
+        if layout.abstains:
+            content["suggestion"] = prediction.suggestion
         columns = {name: _json_value(value) for name, value in row.columns.items()}
         content = {**columns, **{_unused(name, columns): value for name, value in content.items()}}
         stream.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
@@ -104,7 +109,7 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     rows = csv.writer(_LineFeeds(stream), delimiter=delimiter)
     has_text = layout.with_text and not layout.keeps_columns
     ranks = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
-    names = ["number", *(["text"] if has_text else []), *ranks]
+    names = ["number", *(["text"] if has_text else []), *ranks, *(["suggestion"] if layout.abstains else [])]
     kept: list[str] | None = None
 
     def begin(columns: Iterable[str]) -> None:
@@ -123,7 +128,10 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
                 f"row {number} has the column {unknown[0]!r}, which the first row does not have, so it can't be kept "
                 "in a table; use --format jsonl"
             )
-        values = [value for rank in _ranks(prediction, layout) for value in rank]
+        values: list[object] = [value for rank in _ranks(prediction, layout) for value in rank]
+        values[0] = prediction.label
+        if layout.abstains:
+            values.append(prediction.suggestion)
         columns = [row.columns.get(name) for name in kept or ()]
         rows.writerow([*columns, number, *([row.text] if has_text else []), *values])
 
@@ -139,7 +147,7 @@ def _unused(name: str, kept: Collection[str]) -> str:
 
 def _table(stream: TextIO, layout: Layout) -> Write:
     """Columns of fixed width, so that a line can be printed before the next text is read."""
-    label_width = max(map(cell_len, (*layout.label_names, "label")))
+    label_width = max(map(cell_len, (*layout.label_names, layout.otherwise, "label")))
     heading = "probability"
 
     def line(ranks: Sequence[tuple[str, str]], text: str) -> str:
@@ -152,6 +160,7 @@ def _table(stream: TextIO, layout: Layout) -> Write:
 
     def write(_number: int, row: "Row", prediction: "Prediction") -> None:
         ranks = [(label, f"{100 * probability:.1f} %") for label, probability, _ in _ranks(prediction, layout)]
+        ranks[0] = (prediction.label, ranks[0][1])
         stream.write(line(ranks, row.text))
 
     stream.write(line([("label", heading)] * layout.top, "text"))

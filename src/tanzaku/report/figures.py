@@ -18,6 +18,7 @@ from tanzaku.report.fonts import families_of
 from tanzaku.report.front_charts import forest_of, front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.rank_charts import curve_chart, rank_charts
+from tanzaku.report.reliability_chart import reliability_of_arms
 from tanzaku.report.terms import AXES
 from tanzaku.words import Words, message, words_of
 
@@ -30,7 +31,7 @@ _PAIRS_CAPTION = message(
     "Bars: misclassified documents of the pairs of classes that are confused most often, with their share of the true "
     "class."
 )
-FIGURE_NAMES = ("arms", "accuracy", "ranks", "time", "size", "pareto", "loss", "confusion")
+FIGURE_NAMES = ("arms", "accuracy", "ranks", "time", "size", "pareto", "loss", "calibration", "confusion")
 # With dates and names of programs left out, so that equal records give equal bytes.
 FORMATS: dict[str, dict[str, None]] = {
     "svg": {"Date": None},
@@ -71,6 +72,8 @@ def figures_of(data: ChartData) -> dict[str, FigureContent]:
             "Test confusions of the arm that is best on the validation set: {arm}", arm=data.name(confusion.arm)
         )
         figures["confusion"] = FigureContent(confusion, heading, _sentences([heading, caption], data))
+    if reliability := reliability_of_arms(data):
+        figures["calibration"] = _of_charts([(reliability,)], reliability.title, data)
     assert set(figures) <= set(FIGURE_NAMES)  # the others would be left out
     return {name: figures[name] for name in FIGURE_NAMES if name in figures}
 
@@ -95,13 +98,22 @@ def draw(figure: FigureContent, data: ChartData) -> Figure:
 
 def render(figure: FigureContent, data: ChartData) -> dict[str, bytes]:
     """The figure's files by their suffix."""
-    files: dict[str, bytes] = {}
     with style.applied(families_of(_texts(figure, data.words)) or [style.BASE_FAMILY]):
-        drawn = draw(figure, data)
-        for suffix, metadata in FORMATS.items():
-            content = BytesIO()
-            drawn.savefig(content, format=suffix, metadata=metadata)
-            files[suffix] = content.getvalue()
+        return _saved(draw(figure, data))
+
+
+def render_chart(chart: Chart, *, words: Words) -> dict[str, bytes]:
+    """The files of one chart by their suffix."""
+    with style.applied(families_of(chart.texts) or [style.BASE_FAMILY]):
+        return _saved(draw_charts([(chart,)], recommended=words.text("recommended"), published=words.text(_PUBLISHED)))
+
+
+def _saved(drawn: Figure) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for suffix, metadata in FORMATS.items():
+        content = BytesIO()
+        drawn.savefig(content, format=suffix, metadata=metadata)
+        files[suffix] = content.getvalue()
     return files
 
 

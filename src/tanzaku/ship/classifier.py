@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
+from tanzaku.analysis.abstention import DEFAULT_CONFIDENCE, Threshold
 from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.errors import BundleError
 from tanzaku.measure.calibration import softmax
 from tanzaku.ship.bundle import BundleFacts, open_bundle
+from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of
 from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
 
 # A first answer comes soon, and sorting by length pays from some hundred texts on.
@@ -34,7 +36,8 @@ class Prediction:
 
     `probability` is calibrated; `score` is what the method itself gives, such as the label's logit, or for tfidf-svm
     its distance to the separating plane. `scores` and `probabilities` have every label, the likeliest first, where they
-    were asked for; else they are None.
+    were asked for; else they are None. Of a text that is not answered, `label` is what the caller gave for that, and
+    `suggestion` the likeliest label; else `suggestion` is None.
     """
 
     label: str
@@ -42,6 +45,7 @@ class Prediction:
     score: float
     probabilities: dict[str, float] | None = None
     scores: dict[str, float] | None = None
+    suggestion: str | None = None
 
 
 class Classifier:
@@ -50,9 +54,10 @@ class Classifier:
     Texts are read as `tanzaku.data.characters` says, as those were that it was trained on.
     """
 
-    def __init__(self, facts: BundleFacts, scorer: Scorer) -> None:
+    def __init__(self, facts: BundleFacts, scorer: Scorer, *, held_out: HeldOut | None = None) -> None:
         self.facts = facts
         self._scorer = scorer
+        self._held_out = held_out
 
     @classmethod
     def load(
@@ -87,28 +92,58 @@ class Classifier:
             raise BundleError(f"batch_tokens = {batch_tokens}; give 1 or more")
         bundle = open_bundle(folder)
         scorer = load_scorer(bundle, encoder=encoder, device=device, precision=precision, batch_tokens=batch_tokens)
-        return cls(bundle.facts, scorer)
+        return cls(bundle.facts, scorer, held_out=read_held_out(bundle.folder))
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """The labels, in the order of the scores' columns."""
         return self.facts.label_names
 
-    def __call__(self, texts: Sequence[str], *, all_labels: bool = False) -> list[Prediction]:
-        """Classify texts; `all_labels` adds the score and probability of every label.
+    def threshold(self, error_rate: float, *, confidence: float = DEFAULT_CONFIDENCE) -> Threshold:
+        """The `min_probability` with which fewer than a share of the answers are wrong, as `threshold.probability`.
+
+        It is chosen on the validation documents of the bundle's run, and true of texts that are like these; see
+        `tanzaku.analysis.abstention`.
+
+        Args:
+            error_rate: The share of wrong ones among the answers, between 0 and 1.
+            confidence: With which this is promised, between 0 and 1.
+
+        Raises:
+            BundleError: The promise can't be made, such as with few validation documents, or a share is out of range.
+        """
+        return threshold_of(self._held_out, error_rate=error_rate, confidence=confidence)
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        *,
+        all_labels: bool = False,
+        min_probability: float | None = None,
+        otherwise: str = "",
+    ) -> list[Prediction]:
+        """Classify texts.
+
+        Args:
+            texts: They are all classified before the first prediction is returned.
+            all_labels: Add the score and probability of every label.
+            min_probability: Answer only texts whose label has at least this probability; None answers all.
+            otherwise: The label of the others.
 
         Raises:
             DataError: A text holds half a surrogate pair, which is not a character.
             BundleError: The model's scores of a text are infinite or not numbers.
             TypeError: `texts` is one text, or holds something else than texts.
         """
-        return list(self.stream(texts, all_labels=all_labels))
+        return list(self.stream(texts, all_labels=all_labels, min_probability=min_probability, otherwise=otherwise))
 
     def stream(
         self,
         texts: Iterable[str],
         *,
         all_labels: bool = False,
+        min_probability: float | None = None,
+        otherwise: str = "",
         chunk: int = DEFAULT_CHUNK,
         listener: Callable[[int], None] = _unheard,
     ) -> Iterator[Prediction]:
@@ -116,7 +151,9 @@ class Classifier:
 
         Args:
             texts: Read as needed: never more than `chunk` beyond the predictions that were taken.
-            all_labels: Add the score and probability of every label.
+            all_labels: As in `__call__`.
+            min_probability: As in `__call__`.
+            otherwise: As in `__call__`.
             chunk: At most so many texts are sorted by length together; 1 answers each text before the next is read.
             listener: Called after each batch with the number of texts in it.
 
@@ -125,9 +162,14 @@ class Classifier:
         """
         if chunk < 1:
             raise BundleError(f"chunk = {chunk}; give 1 or more")
+        if min_probability is not None and not 0 <= min_probability <= 1:
+            raise BundleError(f"min_probability = {min_probability}; give a probability from 0 to 1, such as 0.8")
         for_each = self._predict_all if all_labels else self._predict
         pieces = _chunks(_readable(texts), largest=chunk)
-        return itertools.chain.from_iterable(for_each(self._score(piece, listener)) for piece in pieces)
+        predictions = itertools.chain.from_iterable(for_each(self._score(piece, listener)) for piece in pieces)
+        if min_probability is None:
+            return predictions
+        return (_answered(one, min_probability=min_probability, otherwise=otherwise) for one in predictions)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """Logits, or tfidf-svm's distances: (texts, labels) float32, columns as in `label_names`.
@@ -187,6 +229,12 @@ class Classifier:
 
     def _by_label(self, values: np.ndarray, order: np.ndarray) -> dict[str, float]:
         return {self.label_names[column]: float(values[column]) for column in order}
+
+
+def _answered(prediction: Prediction, *, min_probability: float, otherwise: str) -> Prediction:
+    if prediction.probability >= min_probability:
+        return prediction
+    return replace(prediction, label=otherwise, suggestion=prediction.label)
 
 
 def _readable(texts: Iterable[str]) -> Iterator[str]:

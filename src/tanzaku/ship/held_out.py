@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tanzaku.analysis.abstention import Threshold, choose_threshold, fewest_documents, lowest_promise
 from tanzaku.errors import BundleError
 
 HELD_OUT_FILE = "held-out.safetensors"
@@ -26,6 +27,39 @@ class HeldOut:
     """Of the predicted labels, rounded down to four decimals, (documents,) float64."""
     correct: np.ndarray
     """(documents,) bool."""
+
+
+def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: float) -> Threshold:
+    """The lowest threshold with which a bundle keeps an error rate.
+
+    Raises:
+        BundleError: A share is out of range, or the promise can't be made; the message says what can be.
+    """
+    for name, value in (("error_rate", error_rate), ("confidence", confidence)):
+        if not 0 < value < 1:
+            raise BundleError(f"{name} = {value}; give a share between 0 and 1, such as 0.02 or 0.95")
+    if held_out is None:
+        raise BundleError(
+            "an error rate can't be promised, because the bundle has no validation documents: its weights were changed "
+            "after the run, or all documents were trained on; pack or compress it with --data, or give a probability "
+            "(--min-probability)"
+        )
+    found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
+    if found is not None:
+        return found
+    documents, fewest = len(held_out.correct), fewest_documents(error_rate=error_rate, confidence=confidence)
+    reason = (
+        f"with {documents:,} validation documents; even without a mistake it takes {fewest:,}"
+        if documents < fewest
+        else f"from the {documents:,} validation documents: the most probable ones contain too many mistakes"
+    )
+    lowest = lowest_promise(held_out.probabilities, held_out.correct, confidence=confidence)
+    remedy = f"the lowest is about {100 * lowest.error_rate:g} %" if lowest else "none can be promised"
+    raise BundleError(
+        f"an error rate below {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
+        f"{reason}. "
+        f"Of all rates, {remedy}; train with more validation documents, or give a probability (--min-probability)"
+    )
 
 
 def write_held_out(folder: Path, *, probabilities: Sequence[float] | np.ndarray, correct: np.ndarray) -> None:

@@ -31,6 +31,7 @@ from tanzaku.report.notes import result_notes
 from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.rank_charts import curve_chart, rank_charts
 from tanzaku.report.rank_texts import cost_sentences, separate_note
+from tanzaku.report.reliability_chart import reliability_of_arms
 from tanzaku.report.sentences import advice_of, badge, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.terms import MEASURES, OUTCOMES
@@ -128,6 +129,7 @@ def _section_context(
         "curve_charts": [drawn(curves)] if curves else [],
         "losses": [drawn(chart) for row in loss_charts(data) for chart in row],
         "classes": [confusion_of(section, arm) for arm in evidence.chosen if arm.accuracy],
+        "calibration": drawn(calibration) if (calibration := reliability_of_arms(data)) else None,
         "mistakes": mistakes_of(section, evidence.chosen, given.predictions, dataset=dataset),
         "measured": measured_facts(section, words=words),
     }

@@ -1,0 +1,149 @@
+"""`tanzaku evaluate`: how good a bundle is on labelled documents."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tanzaku.cli.abstaining import Promise
+from tanzaku.cli.classify import Model, Reading
+from tanzaku.cli.evaluation_text import evaluation_text
+from tanzaku.cli.threads import Threads
+from tanzaku.display import plain_console
+from tanzaku.errors import DataError
+
+if TYPE_CHECKING:
+    from tanzaku.analysis.evaluation import Evaluation
+    from tanzaku.ship.classifier import Classifier
+
+_MOST_NAMED = 5  # unknown labels in a message
+
+
+@dataclass(frozen=True)
+class _Documents:
+    texts: list[str]
+    labels: list[str]
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled documents: a .csv, .tsv, .xlsx, .jsonl or .parquet file.")
+    ],
+    reading: Reading,
+    promise: Promise,
+    model: Model,
+    label_column: Annotated[str, typer.Option(help="Column or JSON key of the file that has the labels.")] = "label",
+    format: Annotated[Literal["text", "json"], typer.Option(help="Output format.")] = "text",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder, new or empty, for evaluation.json, evaluation.txt and the reliability curve."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Evaluate a bundle on labelled documents that it was not trained on.
+
+    Shows accuracy and macro-F1, precision and recall of each class, all with 95 % intervals, what always answering the
+    most frequent class would give, how far the probabilities are from the shares of correct labels, and the mistakes
+    with the highest probabilities. With --error-rate, shows how many documents are answered and how many of them wrong.
+
+    Examples:
+
+    ```
+    tanzaku evaluate my-bundle labelled.csv
+    tanzaku evaluate my-bundle labelled.csv --column 本文 --label-column 分類 --error-rate 2%
+    tanzaku evaluate my-bundle labelled.csv --format json
+    tanzaku evaluate my-bundle labelled.csv --out my-evaluation
+    ```
+    """
+    del threads  # settled already
+    promise.check()
+    documents = _read(file, reading, label_column=label_column)
+    classifier = model.load(bundle)
+    _check_labels(documents, classifier, file)
+    evaluation = _evaluate(documents, classifier, promise)
+    content = _as_json(evaluation, documents)
+    text = evaluation_text(evaluation, documents.texts)
+    if out is not None:
+        _write(out, evaluation, content, text)
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2) if format == "json" else text, nl=format == "json")
+    if out is not None:
+        plain_console(stderr=True, soft_wrap=True).print(f"Written to {out}.")
+
+
+def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
+    from tanzaku.data.streaming import stream_rows
+
+    rows = stream_rows(file, reading.options(), keep_columns=True)
+    found = _Documents([], [])
+    for number, row in enumerate(rows, start=1):
+        if label_column not in row.columns:
+            raise DataError(
+                f"{file}: there is no column named {label_column!r}. The columns are: "
+                f"{', '.join(map(repr, row.columns))}. Name the one with the labels with --label-column."
+            )
+        label = row.columns[label_column]
+        if label is None or not str(label).strip():
+            raise DataError(f"{file}: document {number} has no label in the column {label_column!r}. Give it one.")
+        found.texts.append(row.text)
+        found.labels.append(str(label).strip())
+    if not found.texts:
+        raise DataError(f"{file}: there are no documents to evaluate on. Give a file with texts and labels.")
+    return found
+
+
+def _check_labels(documents: _Documents, classifier: "Classifier", file: Path) -> None:
+    from collections import Counter
+
+    unknown = Counter(label for label in documents.labels if label not in classifier.label_names)
+    if unknown:
+        named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(_MOST_NAMED))
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        raise DataError(
+            f"{file} has labels that the bundle does not have: {named}{more}. The bundle's labels are: "
+            f"{', '.join(map(repr, classifier.label_names))}. Rename or remove these documents."
+        )
+
+
+def _evaluate(documents: _Documents, classifier: "Classifier", promise: Promise) -> "Evaluation":
+    import numpy as np
+
+    from tanzaku.analysis.evaluation import evaluate as compare
+    from tanzaku.measure.calibration import softmax
+
+    threshold = promise.threshold(classifier)
+    scores = classifier.scores(documents.texts)  # (documents, labels)
+    return compare(
+        np.array([classifier.label_names.index(label) for label in documents.labels]),
+        scores.argmax(axis=1),
+        softmax(scores, temperature=classifier.facts.calibration.temperature).max(axis=1),
+        label_names=classifier.label_names,
+        threshold=threshold,
+    )
+
+
+def _as_json(evaluation: "Evaluation", documents: _Documents) -> dict[str, Any]:
+    content = asdict(evaluation)
+    for mistake in content["mistakes"]:
+        mistake["text"] = documents.texts[mistake["number"] - 1]
+    return content
+
+
+def _write(out: Path, evaluation: "Evaluation", content: dict[str, Any], text: str) -> None:
+    from tanzaku.extras import require_extra
+    from tanzaku.files import atomic_folder, write_json_atomically
+
+    require_extra("report", purpose="the reliability curve of --out")
+    from tanzaku.report.figures import render_chart
+    from tanzaku.report.reliability_chart import reliability_chart
+    from tanzaku.words import words_of
+
+    words = words_of("en")
+    chart = reliability_chart([("this bundle", evaluation.reliability)], words=words)
+    with atomic_folder(out) as folder:
+        write_json_atomically(folder / "evaluation.json", content)
+        (folder / "evaluation.txt").write_text(text, encoding="utf-8")
+        for suffix, drawn in render_chart(chart, words=words).items():
+            (folder / f"reliability.{suffix}").write_bytes(drawn)

@@ -1,0 +1,37 @@
+"""`tanzaku inspect`: what a bundle is, and whether it is whole and classifies."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tanzaku.cli.checks import shown
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
+) -> None:
+    """Show what a bundle contains, verify its checksums and classify a text with it; exit status 1 if anything fails.
+
+    Examples:
+
+    ```
+    tanzaku inspect my-bundle
+    tanzaku inspect my-bundle --json
+    ```
+    """
+    from tanzaku.ship.inspection import check_bundle
+
+    checks = shown(check_bundle(bundle, encoder=encoder), silent=as_json)
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    if failed:
+        raise typer.Exit(1)
