@@ -10,7 +10,7 @@ from tanzaku.errors import RecordError
 from tanzaku.report.write import write_report
 from tests.report.records import baseline, data_facts, failed, finished, lora, study, write_all
 
-FIGURES = ("arms", "accuracy", "time", "size", "pareto", "loss", "confusion")
+FIGURES = ("arms", "accuracy", "time", "size", "pareto", "loss", "calibration", "confusion")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

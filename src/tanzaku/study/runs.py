@@ -102,7 +102,7 @@ def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
         every: As of `stored_runs`.
     """
     # Encoders that a study pretrained are next to its runs, with records of their own kind.
-    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_pretraining(path))
+    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_an_encoder(path))
     if every:
         return folders
     lists = {parent: read_list(parent) for parent in {folder.parent for folder in folders}}
@@ -110,9 +110,9 @@ def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
     return [folder for folder in folders if folder.name in names.get(folder.parent, {folder.name})]
 
 
-def _is_of_pretraining(path: Path) -> bool:
+def _is_of_an_encoder(path: Path) -> bool:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("kind") == "pretraining"
+    return isinstance(content, dict) and content.get("kind") in ("pretraining", "distillation")
