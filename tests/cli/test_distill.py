@@ -94,3 +94,7 @@ def test_bad_options(arguments: list[str], message: str, tmp_path: Path) -> None
     result = CliRunner().invoke(app, command)
     assert isinstance(result.exception, SpecError)
     assert message in str(result.exception)
+
+
+def test_an_option_without_a_default_shows_none() -> None:
+    assert "Undefined" not in CliRunner().invoke(app, ["distill", "--help"], env=_WIDE).output

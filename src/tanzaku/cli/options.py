@@ -125,7 +125,7 @@ def _of_model(source: ModelOptions) -> Iterator[inspect.Parameter]:
 
 
 def _default_of(info: "FieldInfo") -> str:
-    if info.default is None:
+    if info.default is None or info.is_required():
         return ""
     shown = {True: "yes", False: "no"}[info.default] if isinstance(info.default, bool) else info.default
     return f" [default: {shown:g}]" if isinstance(shown, float) else f" [default: {shown}]"
