@@ -5,7 +5,7 @@ SENTENCE ?= 終電の車内で、新しいスマートフォンのカメラを�
 VENV := .venv
 BIN := $(VENV)/bin
 
-# One stamp file: the environment is made anew when what it is made from changes. Python compiles a module when it first
+# One stamp file: the environment is made again when the files that define it change. Python compiles a module when it first
 # imports it, unless PYTHONDONTWRITEBYTECODE is set; `--no-compile` leaves out the thousands that nobody imports.
 unexport PYTHONDONTWRITEBYTECODE
 $(VENV)/installed: pyproject.toml constraints.txt

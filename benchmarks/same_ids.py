@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = sum(pool.map(compare, _tasks(texts)), start=Compared(0, 0, 0, 0))
             rows.append({"name": name, **asdict(found)})
             print(f"{name}: {found.different} of {found.texts:,} differ", file=sys.stderr, flush=True)
-    # The names alone: a record says nothing of the machine's paths.
+    # Only the names: a record contains no paths of the machine.
     command = shlex.join(["python", "-m", "benchmarks.same_ids", *(Path(one).name for one in given)])
     record = {
         **origin(command, started=started),

@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dataset = read_prepared(folder)
             rows.append({**facts, "set": folder.name, **classified(dataset, vectors_of(source, dataset))})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    # The names alone: a record says nothing of the machine's paths.
+    # Only the names: a record contains no paths of the machine.
     command = shlex.join(["python", "-m", "benchmarks.vectors", *(Path(one).name for one in given)])
     write_json_atomically(options.out, {**origin(command, started=started), "rows": rows})
     print(table(rows))

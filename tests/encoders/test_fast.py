@@ -20,7 +20,7 @@ from tests.devices import DEVICES
 
 LABELS, VOCABULARY, LONGEST = 5, 300, 30
 LENGTHS = (7, LONGEST, 18, 1)
-# Sums over some dozens of float32 terms in another order differ by rounding alone; a GPU adds in more orders.
+# Sums over some dozens of float32 terms in another order differ only by rounding; a GPU adds in more orders.
 TOLERANCE = 1e-5
 TOLERANCES = {"cpu": TOLERANCE, "cuda": 1e-4}
 

@@ -45,7 +45,7 @@ def test_computes_what_transformers_computes_or_declines(
     if forward is None:
         return
     expected, found = model_logits(reference, batch), forward(model, batch)
-    # Sums over some dozens of float32 terms in another order differ by rounding alone.
+    # Sums over some dozens of float32 terms in another order differ only by rounding.
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     gradients = _gradients(model, found, batch)
     for key, gradient in _gradients(reference, expected, batch).items():

@@ -176,8 +176,8 @@ def _usable(raw: RawDocuments, options: ReadOptions) -> tuple[LabelledRows, list
     raw = raw.without(unusable_rows(raw))
     groups = [group.strip() or None for group in raw.groups]
     if None in groups:
-        alone = listed([place for place, group in zip(raw.places, groups, strict=True) if group is None])
-        message = f"{counted(groups.count(None), 'row')} without a group can be in any split: {alone}."
+        places = listed([place for place, group in zip(raw.places, groups, strict=True) if group is None])
+        message = f"{counted(groups.count(None), 'row')} without a group can be in any split: {places}."
         findings.append(Finding("no-group", message, "warning"))
     rows = LabelledRows(raw.texts, raw.labels, raw.places, groups, dropped, suggestion=raw.suggestion)
     return rows, findings
