@@ -143,4 +143,6 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     assert left("lora-r2-s3-aaaaaaaaaa") == 60 * 5
     assert left("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa") == 60 * (5 + 10)
     assert left("full-s1-aaaaaaaaaa") == 60 * 10
+    several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
+    assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
