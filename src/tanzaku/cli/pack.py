@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.choosing import Choosing
+from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -41,17 +42,7 @@ class Packing:
             show_default="the run's data",
         ),
     ] = None
-
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PERCENT",
-            min=0,
-            max=100,
-            help="With --int8: write nothing if more validation texts get another label.",
-            show_default="any number, which is printed",
-        ),
-    ] = None
+    max_flips: Annotated[float | None, max_flips_option(condition="With --int8: ")] = None
 
     def dataset(self) -> "Dataset | None":
         """The data on which 8 bits are compared with the original weights."""
@@ -65,7 +56,7 @@ class Packing:
         """The share of texts that may get another label."""
         if self.max_flips is not None and not self.int8:
             raise DataError(f"--max-flips {self.max_flips:g} only has an effect with --int8; give both or neither")
-        return None if self.max_flips is None else self.max_flips / 100
+        return share_of(self.max_flips)
 
 
 def pack(
