@@ -129,8 +129,8 @@ class Chart:
         )
 
     def shift(self, line: Line) -> float:
-        """How far beside their values a line's points are drawn, so that the intervals of several lines don't hide
-        each other: a share of the horizontal axis's length."""
+        """How far to the right of their values a line's points are drawn, so that the intervals of several lines don't
+        hide each other: a share of the horizontal axis's length."""
         with_intervals = (one for one in self.lines if any(point.low is not None for point in one.points))
         looks = list(dict.fromkeys(one.look for one in with_intervals))
         if line.look not in looks:
