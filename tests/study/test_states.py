@@ -43,7 +43,7 @@ def test_a_trial_with_overrides_does_not_replace_the_study_but_all_else_does(tmp
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2}'])
 def test_a_damaged_list_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / STUDY_FILE).write_text(content, encoding="utf-8")
-    with pytest.raises(RecordError, match=r"study\.json is not the list of a study's runs"):
+    with pytest.raises(RecordError, match=r"study\.json can't be read as the list of a study's runs"):
         read_list(tmp_path)
     whole = _listed("lora-r2")
     assert write_list(tmp_path, whole) == read_list(tmp_path) == whole  # as the message says
