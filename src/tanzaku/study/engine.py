@@ -229,7 +229,7 @@ def _run_and_record(
 ) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
     from tanzaku.study.run import run
-    from tanzaku.training.evaluation import Interrupted
+    from tanzaku.training.events import Interrupted
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
         return FINISHED

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from tanzaku.display import Display
 from tanzaku.files import errors_naming
-from tanzaku.training.evaluation import EvaluationProgress
-from tanzaku.training.loop import (
+from tanzaku.training.events import (
     CheckpointPassedOver,
     EpochDone,
+    EvaluationProgress,
     Event,
     Resumed,
     StepDone,
