@@ -37,7 +37,7 @@ _TIMED_TEXTS, _WARM_UP = 50, 3
 _ROUNDING = 1e-3
 
 Form = Literal["bundle", "transformers", "sentence-transformers", "peft", "onnx", "openvino"]
-Dtype = Literal["float32", "int8"]
+Dtype = Literal["float32", "int8", "int4"]
 
 
 class Side(Facts):
@@ -183,7 +183,7 @@ def check_certificate(certificate: Certificate, *, max_flips: float | None) -> N
 
     Args:
         certificate: Of the form.
-        max_flips: The largest share of texts that may get another label; None allows any in 8 bits.
+        max_flips: The largest share of texts that may get another label; None allows any in fewer bits.
 
     Raises:
         BundleError: A text has other token ids, the logits of a form in float32 differ by more than rounding, or more
