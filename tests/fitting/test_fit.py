@@ -1,7 +1,7 @@
 """From a file of inquiries to a bundle: the budgets, resumption, the verdict, the page and the study."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ import tanzaku
 from tanzaku.errors import BundleError, DataError, SpecError
 from tanzaku.files import folder_bytes
 from tanzaku.fitting.finish import nice
-from tanzaku.fitting.race import RunBegins
+from tanzaku.fitting.race import Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
+from tanzaku.fitting.sentences import remark, verdict_text
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
+from tanzaku.words import ENGLISH
+from tests.browser import chromium
 from tests.fitting.inquiries import inquiries, write_inquiries
+from tests.report.page.test_browser import FITS
 from tests.tiny import make_documents
 
 FEW_TERMS: dict[str, Any] = {
@@ -157,6 +161,52 @@ def test_the_page_begins_with_the_verdict(fitted: Fitted) -> None:
     assert findings.curve is not None
     assert [gain.more for gain in findings.curve.gains] == [50, 200]
     assert findings.curve.points[0].labels < findings.curve.points[-1].labels
+
+
+def test_the_page_is_in_one_language_and_names_the_smallest_of_the_bundles_that_were_compared(fitted: Fitted) -> None:
+    findings = fitted.result.report.findings
+    page = fitted.result.report.page.read_text(encoding="utf-8")
+    for english in ("Head only", "max terms", "analyzer", "more labels"):
+        assert english not in page
+        assert not any(english in sentence for sentence in fitted.result.report.sentences)
+    assert "分類ヘッドのみ" in page
+    chosen = findings.recommended
+    assert chosen is not None
+    assert chosen.costs is not None
+    # The recommended bundle has grown with its training documents; the sizes that decided are those of before.
+    grown = replace(chosen, costs=replace(chosen.costs, total_bytes=10**9))
+    others = tuple(one for one in findings.candidates if one is not chosen)
+    sentences = [
+        verdict_text(replace(findings, candidates=(one, *others)), words=ENGLISH).sure for one in (chosen, grown)
+    ]
+    assert sentences[0] == sentences[1]
+
+
+def test_the_page_fits_every_screen(fitted: Fitted) -> None:
+    with chromium() as browser:
+        for width in (390, 768, 1280):
+            opened = browser.new_page(viewport={"width": width, "height": 800})
+            opened.goto(fitted.result.report.page.as_uri())
+            assert opened.evaluate("document.documentElement.scrollWidth") == width
+            assert opened.evaluate(FITS) == [], width
+            rows = opened.evaluate(
+                "[...document.querySelectorAll('.results tbody tr')].map(one => one.getBoundingClientRect().height)"
+            )
+            assert max(rows) < 200, width  # no column is so narrow that its words are set one below another
+            opened.close()
+
+
+def test_why_a_candidate_dropped_out_is_a_sentence(fitted: Fitted) -> None:
+    one = next(one for one in fitted.result.report.findings.candidates if not one.recommended)
+
+    def remarks(reason: Reason, detail: str) -> str:
+        return remark(replace(one, reason=reason, detail=detail), words=ENGLISH)
+
+    assert remarks("worse", "1") == "worse than the best after 1 fold"
+    assert remarks("worse", "2") == "worse than the best after 2 folds"
+    assert remarks("time", "24 s") == "no time left; it would take another 24 s"
+    assert remarks("time", "") == "no time left"
+    assert remarks("failed", "no memory left") == "failed: no memory left"
 
 
 def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:

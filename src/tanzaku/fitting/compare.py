@@ -31,6 +31,7 @@ from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import DataSpec, StudySpec
+from tanzaku.words import LANGUAGES, Language, words_of
 
 FOLDS_FOLDER = "folds"
 _COSTS, _SCRATCH = "costs.json", "scratch"
@@ -171,10 +172,13 @@ def _fold(job: Job, spec: StudySpec, number: int) -> Fold:
     return Fold(number, plan.dataset, plan.runs)
 
 
-def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, Name]:
+def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, dict[Language, Name]]:
     arms = arms_of_runs(expand(spec))
     namer = Namer(arms)
-    return {id(one): namer.full(arm) for one, arm in zip(candidates, arms, strict=True)}
+    return {
+        id(one): {language: namer.full(arm, words=words_of(language)) for language in LANGUAGES}
+        for one, arm in zip(candidates, arms, strict=True)
+    }
 
 
 def _drop_too_large(entries: Sequence[Entry], source: EncoderSource | None, job: Job) -> None:

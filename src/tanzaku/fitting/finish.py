@@ -83,7 +83,7 @@ def _tried(
     found = {id(entry): one for entry, one in zip(live, selection.candidates if selection else (), strict=True)}
     return tuple(
         TriedCandidate(
-            name=compared.race.name(entry.candidate),
+            names=compared.race.names[id(entry.candidate)],
             form=entry.form,
             costs=entry.costs,
             least_bytes=entry.least_bytes,

@@ -30,6 +30,7 @@ from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, StoredPredictions, read_predictions, write_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
+from tanzaku.words import Language
 
 Reason = Literal["megabytes", "milliseconds", "memory", "time", "failed", "worse"]
 """Why an entry dropped out."""
@@ -98,8 +99,8 @@ class Race:
 
     study: str
     candidates: Sequence[Candidate]
-    names: Mapping[int, Name]
-    """By a candidate's `id`, what its arm is called."""
+    names: Mapping[int, Mapping[Language, Name]]
+    """By a candidate's `id`, what its arm is called in each language."""
     entries: Sequence[Entry]
     folds: int
     budgets: Budgets
@@ -117,8 +118,8 @@ class Race:
         return [entry for entry in self.entries if entry.candidate is candidate and entry.live]
 
     def name(self, candidate: Candidate) -> Name:
-        """What a candidate's arm is called."""
-        return self.names[id(candidate)]
+        """What a candidate's arm is called in English."""
+        return self.names[id(candidate)]["en"]
 
     def begin(self, candidate: Candidate, planned: PlannedRun, *, fold: int | None, share: float = 1.0) -> None:
         """Tell the listener of a run that is about to be made."""

@@ -8,7 +8,7 @@ from tanzaku.analysis.learning_curve import Gain
 from tanzaku.display import number
 from tanzaku.fitting.verdict import FitFindings, TriedCandidate
 from tanzaku.report import formats
-from tanzaku.report.names import unbroken
+from tanzaku.report.names import joined
 from tanzaku.report.render import Column, Table
 from tanzaku.words import Words, message
 
@@ -60,16 +60,26 @@ def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
 
 def candidate_name(candidate: TriedCandidate, *, words: Words) -> str:
     """The arm with the form in which it is packed."""
-    name = unbroken(candidate.name)
+    name = str(candidate.names[words.language])
     if not (form := _FORMS[candidate.form]):
         return name
-    packed = words.text(form)
-    return f"{name} ({packed})"
+    return words.text("{name} ({form})", name=name, form=words.text(form))
+
+
+def candidate_parts(candidate: TriedCandidate, *, words: Words) -> tuple[str, str]:
+    """The method with its rank, and what else there is to its name."""
+    name = candidate.names[words.language]
+    form = _FORMS[candidate.form]
+    return joined(name.with_rank), ", ".join([*map(joined, name.details), *([words.text(form)] if form else [])])
+
+
+def by_size(findings: FitFindings) -> list[TriedCandidate]:
+    """The candidates in the order of the table, the smallest first."""
+    return sorted(findings.candidates, key=_size)
 
 
 def candidates_table(findings: FitFindings, *, words: Words) -> Table:
     """Every candidate: how it did and what it costs, or why it dropped out; the smallest first."""
-    rows = sorted(findings.candidates, key=_size)
     by_f1 = _by_f1(findings)
     columns = (
         Column(words.text("Candidate")),
@@ -77,13 +87,14 @@ def candidates_table(findings: FitFindings, *, words: Words) -> Table:
         Column(words.text("95 % interval"), numeric=True),
         *((Column(words.text("Macro-F1 (%)"), numeric=True),) if by_f1 else ()),
         Column(words.text("Difference from the best"), numeric=True),
-        Column(words.text("MB"), numeric=True),
+        Column(words.text("Total size (MB)"), numeric=True),
         Column(words.text("ms per document"), numeric=True),
         Column(words.text("Documents per second"), numeric=True),
         Column(words.text("Memory (MB)"), numeric=True),
         Column(words.text("Remarks")),
     )
-    return Table(words.text("Candidates"), columns, tuple(_row(one, words, by_f1=by_f1) for one in rows))
+    caption = words.text("All candidates, the smallest first")
+    return Table(caption, columns, tuple(_row(one, words, by_f1=by_f1) for one in by_size(findings)))
 
 
 def _by_f1(findings: FitFindings) -> bool:
@@ -230,18 +241,18 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
 
 def _smallest(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
     """The smallest candidate that can't be distinguished from the best, where that is not the recommended one."""
-    usable = [
-        one
-        for one in findings.candidates
-        if one.selected and one.selected.indistinct and not one.selected.at_chance and one.costs
-    ]
-    smallest = min(usable, key=_size, default=None)
-    if smallest is None or smallest is chosen or smallest.selected is None:
+    selection = findings.selection
+    if selection is None or selection.smallest_indistinct is None:
+        return []
+    # By the bundles that were compared: that of the recommended candidate was trained again, on more documents.
+    selected = selection.candidates[selection.smallest_indistinct]
+    smallest = next((one for one in findings.candidates if one.selected is selected), None)
+    if smallest is None or smallest is chosen:
         return []
     about = {
         "name": candidate_name(smallest, words=words),
         "megabytes": _megabytes(smallest, words),
-        "score": formats.percent(smallest.selected.score),
+        "score": formats.percent(selected.score),
     }
     if _by_f1(findings):
         return [
@@ -280,7 +291,7 @@ def _test(findings: FitFindings, words: Words) -> str | None:
 
 def _more(gain: Gain, words: Words) -> str:
     return words.text(
-        "{count} more labels: {low} to {high} points of accuracy.",
+        "{count} more labels are likely to change the accuracy by {low} to {high} points.",
         count=formats.count(gain.more),
         low=formats.points(gain.low),
         high=formats.points(gain.high),
