@@ -1,6 +1,7 @@
 """What a person sees of a pretraining or a distillation: a bar with loss and speed, or plain lines now and then."""
 
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -21,19 +22,28 @@ _MEASURES = {
 _SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
 
 
-class PretrainProgress(Display):
+class PretrainProgress:
     """Shows events on standard error."""
 
     def __init__(self, *, console: Console | None = None) -> None:
-        super().__init__(
+        self._display = Display(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._task = self.bar.add_task("", total=1.0, note="", visible=False)
+        self._task = self._display.bar.add_task("", total=1.0, note="", visible=False)
         self._loss = self._speed = 0.0
+
+    def __enter__(self) -> "PretrainProgress":
+        self._display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._display.__exit__(kind, error, traceback)
 
     def __call__(self, event: Any) -> None:
         """Show the event."""
@@ -43,23 +53,23 @@ class PretrainProgress(Display):
             case Begins():
                 self._begin(event)
             case Resumed(step=step):
-                self.say(f"resumes from the checkpoint of step {step:,}")
+                self._display.say(f"resumes from the checkpoint of step {step:,}")
             case CheckpointPassedOver(message=message):
-                self.say(f"warning: {message}")
+                self._display.say(f"warning: {message}")
             case StepsDone():
                 self._steps(event)
             case HeldOutDone(result=result):
-                self.say(
+                self._display.say(
                     f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
                     f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, "
                     f"{describe_held_out(result.flat())}"
                 )
             case Stopped(step=step):
-                self.say(f"stopped at step {step:,}; the checkpoint is saved")
+                self._display.say(f"stopped at step {step:,}; the checkpoint is saved")
 
     def _begin(self, event: Begins) -> None:
         grown = f", grown from {event.grown_from} by copying" if event.grown_from else ""
-        self.say(
+        self._display.say(
             f"{event.parameters / 1e6:.2f} M parameters, {event.positions} positions{grown}; "
             f"{event.stream_tokens / 1e6:.2f} M tokens of text, {event.steps_per_epoch:,} steps of "
             f"{event.batch_tokens:,} tokens an epoch; {event.compute.precision} on {event.compute.device}, "
@@ -75,8 +85,8 @@ class PretrainProgress(Display):
         self._move("training", event.progress, note)
 
     def _move(self, what: str, progress: float, note: str) -> None:
-        self.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
-        self.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
+        self._display.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
+        self._display.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
 
 
 def describe_held_out(line: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def train(
     Returns:
         The fields that every record has; None where it was asked to stop.
     """
-    batches = objective.batches
+    options, batches = inputs.options, objective.batches
     session.report(
         Begins(
             compute=inputs.compute,
@@ -145,27 +145,15 @@ def train(
         )
     )
     try:
-        done = _run_loop(objective, inputs.options, inputs.compute, checkpoints, session)
+        done = _run_loop(objective, options, inputs.compute, checkpoints, session)
     except Interrupted:
         return None
     return {
+        "identity": inputs.identity,
         "started": session.started,
         "ended": now(),
         "resumptions": done.resumptions,
-        "encoder": encoder,
-        "steps": done.step,
-        "tokens_seen": done.tokens,
-        "seconds": done.seconds,
-        "history": tuple(line.flat() for line in done.history),
-        **_input_facts(inputs, stream, batches),
-        **surroundings(),
-    }
-
-
-def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) -> dict[str, Any]:
-    return {
-        "identity": inputs.identity,
-        "options": inputs.options.model_dump(mode="json"),
+        "options": options.model_dump(mode="json"),
         "compute": asdict(inputs.compute),
         "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
         "stream": StreamFacts(
@@ -175,6 +163,12 @@ def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) ->
             steps_per_epoch=batches.steps_per_epoch,
             batch_tokens=batches.batch_tokens,
         ),
+        "encoder": encoder,
+        "steps": done.step,
+        "tokens_seen": done.tokens,
+        "seconds": done.seconds,
+        "history": tuple(line.flat() for line in done.history),
+        **surroundings(),
     }
 
 

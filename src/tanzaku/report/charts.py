@@ -6,12 +6,10 @@ intervals, scales, labels and which arm is recommended. A renderer decides colou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Scale = Literal["linear", "log"]
-Format = Callable[[float], str]
 
 # Shares of the horizontal axis's length.
 _MOST_SHIFT, _ALL_SHIFTS = 0.014, 0.1
@@ -72,7 +70,6 @@ class Axis:
     label: str
     scale: Scale = "linear"
     ticks: tuple[float, ...] = ()
-    write: Format = "{:g}".format
     from_zero: bool = False
     limits: tuple[float, float] | None = None
     """Where the axis ends whatever the values are; without them, it covers all values."""
