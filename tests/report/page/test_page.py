@@ -184,7 +184,7 @@ def test_the_losses_of_a_method_with_several_ranks_are_not_without_a_rank() -> N
     _, others, several = _training_charts(
         page([nested, finished(lora(8), accuracy=0.9), finished({"name": "full"}, accuracy=0.9)])
     )
-    assert "Training loss: without a rank" in others
+    assert "Training loss: Full fine-tuning" in others
     assert "Nested LoRA" not in others
     assert "Nested LoRA" in several
 
