@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tanzaku.encoders.bottleneck import ACTIVATIONS, BottleneckLinear
 from tanzaku.encoders.dropout import dropout
+from tanzaku.encoders.mixed import MixedLinear
 from tanzaku.encoders.nested import FirstColumns, FirstRows
 from tanzaku.encoders.quantized import QuantizedLinear
 
@@ -34,8 +35,8 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
     is changed before.
 
     Args:
-        module: An `nn.Linear`, quantised or not, alone or with a bottleneck adapter, or PEFT's LoRA, AdaLoRA or (IA)³
-            around one with one active adapter of the plain kind.
+        module: An `nn.Linear`, quantised or not, alone, with a bottleneck adapter or as a `MixedLinear`, or PEFT's
+            LoRA, AdaLoRA or (IA)³ around one with one active adapter of the plain kind.
         dtype: Of the arithmetic.
     """
     if type(module) is nn.Linear:
@@ -44,6 +45,8 @@ def fast_linear(module: nn.Module, *, dtype: torch.dtype) -> FastLinear | None:
         return _Quantized(module)
     if type(module) is BottleneckLinear and type(module.base_layer) is nn.Linear:
         return _Adapted(module, dtype)
+    if type(module) is MixedLinear:
+        return _Mixed(module, dtype)
     return _lora(module, dtype) or _adalora(module, dtype) or _scaled(module, dtype)
 
 
@@ -71,17 +74,30 @@ def has_plain_lora(layer: Any) -> bool:
 
 
 def _lora(module: nn.Module, dtype: torch.dtype) -> FastLinear | None:
-    from peft.tuners.lora import Linear as LoraLinear
-
-    if type(module) is not LoraLinear or type(module.base_layer) not in (nn.Linear, QuantizedLinear):
-        return None
-    if not has_plain_lora(module):
+    if not _is_plain_lora_linear(module, (nn.Linear, QuantizedLinear)):
         return None
     layer = cast(Any, module)  # PEFT's types are loose: what follows are dictionaries by the adapter's name
     name = layer.active_adapters[0]
     factors = _factors(layer.lora_A[name], layer.lora_B[name])
     scale, drop = float(layer.scaling[name]), layer.lora_dropout[name]
     return _low_rank(layer.base_layer, factors, scale=scale, dtype=dtype, drop=drop)
+
+
+def _is_plain_lora_linear(module: nn.Module, bases: tuple[type, ...]) -> bool:
+    from peft.tuners.lora import Linear as LoraLinear
+
+    return type(module) is LoraLinear and type(module.base_layer) in bases and has_plain_lora(module)
+
+
+def lora_update(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """A (rank, inputs) and s·B (outputs, rank) of PEFT's LoRA around an `nn.Linear`; None if `module` is another, or
+    does more than adding s·B·A."""
+    if not _is_plain_lora_linear(module, (nn.Linear,)):
+        return None
+    layer = cast(Any, module)
+    name = layer.active_adapters[0]
+    a, b = _factors(layer.lora_A[name], layer.lora_B[name])()
+    return a.detach(), b.detach() * float(layer.scaling[name])
 
 
 # Gives A (rank, inputs) and B (outputs, rank) as they are for this call.
@@ -190,6 +206,19 @@ class _Adapted:
     def __call__(self, x: Tensor) -> Tensor:
         hidden = self._base(x)
         return hidden + self._up(self._activation(self._down(hidden)))
+
+
+class _Mixed:
+    """x Wᵀ + b, and for each span of tokens the update of its own adapter: see `MixedLinear`."""
+
+    def __init__(self, module: MixedLinear, dtype: torch.dtype) -> None:
+        self._base, self._module = _Plain(module.base_layer, dtype), module
+
+    def lower(self) -> None:
+        self._base.lower()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._module.add_updates(self._base(x), x)
 
 
 class _Scaled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -118,8 +118,12 @@ def build_classifier(
     long_text: LongText = "head",
     hidden_dropout: float | None = None,
     attention_dropout: float | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> SequenceClassifier:
     """The model that `load_classifier` gives; whether its encoder works is not checked yet.
+
+    With `weights`, the model's parameters are these tensors themselves (float32, by the names of `read_weights`), and
+    the encoder's files are not read again.
 
     Raises:
         EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
@@ -129,14 +133,15 @@ def build_classifier(
     bare = bare_classifier(config, labels=len(label_names), pooling=pooling, long_text=long_text)
     wider = bare_classifier(config, labels=len(label_names) + 1, pooling=pooling, long_text=long_text)
     projection = _label_projection(bare, wider)
-    weights = {name: tensor for name, tensor in read_weights(source).items() if name not in projection}
+    given = read_weights(source) if weights is None else weights
+    kept = {name: tensor for name, tensor in given.items() if name not in projection}
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         # The CPU's generator alone: torch.manual_seed would disturb those of the GPUs as well.
         torch.default_generator.manual_seed(seed)
         try:
             with dropout_set(config, hidden=hidden_dropout, attention=attention_dropout):
                 model, info = type(bare).from_pretrained(
-                    None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+                    None, config=config, state_dict=kept, dtype=torch.float32, output_loading_info=True
                 )
         except (RuntimeError, ValueError) as error:
             raise EncoderError(

@@ -17,6 +17,7 @@ class Head(TrainedWeightsMethod):
 
     weights_file: ClassVar[str] = "head.safetensors"
     name: ClassVar[str] = "head"
+    adds_low_rank: ClassVar[bool] = True  # none at all
     title: ClassVar[Title] = Title("Head only", ja="分類ヘッドのみ", short="Head")
     table_order: ClassVar[int] = 1
     paper: ClassVar[str] = "Alain and Bengio 2016, arXiv 1610.01644"

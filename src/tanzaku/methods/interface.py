@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -111,6 +112,7 @@ class EncoderMethod(_Options, StepHooks, ABC):
 
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
     mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
+    adds_low_rank: ClassVar[bool] = False  # whether all that it changes in the encoder is s·B·A on linear layers
     opens_in_peft: ClassVar[bool] = False  # whether PEFT computes the same from what it saves, over the plain encoder
 
     # Settings of training that would do nothing for this method: an arm that names one is refused.
@@ -186,6 +188,15 @@ class EncoderMethod(_Options, StepHooks, ABC):
         """
 
 
+@dataclass(frozen=True)
+class Contribution:
+    """What a part of a text, `text[start:end]`, adds to the score of each label: `scores` (labels,) float64."""
+
+    start: int
+    end: int
+    scores: np.ndarray
+
+
 class TextMethod(_Options, ABC):
     """A classifier that learns from the texts themselves, without an encoder."""
 
@@ -209,6 +220,11 @@ class TextMethod(_Options, ABC):
     @abstractmethod
     def scores(self, fitted: Any, texts: Sequence[str]) -> np.ndarray:
         """Scores of shape (texts, labels), float32; the largest of a row is the prediction."""
+
+    def contributions(self, fitted: Any, text: str) -> list[Contribution] | None:
+        """What each word or character of a text adds to its scores, exactly: with the offsets of the classes, which do
+        not depend on the text, they add up to `scores`. None where the method is not a sum over parts of the text."""
+        return None
 
     @abstractmethod
     def parameters(self, fitted: Any) -> int:

@@ -44,6 +44,7 @@ class Lora(RankedMethod):
     name: ClassVar[str] = "lora"
     title: ClassVar[Title] = Title("LoRA")
     table_order: ClassVar[int] = 9
+    adds_low_rank: ClassVar[bool] = True
     measuring_options: ClassVar[tuple[str, ...]] = ("truncate",)
     paper: ClassVar[str] = "Hu et al. 2021, arXiv 2106.09685"
 

@@ -30,6 +30,7 @@ class LoraNested(RankedMethod):
     name: ClassVar[str] = "lora-nested"
     title: ClassVar[Title] = Title("Nested LoRA", ja="入れ子の LoRA")
     paper: ClassVar[str] = "Valipour et al. 2022, arXiv 2210.07558"
+    adds_low_rank: ClassVar[bool] = True
 
     ranks: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
