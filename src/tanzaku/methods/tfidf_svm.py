@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -11,7 +13,7 @@ from pydantic import Field
 
 from tanzaku.encoders.segmenter import ipadic_words
 from tanzaku.errors import MethodError
-from tanzaku.methods.interface import TextMethod
+from tanzaku.methods.interface import Contribution, TextMethod
 from tanzaku.methods.labels import OptionLabel, Title
 
 if TYPE_CHECKING:
@@ -92,6 +94,28 @@ class TfidfSvm(TextMethod):
             distances = np.stack([-distances, distances], axis=1)  # (texts, 2)
         return distances.astype(np.float32)
 
+    def contributions(self, fitted: Pipeline, text: str) -> list[Contribution]:
+        """What each word or character adds to the distances; an n-gram's share is divided evenly among its members."""
+        import numpy as np
+
+        vectorizer, svm = fitted[0], fitted[-1]
+        weights = svm.coef_ if len(svm.coef_) > 1 else np.concatenate([-svm.coef_, svm.coef_])  # (labels, terms)
+        row = vectorizer.transform([text])
+        each = dict(zip(row.indices.tolist(), (weights[:, row.indices] * row.data).T, strict=True))  # (labels,) a term
+        members = _members(vectorizer, text)
+        grams = [
+            (first, size, column)
+            for size in range(1, self.longest_ngram + 1)
+            for first in range(len(members) - size + 1)
+            if (column := vectorizer.vocabulary_.get(_term(members[first : first + size], self.analyzer))) is not None
+        ]
+        times = Counter(column for _, _, column in grams)
+        shares = np.zeros((len(members), len(weights)))
+        for first, size, column in grams:
+            shares[first : first + size] += each[column] / (times[column] * size)
+        places = _places(members, text)
+        return [Contribution(start, end, share) for (start, end), share in zip(places, shares, strict=True)]
+
     def parameters(self, fitted: Pipeline) -> int:
         """Inverse document frequencies, weights and offsets, and a scale for each row of weights in 8 bits."""
         vectorizer, svm = fitted[0], fitted[-1]
@@ -151,6 +175,28 @@ class TfidfSvm(TextMethod):
             max_features=self.max_terms,
             vocabulary=vocabulary,
         )
+
+
+def _members(vectorizer: Any, text: str) -> list[str]:
+    """What terms are made of: the words, or the characters as scikit-learn reads them."""
+    if vectorizer.analyzer == "word":
+        return list(vectorizer.tokenizer(text))
+    return list(re.sub(r"\s\s+", " ", text))
+
+
+def _term(members: Sequence[str], analyzer: str) -> str:
+    return (" " if analyzer == "mecab" else "").join(members)
+
+
+def _places(members: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Where each member is in the text: start and end. White space, of which several become one, may be another's."""
+    places, end = [], 0
+    for member in members:
+        start = text.find(member, end)
+        start = end if start < 0 else start
+        end = min(start + len(member), len(text))
+        places.append((start, end))
+    return places
 
 
 def to_8_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,9 @@ import numpy as np
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
 from tanzaku.methods import TextMethod
+from tanzaku.methods.interface import Contribution
 from tanzaku.runtime.rows import batches_by_length
-from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, GraphBundleFacts, TextBundleFacts
+from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts, GraphBundleFacts, TextBundleFacts
 from tanzaku.ship.graph_scorers import load_graph_scorer
 from tanzaku.ship.loading import load_model
 
@@ -56,13 +57,19 @@ def load_scorer(
         method = facts.build_method()
         with method.named_errors():
             return TextScorer(method, method.load(bundle.folder / MODEL_FOLDER))
+    compute = compute_of(facts, device=device, precision=precision)
+    model, tokenizer = load_model(bundle.folder, facts, encoder=encoder)
+    return EncoderScorer(model, tokenizer, facts.encoder, compute=compute, batch_tokens=batch_tokens)
+
+
+def compute_of(facts: EncoderBundleFacts, *, device: Device, precision: Precision) -> Compute:
+    """Where and in which precision a bundle computes; see `Classifier.load`."""
     from tanzaku.compute import choose_compute
 
     compute = choose_compute(device=device, precision=precision, attention="auto")
     if precision == "auto":
         compute = replace(compute, precision=_run_precision(facts.precision, native=compute.precision))
-    model, tokenizer = load_model(bundle.folder, facts, encoder=encoder)
-    return EncoderScorer(model, tokenizer, facts.encoder, compute=compute, batch_tokens=batch_tokens)
+    return compute
 
 
 def _check_graph_options(device: Device, precision: Precision) -> None:
@@ -98,6 +105,10 @@ class TextScorer:
     def __init__(self, method: TextMethod, fitted: Any) -> None:
         self._method = method
         self._fitted = fitted
+
+    def contributions(self, text: str) -> list[Contribution] | None:
+        """What each part of a text adds to the scores; None where the method can't say."""
+        return self._method.contributions(self._fitted, text)
 
     def token_ids(self, texts: Sequence[str]) -> None:
         """None: it reads words."""
@@ -141,15 +152,20 @@ class EncoderScorer:
         # Nothing is trained, so all weights may be lowered where they stand.
         self._forward = choose_forward(self._model, fast=True, precision=compute.precision).run
 
+    @property
+    def model(self) -> nn.Module:
+        """The model that computes, its weights as it computes with them."""
+        return self._model
+
     def token_ids(self, texts: Sequence[str]) -> TokenizedDocuments:
         """The tokens that are read; whole documents where these are cut into rows."""
-        return self._read(texts).tokens
+        return read_texts(texts, self._tokenizer, self._encoder).tokens
 
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         """Logits, (texts, labels) float32."""
         import torch
 
-        tokens = self._read(texts)
+        tokens = read_texts(texts, self._tokenizer, self._encoder)
         logits: dict[int, np.ndarray] = {}
         lengths = np.diff(tokens.tokens.offsets).tolist()
         for rows in batches_by_length(lengths, budget=self._batch_tokens):
@@ -160,19 +176,19 @@ class EncoderScorer:
             listener(len(rows))
         return np.stack([logits[row] for row in range(len(texts))])  # (texts, labels)
 
-    def _read(self, texts: Sequence[str]) -> LabelledTokens:
-        """The texts as the study read its test set; the one place where the [encoder] section decides the tokens."""
-        from tanzaku.encoders.reading import tokenized_length
-        from tanzaku.encoders.tokens import tokenize
-        from tanzaku.training.batches import LabelledTokens
 
-        reading = self._encoder
-        length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
-        return LabelledTokens(
-            tokenize(self._tokenizer, texts, max_tokens=length),
-            np.zeros(len(texts), dtype=np.int64),  # there are no labels
-            pad_id=self._tokenizer.pad_token_id,
-            long_text=reading.long_text,
-            max_tokens=reading.max_tokens,
-            max_windows=reading.max_windows,
-        )
+def read_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, reading: EncoderSpec) -> LabelledTokens:
+    """The texts as the study read its test set; the one place where the [encoder] section decides the tokens."""
+    from tanzaku.encoders.reading import tokenized_length
+    from tanzaku.encoders.tokens import tokenize
+    from tanzaku.training.batches import LabelledTokens
+
+    length = tokenized_length(reading.long_text, max_tokens=reading.max_tokens)
+    return LabelledTokens(
+        tokenize(tokenizer, texts, max_tokens=length),
+        np.zeros(len(texts), dtype=np.int64),  # there are no labels
+        pad_id=tokenizer.pad_token_id,
+        long_text=reading.long_text,
+        max_tokens=reading.max_tokens,
+        max_windows=reading.max_windows,
+    )
