@@ -5,7 +5,7 @@ from typing import Literal
 
 from tanzaku.errors import TanzakuError
 
-Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "runtime"]
+Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "runtime", "serve"]
 
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
@@ -30,6 +30,8 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "runtime": {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers"},
+    "serve": {name: name for name in ("fastapi", "starlette", "uvicorn", "h11", "anyio")}
+    | {"prometheus_client": "prometheus-client"},
 }
 
 

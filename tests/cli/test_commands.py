@@ -26,6 +26,7 @@ _VERBS += [
         "classify",
         "evaluate",
         "inspect",
+        "serve",
         "export",
         "compress",
         "doctor",

@@ -3,13 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len, set_cell_size
 
+from tanzaku.data.rows import unused_name
 from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
         if layout.abstains:
             content["suggestion"] = prediction.suggestion
         columns = {name: _json_value(value) for name, value in row.columns.items()}
-        content = {**columns, **{_unused(name, columns): value for name, value in content.items()}}
+        content = {**columns, **{unused_name(name, columns): value for name, value in content.items()}}
         stream.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     return write
@@ -115,7 +116,7 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     def begin(columns: Iterable[str]) -> None:
         nonlocal kept
         kept = list(columns)
-        rows.writerow([*kept, *(_unused(name, kept) for name in names)])
+        rows.writerow([*kept, *(unused_name(name, kept) for name in names)])
 
     if layout.columns or not layout.keeps_columns:
         begin(layout.columns)
@@ -136,13 +137,6 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
         rows.writerow([*columns, number, *([row.text] if has_text else []), *values])
 
     return write
-
-
-def _unused(name: str, kept: Collection[str]) -> str:
-    """The name with a prefix, if the input has a column of that name."""
-    while name in kept:
-        name = f"predicted_{name}"
-    return name
 
 
 def _table(stream: TextIO, layout: Layout) -> Write:

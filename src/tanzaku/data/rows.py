@@ -1,7 +1,7 @@
 """What is in a row of a table: JSON objects, texts, labels, and where a column is; for all readers alike."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +97,10 @@ def label_of(value: Any, place: str, *, names: Sequence[str] | None = None, what
         remedy,
         kind="several-labels" if several else f"{what}-type",
     )
+
+
+def unused_name(name: str, columns: Collection[str]) -> str:
+    """A name for a column that is added to a table: with a prefix if the table has a column of that name."""
+    while name in columns:
+        name = f"predicted_{name}"
+    return name

@@ -1,0 +1,170 @@
+"""Where requests of all tasks meet: one thread that computes, and turns that take some texts of each waiting request.
+
+One thread computes because a pass through an encoder uses all cores already. A turn takes texts of every request that
+waits for the same pool, so a request with many texts does not hold up one with a single text.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any, Protocol
+
+import numpy as np
+
+from tanzaku.errors import TanzakuError
+
+# Texts of a turn: a turn can't be interrupted, and with the embedded encoder, long texts and two cores takes a second.
+TURN_TEXTS = 16
+
+
+class Pool(Protocol):
+    """Scores texts of several models in one pass."""
+
+    def __call__(self, items: Sequence[tuple[Any, str]]) -> Sequence[np.ndarray]:
+        """The scores of each text for its model, (labels,) float32."""
+        ...
+
+
+class LateError(TanzakuError):
+    """A request whose time is over before its texts were classified."""
+
+
+class _Job:
+    def __init__(self, pool: Pool, model: Any, texts: Sequence[str], *, deadline: float) -> None:
+        self.pool, self.model, self.texts, self.deadline = pool, model, texts, deadline
+        self.rows: list[np.ndarray] = []
+        self.future: Future[np.ndarray] = Future()
+
+    def is_over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.future.done() or time.monotonic() >= self.deadline
+
+    def take(self, count: int) -> list[tuple[Any, str]]:
+        """The next texts that have no scores yet."""
+        return [(self.model, text) for text in self.texts[len(self.rows) : len(self.rows) + count]]
+
+    def give(self, rows: Sequence[np.ndarray]) -> None:
+        """Add the scores of those texts."""
+        self.rows += rows
+        if len(self.rows) == len(self.texts):
+            self.future.set_result(np.stack(self.rows))
+
+
+class Engine:
+    """Computes the scores of texts in its own thread, until `close`.
+
+    Args:
+        observe: Called after each turn with the number of its texts and of its requests.
+    """
+
+    def __init__(self, *, observe: Callable[[int, int], None] = lambda _texts, _requests: None) -> None:
+        self._observe = observe
+        self._jobs: dict[Pool, deque[_Job]] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="tanzaku-engine", daemon=True)
+        self._thread.start()
+
+    def score(self, pool: Pool, model: Any, texts: Sequence[str], *, deadline: float) -> np.ndarray:
+        """The scores (texts, labels) float32 of at least one text; the calling thread waits for them.
+
+        Args:
+            pool: What computes them.
+            model: Which of the pool's models.
+            texts: One or more.
+            deadline: Of `time.monotonic`; texts that were not computed until then are dropped.
+
+        Raises:
+            LateError: The deadline has passed, or the engine was closed.
+        """
+        job = _Job(pool, model, texts, deadline=deadline)
+        with self._changed:
+            if self._closed:
+                raise LateError("the server is shutting down; send the request again")
+            self._jobs.setdefault(pool, deque()).append(job)
+            self._changed.notify()
+        try:
+            return job.future.result(timeout=max(0.0, deadline - time.monotonic()))
+        except (TimeoutError, CancelledError) as error:
+            job.future.cancel()
+            raise LateError(
+                "the request took longer than the server allows; send fewer or shorter texts, or send it again when "
+                "the server has less to do"
+            ) from error
+
+    def is_alive(self) -> bool:
+        """Whether the thread computes."""
+        return self._thread.is_alive() and not self._closed
+
+    def waiting(self) -> int:
+        """How many texts wait for their turn."""
+        with self._changed:
+            return sum(len(job.texts) - len(job.rows) for jobs in self._jobs.values() for job in jobs)
+
+    def close(self) -> None:
+        """Compute what waits, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            pool, parts = turn
+            self._compute(pool, parts)
+            self._observe(sum(len(items) for _, items in parts), len(parts))
+            del pool, parts, turn  # nothing may keep a task in memory that was removed
+
+    def _next_turn(self) -> tuple[Pool, list[tuple[_Job, list[tuple[Any, str]]]]] | None:
+        """The pool whose turn it is with some texts of its requests; None when there is nothing left to do."""
+        with self._changed:
+            while True:
+                self._drop_finished()
+                if self._jobs:
+                    break
+                if self._closed:
+                    return None
+                self._changed.wait()
+            pool, jobs = next(iter(self._jobs.items()))
+            self._jobs[pool] = self._jobs.pop(pool)  # the other pools come first next time
+            share = max(1, TURN_TEXTS // len(jobs))
+            chosen = [jobs.popleft() for _ in range(min(len(jobs), TURN_TEXTS))]
+            jobs.extend(chosen)  # behind those that had no turn
+            return pool, [(job, job.take(share)) for job in chosen]
+
+    def _drop_finished(self) -> None:
+        for pool, jobs in list(self._jobs.items()):
+            left = deque(job for job in jobs if not job.is_over())
+            if left:
+                self._jobs[pool] = left
+            else:
+                del self._jobs[pool]
+
+    def _compute(self, pool: Pool, parts: list[tuple[_Job, list[tuple[Any, str]]]]) -> None:
+        try:
+            rows = list(pool([item for _, items in parts for item in items]))
+        except Exception as error:
+            if len(parts) == 1:
+                _fail(parts[0][0], error)
+                return
+            for part in parts:  # what is wrong with one request must not reach the others
+                self._compute(pool, [part])
+            return
+        start = 0
+        for job, items in parts:
+            _give(job, rows[start : start + len(items)])
+            start += len(items)
+
+
+def _give(job: _Job, rows: Sequence[np.ndarray]) -> None:
+    if not job.future.cancelled():
+        job.give(rows)
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.future.cancelled():
+        job.future.set_exception(error)

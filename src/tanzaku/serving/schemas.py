@@ -1,0 +1,148 @@
+"""Requests and answers, as the OpenAPI document describes them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+_Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class ErrorAnswer(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    error: str
+    error_type: str
+
+
+class ClassifyRequest(BaseModel):
+    """Texts for one task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: Annotated[str | None, Field(description="Name of the task; needed if the server has several.")] = None
+    texts: Annotated[list[str], Field(min_length=1, description="The texts.")]
+    top: Annotated[int, Field(ge=1, description="Number of labels to list for each text, the likeliest first.")] = 1
+    min_probability: Annotated[
+        _Probability | None, Field(description="Answer only texts with at least this probability.")
+    ] = None
+    error_rate: Annotated[
+        _Share | None,
+        Field(description="Answer as many texts as possible so that fewer than this share of the answers are wrong."),
+    ] = None
+    confidence: Annotated[_Share, Field(description="Confidence with which error_rate is promised.")] = 0.95
+    otherwise: Annotated[str, Field(description="Label of the texts that are not answered.")] = ""
+    explain: Annotated[bool, Field(description="Say which phrases of each text speak for its label.")] = False
+
+
+class LabelScore(BaseModel):
+    """A label with its calibrated probability and the method's own score."""
+
+    label: str
+    probability: float
+    score: float
+
+
+class PhraseWeight(BaseModel):
+    """A phrase, `text[start:end]` in characters, and how much it speaks for the label."""
+
+    text: str
+    start: int
+    end: int
+    weight: float
+
+
+class ExplanationAnswer(BaseModel):
+    """The phrases of a text. With "linear", weights are parts of the label's score; with "leave-one-out", how much the
+    label's log-odds fall without the phrase."""
+
+    label: str
+    kind: Literal["linear", "leave-one-out"]
+    phrases: list[PhraseWeight]
+
+
+class PredictionAnswer(BaseModel):
+    """What the server says of one text."""
+
+    label: str
+    probability: float
+    score: float
+    suggestion: Annotated[
+        str | None, Field(description="The likeliest label of a text that is not answered; null for the others.")
+    ]
+    labels: Annotated[list[LabelScore], Field(description="The likeliest labels, as many as `top`.")]
+    explanation: ExplanationAnswer | None
+
+
+class ClassifyAnswer(BaseModel):
+    """A prediction for each text, in their order."""
+
+    task: str
+    min_probability: Annotated[float | None, Field(description="From which probability on texts are answered.")]
+    predictions: list[PredictionAnswer]
+
+
+class PredictRequest(BaseModel):
+    """A request as text-embeddings-inference takes it; fields that have no meaning here are ignored."""
+
+    inputs: Annotated[
+        str | list[str] | list[list[str]],
+        Field(description="A text, or a batch: [[text], [text], …]. Pairs of texts are not supported."),
+    ]
+    raw_scores: Annotated[bool, Field(description="Give the method's own scores and not probabilities.")] = False
+
+
+class PredictScore(BaseModel):
+    """A label with its score, as text-embeddings-inference gives it."""
+
+    score: float
+    label: str
+
+
+class Accuracy(BaseModel):
+    """How good the bundle's run was on some documents."""
+
+    documents: int
+    accuracy: float
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % interval.")]
+    macro_f1: float
+
+
+class TaskAnswer(BaseModel):
+    """A task of the server."""
+
+    name: str
+    labels: list[str]
+    method: str
+    data: Annotated[str, Field(description="The name of the data that it was trained on.")]
+    trained: Annotated[str, Field(description="When the bundle's run ended, ISO 8601.")]
+    loaded: Annotated[str, Field(description="When the server loaded it, ISO 8601.")]
+    bundle_bytes: int
+    validation: Accuracy
+    test: Accuracy
+    shares_pass: Annotated[bool, Field(description="Whether its texts are computed together with other tasks' texts.")]
+    explanations: Literal["linear", "leave-one-out"]
+
+
+class TasksAnswer(BaseModel):
+    """All tasks, by name, and the limits that a client has to know."""
+
+    tasks: list[TaskAnswer]
+    max_texts: int
+    max_characters: int
+    max_rows: int
+    max_body_bytes: int
+
+
+class LoadRequest(BaseModel):
+    """Which bundle to load."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bundle: Annotated[str, Field(min_length=1, description="A folder below the one that the server was started with.")]
+
+
+class Health(BaseModel):
+    """Whether the server works."""
+
+    status: Literal["ok", "not ready"]

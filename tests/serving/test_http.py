@@ -1,0 +1,259 @@
+"""The routes over real connections."""
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tanzaku.serving.limits import Limits
+from tanzaku.serving.service import Service
+from tanzaku.serving.tasks import Tasks
+from tanzaku.serving.tokens import Tokens
+from tanzaku.ship.classifier import Classifier
+from tests.serving.conftest import BUNDLES
+from tests.serving.running import Running, running
+
+TEXT = "空が見る。雲は海に行く、山を見る。"
+USER, ADMIN = "user-token-0123456789", "admin-token-0123456789"
+
+
+def _as(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def guarded(bundles: dict[str, Path]) -> Iterator[Running]:
+    """A server of its own with tokens, small limits and a folder of bundles."""
+    tasks = Tasks(precision="float32", device="cpu")
+    tasks.load("svm", bundles["svm"])
+    limits = Limits(
+        max_texts=4, max_characters=50, max_body_bytes=2_000, max_requests=3, read_seconds=0.5, request_seconds=20
+    )
+    tokens = Tokens.of(users=[USER], admins=[ADMIN])
+    with running(Service(tasks, limits=limits, tokens=tokens, bundles=bundles["svm"].parent)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_answers_are_those_of_the_classifier(server: Running, bundles: dict[str, Path], name: str) -> None:
+    expected = Classifier.load(bundles[name], precision="float32")([TEXT, "海"], all_labels=True)
+    with server.client() as client:
+        answer = client.post("/v1/classify", json={"task": name, "texts": [TEXT, "海"], "top": 2}).raise_for_status()
+    for got, one in zip(answer.json()["predictions"], expected, strict=True):
+        assert (got["label"], got["suggestion"]) == (one.label, None)
+        assert got["probability"] == pytest.approx(one.probability, abs=1e-5)
+        assert [label["label"] for label in got["labels"]] == list(one.probabilities or {})[:2]
+        assert got["labels"][0]["score"] == pytest.approx(one.score, abs=1e-5)
+
+
+def test_unsure_texts_are_not_answered(server: Running) -> None:
+    request = {"task": "mean", "texts": [TEXT], "min_probability": 1, "otherwise": "人が見る"}
+    with server.client() as client:
+        (got,) = client.post("/v1/classify", json=request).raise_for_status().json()["predictions"]
+        assert (got["label"], got["suggestion"]) == ("人が見る", got["labels"][0]["label"])
+        impossible = client.post("/v1/classify", json={"task": "mean", "texts": [TEXT], "error_rate": 0.01})
+    assert (impossible.status_code, impossible.json()["error_type"]) == (422, "validation")
+    assert "can't be promised" in impossible.json()["error"]
+
+
+def test_linear_explanations_add_up_to_the_score(server: Running, bundles: dict[str, Path]) -> None:
+    task = server.service.tasks.get("svm")
+    with server.client() as client:
+        request = {"task": "svm", "texts": [TEXT], "explain": True}
+        (got,) = client.post("/v1/classify", json=request).raise_for_status().json()["predictions"]
+    explanation = got["explanation"]
+    offset = task.pool._scorer._fitted[-1].intercept_  # type: ignore[attr-defined]
+    label = task.facts.label_names.index(explanation["label"])
+    assert explanation["kind"] == "linear"
+    assert "".join(phrase["text"] for phrase in explanation["phrases"]) == TEXT
+    total = sum(phrase["weight"] for phrase in explanation["phrases"])
+    assert total + offset[label] == pytest.approx(got["score"], abs=1e-5)
+
+
+def test_other_explanations_leave_out_each_phrase(server: Running) -> None:
+    with server.client() as client:
+        request = {"task": "mean", "texts": [TEXT], "explain": True}
+        (got,) = client.post("/v1/classify", json=request).raise_for_status().json()["predictions"]
+        phrases = got["explanation"]["phrases"]
+        rest = TEXT[: phrases[0]["start"]] + TEXT[phrases[0]["end"] :]
+        without = client.post("/v1/classify", json={"task": "mean", "texts": [rest], "top": 3}).json()["predictions"][0]
+    assert [phrase["text"] for phrase in phrases] == ["空が見る。", "雲は海に行く、", "山を見る。"]
+    probability = next(one["probability"] for one in without["labels"] if one["label"] == got["label"])
+    odds = _odds(got["probability"]) - _odds(probability)
+    assert phrases[0]["weight"] == pytest.approx(odds, abs=1e-3)
+
+
+def _odds(probability: float) -> float:
+    import math
+
+    return math.log(probability / (1 - probability))
+
+
+def test_clients_of_text_embeddings_inference(server: Running) -> None:
+    with server.client() as client:
+        one = client.post("/v1/tasks/mean/predict", json={"inputs": TEXT}).raise_for_status().json()
+        batch = client.post("/v1/tasks/mean/predict", json={"inputs": [[TEXT], ["海"]]}).raise_for_status().json()
+        raw = client.post("/v1/tasks/mean/predict", json={"inputs": [TEXT], "raw_scores": True, "truncate": True})
+        pair = client.post("/v1/tasks/mean/predict", json={"inputs": ["a", "b"]})
+        unnamed = client.post("/predict", json={"inputs": TEXT})
+    assert [set(entry) for entry in one] == [{"label", "score"}] * 3
+    assert sum(entry["score"] for entry in one) == pytest.approx(1)
+    assert [entry["score"] for entry in one] == sorted((entry["score"] for entry in one), reverse=True)
+    assert batch[0] == pytest.approx(one) or [e["label"] for e in batch[0]] == [e["label"] for e in one]
+    assert len(batch) == 2
+    assert raw.json()[0]["label"] == one[0]["label"]
+    assert raw.json()[0]["score"] != pytest.approx(one[0]["score"])
+    assert pair.status_code == 422
+    assert unnamed.status_code == 404
+    assert "name the task" in unnamed.json()["error"]
+
+
+def test_tasks_health_and_metrics(server: Running) -> None:
+    with server.client() as client:
+        tasks = client.get("/v1/tasks").raise_for_status().json()["tasks"]
+        assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
+        client.post("/v1/classify", json={"task": "svm", "texts": ["海", "山"]}).raise_for_status()
+        metrics = client.get("/metrics").raise_for_status().text
+        missing = client.get("/nowhere")
+    assert [task["name"] for task in tasks] == sorted(BUNDLES)
+    svm = next(task for task in tasks if task["name"] == "svm")
+    assert (svm["method"], svm["explanations"], svm["test"]["accuracy"]) == ("tfidf-svm", "linear", 0.5)
+    assert 'tanzaku_texts_total{task="svm"}' in metrics
+    assert 'tanzaku_requests_total{route="/v1/classify",status="200"}' in metrics
+    assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
+
+
+def test_without_a_token_only_requests_to_loopback_names_are_answered(server: Running) -> None:
+    with server.client(headers={"Host": "example.com"}) as client:
+        assert client.get("/v1/tasks").status_code == 421
+
+
+def test_tokens(guarded: Running) -> None:
+    change = {"bundle": "mean"}
+    with guarded.client() as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v1/tasks").headers["www-authenticate"] == "Bearer"
+        for wrong in ("x", "user-token-012345678", "user-token-01234567890", ADMIN[:-1]):
+            assert client.get("/v1/tasks", headers={"Authorization": f"Bearer {wrong}"}).status_code == 401
+        assert client.get("/v1/tasks", headers=_as(USER)).status_code == 200
+        assert client.get("/v1/tasks", headers=_as(ADMIN)).status_code == 200
+        assert client.put("/v1/tasks/new", json=change, headers=_as(USER)).status_code == 401
+        assert client.delete("/v1/tasks/svm", headers=_as(USER)).status_code == 401
+
+
+def test_limits_of_size(guarded: Running) -> None:
+    def post(texts: list[str]) -> httpx.Response:
+        with guarded.client(headers=_as(USER)) as client:
+            return client.post("/v1/classify", json={"texts": texts})
+
+    assert post(["海"] * 4).status_code == 200
+    for texts, named in ((["海"] * 5, "5 texts"), (["海" * 51], "51 characters"), (["海" * 900], "2000 bytes")):
+        answer = post(texts)
+        assert answer.status_code == 413
+        assert named in answer.json()["error"]
+    chunked = iter([b"{" + b" " * 1500, b" " * 1500])
+    with guarded.client(headers=_as(USER)) as client:
+        assert client.post("/v1/classify", content=chunked).status_code == 413
+
+
+def test_too_many_requests_get_429_and_the_server_recovers(guarded: Running) -> None:
+    """The engine is held back until more requests are there than may be in flight."""
+    held = threading.Event()
+    pool = guarded.service.tasks.get("svm").pool
+    scorer = pool._scorer  # type: ignore[attr-defined]
+    pool._scorer = lambda texts, listener: held.wait(20) and scorer(texts, listener=listener)  # type: ignore[attr-defined]
+    with guarded.client(headers=_as(USER)) as client, ThreadPoolExecutor(3) as threads:
+
+        def post() -> httpx.Response:
+            return client.post("/v1/classify", json={"texts": ["海"]})
+
+        waiting = [threads.submit(post) for _ in range(3)]
+        while guarded.service.engine.waiting() < 3:
+            time.sleep(0.005)
+        refused = post()
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["error_type"] == "overloaded"
+        assert client.get("/healthz").status_code == 200
+        held.set()
+        assert [future.result().status_code for future in waiting] == [200] * 3
+        assert post().status_code == 200
+
+
+def test_slow_and_half_open_connections_hold_up_nobody(guarded: Running) -> None:
+    """More of them than requests may be in flight; all are closed, those with a part of a body with status 408."""
+    silent = [guarded.connect() for _ in range(5)]
+    for connection in silent[:2]:
+        connection.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n")
+    partial = [guarded.connect() for _ in range(5)]
+    head = (
+        f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {USER}\r\nContent-Length: 99\r\n\r\n{{"
+    )
+    for connection in partial:
+        connection.sendall(head.encode())
+    with guarded.client(headers=_as(USER)) as client:
+        assert client.post("/v1/classify", json={"texts": ["海"]}).status_code == 200
+    for connection in partial:
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    for connection in (*silent, *partial):
+        _read_to_end(connection)
+
+
+def _read_to_end(connection: socket.socket) -> None:
+    """Fails with a timeout if the server leaves the connection open."""
+    try:
+        while connection.recv(1000):
+            pass
+    except ConnectionResetError:
+        pass
+    finally:
+        connection.close()
+
+
+def test_replacing_a_task_while_requests_run_drops_none(guarded: Running, bundles: dict[str, Path]) -> None:
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with guarded.client(headers=_as(USER)) as client:
+            while not stop.is_set():
+                statuses.append(client.post("/v1/classify", json={"task": "news", "texts": ["海", TEXT]}).status_code)
+
+    with guarded.client(headers=_as(ADMIN)) as client:
+        client.put("/v1/tasks/news", json={"bundle": "svm"}).raise_for_status()
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        methods = [
+            client.put("/v1/tasks/news", json={"bundle": name}).raise_for_status().json()["method"]
+            for name in ("mean", "svm", "cls", "bitfit")
+        ]
+        broken = client.put("/v1/tasks/news", json={"bundle": "missing"})
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert methods == ["lora", "tfidf-svm", "lora", "bitfit"]
+        assert broken.status_code == 422
+        assert len(statuses) > 4
+        assert set(statuses) == {200}
+        assert client.delete("/v1/tasks/news").status_code == 204
+        assert client.delete("/v1/tasks/news").status_code == 404
+        outside = client.put("/v1/tasks/news", json={"bundle": "../encoder"})
+    assert outside.status_code == 422
+    assert "not below" in outside.json()["error"]
+
+
+def test_logs_have_no_texts(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="tanzaku.serving"), server.client() as client:
+        client.post("/v1/classify", json={"task": "svm", "texts": [TEXT]}).raise_for_status()
+        client.post("/v1/classify", json={"task": "svm", "texts": TEXT})
+        client.get("/readyz")
+    written = [json.dumps(record.facts, ensure_ascii=False) for record in caplog.records if hasattr(record, "facts")]
+    assert any('"task": "svm"' in line and '"texts": 1' in line and '"status": 200' in line for line in written)
+    assert TEXT not in "".join(written)

@@ -1,0 +1,68 @@
+"""Files of texts, given back with labels."""
+
+import io
+from pathlib import PurePath
+
+import pytest
+from openpyxl import Workbook, load_workbook
+
+from tanzaku.errors import DataError
+from tanzaku.serving.failures import ApiError
+from tanzaku.serving.tables import read_table, write_table
+from tanzaku.ship.classifier import Prediction
+
+LABELLED = [Prediction("空", 0.75, 1.0), Prediction("海", 0.5, 1.0)]
+
+
+def _sheet(rows: list[list[object]]) -> bytes:
+    book = Workbook()
+    for row in rows:
+        book.active.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def test_columns_are_kept_and_names_in_use_are_left_alone() -> None:
+    content = "id,label,text\n1,x,空\n2,y,海\n".encode("utf-8-sig")
+    table = read_table(content, name="a.csv", column=None, most_rows=2)
+    written, media_type = write_table(table, LABELLED)
+    assert written.decode("utf-8-sig").splitlines() == [
+        "id,label,text,predicted_label,probability",
+        "1,x,空,空,0.75",
+        "2,y,海,海,0.5",
+    ]
+    assert media_type.startswith("text/csv")
+
+
+def test_the_column_with_the_longest_texts_is_found() -> None:
+    content = "番号,ご意見\n12345,空が見える、とてもよい\n2,海\n".encode("cp932")
+    table = read_table(content, name="a.csv", column=None, most_rows=9)
+    assert (table.column, table.texts) == ("ご意見", ["空が見える、とてもよい", "海"])
+
+
+def test_spreadsheets_come_back_as_spreadsheets_without_formulas() -> None:
+    content = _sheet([["text", "n"], ["=1+1 は数式", 1], ["海", 2]])
+    table = read_table(content, name="a.xlsx", column="text", most_rows=9)
+    written, _ = write_table(table, LABELLED)
+    sheet = load_workbook(io.BytesIO(written)).active
+    assert [cell.value for cell in sheet[1]] == ["text", "n", "label", "probability"]
+    assert (sheet["A3"].value, sheet["C3"].value, sheet["D3"].value) == ("海", "海", 0.5)
+    assert sheet["A2"].data_type in ("s", "inlineStr")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("a.exe", b"", ApiError, "send a .csv"),
+        ("a.csv", b"", DataError, "a.csv"),
+        ("a.csv", b"text\na\nb\nc\n", ApiError, "more than 2 rows"),
+        ("a.csv", b"x,y\na\n", DataError, "a.csv"),
+        ("a.xlsx", b"nothing", DataError, "a.xlsx"),
+    ],
+)
+def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as raised:
+        read_table(content, name=name, column=None, most_rows=2)
+    assert "tanzaku-table" not in str(raised.value)
+    assert PurePath(name).suffix in str(raised.value)
