@@ -7,7 +7,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.training.events import Measure
+
+Measure = float | list[float] | None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """What is kept of a pretraining or a distillation, as one versioned JSON file next to the weights."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tanzaku.facts import Facts, read_facts
+from tanzaku.errors import RecordError
 from tanzaku.machine import describe_machine
 from tanzaku.provenance import GIT_STATE, versions
 
@@ -14,7 +15,11 @@ RECORD_FILE = "record.json"
 _PACKAGES = ("tanzaku", "torch", "transformers", "tokenizers", "fugashi", "ipadic", "numpy", "safetensors")
 
 
-class SourceFacts(Facts):
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceFacts(_Part):
     """One text file."""
 
     name: str
@@ -23,7 +28,7 @@ class SourceFacts(Facts):
     characters: Annotated[int, Field(description="Without line ends and the spaces around lines.")]
 
 
-class StreamFacts(Facts):
+class StreamFacts(_Part):
     """The text as tokens."""
 
     documents: int
@@ -33,7 +38,7 @@ class StreamFacts(Facts):
     batch_tokens: int
 
 
-class EncoderFacts(Facts):
+class EncoderFacts(_Part):
     """The encoder that was trained."""
 
     model_type: str
@@ -45,8 +50,8 @@ class EncoderFacts(Facts):
     from_positions: Annotated[int | None, Field(description="Before the table grew.")]
 
 
-class _EvaluationFacts(Facts):
-    """One evaluation; see `tanzaku.training.events.HeldOutResult`."""
+class _EvaluationFacts(_Part):
+    """One evaluation; see `tanzaku.pretraining.loop.Evaluation`."""
 
     step: int
     epoch: float
@@ -77,7 +82,7 @@ class DistillationEvaluationFacts(_EvaluationFacts):
     ]
 
 
-class _Record(Facts):
+class _Record(_Part):
     version: Literal[1] = 1
     identity: Annotated[str, Field(description="SHA-256 over all that decides the result.")]
     started: Annotated[str, Field(description="Of the last session, ISO 8601, UTC.")]
@@ -104,7 +109,7 @@ class PretrainRecord(_Record):
     history: tuple[EvaluationFacts, ...]
 
 
-class TeacherFacts(Facts):
+class TeacherFacts(_Part):
     """The encoder that was learned from."""
 
     name: Annotated[str, Field(description="On the hub, or that of its folder.")]
@@ -158,8 +163,12 @@ def read_record_of(kind: type[Record], folder: Path) -> Record:
     Raises:
         RecordError: It is missing, damaged, or of another kind or version.
     """
-    what, remedy = f"the record of a {kind.model_fields['kind'].default}", "give the folder of such an encoder"
-    return read_facts(kind, folder / RECORD_FILE, what=what, remedy=remedy)
+    path = folder / RECORD_FILE
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        what = kind.model_fields["kind"].default
+        raise RecordError(f"{path} can't be read as the record of a {what}: {error}") from error
 
 
 def surroundings() -> dict[str, Any]:

@@ -42,9 +42,8 @@ from tanzaku.study.record import (
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.evaluation import evaluate
-from tanzaku.training.events import EpochResult, Event, TrainingDone
 from tanzaku.training.forward import Forward
-from tanzaku.training.loop import Training
+from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone
 
 LOGITS_FILE = "test-logits.npy"
 

@@ -108,13 +108,12 @@ def _progress(log: Path) -> str:
     return ""
 
 
-def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jobs: int = 1) -> float | None:
+def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> float | None:
     """How long the waiting runs will take, each as long as those of its arm did, else of its method, else of its kind.
 
     Args:
         ended: The study's records.
         waiting: The runs that have none.
-        jobs: How many of them are made at the same time.
 
     Returns:
         Seconds, or None where no run of the kind of a waiting one (with an encoder, or without) has finished.
@@ -129,7 +128,7 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jo
         if not alike:
             return None
         total += sum(map(_seconds, alike)) / len(alike)
-    return total / min(jobs, max(1, len(waiting)))
+    return total
 
 
 def _arm(run_id: str) -> str:

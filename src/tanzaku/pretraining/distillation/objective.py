@@ -20,8 +20,7 @@ from tanzaku.pretraining.distillation.losses import (
 )
 from tanzaku.pretraining.distillation.states import LayerStates
 from tanzaku.pretraining.distillation.student import evenly_spaced
-from tanzaku.pretraining.objective import HeldOut
-from tanzaku.training.events import Measure
+from tanzaku.pretraining.objective import HeldOut, Measure
 
 HiddenLoss = Literal["layers", "last", "none"]
 PooledLoss = Literal["vectors", "similarities", "none"]

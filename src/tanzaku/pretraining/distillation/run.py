@@ -32,20 +32,31 @@ from tanzaku.pretraining.distillation.student import (
     restore_embeddings,
 )
 from tanzaku.pretraining.prepare import Report, prepare_stream
-from tanzaku.pretraining.record import DistillRecord, TeacherFacts
-from tanzaku.pretraining.save import save_encoder
-from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
-from tanzaku.pretraining.sources import find_sources
+from tanzaku.pretraining.record import DistillationEvaluationFacts, DistillRecord, TeacherFacts
+from tanzaku.pretraining.save import find_result, save_encoder
+from tanzaku.pretraining.session import (
+    Session,
+    begins,
+    cut,
+    encoder_facts,
+    make_with_checkpoints,
+    shared_facts,
+    train,
+)
+from tanzaku.pretraining.sources import TextSource, find_sources
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)
-class _Inputs(Inputs):
+class _Inputs:
     options: DistillOptions
+    texts: list[TextSource]
     teacher: EncoderSource
     student: EncoderSource | None
+    compute: Compute
     teacher_compute: Compute
+    identity: str
 
 
 def distill(
@@ -75,14 +86,17 @@ def distill(
     Raises:
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
-    session = Session(report, stop, started=now())
+    started = now()
     work = work or out.with_name(f"{out.name}.work")
     inputs = _look_at_inputs(teacher, texts, options)
+    if (found := find_result(DistillRecord, out, identity=inputs.identity)) is not None:
+        return found
+    session = Session(report, stop)
 
     def make(checkpoints: Checkpoints) -> DistillRecord | None:
-        return _make(inputs, out, work, checkpoints, session)
+        return _make(inputs, out, work, checkpoints, session, started=started)
 
-    return make_once(DistillRecord, out, work=work, identity=inputs.identity, make=make)
+    return make_with_checkpoints(work, inputs.identity, make)
 
 
 def _look_at_inputs(teacher: str, texts: Sequence[Path], options: DistillOptions) -> _Inputs:
@@ -98,15 +112,7 @@ def _look_at_inputs(teacher: str, texts: Sequence[Path], options: DistillOptions
         student=ours.fingerprint if ours else options.student,
         compute=[asdict(compute), asdict(teacher_compute)],
     )
-    return _Inputs(
-        options=options,
-        texts=found,
-        compute=compute,
-        identity=identity,
-        teacher=theirs,
-        student=ours,
-        teacher_compute=teacher_compute,
-    )
+    return _Inputs(options, found, theirs, ours, compute, teacher_compute, identity)
 
 
 def _compute(options: DistillOptions, source: EncoderSource) -> Compute:
@@ -118,7 +124,9 @@ def _compute(options: DistillOptions, source: EncoderSource) -> Compute:
     )
 
 
-def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session) -> DistillRecord | None:
+def _make(
+    inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session, *, started: str
+) -> DistillRecord | None:
     """From text and teacher to a saved student; None where it was asked to stop."""
     options = inputs.options
     tokenizer = _tokenizer(inputs)
@@ -136,12 +144,27 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
     is_frozen = (options.embeddings or ("frozen" if student.has_embeddings else "trained")) == "frozen"
     frozen = freeze_embeddings(student.model) if is_frozen else {}
     encoder = encoder_facts(student.model, inputs.student)
+    session.report(begins(inputs.compute, stream, batches, encoder))
     objective = _objective(inputs, student.model, teacher, batches)
-    facts = train(objective, inputs, stream=stream, encoder=encoder, checkpoints=checkpoints, session=session)
-    if facts is None:
+    finished = train(objective, options, inputs.compute, checkpoints, session)
+    if finished is None:
         return None
     restore_embeddings(student.model, frozen)
-    record = DistillRecord(**facts, **_own_facts(inputs, teacher, student, objective))
+    record = DistillRecord(
+        **_own_facts(inputs, teacher, student, objective),
+        history=tuple(DistillationEvaluationFacts(**line.flat()) for line in finished.history),
+        **shared_facts(
+            identity=inputs.identity,
+            started=started,
+            options=options,
+            compute=inputs.compute,
+            texts=inputs.texts,
+            stream=stream,
+            batches=batches,
+            encoder=encoder,
+            finished=finished,
+        ),
+    )
     _save(student.model, inputs.teacher, record, out, options)
     return record
 
