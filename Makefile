@@ -65,7 +65,7 @@ docs: $(VENV)/documented
 # A study of the embedded encoder on the sample corpus, its report, and its recommended run at work. No network is needed after
 # `setup`. OPTIONS are further ones of `tanzaku study run`, such as OPTIONS='--set training.epochs=2'.
 quickstart: setup
-	$(BIN)/tanzaku study run studies/quickstart.toml $(OPTIONS)
+	$(BIN)/tanzaku study run studies/quickstart.toml --jobs 2 $(OPTIONS)
 	$(BIN)/tanzaku pack runs/quickstart --out runs/quickstart/bundle --force
 	$(BIN)/tanzaku classify runs/quickstart/bundle "$(SENTENCE)"
 	$(BIN)/tanzaku study report runs/quickstart
