@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +17,9 @@ MIXED_MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "e
 
 @dataclass(frozen=True)
 class Update:
-    """The update of one layer by one adapter: x ↦ x Aᵀ Bᵀ.
+    """The update of one layer by one adapter: x ↦ x Aᵀ Bᵀ, in float32.
+
+    In bfloat16, a CPU's library would compile a kernel for every number of rows that an adapter ever gets.
 
     Attributes:
         a: (rank, inputs).
@@ -75,8 +78,14 @@ class MixedLinear(nn.Module):
         """Add the updates to `y` (rows, …, outputs), in place."""
         for rows, adapter in self._mix.spans:
             if (update := adapter.get(self._name)) is not None:
-                y[rows] += functional.linear(functional.linear(x[rows], update.a), update.b)
+                y[rows] += _product(x[rows], update)
         return y
+
+
+def _product(x: Tensor, update: Update) -> Tensor:
+    """x Aᵀ Bᵀ in the dtype of A and B, whatever autocast says."""
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.linear(functional.linear(x.to(update.a.dtype), update.a), update.b)
 
 
 def mix_linear_layers(encoder: nn.Module) -> Mix:

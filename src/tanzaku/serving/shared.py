@@ -158,11 +158,9 @@ class SharedEncoder:
         return hidden
 
     def _updates(self, encoder: nn.Module) -> dict[str, Update] | None:
-        """The updates of an adapted encoder's layers by their names, in the precision of the pass; None if PEFT does
-        more than that."""
+        """The updates of an adapted encoder's layers by their names; None if PEFT does more than that."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        dtype = torch.bfloat16 if self._fast is not None and self._compute.precision == "bfloat16" else torch.float32
         found: dict[str, Update] = {}
         for name, module in encoder.named_modules():
             if not isinstance(module, BaseTunerLayer) or name.startswith(f"{_POOLER}."):  # the pooler goes to the head
@@ -170,7 +168,7 @@ class SharedEncoder:
             factors = lora_update(module)
             if factors is None:
                 return None
-            a, b = (factor.to(self._device, dtype).contiguous() for factor in factors)
+            a, b = (factor.to(self._device, torch.float32).contiguous() for factor in factors)
             found[name] = Update(a, b)
         return found
 
