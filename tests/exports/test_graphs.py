@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import pytest
 from tanzaku.errors import BundleError
 from tanzaku.exports.int8 import quantize_graph
 from tanzaku.exports.runtime import write_graph_bundle
+from tanzaku.serving.engine import Engine
+from tanzaku.serving.tasks import Tasks
 from tanzaku.ship.bundle import GraphBundleFacts, open_bundle
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
@@ -133,6 +136,20 @@ def test_a_graph_needs_neither_pytorch_nor_transformers(pairs: dict[str, Pair]) 
     assert done.returncode == 0, done.stderr
     for folder, scores in json.loads(done.stdout).items():
         np.testing.assert_allclose(scores, Classifier.load(folder).scores(TEXTS), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_a_server_classifies_with_a_graph(pairs: dict[str, Pair]) -> None:
+    """Next to a task with an encoder, over the same engine."""
+    pair = pairs["roberta"]
+    tasks, engine = Tasks(), Engine()
+    for name, folder in (("graph", pair.graph), ("bundle", pair.bundle)):
+        tasks.load(name, folder)
+    later = time.monotonic() + 60
+    graph, bundle = (tasks.get(name).classifier(engine, deadline=later) for name in ("graph", "bundle"))
+    np.testing.assert_allclose(graph.scores(TEXTS[:4]), bundle.scores(TEXTS[:4]), atol=1e-4)
+    engine.close()
 
 
 @pytest.mark.slow

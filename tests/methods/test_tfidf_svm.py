@@ -1,8 +1,10 @@
 """The baseline reads whole texts, whatever is in them."""
 
+import numpy as np
 import pytest
 
 from tanzaku.methods.tfidf_svm import TfidfSvm
+from tests.tiny import make_documents
 
 
 # Each ends the text for MeCab.
@@ -13,3 +15,21 @@ def test_words_after_what_mecab_can_not_read_count(middle: str) -> None:
     fitted = method.fit(texts, [0, 1, 0, 1], labels=2, seed=0)
     assert {"雲", "魚"} <= set(fitted[0].vocabulary_)
     assert method.scores(fitted, texts).argmax(axis=1).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("analyzer", ["mecab", "character"])
+@pytest.mark.parametrize("labels", [2, 3])
+def test_contributions_add_up_to_the_scores(analyzer: str, labels: int) -> None:
+    """With runs of white space and repeated words, whose terms count once with their logarithm."""
+    documents = make_documents(30, seed=1, names=("空", "海", "山")[:labels])
+    classes = [("空", "海", "山").index(label) for label in documents.labels]
+    method = TfidfSvm.model_validate({"analyzer": analyzer, "longest_ngram": 3})
+    fitted = method.fit(documents.texts, classes, labels=labels, seed=0)
+    offsets = fitted[-1].intercept_ if labels > 2 else np.array([-1, 1]) * fitted[-1].intercept_
+    for text in (documents.texts[0], "空が  見る\n\n空が見る、空  ", "未知語", ""):
+        parts = method.contributions(fitted, text)
+        total = sum((part.scores for part in parts), start=offsets)
+        np.testing.assert_allclose(total, method.scores(fitted, [text])[0], atol=1e-5)
+        assert all(0 <= part.start <= part.end <= len(text) for part in parts)
+    (first,) = [part for part in method.contributions(fitted, "空") if part.end]
+    assert ("空"[first.start : first.end], int(first.scores.argmax())) == ("空", 0)
