@@ -16,7 +16,8 @@ from benchmarks.epoch import EpochLengths, random_documents
 from benchmarks.ours import DEFAULT_SETTINGS, build_ours
 from benchmarks.scale import BATCH_SIZE, scale_named
 from tanzaku.study.spec import TrainingSpec
-from tanzaku.training.loop import StepDone, Training
+from tanzaku.training.events import StepDone
+from tanzaku.training.loop import Training
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
 

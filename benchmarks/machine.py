@@ -35,6 +35,8 @@ BUSY_PROCESSES = 4
 OLD_COMMIT = "95fb54c"
 # From the first length up to the second, which is left out: those with which the older commit was first measured.
 UNEVEN = (250, 512)
+# The length of all documents where both commits compile once: about the mean of UNEVEN.
+EQUAL = 384
 STEPS = 25
 # Of `tanzaku.encoders.shapes`: (ATTENTION_STEP, BATCH_PARTS), of which the first is what this checkout has.
 CHOICES = ((32, 16), (32, 8), (32, 32), (16, 16), (64, 16))
@@ -69,6 +71,13 @@ def uneven_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
     low, high = UNEVEN if scale == "full" else (8, 33)
     EpochLengths(train=list(range(low, high)), val=[]).write(uneven)
     return _compared(uneven, "lora_step_uneven", scale=scale, rounds=rounds, threads=1)
+
+
+def equal_rows(lengths: Path, *, scale: str, rounds: int) -> list[Row]:
+    """The same with one length for all: what is left to gain where no kernel has to be compiled for another length."""
+    equal = lengths.with_name("equal.json")
+    EpochLengths(train=[EQUAL if scale == "full" else 16], val=[]).write(equal)
+    return _compared(equal, "lora_step_equal", scale=scale, rounds=rounds, threads=1)
 
 
 def _compared(lengths: Path, name: str, *, scale: str, rounds: int, threads: int | None = None) -> list[Row]:
@@ -127,6 +136,7 @@ GROUPS: dict[str, Callable[..., list[Row]]] = {
     "growth": growth_rows,
     "step": step_rows,
     "uneven": uneven_rows,
+    "equal": equal_rows,
     "busy": busy_rows,
     "choices": choice_rows,
 }

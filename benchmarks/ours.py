@@ -16,8 +16,9 @@ from benchmarks.trainers import THESIS_DROPOUT, THESIS_RANK
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.training.batches import LabelledTokens, epoch_batches
+from tanzaku.training.events import StepDone
 from tanzaku.training.forward import Forward, choose_forward
-from tanzaku.training.loop import StepDone, Training
+from tanzaku.training.loop import Training
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.stopping import EarlyStopping
 

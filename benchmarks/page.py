@@ -157,6 +157,7 @@ _MACHINE_DESCRIPTIONS = {
     "95fb54c, which computed documents of any length, relative to those now",
     "lora_step_uneven_vs_95fb54c": "the same with one thread and documents of 250 to 511 tokens, each length equally "
     "often",
+    "lora_step_equal_vs_95fb54c": "the same with one thread and 384 tokens in every document",
     "busy_machine_slowdown": "the quickstart's training (LoRA, r = 8) next to four busy processes: its seconds "
     "relative to those on an idle machine",
     "idle_machine_passive_vs_spinning": "the same on an idle machine: seconds with threads that wait passively, "
@@ -167,7 +168,10 @@ _MACHINE_DESCRIPTIONS = {
 def _machine_section(record: Mapping[str, Any]) -> str:
     groups = record["groups"]
     rows = [row for group in groups for row in group["rows"]]
-    commands = dict.fromkeys(f"`{group['command']}`, ended {group['ended']}" for group in groups)
+    ended: dict[str, str] = {}  # when the last group of each command ended
+    for group in groups:
+        ended[group["command"]] = max(ended.get(group["command"], ""), group["ended"])
+    commands = [f"`{command}`, ended {end}" for command, end in ended.items()]
     lines = [
         "## Memory during training, and a busy machine",
         "",

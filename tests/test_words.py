@@ -85,3 +85,5 @@ def test_of_many_names_the_first_are_listed() -> None:
     assert words_of("en").listed(["a", "b"]) == "a, b"
     assert words_of("en").listed("abcdefg") == "a, b, c, d, e and 2 more"
     assert words_of("ja").listed("abcdefg") == "a、b、c、d、e、ほか 2 件"
+    # A name with a comma in it would run into the next.
+    assert words_of("en").listed(["LoRA, lr 5e-4", "Head only"]) == "LoRA, lr 5e-4; Head only"

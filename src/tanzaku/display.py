@@ -71,13 +71,19 @@ class Display:
         console: Standard error if not given.
         indent: Before every line.
         title: Also before it, where lines of several works come one after the other in a log.
+        in_lines: Write lines to a terminal, too, instead of a bar.
     """
 
     def __init__(
-        self, *columns: ProgressColumn, console: Console | None = None, indent: str = "", title: str = ""
+        self,
+        *columns: ProgressColumn,
+        console: Console | None = None,
+        indent: str = "",
+        title: str = "",
+        in_lines: bool = False,
     ) -> None:
         self._console = console or plain_console(stderr=True)
-        self._plain = not self._console.is_terminal
+        self._plain = in_lines or not self._console.is_terminal
         self._before = f"{indent}{title}: " if self._plain and title else indent
         self._said_at = time.monotonic()
         self.bar = Progress(*columns, console=self._console, transient=True, disable=self._plain)

@@ -49,7 +49,8 @@ class Words:
     def listed(self, names: Iterable[str]) -> str:
         """Names in one sentence, the first few of many."""
         every = list(names)
-        shown, more = self.text(", ").join(every[:_MOST_NAMES]), len(every) - _MOST_NAMES
+        comma = self.text("; ") if any(", " in name for name in every) else self.text(", ")
+        shown, more = comma.join(every[:_MOST_NAMES]), len(every) - _MOST_NAMES
         return self.text("{names} and {more} more", names=shown, more=more) if more > 0 else shown
 
     def _filled(self, text: str, values: dict[str, object]) -> str:

@@ -84,10 +84,47 @@ def test_what_is_recommended_is_near_the_best_and_none_smaller_is(sized: list[tu
             assert one.at_chance or (one.from_best is not None and one.from_best.mean < -margin)
 
 
+def test_after_the_recommended_one_comes_the_next_smallest_that_is_good_enough() -> None:
+    counts_and_sizes = ((190, 5000), (189, 300), (188, 100), (188, 200), (140, 10), (150, 20))
+    selection = select(
+        [Selectable(_right(count), size) for count, size in counts_and_sizes],
+        CLASSES,
+        labels=2,
+        margin=0.01,
+        choose_by="accuracy",
+    )
+    assert selection.order == (2, 3, 1, 0, 5, 4)  # then those that are not, the better ones first
+
+
 def test_only_what_is_surely_worse_by_more_than_the_margin_is_hopeless() -> None:
     candidates = [Selectable(_right(count), 1) for count in (190, 188, 150, 100)]
-    assert hopeless(candidates, CLASSES, margin=0.01) == [2, 3]
-    assert hopeless(candidates, CLASSES, margin=0.3) == [3]
+    assert hopeless(candidates, CLASSES, labels=2, margin=0.01, choose_by="accuracy") == [2, 3]
+    assert hopeless(candidates, CLASSES, labels=2, margin=0.3, choose_by="accuracy") == [3]
+
+
+def test_among_equals_hardly_any_is_hopeless_after_a_few_documents() -> None:
+    """Ten equally good candidates, 100 documents in four looks: the best of them looks better than it is."""
+    random = np.random.default_rng(0)
+    wrongly = 0
+    for _ in range(60):
+        right = random.random((10, 400)) < 0.7
+        dropped: set[int] = set()
+        for documents in (100, 200, 300, 400):
+            classes = np.arange(documents) % 2
+            rows = [Selectable(np.where(one[:documents], classes, 1 - classes), 1) for one in right]
+            dropped |= set(hopeless(rows, classes, labels=2, margin=0.005, choose_by="accuracy", looks=4))
+        wrongly += bool(dropped)
+    assert wrongly <= 3
+
+
+def test_what_is_hopeless_is_found_by_what_is_chosen_by() -> None:
+    """The one is more often right, but only of the frequent class; by macro-F1 it is the worse one."""
+    classes = np.array([0] * 180 + [1] * 20)
+    frequent, balanced = np.zeros(200, dtype=np.int64), classes.copy()
+    balanced[:60] = 1  # all of the rare class, and a third of the frequent one wrong
+    candidates = [Selectable(frequent, 1), Selectable(balanced, 1)]
+    assert hopeless(candidates, classes, labels=2, margin=0.01, choose_by="accuracy") == [1]
+    assert hopeless(candidates, classes, labels=2, margin=0.01, choose_by="macro_f1") == [0]
 
 
 def test_choosing_among_random_candidates_seldom_finds_one() -> None:

@@ -15,7 +15,7 @@ from tanzaku.cli import app
 from tanzaku.cli.options import ModelOptions, with_options
 from tanzaku.cli.pretrain import PANELS
 from tanzaku.errors import TanzakuError
-from tanzaku.pretraining.options import PretrainOptions
+from tanzaku.pretraining.options import NewEncoderOptions, PretrainOptions
 from tests.forked import start_tanzaku
 from tests.tiny import VOCABULARY
 
@@ -82,7 +82,8 @@ def _parameters() -> list[Any]:
 
 
 def test_every_field_of_the_model_is_an_option_under_a_heading() -> None:
-    assert sorted(name for names in PANELS.values() for name in names) == sorted(PretrainOptions.model_fields)
+    listed = [name for names in PANELS.values() for name in names]
+    assert sorted([*listed, *NewEncoderOptions.model_fields]) == sorted(PretrainOptions.model_fields)
     assert {parameter.name for parameter in _parameters()} == {
         *PretrainOptions.model_fields,
         *("texts", "out", "work", "threads", "help"),

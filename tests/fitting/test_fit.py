@@ -1,7 +1,7 @@
 """From a file of inquiries to a bundle: the budgets, resumption, the verdict, the page and the study."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ import tanzaku
 from tanzaku.errors import BundleError, DataError, SpecError
 from tanzaku.files import folder_bytes
 from tanzaku.fitting.finish import nice
-from tanzaku.fitting.race import RunBegins
+from tanzaku.fitting.race import Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
+from tanzaku.fitting.sentences import remark, verdict_text
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
+from tanzaku.words import ENGLISH
+from tests.browser import chromium
 from tests.fitting.inquiries import inquiries, write_inquiries
+from tests.report.page.test_browser import FITS
+from tests.tiny import make_documents
 
 FEW_TERMS: dict[str, Any] = {
     "method": "tfidf-svm",
@@ -107,7 +112,7 @@ def test_the_bundle_classifies_and_meets_the_budgets_weighed_and_timed_from_outs
 
 def test_the_smallest_that_is_not_worse_is_taken_and_the_others_are_accounted_for(fitted: Fitted) -> None:
     findings = fitted.result.report.findings
-    assert len({(str(one.name), one.form) for one in findings.candidates}) == len(findings.candidates) == 4
+    assert len({(str(one.name), one.form) for one in findings.candidates}) == len(findings.candidates) == 5
     few, many = (next(one for one in findings.candidates if number in str(one.name)) for number in ("12", "800"))
     assert few.selected is not None or few.reason == "worse"
     assert many.recommended
@@ -116,12 +121,14 @@ def test_the_smallest_that_is_not_worse_is_taken_and_the_others_are_accounted_fo
     assert findings.documents == 200
     assert findings.mistakes is not None
     assert findings.selection.documents == sum(count for _, _, count in findings.mistakes.recalls)
-    whole = next(one for one in findings.candidates if one.form == "whole")
+    whole = next(one for one in findings.candidates if one.form == "stored")
     assert (whole.reason, whole.costs) == ("megabytes", None)  # known before anything was trained
     assert whole.least_bytes > 1e6 * MAX_MB
-    int8 = next(one for one in findings.candidates if one.form == "int8")
+    int4, int8 = (next(one for one in findings.candidates if one.form == form) for form in ("int4", "int8"))
+    assert int4.costs is not None
     assert int8.costs is not None
     assert int8.least_bytes < int8.costs.total_bytes < whole.least_bytes
+    assert int4.costs.total_bytes < int8.costs.total_bytes
 
 
 def test_the_study_file_has_the_runs_that_were_made(fitted: Fitted) -> None:
@@ -156,9 +163,123 @@ def test_the_page_begins_with_the_verdict(fitted: Fitted) -> None:
     assert findings.curve.points[0].labels < findings.curve.points[-1].labels
 
 
+def test_the_page_is_in_one_language_and_names_the_smallest_of_the_bundles_that_were_compared(fitted: Fitted) -> None:
+    findings = fitted.result.report.findings
+    page = fitted.result.report.page.read_text(encoding="utf-8")
+    for english in ("Head only", "max terms", "analyzer", "more labels"):
+        assert english not in page
+        assert not any(english in sentence for sentence in fitted.result.report.sentences)
+    assert "分類ヘッドのみ" in page
+    chosen = findings.recommended
+    assert chosen is not None
+    assert chosen.costs is not None
+    # The recommended bundle has grown with its training documents; the sizes that decided are those of before.
+    grown = replace(chosen, costs=replace(chosen.costs, total_bytes=10**9))
+    others = tuple(one for one in findings.candidates if one is not chosen)
+    sentences = [
+        verdict_text(replace(findings, candidates=(one, *others)), words=ENGLISH).sure for one in (chosen, grown)
+    ]
+    assert sentences[0] == sentences[1]
+
+
+def test_the_page_fits_every_screen(fitted: Fitted) -> None:
+    with chromium() as browser:
+        for width in (390, 768, 1280):
+            opened = browser.new_page(viewport={"width": width, "height": 800})
+            opened.goto(fitted.result.report.page.as_uri())
+            assert opened.evaluate("document.documentElement.scrollWidth") == width
+            assert opened.evaluate(FITS) == [], width
+            rows = opened.evaluate(
+                "[...document.querySelectorAll('.results tbody tr')].map(one => one.getBoundingClientRect().height)"
+            )
+            assert max(rows) < 200, width  # no column is so narrow that its words are set one below another
+            opened.close()
+
+
+def test_why_a_candidate_dropped_out_is_a_sentence(fitted: Fitted) -> None:
+    one = next(one for one in fitted.result.report.findings.candidates if not one.recommended)
+
+    def remarks(reason: Reason, detail: str) -> str:
+        return remark(replace(one, reason=reason, detail=detail), words=ENGLISH)
+
+    assert remarks("worse", "1") == "worse than the best after 1 fold"
+    assert remarks("worse", "2") == "worse than the best after 2 folds"
+    assert remarks("time", "24 s") == "no time left; it would take another 24 s"
+    assert remarks("time", "") == "no time left"
+    assert remarks("failed", "no memory left") == "failed: no memory left"
+
+
 def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:
     with pytest.raises(DataError, match="holds a fit of other documents"):
         fit(inquiries(80), study=fitted.result.folder, candidates=[FEW_TERMS])
+
+
+def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tmp_path: Path) -> None:
+    """With all terms, a bundle grows with the documents: the final one is larger than those of the folds."""
+    source = inquiries(200)
+    options: dict[str, Any] = {"folds": 2, "margin": 0.0}
+    growing = {name: value for name, value in MANY_TERMS.items() if name != "max_terms"}
+    candidates = [growing, {**FEW_TERMS, "max_terms": 60}]
+    free = fit(source, study=tmp_path / "free", candidates=candidates, **options).report.findings
+    assert free.recommended is free.candidates[0]
+    assert free.recommended.costs is not None
+    final_bytes = free.recommended.costs.total_bytes
+    tight = (final_bytes - 1) / 1e6
+    result = fit(source, study=tmp_path / "tight", candidates=candidates, max_mb=tight, **options)
+    findings = result.report.findings
+    first, second = findings.candidates
+    assert (first.reason, first.best, second.recommended) == ("megabytes", True, True)
+    assert second.costs is not None
+    assert result.bundle is not None
+    assert folder_bytes(result.bundle) == second.costs.total_bytes < final_bytes
+    assert "but after the training on all documents: over the budget of megabytes" in str(result.report)
+
+
+def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:
+    result = fit(
+        inquiries(120),
+        study=tmp_path,
+        candidates=[{**FEW_TERMS, "max_terms": 60}, MANY_TERMS],
+        folds=2,
+        margin=0.3,
+        choose_by="macro_f1",
+    )
+    findings = result.report.findings
+    assert findings.selection is not None
+    best = next(one for one in findings.candidates if one.best)
+    assert best.selected is not None
+    assert best.selected.score != best.selected.accuracy
+    assert not best.recommended
+    shown = f"{100 * best.selected.score:.2f}"
+    assert f"with a macro-F1 of {shown} %: the difference is" in str(result.report)
+    assert findings.final is not None
+    assert f"Its macro-F1 there is {100 * findings.final.record.test.macro_f1:.2f} %." in str(result.report)
+    page = result.report.page.read_text(encoding="utf-8")
+    assert "Macro-F1 (%)" in page
+    assert shown in page
+
+
+def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> None:
+    documents = make_documents(120, seed=1)
+    result = fit(
+        (documents.texts, documents.labels),
+        study=tmp_path,
+        encoder=str(tiny_encoder),
+        candidates=[{"method": "lora", "epochs": 8, "learning_rate": 1e-2, "patience": 8, "max_tokens": 32}],
+        folds=2,
+        shared_encoder=True,
+        max_mb=0.5,
+    )
+    (candidate,) = result.report.findings.candidates
+    assert candidate.form == "adapter"
+    assert result.bundle is not None
+    assert candidate.costs is not None
+    assert candidate.costs.total_bytes == folder_bytes(result.bundle)
+    assert not list((result.bundle / "encoder").glob("*.safetensors"))
+    right = [
+        one.label == label for one, label in zip(result.classifier(documents.texts), documents.labels, strict=True)
+    ]
+    assert sum(right) > 60  # a third by chance
 
 
 def test_nothing_is_trained_if_no_candidate_can_meet_the_budgets(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -7,7 +7,7 @@ from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
-from tanzaku.training.loop import StepDone
+from tanzaku.training.events import StepDone
 from tests.kinds import encoder_run
 from tests.tiny import make_dataset
 

@@ -22,8 +22,7 @@ from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoints
-from tanzaku.training.evaluation import Interrupted
-from tanzaku.training.loop import Event, Resumed, StepDone, TrainingDone
+from tanzaku.training.events import Event, Interrupted, Resumed, StepDone, TrainingDone
 from tanzaku.training.optimizer import build_adamw
 from tanzaku.training.schedule import Schedule
 from tanzaku.training.stopping import EarlyStopping

@@ -19,7 +19,7 @@ from tanzaku.study.predictions import read_predictions
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
-from tanzaku.training.evaluation import Interrupted
+from tanzaku.training.events import Interrupted
 from tanzaku.training.forward import model_logits
 from tests.methods.runs import run_one
 from tests.methods.test_contract import Case, _load, _logits, _train_a_little

@@ -26,7 +26,7 @@ from tanzaku.ship.packing import pack
 from tanzaku.study.plan import plan_study
 from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
-from tanzaku.training.evaluation import Interrupted
+from tanzaku.training.events import Interrupted
 from tests.methods.runs import DATASET, run_one
 
 CLS, SEP, PAD = 2, 3, 0

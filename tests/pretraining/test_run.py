@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from tanzaku.errors import SpecError, TanzakuError
-from tanzaku.pretraining.loop import EvaluationDone, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.options import read_options
 from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
 from tanzaku.pretraining.run import pretrain
 from tanzaku.pretraining.session import Begins
+from tanzaku.training.events import HeldOutDone, Resumed, StepsDone, Stopped
 from tests.checkpoints import make_roberta
 from tests.forked import Forked, call
 
@@ -135,7 +135,7 @@ def test_a_gpu_learns_what_a_cpu_learns_and_resumes(corpus: Path, tmp_path: Path
     events: list[Any] = []
 
     def stop() -> bool:
-        return any(isinstance(event, EvaluationDone) for event in events)
+        return any(isinstance(event, HeldOutDone) for event in events)
 
     options, out = read_options(_SMALL | {"steps": 40, "device": "cuda", "optimizer": "muon"}), tmp_path / "stopped"
     assert pretrain([corpus], out, options=options, report=events.append, stop=stop) is None
@@ -214,7 +214,7 @@ def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path, change
     events: list[Any] = []
 
     def stop() -> bool:
-        return any(isinstance(event, EvaluationDone) for event in events)
+        return any(isinstance(event, HeldOutDone) for event in events)
 
     assert pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=events.append, stop=stop) is None
     assert events[-1] == Stopped(10)
@@ -223,7 +223,7 @@ def test_it_stops_between_steps_and_goes_on(corpus: Path, tmp_path: Path, change
     again: list[Any] = []
     resumed = pretrain([corpus], tmp_path / "a", options=options, work=tmp_path, report=again.append)
     assert resumed is not None
-    assert WentOn(10) in again
+    assert Resumed(10) in again
     assert resumed.resumptions == 1
     assert [line.held_out_loss for line in resumed.history] == [line.held_out_loss for line in record.history]
     assert [line.train_loss for line in resumed.history] == [line.train_loss for line in record.history]
@@ -285,7 +285,7 @@ def test_a_time_budget_is_kept_and_goes_on(corpus: Path, tmp_path: Path, monkeyp
     events: list[Any] = []
 
     def stop() -> bool:
-        return sum(isinstance(event, EvaluationDone) for event in events) == 2
+        return sum(isinstance(event, HeldOutDone) for event in events) == 2
 
     out = tmp_path / "timed"
     assert pretrain([corpus], out, options=options, report=events.append, stop=stop) is None

@@ -85,6 +85,9 @@ def test_without_predictions_arms_are_not_compared() -> None:
     assert not any("predictions" in note for note in compared)
     notes = result_notes(section, unknown, words=words)
     assert "Some runs have no stored predictions, so their arms are not compared." in notes
+    explained = "“Better” and “worse”: this p is below 0.05."
+    assert any(explained in note for note in compared)
+    assert not any(explained in note for note in notes)
     assert "Which arms differ" not in document_without_predictions(records)
 
 

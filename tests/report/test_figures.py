@@ -188,7 +188,7 @@ def test_losses_have_a_row_a_learning_rate_and_a_line_a_run() -> None:
     figure = figure_of("loss", study())
     titles = [axes.get_title().replace("\n", " ") for axes in figure.axes[::2]]
     assert titles == [
-        f"Training loss: {name}" for name in ("LoRA, lr\u00a05e-4", "LoRA, lr\u00a05e-5", "without a rank")
+        f"Training loss: {name}" for name in ("LoRA, lr\u00a05e-4", "LoRA, lr\u00a05e-5", "methods without a rank")
     ]
     charts = charts_of("loss", study())
     assert [len(chart.lines) for chart in charts] == [7, 7, 7, 7, 2, 2]
@@ -208,8 +208,8 @@ def test_the_losses_of_a_method_with_several_ranks_have_a_row_of_their_own() -> 
     nested = finished({"name": "lora-nested", "ranks": [2, 8]}, accuracy=0.9)
     charts = charts_of("loss", [nested, finished({"name": "full"}, accuracy=0.9)])
     assert [chart.title for chart in charts[::2]] == [
-        "Training loss: without a rank",
-        "Training loss: trained for several ranks",
+        "Training loss: Full fine-tuning",
+        "Training loss: Nested LoRA",
     ]
 
 

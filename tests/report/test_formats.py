@@ -25,7 +25,8 @@ def test_accuracies_have_two_decimals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "written"), [(816.4, "816"), (9.94, "9.9"), (9.96, "10"), (0.04, "0.0"), (1234.4, "1,234")]
+    ("duration", "written"),
+    [(816.4, "816"), (9.94, "9.9"), (9.96, "10"), (0.0423, "0.042"), (0.096, "0.1"), (0.0, "0.0"), (1234.4, "1,234")],
 )
 def test_seconds(duration: float, written: str) -> None:
     assert formats.seconds(duration) == written

@@ -85,6 +85,22 @@ def test_only_columns_that_need_it_wrap() -> None:
     assert re.search(r"p\{\d+pt\}rrrrrr@", long)
 
 
+def test_a_heading_is_on_one_line_where_its_column_is_wide_enough() -> None:
+    column = Column("95 % interval", numeric=True)
+    wide = latex_table(Table("", (column,), (("−21.19 to −16.08",),)), label="tab:x")
+    narrow = latex_table(Table("", (column,), (("0.1",),)), label="tab:x")
+    assert r"    95 \% interval \\" in wide.splitlines()
+    assert r"95 \% \\ interval" in narrow
+
+
+def test_a_rule_is_above_the_sum() -> None:
+    rows = (("a", "1"), ("b", "2"), ("All", "3"))
+    table = Table("", (Column("Class"), Column("Documents", numeric=True)), rows, total=True)
+    lines = latex_table(table, label="tab:x").splitlines()
+    assert lines[lines.index(r"    All & 3 \\") - 1] == r"    \midrule"
+    assert lines[lines.index(r"    b & 2 \\") - 1] == r"    a & 1 \\"
+
+
 def test_a_group_of_columns_has_a_heading_and_a_rule() -> None:
     columns = (
         Column("a", numeric=True),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tanzaku.report.charts import Axis
-from tanzaku.report.scales import Span, round_numbers, round_powers
+from tanzaku.report.scales import Span, round_numbers, round_powers, tick_texts
 
 _values = st.floats(0.01, 1e6)
 
@@ -33,3 +33,11 @@ def test_a_reserved_share_lies_beyond_the_values() -> None:
     span = Span.over([1, 2], Axis("x"), reserved=0.25)
     assert 0.6 < span.share(2) < 0.75
     assert all(value <= 2.1 for value, _ in span.ticks(Axis("x"), length=100, least=1, end=0.75))
+
+
+def test_ticks_of_an_axis_are_written_alike() -> None:
+    assert tick_texts([94, 94.5, 95], "linear") == ["94.0", "94.5", "95.0"]
+    assert tick_texts([0, 500, 1000], "linear") == ["0", "500", "1,000"]
+    assert tick_texts([0.5, 1, 2, 1000], "log") == ["0.5", "1", "2", "1,000"]
+    assert tick_texts([2, 8, 256], "linear") == ["2", "8", "256"]
+    assert tick_texts([1e-6, 2e-6], "linear") == ["1e-06", "2e-06"]

@@ -18,10 +18,11 @@ from scipy.special import softmax
 from tanzaku.data.dataset import Dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.compact import unpack_weights
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import BundleError, DataError, RecordError
-from tanzaku.files import sha256_of_file
+from tanzaku.files import folder_bytes, sha256_of_file
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
@@ -144,6 +145,49 @@ def test_in_eight_bits_a_bundle_takes_a_byte_a_weight_and_scores_nearly_alike(
     # A number is off by 1/254 of its row's largest at most, and the errors of a sum partly cancel.
     assert 0 < np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
     assert np.mean(found.argmax(axis=1) == expected.argmax(axis=1)) >= 0.9
+
+
+def test_in_four_bits_a_bundle_classifies_as_its_rounded_weights_do(study: Study, tmp_path: Path) -> None:
+    wide = pack(study.runs["lora"], tmp_path / "wide", with_encoder=True)
+    narrow = pack(study.runs["lora"], tmp_path / "narrow", int4=True)
+    eight = pack(study.runs["lora"], tmp_path / "eight", int8=True)
+    assert (encoder_facts(narrow).weights, encoder_facts(narrow).bits) == ("int4", 4)
+    sizes = [(bundle.folder / "encoder") for bundle in (narrow, eight, wide)]
+    assert sorted(map(folder_bytes, sizes)) == list(map(folder_bytes, sizes))
+    stored = load_file(narrow.folder / "encoder" / "model.q4.safetensors")
+    unpacked = unpack_weights(stored)
+    for name, tensor in load_file(wide.folder / "encoder" / "model.safetensors").items():
+        if name + ".q4_scales" in stored:  # a step is an eighth of the largest weight of 32 neighbours
+            steps = tensor.abs().unflatten(1, (-1, 32)).amax(dim=2, keepdim=True) / 8
+            errors = (unpacked[name].float() - tensor).abs().unflatten(1, (-1, 32))
+            assert (errors <= 1.01 * steps).all()
+    assert sum(name.endswith(".q4_scales") for name in stored) > 10
+    found = Classifier.load(narrow.folder, precision="float32").scores(study.dataset.test.texts)
+    save_file(
+        {name: tensor.float() for name, tensor in unpacked.items()}, wide.folder / "encoder" / "model.safetensors"
+    )
+    write_manifest(wide.folder)
+    expected = Classifier.load(wide.folder, precision="float32").scores(study.dataset.test.texts)
+    np.testing.assert_array_equal(found, expected)
+    assert read_held_out(narrow.folder) is None  # not measured, since the data is not at hand
+    with pytest.raises(BundleError, match="int8 and int4 exclude each other"):
+        pack(study.runs["lora"], tmp_path / "both", int8=True, int4=True)
+
+
+@pytest.mark.parametrize("method", ["lora", "houlsby"])
+def test_unmerged_a_bundle_has_the_encoders_own_files_and_the_same_scores(
+    study: Study, method: str, tmp_path: Path
+) -> None:
+    bundle = pack(study.runs[method], tmp_path / "bundle", with_encoder=True, merge=False)
+    facts = encoder_facts(bundle)
+    assert (facts.whole, facts.merged, facts.weights) == (True, False, "encoder")
+    for path in study.encoder.glob("*.safetensors"):
+        assert (bundle.folder / "encoder" / path.name).read_bytes() == path.read_bytes()
+    texts = study.dataset.test.texts
+    merged = pack(study.runs[method], tmp_path / "merged", with_encoder=True)
+    expected = Classifier.load(merged.folder, precision="float32").scores(texts)
+    found = Classifier.load(bundle.folder, precision="float32").scores(texts)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_eight_bits_say_how_many_validation_labels_they_changed(study: Study, tmp_path: Path) -> None:

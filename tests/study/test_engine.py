@@ -23,7 +23,7 @@ from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.predictions import read_predictions
-from tanzaku.study.process import Ended, run_child
+from tanzaku.study.process import Ended, StartedChild, StudyInterrupted
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
@@ -67,8 +67,10 @@ def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> No
     assert record.data.fingerprint == clean.fingerprint
 
 
-def _start(tmp_path: Path, study: StudySpec, out: Path, *, train: int = 48, retry_failed: bool = False) -> Forked:
-    return Forked(make_study, study.model_dump_json(), out, train, retry_failed, folder=tmp_path)
+def _start(
+    tmp_path: Path, study: StudySpec, out: Path, *, train: int = 48, retry_failed: bool = False, jobs: int = 1
+) -> Forked:
+    return Forked(make_study, study.model_dump_json(), out, train, retry_failed, jobs, folder=tmp_path)
 
 
 def _comparable(record: RunRecord) -> dict[str, object]:
@@ -93,26 +95,31 @@ def _assert_same(one: Path, two: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(
+    tmp_path: Path, tiny_masked_encoder: Path, jobs: int
+) -> None:
     study = _study(
         tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, _FULL_ON_A_PLATEAU]
     )
-    _make(study, tmp_path / "undisturbed", make_dataset(train=800))
+    _make(study, tmp_path / "undisturbed", make_dataset(train=800), jobs=jobs)
     kills, studies, resumptions, moments = 0, 0, 0, random.Random(0)
     # On a fast machine a study ends before it was killed so often: then another is killed as well.
     while kills < KILLS:
         out = tmp_path / f"killed-{studies}"
-        kills += _kill_until_it_ends(tmp_path, study, out, moments=moments, most=KILLS - kills)
+        kills += _kill_until_it_ends(tmp_path, study, out, jobs=jobs, moments=moments, most=KILLS - kills)
         studies += 1
         _assert_same(tmp_path / "undisturbed", out)
         resumptions += sum(record.resumptions for record in read_records(out))
     assert resumptions > 0, "no kill hit a training"
 
 
-def _kill_until_it_ends(tmp_path: Path, study: StudySpec, out: Path, *, moments: random.Random, most: int) -> int:
+def _kill_until_it_ends(
+    tmp_path: Path, study: StudySpec, out: Path, *, jobs: int, moments: random.Random, most: int
+) -> int:
     """Kill a study at random moments, at most so often, and let it end; how often it was killed."""
     for kills in range(most):
-        process = _start(tmp_path, study, out, train=800)
+        process = _start(tmp_path, study, out, train=800, jobs=jobs)
         _wait_for_a_run(process, out)
         time.sleep(moments.uniform(0, 1.7))
         if process.poll() is not None:
@@ -120,7 +127,7 @@ def _kill_until_it_ends(tmp_path: Path, study: StudySpec, out: Path, *, moments:
             return kills
         # Only the study's own process: its children must see that it is gone and end themselves.
         process.kill()
-    _start(tmp_path, study, out, train=800).finish()
+    _start(tmp_path, study, out, train=800, jobs=jobs).finish()
     return most
 
 
@@ -133,7 +140,7 @@ def _wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
         time.sleep(0.02)
 
 
-def _make(study: StudySpec, out: Path, dataset: Dataset, **options: bool) -> list[RunStarts | RunEnds | RunBusy]:
+def _make(study: StudySpec, out: Path, dataset: Dataset, **options: Any) -> list[RunStarts | RunEnds | RunBusy]:
     plan = plan_study(study, dataset=dataset, out=out)
     return list(make_runs(plan.runs, dataset=dataset, study=study.name, **options))
 
@@ -264,11 +271,12 @@ def test_a_failed_run_is_kept_and_the_others_go_on(tmp_path: Path, tiny_encoder:
 def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
 
-    def die_late(work: Any, **arguments: Any) -> Ended:
-        run_child(work, **arguments)
-        return Ended(-signal.SIGSEGV, None)
+    class DiesLate(StartedChild):
+        def join(self) -> Ended:
+            super().join()
+            return Ended(-signal.SIGSEGV, None)
 
-    monkeypatch.setattr("tanzaku.study.engine.run_child", die_late)
+    monkeypatch.setattr("tanzaku.study.engine.StartedChild", DiesLate)
     *_, ended = _make(study, tmp_path / "out", make_dataset(train=48))
     assert isinstance(ended, RunEnds)
     assert ended.record.status == "finished"
@@ -348,6 +356,40 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
 
     _start(tmp_path, study, out, train=800).finish()
     _assert_same(tmp_path / "undisturbed", out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_jobs_are_made_at_the_same_time_and_share_the_threads(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    arms = [{"method": "full", "learning_rate": 1e30}, {"method": "head"}, {"method": "full"}, {"method": "lora"}]
+    events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=400), jobs=2)
+    # A third run starts when one of the first two has ended, here with a failure.
+    assert [type(event) for event in events[:4]] == [RunStarts, RunStarts, RunEnds, RunStarts]
+    records = {event.run.run_id: event.record for event in events if isinstance(event, RunEnds)}
+    assert sorted(record.status for record in records.values()) == ["failed", "finished", "finished", "finished"]
+    finished = [record for record in records.values() if record.status == "finished"]
+    assert {record.environment.threads for record in finished} == {2}
+    one, two = sorted((record.started, record.ended) for record in finished)[:2]
+    assert two[0] < one[1], "no run began before another ended"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_all_jobs_save_a_checkpoint_when_the_study_is_asked_to_stop(tmp_path: Path, tiny_encoder: Path) -> None:
+    study = _study(
+        tiny_encoder,
+        arms=[{"method": "full"}, {"method": "lora"}],
+        training={"epochs": 500, "learning_rate": 5e-3, "checkpoint_minutes": 60},
+    )
+    plan = plan_study(study, dataset=make_dataset(train=400), out=tmp_path)
+    events = make_runs(plan.runs, dataset=plan.dataset, study=study.name, jobs=2, deadline=time.time() + 8)
+    with pytest.raises(StudyInterrupted):
+        list(events)
+    assert len(list(tmp_path.glob("*/checkpoints/step-*"))) >= 2
+    assert {path.parts[-3] for path in tmp_path.glob("*/checkpoints/step-*")} == {run.run_id for run in plan.runs}
 
 
 def _start_in_a_group(study: StudySpec, out: Path) -> subprocess.Popen[str]:

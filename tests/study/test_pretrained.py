@@ -13,7 +13,6 @@ from tanzaku.analysis.evidence import evidence_of
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.errors import SpecError, TanzakuError
-from tanzaku.pretraining.loop import StepsDone
 from tanzaku.pretraining.options import ContinuedOptions, PretrainOptions
 from tanzaku.pretraining.record import read_pretrain_record
 from tanzaku.pretraining.run import pretrain
@@ -27,6 +26,7 @@ from tanzaku.study.pretrained import pretrained_encoder, pretraining_facts, text
 from tanzaku.study.record import FinishedEncoderRun, FinishedTextRun
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tanzaku.training.events import StepsDone
 from tanzaku.words import words_of
 from tests.forked import Forked
 from tests.kinds import encoder_run, of_encoders

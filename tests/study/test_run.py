@@ -19,7 +19,7 @@ from tanzaku.study.planned import PlannedEncoderRun, PlannedTextRun
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, FinishedEncoderRun, FinishedTextRun, read_record
 from tanzaku.study.run import LOGITS_FILE, data_facts, run, run_encoder
 from tanzaku.study.spec import StudySpec, TextRunSpec
-from tanzaku.training.evaluation import Interrupted
+from tanzaku.training.events import Interrupted
 from tests.checkpoints import make_roberta
 from tests.kinds import adapted, encoder_run
 from tests.tiny import VOCABULARY, make_dataset, make_encoder

@@ -43,7 +43,7 @@ def test_a_trial_with_overrides_does_not_replace_the_study_but_all_else_does(tmp
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2}'])
 def test_a_damaged_list_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / STUDY_FILE).write_text(content, encoding="utf-8")
-    with pytest.raises(RecordError, match=r"study\.json is not the list of a study's runs"):
+    with pytest.raises(RecordError, match=r"study\.json can't be read as the list of a study's runs"):
         read_list(tmp_path)
     whole = _listed("lora-r2")
     assert write_list(tmp_path, whole) == read_list(tmp_path) == whole  # as the message says
@@ -143,4 +143,6 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     assert left("lora-r2-s3-aaaaaaaaaa") == 60 * 5
     assert left("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa") == 60 * (5 + 10)
     assert left("full-s1-aaaaaaaaaa") == 60 * 10
+    several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
+    assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None

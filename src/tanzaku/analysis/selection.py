@@ -17,6 +17,7 @@ from tanzaku.analysis.recommendation import Verdict, non_inferiority
 from tanzaku.analysis.statistics import (
     Difference,
     Interval,
+    RunScores,
     accuracy_interval_over_both,
     accuracy_scores,
     compare,
@@ -25,9 +26,10 @@ from tanzaku.analysis.statistics import (
     macro_f1_scores,
     outcome_of,
 )
-from tanzaku.measure.metrics import ChooseBy
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 
 _ROUNDING = 1e-9
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,12 @@ class Selection:
     """None where every candidate is at chance level."""
     smallest_indistinct: int | None
     """The smallest that can't be distinguished from the best and is not at chance level."""
+    order: tuple[int, ...]
+    """What to take: the recommended first; if that can't be used, the next smallest that is good enough too, and after
+    those the others that are not at chance level, the better ones first."""
     margin: float
+    choose_by: ChooseBy = DEFAULT_CHOOSE_BY
+    """What `score` is."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -83,14 +90,6 @@ class Selection:
             return None
         difference = self.candidates[self.recommended].from_best
         return non_inferiority(difference.interval, margin=self.margin) if difference else None
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """What to take: the recommended first, then, if that can't be used, the others that are not at chance level,
-        the better ones first."""
-        rest = sorted(range(len(self.candidates)), key=lambda place: -self.candidates[place].score)
-        usable = [place for place in rest if not self.candidates[place].at_chance and place != self.recommended]
-        return (*(() if self.recommended is None else (self.recommended,)), *usable)
 
 
 def select(
@@ -108,46 +107,69 @@ def select(
     """
     frequent = np.full(len(classes), np.bincount(classes).argmax())
     rows = np.stack([*(one.predicted for one in candidates), frequent])  # (candidates + 1, documents)
-    best, selected = _compare(rows, [one.total_bytes for one in candidates], classes, labels, choose_by)
+    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by)
+    best, selected = _compare(scored, [one.total_bytes for one in candidates])
     usable = [place for place, one in enumerate(selected) if not one.at_chance]
     near = [place for place in usable if _is_near(selected[place].from_best, margin=margin)]
 
-    def smallest(among: Sequence[int]) -> int | None:
-        return min(among, key=lambda place: (candidates[place].total_bytes, -selected[place].score), default=None)
+    def size(place: int) -> tuple[int, float]:
+        return candidates[place].total_bytes, -selected[place].score
 
     return Selection(
         candidates=selected,
         documents=len(classes),
         majority=float((frequent == classes).mean()),
         best=best,
-        recommended=smallest(near),
-        smallest_indistinct=smallest([place for place in usable if selected[place].indistinct]),
+        recommended=min(near, key=size, default=None),
+        smallest_indistinct=min((place for place in usable if selected[place].indistinct), key=size, default=None),
+        order=(
+            *sorted(near, key=size),
+            *sorted((place for place in usable if place not in near), key=lambda place: -selected[place].score),
+        ),
         margin=margin,
+        choose_by=choose_by,
     )
 
 
-def _compare(
-    rows: np.ndarray, sizes: Sequence[int], classes: np.ndarray, labels: int, choose_by: ChooseBy
-) -> tuple[int, tuple[Selected, ...]]:
+@dataclass(frozen=True)
+class _Scored:
+    """What classifiers, the rows, made of documents, by accuracy and by what they are compared by."""
+
+    correct: np.ndarray
+    """(rows, documents) bool"""
+    accuracies: RunScores
+    f1: RunScores | None
+    """None where they are compared by the accuracy."""
+
+    @classmethod
+    def of(cls, rows: np.ndarray, classes: np.ndarray, *, labels: int, choose_by: ChooseBy) -> _Scored:
+        """Of predictions (rows, documents) int."""
+        f1 = macro_f1_scores(classes, rows, labels=labels) if choose_by == "macro_f1" else None
+        return cls(rows == classes, accuracy_scores(rows == classes), f1)
+
+    @property
+    def values(self) -> np.ndarray:
+        """What they are compared by, (rows,)."""
+        return (self.f1 or self.accuracies).values
+
+    def difference(self, one: int, other: int) -> Difference:
+        """The first row's score less the second's."""
+        return compare(self.f1, [one], [other]) if self.f1 else compare_accuracies(self.correct, [one], [other])
+
+
+def _compare(scored: _Scored, sizes: Sequence[int]) -> tuple[int, tuple[Selected, ...]]:
     """The best candidate, and each candidate compared with it and with the last row, the most frequent class."""
-    accuracies = accuracy_scores(rows == classes)
-    f1 = macro_f1_scores(classes, rows, labels=labels) if choose_by == "macro_f1" else None
-    scores = (f1 or accuracies).values
-
-    def difference(one: int, other: int) -> Difference:
-        return compare(f1, [one], [other]) if f1 else compare_accuracies(rows == classes, [one], [other])
-
     places = range(len(sizes))
-    best = min(places, key=lambda place: (-scores[place], sizes[place]))
+    best = min(places, key=lambda place: (-scored.values[place], sizes[place]))
     others = [place for place in places if place != best]
-    from_best = dict(zip(others, (difference(place, best) for place in others), strict=True))
+    from_best = dict(zip(others, (scored.difference(place, best) for place in others), strict=True))
     corrected = dict(zip(others, holm([from_best[place].p_value for place in others]), strict=True))
     return best, tuple(
         Selected(
-            accuracy=float(accuracies.values[place]),
-            interval=accuracy_interval_over_both(accuracies, [place]),
-            score=float(scores[place]),
-            over_majority=difference(place, len(sizes)),
+            accuracy=float(scored.accuracies.values[place]),
+            interval=accuracy_interval_over_both(scored.accuracies, [place]),
+            score=float(scored.values[place]),
+            over_majority=scored.difference(place, len(sizes)),
             from_best=from_best.get(place),
             indistinct=place == best or outcome_of(from_best[place], p_value=corrected[place]) == "not distinguishable",
         )
@@ -155,13 +177,49 @@ def _compare(
     )
 
 
-def hopeless(candidates: Sequence[Selectable], classes: np.ndarray, *, margin: float) -> list[int]:
-    """The candidates whose accuracy is significantly lower than the best's by more than the margin: more documents
-    are not going to change that."""
-    rows = np.stack([one.predicted for one in candidates]) == classes
-    best = int(rows.mean(axis=1).argmax())
+def scores_of(candidates: Sequence[Selectable], classes: np.ndarray, *, labels: int, choose_by: ChooseBy) -> np.ndarray:
+    """What candidates are compared by, (candidates,). The arguments are those of `select`."""
+    rows = np.stack([one.predicted for one in candidates])
+    return _Scored.of(rows, classes, labels=labels, choose_by=choose_by).values
+
+
+def hopeless(
+    candidates: Sequence[Selectable],
+    classes: np.ndarray,
+    *,
+    labels: int,
+    margin: float,
+    choose_by: ChooseBy,
+    looks: int = 1,
+) -> list[int]:
+    """The candidates whose score is significantly lower than the best's by more than the margin: more documents are
+    not going to change that.
+
+    Which of many is the best is uncertain too, and there is a look after each round. So intervals are as wide as it
+    takes for all pairs with the best in all looks together (Bonferroni), as in the races of Maron and Moore.
+
+    Args:
+        candidates: As for `select`, and so are the other arguments.
+        classes: Of the documents.
+        labels: How many classes there are.
+        margin: A share.
+        choose_by: What of the documents candidates are compared by.
+        looks: How often this is asked while documents are added.
+    """
+    from scipy.special import ndtri
+
+    rows = np.stack([one.predicted for one in candidates])
+    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by)
+    best = int(scored.values.argmax())
     others = [place for place in range(len(candidates)) if place != best]
-    return [place for place in others if compare_accuracies(rows, [place], [best]).interval.high < -margin]
+    pairs = max(1, len(candidates) * (len(candidates) - 1) // 2)
+    wider = float(ndtri(1 - _LEVEL / 2 / (pairs * looks)) / ndtri(1 - _LEVEL / 2))
+    differences = {place: scored.difference(place, best) for place in others}
+    return [
+        place
+        for place, found in differences.items()
+        if found.mean + wider * (found.interval.high - found.mean) < -margin
+    ]
 
 
 def _is_near(from_best: Difference | None, *, margin: float) -> bool:

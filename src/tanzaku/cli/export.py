@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -27,16 +28,7 @@ class Comparing:
             show_default="the sample corpus",
         ),
     ] = None
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PERCENT",
-            min=0,
-            max=100,
-            help="Write nothing if more of these texts get another label.",
-            show_default="any number, which is printed",
-        ),
-    ] = None
+    max_flips: Annotated[float | None, max_flips_option()] = None
 
     def dataset(self) -> "Dataset | None":
         """The data on which the two are compared."""
@@ -86,7 +78,7 @@ def export(
         to=to,
         dtype=dtype,
         dataset=comparing.dataset(),
-        max_flips=None if comparing.max_flips is None else comparing.max_flips / 100,
+        max_flips=share_of(comparing.max_flips),
         encoder=encoder,
         force=force,
     )

@@ -131,7 +131,7 @@ def _say(event: FitEvent, console: Console) -> None:
         what = f"learning curve, {100 * event.share:.0f} % of the documents, fold {event.fold} of {event.folds}"
     else:
         what = f"fold {event.fold} of {event.folds}"
-    name = event.run.run_id.rpartition("-")[0]
+    name = str(event.name)
     left = event.seconds_left
     time = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
     console.print(f"{what}: {name} ({time} of the time budget left)")

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.choosing import Choosing
+from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -24,10 +25,28 @@ class Packing:
     """Options for what is packed."""
 
     with_encoder: Annotated[
-        bool, typer.Option("--with-encoder", help="Store all weights, so that classifying does not need the encoder.")
+        bool,
+        typer.Option(
+            "--with-encoder",
+            help="Store all weights, so that classifying does not need the encoder. The adapter is merged into them.",
+        ),
+    ] = False
+    no_merge: Annotated[
+        bool,
+        typer.Option(
+            "--no-merge",
+            help="With --with-encoder: store the encoder's own files and the adapter separately. That is smaller if "
+            "the encoder is stored in 4 bits or float16, as the included one.",
+        ),
     ] = False
     int8: Annotated[
         bool, typer.Option("--int8", help="Store all weights, including the encoder, in 8 bits: a quarter of the size.")
+    ] = False
+    int4: Annotated[
+        bool,
+        typer.Option(
+            "--int4", help="Store all weights, including the encoder, in 4 bits (4.5 with scales), with less accuracy."
+        ),
     ] = False
     encoder: Annotated[
         str | None,
@@ -37,35 +56,33 @@ class Packing:
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="With --int8: classify this data's validation set before and after.",
+            help="With --int8 or --int4: classify this data's validation set before and after.",
             show_default="the run's data",
         ),
     ] = None
-
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PERCENT",
-            min=0,
-            max=100,
-            help="With --int8: write nothing if more validation texts get another label.",
-            show_default="any number, which is printed",
-        ),
-    ] = None
+    max_flips: Annotated[float | None, max_flips_option(condition="With --int8 or --int4: ")] = None
 
     def dataset(self) -> "Dataset | None":
-        """The data on which 8 bits are compared with the original weights."""
+        """The data on which fewer bits are compared with the original weights."""
         from tanzaku.data.loading import load_dataset
 
-        if self.data is not None and not self.int8:
-            raise DataError(f"--data {self.data} only has an effect with --int8; give both or neither")
+        if self.data is not None and not (self.int8 or self.int4):
+            raise DataError(f"--data {self.data} only has an effect with --int8 or --int4; give both or neither")
         return load_dataset(self.data) if self.data is not None else None
+
+    def merges(self) -> bool:
+        """Whether an adapter is merged into the weights."""
+        if self.no_merge and (self.int8 or self.int4 or not self.with_encoder):
+            raise DataError("--no-merge only has an effect with --with-encoder, and without --int8 and --int4")
+        return not self.no_merge
 
     def largest_share(self) -> float | None:
         """The share of texts that may get another label."""
-        if self.max_flips is not None and not self.int8:
-            raise DataError(f"--max-flips {self.max_flips:g} only has an effect with --int8; give both or neither")
-        return None if self.max_flips is None else self.max_flips / 100
+        if self.max_flips is not None and not (self.int8 or self.int4):
+            raise DataError(
+                f"--max-flips {self.max_flips:g} only has an effect with --int8 or --int4; give both or neither"
+            )
+        return share_of(self.max_flips)
 
 
 def pack(
@@ -101,7 +118,9 @@ def pack(
         source,
         out,
         with_encoder=packing.with_encoder,
+        merge=packing.merges(),
         int8=packing.int8,
+        int4=packing.int4,
         encoder=packing.encoder,
         dataset=packing.dataset(),
         max_flips=packing.largest_share(),
@@ -125,8 +144,8 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
     )
     console.print(_describe_calibration(facts.calibration))
-    if isinstance(facts, EncoderBundleFacts) and facts.weights == "int8":
-        console.print(_describe_quantization(facts.quantized))
+    if isinstance(facts, EncoderBundleFacts) and facts.bits:
+        console.print(_describe_quantization(facts.quantized, bits=facts.bits))
         for line in describe_certificate(read_certificate(bundle.folder)):
             console.print(line)
     if isinstance(facts, EncoderBundleFacts) and not facts.whole:
@@ -148,14 +167,14 @@ def _describe_calibration(facts: "CalibrationFacts") -> str:
     return f"Probabilities are calibrated on {of} (temperature {facts.temperature:.2f})."
 
 
-def _describe_quantization(facts: "QuantizationFacts | None") -> str:
-    before = "The weights are in 8 bits; the accuracies above were measured before."
+def _describe_quantization(facts: "QuantizationFacts | None", *, bits: int) -> str:
+    before = f"The weights are in {bits} bits; the accuracies above were measured before."
     if facts is None:
         return (
             f"{before} How many labels this changed was not measured, because the run's data is not where the "
             "study read it; give its folder with --data."
         )
     return (
-        f"{before} 8 bits changed the label of {facts.changed:,} of {facts.val.documents:,} validation documents: "
+        f"{before} {bits} bits changed the label of {facts.changed:,} of {facts.val.documents:,} validation documents: "
         f"accuracy {100 * facts.val_before.accuracy:.2f} % before, {100 * facts.val.accuracy:.2f} % after."
     )

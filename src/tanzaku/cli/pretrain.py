@@ -12,21 +12,9 @@ from tanzaku.cli.threads import threads_option
 if TYPE_CHECKING:
     from tanzaku.pretraining.options import PretrainOptions
 
-# The fields of PretrainOptions by the heading that they have in the help.
+# The fields of PretrainOptions by the heading that they have in the help; "A new encoder" has NewEncoderOptions.
 PANELS = {
     "Options": ("from_encoder", "steps", "tokens", "minutes", "epochs"),
-    "A new encoder": (
-        "shape",
-        "heads",
-        "intermediate",
-        "initial_std",
-        "initial_embeddings",
-        "initial_positions",
-        "positions",
-        "tie",
-        "vocabulary_size",
-        "character_coverage",
-    ),
     "Text and batches": (
         "documents",
         "max_tokens",
@@ -62,10 +50,11 @@ class PretrainCommand(LazyCommand):
     @staticmethod
     def declare() -> Command:
         """Import the options."""
-        from tanzaku.pretraining.options import PretrainOptions, read_options
+        from tanzaku.pretraining.options import NewEncoderOptions, PretrainOptions, read_options
 
+        panels = {"Options": PANELS["Options"], "A new encoder": tuple(NewEncoderOptions.model_fields)} | PANELS
         names = {"from_encoder": ("--from", "ENCODER")}
-        return with_options(pretrain, options=ModelOptions(PretrainOptions, read_options, panels=PANELS, names=names))
+        return with_options(pretrain, options=ModelOptions(PretrainOptions, read_options, panels=panels, names=names))
 
 
 def pretrain(

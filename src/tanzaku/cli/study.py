@@ -54,6 +54,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the runs, without reading data or encoder.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of runs made at the same time; they share the threads.")
+    ] = 1,
     threads: Threads = None,
 ) -> None:
     """Make the runs of a study; run the same command again to resume after an interruption.
@@ -66,6 +69,7 @@ def run(
     ```
     tanzaku study run studies/thesis-table-3.2.toml
     tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
+    tanzaku study run studies/quickstart.toml --jobs 2
     tanzaku study run studies/quickstart.toml --dry-run
     ```
     """
@@ -78,7 +82,7 @@ def run(
     if dry_run:
         _list_runs(spec)
         return
-    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, console=errors)
+    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, jobs=jobs, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 
@@ -151,7 +155,9 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, console: Console) -> _Made:
+def _make(
+    study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, jobs: int, console: Console
+) -> _Made:
     from tanzaku.study.engine import RunEnds
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.running import StudyStarts, run_study
@@ -168,10 +174,10 @@ def _make(study: Path, out: Path, *, overrides: Sequence[str], retry_failed: boo
         if isinstance(event, RunEnds):
             records[event.run.run_id] = event.record
         waiting = [run for run in started[0].runs if run.name not in records]
-        _say(event, console, left=_left(seconds_left(records.values(), waiting)))
+        _say(event, console, left=_left(seconds_left(records.values(), waiting, jobs=jobs)))
 
     try:
-        run_study(study, out=out, overrides=overrides, retry_failed=retry_failed, listener=listen)
+        run_study(study, out=out, overrides=overrides, retry_failed=retry_failed, jobs=jobs, listener=listen)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         if started:
             ended = f"{len(records)} of {len(started[0].runs)} runs have ended"

@@ -6,7 +6,7 @@ were once rounded to it and then saved in float16 can be stored in it again, 4.5
 the last bit. Matrices that are not of this kind, and all vectors, are stored in float16 as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -45,6 +45,26 @@ def pack_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return packed
 
 
+def round_weights(weights: Mapping[str, Tensor], *, head: Sequence[str]) -> dict[str, Tensor]:
+    """The nearest tensors that `pack_weights` takes: matrices outside the `head` in 4 bits, others in float16.
+
+    Matrices whose columns are no multiple of 32 are not in 4 bits either.
+
+    Args:
+        weights: By name.
+        head: The names of the modules that are the head.
+    """
+    rounded = {}
+    for name, tensor in weights.items():
+        in_head = any(name.startswith(f"{module}.") for module in head)
+        narrow = tensor.to(torch.float16) if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point() and tensor.ndim == 2 and tensor.shape[1] % _BLOCK == 0 and not in_head:
+            numbers, scales = _nearest(tensor)
+            narrow = (numbers * scales).to(torch.float16).flatten(1)
+        rounded[name] = narrow
+    return rounded
+
+
 def unpack_weights(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What `pack_weights` was given, its floating-point tensors in float16."""
     return {
@@ -59,16 +79,21 @@ def _pack(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
     None where it would not come back equal."""
     if matrix.ndim != 2 or matrix.shape[1] % _BLOCK:
         return None
+    numbers, scales = _nearest(matrix)
+    if not torch.equal((numbers * scales).to(torch.float16), matrix.unflatten(1, (-1, _BLOCK))):
+        return None
+    nibbles = (numbers - _LOWEST).to(torch.uint8).flatten(1)  # (rows, columns), 0 to 15
+    return nibbles[:, 0::2] | (nibbles[:, 1::2] << 4), scales.squeeze(2)
+
+
+def _nearest(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole numbers (rows, blocks, 32) float32 and scales (rows, blocks, 1) float16 of the nearest weights."""
     blocks = matrix.float().unflatten(1, (-1, _BLOCK))  # (rows, blocks, 32)
     largest = blocks.gather(2, blocks.abs().argmax(dim=2, keepdim=True))  # with its sign
     # The weight that is largest in absolute value is -8 times the scale; a power of two, so this division is exact.
     scales = (largest / _LOWEST).to(torch.float16)
     divisors = torch.where(scales == 0, 1, scales.float())
-    numbers = (blocks / divisors).round().clamp(_LOWEST, _HIGHEST)
-    if not torch.equal((numbers * scales).to(torch.float16), matrix.unflatten(1, (-1, _BLOCK))):
-        return None
-    nibbles = (numbers - _LOWEST).to(torch.uint8).flatten(1)  # (rows, columns), 0 to 15
-    return nibbles[:, 0::2] | (nibbles[:, 1::2] << 4), scales.squeeze(2)
+    return (blocks / divisors).round().clamp(_LOWEST, _HIGHEST), scales
 
 
 def _unpack(packed: Tensor, scales: Tensor) -> Tensor:

@@ -82,10 +82,10 @@ def _check_peft(facts: EncoderBundleFacts) -> None:
     method = facts.build_method()
     if not method.opens_in_peft:
         raise BundleError(f"PEFT can't express what {method.name} adds to the encoder; export to onnx")
-    if facts.whole:
+    if facts.merged:
         raise BundleError(
-            "the adapter is merged into this bundle's encoder; pack the run without --with-encoder and --int8, and "
-            "export that"
+            "the adapter is merged into this bundle's encoder; pack the run without --with-encoder, --int8 and --int4, "
+            "and export that"
         )
 
 

@@ -159,7 +159,7 @@ def _facts(
     return GraphBundleFacts(
         tanzaku=__version__,
         engine=engine,
-        weights=dtype,
+        weights="int8" if dtype == "int8" else "float32",
         tokenizer=tokenizer,
         reading=reading,
         exported_from=sha256_of_file(bundle.folder / MANIFEST_FILE),

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import method_named
 
-Form = Literal["text", "whole", "int8", "adapter"]
-"""How a candidate is packed: a text method as it is; an adapted encoder with all weights, with all weights in 8 bits,
-or as the adapter only, where the encoder is there anyway."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Form = Literal["text", "whole", "int8", "int4", "stored", "adapter"]
+"""How a candidate is packed: a text method as it is; an adapted encoder with all weights in float32, in 8 or in 4 bits;
+the adapter with the encoder as it is stored, or the adapter only, where the encoder is there anyway."""
 
 _TFIDF = "tfidf-svm"
+_BYTES: Mapping[Form, float] = {"whole": 4, "int8": 1, "int4": 0.5}
 _MAX_TOKENS = 512
 
-# From the cheapest to the most expensive to train. A penalty of 5 suits few terms (records/livedoor-terms).
+# From the cheapest to the most expensive to train; what comes last is not tried where the time is short. A penalty of 5
+# suits few terms (records/livedoor-terms).
 TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
     {"method": _TFIDF, "analyzer": "character", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
     {"method": _TFIDF, "analyzer": "mecab", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
@@ -35,11 +40,11 @@ TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
 )
 ENCODER_ARMS: tuple[Mapping[str, Any], ...] = (
     {"method": "head"},
-    {"method": "lora", "rank": 2},
     {"method": "lora", "rank": 8},
-    {"method": "lora", "rank": 32},
-    {"method": "lora+tfidf"},
     {"method": "full"},
+    {"method": "lora+tfidf"},
+    {"method": "lora", "rank": 2},
+    {"method": "lora", "rank": 32},
 )
 
 
@@ -53,32 +58,55 @@ class Candidate:
     @property
     def adapts_encoder(self) -> bool:
         """Whether it needs one."""
-        return issubclass(METHODS[self.arm["method"]], EncoderMethod)
+        return adapts_encoder(self.arm)
 
 
-def ladder(encoder: str | None, *, shared_encoder: bool) -> tuple[Candidate, ...]:
-    """The candidates, the cheap ones first.
+def ladder(encoder: str | None) -> tuple[Mapping[str, Any], ...]:
+    """The arms of the candidates, the cheap ones first.
 
     Args:
         encoder: The encoder that methods adapt, by its name; without one, only text methods are tried.
-        shared_encoder: Whether the encoder is there anyway where the classifier is going to work.
     """
-    arms = list(TEXT_ARMS)
-    if encoder is not None:
-        arms += [{"method": "static", "vectors_from": encoder}]
-        arms += ENCODER_ARMS
-    return candidates_of(arms, shared_encoder=shared_encoder)
+    if encoder is None:
+        return TEXT_ARMS
+    return (*TEXT_ARMS, {"method": "static", "vectors_from": encoder}, *ENCODER_ARMS)
 
 
-def candidates_of(arms: Sequence[Mapping[str, Any]], *, shared_encoder: bool) -> tuple[Candidate, ...]:
-    """Arms with the forms of their methods."""
-    return tuple(Candidate(arm, _forms(arm, shared_encoder=shared_encoder)) for arm in arms)
+def adapts_encoder(arm: Mapping[str, Any]) -> bool:
+    """Whether an arm's method needs an encoder.
+
+    Raises:
+        SpecError: There is no such method.
+    """
+    return issubclass(method_named(str(arm.get("method")), where="candidates"), EncoderMethod)
 
 
-def _forms(arm: Mapping[str, Any], *, shared_encoder: bool) -> tuple[Form, ...]:
-    if issubclass(method_named(str(arm.get("method")), where="candidates"), TextMethod):
+def candidates_of(
+    arms: Sequence[Mapping[str, Any]], source: EncoderSource | None, *, shared_encoder: bool
+) -> tuple[Candidate, ...]:
+    """Arms with the forms of their methods.
+
+    Args:
+        arms: As in a study file.
+        source: The encoder that is adapted.
+        shared_encoder: Whether it is there anyway where the classifier is going to work.
+    """
+    return tuple(Candidate(arm, _forms(arm, source, shared_encoder=shared_encoder)) for arm in arms)
+
+
+def _forms(arm: Mapping[str, Any], source: EncoderSource | None, *, shared_encoder: bool) -> tuple[Form, ...]:
+    """The smallest first. Forms that are larger than another, and lose more, are left out."""
+    method = method_named(str(arm.get("method")), where="candidates")
+    if not issubclass(method, EncoderMethod) or source is None:
         return ("text",)
-    return ("adapter", "int8") if shared_encoder else ("int8", "whole")
+    if method.saves_whole_model:
+        return ("int4", "int8", "whole")
+    if shared_encoder:
+        return ("adapter",)
+    weights_format = files_of(source).weights_format
+    if weights_format == "q4":
+        return ("stored",)
+    return ("int4", "int8", "whole" if weights_format == "pytorch" else "stored")
 
 
 def encoder_settings(source: EncoderSource) -> dict[str, Any]:
@@ -92,22 +120,34 @@ def encoder_settings(source: EncoderSource) -> dict[str, Any]:
 def least_bytes(candidate: Candidate, form: Form, source: EncoderSource | None, *, labels: int) -> int:
     """What a bundle takes at the least, before anything is trained; the packed bundle is weighed in any case.
 
-    Of an encoder, its tokenizer's files and its weights: four bytes a parameter, or one in 8 bits. Of an adapter only
-    the parameters that are trained.
+    Of an encoder, its tokenizer's files and its weights: those of its own files where it is stored, and otherwise four
+    bytes a parameter, one in 8 bits or half of one in 4. Of an adapter only the parameters that are trained.
     """
     if form == "text" or source is None:
         return 0  # it takes seconds to train, and its terms are known only then
-    from tanzaku.encoders.load import bare_classifier, load_config
+    files = files_of(source)
 
-    model = bare_classifier(load_config(source), labels=labels, pooling=RECIPES["default"].shared["pooling"])
-    if form == "adapter":
+    def size(names: Sequence[str]) -> int:
+        return sum((source.folder / name).stat().st_size for name in names)
+
+    if form in ("adapter", "stored"):
         options = {name: value for name, value in candidate.arm.items() if name in _options(candidate)}
         method = METHODS[candidate.arm["method"]].model_validate(options)
         assert isinstance(method, EncoderMethod)
-        return 4 * method.trainable_parameters(model, head=("classifier",))
-    tokenizer = sum((source.folder / name).stat().st_size for name in files_of(source).tokenizer)
-    parameters: int = sum(parameter.numel() for parameter in model.parameters())
-    return tokenizer + parameters * (1 if form == "int8" else 4)
+        own = size([*files.tokenizer, *files.weights]) if form == "stored" else 0
+        return own + 4 * method.trainable_parameters(_bare(source, labels=labels), head=("classifier",))
+    return size(files.tokenizer) + int(parameters_of(source, labels=labels) * _BYTES[form])
+
+
+def parameters_of(source: EncoderSource, *, labels: int) -> int:
+    """How many parameters an encoder has with a head for so many labels."""
+    return sum(parameter.numel() for parameter in _bare(source, labels=labels).parameters())
+
+
+def _bare(source: EncoderSource, *, labels: int) -> PreTrainedModel:
+    from tanzaku.encoders.load import bare_classifier, load_config
+
+    return bare_classifier(load_config(source), labels=labels, pooling=RECIPES["default"].shared["pooling"])
 
 
 def _options(candidate: Candidate) -> set[str]:

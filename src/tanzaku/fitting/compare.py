@@ -13,18 +13,32 @@ from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encode
 from tanzaku.errors import SpecError
 from tanzaku.files import write_atomically
 from tanzaku.fitting.budgets import CostsFile
-from tanzaku.fitting.candidates import Candidate, candidates_of, encoder_settings, ladder, least_bytes
+from tanzaku.fitting.candidates import (
+    Candidate,
+    adapts_encoder,
+    candidates_of,
+    encoder_settings,
+    ladder,
+    least_bytes,
+    parameters_of,
+)
+from tanzaku.fitting.clock import FINAL_SHARE, Clock, Speed, training_passes
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.race import Clock, Entry, Fold, Race, run_race
+from tanzaku.fitting.race import Entry, Fold, Race, run_race
 from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.naming import Name, Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import DataSpec, StudySpec
+from tanzaku.words import LANGUAGES, Language, words_of
 
 FOLDS_FOLDER = "folds"
 _COSTS, _SCRATCH = "costs.json", "scratch"
+# Of candidates that train the encoder: five epochs, or fewer where the time is short, though not fewer than it takes
+# for so many steps.
+_EPOCHS, _STEPS = (2, 3, 4, 5), 600
+_SHARE_OF_TIME = 0.5  # for one of them, on all folds and in the final training
 
 
 @dataclass(frozen=True)
@@ -35,12 +49,6 @@ class Compared:
     race: Race
     folds: Sequence[Fold]
     """Of the whole rounds that were raced."""
-    names: Mapping[int, Name]
-    """By a candidate's `id`, what its arm is called."""
-
-    def name(self, candidate: Candidate) -> Name:
-        """What a candidate's arm is called."""
-        return self.names[id(candidate)]
 
     def planned(self, candidate: Candidate, runs: Sequence[PlannedRun]) -> PlannedRun:
         """The candidate's run among those of a plan."""
@@ -61,16 +69,18 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
         StudyInterrupted: It was asked to stop.
     """
     encoder = None if encoder is None else absolute_name(encoder)
-    shared = job.shared_encoder
-    candidates = ladder(encoder, shared_encoder=shared) if arms is None else candidates_of(arms, shared_encoder=shared)
-    needed = any(candidate.adapts_encoder for candidate in candidates)
-    source = resolve_encoder(encoder) if needed and encoder is not None else None
+    arms = ladder(encoder) if (usual := arms is None) else arms
+    source = resolve_encoder(encoder) if encoder is not None and any(map(adapts_encoder, arms)) else None
     settings = {} if source is None else {"encoder": encoder_settings(source)}
+    candidates = candidates_of(arms, source, shared_encoder=job.shared_encoder)
     every = _study(job, settings, candidates)  # all arms are valid, those that are left out too
     entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS)
-    seconds = _drop_too_slow(entries, settings, source, job, costs)
+    speed = _drop_too_slow(entries, settings, source, job, costs)
+    if usual and speed is not None:
+        candidates = _with_epochs(candidates, entries, job, speed)
+        every = _study(job, settings, candidates)
     left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
     if not left:
         raise SpecError(f"no candidate can meet the budgets: {_least(entries)}; raise a budget, or add text methods")
@@ -80,15 +90,22 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     race = Race(
         study=spec.name,
         candidates=left,
+        names=_names(every, candidates),
         entries=entries,
         folds=len(job.folds),
         budgets=job.budgets,
+        labels=len(job.whole.label_names),
         margin=job.margin,
-        clock=Clock(job.minutes, encoder_seconds=seconds),
+        choose_by=job.choose_by,
+        clock=Clock(job.minutes, speed=speed),
         costs=costs,
         scratch=job.folder / _SCRATCH,
         listener=job.listener,
     )
+    return _raced(race, job, spec)
+
+
+def _raced(race: Race, job: Job, spec: StudySpec) -> Compared:
     folds: list[Fold] = []
 
     def fold_of(number: int) -> Fold:
@@ -96,7 +113,30 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
         return folds[-1]
 
     rounds = run_race(race, fold_of)
-    return Compared(spec, race, folds[:rounds], _names(every, candidates))
+    return Compared(spec, race, folds[:rounds])
+
+
+def _with_epochs(
+    candidates: Sequence[Candidate], entries: Sequence[Entry], job: Job, speed: Speed
+) -> tuple[Candidate, ...]:
+    """The candidates that train the encoder with fewer epochs, where that is what the time allows and there are enough
+    documents for it; in the entries too."""
+    fold = job.folds[0]
+    batch = int(RECIPES["default"].shared["batch_size"])
+
+    def fits(epochs: int) -> bool:
+        seconds = speed.batch_seconds * training_passes(len(fold.train), len(fold.val), epochs=epochs)
+        return (len(job.folds) + FINAL_SHARE) * seconds <= _SHARE_OF_TIME * 60 * job.minutes
+
+    fewest = next((epochs for epochs in _EPOCHS if epochs * len(fold.train) / batch >= _STEPS), max(_EPOCHS))
+    epochs = next((epochs for epochs in reversed(_EPOCHS) if epochs <= fewest or fits(epochs)), fewest)
+    changed = {}
+    for one in candidates:
+        trains = one.adapts_encoder and one.arm["method"] != "head"
+        changed[id(one)] = replace(one, arm={**one.arm, "epochs": epochs}) if trains else one
+    for entry in entries:
+        entry.candidate = changed[id(entry.candidate)]
+    return tuple(changed.values())
 
 
 def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]) -> StudySpec:
@@ -132,10 +172,13 @@ def _fold(job: Job, spec: StudySpec, number: int) -> Fold:
     return Fold(number, plan.dataset, plan.runs)
 
 
-def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, Name]:
+def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, dict[Language, Name]]:
     arms = arms_of_runs(expand(spec))
     namer = Namer(arms)
-    return {id(one): namer.full(arm) for one, arm in zip(candidates, arms, strict=True)}
+    return {
+        id(one): {language: namer.full(arm, words=words_of(language)) for language in LANGUAGES}
+        for one, arm in zip(candidates, arms, strict=True)
+    }
 
 
 def _drop_too_large(entries: Sequence[Entry], source: EncoderSource | None, job: Job) -> None:
@@ -153,11 +196,11 @@ def _drop_too_slow(
     source: EncoderSource | None,
     job: Job,
     costs: CostsFile,
-) -> float:
-    """Drop what adapts an encoder that is too slow itself; the seconds that the encoder takes for a document."""
+) -> Speed | None:
+    """Drop what adapts an encoder that is too slow itself; how fast the encoder is, None where none is needed."""
     adapting = [entry for entry in entries if entry.live and entry.candidate.adapts_encoder]
     if not adapting or source is None:
-        return 0.0
+        return None
     reading = {**settings["encoder"], "pooling": RECIPES["default"].shared["pooling"]}
     labels = len(job.whole.label_names)
     measured = costs.encoder(reading, job.whole.train.texts, labels=labels, fingerprint=source.fingerprint)
@@ -166,7 +209,7 @@ def _drop_too_slow(
         for entry in adapting:
             entry.costs = replace(measured, total_bytes=entry.least_bytes)
             entry.drop("milliseconds")
-    return measured.milliseconds / 1000
+    return Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters_of(source, labels=labels))
 
 
 def _least(entries: Sequence[Entry]) -> str:

@@ -14,7 +14,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
 from tanzaku.fitting.job import RUNS, Job
-from tanzaku.fitting.race import Entry, RunBegins, classes_of, make_run, pack_form, selectable
+from tanzaku.fitting.race import Entry, classes_of, make_run, pack_form, selectable
 from tanzaku.fitting.splits import fewer
 from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
 from tanzaku.ship.building import check_out
@@ -83,7 +83,7 @@ def _tried(
     found = {id(entry): one for entry, one in zip(live, selection.candidates if selection else (), strict=True)}
     return tuple(
         TriedCandidate(
-            name=compared.name(entry.candidate),
+            names=compared.race.names[id(entry.candidate)],
             form=entry.form,
             costs=entry.costs,
             least_bytes=entry.least_bytes,
@@ -106,14 +106,13 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
     race = compared.race
     for entry in order:
         planned = compared.planned(entry.candidate, plan.runs)
-        job.listener(RunBegins(planned, None, race.folds, race.clock.left))
+        race.begin(entry.candidate, planned, fold=None)
         record = make_run(planned, plan.dataset, study=spec.name, deadline=None)
         if not isinstance(record, FinishedRun):
             entry.drop("failed", record.error if record else "")
             continue
         bundle = race.scratch / "final"
-        shutil.rmtree(bundle, ignore_errors=True)
-        pack_form(planned, entry.form, bundle)
+        pack_form(planned, entry.form, bundle, compare=True)
         costs = race.costs.measure(f"{planned.run_id}/{entry.form}", bundle, job.whole.test.texts)
         if over := race.budgets.exceeded(costs):
             entry.drop(over)
@@ -162,7 +161,7 @@ def _trained_on(
     planned = plan.runs[0]
     if not (planned.folder / RECORD_FILE).exists() and race.clock.left < share * race.clock.expected(planned, part):
         return None
-    job.listener(RunBegins(planned, number, race.folds, race.clock.left, share=share))
+    race.begin(candidate, planned, fold=number, share=share)
     record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline)
     return _correct(planned) if isinstance(record, FinishedRun) else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tanzaku.analysis.recommendation import non_inferiority
 from tanzaku.display import number
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.sentences import candidates_table, verdict_text
+from tanzaku.fitting.sentences import by_size, candidate_parts, candidates_table, verdict_text
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.report import formats
 from tanzaku.report.templates import template
@@ -19,6 +19,10 @@ _STYLE = Path(__file__).parents[1] / "report" / "page" / "page.css"
 
 def fit_page(findings: FitFindings, job: Job, *, words: Words) -> str:
     """The page in the language of `words`. Everything that comes from documents is escaped."""
+    table = candidates_table(findings, words=words)
+    lines = [
+        (one, *candidate_parts(one, words=words), row) for one, row in zip(by_size(findings), table.rows, strict=True)
+    ]
     return template("fit.html.jinja").render(
         words=words,
         text=words.text,
@@ -27,8 +31,8 @@ def fit_page(findings: FitFindings, job: Job, *, words: Words) -> str:
         findings=findings,
         verdict=verdict_text(findings, words=words),
         state=_state(findings),
-        table=candidates_table(findings, words=words),
-        recommended=words.text("recommended"),
+        table=table,
+        lines=lines,
         formats=formats,
         margin=number(100 * findings.margin),
         bundle=shlex.quote(str(job.out)),

@@ -10,30 +10,34 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from tanzaku.analysis.selection import Selectable, hopeless
+from tanzaku.analysis.selection import Selectable, hopeless, scores_of
 from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate, Form
+from tanzaku.fitting.clock import FINAL_SHARE, Clock
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.packing import pack
 from tanzaku.study.engine import RunEnds, make_runs
+from tanzaku.study.naming import Name
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.predictions import read_predictions, write_predictions
+from tanzaku.study.predictions import PREDICTIONS_FILE, StoredPredictions, read_predictions, write_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
+from tanzaku.words import Language
 
 Reason = Literal["megabytes", "milliseconds", "memory", "time", "failed", "worse"]
 """Why an entry dropped out."""
 
-_STEP_PASSES = 3  # forward, and about twice as much backward
-_INT8_PREDICTIONS = "int8-predictions.csv"
+_PREDICTIONS: Mapping[Form, str] = {"int8": "int8-predictions.csv", "int4": "int4-predictions.csv"}
+_CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
+_ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
 
 
 @dataclass
@@ -66,6 +70,8 @@ class RunBegins:
     """A candidate is about to be trained."""
 
     run: PlannedRun
+    name: Name
+    """The arm's."""
     fold: int | None
     """From 1; None for all documents but those of the test."""
     folds: int
@@ -76,36 +82,6 @@ class RunBegins:
 
 FitEvent = RunBegins
 Listener = Callable[[FitEvent], None]
-
-
-class Clock:
-    """The time budget, and how long runs take."""
-
-    def __init__(self, minutes: float, *, encoder_seconds: float) -> None:
-        self.deadline = time.time() + 60 * minutes
-        self._encoder_seconds = encoder_seconds
-        self._known: dict[str, float] = {}
-
-    @property
-    def left(self) -> float:
-        """Seconds, never below 0."""
-        return max(0.0, self.deadline - time.time())
-
-    def learn(self, planned: PlannedRun, record: FinishedRun) -> None:
-        """Note how long a run took."""
-        took = datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)
-        self._known[_arm(planned)] = took.total_seconds()
-
-    def expected(self, planned: PlannedRun, dataset: Dataset) -> float:
-        """Seconds that a run is going to take: as long as another of its arm, or else as the encoder's speed says."""
-        if (known := self._known.get(_arm(planned))) is not None:
-            return known
-        if planned.spec.kind == "text":
-            return 0.0
-        train, others = len(dataset.train), len(dataset.val) + len(dataset.test)
-        if planned.spec.method.name == "head":  # whose features are computed once
-            return self._encoder_seconds * (train + others)
-        return self._encoder_seconds * planned.spec.training.epochs * (_STEP_PASSES * train + others)
 
 
 @dataclass
@@ -123,10 +99,14 @@ class Race:
 
     study: str
     candidates: Sequence[Candidate]
+    names: Mapping[int, Mapping[Language, Name]]
+    """By a candidate's `id`, what its arm is called in each language."""
     entries: Sequence[Entry]
     folds: int
     budgets: Budgets
+    labels: int
     margin: float
+    choose_by: ChooseBy
     clock: Clock
     costs: CostsFile
     scratch: Path
@@ -136,6 +116,14 @@ class Race:
     def of(self, candidate: Candidate) -> list[Entry]:
         """The candidate's entries that are left."""
         return [entry for entry in self.entries if entry.candidate is candidate and entry.live]
+
+    def name(self, candidate: Candidate) -> Name:
+        """What a candidate's arm is called in English."""
+        return self.names[id(candidate)]["en"]
+
+    def begin(self, candidate: Candidate, planned: PlannedRun, *, fold: int | None, share: float = 1.0) -> None:
+        """Tell the listener of a run that is about to be made."""
+        self.listener(RunBegins(planned, self.name(candidate), fold, self.folds, self.clock.left, share=share))
 
     @property
     def live(self) -> list[Entry]:
@@ -151,9 +139,11 @@ def run_race(race: Race, fold_of: Callable[[int], Fold]) -> int:
     """
     truth: list[np.ndarray] = []
     for number in range(1, race.folds + 1):
-        if not race.live or (number > 1 and race.clock.left == 0):
+        if not race.live:
             return number - 1
         fold = fold_of(number)
+        if number > 1:
+            _drop_for_time(race, fold, np.concatenate(truth), rounds=number - 1)
         for candidate, planned in zip(race.candidates, fold.runs, strict=True):
             if not race.of(candidate):
                 continue
@@ -167,39 +157,67 @@ def run_race(race: Race, fold_of: Callable[[int], Fold]) -> int:
 
 
 def _has_time(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
-    """Whether a run fits into what is left, with another like it for the final training; in the first round it
-    drops out if not. A run that was made before takes no time."""
+    """Whether a run fits into what is left, with the final training like it.
+
+    In the first round, further ones like it must fit too, or else the candidate drops out. A run that was made before
+    takes no time.
+    """
     if (planned.folder / RECORD_FILE).exists():
         return True
     expected = race.clock.expected(planned, fold.dataset)
-    if race.clock.left > 2 * expected:
+    rounds = min(race.folds, _ROUNDS) if fold.number == 1 else 1
+    needed = (rounds + FINAL_SHARE) * expected
+    if race.clock.left > needed:
         return True
     if fold.number == 1:
         for entry in race.of(candidate):
-            entry.drop("time", _duration(expected))
+            entry.drop("time", duration(needed))
     return False
+
+
+def _drop_for_time(race: Race, fold: Fold, classes: np.ndarray, *, rounds: int) -> None:
+    """Where time is short for all that are left, drop the expensive ones that did worst, so that the others can be
+    measured on all folds."""
+    left = race.folds - rounds
+    runs = dict(zip(map(id, race.candidates), fold.runs, strict=True))
+    scores: dict[int, float] = {}  # by a candidate's `id`, its best form's
+    live = race.live
+    found = scores_of(selectable(live, rounds), classes, labels=race.labels, choose_by=race.choose_by)
+    for entry, score in zip(live, found, strict=True):
+        scores[id(entry.candidate)] = max(float(score), scores.get(id(entry.candidate), 0.0))
+    seconds = {key: race.clock.expected(runs[key], fold.dataset) for key in scores}
+    best = max(scores, key=lambda key: scores[key])
+    while left * sum(seconds.values()) + FINAL_SHARE * max(seconds.values()) > race.clock.left:
+        expensive = [key for key in seconds if key != best and seconds[key] > max(seconds.values()) / _CHEAP]
+        if not expensive:
+            return
+        worst = min(expensive, key=lambda key: scores[key])
+        for entry in live:
+            if id(entry.candidate) == worst:
+                entry.drop("time", duration(left * seconds[worst]))
+        del seconds[worst]
 
 
 def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
     """Train a candidate on a fold, and see what its forms predict and cost; False where the time was over."""
-    race.listener(RunBegins(planned, fold.number, race.folds, race.clock.left))
+    race.begin(candidate, planned, fold=fold.number)
     record = make_run(planned, fold.dataset, study=race.study, deadline=race.clock.deadline)
     if record is None:
         for entry in race.of(candidate) if fold.number == 1 else []:
-            entry.drop("time", "")
+            entry.drop("time")
         return fold.number == 1
     if isinstance(record, FailedRun):
         for entry in race.of(candidate):
             entry.drop("failed", record.error)
         return True
-    race.clock.learn(planned, record)
+    race.clock.learn(planned, record, fold.dataset)
     for entry in race.of(candidate):
         if fold.number == 1:
             entry.costs = _weigh(race, planned, entry.form, fold.dataset)
             if over := race.budgets.exceeded(entry.costs):
                 entry.drop(over)
                 continue
-        entry.predicted[fold.number] = _predictions(race, planned, entry.form, fold.dataset)
+        entry.predicted[fold.number] = np.array(_predictions(race, planned, entry.form, fold.dataset).predicted)
     return True
 
 
@@ -221,9 +239,23 @@ def make_run(
     return None
 
 
-def pack_form(planned: PlannedRun, form: Form, out: Path, *, force: bool = False) -> None:
-    """Pack a run in one of its forms."""
-    pack(planned.folder, out, with_encoder=form == "whole", int8=form == "int8", force=force)
+def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool) -> None:
+    """Pack a run in one of its forms; `compare` as for `pack`."""
+    shutil.rmtree(out, ignore_errors=True)
+    pack(
+        planned.folder,
+        out,
+        with_encoder=form in ("whole", "stored"),
+        merge=form != "stored",
+        int8=form == "int8",
+        int4=form == "int4",
+        compare=compare,
+    )
+
+
+def predictions_of(planned: PlannedRun, form: Form) -> StoredPredictions:
+    """What a form made of the test documents of a fold that was raced."""
+    return read_predictions(planned.folder, name=_PREDICTIONS.get(form, PREDICTIONS_FILE))
 
 
 def _weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Costs:
@@ -231,34 +263,37 @@ def _weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Cos
     if (known := race.costs.get(key)) is not None:
         return known
     bundle = race.scratch / f"{planned.run_id}-{form}"
-    shutil.rmtree(bundle, ignore_errors=True)
-    pack_form(planned, form, bundle)
+    pack_form(planned, form, bundle, compare=False)
     costs = race.costs.measure(key, bundle, dataset.test.texts)
-    if form == "int8":
-        _write_int8(planned, bundle, dataset)
+    if form in _PREDICTIONS:
+        _predict(planned, form, bundle, dataset)
     shutil.rmtree(bundle)
     return costs
 
 
-def _predictions(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> np.ndarray:
-    """(documents,) int64. In 8 bits, the packed bundle classifies; the other forms compute what the run computed."""
-    if form != "int8":
-        return np.array(read_predictions(planned.folder).predicted)
-    if not (planned.folder / _INT8_PREDICTIONS).exists():
+def _predictions(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> StoredPredictions:
+    """In fewer bits, the packed bundle classifies; the other forms compute what the run computed."""
+    if form in _PREDICTIONS and not (planned.folder / _PREDICTIONS[form]).exists():
         bundle = race.scratch / f"{planned.run_id}-{form}"
-        shutil.rmtree(bundle, ignore_errors=True)
-        pack_form(planned, form, bundle)
-        _write_int8(planned, bundle, dataset)
+        pack_form(planned, form, bundle, compare=False)
+        _predict(planned, form, bundle, dataset)
         shutil.rmtree(bundle)
-    return np.array(read_predictions(planned.folder, name=_INT8_PREDICTIONS).predicted)
+    return predictions_of(planned, form)
 
 
-def _write_int8(planned: PlannedRun, bundle: Path, dataset: Dataset) -> None:
+def _predict(planned: PlannedRun, form: Form, bundle: Path, dataset: Dataset) -> None:
+    from tanzaku.measure.calibration import rounded_down, softmax
     from tanzaku.ship.classifier import Classifier
 
-    predicted = Classifier.load(bundle).scores(dataset.test.texts).argmax(axis=1)
+    classifier = Classifier.load(bundle)
+    scores = classifier.scores(dataset.test.texts)  # (documents, labels)
+    probabilities = softmax(scores, temperature=classifier.facts.calibration.temperature).max(axis=1)
     write_predictions(
-        planned.folder, classes=classes_of(dataset).tolist(), predicted=predicted.tolist(), name=_INT8_PREDICTIONS
+        planned.folder,
+        classes=classes_of(dataset).tolist(),
+        predicted=scores.argmax(axis=1).tolist(),
+        probabilities=rounded_down(probabilities).tolist(),
+        name=_PREDICTIONS[form],
     )
 
 
@@ -272,7 +307,11 @@ def _drop_hopeless(race: Race, classes: np.ndarray, *, rounds: int) -> None:
     live = race.live
     if len(live) < 2 or rounds == race.folds:
         return
-    for place in hopeless(selectable(live, rounds), classes, margin=race.margin):
+    found = selectable(live, rounds)
+    looks = race.folds - 1
+    for place in hopeless(
+        found, classes, labels=race.labels, margin=race.margin, choose_by=race.choose_by, looks=looks
+    ):
         live[place].drop("worse", f"{rounds}")
 
 
@@ -287,10 +326,6 @@ def selectable(entries: Sequence[Entry], rounds: int) -> list[Selectable]:
     ]
 
 
-def _arm(planned: PlannedRun) -> str:
-    """The arm of a run, whichever fold it is of."""
-    return planned.spec.model_dump_json(exclude={"data", "seed"})
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """About how long, in minutes or seconds."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

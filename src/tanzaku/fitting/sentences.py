@@ -8,7 +8,7 @@ from tanzaku.analysis.learning_curve import Gain
 from tanzaku.display import number
 from tanzaku.fitting.verdict import FitFindings, TriedCandidate
 from tanzaku.report import formats
-from tanzaku.report.names import unbroken
+from tanzaku.report.names import joined
 from tanzaku.report.render import Column, Table
 from tanzaku.words import Words, message
 
@@ -16,6 +16,8 @@ _FORMS = {
     "text": "",
     "whole": message("with the encoder"),
     "int8": message("with the encoder, 8 bits"),
+    "int4": message("with the encoder, 4 bits"),
+    "stored": message("with the encoder"),
     "adapter": message("adapter only"),
 }
 _REASONS = {
@@ -24,7 +26,6 @@ _REASONS = {
     "memory": message("over the budget of memory"),
     "time": message("no time left"),
     "failed": message("failed"),
-    "worse": message("worse than the best"),
 }
 
 
@@ -59,37 +60,56 @@ def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
 
 def candidate_name(candidate: TriedCandidate, *, words: Words) -> str:
     """The arm with the form in which it is packed."""
-    name = unbroken(candidate.name)
+    name = str(candidate.names[words.language])
     if not (form := _FORMS[candidate.form]):
         return name
-    packed = words.text(form)
-    return f"{name} ({packed})"
+    return words.text("{name} ({form})", name=name, form=words.text(form))
+
+
+def candidate_parts(candidate: TriedCandidate, *, words: Words) -> tuple[str, str]:
+    """The method with its rank, and what else there is to its name."""
+    name = candidate.names[words.language]
+    form = _FORMS[candidate.form]
+    return joined(name.with_rank), ", ".join([*map(joined, name.details), *([words.text(form)] if form else [])])
+
+
+def by_size(findings: FitFindings) -> list[TriedCandidate]:
+    """The candidates in the order of the table, the smallest first."""
+    return sorted(findings.candidates, key=_size)
 
 
 def candidates_table(findings: FitFindings, *, words: Words) -> Table:
     """Every candidate: how it did and what it costs, or why it dropped out; the smallest first."""
-    rows = sorted(findings.candidates, key=_size)
+    by_f1 = _by_f1(findings)
     columns = (
         Column(words.text("Candidate")),
         Column(words.text("Accuracy (%)"), numeric=True),
         Column(words.text("95 % interval"), numeric=True),
+        *((Column(words.text("Macro-F1 (%)"), numeric=True),) if by_f1 else ()),
         Column(words.text("Difference from the best"), numeric=True),
-        Column(words.text("MB"), numeric=True),
+        Column(words.text("Total size (MB)"), numeric=True),
         Column(words.text("ms per document"), numeric=True),
         Column(words.text("Documents per second"), numeric=True),
         Column(words.text("Memory (MB)"), numeric=True),
         Column(words.text("Remarks")),
     )
-    return Table(words.text("Candidates"), columns, tuple(_row(one, words) for one in rows))
+    caption = words.text("All candidates, the smallest first")
+    return Table(caption, columns, tuple(_row(one, words, by_f1=by_f1) for one in by_size(findings)))
 
 
-def _row(one: TriedCandidate, words: Words) -> tuple[str, ...]:
+def _by_f1(findings: FitFindings) -> bool:
+    """Whether candidates were compared by macro-F1, and not by the accuracy."""
+    return findings.selection is not None and findings.selection.choose_by == "macro_f1"
+
+
+def _row(one: TriedCandidate, words: Words, *, by_f1: bool) -> tuple[str, ...]:
     selected, costs = one.selected, one.costs
     difference = selected.from_best if selected else None
     return (
         candidate_name(one, words=words),
         formats.percent(selected.accuracy) if selected else formats.NONE,
         formats.interval(selected.interval if selected else None),
+        *((formats.percent(selected.score) if selected else formats.NONE,) if by_f1 else ()),
         formats.points(difference.mean) if difference else formats.NONE,
         _megabytes(one, words),
         formats.milliseconds(costs.milliseconds) if costs else formats.NONE,
@@ -104,8 +124,7 @@ def remark(one: TriedCandidate, *, words: Words) -> str:
     if one.recommended:
         return words.text("recommended")
     if one.reason is not None:
-        text = words.text(_REASONS[one.reason])
-        return f"{text}: {one.detail}" if one.detail else text
+        return _why(one, words)
     if one.selected is None:
         return ""
     if one.selected.at_chance:
@@ -113,6 +132,18 @@ def remark(one: TriedCandidate, *, words: Words) -> str:
     if one.best:
         return words.text("best")
     return words.text("not distinguishable from the best") if one.selected.indistinct else ""
+
+
+def _why(one: TriedCandidate, words: Words) -> str:
+    """Why a candidate dropped out."""
+    if one.reason == "worse":
+        return words.plural(
+            "worse than the best after {n} fold", "worse than the best after {n} folds", int(one.detail)
+        )
+    if one.reason == "time" and one.detail:
+        return words.text("no time left; it would take another {duration}", duration=one.detail)
+    text = words.text(_REASONS[one.reason]) if one.reason else ""
+    return f"{text}: {one.detail}" if one.detail else text
 
 
 def _take(findings: FitFindings, words: Words) -> str:
@@ -155,25 +186,47 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
         interval=formats.interval(chosen.selected.interval),
         folds=words.plural("{n} fold", "{n} folds", findings.folds),
     )
-    return [found, majority, *_compared(findings, chosen, words)]
+    f1 = [words.text("Its macro-F1 is {score} %.", score=formats.percent(chosen.selected.score))]
+    return [found, *(f1 if _by_f1(findings) else ()), majority, *_compared(findings, chosen, words)]
 
 
 def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
     best = next((one for one in findings.candidates if one.best), None)
     selected = chosen.selected
+    if best is not None and best.reason is not None:
+        return [
+            words.text(
+                "The best was {best}, but after the training on all documents: {reason}.",
+                best=candidate_name(best, words=words),
+                reason=words.text(_REASONS[best.reason]),
+            )
+        ]
     if best is None or best.selected is None or selected is None:
         return []
     margin = number(100 * findings.margin)
     if chosen.best or selected.from_best is None:
-        sentences = [words.text("No other candidate was more accurate.")]
+        sentences = [
+            words.text("No other candidate had a higher macro-F1.")
+            if _by_f1(findings)
+            else words.text("No other candidate was more accurate.")
+        ]
     else:
+        compared = {
+            "best": candidate_name(best, words=words),
+            "score": formats.percent(best.selected.score),
+            "points": formats.points(selected.from_best.mean),
+            "interval": formats.points_interval(selected.from_best.interval, words=words),
+        }
         sentences = [
             words.text(
-                "The best was {best} with {accuracy} %: the difference is {points} points (95 % interval {interval}).",
-                best=candidate_name(best, words=words),
-                accuracy=formats.percent(best.selected.accuracy),
-                points=formats.points(selected.from_best.mean),
-                interval=formats.points_interval(selected.from_best.interval, words=words),
+                "The best was {best} with a macro-F1 of {score} %: the difference is {points} points (95 % interval "
+                "{interval}).",
+                **compared,
+            )
+            if _by_f1(findings)
+            else words.text(
+                "The best was {best} with {score} %: the difference is {points} points (95 % interval {interval}).",
+                **compared,
             ),
             words.text("So it is not worse by more than the margin of {margin} points.", margin=margin)
             if selected.from_best.interval.low > -findings.margin
@@ -188,20 +241,29 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
 
 def _smallest(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
     """The smallest candidate that can't be distinguished from the best, where that is not the recommended one."""
-    usable = [
-        one
-        for one in findings.candidates
-        if one.selected and one.selected.indistinct and not one.selected.at_chance and one.costs
-    ]
-    smallest = min(usable, key=_size, default=None)
-    if smallest is None or smallest is chosen or smallest.selected is None:
+    selection = findings.selection
+    if selection is None or selection.smallest_indistinct is None:
         return []
+    # By the bundles that were compared: that of the recommended candidate was trained again, on more documents.
+    selected = selection.candidates[selection.smallest_indistinct]
+    smallest = next((one for one in findings.candidates if one.selected is selected), None)
+    if smallest is None or smallest is chosen:
+        return []
+    about = {
+        "name": candidate_name(smallest, words=words),
+        "megabytes": _megabytes(smallest, words),
+        "score": formats.percent(selected.score),
+    }
+    if _by_f1(findings):
+        return [
+            words.text(
+                "The smallest that can't be distinguished from the best is {name}: {megabytes} MB, macro-F1 {score} %.",
+                **about,
+            )
+        ]
     return [
         words.text(
-            "The smallest that can't be distinguished from the best is {name}: {megabytes} MB, {accuracy} %.",
-            name=candidate_name(smallest, words=words),
-            megabytes=_megabytes(smallest, words),
-            accuracy=formats.percent(smallest.selected.accuracy),
+            "The smallest that can't be distinguished from the best is {name}: {megabytes} MB, {score} %.", **about
         )
     ]
 
@@ -212,7 +274,7 @@ def _test(findings: FitFindings, words: Words) -> str | None:
         return None
     test = final.record.test
     low, high = test.accuracy_interval
-    return words.text(
+    accuracy = words.text(
         "Trained on {trained}, it classifies {accuracy} % of the {tested} correctly, which had no part in the choice "
         "(95 % interval {interval}).",
         trained=words.plural("{n:,} document", "{n:,} documents", final.train_documents),
@@ -220,11 +282,16 @@ def _test(findings: FitFindings, words: Words) -> str | None:
         tested=words.plural("{n:,} test document", "{n:,} test documents", test.documents),
         interval=f"{formats.percent(low)}–{formats.percent(high)}",
     )
+    if not _by_f1(findings):
+        return accuracy
+    return words.joined(
+        [accuracy, words.text("Its macro-F1 there is {score} %.", score=formats.percent(test.macro_f1))]
+    )
 
 
 def _more(gain: Gain, words: Words) -> str:
     return words.text(
-        "{count} more labels: {low} to {high} points.",
+        "{count} more labels are likely to change the accuracy by {low} to {high} points.",
         count=formats.count(gain.more),
         low=formats.points(gain.low),
         high=formats.points(gain.high),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from tanzaku.fitting.candidates import Form
 from tanzaku.fitting.race import Reason
 from tanzaku.study.naming import Name
 from tanzaku.study.record import FinishedRun
+from tanzaku.words import Language
 
 _CONFUSIONS = 8
 _EXAMPLES = 10
@@ -25,8 +26,8 @@ _EXAMPLES = 10
 class TriedCandidate:
     """A candidate in one form: what it costs, how it did, or why it dropped out."""
 
-    name: Name
-    """The arm's."""
+    names: Mapping[Language, Name]
+    """The arm's, in each language."""
     form: Form
     costs: Costs | None
     least_bytes: int
@@ -37,6 +38,11 @@ class TriedCandidate:
     recommended: bool = False
     best: bool = False
     """The most accurate one of those that were left."""
+
+    @property
+    def name(self) -> Name:
+        """The arm's in English."""
+        return self.names["en"]
 
 
 @dataclass(frozen=True)

@@ -2,96 +2,32 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from tanzaku.compute import Compute
 from tanzaku.errors import TanzakuError
-from tanzaku.pretraining.objective import Measure, Objective
+from tanzaku.pretraining.objective import Objective
 from tanzaku.training.checkpoint import Checkpoints, random_state, random_tensors, restore_random
+from tanzaku.training.events import (
+    BudgetSpent,
+    CheckpointPassedOver,
+    Event,
+    HeldOutDone,
+    HeldOutResult,
+    Interrupted,
+    Resumed,
+    StepsDone,
+    Stopped,
+)
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Schedule
 
 _STEPS_A_REPORT = 10
 _MODEL = "model."
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One line of the history. Losses are the objective's; `train_loss` is the mean since the line before."""
-
-    step: int
-    epoch: float  # passes over the training text so far
-    tokens: int  # that went through the encoder so far, [CLS] and [SEP] among them
-    seconds: float  # since the start, without the time between two sessions
-    learning_rate: float
-    train_loss: float
-    held_out_loss: float
-    muon_learning_rate: float | None = None  # of the hidden matrices, where Muon trains them
-    measures: Mapping[str, Measure] = field(default_factory=dict)  # the objective's other ones of the held-out text
-
-    def flat(self) -> dict[str, Any]:
-        """The fields and the measures by name, as records have them."""
-        content = asdict(self)
-        measures: dict[str, Any] = content.pop("measures")
-        return content | measures
-
-
-@dataclass(frozen=True)
-class StepsDone:
-    """Some steps are done; `loss` is their mean, `progress` the share of the budget that is spent."""
-
-    step: int
-    progress: float
-    loss: float
-    tokens_per_second: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class EvaluationDone:
-    """The held-out text was read."""
-
-    result: Evaluation
-
-
-@dataclass(frozen=True)
-class WentOn:
-    """The work resumes from the checkpoint of `step`."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class PassedOver:
-    """A checkpoint is damaged and was not used."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """Asked to stop; the checkpoint of `step` is saved."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The budget is spent."""
-
-    history: tuple[Evaluation, ...]
-    step: int
-    tokens: int
-    seconds: float
-    resumptions: int
-
-
-LoopEvent = StepsDone | EvaluationDone | WentOn | PassedOver | Stopped | Finished
 
 
 @dataclass(frozen=True)
@@ -146,7 +82,7 @@ class PretrainLoop:
         self._trained = {name: one for name, one in self._model.named_parameters() if one.requires_grad}
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._highest_rates = [(group, group["lr"]) for group in groups]
-        self._history: list[Evaluation] = []
+        self._history: list[HeldOutResult] = []
         self._step = self._resumptions = 0
         self._seconds_before = 0.0  # of earlier sessions
         self._next_evaluation = 1  # of settings.evaluations, evenly over the budget
@@ -154,10 +90,11 @@ class PretrainLoop:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=compute.device)
         self._started = self._saved_at = time.monotonic()
 
-    def run(self) -> Iterator[LoopEvent]:
+    def run(self) -> Iterator[Event]:
         """Do the work, or what is left of it.
 
         Raises:
+            Interrupted: `stop` said so; a checkpoint was saved.
             TanzakuError: The loss is no longer a number.
         """
         yield from self._restore()
@@ -166,16 +103,16 @@ class PretrainLoop:
             if self._stop():
                 self._save()
                 yield Stopped(self._step)
-                return
+                raise Interrupted
             yield from self._train(progress)
             if self._evaluation_is_due(self._progress()):
-                yield EvaluationDone(self._evaluate())
+                yield HeldOutDone(self._evaluate())
             if time.monotonic() - self._saved_at >= 60 * self._settings.checkpoint_minutes:
                 self._save()
         if not self._history or self._history[-1].step < self._step:
-            yield EvaluationDone(self._evaluate())
+            yield HeldOutDone(self._evaluate())
         self._save()
-        yield Finished(
+        yield BudgetSpent(
             history=tuple(self._history),
             step=self._step,
             tokens=self._step * self._batches.batch_tokens,
@@ -224,12 +161,12 @@ class PretrainLoop:
         self._step += 1
         return loss.detach()
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> HeldOutResult:
         self._model.eval()
         with torch.no_grad():
             held_out = self._objective.evaluate()
         rates = [optimizer.param_groups[0]["lr"] for optimizer in self._optimizers]
-        result = Evaluation(
+        result = HeldOutResult(
             step=self._step,
             epoch=self._step / self._batches.steps_per_epoch,
             tokens=self._step * self._batches.batch_tokens,
@@ -281,9 +218,9 @@ class PretrainLoop:
         self._checkpoints.save(self._step, tensors=tensors, state=state)
         self._saved_at = time.monotonic()
 
-    def _restore(self) -> Iterator[WentOn | PassedOver]:
+    def _restore(self) -> Iterator[Resumed | CheckpointPassedOver]:
         found, complaints = self._checkpoints.newest()
-        yield from map(PassedOver, complaints)
+        yield from map(CheckpointPassedOver, complaints)
         if found is None:
             return
         with torch.no_grad():
@@ -293,8 +230,8 @@ class PretrainLoop:
         restore_random(found.tensors, found.state["random"])
         self._step, self._seconds_before = found.step, found.state["seconds"]
         self._resumptions = found.state["resumptions"] + 1
-        self._history = [Evaluation(**line) for line in found.state["history"]]
+        self._history = [HeldOutResult(**line) for line in found.state["history"]]
         self._next_evaluation = found.state["next_evaluation"]
         self._loss_sum.fill_(found.state["loss_sum"])
         self._loss_steps = found.state["loss_steps"]
-        yield WentOn(step=self._step)
+        yield Resumed(step=self._step)

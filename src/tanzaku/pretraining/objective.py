@@ -7,8 +7,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from tanzaku.pretraining.batches import PackedBatches
-
-Measure = float | list[float] | None
+from tanzaku.training.events import Measure
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,11 @@ class ContinuedOptions(LoopOptions):
         return describe_options(self.model_dump(mode="json"))
 
 
-class PretrainOptions(ContinuedOptions):
-    """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
+class NewEncoderOptions(BaseModel):
+    """The options of a new encoder, which are fixed where a pretraining continues from an encoder; frozen."""
 
-    from_encoder: Annotated[str | None, Field(description="Go on from this encoder: folder, hub id or name.")] = None
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     shape: Annotated[str | None, Field(description="Layers x hidden size of a new encoder; 4x256 if not given.")] = None
     heads: Annotated[int | None, Field(ge=1, description="Attention heads; the hidden size / 64 if not given.")] = None
     intermediate: Annotated[
@@ -158,6 +159,12 @@ class PretrainOptions(ContinuedOptions):
             gt=0, le=1, description="Share of the text's characters that a new vocabulary has; rarer ones are [UNK]."
         ),
     ] = 0.999
+
+
+class PretrainOptions(NewEncoderOptions, ContinuedOptions):
+    """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
+
+    from_encoder: Annotated[str | None, Field(description="Go on from this encoder: folder, hub id or name.")] = None
     documents: Documents = "blank-line"
 
     _inputs: ClassVar[frozenset[str]] = frozenset({"from_encoder"})
@@ -165,7 +172,7 @@ class PretrainOptions(ContinuedOptions):
     @model_validator(mode="after")
     def _check_encoder(self) -> Self:
         if self.from_encoder is not None:
-            given = self.model_fields_set & _OF_A_NEW_ENCODER
+            given = self.model_fields_set & set(NewEncoderOptions.model_fields)
             if refused := sorted(name for name in given if getattr(self, name) is not None):
                 raise ValueError(f"{refused[0]} is fixed by the encoder that from_encoder names; leave it out")
             return self
@@ -181,7 +188,7 @@ class PretrainOptions(ContinuedOptions):
         """With every default filled in that depends on another option."""
         content: dict[str, Any] = self.model_dump(exclude_none=True)
         if self.from_encoder is not None:
-            for name in _OF_A_NEW_ENCODER:
+            for name in NewEncoderOptions.model_fields:
                 content.pop(name, None)
             content.setdefault("learning_rate", _LEARNING_RATE_CONTINUED)
             if self.optimizer == "muon":
@@ -196,20 +203,6 @@ class PretrainOptions(ContinuedOptions):
         if self.optimizer == "muon":
             content.setdefault("muon_learning_rate", _MUON_RATE_FROM_SCRATCH)
         return PretrainOptions.model_validate(content)
-
-
-_OF_A_NEW_ENCODER = {
-    "shape",
-    "heads",
-    "intermediate",
-    "initial_std",
-    "initial_embeddings",
-    "initial_positions",
-    "positions",
-    "tie",
-    "vocabulary_size",
-    "character_coverage",
-}
 
 
 def parse_shape(text: str) -> tuple[int, int]:

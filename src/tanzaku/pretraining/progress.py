@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 from tanzaku.display import Display
-from tanzaku.pretraining.loop import EvaluationDone, PassedOver, StepsDone, Stopped, WentOn
 from tanzaku.pretraining.prepare import Reading
 from tanzaku.pretraining.session import Begins
+from tanzaku.training.events import CheckpointPassedOver, HeldOutDone, Resumed, StepsDone, Stopped
 
 _PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising", "neighbours": "counting neighbours"}
 _UNITS = {"vocabulary": "MB", "tokens": "MB", "neighbours": "M tokens"}
@@ -52,13 +52,13 @@ class PretrainProgress:
                 self._move(_PURPOSES[purpose], done / max(1, total), f"of {total / 1e6:.0f} {_UNITS[purpose]}")
             case Begins():
                 self._begin(event)
-            case WentOn(step=step):
+            case Resumed(step=step):
                 self._display.say(f"resumes from the checkpoint of step {step:,}")
-            case PassedOver(message=message):
+            case CheckpointPassedOver(message=message):
                 self._display.say(f"warning: {message}")
             case StepsDone():
                 self._steps(event)
-            case EvaluationDone(result=result):
+            case HeldOutDone(result=result):
                 self._display.say(
                     f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
                     f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, "

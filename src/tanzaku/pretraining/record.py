@@ -1,13 +1,12 @@
 """What is kept of a pretraining or a distillation, as one versioned JSON file next to the weights."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from tanzaku.errors import RecordError
+from tanzaku.facts import Facts, read_facts
 from tanzaku.machine import describe_machine
 from tanzaku.provenance import GIT_STATE, versions
 
@@ -15,11 +14,7 @@ RECORD_FILE = "record.json"
 _PACKAGES = ("tanzaku", "torch", "transformers", "tokenizers", "fugashi", "ipadic", "numpy", "safetensors")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceFacts(_Part):
+class SourceFacts(Facts):
     """One text file."""
 
     name: str
@@ -28,7 +23,7 @@ class SourceFacts(_Part):
     characters: Annotated[int, Field(description="Without line ends and the spaces around lines.")]
 
 
-class StreamFacts(_Part):
+class StreamFacts(Facts):
     """The text as tokens."""
 
     documents: int
@@ -38,7 +33,7 @@ class StreamFacts(_Part):
     batch_tokens: int
 
 
-class EncoderFacts(_Part):
+class EncoderFacts(Facts):
     """The encoder that was trained."""
 
     model_type: str
@@ -50,8 +45,8 @@ class EncoderFacts(_Part):
     from_positions: Annotated[int | None, Field(description="Before the table grew.")]
 
 
-class _EvaluationFacts(_Part):
-    """One evaluation; see `tanzaku.pretraining.loop.Evaluation`."""
+class _EvaluationFacts(Facts):
+    """One evaluation; see `tanzaku.training.events.HeldOutResult`."""
 
     step: int
     epoch: float
@@ -82,7 +77,7 @@ class DistillationEvaluationFacts(_EvaluationFacts):
     ]
 
 
-class _Record(_Part):
+class _Record(Facts):
     version: Literal[1] = 1
     identity: Annotated[str, Field(description="SHA-256 over all that decides the result.")]
     started: Annotated[str, Field(description="Of the last session, ISO 8601, UTC.")]
@@ -109,7 +104,7 @@ class PretrainRecord(_Record):
     history: tuple[EvaluationFacts, ...]
 
 
-class TeacherFacts(_Part):
+class TeacherFacts(Facts):
     """The encoder that was learned from."""
 
     name: Annotated[str, Field(description="On the hub, or that of its folder.")]
@@ -163,12 +158,8 @@ def read_record_of(kind: type[Record], folder: Path) -> Record:
     Raises:
         RecordError: It is missing, damaged, or of another kind or version.
     """
-    path = folder / RECORD_FILE
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        what = kind.model_fields["kind"].default
-        raise RecordError(f"{path} can't be read as the record of a {what}: {error}") from error
+    what, remedy = f"the record of a {kind.model_fields['kind'].default}", "give the folder of such an encoder"
+    return read_facts(kind, folder / RECORD_FILE, what=what, remedy=remedy)
 
 
 def surroundings() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from tanzaku.compute import Compute, choose_compute
+from tanzaku.compute import choose_compute
 from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.load import EncoderSource, load_config, resolve_encoder
 from tanzaku.pretraining.batches import PackedBatches
@@ -18,18 +18,10 @@ from tanzaku.pretraining.masking import Masker
 from tanzaku.pretraining.model import MaskedPredictor, load_encoder, new_encoder, start_from_sinusoids
 from tanzaku.pretraining.options import PretrainOptions, parse_shape
 from tanzaku.pretraining.prepare import Reading, Report, prepare_stream, prepare_tokenizer
-from tanzaku.pretraining.record import EvaluationFacts, PretrainRecord
-from tanzaku.pretraining.save import find_result, save_encoder
-from tanzaku.pretraining.session import (
-    Session,
-    begins,
-    cut,
-    encoder_facts,
-    make_with_checkpoints,
-    shared_facts,
-    train,
-)
-from tanzaku.pretraining.sources import TextSource, find_sources
+from tanzaku.pretraining.record import PretrainRecord
+from tanzaku.pretraining.save import save_encoder
+from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
+from tanzaku.pretraining.sources import find_sources
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 
@@ -38,12 +30,9 @@ _START = 2.0
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class _Inputs(Inputs):
     options: PretrainOptions
-    texts: list[TextSource]
     source: EncoderSource | None
-    compute: Compute
-    identity: str
 
 
 def pretrain(
@@ -72,22 +61,17 @@ def pretrain(
     Raises:
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
-    started = now()
+    session = Session(report, stop, started=now())
     work = work or out.with_name(f"{out.name}.work")
     inputs = _look_at_inputs(texts, options)
-    if (found := find_result(PretrainRecord, out, identity=inputs.identity)) is not None:
-        return found
-    session = Session(report, stop)
 
     def make(checkpoints: Checkpoints) -> PretrainRecord | None:
-        return _make(inputs, out, work, checkpoints, session, started=started)
+        return _make(inputs, out, work, checkpoints, session)
 
-    return make_with_checkpoints(work, inputs.identity, make)
+    return make_once(PretrainRecord, out, work=work, identity=inputs.identity, make=make)
 
 
-def _make(
-    inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session, *, started: str
-) -> PretrainRecord | None:
+def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session) -> PretrainRecord | None:
     """From text to a saved encoder; None where it was asked to stop."""
     options, report = inputs.options, session.report
     tokenizer = prepare_tokenizer(inputs.texts, options=options, source=inputs.source, work=work, report=report)
@@ -99,26 +83,12 @@ def _make(
     batches = cut(stream, tokenizer, options, largest_shift=spare)
     model = _model(inputs, tokenizer, batches, report)
     encoder = encoder_facts(model, inputs.source)
-    report(begins(inputs.compute, stream, batches, encoder))
     predictor = MaskedPredictor(model, inputs.compute)
     objective = MaskedLanguage(predictor, batches, masker, seed=options.seed, compute=inputs.compute)
-    finished = train(objective, options, inputs.compute, checkpoints, session)
-    if finished is None:
+    facts = train(objective, inputs, stream=stream, encoder=encoder, checkpoints=checkpoints, session=session)
+    if facts is None:
         return None
-    record = PretrainRecord(
-        history=tuple(EvaluationFacts(**line.flat()) for line in finished.history),
-        **shared_facts(
-            identity=inputs.identity,
-            started=started,
-            options=options,
-            compute=inputs.compute,
-            texts=inputs.texts,
-            stream=stream,
-            batches=batches,
-            encoder=encoder,
-            finished=finished,
-        ),
-    )
+    record = PretrainRecord(**facts)
     tokenizer.model_max_length = encoder.positions or options.max_tokens
     save_encoder(model, tokenizer.save_pretrained, record, out, dtype=getattr(torch, options.save_dtype))
     return record

@@ -1,10 +1,10 @@
 """What a pretraining and a distillation share: batches, optimisers, the loop, one process at a time, records' facts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -17,20 +17,21 @@ from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.errors import TanzakuError
 from tanzaku.machine import keep_freed_memory
 from tanzaku.pretraining.batches import PackedBatches
-from tanzaku.pretraining.loop import Budget, Finished, LoopSettings, PretrainLoop
+from tanzaku.pretraining.loop import Budget, LoopSettings, PretrainLoop
 from tanzaku.pretraining.objective import Objective
 from tanzaku.pretraining.options import LoopOptions
 from tanzaku.pretraining.prepare import Report
-from tanzaku.pretraining.record import EncoderFacts, SourceFacts, StreamFacts, surroundings
+from tanzaku.pretraining.record import EncoderFacts, Record, SourceFacts, StreamFacts, surroundings
+from tanzaku.pretraining.save import find_result
 from tanzaku.pretraining.sources import TextSource
 from tanzaku.pretraining.stream import TokenStream
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
+from tanzaku.training.events import BudgetSpent, Interrupted
 from tanzaku.training.optimizer import build_adamw, build_muon, hidden_matrices
 from tanzaku.training.schedule import Schedule
 
 _NAME_CHARACTERS = 16  # of the identity, for a folder's name
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,35 @@ class Begins:
 
 @dataclass(frozen=True)
 class Session:
-    """One call: what it reports to, and when it is asked to stop; see `tanzaku.pretraining.run.pretrain`."""
+    """One call, which began at `started`; see `tanzaku.pretraining.run.pretrain` for the others."""
 
     report: Report
     stop: Callable[[], bool]
+    started: str
 
 
-def make_with_checkpoints(work: Path, identity: str, make: Callable[[Checkpoints], Made | None]) -> Made | None:
-    """What `make` gives, which may resume from checkpoints; they are removed once it gives something.
+@dataclass(frozen=True)
+class Inputs:
+    """What every result is made of; `identity` is over all of it."""
+
+    options: LoopOptions
+    texts: list[TextSource]
+    compute: Compute
+    identity: str
+
+
+def make_once(
+    kind: type[Record], out: Path, *, work: Path, identity: str, make: Callable[[Checkpoints], Record | None]
+) -> Record | None:
+    """The record of the result in `out`, or else of what `make` makes there; None where it was asked to stop.
+
+    `make` may resume from checkpoints; they are removed once it gives something.
 
     Raises:
-        TanzakuError: Another process makes the same.
+        TanzakuError: `out` holds something else, or another process makes the same.
     """
+    if (found := find_result(kind, out, identity=identity)) is not None:
+        return found
     folder = work / "checkpoints" / identity[:_NAME_CHARACTERS]
     with _only_process(folder):
         checkpoints = Checkpoints(folder, identity=identity)
@@ -100,23 +118,63 @@ def cut(stream: TokenStream, tokenizer: Any, options: LoopOptions, *, largest_sh
     )
 
 
-def begins(compute: Compute, stream: TokenStream, batches: PackedBatches, encoder: EncoderFacts) -> Begins:
-    """The event before the first step."""
-    return Begins(
-        compute=compute,
-        parameters=encoder.parameters,
-        stream_tokens=len(stream.ids),
-        batch_tokens=batches.batch_tokens,
-        steps_per_epoch=batches.steps_per_epoch,
-        positions=encoder.positions,
-        grown_from=encoder.from_positions if encoder.from_positions != encoder.positions else None,
-    )
-
-
 def train(
+    objective: Objective,
+    inputs: Inputs,
+    *,
+    stream: TokenStream,
+    encoder: EncoderFacts,
+    checkpoints: Checkpoints,
+    session: Session,
+) -> dict[str, Any] | None:
+    """Run the loop to its end.
+
+    Returns:
+        The fields that every record has; None where it was asked to stop.
+    """
+    options, batches = inputs.options, objective.batches
+    session.report(
+        Begins(
+            compute=inputs.compute,
+            parameters=encoder.parameters,
+            stream_tokens=len(stream.ids),
+            batch_tokens=batches.batch_tokens,
+            steps_per_epoch=batches.steps_per_epoch,
+            positions=encoder.positions,
+            grown_from=encoder.from_positions if encoder.from_positions != encoder.positions else None,
+        )
+    )
+    try:
+        done = _run_loop(objective, options, inputs.compute, checkpoints, session)
+    except Interrupted:
+        return None
+    return {
+        "identity": inputs.identity,
+        "started": session.started,
+        "ended": now(),
+        "resumptions": done.resumptions,
+        "options": options.model_dump(mode="json"),
+        "compute": asdict(inputs.compute),
+        "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
+        "stream": StreamFacts(
+            documents=stream.documents,
+            characters=stream.characters,
+            tokens=len(stream.ids),
+            steps_per_epoch=batches.steps_per_epoch,
+            batch_tokens=batches.batch_tokens,
+        ),
+        "encoder": encoder,
+        "steps": done.step,
+        "tokens_seen": done.tokens,
+        "seconds": done.seconds,
+        "history": tuple(line.flat() for line in done.history),
+        **surroundings(),
+    }
+
+
+def _run_loop(
     objective: Objective, options: LoopOptions, compute: Compute, checkpoints: Checkpoints, session: Session
-) -> Finished | None:
-    """Run the loop to its end; None where it was asked to stop."""
+) -> BudgetSpent:
     if compute.device == "cpu":
         keep_freed_memory()
     torch.manual_seed(options.seed)  # for dropout, where there is any
@@ -137,9 +195,8 @@ def train(
     )
     for event in loop.run():
         session.report(event)
-        if isinstance(event, Finished):
-            return event
-    return None
+    assert isinstance(event, BudgetSpent)  # a loop that ends without an error ends with it
+    return event
 
 
 def _budget(options: LoopOptions, batches: PackedBatches) -> Budget:
@@ -180,42 +237,6 @@ def encoder_facts(model: PreTrainedModel, source: EncoderSource | None) -> Encod
         from_fingerprint=source.fingerprint if source else None,
         from_positions=max_positions(load_config(source)) if source else None,
     )
-
-
-def shared_facts(
-    *,
-    identity: str,
-    started: str,
-    options: LoopOptions,
-    compute: Compute,
-    texts: Sequence[TextSource],
-    stream: TokenStream,
-    batches: PackedBatches,
-    encoder: EncoderFacts,
-    finished: Finished,
-) -> dict[str, Any]:
-    """The fields that every record has, but for the history."""
-    return {
-        "identity": identity,
-        "started": started,
-        "ended": now(),
-        "resumptions": finished.resumptions,
-        "options": options.model_dump(mode="json"),
-        "compute": asdict(compute),
-        "sources": tuple(_source_facts(text, stream) for text in texts),
-        "stream": StreamFacts(
-            documents=stream.documents,
-            characters=stream.characters,
-            tokens=len(stream.ids),
-            steps_per_epoch=batches.steps_per_epoch,
-            batch_tokens=batches.batch_tokens,
-        ),
-        "encoder": encoder,
-        "steps": finished.step,
-        "tokens_seen": finished.tokens,
-        "seconds": finished.seconds,
-        **surroundings(),
-    }
 
 
 def _source_facts(text: TextSource, stream: TokenStream) -> SourceFacts:

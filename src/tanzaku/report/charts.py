@@ -6,12 +6,10 @@ intervals, scales, labels and which arm is recommended. A renderer decides colou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Scale = Literal["linear", "log"]
-Format = Callable[[float], str]
 
 # Shares of the horizontal axis's length.
 _MOST_SHIFT, _ALL_SHIFTS = 0.014, 0.1
@@ -72,7 +70,6 @@ class Axis:
     label: str
     scale: Scale = "linear"
     ticks: tuple[float, ...] = ()
-    write: Format = "{:g}".format
     from_zero: bool = False
     limits: tuple[float, float] | None = None
     """Where the axis ends whatever the values are; without them, it covers all values."""
@@ -129,8 +126,8 @@ class Chart:
         )
 
     def shift(self, line: Line) -> float:
-        """How far beside their values a line's points are drawn, so that the intervals of several lines don't hide
-        each other: a share of the horizontal axis's length."""
+        """How far to the right of their values a line's points are drawn, so that the intervals of several lines don't
+        hide each other: a share of the horizontal axis's length."""
         with_intervals = (one for one in self.lines if any(point.low is not None for point in one.points))
         looks = list(dict.fromkeys(one.look for one in with_intervals))
         if line.look not in looks:

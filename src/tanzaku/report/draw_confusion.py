@@ -31,7 +31,7 @@ def draw_confusion(confusion: Confusion, *, name: str, words: Words) -> Figure:
     )
     if confusion.runs > 1:
         documents = words.text("{documents} × {runs} seeds", documents=documents, runs=confusion.runs)
-    parts = [f"{heading}; {documents}"]
+    parts = [words.text("; ").join([heading, documents])]
     if text_width(parts[0]) > _TITLE_CHARACTERS:
         parts = [heading, documents]
     figure.suptitle("\n".join([wrapped(name, _TITLE_CHARACTERS), *parts]), fontsize=7)

@@ -54,8 +54,8 @@ def megabytes(size: float) -> str:
 
 
 def seconds(duration: float) -> str:
-    """Whole seconds with separators for thousands; one decimal below ten."""
-    return rate(duration)
+    """Whole seconds with separators for thousands; one decimal below ten, two significant digits below 0.1."""
+    return _two_digits(duration) if 0 < duration < 0.095 else rate(duration)
 
 
 def milliseconds(duration: float) -> str:

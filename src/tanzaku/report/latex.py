@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby, pairwise
 
-from tanzaku.report.render import Column, Table, one_line
+from tanzaku.report.render import Table, one_line
 
 WIDTH = 396.0  # TeX points, 14 cm and a little less
 _GAP = 8.0  # between two columns: twice \tabcolsep
@@ -94,8 +94,10 @@ def latex_table(table: Table, *, label: str) -> str:
     caption = rf"\caption{{{escape_latex(table.caption, breakable=True)}}}"
     separation = rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}"
     alignment = _alignment(table, widths)
-    heading = [r"\toprule", *_heading_lines(table.columns), r"\midrule"]
+    heading = [r"\toprule", *_heading_lines(table), r"\midrule"]
     rows = [_row(table, place) for place in range(len(table.rows))]
+    if table.total:
+        rows.insert(-1, r"\midrule")
     if _lines(table, widths) > _MOST_LINES:
         body = [rf"{caption}\label{{{label}}}\\", *heading, r"\endfirsthead", *heading, r"\endhead"]
         lines = [
@@ -134,9 +136,9 @@ def _alignment(table: Table, widths: dict[int, float]) -> str:
     return f"@{{}}{''.join(columns)}@{{}}"
 
 
-def _heading_lines(columns: Sequence[Column]) -> list[str]:
+def _heading_lines(table: Table) -> list[str]:
     """A line of the groups' headings with a rule below each, where there are groups; then the columns' own."""
-    lines = []
+    lines, columns = [], table.columns
     if any(column.group for column in columns):
         cells, rules, place = [], [], 1
         for group, members in groupby(columns, key=lambda column: column.group):
@@ -145,12 +147,13 @@ def _heading_lines(columns: Sequence[Column]) -> list[str]:
             rules += [rf"\cmidrule(lr){{{place}-{place + count - 1}}}"] if group else []
             place += count
         lines = [" & ".join(cells) + r" \\", " ".join(rules)]
-    return [*lines, " & ".join(map(_heading, columns)) + r" \\"]
+    return [*lines, " & ".join(_heading(table, place) for place in range(len(columns))) + r" \\"]
 
 
-def _heading(column: Column) -> str:
+def _heading(table: Table, place: int) -> str:
     """Long headings on several lines, so that they don't make the column wider than its numbers."""
-    lines = [escape_latex(line) for line in _heading_parts(column)]
+    column = table.columns[place]
+    lines = [escape_latex(line) for line in _heading_parts(table, place)]
     if len(lines) == 1:
         return lines[0]
     side = "r" if column.numeric else "l"
@@ -158,10 +161,12 @@ def _heading(column: Column) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{stacked}\end{{tabular}}"
 
 
-def _heading_parts(column: Column) -> list[str]:
-    lines: list[str] = []
+def _heading_parts(table: Table, place: int) -> list[str]:
+    column, lines = table.columns[place], list[str]()
+    cells = () if column.wraps else (_text_width(row[place]) for row in table.rows)
+    room = max([_HEADING_WIDTH, *cells])
     for word in one_line(column.heading).split():
-        if lines and _text_width(f"{lines[-1]} {word}") <= _HEADING_WIDTH:
+        if lines and _text_width(f"{lines[-1]} {word}") <= room:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
@@ -198,7 +203,7 @@ def _wrapping_widths(table: Table) -> dict[int, float]:
 
 def _cells_and_heading(table: Table, place: int) -> Iterable[str]:
     yield from (row[place] for row in table.rows)
-    yield from _heading_parts(table.columns[place])
+    yield from _heading_parts(table, place)
 
 
 def _lines(table: Table, widths: dict[int, float]) -> int:

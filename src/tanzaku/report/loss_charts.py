@@ -14,6 +14,7 @@ _TITLES = {
     "train": (message("Training loss: {label}"), message("Running mean, one line per run.")),
     "val": (message("Validation loss: {label}"), message("After each epoch, one line per run.")),
 }
+_UNRANKED = ((message("methods without a rank"), False), (message("methods trained for several ranks"), True))
 _CURVE_POINTS = 60
 _SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
 
@@ -36,8 +37,10 @@ def loss_charts(data: ChartData) -> list[tuple[Chart, ...]]:
             rows.append((group.label, curves, len(ranks)))
     others = [(one.label, one.arms[0]) for one in data.groups if not one.ranked and _has_history(one.arms[0])]
     curves = [_Curve(label, arm, look) for look, (label, arm) in enumerate(others)]
-    rows.append((data.words.text("without a rank"), [one for one in curves if not one.arm.ranks], 0))
-    rows.append((data.words.text("trained for several ranks"), [one for one in curves if one.arm.ranks], 0))
+    for name, several in _UNRANKED:
+        members = [one for one in curves if bool(one.arm.ranks) == several]
+        label = members[0].label if len(members) == 1 else data.words.text(name)
+        rows.append((label, members, 0))
     return [
         _charts(number, label, curves, shades=shades, data=data)
         for number, (label, curves, shades) in enumerate(rows)

@@ -12,7 +12,7 @@ from tanzaku.words import ENGLISH, Words
 _WORD_JOINER = "\u2060"
 _NO_BREAK_SPACE = "\u00a0"
 _BEFORE_VALUE = re.compile(" (?=[=0-9])|(?<==) ")
-_MINUS_IN_NUMBER = re.compile(r"(?<=\de)-(?=\d)")
+_INNER_HYPHEN = re.compile(r"(?<=\de)-(?=\d)|(?<=TF)-(?=IDF)")
 
 
 def paper_name(arm: Arm, *, words: Words) -> str:
@@ -28,12 +28,12 @@ def page_name(arm: Arm, *, words: Words) -> str:
 
 def page_details(arm: Arm, *, words: Words) -> str:
     """What follows the method and its rank in the page's name, such as `DoRA, lr 5e-4`."""
-    return ", ".join(map(_joined, arm.full_name(words).details))
+    return ", ".join(map(joined, arm.full_name(words).details))
 
 
 def unbroken(name: Name) -> str:
     """A name for the page or a chart."""
-    return ", ".join([name.with_rank, *map(_joined, name.details)])
+    return ", ".join(map(joined, [name.with_rank, *name.details]))
 
 
 def legend_names(arms: Sequence[Arm], *, words: Words = ENGLISH) -> list[str]:
@@ -43,5 +43,6 @@ def legend_names(arms: Sequence[Arm], *, words: Words = ENGLISH) -> list[str]:
     return [unbroken(namer.short(one, words=words)) for one in settings]
 
 
-def _joined(part: str) -> str:
-    return _MINUS_IN_NUMBER.sub(f"-{_WORD_JOINER}", _BEFORE_VALUE.sub(_NO_BREAK_SPACE, part))
+def joined(part: str) -> str:
+    """A part of a name, such as `lr 5e-4`, that stays on one line except between words."""
+    return _INNER_HYPHEN.sub(f"-{_WORD_JOINER}", _BEFORE_VALUE.sub(_NO_BREAK_SPACE, part))

@@ -54,6 +54,10 @@ def _evidence_notes(evidence: Evidence, words: Words) -> list[str]:
             "the errors of all seeds are on the same documents."
         ): "both" in kinds and missing,
         text(
+            "Comparisons: the difference in percentage points, and p after Holm's correction over all comparisons. "
+            "“Better” and “worse”: this p is below 0.05."
+        ): bool(evidence.comparisons),
+        text(
             "“Not distinguishable”: the difference on the same documents may be due to chance (Holm's corrected p is "
             "0.05 or more, over all comparisons). It does not mean that the two are equal."
         ): indistinct,

@@ -38,6 +38,8 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
+    total: bool = False
+    """Whether the last row is the sum of the others."""
 
 
 def one_line(text: str) -> str:

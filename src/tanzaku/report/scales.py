@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tanzaku.report.charts import Axis, Scale
@@ -64,8 +64,8 @@ class Span:
             end: The share of the axis up to which there may be ticks.
         """
         chosen: list[tuple[float, str]] = []
-        for value in axis.ticks or self._round_values(end):
-            text = axis.write(value)
+        values = axis.ticks or self._round_values(end)
+        for value, text in zip(values, tick_texts(values, axis.scale), strict=True):
             if chosen:
                 distance = length * (self.share(value) - self.share(chosen[-1][0]))
                 if distance < max(least, character * ((len(text) + len(chosen[-1][1])) / 2 + 0.4)):
@@ -78,6 +78,15 @@ class Span:
         low, high = self.value(0), self.value(end)
         powers = round_powers(low, high) if self.scale == "log" else []
         return powers if len(powers) > 1 else round_numbers(low, high)
+
+
+def tick_texts(values: Sequence[float], scale: Scale) -> list[str]:
+    """Ticks as they are written: with separators for thousands, and on a linear axis with equally many decimals."""
+    short = [f"{value:,g}" for value in values]
+    if scale == "log" or any("e" in text for text in short):
+        return short
+    decimals = max((len(text.partition(".")[2]) for text in short), default=0)
+    return [f"{value:,.{decimals}f}" for value in values]
 
 
 def round_numbers(low: float, high: float) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -61,7 +61,7 @@ def data_table(section: Section, *, words: Words, paper: bool = False) -> Table 
         ]
     caption = text("Documents in each class of {data}.", data=section.data.name) if paper else text("Data")
     rows = [(name, *row) for name, row in zip([*labels, text("All")], counts, strict=True)]
-    return _table(caption, columns, rows, paper=paper)
+    return replace(_table(caption, columns, rows, paper=paper), total=True)
 
 
 def results_table(section: Section, evidence: Evidence, *, words: Words) -> Table:

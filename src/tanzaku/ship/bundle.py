@@ -3,7 +3,7 @@
     bundle.json     labels, method, encoder, the run it comes from and how good that was
     model/          what the method saved; not there where that is merged into `encoder/`
     encoder/        the encoder's configuration and tokenizer; in a whole bundle all weights too: the adapted model's
-                    with the head, or the base encoder's where the method can't be merged
+                    with the head, or the base encoder's where the method can't be merged or these are smaller
     held-out.safetensors  the probability of each validation document's label, and whether that was right; not there
                     where these are not known of the weights as they are
     manifest.json   the SHA-256 of each of these files
@@ -75,10 +75,10 @@ class CompressionFacts(Facts):
 
 
 class QuantizationFacts(Facts):
-    """What 8 bits changed on the run's validation set, classified with the weights as trained and in 8 bits."""
+    """What fewer bits changed on the run's validation set, classified with the weights as trained and as stored."""
 
     changed: Annotated[int, Field(description="Validation documents that got another label.")]
-    val: Annotated[SplitScores, Field(description="In 8 bits.")]
+    val: Annotated[SplitScores, Field(description="With the weights as they are stored.")]
     val_before: Annotated[SplitScores, Field(description="The same before.")]
 
 
@@ -118,20 +118,32 @@ class EncoderBundleFacts(_BundleFacts):
         bool, Field(description="Whether `encoder/` holds an encoder's weights; else the base must be found.")
     ]
     weights: Annotated[
-        Literal["float32", "int8"],
+        Literal["float32", "int8", "int4", "encoder"],
         Field(
-            description="How `encoder/` stores them; the run's scores were measured in the precision of its training."
+            description="How `encoder/` stores them; the run's scores were measured in the precision of its training. "
+            "encoder: they are the base encoder's own files, and `model/` has what the method saved."
         ),
     ] = "float32"
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="In which the run computed, and the bundle classifies.")
     ]
     quantized: Annotated[
-        QuantizationFacts | None, Field(description="None where nothing is in 8 bits, or it was not measured.")
+        QuantizationFacts | None, Field(description="None where nothing is in fewer bits, or it was not measured.")
     ] = None
     compressed: Annotated[
         CompressionFacts | None, Field(description="None where the adapter is as the run trained it.")
     ] = None
+
+    @property
+    def bits(self) -> int | None:
+        """Of each weight, where they were lowered after the run; None where they are as trained."""
+        return {"int8": 8, "int4": 4}.get(self.weights)
+
+    @property
+    def merged(self) -> bool:
+        """Whether what was trained is part of the weights in `encoder/`, and not in `model/`."""
+        method = self.build_method()
+        return self.whole and (method.saves_whole_model or (method.mergeable and self.weights != "encoder"))
 
     def build_method(self) -> EncoderMethod:
         """The method with its options.

@@ -22,7 +22,7 @@ from pydantic import Field
 from tanzaku import __version__
 from tanzaku.data.dataset import SAMPLE
 from tanzaku.errors import BundleError
-from tanzaku.facts import Facts
+from tanzaku.facts import Facts, read_facts
 from tanzaku.files import folder_bytes, write_atomically
 from tanzaku.threads import settle_threads
 
@@ -37,7 +37,7 @@ _TIMED_TEXTS, _WARM_UP = 50, 3
 _ROUNDING = 1e-3
 
 Form = Literal["bundle", "transformers", "sentence-transformers", "peft", "onnx", "openvino"]
-Dtype = Literal["float32", "int8"]
+Dtype = Literal["float32", "int8", "int4"]
 
 
 class Side(Facts):
@@ -183,7 +183,7 @@ def check_certificate(certificate: Certificate, *, max_flips: float | None) -> N
 
     Args:
         certificate: Of the form.
-        max_flips: The largest share of texts that may get another label; None allows any in 8 bits.
+        max_flips: The largest share of texts that may get another label; None allows any in fewer bits.
 
     Raises:
         BundleError: A text has other token ids, the logits of a form in float32 differ by more than rounding, or more
@@ -220,11 +220,8 @@ def read_certificate(folder: Path) -> Certificate:
     Raises:
         BundleError: It is missing or damaged.
     """
-    path = folder / CERTIFICATE_FILE
-    try:
-        return Certificate.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} can't be read as a certificate ({error}); make the export again") from error
+    path, remedy = folder / CERTIFICATE_FILE, "make the export again"
+    return read_facts(Certificate, path, what="a certificate", remedy=remedy, error=BundleError)
 
 
 def describe_certificate(certificate: Certificate) -> list[str]:

@@ -77,12 +77,12 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
     if energy is not None and not 0 < energy <= 1:
         raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
     facts = source.facts
-    if not isinstance(facts, EncoderBundleFacts) or not isinstance(method := facts.build_method(), RankedMethod):
+    if not isinstance(facts, EncoderBundleFacts) or not isinstance(facts.build_method(), RankedMethod):
         raise BundleError(
             f"the bundle {source.folder} is of the method {facts.method['name']!r}, which has no ranks to cut; "
             "give one of a LoRA"
         )
-    if facts.whole and method.mergeable:
+    if facts.merged:
         raise BundleError(f"the adapter of the bundle {source.folder} is merged into its encoder; {_remedy(facts)}")
     return facts
 
@@ -94,7 +94,7 @@ def _remedy(facts: EncoderBundleFacts) -> str:
             "that is always so where the study pretrained the encoder itself ([encoder.pretrain]); to measure smaller "
             "ranks, name them in the arm's truncate, or train an arm of a smaller rank"
         )
-    flags = "--int8 and --with-encoder" if facts.weights == "int8" else "--with-encoder"
+    flags = f"--int{facts.bits} and --with-encoder" if facts.bits else "--with-encoder"
     return f"pack the run without {flags}, and compress that"
 
 

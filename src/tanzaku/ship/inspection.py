@@ -61,7 +61,8 @@ def _encoder(facts: BundleFacts) -> str:
         return "part of the graph"
     if not isinstance(facts, EncoderBundleFacts):
         return "none is needed"
-    where = f"included, in {facts.weights}" if facts.whole else "not included: it is found by this name"
+    included = "included, as it is" if facts.weights == "encoder" else f"included, in {facts.weights}"
+    where = included if facts.whole else "not included: it is found by this name"
     about = f"{facts.base.model_type}, {facts.base.parameters:,} parameters, fingerprint {facts.base.fingerprint[:12]}…"
     return f"{facts.encoder.name} ({about}), {where}; computes in {facts.precision}"
 
@@ -108,8 +109,8 @@ def _changes(facts: BundleFacts) -> list[str]:
     found = []
     if facts.compressed:
         found.append(f"then compressed, {_measured(facts.compressed.val)}")
-    if facts.weights == "int8":
-        found.append(f"then lowered to 8 bits, {_measured(facts.quantized)}")
+    if facts.bits:
+        found.append(f"then lowered to {facts.bits} bits, {_measured(facts.quantized)}")
     return found
 
 

@@ -37,7 +37,7 @@ def load_model(
     method = facts.build_method()
     if facts.whole:
         source = EncoderSource(facts.encoder.name, folder / ENCODER_FOLDER, facts.base.fingerprint)
-        if method.saves_whole_model or method.mergeable:
+        if facts.merged:
             return _load_whole(source).eval(), load_tokenizer(source)
     else:
         source = find_encoder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from tanzaku import __version__
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
-from tanzaku.data.loading import load_dataset
-from tanzaku.encoders.files import CONFIG_FILE
+from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.errors import BundleError, DataError, SpecError, describe_validation_error
+from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
@@ -24,30 +23,19 @@ from tanzaku.ship.bundle import (
     BaseFacts,
     Bundle,
     EncoderBundleFacts,
-    QuantizationFacts,
     RunFacts,
     TextBundleFacts,
     open_bundle,
 )
-from tanzaku.ship.certificate import (
-    Measured,
-    Texts,
-    bundle_bytes,
-    certify,
-    check_certificate,
-    measure_form,
-    texts_of,
-    write_certificate,
-)
 from tanzaku.ship.choosing import choose_run
-from tanzaku.ship.held_out import HELD_OUT_FILE, write_held_out
+from tanzaku.ship.held_out import write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
+from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
-from tanzaku.ship.validation import check_labels, validate
+from tanzaku.ship.validation import check_labels
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import (
     CalibrationFacts,
-    EncoderFacts,
     FinishedEncoderRun,
     FinishedRun,
     FinishedTextRun,
@@ -60,7 +48,6 @@ Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)
 
 # PEFT's model card: an empty form that names the machine's folders.
 _LEFT_OUT = {"README.md"}
-_WEIGHTS_FILE = "model.safetensors"
 
 
 def pack(
@@ -68,10 +55,13 @@ def pack(
     out: str | Path,
     *,
     with_encoder: bool = False,
+    merge: bool = True,
     int8: bool = False,
+    int4: bool = False,
     encoder: str | None = None,
     dataset: Dataset | None = None,
     max_flips: float | None = None,
+    compare: bool = True,
     force: bool = False,
     margin: float = DEFAULT_MARGIN,
     choose_by: ChooseBy | None = None,
@@ -81,13 +71,18 @@ def pack(
     Args:
         source: The folder of a finished run, or of a study; see `choose_run`.
         out: The bundle's folder, new or empty.
-        with_encoder: Store all weights, with the adapter merged if it can be, so that the bundle classifies without its
-            encoder; done in any case where the study pretrained the encoder itself.
+        with_encoder: Store all weights, so that the bundle classifies without its encoder; done in any case where the
+            study pretrained the encoder itself. What was trained is merged into them where that can be.
+        merge: False stores the encoder's own files and what was trained separately: fewer bytes, where the encoder is
+            stored in 4 bits or in float16.
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
+        int4: Likewise in 4 bits; see `tanzaku.encoders.compact`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
-        dataset: With `int8`, its validation set is classified before and after. None takes the run's own data where it
-            still lies where the study read it, and otherwise the embedded sample corpus.
-        max_flips: With `int8`, the largest share of validation texts that may get another label.
+        dataset: With `int8` or `int4`, its validation set is classified before and after. None takes the run's own data
+            where it still lies where the study read it, and otherwise the embedded sample corpus.
+        max_flips: With `int8` or `int4`, the largest share of validation texts that may get another label.
+        compare: With `int8` or `int4`, classify texts before and after, for a certificate and the calibration. Without
+            that the bundle has the calibration of the weights as trained, and no validation documents.
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
@@ -98,21 +93,37 @@ def pack(
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
+    dtype = _dtype(int8=int8, int4=int4)
     chosen = choose_run(Path(source), margin=margin, choose_by=choose_by)
     folder, record = chosen.folder.resolve(), chosen.record  # "." has neither a name nor a folder around it
     if dataset is not None:
         check_labels(dataset, record.data.label_names)
     if isinstance(record, FinishedTextRun):
-        if int8:
-            raise BundleError(f"int8 is for the weights of an encoder, and {record.method} has none; pack it without")
+        if dtype:
+            raise BundleError(
+                f"{dtype} is for the weights of an encoder, and {record.method} has none; pack it without"
+            )
         with building(Path(out), force=force) as staging:
             _pack_text(staging, folder, record)
         return open_bundle(out)
     with building(Path(out), force=force) as staging:
-        facts = _pack_encoder(staging, folder, record, with_encoder=with_encoder or int8, encoder=encoder)
-        if int8:
-            _quantize(staging, facts, record, dataset or _data_of(record), max_flips=max_flips)
+        facts = _pack_encoder(
+            staging,
+            folder,
+            record,
+            with_encoder=with_encoder or dtype is not None,
+            merge=merge or dtype is not None,
+            encoder=encoder,
+        )
+        if dtype:
+            lower(staging, facts, record, dataset=dataset, dtype=dtype, max_flips=max_flips, compare=compare)
     return open_bundle(out)
+
+
+def _dtype(*, int8: bool, int4: bool) -> LowDtype | None:
+    if int8 and int4:
+        raise BundleError("int8 and int4 exclude each other; give one of them")
+    return "int8" if int8 else "int4" if int4 else None
 
 
 def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
@@ -130,10 +141,16 @@ def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
 
 
 def _pack_encoder(
-    bundle: Path, run: Path, record: FinishedEncoderRun, *, with_encoder: bool, encoder: str | None
+    bundle: Path,
+    run: Path,
+    record: FinishedEncoderRun,
+    *,
+    with_encoder: bool,
+    merge: bool,
+    encoder: str | None,
 ) -> EncoderBundleFacts:
     spec = _spec_of(EncoderRunSpec, record, run)
-    whole, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, encoder=encoder)
+    stored, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, merge=merge, encoder=encoder)
     calibration = _pack_calibration(bundle, run, record)
     base = record.encoder
     facts = EncoderBundleFacts(
@@ -142,7 +159,8 @@ def _pack_encoder(
         method=spec.model_dump(mode="json")["method"],
         encoder=settings,
         base=BaseFacts(fingerprint=base.fingerprint, model_type=base.model_type, parameters=base.parameters),
-        whole=whole,
+        whole=stored is not None,
+        weights=stored or "float32",
         precision=record.compute.precision,
         run=_run_facts(record, seed=spec.seed),
         calibration=calibration,
@@ -181,54 +199,6 @@ def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
     )
 
 
-def _quantize(
-    bundle: Path,
-    facts: EncoderBundleFacts,
-    record: FinishedEncoderRun,
-    dataset: Dataset | None,
-    *,
-    max_flips: float | None,
-) -> None:
-    """Lower a whole bundle's weights to 8 bits, and measure on the validation set what that changes."""
-    texts = texts_of(dataset, label_names=facts.label_names)
-    before = validate(bundle, dataset, encoder=None) if dataset is not None else None
-    original = _measure(bundle, texts)
-    (bundle / HELD_OUT_FILE).unlink(missing_ok=True)  # it is about the weights as trained
-    _lower(bundle / ENCODER_FOLDER, record.encoder)
-    facts = facts.model_copy(update={"weights": "int8"})
-    write_facts(bundle, facts)
-    certificate = certify(original, _measure(bundle, texts), texts, form="bundle", dtype="int8")
-    check_certificate(certificate, max_flips=max_flips)
-    write_certificate(bundle, certificate)
-    write_facts(bundle, facts)
-    if dataset is not None and before is not None:
-        after = validate(bundle, dataset, encoder=None)
-        changed = int((before.predicted != after.predicted).sum())
-        quantized = QuantizationFacts(changed=changed, val=after.scores, val_before=before.scores)
-        after.write_held_out(bundle)
-        write_facts(bundle, facts.model_copy(update={"quantized": quantized, "calibration": after.calibration}))
-
-
-def _measure(bundle: Path, texts: Texts) -> Measured:
-    from tanzaku.ship.classifier import Classifier
-
-    def load() -> Classifier:
-        return Classifier.load(bundle, device="cpu", precision="float32")
-
-    return measure_form(load, texts, size_bytes=bundle_bytes(bundle))
-
-
-def _data_of(record: FinishedRun) -> Dataset | None:
-    """The run's data, where it can be read and is still the same."""
-    if record.data.source is None:
-        return None
-    try:
-        dataset = load_dataset(record.data.source)
-    except DataError:
-        return None
-    return dataset if dataset.fingerprint == record.data.fingerprint else None
-
-
 def _spec_of(kind: type[Spec], record: FinishedRun, folder: Path) -> Spec:
     try:
         return kind.model_validate(record.spec)
@@ -255,12 +225,14 @@ def _fill(
     spec: EncoderRunSpec,
     *,
     with_encoder: bool,
+    merge: bool,
     encoder: str | None,
-) -> tuple[bool, EncoderSpec]:
+) -> tuple[Literal["float32", "encoder"] | None, EncoderSpec]:
     """Copy or make the model's files.
 
     Returns:
-        Whether the bundle holds all weights of an encoder, and the [encoder] section with the name that finds it now.
+        How the bundle stores an encoder's weights, None if it has none, and the [encoder] section with the name that
+        finds it now.
     """
     saved = _saved_model(run)
     made = record.encoder.pretraining
@@ -274,15 +246,17 @@ def _fill(
     _copy_settings(source, bundle / ENCODER_FOLDER)
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
-        return True, named
+        return "float32", named
     whole = with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
-    if whole and spec.method.mergeable:
+    if whole and merge and spec.method.mergeable:
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
-        return True, named
-    if whole:
-        _write_weights(source, bundle / ENCODER_FOLDER)
+        return "float32", named
     _copy(saved, bundle / MODEL_FOLDER)
-    return whole, named
+    if not whole:
+        return None, named
+    if merge or not _copy_weights(source, bundle / ENCODER_FOLDER):
+        _write_weights(source, bundle / ENCODER_FOLDER)
+    return "float32" if merge else "encoder", named
 
 
 def _naming(settings: EncoderSpec, source: EncoderSource, *, elsewhere: bool) -> EncoderSpec:
@@ -305,24 +279,23 @@ def _merge(spec: EncoderRunSpec, source: EncoderSource, record: FinishedRun, sav
     Full().save(model, folder)
 
 
+def _copy_weights(source: EncoderSource, folder: Path) -> bool:
+    """Copy the base encoder's own files of weights; False where they are a pickle, which no bundle has."""
+    files = files_of(source)
+    if files.weights_format == "pytorch":
+        return False
+    for name in files.weights:
+        shutil.copyfile(source.folder / name, folder / name)
+    return True
+
+
 def _write_weights(source: EncoderSource, folder: Path) -> None:
     """Write the base encoder's own weights: as safetensors, whatever format they come in."""
     from safetensors.torch import save_file
 
     from tanzaku.encoders.weights import read_weights
 
-    save_file(read_weights(source), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
-
-
-def _lower(folder: Path, encoder: EncoderFacts) -> None:
-    """Write the weights in `folder` again, in 8 bits."""
-    from safetensors.torch import save_file
-
-    from tanzaku.encoders.quantized import quantize_matrices
-    from tanzaku.encoders.weights import read_weights
-
-    weights = read_weights(EncoderSource(encoder.name, folder, encoder.fingerprint))
-    save_file(quantize_matrices(weights, head=encoder.head), folder / _WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(read_weights(source), folder / SAFETENSORS_FILE, metadata={"format": "pt"})
 
 
 def _copy_settings(source: EncoderSource, folder: Path) -> None:

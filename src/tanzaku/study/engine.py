@@ -1,4 +1,4 @@
-"""Makes the runs of a study, each in a process of its own.
+"""Makes the runs of a study, each in a process of its own, one after the other or several at the same time.
 
 A process a run keeps one run's crash (running out of memory, say) from the others, and makes its peak memory its own.
 A lock file a run keeps two studies, or two processes on one study, from making the same run twice; the system drops the
@@ -8,8 +8,10 @@ lock when its process dies, however it dies.
 import contextlib
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,14 +26,16 @@ from tanzaku.study.process import (
     INTERRUPTED,
     UNWRITABLE,
     Child,
+    StartedChild,
     StudyInterrupted,
     describe_death,
+    first_to_end,
     is_of_the_disk,
-    run_child,
     unwritable,
 )
 from tanzaku.study.record import RECORD_FILE, FailedRun, RunRecord, read_record, write_record
 from tanzaku.study.states import LOCK_FILE, LOG_FILE
+from tanzaku.threads import settled_threads
 
 _BUSY_POLL_SECONDS = 2.0
 
@@ -71,42 +75,107 @@ def make_runs(
     study: str,
     retry_failed: bool = False,
     deadline: float | None = None,
+    jobs: int = 1,
 ) -> Iterator[StudyEvent]:
-    """Make the runs one after the other; those that have a record are not made again.
+    """Make the runs; those that have a record are not made again.
 
     A failed run is kept, with its error, and the others go on. A run that another process is making is waited for at
-    the end, and taken over if that process dies. At the `deadline` (Unix seconds), a run is asked to stop.
+    the end, and taken over if that process dies. At the `deadline` (Unix seconds), the runs are asked to stop.
+
+    Args:
+        runs: In the order in which they start.
+        dataset: Their documents.
+        study: The study's name.
+        retry_failed: Make runs again that failed before.
+        deadline: In Unix seconds.
+        jobs: How many runs are made at the same time; they share the threads that `settled_threads` has.
 
     Raises:
         StudyInterrupted: A run was asked to stop (Ctrl-C, SIGTERM or the deadline).
         ProcessError: A run could not be written, for a full disk for instance; no later run could.
     """
     dataset = clean_dataset(dataset)  # as the plan did, whose runs are named by its fingerprint
-    total = len(runs)
-    waiting = list(enumerate(runs, start=1))
+    waiting, busy = deque(enumerate(runs, start=1)), deque[tuple[int, PlannedRun]]()
     announced: set[str] = set()
-    while waiting:
-        busy = []
-        for number, planned in waiting:
-            record = _existing(planned, retry_failed=retry_failed and planned.run_id not in announced)
-            if record is not None:
-                yield RunEnds(planned, record, found=True)
-                continue
-            if planned.run_id not in announced:
-                yield RunStarts(planned, number, total)
-            status = _make_in_process(planned, dataset=dataset, study=study, deadline=deadline)
-            if status == BUSY:
+    with _Crew(jobs, dataset=dataset, study=study, deadline=deadline) as crew:
+        while waiting or busy or crew.runs:
+            while waiting and len(crew.runs) < jobs:
+                number, planned = waiting.popleft()
+                record = _existing(planned, retry_failed=retry_failed and planned.run_id not in announced)
+                if record is not None:
+                    yield RunEnds(planned, record, found=True)
+                    continue
+                if planned.run_id not in announced:
+                    yield RunStarts(planned, number, len(runs))
+                crew.start(number, planned)
+            if crew.runs:
+                number, planned, is_busy = crew.next_that_ends()
+                if not is_busy:
+                    yield RunEnds(planned, read_record(planned.folder), found=False)
+                    continue
                 busy.append((number, planned))
                 if planned.run_id not in announced:
                     yield RunBusy(planned)
                 announced.add(planned.run_id)
-                continue
-            if status == INTERRUPTED:
-                raise StudyInterrupted
-            yield RunEnds(planned, read_record(planned.folder), found=False)
-        waiting = busy
-        if busy:
-            time.sleep(_BUSY_POLL_SECONDS)
+            elif not waiting and busy:
+                time.sleep(_BUSY_POLL_SECONDS)
+                waiting, busy = busy, waiting
+
+
+class _Crew:
+    """The processes that make runs at the same time; as a context, it asks those that are left to stop."""
+
+    def __init__(self, jobs: int, *, dataset: Dataset, study: str, deadline: float | None) -> None:
+        self.runs: dict[StartedChild, tuple[int, PlannedRun]] = {}
+        self._facts: dict[str, Any] = {"dataset": dataset, "study": study}
+        self._several = jobs > 1
+        self._threads = None if jobs == 1 else max(1, settled_threads() // jobs)
+        self._deadline = deadline
+
+    def __enter__(self) -> "_Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self.runs:
+            child.stop()
+        for child in self.runs:
+            child.join()
+
+    def start(self, number: int, planned: PlannedRun) -> None:
+        """Start a run's process."""
+        arguments = self._facts | {"planned": planned, "several": self._several}
+        child = StartedChild(_make, arguments, name=planned.run_id, threads=self._threads)
+        self.runs[child] = (number, planned)
+
+    def next_that_ends(self) -> tuple[int, PlannedRun, bool]:
+        """Wait for a run's end: its number and plan, and whether another process is making it.
+
+        Raises:
+            StudyInterrupted: It was asked to stop.
+            ProcessError: It could not be written.
+        """
+        try:
+            child = first_to_end(list(self.runs), deadline=self._deadline)
+        except KeyboardInterrupt:
+            raise StudyInterrupted from None
+        number, planned = self.runs.pop(child)
+        ended = child.join()
+        if ended.status == INTERRUPTED:
+            raise StudyInterrupted
+        if ended.status == UNWRITABLE:
+            raise unwritable(planned.run_id, ended)
+        return number, planned, ended.status == BUSY or not self._is_recorded(planned, ended.status)
+
+    def _is_recorded(self, planned: PlannedRun, status: int) -> bool:
+        """Record that a process died; False where another process already continues its run."""
+        if status == FINISHED:
+            return True
+        try:
+            with _lock(planned):
+                _record_failure(planned, describe_death(status), **self._facts)
+        except Timeout:
+            return False
+        return True
 
 
 def _existing(planned: PlannedRun, *, retry_failed: bool) -> RunRecord | None:
@@ -123,21 +192,6 @@ def _existing(planned: PlannedRun, *, retry_failed: bool) -> RunRecord | None:
 def _lock(planned: PlannedRun) -> FileLock:
     planned.folder.mkdir(parents=True, exist_ok=True)
     return FileLock(planned.folder / LOCK_FILE, timeout=0)
-
-
-def _make_in_process(planned: PlannedRun, *, dataset: Dataset, study: str, deadline: float | None) -> int:
-    ended = run_child(_make, name=planned.run_id, deadline=deadline, planned=planned, dataset=dataset, study=study)
-    if ended.status in (BUSY, INTERRUPTED):
-        return ended.status
-    if ended.status == UNWRITABLE:
-        raise unwritable(planned.run_id, ended)
-    if ended.status != FINISHED:
-        try:
-            with _lock(planned):
-                _record_failure(planned, describe_death(ended.status), dataset=dataset, study=study)
-        except Timeout:  # another process already continues the run
-            return BUSY
-    return FINISHED
 
 
 def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study: str) -> None:
@@ -162,24 +216,26 @@ def _record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study:
     write_record(record, planned.folder)
 
 
-def _make(child: Child, planned: PlannedRun, dataset: Dataset, study: str) -> int:
+def _make(child: Child, planned: PlannedRun, dataset: Dataset, study: str, several: bool) -> int:
     try:
         with _lock(planned):
-            return _run_and_record(planned, dataset, study, child.asked_to_stop)
+            return _run_and_record(planned, dataset, study, child.asked_to_stop, several=several)
     except Timeout:
         return BUSY
 
 
-def _run_and_record(planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool]) -> int:
+def _run_and_record(
+    planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool], *, several: bool
+) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
     from tanzaku.study.run import run
-    from tanzaku.training.evaluation import Interrupted
+    from tanzaku.training.events import Interrupted
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
         return FINISHED
     log = LogFile(planned.folder / LOG_FILE)
     try:
-        with RunProgress(planned.run_id) as progress:
+        with RunProgress(planned.run_id, in_lines=several) as progress:
             run(
                 planned,
                 dataset=dataset,

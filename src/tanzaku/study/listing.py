@@ -6,15 +6,14 @@ in the same folder, and nothing would say which runs are still to come.
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tanzaku.errors import RecordError, TanzakuWarning, describe_os_error, describe_validation_error
-from tanzaku.facts import Facts
+from tanzaku.errors import RecordError, TanzakuWarning
+from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
 
 STUDY_FILE = "study.json"  # above the runs' folders
@@ -70,15 +69,5 @@ def read_list(folder: Path) -> StudyList | None:
     Raises:
         RecordError: It is damaged.
     """
-    path = folder / STUDY_FILE
-    try:
-        return StudyList.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise RecordError(f"the study's list {describe_os_error(error)}") from error
-    except ValidationError as error:
-        reason = describe_validation_error(error)
-    except ValueError as error:
-        reason = str(error)
-    raise RecordError(f"{path} is not the list of a study's runs ({reason}); `tanzaku study run` writes it again")
+    path, remedy = folder / STUDY_FILE, "`tanzaku study run` writes it again"
+    return read_facts(StudyList, path, what="the list of a study's runs", remedy=remedy) if path.exists() else None

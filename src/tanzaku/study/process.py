@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tanzaku.errors import ProcessError, describe_os_error
 from tanzaku.processes import end_with_parent, without_main
+from tanzaku.threads import settle_threads
 
 FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
 # What every other run would fail of as well.
@@ -75,57 +76,103 @@ class Child:
             self._parent.send((False, reason))
 
 
+class StartedChild:
+    """A process that does some work.
+
+    Args:
+        work: A function of a module's top level, called with the `Child` and the arguments; it returns the exit status.
+        arguments: They pickle.
+        name: Of the process.
+        answer: Answers what the work asks with `Child.ask`.
+        threads: How many threads it computes with; None takes those of this process.
+    """
+
+    def __init__(
+        self,
+        work: Callable[..., int],
+        arguments: dict[str, Any],
+        *,
+        name: str,
+        answer: Callable[[Any], Any] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        context = process_context()
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_begin, args=(work, theirs, threads, arguments), name=name)
+        self._answer = answer
+        self._complaint: str | None = None
+        self._listening, self._stopped = True, False
+        with without_main():
+            self._process.start()
+        theirs.close()
+
+    def sources(self) -> list[Any]:
+        """What `multiprocessing.connection.wait` is to wait for."""
+        return [self._process.sentinel, *([self._connection] if self._listening else [])]
+
+    def has_ended(self, ready: Collection[Any]) -> bool:
+        """Whether the process has ended, given which of its `sources` are ready; takes a message if there is one."""
+        if not (self._listening and self._connection in ready):
+            return self._process.sentinel in ready
+        try:
+            is_question, content = self._connection.recv()
+            if not is_question:
+                self._complaint = content
+            elif self._answer:
+                self._connection.send(self._answer(content))
+        except (EOFError, ConnectionError):  # it has ended, maybe while it asked
+            self._listening = False
+        return False
+
+    def stop(self) -> None:
+        """Ask it to save a checkpoint and end; if it waits for an answer, the closed pipe ends it."""
+        self._process.terminate()
+        self._stopped = True
+
+    def join(self) -> Ended:
+        """Wait for its end."""
+        self._connection.close()
+        self._process.join()
+        return Ended(INTERRUPTED if self._stopped else int(self._process.exitcode), self._complaint)
+
+
+def first_to_end(children: Sequence[StartedChild], *, deadline: float | None = None) -> StartedChild:
+    """Answer the children's questions until one of them has ended.
+
+    Raises:
+        KeyboardInterrupt: The deadline (Unix seconds) is over, or the terminal's Ctrl-C came, which it sends to the
+            children as well.
+    """
+    while ready := wait([source for child in children for source in child.sources()], _seconds_until(deadline)):
+        ended = [child for child in children if child.has_ended(ready)]
+        if ended:
+            return ended[0]
+    raise KeyboardInterrupt
+
+
 def run_child(
     work: Callable[..., int],
     *,
     name: str,
     answer: Callable[[Any], Any] | None = None,
-    deadline: float | None = None,
     **arguments: Any,
 ) -> Ended:
-    """Do some work in a process of its own, and wait for its end.
-
-    Args:
-        work: A function of a module's top level, called with the `Child` and the arguments; it returns the exit status.
-        name: Of the process.
-        answer: Answers what the work asks with `Child.ask`.
-        deadline: In Unix seconds; then the work is asked to stop, as by Ctrl-C.
-        arguments: They pickle.
-    """
-    context = process_context()
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_begin, args=(work, theirs, arguments), name=name)
-    with without_main():
-        process.start()
-    theirs.close()
-    complaint, interrupted = None, False
+    """Do some work in a process of its own, and wait for its end; Ctrl-C asks it to stop. See `StartedChild`."""
+    child = StartedChild(work, arguments, name=name, answer=answer)
     try:
-        with contextlib.suppress(EOFError, ConnectionError):  # it has ended, maybe while it asked
-            while ours in wait([ours, process.sentinel], _seconds_until(deadline)):
-                is_question, content = ours.recv()
-                if not is_question:
-                    complaint = content
-                elif answer:
-                    ours.send(answer(content))
-        process.join(_seconds_until(deadline))
-        if process.is_alive():
-            raise KeyboardInterrupt
+        first_to_end([child])
     except KeyboardInterrupt:
-        # The terminal sent it to the child as well, or nobody did: either way it now saves a checkpoint and ends, and
-        # if it waits for an answer the closed pipe ends it.
-        process.terminate()
-        interrupted = True
-    finally:
-        ours.close()
-    process.join()
-    return Ended(INTERRUPTED if interrupted else int(process.exitcode), complaint)
+        child.stop()
+    return child.join()
 
 
 def _seconds_until(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.time())
 
 
-def _begin(work: Callable[..., int], parent: Connection, arguments: dict[str, Any]) -> None:
+def _begin(work: Callable[..., int], parent: Connection, threads: int | None, arguments: dict[str, Any]) -> None:
+    if threads is not None:
+        settle_threads(threads)
     child = Child(_begin_child(), parent)
     try:
         status = work(child, **arguments)

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from tanzaku.display import Display
 from tanzaku.files import errors_naming
-from tanzaku.training.evaluation import EvaluationProgress
-from tanzaku.training.loop import (
+from tanzaku.training.events import (
     CheckpointPassedOver,
     EpochDone,
+    EvaluationProgress,
     Event,
     Resumed,
     StepDone,
@@ -54,9 +54,15 @@ class _SpeedColumn(ProgressColumn):
 
 
 class RunProgress:
-    """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal."""
+    """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal.
 
-    def __init__(self, title: str, *, console: Console | None = None) -> None:
+    Args:
+        title: The run's name.
+        console: Standard error if not given.
+        in_lines: Write lines to a terminal, too, as other processes do at the same time.
+    """
+
+    def __init__(self, title: str, *, console: Console | None = None, in_lines: bool = False) -> None:
         self._display = Display(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
@@ -67,6 +73,7 @@ class RunProgress:
             console=console,
             indent="  ",
             title=title,
+            in_lines=in_lines,
         )
         self._bar = self._display.bar
         self._training = self._bar.add_task("training", total=None, note="")

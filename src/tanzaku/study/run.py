@@ -42,8 +42,9 @@ from tanzaku.study.record import (
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.evaluation import evaluate
+from tanzaku.training.events import EpochResult, Event, TrainingDone
 from tanzaku.training.forward import Forward
-from tanzaku.training.loop import EpochResult, Event, Training, TrainingDone
+from tanzaku.training.loop import Training
 
 LOGITS_FILE = "test-logits.npy"
 

@@ -32,6 +32,7 @@ def run_study(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
+    jobs: int = 1,
     listener: Callable[[StudyStarts | StudyEvent], None] = lambda _: None,
 ) -> list[RunRecord]:
     """Make the runs of a study, each in a process of its own; what is finished already is not made again.
@@ -44,6 +45,7 @@ def run_study(
         out: Folder for the runs; None takes `runs/` and the study's name.
         overrides: Changes to the study, such as `"training.epochs=2"`, in the order in which they are applied.
         retry_failed: Make runs again that failed before.
+        jobs: How many runs are made at the same time; they share the threads.
         listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
 
     Returns:
@@ -67,7 +69,7 @@ def run_study(
     runs = tuple(ListedRun(name=run.run_id, kind=run.spec.kind, method=run.spec.method_name) for run in plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
     records: dict[str, RunRecord] = {}
-    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed):
+    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed, jobs=jobs):
         listener(event)
         if isinstance(event, RunEnds):
             records[event.run.run_id] = event.record

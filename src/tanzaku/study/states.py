@@ -108,12 +108,13 @@ def _progress(log: Path) -> str:
     return ""
 
 
-def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> float | None:
+def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jobs: int = 1) -> float | None:
     """How long the waiting runs will take, each as long as those of its arm did, else of its method, else of its kind.
 
     Args:
         ended: The study's records.
         waiting: The runs that have none.
+        jobs: How many of them are made at the same time.
 
     Returns:
         Seconds, or None where no run of the kind of a waiting one (with an encoder, or without) has finished.
@@ -128,7 +129,7 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun]) -> fl
         if not alike:
             return None
         total += sum(map(_seconds, alike)) / len(alike)
-    return total
+    return total / min(jobs, max(1, len(waiting)))
 
 
 def _arm(run_id: str) -> str:

@@ -9,19 +9,8 @@ from torch import Tensor, nn
 
 from tanzaku.machine import release_freed_memory
 from tanzaku.training.batches import Batch, LabelledTokens
+from tanzaku.training.events import EvaluationProgress, Interrupted
 from tanzaku.training.forward import Forward, model_logits
-
-
-class Interrupted(Exception):  # noqa: N818 - somebody asked for it, so it is no error
-    """Training or classifying was asked to stop; a checkpoint of the training is there."""
-
-
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """Part of an evaluation is done."""
-
-    documents: int
-    total_documents: int
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The one training loop, for every method that adapts an encoder.
 
-It is a generator of events: progress bars, logs and trackers listen, and know nothing of each other. In the thesis's
-settings it takes the steps that Hugging Face's `Trainer` takes.
+It is a generator of the events in `training.events`: progress bars and logs listen, and know nothing of each other. In
+the thesis's settings it takes the steps that Hugging Face's `Trainer` takes.
 """
 
 import math
@@ -18,76 +18,23 @@ from tanzaku.errors import CheckpointError
 from tanzaku.methods.interface import StepHooks
 from tanzaku.training.batches import LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
-from tanzaku.training.evaluation import EvaluationProgress, Interrupted, evaluate
+from tanzaku.training.evaluation import evaluate
+from tanzaku.training.events import (
+    CheckpointPassedOver,
+    EpochDone,
+    EpochResult,
+    Event,
+    Interrupted,
+    Resumed,
+    StepDone,
+    Stopped,
+    TrainingDone,
+)
 from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.losses import SoftLabelLoss, batch_loss
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_key
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """What one epoch did. Losses are means: over steps in training, over documents in validation. Learning rates are
-    those at the epoch's end; `group_learning_rates` has the groups with one of their own."""
-
-    epoch: int
-    steps: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    train_seconds: float
-    eval_seconds: float
-    group_learning_rates: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """Training resumes from a checkpoint; `history` has the epochs that were done before."""
-
-    step: int
-    history: tuple[EpochResult, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True)
-class CheckpointPassedOver:
-    """A damaged checkpoint was not used."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One optimiser step."""
-
-    epoch: int
-    step: int
-    total_steps: int
-    loss: float
-    learning_rate: float
-    documents: int
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """An epoch, its evaluation too."""
-
-    result: EpochResult
-
-
-@dataclass(frozen=True)
-class TrainingDone:
-    """The end: the model holds the weights of the best epoch."""
-
-    history: tuple[EpochResult, ...]
-    curve: tuple[tuple[int, float], ...]
-    best_epoch: int
-    stopped_early: bool
-    resumptions: int
-
-
-Event = Resumed | CheckpointPassedOver | StepDone | EvaluationProgress | EpochDone | TrainingDone
 
 
 @dataclass
@@ -129,7 +76,8 @@ class Training:
         plateau: Reduces them further where the validation loss stands still.
         checkpoints: Where to save, or None.
         checkpoint_seconds: Save at least so often, besides each epoch's end.
-        should_stop: Asked after each step and each validation batch; True saves a checkpoint and raises `Interrupted`.
+        should_stop: Asked after each step and each validation batch; True saves a checkpoint, and raises `Interrupted`
+            after the event `Stopped`.
         forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
         hooks: What the method does at each step. Its penalty is not among the losses that are reported.
         soft_labels: How a teacher's soft labels count, where `train` has any.
@@ -204,7 +152,7 @@ class Training:
             state.step_in_epoch += 1
             self._log(loss)
             yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(documents))
-            self._save_when_due()
+            yield from self._save_when_due()
 
     def _step(self, documents: np.ndarray) -> float:
         batch = self.train.batch(documents).to(self._device)
@@ -260,6 +208,7 @@ class Training:
             )
         except Interrupted:
             self._save()  # all of the epoch's steps: it resumes with this evaluation
+            yield Stopped(state.step)
             raise
         eval_seconds = time.perf_counter() - began
         if not math.isfinite(evaluation.loss):
@@ -287,11 +236,12 @@ class Training:
         self._save()
         yield EpochDone(result)
 
-    def _save_when_due(self) -> None:
+    def _save_when_due(self) -> Iterator[Stopped]:
         wanted = self.should_stop()
         if wanted or time.monotonic() - self._saved_at > self.checkpoint_seconds:
             self._save()
         if wanted:
+            yield Stopped(self._state.step)
             raise Interrupted
 
     def _save(self) -> None:

@@ -16,8 +16,8 @@ from tanzaku.errors import EncoderError, SpecError
 from tanzaku.pretraining.distillation.objective import cut_shorter
 from tanzaku.pretraining.distillation.options import read_distill_options
 from tanzaku.pretraining.distillation.run import distill
-from tanzaku.pretraining.loop import EvaluationDone, Stopped, WentOn
 from tanzaku.pretraining.record import DistillRecord, read_distill_record
+from tanzaku.training.events import HeldOutDone, Resumed, Stopped
 from tests.tiny import make_encoder
 
 _SMALL: dict[str, Any] = {
@@ -119,7 +119,7 @@ def test_it_stops_between_steps_and_goes_on(teacher: Path, text: Path, tmp_path:
     options = read_distill_options(_SMALL | {"steps": 20} | changes)
 
     def stop() -> bool:
-        return any(isinstance(event, EvaluationDone) for event in events)
+        return any(isinstance(event, HeldOutDone) for event in events)
 
     def run(out: Path, events: list[Any], stop: Any = lambda: False) -> DistillRecord | None:
         return distill(str(teacher), [text], out, options=options, work=tmp_path, report=events.append, stop=stop)
@@ -130,7 +130,7 @@ def test_it_stops_between_steps_and_goes_on(teacher: Path, text: Path, tmp_path:
     again: list[Any] = []
     resumed = run(tmp_path / "a", again)
     assert resumed is not None
-    assert WentOn(10) in again
+    assert Resumed(10) in again
     whole = _record(teacher, text, tmp_path / "b", work=tmp_path / "other", steps=20, **changes)
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
     assert all(torch.equal(one[name], other[name]) for name in other)

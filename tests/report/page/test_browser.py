@@ -124,6 +124,10 @@ def test_nothing_is_cut_in_print_and_charts_keep_their_legends(
     assert not opened.locator(".hint").first.is_visible()
     whole = "[...document.querySelectorAll('figure, .by-class, tr')].map(one => getComputedStyle(one).breakInside)"
     assert set(opened.evaluate(whole)) == {"avoid"}
+    # Neither the last row nor the heading of a table is left by itself on a page.
+    together = """[...document.querySelectorAll('tbody tr:last-child')].map(one => getComputedStyle(one).breakBefore)
+      .concat([...document.querySelectorAll('caption, thead')].map(one => getComputedStyle(one).breakAfter))"""
+    assert set(opened.evaluate(together)) == {"avoid"}
     opened.context.close()
 
 
@@ -134,8 +138,9 @@ def test_no_text_of_a_chart_runs_over_another(browser: Browser, pages: dict[str,
         charts: list[dict[str, Any]] = opened.evaluate(TEXTS)
         assert len(charts) >= 6
         for chart in charts:
-            for text, left, _, right, _ in chart["texts"]:
+            for text, left, top, right, bottom in chart["texts"]:
                 assert chart["frame"][0] <= left <= right <= chart["frame"][1], (width, chart["title"], text)
+                assert bottom - top >= 11, (width, chart["title"], text)  # letters of some 9 pixels
             for one, other in itertools.combinations(chart["texts"], 2):
                 across = min(one[3], other[3]) - max(one[1], other[1])
                 down = min(one[4], other[4]) - max(one[2], other[2])

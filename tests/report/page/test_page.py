@@ -180,11 +180,11 @@ def test_the_losses_of_a_single_step_are_a_point_with_a_symbol_in_the_legend() -
 def test_the_losses_of_a_method_with_several_ranks_are_not_without_a_rank() -> None:
     nested = finished({"name": "lora-nested", "ranks": [2, 8]}, accuracy=0.9)
     (chart,) = _training_charts(page([nested]))
-    assert "Training loss: trained for several ranks" in chart
+    assert "Training loss: Nested LoRA" in chart
     _, others, several = _training_charts(
         page([nested, finished(lora(8), accuracy=0.9), finished({"name": "full"}, accuracy=0.9)])
     )
-    assert "Training loss: without a rank" in others
+    assert "Training loss: Full fine-tuning" in others
     assert "Nested LoRA" not in others
     assert "Nested LoRA" in several
 

@@ -20,7 +20,8 @@ from tanzaku.pretraining.distillation.losses import (
 )
 from tanzaku.pretraining.distillation.states import LayerStates
 from tanzaku.pretraining.distillation.student import evenly_spaced
-from tanzaku.pretraining.objective import HeldOut, Measure
+from tanzaku.pretraining.objective import HeldOut
+from tanzaku.training.events import Measure
 
 HiddenLoss = Literal["layers", "last", "none"]
 PooledLoss = Literal["vectors", "similarities", "none"]

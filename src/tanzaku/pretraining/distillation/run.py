@@ -32,31 +32,20 @@ from tanzaku.pretraining.distillation.student import (
     restore_embeddings,
 )
 from tanzaku.pretraining.prepare import Report, prepare_stream
-from tanzaku.pretraining.record import DistillationEvaluationFacts, DistillRecord, TeacherFacts
-from tanzaku.pretraining.save import find_result, save_encoder
-from tanzaku.pretraining.session import (
-    Session,
-    begins,
-    cut,
-    encoder_facts,
-    make_with_checkpoints,
-    shared_facts,
-    train,
-)
-from tanzaku.pretraining.sources import TextSource, find_sources
+from tanzaku.pretraining.record import DistillRecord, TeacherFacts
+from tanzaku.pretraining.save import save_encoder
+from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
+from tanzaku.pretraining.sources import find_sources
 from tanzaku.provenance import now
 from tanzaku.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class _Inputs(Inputs):
     options: DistillOptions
-    texts: list[TextSource]
     teacher: EncoderSource
     student: EncoderSource | None
-    compute: Compute
     teacher_compute: Compute
-    identity: str
 
 
 def distill(
@@ -86,17 +75,14 @@ def distill(
     Raises:
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
-    started = now()
+    session = Session(report, stop, started=now())
     work = work or out.with_name(f"{out.name}.work")
     inputs = _look_at_inputs(teacher, texts, options)
-    if (found := find_result(DistillRecord, out, identity=inputs.identity)) is not None:
-        return found
-    session = Session(report, stop)
 
     def make(checkpoints: Checkpoints) -> DistillRecord | None:
-        return _make(inputs, out, work, checkpoints, session, started=started)
+        return _make(inputs, out, work, checkpoints, session)
 
-    return make_with_checkpoints(work, inputs.identity, make)
+    return make_once(DistillRecord, out, work=work, identity=inputs.identity, make=make)
 
 
 def _look_at_inputs(teacher: str, texts: Sequence[Path], options: DistillOptions) -> _Inputs:
@@ -112,7 +98,15 @@ def _look_at_inputs(teacher: str, texts: Sequence[Path], options: DistillOptions
         student=ours.fingerprint if ours else options.student,
         compute=[asdict(compute), asdict(teacher_compute)],
     )
-    return _Inputs(options, found, theirs, ours, compute, teacher_compute, identity)
+    return _Inputs(
+        options=options,
+        texts=found,
+        compute=compute,
+        identity=identity,
+        teacher=theirs,
+        student=ours,
+        teacher_compute=teacher_compute,
+    )
 
 
 def _compute(options: DistillOptions, source: EncoderSource) -> Compute:
@@ -124,9 +118,7 @@ def _compute(options: DistillOptions, source: EncoderSource) -> Compute:
     )
 
 
-def _make(
-    inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session, *, started: str
-) -> DistillRecord | None:
+def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, session: Session) -> DistillRecord | None:
     """From text and teacher to a saved student; None where it was asked to stop."""
     options = inputs.options
     tokenizer = _tokenizer(inputs)
@@ -144,27 +136,12 @@ def _make(
     is_frozen = (options.embeddings or ("frozen" if student.has_embeddings else "trained")) == "frozen"
     frozen = freeze_embeddings(student.model) if is_frozen else {}
     encoder = encoder_facts(student.model, inputs.student)
-    session.report(begins(inputs.compute, stream, batches, encoder))
     objective = _objective(inputs, student.model, teacher, batches)
-    finished = train(objective, options, inputs.compute, checkpoints, session)
-    if finished is None:
+    facts = train(objective, inputs, stream=stream, encoder=encoder, checkpoints=checkpoints, session=session)
+    if facts is None:
         return None
     restore_embeddings(student.model, frozen)
-    record = DistillRecord(
-        **_own_facts(inputs, teacher, student, objective),
-        history=tuple(DistillationEvaluationFacts(**line.flat()) for line in finished.history),
-        **shared_facts(
-            identity=inputs.identity,
-            started=started,
-            options=options,
-            compute=inputs.compute,
-            texts=inputs.texts,
-            stream=stream,
-            batches=batches,
-            encoder=encoder,
-            finished=finished,
-        ),
-    )
+    record = DistillRecord(**facts, **_own_facts(inputs, teacher, student, objective))
     _save(student.model, inputs.teacher, record, out, options)
     return record
 

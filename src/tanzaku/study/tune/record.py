@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tanzaku.data.dataset import absolute_source
-from tanzaku.facts import Facts
+from tanzaku.errors import RecordError
+from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
 from tanzaku.methods.tfidf_svm import TfidfSvm
 from tanzaku.study.record import DataFacts, Environment, EpochRecord
@@ -96,9 +97,10 @@ def trial_record(
 
 def read_trials(folder: Path) -> tuple[TrialRecord, ...]:
     """The trials of `tuning.json`; none where it is missing or damaged, since it is written again."""
+    remedy = "`tanzaku study tune` writes it again"
     try:
-        return TuningRecord.model_validate_json((folder / TUNING_FILE).read_text(encoding="utf-8")).trials
-    except (OSError, ValueError):
+        return read_facts(TuningRecord, folder / TUNING_FILE, what="a search", remedy=remedy).trials
+    except RecordError:
         return ()
 
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import RecordError, TanzakuError
-from tanzaku.facts import Facts
+from tanzaku.errors import TanzakuError
+from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
 from tanzaku.study.process import (
     FINISHED,
@@ -36,7 +35,7 @@ from tanzaku.training.stopping import BestBy, epoch_key
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
-    from tanzaku.training.loop import EpochResult, Event
+    from tanzaku.training.events import EpochResult, Event
 
 TRIAL_FILE = "trial.json"
 # What ends a trial: takes the epochs done since the last call, and says whether to end it here.
@@ -117,11 +116,8 @@ def read_result(folder: Path) -> TrialResult:
     Raises:
         RecordError: It is missing or damaged.
     """
-    path = folder / TRIAL_FILE
-    try:
-        return TrialResult.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise RecordError(f"{path} is not a trial's result: {error}; remove its folder to make it again") from error
+    remedy = "remove its folder to make it again"
+    return read_facts(TrialResult, folder / TRIAL_FILE, what="the result of a trial", remedy=remedy)
 
 
 def _write_result(result: TrialResult, folder: Path) -> None:
@@ -147,7 +143,7 @@ def _run_and_record(
     should_stop: Callable[[], bool],
 ) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
-    from tanzaku.training.evaluation import Interrupted
+    from tanzaku.training.events import Interrupted
 
     log = LogFile(trial.folder / "log.jsonl")
     history: list[EpochResult] = []
@@ -182,7 +178,7 @@ def _train(
     """Train until it is done, or until `ask` says that it is not worth going on; `history` gets the epochs."""
     from tanzaku.study.preparation import prepare_training, tokenized_splits
     from tanzaku.training.checkpoint import Checkpoints
-    from tanzaku.training.loop import EpochDone, Resumed
+    from tanzaku.training.events import EpochDone, Resumed
 
     train, val, _ = tokenized_splits(trial.spec, dataset, trial.encoder)
     checkpoints = Checkpoints(trial.folder / CHECKPOINT_FOLDER, identity=trial.folder.name)

@@ -1,0 +1,91 @@
+"""The time budget of a fit, and how long its runs are going to take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.study.planned import PlannedRun
+from tanzaku.study.record import FinishedRun
+from tanzaku.study.spec import RunSpec
+
+_STEP_PASSES = 3  # forward, and about twice as much backward
+_STEP_SECONDS = 5e-9
+"""What it takes, for each parameter, to add up its gradient and let AdamW change it: full fine-tuning of the included
+encoder took 0.15 s a step more than LoRA on a core of an AMD EPYC."""
+FINAL_SHARE = 1.25
+"""The final training has all documents of the folds: as long as so many runs of five folds' documents."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The seconds that an encoder takes for a document."""
+
+    single_seconds: float
+    """One at a time."""
+    batch_seconds: float
+    """Of many in one call."""
+    parameters: int
+    """Of the encoder."""
+
+
+class Clock:
+    """The time budget, and how long runs take.
+
+    Args:
+        minutes: The budget, from now on.
+        speed: The encoder's; None without one.
+    """
+
+    def __init__(self, minutes: float, *, speed: Speed | None) -> None:
+        self.deadline = time.time() + 60 * minutes
+        self._speed = speed
+        self._known: dict[str, float] = {}  # seconds for each training document, by arm
+        self._factor = 1.0  # how much longer runs that train the encoder took than expected
+
+    @property
+    def left(self) -> float:
+        """Seconds, never below 0."""
+        return max(0.0, self.deadline - time.time())
+
+    def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
+        """Note how long a run took, which tells also how long others of its kind are going to take."""
+        took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
+        self._known[_arm(planned)] = took / max(1, len(dataset.train))
+        if _trains_encoder(planned.spec) and (expected := self._by_speed(planned.spec, dataset)):
+            self._factor = took / expected
+
+    def expected(self, planned: PlannedRun, dataset: Dataset) -> float:
+        """Seconds that a run is going to take: as long as another of its arm, or else as the encoder's speed says."""
+        if (known := self._known.get(_arm(planned))) is not None:
+            return known * len(dataset.train)
+        factor = self._factor if _trains_encoder(planned.spec) else 1.0
+        return factor * self._by_speed(planned.spec, dataset)
+
+    def _by_speed(self, spec: RunSpec, dataset: Dataset) -> float:
+        if spec.kind == "text" or self._speed is None:
+            return 0.0
+        train, others = len(dataset.train), len(dataset.val) + len(dataset.test)
+        if not _trains_encoder(spec):  # whose features are computed once, document by document
+            return self._speed.single_seconds * train + self._speed.batch_seconds * others
+        epochs, batch = spec.training.epochs, spec.training.batch_size
+        passes = self._speed.batch_seconds * training_passes(train, len(dataset.val), epochs=epochs)
+        if not spec.method.saves_whole_model:
+            return passes
+        return passes + epochs * train / batch * _STEP_SECONDS * self._speed.parameters
+
+
+def training_passes(train: int, val: int, *, epochs: int) -> int:
+    """Documents that pass through an encoder while it is trained, in the time of those that are only classified."""
+    return epochs * (_STEP_PASSES * train + val)
+
+
+def _trains_encoder(spec: RunSpec) -> bool:
+    return spec.kind != "text" and spec.method.name != "head"
+
+
+def _arm(planned: PlannedRun) -> str:
+    """The arm of a run, whichever fold it is of."""
+    return planned.spec.model_dump_json(exclude={"data", "seed"})
