@@ -1,7 +1,9 @@
 """Fixtures that several rooms' tests share, and how the tests are dealt out to several processes."""
 
 import gc
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -54,6 +56,22 @@ def tiny_masked_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_encoder(tmp_path_factory.mktemp("tiny-masked-encoder"), dropout=0.1, pooler=False)
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Ray on this machine with two CPUs, which everything uses that starts no other."""
+    if "CI" not in os.environ:
+        pytest.importorskip("ray", reason="needs Ray, the extra ray")
+    import ray
+
+    from tanzaku.study.engines.cluster import SETTINGS, kept_sigterm
+
+    os.environ |= SETTINGS
+    with kept_sigterm():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports have no figures, which take seconds to draw; for tests that look at the rest of a report."""
@@ -63,8 +81,6 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's cache."""
-    import os
-
     os.environ["TANZAKU_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 

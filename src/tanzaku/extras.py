@@ -5,7 +5,7 @@ from typing import Literal
 
 from tanzaku.errors import TanzakuError
 
-Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "runtime", "serve"]
+Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "ray", "runtime", "serve"]
 
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
@@ -29,6 +29,7 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
     "xlsx": {"openpyxl": "openpyxl"},
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
+    "ray": {"ray": "ray"},
     "runtime": {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers"},
     "serve": {name: name for name in ("fastapi", "starlette", "uvicorn", "h11", "anyio")}
     | {"prometheus_client": "prometheus-client"},

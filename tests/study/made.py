@@ -9,6 +9,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.engine import RunBusy, RunEnds, make_runs
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.plan import plan_study
 from tanzaku.study.pretrained import pretrained_encoder
 from tanzaku.study.spec import StudySpec
@@ -16,12 +17,14 @@ from tanzaku.study.tune.search import search
 from tests.tiny import make_dataset
 
 
-def make_study(study: str, out: Path, train: int, retry_failed: bool = False, jobs: int = 1) -> None:
+def make_study(
+    study: str, out: Path, train: int, retry_failed: bool = False, jobs: int = 1, ray: RayOptions | None = None
+) -> None:
     """Make the runs of a study, given as JSON, of so many training documents, and print a line for each."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     spec, dataset = StudySpec.model_validate_json(study), make_dataset(train=train)
     plan = plan_study(spec, dataset=dataset, out=out)
-    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed, jobs=jobs):
+    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed, jobs=jobs, ray=ray):
         if isinstance(event, RunEnds):
             print("found" if event.found else "made", event.run.run_id, event.record.status, flush=True)
         elif isinstance(event, RunBusy):

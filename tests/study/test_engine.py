@@ -28,6 +28,7 @@ from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.forked import Forked
+from tests.study.compared import assert_same_runs, training_process, wait_for_a_run
 from tests.study.made import make_study
 from tests.tiny import make_dataset
 
@@ -73,26 +74,6 @@ def _start(
     return Forked(make_study, study.model_dump_json(), out, train, retry_failed, jobs, folder=tmp_path)
 
 
-def _comparable(record: RunRecord) -> dict[str, object]:
-    """All of a record but the clock, the memory and how often the run was resumed."""
-    content = record.model_dump(mode="json", exclude={"started", "ended", "resumptions", "costs", "environment"})
-    for epoch in content["history"]:
-        del epoch["train_seconds"], epoch["eval_seconds"]
-    return content
-
-
-def _assert_same(one: Path, two: Path) -> None:
-    folders = sorted(path.parent.name for path in one.glob("*/record.json"))
-    assert folders == sorted(path.parent.name for path in two.glob("*/record.json"))
-    for name in folders:
-        assert _comparable(read_record(one / name)) == _comparable(read_record(two / name)), name
-        assert read_predictions(one / name) == read_predictions(two / name), name
-        assert (one / name / "test-logits.npy").read_bytes() == (two / name / "test-logits.npy").read_bytes(), name
-        for file in (one / name / "model").glob("*"):
-            if file.suffix != ".md":  # PEFT's model card
-                assert file.read_bytes() == (two / name / "model" / file.name).read_bytes(), f"{name}/{file.name}"
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -109,7 +90,7 @@ def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(
         out = tmp_path / f"killed-{studies}"
         kills += _kill_until_it_ends(tmp_path, study, out, jobs=jobs, moments=moments, most=KILLS - kills)
         studies += 1
-        _assert_same(tmp_path / "undisturbed", out)
+        assert_same_runs(tmp_path / "undisturbed", out)
         resumptions += sum(record.resumptions for record in read_records(out))
     assert resumptions > 0, "no kill hit a training"
 
@@ -120,7 +101,7 @@ def _kill_until_it_ends(
     """Kill a study at random moments, at most so often, and let it end; how often it was killed."""
     for kills in range(most):
         process = _start(tmp_path, study, out, train=800, jobs=jobs)
-        _wait_for_a_run(process, out)
+        wait_for_a_run(process, out)
         time.sleep(moments.uniform(0, 1.7))
         if process.poll() is not None:
             process.finish()
@@ -129,15 +110,6 @@ def _kill_until_it_ends(
         process.kill()
     _start(tmp_path, study, out, train=800, jobs=jobs).finish()
     return most
-
-
-def _wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
-    """Wait until the study, started anew, works on a run: until some log grows."""
-    sizes = {path: path.stat().st_size for path in out.glob("*/log.jsonl")}
-    while process.poll() is None:
-        if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("*/log.jsonl")):
-            return
-        time.sleep(0.02)
 
 
 def _make(study: StudySpec, out: Path, dataset: Dataset, **options: Any) -> list[RunStarts | RunEnds | RunBusy]:
@@ -276,7 +248,7 @@ def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, m
             super().join()
             return Ended(-signal.SIGSEGV, None)
 
-    monkeypatch.setattr("tanzaku.study.engine.StartedChild", DiesLate)
+    monkeypatch.setattr("tanzaku.study.engines.processes.StartedChild", DiesLate)
     *_, ended = _make(study, tmp_path / "out", make_dataset(train=48))
     assert isinstance(ended, RunEnds)
     assert ended.record.status == "finished"
@@ -287,8 +259,8 @@ def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, m
 def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
     study, out = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}]), tmp_path / "out"
     process = _start(tmp_path, study, out, train=800)
-    _wait_for_a_run(process, out)
-    os.kill(_training_process(out), signal.SIGKILL)
+    wait_for_a_run(process, out)
+    os.kill(training_process(out), signal.SIGKILL)
     assert [line.split()[2] for line in process.finish().splitlines()] == ["failed", "finished"]
     (record,) = (record for record in read_records(out) if record.status == "failed")
     assert record.error is not None
@@ -297,20 +269,6 @@ def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tin
     lines = _start(tmp_path, study, out, train=800, retry_failed=True).finish().splitlines()
     assert [line.split()[::2] for line in lines] == [["made", "finished"], ["found", "finished"]]
     assert read_record(out / record.run_id).status == "finished"
-
-
-def _training_process(out: Path) -> int:
-    """The process that has a run's lock file open."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal():
-            continue
-        try:
-            opened = [str(link.readlink()) for link in (folder / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(name.startswith(str(out)) and name.endswith("/lock") for name in opened):
-            return int(folder.name)
-    raise AssertionError("no process has a run's lock file open")
 
 
 @pytest.mark.slow
@@ -343,19 +301,19 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
     _make(study, tmp_path / "undisturbed", make_dataset(train=800))
 
     run_asked = _start(tmp_path, study, out, train=800)
-    _wait_for_a_run(run_asked, out)
-    os.kill(_training_process(out), signal.SIGTERM)
+    wait_for_a_run(run_asked, out)
+    os.kill(training_process(out), signal.SIGTERM)
     run_asked.finish(status=1)
     first = _assert_stopped(out, run_asked.errors)
 
     # All at once, as a service manager does, or a cluster's scheduler: with the server that the runs are forked from.
     all_asked = _start_in_a_group(study, out)
-    _wait_for_a_run(all_asked, out)
+    wait_for_a_run(all_asked, out)
     os.killpg(all_asked.pid, signal.SIGTERM)
     assert _assert_stopped(out, all_asked.communicate(timeout=900)[1]) > first
 
     _start(tmp_path, study, out, train=800).finish()
-    _assert_same(tmp_path / "undisturbed", out)
+    assert_same_runs(tmp_path / "undisturbed", out)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tanzaku.display import Display
+from tanzaku.display import Display, plain_console
 from tanzaku.files import errors_naming
 from tanzaku.training.events import (
     CheckpointPassedOver,
@@ -60,9 +60,12 @@ class RunProgress:
         title: The run's name.
         console: Standard error if not given.
         in_lines: Write lines to a terminal, too, as other processes do at the same time.
+        quiet: Write nothing.
     """
 
-    def __init__(self, title: str, *, console: Console | None = None, in_lines: bool = False) -> None:
+    def __init__(
+        self, title: str, *, console: Console | None = None, in_lines: bool = False, quiet: bool = False
+    ) -> None:
         self._display = Display(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
@@ -70,7 +73,7 @@ class RunProgress:
             _SpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console,
+            console=plain_console(stderr=True, quiet=True) if quiet else console,
             indent="  ",
             title=title,
             in_lines=in_lines,

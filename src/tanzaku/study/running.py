@@ -8,8 +8,11 @@ from typing import Any
 from tanzaku.data.loading import load_dataset
 from tanzaku.files import check_writable
 from tanzaku.study.engine import RunEnds, StudyEvent, make_runs
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.expansion import parse_study, read_study
 from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.making import Shown
+from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
 from tanzaku.study.spec import StudySpec
 
@@ -32,20 +35,21 @@ def run_study(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
+    ray: RayOptions | None = None,
+    shown: Shown | None = None,
     listener: Callable[[StudyStarts | StudyEvent], None] = lambda _: None,
 ) -> list[RunRecord]:
     """Make the runs of a study, each in a process of its own; what is finished already is not made again.
 
     The same call resumes an interrupted study. A failed run does not stop the others: look at `RunRecord.status`.
-    Progress goes to standard error.
 
     Args:
         study: The path of a study file, a dictionary with the same keys, or what `read_study` returned.
         out: Folder for the runs; None takes `runs/` and the study's name.
         overrides: Changes to the study, such as `"training.epochs=2"`, in the order in which they are applied.
         retry_failed: Make runs again that failed before.
-        jobs: How many runs are made at the same time; they share the threads.
+        jobs, ray, shown: As `make_runs` takes them: how many at the same time, with what, and what they print.
         listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
 
     Returns:
@@ -55,7 +59,7 @@ def run_study(
         SpecError: The study says something invalid, or an arm does not fit the encoder.
         DataError: The data can't be read.
         EncoderError: The encoder can't be found or used.
-        ProcessError: Nothing more can be written to `out`; what has ended is safe.
+        ProcessError: Nothing more can be written to `out`, or Ray can't be used; what has ended is safe.
         OSError: `out` can't be written.
         StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
     """
@@ -66,14 +70,19 @@ def run_study(
     from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
 
     plan = plan_study(spec, dataset=dataset, out=folder, progress=True)
-    runs = tuple(ListedRun(name=run.run_id, kind=run.spec.kind, method=run.spec.method_name) for run in plan.runs)
+    runs = _listed(plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
+    options: dict[str, Any] = {"retry_failed": retry_failed, "jobs": jobs, "ray": ray, "shown": shown}
     records: dict[str, RunRecord] = {}
-    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, retry_failed=retry_failed, jobs=jobs):
+    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, **options):
         listener(event)
         if isinstance(event, RunEnds):
             records[event.run.run_id] = event.record
     return [records[run.name] for run in runs]
+
+
+def _listed(runs: Sequence[PlannedRun]) -> tuple[ListedRun, ...]:
+    return tuple(ListedRun(name=run.run_id, kind=run.spec.kind, method=run.spec.method_name) for run in runs)
 
 
 def _write_list(folder: Path, spec: StudySpec, overrides: Sequence[str], runs: tuple[ListedRun, ...]) -> StudyList:

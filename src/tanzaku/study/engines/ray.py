@@ -1,0 +1,226 @@
+"""Runs as tasks of Ray, on this machine or on a cluster.
+
+A run's folder is locked by whoever writes to it: the process that makes the run, where its machine sees the folder, and
+otherwise the study, which writes down the log that the worker sends, and in the end the results. Ray starts a run again
+whose worker or machine died.
+"""
+
+import contextlib
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.errors import ProcessError, describe_os_error
+from tanzaku.files import write_atomically
+from tanzaku.study.engines.bringing import append_log, bring
+from tanzaku.study.engines.cluster import Cluster
+from tanzaku.study.engines.interface import Begun, Over
+from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.engines.ray_worker import Answer, Begins, Board, Made, Shared, pack_encoder, work
+from tanzaku.study.making import conclude, lock_of
+from tanzaku.study.planned import PlannedEncoderRun, PlannedRun
+from tanzaku.study.process import FAILED, UNWRITABLE, Ended, StudyInterrupted
+from tanzaku.study.record import RECORD_FILE
+from tanzaku.threads import settled_threads
+
+_POLL_SECONDS = 0.3
+_STOP_SECONDS = 120.0
+_RETRIES = 3
+_MOST_RUNS = 1000  # that Ray is given at the same time
+
+
+class RayEngine:
+    """See `Engine`.
+
+    Args:
+        options: Where the machines are, and what a run takes of them.
+        jobs: How many runs are made at the same time; None for as many as there is room for.
+        dataset: Their documents.
+        study: The study's name.
+        deadline: Ask the runs to stop then, in Unix seconds.
+    """
+
+    def __init__(
+        self, options: RayOptions, *, jobs: int | None, dataset: Dataset, study: str, deadline: float | None = None
+    ) -> None:
+        self.capacity = jobs or _MOST_RUNS
+        self._cluster = Cluster(options.address)
+        share = max(1, settled_threads() // jobs) if jobs and options.address is None else 1
+        self._threads = options.cpus_per_run or share
+        self._options = options
+        self._facts: dict[str, Any] = {"dataset": dataset, "study": study}
+        self._deadline = deadline
+        self._happened: deque[Begun | Over] = deque()
+        self._tasks: dict[Any, PlannedRun] = {}
+        self._attempts: dict[str, int] = {}
+        self._locks: dict[str, FileLock] = {}
+        self._shipped: dict[str, Any] = {}
+        self._shared: dict[Path, Shared] = {}
+
+    def __enter__(self) -> Self:
+        options = self._options
+        self._cluster.connect(cpus=self._threads, gpus=options.gpus_per_run, memory=options.memory_per_run or 0)
+        self._board = self._cluster.actor_here(Board)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._tasks:
+                self._stop()
+        finally:
+            for lock in self._locks.values():
+                lock.release()
+            for shared in self._shared.values():
+                shared.mark.unlink(missing_ok=True)
+            self._cluster.disconnect()
+
+    def start(self, planned: PlannedRun) -> None:
+        """Give Ray a run, which starts as soon as there is room for it."""
+        import ray
+
+        encoder = teacher = None
+        alone = planned
+        if isinstance(planned, PlannedEncoderRun):
+            encoder = self._ship(planned.encoder.fingerprint, lambda: pack_encoder(planned.encoder))
+            if (soft := planned.teacher) is not None:
+                teacher = self._ship(soft.fingerprint, lambda: soft)
+                alone = replace(planned, teacher=None)
+        task = ray.remote(work).options(
+            name=planned.run_id,
+            num_cpus=self._threads,
+            num_gpus=self._options.gpus_per_run,
+            memory=self._options.memory_per_run,
+            max_retries=_RETRIES,
+        )
+        dataset, shared = self._ship("dataset", lambda: self._facts["dataset"]), self._share(planned.folder.parent)
+        self._tasks[task.remote(alone, dataset, encoder, teacher, shared, self._board)] = planned
+
+    def next(self) -> Begun | Over:
+        """Wait for what happens next; see `Engine`."""
+        while not self._happened:
+            if self._deadline is not None and time.time() > self._deadline:
+                raise StudyInterrupted
+            try:
+                if over := self._wait():
+                    self._happened.append(over)
+            except KeyboardInterrupt:
+                raise StudyInterrupted from None
+        return self._happened.popleft()
+
+    def _ship(self, key: str, content: Callable[[], Any]) -> Any:
+        """Put something into Ray's object store, once."""
+        import ray
+
+        if key not in self._shipped:
+            self._shipped[key] = ray.put(content())
+        return self._shipped[key]
+
+    def _share(self, folder: Path) -> Shared:
+        """What all runs in a study's folder have in common; marks the folder."""
+        if folder not in self._shared:
+            token = uuid.uuid4().hex
+            mark = folder.absolute() / f".ray-{token}"
+            write_atomically(mark, token)
+            uses_gpus = self._options.gpus_per_run > 0
+            self._shared[folder] = Shared(self._facts["study"], self._threads, uses_gpus, mark, token)
+        return self._shared[folder]
+
+    def _wait(self) -> Over | None:
+        """Attend to the workers for a moment; gives a run that has ended, if one has.
+
+        Raises:
+            StudyInterrupted: It was asked to stop.
+            ProcessError: Nothing can be written, or Ray can't make it.
+        """
+        import ray
+
+        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=_POLL_SECONDS)
+        self._attend()
+        if not done:
+            return None
+        planned = self._tasks.pop(done[0])
+        self._attempts.pop(planned.run_id, None)
+        return Over(planned, busy=not conclude(planned, self._ended(done[0], planned), **self._facts))
+
+    def _ended(self, task: Any, planned: PlannedRun) -> Ended:
+        """How a run ended; its results are here."""
+        import ray
+
+        lock = self._locks.pop(planned.run_id, None)
+        try:
+            made: Made = ray.get(task)
+            if lock and made.archive:
+                bring(made.archive, planned.folder)
+            return made.ended
+        except ray.exceptions.TaskCancelledError:
+            raise StudyInterrupted from None
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+            return Ended(FAILED, f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out")
+        except ray.exceptions.RayError as error:
+            raise ProcessError(
+                f"Ray can't make the run {planned.run_id}: {str(error).strip().splitlines()[-1]}. Every machine of the "
+                "cluster needs the same versions of Python, Ray and Tanzaku. What has ended is safe"
+            ) from error
+        except OSError as error:
+            return Ended(UNWRITABLE, describe_os_error(error))
+        finally:
+            if lock:
+                lock.release()
+
+    def _attend(self) -> None:
+        """Take what the workers say, and answer it."""
+        import ray
+
+        asked, logs = ray.get(self._board.news.remote())
+        runs = {planned.run_id: planned for planned in self._tasks.values()}
+        if answers := {one.attempt: self._answer(one, runs[one.run_id]) for one in asked if one.run_id in runs}:
+            ray.get(self._board.reply.remote(answers))
+        for run_id, lines in logs.items():
+            if run_id in self._locks:
+                append_log(runs[run_id].folder, lines)
+
+    def _answer(self, asked: Begins, planned: PlannedRun) -> Answer:
+        """Whether a worker is to make a run. The study takes the run's lock if the worker can't."""
+        before = self._attempts.get(planned.run_id, 0)
+        self._attempts[planned.run_id] = before + 1
+        if before == 0:
+            self._happened.append(Begun(planned))
+        lock = self._locks.get(planned.run_id)
+        if asked.shared:
+            if lock:
+                self._locks.pop(planned.run_id).release()
+            return "make"
+        if not lock:
+            lock = lock_of(planned)
+            try:
+                lock.acquire()
+            except Timeout:
+                return "busy"
+            self._locks[planned.run_id] = lock
+            append_log(planned.folder, b"")  # it has begun
+        return "over" if (planned.folder / RECORD_FILE).exists() else "make"
+
+    def _stop(self) -> None:
+        """Have the runs save their checkpoints and end; those that have not begun do not begin."""
+        import ray
+
+        ray.get(self._board.stop.remote())
+        for task, planned in self._tasks.items():
+            if planned.run_id not in self._attempts:
+                ray.cancel(task)
+        end = time.monotonic() + _STOP_SECONDS
+        while self._tasks and time.monotonic() < end:
+            with contextlib.suppress(StudyInterrupted, ProcessError):
+                self._wait()
+        for task in self._tasks:
+            ray.cancel(task, force=True)

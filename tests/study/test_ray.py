@@ -1,0 +1,181 @@
+"""Studies that Ray makes: equal to those of this machine's processes, whatever dies on the way."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.encoders.source import resolve_encoder
+from tanzaku.errors import ProcessError
+from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent, make_runs
+from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.engines.ray import RayEngine
+from tanzaku.study.engines.ray_worker import _place, pack_encoder
+from tanzaku.study.plan import plan_study
+from tanzaku.study.process import StudyInterrupted
+from tanzaku.study.record import FinishedEncoderRun
+from tanzaku.study.runs import read_records
+from tanzaku.study.spec import StudySpec
+from tests.forked import Forked
+from tests.study.compared import assert_same_runs, training_process, wait_for_a_run
+from tests.study.made import make_study
+from tests.tiny import make_dataset
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("ray"),  # so that Ray is started once
+]
+
+
+def _study(encoder: Path, *, arms: list[dict[str, object]], **training: object) -> StudySpec:
+    settings = {"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 0.002} | training
+    content = {"name": "tiny", "data": {"source": "made by the test"}, "training": settings, "arms": arms}
+    return StudySpec.model_validate(content | {"encoder": {"name": str(encoder), "max_tokens": 24}})
+
+
+def _make(study: StudySpec, out: Path, dataset: Dataset, **options: Any) -> list[StudyEvent]:
+    plan = plan_study(study, dataset=dataset, out=out)
+    return list(make_runs(plan.runs, dataset=dataset, study=study.name, **options))
+
+
+@pytest.fixture
+def unshared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers do not see the study's folder."""
+    share = RayEngine._share
+    hidden = Path("/nowhere/.ray-mark")
+    monkeypatch.setattr(RayEngine, "_share", lambda self, folder: replace(share(self, folder), mark=hidden))
+
+
+@pytest.fixture(scope="module")
+def made_by_processes(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: Path) -> tuple[StudySpec, Path]:
+    """A study with a run that fails, each with one thread."""
+    arms: list[dict[str, object]] = [
+        {"method": "tfidf-svm"},
+        {"method": "lora", "rank": 2},
+        {"method": "full", "learning_rate": 1e30},
+        {"method": "full"},
+    ]
+    study, out = _study(tiny_masked_encoder, arms=arms), tmp_path_factory.mktemp("processes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "2")
+        _make(study, out, make_dataset(), jobs=2)
+    return study, out
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("sees_folder", [True, False])
+def test_ray_makes_the_same_runs_as_processes(
+    tmp_path: Path,
+    made_by_processes: tuple[StudySpec, Path],
+    sees_folder: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    if not sees_folder:
+        request.getfixturevalue("unshared")
+    study, expected = made_by_processes
+    events = _make(study, tmp_path, make_dataset(), ray=RayOptions(cpus_per_run=1))
+    assert sorted(type(event).__name__ for event in events) == ["RunEnds"] * 4 + ["RunStarts"] * 4
+    assert isinstance(events[0], RunStarts)
+    ended = [event for event in events if isinstance(event, RunEnds)]
+    assert sorted(event.record.status for event in ended) == ["failed", "finished", "finished", "finished"]
+    assert not any(event.found for event in ended)
+    (failed,) = (event.record for event in ended if event.record.status == "failed")
+    assert "smaller learning rate" in str(failed.model_dump()["error"])
+    assert_same_runs(expected, tmp_path)
+    logs = {path.parent.name for path in tmp_path.glob("*/log.jsonl")}
+    assert logs == {path.parent.name for path in expected.glob("*/log.jsonl")}
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "marks or unfinished files are left"
+    again = _make(study, tmp_path, make_dataset(), ray=RayOptions(cpus_per_run=1))
+    assert all(isinstance(event, RunEnds) and event.found for event in again)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_masked_encoder: Path) -> tuple[StudySpec, Path]:
+    """A longer study of one run."""
+    study, out = _study(tiny_masked_encoder, arms=[{"method": "full"}]), tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "2")
+        _make(study, out, make_dataset(train=800), jobs=2)
+    return study, out
+
+
+def _kill_worker(out: Path) -> None:
+    """Kill the worker of Ray that makes a run, once the run has saved a checkpoint."""
+    while not list(out.glob("*/checkpoints/step-*")):
+        time.sleep(0.02)
+    made_by = psutil.Process(training_process(out)).parents()
+    next(process for process in made_by if "ray::" in " ".join(process.cmdline())).kill()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_whose_worker_is_killed_resumes_elsewhere(tmp_path: Path, undisturbed: tuple[StudySpec, Path]) -> None:
+    study, expected = undisturbed
+    killer = threading.Thread(target=_kill_worker, args=(tmp_path,))
+    killer.start()
+    events = _make(study, tmp_path, make_dataset(train=800), ray=RayOptions())
+    killer.join()
+    assert [type(event) for event in events] == [RunStarts, RunEnds]
+    assert_same_runs(expected, tmp_path)
+    (record,) = read_records(tmp_path)
+    assert isinstance(record, FinishedEncoderRun)
+    assert record.resumptions >= 1
+
+
+@pytest.mark.usefixtures("ray_cluster")  # as far as it is installed; the study starts another
+def test_a_study_whose_process_is_killed_is_resumed_by_the_next(
+    tmp_path: Path, undisturbed: tuple[StudySpec, Path]
+) -> None:
+    study, expected = undisturbed
+    out = tmp_path / "out"
+
+    def start() -> Forked:
+        return Forked(
+            make_study, study.model_dump_json(), out, 800, False, 1, RayOptions(cpus_per_run=1), folder=tmp_path
+        )
+
+    process = start()
+    wait_for_a_run(process, out)
+    process.kill()
+    start().finish()
+    assert_same_runs(expected, out)
+    assert not list(out.glob("*/checkpoints"))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_asked_to_stop_all_runs_save_a_checkpoint(tmp_path: Path, tiny_encoder: Path) -> None:
+    arms: list[dict[str, object]] = [{"method": "full"}, {"method": "lora"}, {"method": "head"}]
+    study = _study(tiny_encoder, arms=arms, epochs=500, checkpoint_minutes=60)
+    plan = plan_study(study, dataset=make_dataset(train=400), out=tmp_path)
+    events = make_runs(plan.runs, dataset=plan.dataset, study=study.name, ray=RayOptions(), deadline=time.time() + 12)
+    with pytest.raises(StudyInterrupted):
+        list(events)
+    # There was room for two.
+    begun = {path.parent.name for path in tmp_path.glob("*/log.jsonl")}
+    assert len(begun) == 2
+    assert {path.parts[-3] for path in tmp_path.glob("*/checkpoints/step-*")} == begun
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_no_machine_has_room_for_is_said_at_once(tmp_path: Path) -> None:
+    study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
+    with pytest.raises(ProcessError, match="no machine of the Ray cluster has room for 64 CPUs, 0 GPUs"):
+        _make(study, tmp_path, make_dataset(), ray=RayOptions(cpus_per_run=64))
+
+
+def test_an_encoder_is_placed_on_a_machine_that_does_not_have_it(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANZAKU_CACHE", str(tmp_path / "cache"))
+    source = resolve_encoder(str(tiny_encoder))
+    assert _place(source, pack_encoder(source)) == source
+    elsewhere = replace(source, folder=tmp_path / "not-here" / tiny_encoder.name)
+    placed = _place(elsewhere, pack_encoder(source))
+    assert (placed.name, placed.folder.name) == (source.name, tiny_encoder.name)
+    assert resolve_encoder(str(placed.folder)).fingerprint == source.fingerprint
+    assert _place(elsewhere, {}) == placed
