@@ -1,6 +1,7 @@
 """How the runs of a study are printed, at any width."""
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
+from tanzaku.cli.live import LiveRuns
 from tanzaku.cli.runs import duration, print_runs
+from tanzaku.study.engine import RunEnds, RunStarts
+from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.planned import PlannedTextRun
 from tanzaku.study.record import RunRecord, write_record
-from tanzaku.study.states import RunState, run_states
+from tanzaku.study.spec import TextRunSpec
+from tanzaku.study.states import Progress, RunState, run_states
 from tests.report.records import failed, finished, lora
 
 _SHORT, _LONG = "lora-r{}-s42-0123456789", "lora-r{}-lr5e-4-cosine-mean-windows-w4-t128-pretrained-5-s42-0123456789"
@@ -102,3 +108,43 @@ def test_a_window_groups_what_has_no_figures(monkeypatch: pytest.MonkeyPatch, tm
         "Other runs in this folder, which are not in the current study file; the report leaves them out:",
     ]
     assert "trial" in lines[-1]
+
+
+def test_a_narrow_window_shows_the_whole_reason_of_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, error = _LONG.format(2), "the loss is not a number; a smaller learning rate helps: " + "try 5e-5, " * 10
+    states = [
+        RunState(name, "failed", failed(lora(2), error=error, run_id=name)),
+        RunState("lora-r4-0123456789", "running", progress=Progress(2, 120, 300, 204)),
+    ]
+    lines = _printed(states, monkeypatch, width=80)
+    assert max(len(line) for line in lines if _LONG.format(2) not in line) <= 80
+    assert "".join(lines[2:-2]).split() == error.split()
+    assert lines[-1] == "  lora-r4-0123456789: epoch 2, step 120 of 300, about 3.4 min left"
+
+
+def test_the_live_table_counts_runs_and_shows_those_that_run(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=8, color_system=None)
+    live = LiveRuns(console, enabled=True)
+    (spec,) = expand(parse_study({"name": "s", "data": {"source": "sample"}, "arms": [{"method": "tfidf-svm"}]}))
+    assert isinstance(spec, TextRunSpec)
+    runs = [PlannedTextRun(spec, tmp_path / f"run-{number}") for number in range(6)]
+    live.begin([run.run_id for run in runs], left=lambda: "; about 3 min left")
+    step = {"event": "StepDone", "time": 5, "epoch": 1, "step": 3, "total_steps": 9}
+    for run in runs[:5]:
+        live.hear(RunStarts(run, 1, 6))
+    runs[1].folder.mkdir()
+    (runs[1].folder / "log.jsonl").write_text(json.dumps(step), encoding="utf-8")
+    live.hear(RunEnds(runs[0], failed(lora(2), error="no memory"), found=False))
+    live.__exit__(None, None, None)  # so that nothing else is printed meanwhile
+    with console.capture() as captured:
+        console.print(live.table())
+    shown = [line.rstrip() for line in captured.get().splitlines()]
+    assert shown[0] == "4 running, 1 waiting, 1 done; about 3 min left"
+    assert shown[1].split() == ["run-1", "epoch", "1,", "step", "3", "of", "9"]
+    assert shown[2:] == ["  run-2", "  and 2 more"]
+
+
+def test_options_of_ray_need_ray() -> None:
+    result = CliRunner().invoke(app, ["study", "run", "study.toml", "--gpus-per-run", "0.5"])
+    assert result.exit_code == 1
+    assert "--gpus-per-run only has an effect with --engine ray" in str(result.exception)

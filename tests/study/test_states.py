@@ -1,5 +1,6 @@
 """Which runs are a study's, how far they are, and what a report counts of a folder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
 from tanzaku.study.record import RunRecord, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
-from tanzaku.study.states import natural_key, run_states, seconds_left
+from tanzaku.study.states import Progress, natural_key, progress_of, run_states, seconds_left
 from tests.report.records import baseline, failed, finished, lora
 
 _TEXTS = ("report.html", "report.md")
@@ -95,7 +96,7 @@ def test_every_state_of_a_run_is_told_from_the_others(tmp_path: Path) -> None:
         ("stopped", "interrupted"),
         ("todo", "waiting"),
     ]
-    assert states[2].progress == "epoch 2, step 900 of 1,200"
+    assert str(states[2].progress) == "epoch 2, step 900 of 1,200"
     assert [state.name for state in states if not state.listed] == ["other-r2", "other-r10"]
     (tmp_path / STUDY_FILE).unlink()
     assert all(state.listed for state in run_states(tmp_path))
@@ -146,3 +147,24 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
     assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
+
+
+def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path) -> None:
+    def step(number: int, time: float) -> str:
+        return json.dumps({"event": "StepDone", "time": time, "epoch": 2, "step": number, "total_steps": 1300})
+
+    log = tmp_path / "log.jsonl"
+    assert progress_of(tmp_path) is None
+    log.write_text(f"{step(1200, 10)}\n", encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(2, 1200, 1300, None)
+    lines = ["half a line", step(1200, 10), step(1210, 25), '{"event": "EpochDone", "time": 26}', '{"event": "St']
+    log.write_text("\n".join(lines), encoding="utf-8")
+    progress = progress_of(tmp_path)
+    assert progress is not None
+    assert (str(progress), progress.seconds_left) == ("epoch 2, step 1,210 of 1,300", 135)
+    # What came before an interruption says nothing of the speed, nor does a clock that was set back.
+    resumed = '{"event": "Resumed", "time": 900, "epoch": 2, "step": 1200}'
+    log.write_text("\n".join([step(1200, 10), resumed, step(1201, 901), step(1203, 902)]), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(2, 1203, 1300, 48.5)
+    log.write_text("\n".join([step(1200, 900), step(1201, 10)]), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(2, 1201, 1300, None)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Column, Table
+from rich.text import Text
 
 from tanzaku.display import counted, plain_console
 
@@ -72,7 +75,7 @@ class _Finished:
 
 
 def _print_finished(states: "Sequence[RunState]", console: Console) -> None:
-    names = _short_names([state.name for state in states])
+    names = short_names([state.name for state in states])
     rows = [
         _Finished(
             (names[state.name], *_figures(test, costs), duration(costs.train_seconds_with_evaluation), parameters)
@@ -105,7 +108,12 @@ def _print_others(status: str, states: "Sequence[RunState]", console: Console) -
     console.print(f"{status} ({counted(len(states), 'run')}):", style="bold red" if status == "failed" else "bold")
     for state in states:
         detail = _detail(state)
-        console.print(f"  {state.name}{': ' if detail else ''}{detail}", soft_wrap=True)
+        line = f"  {state.name}{': ' if detail else ''}{detail}"
+        if cell_len(line) > console.width and detail:
+            console.print(f"  {state.name}", soft_wrap=True)
+            console.print(Padding(Text(detail), (0, 0, 0, 4)))
+        else:
+            console.print(line, soft_wrap=True)
 
 
 def _line(state: "RunState") -> tuple[str, ...]:
@@ -136,10 +144,15 @@ def _detail(state: "RunState") -> str:
     """Why the run failed, or how far it is."""
     from tanzaku.study.record import FailedRun
 
-    return " ".join(state.record.error.split()) if isinstance(state.record, FailedRun) else state.progress
+    if isinstance(state.record, FailedRun):
+        return " ".join(state.record.error.split())
+    if state.progress is None:
+        return ""
+    left = state.progress.seconds_left
+    return f"{state.progress}{'' if left is None else f', about {duration(left)} left'}"
 
 
-def _short_names(names: Sequence[str]) -> dict[str, str]:
+def short_names(names: Sequence[str]) -> dict[str, str]:
     """Each name without the run's identity at its end, if the names remain different."""
     short = [name.rpartition("-")[0] or name for name in names]
     return {name: one if short.count(one) == 1 else name for name, one in zip(names, short, strict=True)}

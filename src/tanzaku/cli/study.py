@@ -12,6 +12,8 @@ from rich.text import Text
 
 from tanzaku.cli.archive import archive
 from tanzaku.cli.commands import Commands
+from tanzaku.cli.engines import Engines
+from tanzaku.cli.live import LiveRuns
 from tanzaku.cli.messages import command
 from tanzaku.cli.options import with_options
 from tanzaku.cli.report import report
@@ -54,9 +56,8 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the runs, without reading data or encoder.")
     ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Number of runs made at the same time; they share the threads.")
-    ] = 1,
+    *,
+    engines: Engines,
     threads: Threads = None,
 ) -> None:
     """Make the runs of a study; run the same command again to resume after an interruption.
@@ -70,19 +71,21 @@ def run(
     tanzaku study run studies/thesis-table-3.2.toml
     tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
     tanzaku study run studies/quickstart.toml --jobs 2
+    tanzaku study run studies/quickstart.toml --engine ray --address ray-head:6379 --cpus-per-run 2
     tanzaku study run studies/quickstart.toml --dry-run
     ```
     """
     del threads  # settled already
     from tanzaku.study.expansion import read_study
 
+    engines.ray()  # refuse what does not go together
     spec = read_study(study, overrides=overrides or ())
     out = out or Path("runs") / spec.name
     errors = plain_console(stderr=True)
     if dry_run:
         _list_runs(spec)
         return
-    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, jobs=jobs, console=errors)
+    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, engines=engines, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 
@@ -156,42 +159,73 @@ def _left(seconds: float | None) -> str:
 
 
 def _make(
-    study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, jobs: int, console: Console
+    study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, engines: Engines, console: Console
 ) -> _Made:
-    from tanzaku.study.engine import RunEnds
     from tanzaku.study.process import StudyInterrupted
-    from tanzaku.study.running import StudyStarts, run_study
-    from tanzaku.study.states import RunState, seconds_left
+    from tanzaku.study.running import run_study
+    from tanzaku.study.states import RunState
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
-    started: list[StudyStarts] = []
-    records: dict[str, RunRecord] = {}
+    several = engines.engine == "ray" or (engines.jobs or 1) > 1
+    with LiveRuns(console, enabled=several) as live:
+        watch = _Watch(console, live)
+        try:
+            run_study(
+                study,
+                out=out,
+                overrides=overrides,
+                retry_failed=retry_failed,
+                jobs=engines.jobs,
+                ray=engines.ray(),
+                shown="nothing" if live.enabled else None,
+                listener=watch.listen,
+            )
+        except (StudyInterrupted, KeyboardInterrupt) as interrupted:
+            console.print(watch.interrupted(), soft_wrap=True)
+            raise typer.Exit(130) from interrupted
+    records, starts = watch.records, watch.started[0]
+    states = [RunState(run.name, records[run.name].status, records[run.name]) for run in starts.runs]
+    are_the_studys = {run.name for run in starts.runs} <= {run.name for run in starts.listed.runs}
+    return _Made(states, are_the_studys)
 
-    def listen(event: "StudyStarts | StudyEvent") -> None:
+
+class _Watch:
+    """Prints what happens to a study's runs, and remembers how they ended."""
+
+    def __init__(self, console: Console, live: LiveRuns) -> None:
+        self.started: list[StudyStarts] = []
+        self.records: dict[str, RunRecord] = {}
+        self._console, self._live = console, live
+
+    def listen(self, event: "StudyStarts | StudyEvent") -> None:
+        """Take an event of `run_study`."""
+        from tanzaku.study.engine import RunEnds
+        from tanzaku.study.running import StudyStarts
+
         if isinstance(event, StudyStarts):
-            started.append(event)
+            self.started.append(event)
+            self._live.begin([run.name for run in event.runs], left=self._left)
             return
         if isinstance(event, RunEnds):
-            records[event.run.run_id] = event.record
-        waiting = [run for run in started[0].runs if run.name not in records]
-        _say(event, console, left=_left(seconds_left(records.values(), waiting, jobs=jobs)))
+            self.records[event.run.run_id] = event.record
+        self._live.hear(event)
+        _say(event, self._console, left=self._left())
 
-    try:
-        run_study(study, out=out, overrides=overrides, retry_failed=retry_failed, jobs=jobs, listener=listen)
-    except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-        if started:
-            ended = f"{len(records)} of {len(started[0].runs)} runs have ended"
-            console.print(f"interrupted; run the same command again to resume ({ended})", soft_wrap=True)
-        else:
-            console.print(
-                "interrupted before the first run; run the same command again to resume; pretraining resumes from its "
-                "checkpoint",
-                soft_wrap=True,
-            )
-        raise typer.Exit(130) from interrupted
-    runs = started[0].runs
-    states = [RunState(run.name, records[run.name].status, records[run.name]) for run in runs]
-    return _Made(states, are_the_studys={run.name for run in runs} <= {run.name for run in started[0].listed.runs})
+    def interrupted(self) -> str:
+        """What is said when the study was asked to stop."""
+        if self.started:
+            ended = f"{len(self.records)} of {len(self.started[0].runs)} runs have ended"
+            return f"interrupted; run the same command again to resume ({ended})"
+        return (
+            "interrupted before the first run; run the same command again to resume; pretraining resumes from its "
+            "checkpoint"
+        )
+
+    def _left(self) -> str:
+        from tanzaku.study.states import seconds_left
+
+        waiting = [run for run in self.started[0].runs if run.name not in self.records]
+        return _left(seconds_left(list(self.records.values()), waiting, jobs=max(1, self._live.running)))
 
 
 def _say(event: "StudyEvent", console: Console, *, left: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -27,14 +27,28 @@ State = Literal["finished", "failed", "running", "interrupted", "waiting"]
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a run is that is being made; its text is such as "epoch 2, step 120 of 300"."""
+
+    epoch: int
+    step: int
+    total_steps: int
+    seconds_left: float | None = None
+    """Until the last step, at the speed of the last steps; None after only one."""
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, step {self.step:,} of {self.total_steps:,}"
+
+
+@dataclass(frozen=True)
 class RunState:
     """How far a run is."""
 
     name: str
     state: State
     record: RunRecord | None = None
-    progress: str = ""
-    """Of a running one, such as "epoch 2, step 120 of 300"."""
+    progress: Progress | None = None
+    """Of a running one that has made a step."""
     listed: bool = True
     """Whether it is one of the study's, as opposed to one that other settings made in the same folder."""
 
@@ -73,7 +87,7 @@ def _state(folder: Path, *, listed: bool) -> RunState:
         record = read_record(folder)
         return RunState(folder.name, record.status, record, listed=listed)
     if _is_locked(folder / LOCK_FILE):
-        return RunState(folder.name, "running", progress=_progress(folder / LOG_FILE), listed=listed)
+        return RunState(folder.name, "running", progress=progress_of(folder), listed=listed)
     return RunState(folder.name, "interrupted" if (folder / LOG_FILE).is_file() else "waiting", listed=listed)
 
 
@@ -90,22 +104,30 @@ def _is_locked(path: Path) -> bool:
         return False
 
 
-def _progress(log: Path) -> str:
-    """What the last step in a run's log says; empty where there is none yet."""
+def progress_of(folder: Path) -> Progress | None:
+    """What the last steps in a run's log say; None where there is none yet."""
+    log = folder / LOG_FILE
     try:
         with log.open("rb") as handle:
             handle.seek(max(0, log.stat().st_size - _TAIL_BYTES), os.SEEK_SET)
             lines = handle.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    for line in reversed(lines):
+        return None
+    steps: list[dict[str, Any]] = []
+    for line in lines:
         try:
             event = json.loads(line)
         except ValueError:  # it is being written, or begins before the part that was read
             continue
-        if event.get("event") == "StepDone":
-            return f"epoch {event['epoch']}, step {event['step']:,} of {event['total_steps']:,}"
-    return ""
+        if not isinstance(event, dict) or event.get("event") not in ("StepDone", "Resumed"):
+            continue
+        steps = [*steps, event] if event["event"] == "StepDone" else []
+    if not steps:
+        return None
+    last = steps[-1]
+    made, took = last["step"] - steps[0]["step"], last.get("time", 0.0) - steps[0].get("time", 0.0)
+    left = (last["total_steps"] - last["step"]) * took / made if made > 0 and took > 0 else None  # a clock may jump
+    return Progress(last["epoch"], last["step"], last["total_steps"], left)
 
 
 def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jobs: int = 1) -> float | None:

@@ -1,0 +1,72 @@
+"""The options that say what makes the runs of a study, and how many at the same time."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tanzaku.errors import TanzakuError
+
+if TYPE_CHECKING:
+    from tanzaku.study.engines.options import RayOptions
+
+_PANEL = "Ray (--engine ray)"
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Options for making runs at the same time."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Number of runs made at the same time; they share the threads.",
+            show_default="1; with Ray, as many as there is room for",
+        ),
+    ] = None
+    engine: Annotated[
+        Literal["processes", "ray"],
+        typer.Option(help="What makes the runs: processes of this machine, or Ray on this machine or on a cluster."),
+    ] = "processes"
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of a Ray cluster; auto: the cluster that this machine is part of.",
+            show_default="Ray is started on this machine",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    cpus_per_run: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of CPUs of a run, and of its threads.",
+            show_default="1; on this machine with --jobs, an equal share",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float, typer.Option(min=0, help="Number of GPUs of a run; 0.5: two runs share one.", rich_help_panel=_PANEL)
+    ] = 0
+    memory_per_run: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="GB", help="Memory reserved for a run, in GB.", show_default="none", rich_help_panel=_PANEL
+        ),
+    ] = None
+
+    def ray(self) -> "RayOptions | None":
+        """How Ray makes the runs; None if it does not."""
+        from tanzaku.study.engines.options import RayOptions
+
+        if self.engine == "ray":
+            memory = None if self.memory_per_run is None else round(self.memory_per_run * 1e9)
+            return RayOptions(self.address, self.cpus_per_run, self.gpus_per_run, memory)
+        for name in ("address", "cpus_per_run", "gpus_per_run", "memory_per_run"):
+            if getattr(self, name):
+                raise TanzakuError(f"--{name.replace('_', '-')} only has an effect with --engine ray; give it too")
+        return None
