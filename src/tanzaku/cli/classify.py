@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
+from tanzaku.cli.bulk import Bulk
 from tanzaku.cli.predictions import Format, Layout, writer
 from tanzaku.cli.reading import LINE_BREAK, Delimiter, Encoding, NoQuotes, Sheet, TextSeparator, unescaped
 from tanzaku.cli.threads import Threads
@@ -184,6 +185,7 @@ def classify(
     abstaining: Abstaining,
     promise: Promise,
     model: Model,
+    bulk: Bulk,
     threads: Threads = None,
 ) -> None:
     """Classify texts with a bundle: one result per text, in order, in constant memory.
@@ -201,18 +203,27 @@ def classify(
     cat texts.txt | tanzaku classify my-bundle --top 3
     tanzaku classify my-bundle reviews.csv --column body --min-probability 80% --otherwise その他
     tanzaku classify my-bundle reviews.csv --column body --error-rate 2% --otherwise その他
+    tanzaku classify my-bundle big.parquet --column body --engine ray --out labels/
     ```
     """
     del threads  # settled already
     source = _source(texts or [], file, reading, keep_columns=output.keep_columns)
     output.check()
     abstaining.check(promise)
+    bulk.check(source.file, format=output.format, top=output.top > 1, keep_columns=output.keep_columns)
     source.check()
     classifier = model.load(bundle)
     answers = abstaining.answers(promise, classifier)
+    if bulk.engine == "ray" and source.file:
+        bulk.classify(bundle, source.file, source.options, answers, encoder=model.encoder, precision=model.precision)
+        return
+    _print(classifier, source, output, answers, chunk=model.chunk)
+
+
+def _print(classifier: "Classifier", source: _Source, output: Output, answers: Answers, *, chunk: int | None) -> None:
     try:
         write = _writer(output, classifier, source, answers)
-        _warn_of(*_classify(classifier, source.open(), write, answers, all_labels=output.top > 1, chunk=model.chunk))
+        _warn_of(*_classify(classifier, source.open(), write, answers, all_labels=output.top > 1, chunk=chunk))
         answers.report()
     except BrokenPipeError:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
