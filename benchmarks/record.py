@@ -17,6 +17,7 @@ NESTED = RECORDS / "nested.json"
 SAME_IDS = RECORDS / "same_ids.json"
 MACHINE = RECORDS / "machine.json"
 VECTORS = RECORDS / "vectors.json"
+ENGINES = RECORDS / "engines.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",

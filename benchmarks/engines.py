@@ -1,0 +1,181 @@
+"""What do several jobs, Ray and Ray Data cost and gain on this machine?
+
+    python -m benchmarks.engines
+
+makes a study of eight small runs on the sample corpus one after the other, with two jobs, and with Ray one after the
+other and two at a time; then classifies a million short documents in one process and with Ray Data. Each is repeated,
+in turn, and writes records/benchmarks/engines.json. `--scale tiny` only shows that everything works. Needs the extra
+`ray`, and a machine with no other work.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.record import ENGINES, origin
+from tanzaku.data.streaming import stream_texts
+from tanzaku.files import write_json_atomically
+from tanzaku.machine import describe_machine
+from tanzaku.provenance import now, versions
+from tanzaku.ship.bulk import BulkOptions, classify_file
+from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.packing import pack
+from tanzaku.study.engines.cluster import Cluster
+from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.running import run_study
+from tanzaku.threads import settle_threads, settled_threads
+
+_WORDS = ("空", "海", "山", "川", "森", "町", "駅", "橋", "犬", "猫")  # one for each digit of a document's number
+_ROWS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    runs: int
+    max_tokens: int
+    documents: int
+    shard_rows: int
+    rounds: int
+
+
+SCALES = {
+    "full": Sizes(runs=8, max_tokens=64, documents=1_000_000, shard_rows=20_000, rounds=3),
+    "tiny": Sizes(runs=2, max_tokens=16, documents=200, shard_rows=50, rounds=1),
+}
+
+
+def study_of(sizes: Sizes) -> dict[str, Any]:
+    """The study, as its file would say it: one arm, a run for each seed."""
+    return {
+        "name": "engines",
+        "seeds": list(range(sizes.runs)),
+        "data": {"source": "sample"},
+        "encoder": {"name": "tanzaku-mini", "max_tokens": sizes.max_tokens},
+        "training": {"epochs": 1, "learning_rate": 5e-4, "batch_size": 16},
+        "arms": [{"method": "lora", "rank": 4}],
+    }
+
+
+def write_documents(path: Path, count: int) -> None:
+    """A Parquet file of short texts that differ from each other, the same on every machine."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
+        for start in range(0, count, _ROWS_AT_ONCE):
+            numbers = range(start, min(count, start + _ROWS_AT_ONCE))
+            texts = ["と".join(_WORDS[int(digit)] for digit in f"{number:07}") + "を見た。" for number in numbers]
+            writer.write_table(pa.table({"text": texts}))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def measure_runs(sizes: Sizes, folder: Path) -> dict[str, list[float]]:
+    """Seconds of the study with each engine, by round. Ray is there already."""
+    threads = settled_threads()
+    sides: dict[str, dict[str, Any]] = {
+        "processes, 1 job": {"jobs": 1},
+        "processes, 2 jobs": {"jobs": 2},
+        "ray, 1 job": {"jobs": 1, "ray": RayOptions(cpus_per_run=threads)},
+        "ray, 2 jobs": {"jobs": 2, "ray": RayOptions(cpus_per_run=max(1, threads // 2))},
+    }
+    study = study_of(sizes)
+    run_study({**study, "seeds": [99]}, out=folder / "warm")  # tokens and the server of runs are made
+    run_study({**study, "seeds": [99]}, out=folder / "warm-ray", ray=RayOptions(cpus_per_run=threads))
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(sizes.rounds):
+        for name, options in sides.items():
+            out = folder / f"{name.replace(', ', '-')}-{number}"
+            seconds[name].append(seconds_of(partial(run_study, study, out=out, **options)))
+            _say(f"{name}: {seconds[name][-1]:.1f} s")
+    return seconds
+
+
+def measure_documents(sizes: Sizes, folder: Path) -> dict[str, list[float]]:
+    """Seconds of the documents in one process and with Ray Data, by round, model loading included."""
+    bundle, documents = folder / "bundle", folder / "documents.parquet"
+    pack(folder / "warm", bundle)
+    write_documents(documents, sizes.documents)
+    options = BulkOptions(shard_rows=sizes.shard_rows)
+
+    def inline() -> None:
+        classified = sum(1 for _ in Classifier.load(bundle, device="cpu").stream(stream_texts(documents)))
+        if classified != sizes.documents:
+            raise RuntimeError(f"{sizes.documents} texts went in, and {classified} predictions came out")
+
+    seconds: dict[str, list[float]] = {"one process": [], "ray data": []}
+    for number in range(sizes.rounds):
+        out = folder / f"labels-{number}"
+        seconds["one process"].append(seconds_of(inline))
+        seconds["ray data"].append(seconds_of(partial(classify_file, bundle, documents, out, options=options)))
+        _say(f"documents: {seconds['one process'][-1]:.1f} s and {seconds['ray data'][-1]:.1f} s")
+    return seconds
+
+
+def ratios(runs: dict[str, list[float]], documents: dict[str, list[float]], sizes: Sizes) -> dict[str, float]:
+    """What the page quotes, of the medians."""
+    typical = {name: statistics.median(values) for name, values in (runs | documents).items()}
+    return {
+        "two_jobs_are_times_as_fast": typical["processes, 1 job"] / typical["processes, 2 jobs"],
+        "two_jobs_of_ray_are_times_as_fast": typical["processes, 1 job"] / typical["ray, 2 jobs"],
+        "ray_seconds_per_run": (typical["ray, 1 job"] - typical["processes, 1 job"]) / sizes.runs,
+        "ray_data_is_times_as_fast": typical["one process"] / typical["ray data"],
+        "documents_per_second_in_one_process": sizes.documents / typical["one process"],
+        "documents_per_second_with_ray_data": sizes.documents / typical["ray data"],
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__.split("\n")[0])
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--out", type=Path, help="write the record here; the full scale has its place")
+    options = parser.parse_args(given)
+    sizes, started = SCALES[options.scale], now()
+    settle_threads()
+    cluster = Cluster(None)
+    start = seconds_of(lambda: cluster.connect(cpus=1))
+    try:
+        with TemporaryDirectory() as folder:
+            runs = measure_runs(sizes, Path(folder))
+            documents = measure_documents(sizes, Path(folder))
+    finally:
+        cluster.disconnect()
+    record = {
+        "machine": asdict(describe_machine()),
+        **origin(shlex.join(["python", "-m", "benchmarks.engines", *given]), started=started),
+        "ray": versions(("ray",))["ray"],
+        "threads": settled_threads(),
+        "scale": {"name": options.scale, **asdict(sizes)},
+        "seconds": {**runs, **documents, "start of ray": [start]},
+        "ratios": ratios(runs, documents, sizes),
+    }
+    out = options.out or (ENGINES if options.scale == "full" else None)
+    if out is not None:
+        write_json_atomically(out, record)
+    print(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()
