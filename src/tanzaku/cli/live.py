@@ -26,7 +26,7 @@ class LiveRuns:
 
     Args:
         console: Of the lines that are printed meanwhile.
-        enabled: Whether there is a table at all; there is none where the console is no terminal.
+        enabled: Whether there is a table at all; there is none unless the console is a terminal.
     """
 
     def __init__(self, console: Console, *, enabled: bool) -> None:

@@ -212,7 +212,7 @@ class _Watch:
         _say(event, self._console, left=self._left())
 
     def interrupted(self) -> str:
-        """What is said when the study was asked to stop."""
+        """The message if the study was asked to stop."""
         if self.started:
             ended = f"{len(self.records)} of {len(self.started[0].runs)} runs have ended"
             return f"interrupted; run the same command again to resume ({ended})"
