@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.source import resolve_encoder
@@ -15,10 +16,10 @@ from tanzaku.errors import ProcessError
 from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent, make_runs
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray import RayEngine
-from tanzaku.study.engines.ray_worker import _place, pack_encoder
+from tanzaku.study.engines.ray_worker import Begins, _place, pack_encoder
 from tanzaku.study.plan import plan_study
 from tanzaku.study.process import StudyInterrupted
-from tanzaku.study.record import FinishedEncoderRun
+from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.forked import Forked
@@ -179,3 +180,17 @@ def test_an_encoder_is_placed_on_a_machine_that_does_not_have_it(
     assert (placed.name, placed.folder.name) == (source.name, tiny_encoder.name)
     assert resolve_encoder(str(placed.folder)).fingerprint == source.fingerprint
     assert _place(elsewhere, {}) == placed
+
+
+def test_a_run_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
+    study = _study(tmp_path, arms=[{"method": "tfidf-svm"}])
+    plan = plan_study(study, dataset=make_dataset(), out=tmp_path)
+    (planned,), engine = plan.runs, RayEngine(RayOptions(), jobs=None, dataset=plan.dataset, study=study.name)
+    # The workers are on machines that see the study's folder and on others, in turn.
+    answers = [engine._answer(Begins(str(number), planned.run_id, number % 2 == 0), planned) for number in range(5)]
+    assert answers == [*["make"] * 4, "over"]
+    record = read_record(planned.folder)
+    assert record.status == "failed"
+    assert "its worker or its machine died 4 times" in str(record.model_dump()["error"])
+    with FileLock(planned.folder / "lock", timeout=0):
+        pass  # nobody holds it any more

@@ -34,6 +34,7 @@ from tanzaku.threads import settled_threads
 _POLL_SECONDS = 0.3
 _STOP_SECONDS = 120.0
 _RETRIES = 3
+_DIED = f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out"
 _MOST_RUNS = 1000  # that Ray is given at the same time
 
 
@@ -165,7 +166,7 @@ class RayEngine:
         except ray.exceptions.TaskCancelledError:
             raise StudyInterrupted from None
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-            return Ended(FAILED, f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out")
+            return Ended(FAILED, _DIED)
         except ray.exceptions.RayError as error:
             raise ProcessError(
                 f"Ray can't make the run {planned.run_id}: {str(error).strip().splitlines()[-1]}. Every machine of the "
@@ -195,11 +196,15 @@ class RayEngine:
         self._attempts[planned.run_id] = before + 1
         if before == 0:
             self._happened.append(Begun(planned))
-        lock = self._locks.get(planned.run_id)
+        given_up = before > _RETRIES  # Ray itself would repeat without end what it ends for lack of memory
+        if (asked.shared or given_up) and planned.run_id in self._locks:
+            self._locks.pop(planned.run_id).release()
+        if given_up:
+            conclude(planned, Ended(FAILED, _DIED), **self._facts)
+            return "over"
         if asked.shared:
-            if lock:
-                self._locks.pop(planned.run_id).release()
             return "make"
+        lock = self._locks.get(planned.run_id)
         if not lock:
             lock = lock_of(planned)
             try:
