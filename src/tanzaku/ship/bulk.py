@@ -173,9 +173,9 @@ def _classified(
     cluster = Cluster(options.address)
     cluster.connect(cpus=options.cpus_per_worker, gpus=options.gpus_per_worker)
     try:
-        import ray
+        import ray.data
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # which the import has set to another one
         ray.data.DataContext.get_current().enable_progress_bars = False
         items = [{"shard": json.dumps(asdict(shard))} for shard in shards]
         labelled = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
