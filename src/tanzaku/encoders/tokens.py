@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tanzaku.display import plain_console
-from tanzaku.encoders.parallel import map_chunks
 from tanzaku.errors import EncoderError, ProcessError, TanzakuWarning
 from tanzaku.threads import settled_threads
 
@@ -139,9 +138,7 @@ def _collect(
     chunks = (list(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH))
     ids, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
     with _bar(len(texts), shown=progress) as advance:
-        for some_ids, some_lengths in map_chunks(
-            chunks, maker=text_encoder, arguments=(tokenizer, max_tokens), workers=workers
-        ):
+        for some_ids, some_lengths in _encode(chunks, tokenizer, max_tokens, workers=workers):
             ids.append(some_ids)
             lengths.append(some_lengths)
             advance(len(some_lengths))
@@ -149,6 +146,16 @@ def _collect(
     if documents != len(texts):
         raise ProcessError(f"{documents:,} of {len(texts):,} texts came back from the tokenising processes")
     return TokenizedDocuments(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
+
+
+def _encode(
+    chunks: Iterator[list[str]], tokenizer: "PreTrainedTokenizerBase", max_tokens: int, *, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if workers == 1:
+        return map(text_encoder(tokenizer, max_tokens), chunks)
+    from tanzaku.encoders.parallel import map_chunks  # what manages processes takes time to import
+
+    return map_chunks(chunks, maker=text_encoder, arguments=(tokenizer, max_tokens), workers=workers)
 
 
 def _workers(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> int:
