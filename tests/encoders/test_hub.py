@@ -26,7 +26,7 @@ for name in sys.argv[2:]:
         print(source.name, source.fingerprint[:8], *sorted(path.name for path in source.folder.iterdir()))
 """
 OLD, NEW = "cl-tohoku/bert-base-japanese", "tohoku-nlp/bert-base-japanese"
-FILES = "config.json model.safetensors tokenizer_config.json vocab.txt"
+FILES = "README.md config.json model.safetensors tokenizer_config.json vocab.txt"
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_old_name_is_redirected(hub: Hub, tmp_path: Path) -> None:
 def test_a_repository_without_safetensors_gives_its_pytorch_weights(hub: Hub, tmp_path: Path) -> None:
     (hub.repositories[NEW] / "model.safetensors").unlink()
     (line,) = _resolve(NEW, endpoint=hub.url, home=tmp_path / "home")
-    assert line.split()[2:] == ["config.json", "pytorch_model.bin", "tokenizer_config.json", "vocab.txt"]
+    assert line.split()[2:] == ["README.md", "config.json", "pytorch_model.bin", "tokenizer_config.json", "vocab.txt"]
     # transformers would ask a web service to convert them, in a thread; nothing else than the hub was asked, for this.
     assert not [path for _, path, _ in hub.requests if "discussions" in path or "convert" in path]
 

@@ -25,6 +25,7 @@ from tanzaku.cli.methods import methods
 from tanzaku.cli.options import with_options
 from tanzaku.cli.pack import pack
 from tanzaku.cli.pretrain import PretrainCommand, pretrain
+from tanzaku.cli.push import push
 from tanzaku.cli.serve import ServeCommand, serve
 from tanzaku.cli.trim import trim
 from tanzaku.errors import TanzakuError, describe_os_error
@@ -43,7 +44,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.add_typer(encoder.app, name="encoder")
-for verb in (fit, pack, classify, evaluate, inspect, export, compress, doctor, methods, trim):
+for verb in (fit, pack, classify, evaluate, inspect, export, push, compress, doctor, methods, trim):
     app.command(name=verb.__name__)(with_options(verb))
 app.command(name="serve", cls=ServeCommand, help=serve.__doc__)(lambda: None)
 app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)

@@ -10,7 +10,7 @@ from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
     from tanzaku.analysis.abstention import Threshold
-    from tanzaku.ship.classifier import Classifier, Prediction
+    from tanzaku.ship.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,20 @@ class Promise:
             share(self.error_rate, option="--error-rate")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answers:
-    """Which texts are answered, those from a probability on or all, and how many were."""
+    """Which texts are answered: those from a probability on, or all."""
 
     minimum: float | None
     otherwise: str
-    answered: int = 0
-    texts: int = 0
 
-    def add(self, prediction: "Prediction") -> None:
-        """Count one text."""
-        self.texts += 1
-        self.answered += prediction.suggestion is None
-
-    def report(self) -> None:
+    def report(self, *, answered: int, texts: int) -> None:
         """Print the coverage, if texts may have been left without an answer."""
-        if self.minimum is None or not self.texts:
+        if self.minimum is None or not texts:
             return
-        rest = f"; the others have the label {self.otherwise!r}" if self.answered < self.texts else ""
+        rest = f"; the others have the label {self.otherwise!r}" if answered < texts else ""
         plain_console(stderr=True, soft_wrap=True).print(
-            f"{self.answered:,} of {self.texts:,} texts are answered ({100 * self.answered / self.texts:.1f} %){rest}."
+            f"{answered:,} of {texts:,} texts are answered ({100 * answered / texts:.1f} %){rest}."
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tanzaku.cli.abstaining import Answers
+from tanzaku.cli.classifying import Faults, Output
 from tanzaku.display import plain_console
 from tanzaku.errors import DataError
 
@@ -30,15 +31,6 @@ class Bulk:
             "size; the labels go into the folder --out."
         ),
     ] = "inline"
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder for the labels, a file for each shard; run the same command again to resume.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
     address: Annotated[
         str | None,
         typer.Option(
@@ -67,19 +59,24 @@ class Bulk:
         int, typer.Option(min=1, help="Number of rows in each file of labels.", rich_help_panel=_PANEL)
     ] = 20_000
 
-    def check(self, file: Path | None, **unsupported: object) -> None:
-        """Refuse options that can't be combined, before a model is loaded.
-
-        Args:
-            file: That is classified; None for other texts.
-            unsupported: Whether options were given that Ray does not heed, by their names.
-        """
+    def check(self, file: Path | None, output: Output, faults: Faults) -> None:
+        """Refuse options that can't be combined, before a model is loaded; `file` is None for other texts."""
         if self.engine == "ray":
-            if file is None or self.out is None:
+            if file is None or output.out is None:
                 raise DataError("--engine ray needs a .parquet or .jsonl file, and a folder for the labels with --out")
-            if given := [name for name, value in unsupported.items() if value]:
-                raise DataError(f"--{given[0].replace('_', '-')} has no effect with --engine ray; leave it out")
+            ignored = {
+                "format": output.format,
+                "top": output.top > 1,
+                "keep-columns": output.keep_columns,
+                "output-encoding": output.output_encoding,
+                "resume": output.resume,
+                "force": output.force,
+                "on-error": faults.on_error != "stop",
+            }
+            if given := [name for name, value in ignored.items() if value]:
+                raise DataError(f"--{given[0]} has no effect with --engine ray; leave it out")
             return
+        output.check()
         for one in fields(self):
             if getattr(self, one.name) != one.default:
                 raise DataError(f"--{one.name.replace('_', '-')} only has an effect with --engine ray; give it too")
@@ -88,6 +85,7 @@ class Bulk:
         self,
         bundle: Path,
         file: Path,
+        out: Path,
         reading: "ReadOptions",
         answers: Answers,
         *,
@@ -108,10 +106,9 @@ class Bulk:
             encoder=encoder,
             precision=precision,
         )
-        assert self.out is not None
         with _progress() as listen:
-            rows = classify_file(bundle, file, self.out, reading=reading, options=options, listener=listen)
-        plain_console(stderr=True, soft_wrap=True).print(f"{rows:,} rows have labels in {self.out}")
+            rows = classify_file(bundle, file, out, reading=reading, options=options, listener=listen)
+        plain_console(stderr=True, soft_wrap=True).print(f"{rows:,} rows have labels in {out}")
 
 
 @contextmanager

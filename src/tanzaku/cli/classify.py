@@ -4,173 +4,35 @@ import io
 import itertools
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
 from tanzaku.cli.bulk import Bulk
+from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading
+from tanzaku.cli.partial import Partial
 from tanzaku.cli.predictions import Format, Layout, writer
-from tanzaku.cli.reading import LINE_BREAK, Delimiter, Encoding, NoQuotes, Sheet, TextSeparator, unescaped
+from tanzaku.cli.tally import Skipped, Tally
+from tanzaku.cli.text_source import Source, source_of
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
-from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from tanzaku.cli.predictions import Write
-    from tanzaku.data.options import ReadOptions
     from tanzaku.data.streaming import Row
     from tanzaku.ship.classifier import Classifier
 
-_STANDARD_INPUT = "-"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Options for reading a file of texts."""
-
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Column or JSON key of the file that has the texts; several are joined in this order.",
-            show_default="text",
-        ),
-    ] = None
-    text_separator: TextSeparator = LINE_BREAK
-    delimiter: Delimiter = None
-    sheet: Sheet = None
-    encoding: Encoding = "utf-8"
-    no_quotes: NoQuotes = False
-
-    def options(self) -> "ReadOptions":
-        """As the readers take them."""
-        from tanzaku.data.options import ReadOptions
-
-        return ReadOptions(
-            text_column=self.column or "text",
-            text_separator=unescaped(self.text_separator),
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            quotes=not self.no_quotes,
-            sheet=self.sheet,
-        )
-
-
-@dataclass(frozen=True)
-class Output:
-    """Options for printing labels."""
-
-    format: Annotated[
-        Format | None, typer.Option(help="Output format.", show_default="table on a terminal, otherwise jsonl")
-    ] = None
-    top: Annotated[int, typer.Option(min=1, help="Number of labels to show per text, the likeliest first.")] = 1
-    no_text: Annotated[bool, typer.Option("--no-text", help="Print labels without their texts.")] = False
-    keep_columns: Annotated[
-        bool, typer.Option("--keep-columns", help="Print all columns of the file, followed by the label.")
-    ] = False
-    output_encoding: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Encoding of CSV, TSV and JSONL output; Excel opens utf-8-sig, and in Japan also cp932.",
-            show_default="utf-8",
-        ),
-    ] = None
-
-    @property
-    def kind(self) -> Format:
-        """The format; if not given, it depends on where the output goes."""
-        return self.format or (Format.TABLE if sys.stdout.isatty() else Format.JSONL)
-
-    def check(self) -> None:
-        """Refuse options that can't be combined, before a model is loaded."""
-        if self.keep_columns and self.kind is Format.TABLE:
-            raise DataError(
-                "--keep-columns needs --format csv, tsv or jsonl; a table only shows the beginning of each text"
-            )
-        if (encoding := self.output_encoding) is None:
-            return
-        if self.kind is Format.TABLE:
-            raise DataError(
-                f"--output-encoding {encoding} needs --format csv, tsv or jsonl; a table is only for the terminal"
-            )
-        try:
-            io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # also refuses codecs of other kinds, such as rot13
-        except LookupError as error:
-            raise DataError(
-                f"--output-encoding {encoding!r} is not a known text encoding; use utf-8, utf-8-sig or cp932"
-            ) from error
-
-
-@dataclass(frozen=True)
-class Model:
-    """Options for loading and running a bundle."""
-
-    encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
-    ] = None
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Numerical precision; auto: the precision of the run."),
-    ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to run on.")] = "auto"
-    chunk: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of texts to read ahead; 1: classify each text as it arrives.", show_default="2048"
-        ),
-    ] = None
-
-    def load(self, bundle: Path) -> "Classifier":
-        """The classifier of a bundle."""
-        from tanzaku.ship.classifier import Classifier
-
-        return Classifier.load(bundle, encoder=self.encoder, precision=self.precision, device=self.device)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where the texts come from: as arguments, or from a file (`-` is standard input)."""
-
-    texts: tuple[str, ...]
-    file: Path | None
-    options: "ReadOptions"
-    keep_columns: bool
-
-    def open(self) -> "Iterator[Row]":
-        """The texts with their rows, read as they are taken."""
-        from tanzaku.data.streaming import Row, stream_lines, stream_rows
-
-        if self.texts:
-            return map(Row, self.texts)
-        if self.file is None:
-            return map(Row, stream_lines(sys.stdin.buffer, name="standard input", encoding=self.options.encoding))
-        return stream_rows(self.file, self.options, keep_columns=self.keep_columns)
-
-    def columns(self) -> tuple[str, ...]:
-        """The columns to be kept, as far as they are known before the first row."""
-        from tanzaku.data.streaming import column_names
-
-        if not self.keep_columns or self.file is None:
-            return ()
-        return column_names(self.file, self.options)
-
-    def check(self) -> None:
-        """Read the first text of a file, so that a missing column is reported before a model is loaded."""
-        if self.file is not None:
-            with closing(cast("Generator[Row]", self.open())) as rows:
-                next(rows, None)
+SKIPPED_STATUS = 3
+"""The exit status if rows were skipped and all others classified."""
 
 
 def classify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    bundle: BundleName,
     texts: Annotated[
         list[str] | None,
         typer.Argument(metavar="TEXT", help="Texts, or a file as for --file; `-` or nothing: standard input."),
@@ -181,6 +43,7 @@ def classify(
         typer.Option(help="A .txt with one text per line, or a .csv, .tsv, .xlsx, .jsonl or .parquet file."),
     ] = None,
     reading: Reading,
+    faults: Faults,
     output: Output,
     abstaining: Abstaining,
     promise: Promise,
@@ -191,153 +54,177 @@ def classify(
     """Classify texts with a bundle: one result per text, in order, in constant memory.
 
     An empty line is classified as an empty text and counted in a warning. Control and invisible characters are read
-    as spaces or ignored. Results are written to standard output, progress and warnings to standard error.
+    as spaces or ignored. Results are written to standard output or to --out, progress and warnings to standard error.
+    The exit status is 3 if --on-error skip skipped rows.
 
     Examples:
 
     ```
     tanzaku classify my-bundle 新しい映画を友だちと見る。
     tanzaku classify my-bundle reviews.csv --column body --format csv > labels.csv
-    tanzaku classify my-bundle reviews.csv --column body --format csv --keep-columns > labelled.csv
-    tanzaku classify my-bundle inquiries.xlsx --column 件名 --column 本文 --format csv --keep-columns > labelled.csv
-    cat texts.txt | tanzaku classify my-bundle --top 3
+    tanzaku classify my-bundle inquiries.xlsx --column 件名 --column 本文 --keep-columns --out labelled.xlsx
+    tanzaku classify my-bundle reviews.jsonl --column body --on-error skip --out labels.jsonl --resume
     tanzaku classify my-bundle reviews.csv --column body --min-probability 80% --otherwise その他
     tanzaku classify my-bundle reviews.csv --column body --error-rate 2% --otherwise その他
     tanzaku classify my-bundle big.parquet --column body --engine ray --out labels/
     ```
     """
     del threads  # settled already
-    source = _source(texts or [], file, reading, keep_columns=output.keep_columns)
-    output.check()
+    from tanzaku.ship.hub import bundle_folder
+
+    source = source_of(texts or [], file, reading, keep_columns=output.keep_columns)
+    bulk.check(source.file, output, faults)
     abstaining.check(promise)
-    bulk.check(source.file, format=output.format, top=output.top > 1, keep_columns=output.keep_columns)
-    source.check()
-    classifier = model.load(bundle)
-    answers = abstaining.answers(promise, classifier)
-    if bulk.engine == "ray" and source.file:
-        bulk.classify(bundle, source.file, source.options, answers, encoder=model.encoder, precision=model.precision)
-        return
-    _print(classifier, source, output, answers, chunk=model.chunk)
+    skipped = Skipped() if faults.on_error == "skip" else None
+    source.check(refuse=(lambda _: None) if skipped else None)
+    partial = Partial.begin(output) if output.out and bulk.engine == "inline" else None
+    folder = bundle_folder(bundle)
+    classifier = model.load(folder)
+    job = _Job(classifier, source, output, model, abstaining.answers(promise, classifier), skipped)
+    _run_with_ray(job, folder, bulk) if bulk.engine == "ray" else _run(job, folder, partial)
 
 
-def _print(classifier: "Classifier", source: _Source, output: Output, answers: Answers, *, chunk: int | None) -> None:
+def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
+    file, out = job.source.file, job.output.out
+    assert file is not None
+    assert out is not None
+    bulk.classify(
+        bundle,
+        file,
+        out,
+        job.source.options,
+        job.answers,
+        encoder=job.model.encoder,
+        precision=job.model.precision,
+    )
+
+
+def _run(job: "_Job", bundle: Path, partial: Partial | None) -> None:
     try:
-        write = _writer(output, classifier, source, answers)
-        _warn_of(*_classify(classifier, source.open(), write, answers, all_labels=output.top > 1, chunk=chunk))
-        answers.report()
+        tally = _to_file(job, partial, bundle) if partial else _to_standard_output(job)
     except BrokenPipeError:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    tally.warn()
+    job.answers.report(answered=tally.answered, texts=tally.texts)
+    if job.skipped and job.skipped.count:
+        job.skipped.warn()
+        raise typer.Exit(SKIPPED_STATUS)
 
 
-def _source(texts: list[str], file: Path | None, given: Reading, *, keep_columns: bool) -> _Source:
-    column = given.column
-    if file is None:
-        file = _file_among(texts)
-        texts = [] if file else texts
-    piped = texts == [_STANDARD_INPUT] or (not texts and file is None) or file == Path(_STANDARD_INPUT)
-    if texts and file is not None:
-        raise DataError("texts and --file were both given; give one of them")
-    if keep_columns and (piped or texts):
-        raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
-    if column and (piped or texts):
-        raise DataError(f"--column {column[0]} needs a file with columns; texts and standard input have no columns")
-    if not texts and file is None and sys.stdin.isatty():
-        raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
-    return _Source(
-        texts=() if piped else tuple(texts),
-        file=None if piped else file,
-        options=given.options(),
-        keep_columns=keep_columns,
-    )
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done: texts from a source, by a classifier, as the options say."""
+
+    classifier: "Classifier"
+    source: Source
+    output: Output
+    model: Model
+    answers: Answers
+    skipped: Skipped | None
+
+    @property
+    def chunk(self) -> int:
+        """How many texts are read ahead at most."""
+        from tanzaku.ship.classifier import DEFAULT_CHUNK
+
+        return self.model.chunk or DEFAULT_CHUNK
+
+    def rows(self) -> "Iterator[tuple[int, Row]]":
+        """The rows with their numbers, in which those that are skipped count too."""
+        skipped = self.skipped
+        if skipped is None:
+            yield from enumerate(self.source.open(), start=1)
+            return
+        for place, row in enumerate(self.source.open(skipped.add), start=1):
+            yield place + skipped.count, row
+
+    def layout(self, *, columns: tuple[str, ...], begun: bool = False) -> Layout:
+        """How a line is written, after others of an interrupted output if it has `begun`."""
+        labels = self.classifier.label_names
+        return Layout(
+            label_names=labels,
+            top=min(self.output.top, len(labels)),
+            with_text=not self.output.no_text,
+            width=plain_console().width,
+            keeps_columns=self.source.keep_columns,
+            columns=columns,
+            abstains=self.answers.minimum is not None,
+            otherwise=self.answers.otherwise,
+            begun=begun,
+        )
 
 
-def _file_among(texts: list[str]) -> Path | None:
-    """The file among the arguments, if any: a file name is hardly a text to classify."""
-    from tanzaku.data.streaming import is_file_name
-
-    for text in texts:
-        if os.path.isdir(text):  # noqa: PTH112 - as below
-            raise DataError(
-                f"{text} is a folder. Name a file of texts in it (.txt, .csv, .tsv, .xlsx, .jsonl or .parquet); to "
-                "classify the name itself, pipe it in."
-            )
-        is_file = os.path.isfile(text)  # noqa: PTH113 - unlike Path's, it takes a text of any length
-        if not is_file and not is_file_name(text):
-            continue
-        if not is_file:
-            raise DataError(f"{text}: there is no such file. Check the path; to classify the name itself, pipe it in.")
-        if len(texts) > 1:
-            raise DataError(f"{text} is a file, and other texts were given too. Give one file, or only texts.")
-        return Path(text)
-    return None
-
-
-def _writer(output: Output, classifier: "Classifier", source: _Source, answers: Answers) -> "Write":
-    layout = Layout(
-        label_names=classifier.label_names,
-        top=min(output.top, len(classifier.label_names)),
-        with_text=not output.no_text,
-        width=plain_console().width,
-        keeps_columns=source.keep_columns,
-        columns=source.columns(),
-        abstains=answers.minimum is not None,
-        otherwise=answers.otherwise,
-    )
-    if output.kind is not Format.TABLE:
+def _to_standard_output(job: _Job) -> Tally:
+    if job.output.kind is not Format.TABLE:
         # Programs expect this encoding and line feeds, whatever the machine's defaults are.
-        encoding = output.output_encoding or "utf-8"
+        encoding = job.output.output_encoding or "utf-8"
         cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding=encoding, newline="\n", errors="strict")
-    return writer(output.kind, sys.stdout, layout)
+    tally = Tally()
+    layout = job.layout(columns=job.source.columns())
+    _classify(job, job.rows(), sys.stdout, layout, tally, after_each=lambda *_: sys.stdout.flush())
+    sys.stdout.flush()
+    return tally
 
 
-@dataclass
-class _Numbers:
-    """The numbers of some texts: how many, and the first five."""
+def _to_file(job: _Job, partial: Partial, bundle: Path) -> Tally:
+    rows = job.rows()
+    settings = _settings(job, bundle)
+    with partial.open(rows, settings, columns=job.source.columns, chunk=job.chunk) as journal:
+        layout = job.layout(columns=journal.columns, begun=journal.begun)
+        _classify(job, journal.rows, journal.stream, layout, journal.tally, after_each=journal.note)
+    partial.finish()
+    return journal.tally
 
-    count: int = 0
-    first: list[int] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
-        return f"(number {shown})"
+def _settings(job: _Job, bundle: Path) -> dict[str, object]:
+    """What the output depends on, apart from the texts: an interrupted one is only continued with the same."""
+    from tanzaku.files import sha256_of_file
+    from tanzaku.ship.manifest import MANIFEST_FILE
 
-    def __bool__(self) -> bool:
-        return self.count > 0
-
-    def add(self, number: int) -> None:
-        self.count += 1
-        if len(self.first) < 5:
-            self.first.append(number)
+    output = job.output
+    return {
+        "bundle": sha256_of_file(bundle / MANIFEST_FILE),
+        "precision": job.model.precision,
+        "device": job.model.device,
+        "chunk": job.chunk,
+        "format": output.kind.value,
+        "encoding": output.output_encoding,
+        "top": output.top,
+        "no_text": output.no_text,
+        "keep_columns": output.keep_columns,
+        "minimum": job.answers.minimum,
+        "otherwise": job.answers.otherwise,
+        "skip": job.skipped is not None,
+    }
 
 
 def _classify(
-    classifier: "Classifier",
-    rows: "Iterator[Row]",
-    write: "Write",
-    answers: Answers,
+    job: _Job,
+    rows: "Iterator[tuple[int, Row]]",
+    stream: TextIO,
+    layout: Layout,
+    tally: Tally,
     *,
-    all_labels: bool,
-    chunk: int | None,
-) -> tuple[_Numbers, _Numbers]:
-    """Write all predictions; return the texts that are empty, and the others whose characters were changed."""
-    from tanzaku.data.characters import clean_text
-    from tanzaku.ship.classifier import DEFAULT_CHUNK
-
-    empty, changed = _Numbers(), _Numbers()
+    after_each: "Callable[[int, Row], object]",
+) -> None:
+    """Write all predictions and count their texts."""
+    write = writer(job.output.kind, stream, layout)
     rows, again = itertools.tee(rows)
-    texts = (row.text for row in rows)
-    with _progress() as advance:
-        predictions = classifier.stream(
+    texts = (row.text for _, row in rows)
+    with _progress(always=job.output.out is not None) as advance:
+        predictions = job.classifier.stream(
             texts,
-            all_labels=all_labels,
-            min_probability=answers.minimum,
-            otherwise=answers.otherwise,
-            chunk=chunk or DEFAULT_CHUNK,
+            all_labels=job.output.top > 1,
+            min_probability=job.answers.minimum,
+            otherwise=job.answers.otherwise,
+            chunk=job.chunk,
+            done=tally.texts,
             listener=advance,
         )
         # The stream reads ahead; `tee` keeps what it has read, so the predictions come first.
-        for number, (prediction, row) in enumerate(zip(predictions, again, strict=True), start=1):
+        for prediction, (number, row) in zip(predictions, again, strict=True):
             try:
                 write(number, row, prediction)
             except UnicodeEncodeError as error:
@@ -345,37 +232,17 @@ def _classify(
                     f"text {number} contains {error.object[error.start]!r}, which {error.encoding} can't encode; use "
                     "--output-encoding utf-8-sig, which Excel opens too"
                 ) from error
-            sys.stdout.flush()
-            answers.add(prediction)
-            readable = clean_text(row.text)
-            if not readable.strip():
-                empty.add(number)
-            elif readable != row.text:
-                changed.add(number)
-    sys.stdout.flush()
-    return empty, changed
-
-
-def _warn_of(empty: _Numbers, changed: _Numbers) -> None:
-    if empty:
-        texts_are = "1 text is empty" if empty.count == 1 else f"{empty.count:,} texts are empty"
-        warnings.warn(f"{texts_are} {empty}: the label of an empty text is meaningless", TanzakuWarning, stacklevel=2)
-    if changed:
-        texts_contain = "1 text contains" if changed.count == 1 else f"{changed.count:,} texts contain"
-        warnings.warn(
-            f"{texts_contain} control or invisible characters {changed}: they are read as spaces or ignored",
-            TanzakuWarning,
-            stacklevel=2,
-        )
+            tally.add(number, row.text, answered=prediction.suggestion is None)
+            after_each(number, row)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """A count and a speed on standard error, only if that is a terminal and results go elsewhere."""
+def _progress(*, always: bool) -> Iterator[Callable[[int], None]]:
+    """A count and a speed on standard error, if that is a terminal and results go elsewhere, `always` to a file."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = plain_console(stderr=True)
-    shown = console.is_terminal and not sys.stdout.isatty()
+    shown = console.is_terminal and (always or not sys.stdout.isatty())
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("texts", total=None, speed="")

@@ -2,16 +2,16 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tanzaku.cli.checks import shown
+from tanzaku.cli.classifying import BundleName
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    bundle: BundleName,
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
     ] = None,
@@ -26,9 +26,10 @@ def inspect(
     tanzaku inspect my-bundle --json
     ```
     """
+    from tanzaku.ship.hub import bundle_folder
     from tanzaku.ship.inspection import check_bundle
 
-    checks = shown(check_bundle(bundle, encoder=encoder), silent=as_json)
+    checks = shown(check_bundle(bundle_folder(bundle), encoder=encoder), silent=as_json)
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}

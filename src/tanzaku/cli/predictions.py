@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.cells import cell_len, set_cell_size
 
 from tanzaku.data.rows import unused_name
+from tanzaku.data.workbook import MOST_ROWS
 from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     TSV = "tsv"
+    XLSX = "xlsx"
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a line shows.
+
+    `begun`: lines follow others of an interrupted output, so there is no header.
 
     `top` labels of `label_names`, the likeliest first; the text itself where `with_text` is True; `width` is the
     terminal's, in cells. `keeps_columns`: the input's columns come first, the text among them; `columns` are their
@@ -45,6 +49,7 @@ class Layout:
     columns: tuple[str, ...] = ()
     abstains: bool = False
     otherwise: str = ""
+    begun: bool = False
 
 
 _COLUMNS = ("label", "probability", "score")
@@ -58,7 +63,10 @@ def writer(kind: Format, stream: TextIO, layout: Layout) -> Write:
         return _table(stream, layout)
     if kind is Format.JSONL:
         return _json_lines(stream, layout)
-    return _separated(stream, layout, delimiter="," if kind is Format.CSV else "\t")
+    if kind is Format.XLSX:
+        return _separated(_json_cells(stream), layout, most_rows=MOST_ROWS)
+    rows = csv.writer(_LineFeeds(stream), delimiter="," if kind is Format.CSV else "\t")
+    return _separated(rows.writerow, layout)
 
 
 def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float, float]]:
@@ -106,8 +114,19 @@ class _LineFeeds:
         self.stream.write(row.removesuffix("\r\n") + "\n")
 
 
-def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
-    rows = csv.writer(_LineFeeds(stream), delimiter=delimiter)
+def _json_cells(stream: TextIO) -> Callable[[Iterable[object]], object]:
+    """Rows as JSON lists, one per line, of which a workbook is made at the end."""
+
+    def write(cells: Iterable[object]) -> None:
+        values = [_json_value(cell) for cell in cells]
+        stream.write(json.dumps(values, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+    return write
+
+
+def _separated(
+    write_row: Callable[[Iterable[object]], object], layout: Layout, *, most_rows: int | None = None
+) -> Write:
     has_text = layout.with_text and not layout.keeps_columns
     ranks = [f"{name}{'' if rank == 1 else f'_{rank}'}" for rank in range(1, layout.top + 1) for name in _COLUMNS]
     names = ["number", *(["text"] if has_text else []), *ranks, *(["suggestion"] if layout.abstains else [])]
@@ -116,7 +135,8 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     def begin(columns: Iterable[str]) -> None:
         nonlocal kept
         kept = list(columns)
-        rows.writerow([*kept, *(unused_name(name, kept) for name in names)])
+        if not layout.begun:
+            write_row([*kept, *(unused_name(name, kept) for name in names)])
 
     if layout.columns or not layout.keeps_columns:
         begin(layout.columns)
@@ -124,6 +144,8 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
     def write(number: int, row: "Row", prediction: "Prediction") -> None:
         if kept is None:
             begin(row.columns)
+        if most_rows is not None and number >= most_rows:
+            raise DataError(f"a sheet of Excel holds {most_rows:,} rows; use --format csv for more")
         if unknown := sorted(set(row.columns) - set(kept or ())):
             raise DataError(
                 f"row {number} has the column {unknown[0]!r}, which the first row does not have, so it can't be kept "
@@ -134,7 +156,7 @@ def _separated(stream: TextIO, layout: Layout, *, delimiter: str) -> Write:
         if layout.abstains:
             values.append(prediction.suggestion)
         columns = [row.columns.get(name) for name in kept or ()]
-        rows.writerow([*columns, number, *([row.text] if has_text else []), *values])
+        write_row([*columns, number, *([row.text] if has_text else []), *values])
 
     return write
 
@@ -157,7 +179,8 @@ def _table(stream: TextIO, layout: Layout) -> Write:
         ranks[0] = (prediction.label, ranks[0][1])
         stream.write(line(ranks, row.text))
 
-    stream.write(line([("label", heading)] * layout.top, "text"))
+    if not layout.begun:
+        stream.write(line([("label", heading)] * layout.top, "text"))
     return write
 
 

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, marked_encoding, remedy
 from tanzaku.data.options import ReadOptions, delimiter_named
+from tanzaku.data.raw import RowError
 from tanzaku.data.readers import other_formats
 from tanzaku.data.rows import column_index, parse_json_row, text_of
 from tanzaku.data.separated import SeparatedRows, check_fields
@@ -31,7 +32,22 @@ def stream_texts(source: Path, options: ReadOptions | None = None) -> Iterator[s
     return (row.text for row in stream_rows(source, options))
 
 
-def stream_rows(source: Path, options: ReadOptions | None = None, *, keep_columns: bool = False) -> Iterator[Row]:
+Refuse = Callable[[RowError], None]
+"""What becomes of a row that can't be read: it raises the error, or it notes it, and the row is left out."""
+
+
+def raise_fault(error: RowError) -> None:
+    """End with the first row that can't be read."""
+    raise error
+
+
+def stream_rows(
+    source: Path,
+    options: ReadOptions | None = None,
+    *,
+    keep_columns: bool = False,
+    refuse: Refuse = raise_fault,
+) -> Iterator[Row]:
     """The rows of a file, in their order; only as much as is needed is held in memory.
 
     `.txt` has one text a line, and an empty line is an empty text. `.csv`, `.tsv`, `.xlsx`, `.jsonl` and `.parquet`
@@ -42,6 +58,9 @@ def stream_rows(source: Path, options: ReadOptions | None = None, *, keep_column
         options: How to read it: `text_column` and `text_separator`, which a `.txt` does not have, `encoding`,
             `delimiter`, `quotes` and `sheet`. The others have no effect.
         keep_columns: Give the other columns of each row too. A `.txt` has none.
+        refuse: Gets each row that can't be read, when its turn comes: one with too few fields, a line that is not JSON,
+            a text that is a number. What is wrong with the rest of the file too, such as quotes or bytes that don't fit
+            the encoding, is raised in any case.
 
     Raises:
         DataError: At once, if the file is missing or its ending unknown; else, when a row's turn comes, if it can't be
@@ -66,7 +85,7 @@ def stream_rows(source: Path, options: ReadOptions | None = None, *, keep_column
         )
     if ending == ".txt" and keep_columns:
         raise DataError(f"{source}: a .txt file has no columns that could be kept. Leave --keep-columns out.")
-    return _READERS[ending](source, options, keep_columns)
+    return _READERS[ending](source, options, keep_columns, refuse)
 
 
 def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
@@ -119,7 +138,7 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
         lines.detach()  # the stream is its owner's to close
 
 
-def _lines(source: Path, options: ReadOptions, _keep: bool) -> Iterator[Row]:
+def _lines(source: Path, options: ReadOptions, _keep: bool, _refuse: Refuse) -> Iterator[Row]:
     return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, newline=None))
 
 
@@ -162,16 +181,21 @@ def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
         yield from SheetRows(content, source, sheet=options.sheet)
 
 
-def _separated(source: Path, options: ReadOptions, keep: bool) -> Iterator[Row]:
-    return _below_header(source, _table_rows(source, options), "row {number} (line {line})", options, keep)
+def _separated(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
+    return _below_header(source, _table_rows(source, options), "row {number} (line {line})", options, keep, refuse)
 
 
-def _sheet(source: Path, options: ReadOptions, keep: bool) -> Iterator[Row]:
-    return _below_header(source, _sheet_rows(source, options), "row {line}", options, keep)
+def _sheet(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
+    return _below_header(source, _sheet_rows(source, options), "row {line}", options, keep, refuse)
 
 
 def _below_header(
-    source: Path, rows: Iterator[tuple[int, list[str]]], place: str, options: ReadOptions, keep: bool
+    source: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    place: str,
+    options: ReadOptions,
+    keep: bool,
+    refuse: Refuse,
 ) -> Iterator[Row]:
     _, first = next(rows, (0, None))
     if first is None:
@@ -179,7 +203,11 @@ def _below_header(
     header = [name.strip() for name in first]
     texts_at = _text_places(source, header, options, keep)
     for number, (line, row) in enumerate(rows, start=1):
-        check_fields(row, header, f"{source}: {place.format(number=number, line=line)}")
+        try:
+            check_fields(row, header, f"{source}: {place.format(number=number, line=line)}")
+        except RowError as error:
+            refuse(error)
+            continue
         text = options.join([row[index] for index in texts_at])
         yield Row(text, dict(zip(header, row, strict=True)) if keep else {})
 
@@ -197,21 +225,26 @@ def _text_places(source: Path, columns: list[str], options: ReadOptions, keep: b
 _NAME_THE_COLUMN = "Name the one with the texts with --column."
 
 
-def _json_lines(source: Path, options: ReadOptions, keep: bool) -> Iterator[Row]:
+def _json_lines(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
     # Line feeds alone end a row: a carriage return is white space in JSON.
     for number, line in enumerate(_decoded(source, options.encoding, newline="\n"), start=1):
         if not line.strip():
             continue
         place = f"{source}: line {number}"
-        row = parse_json_row(line, place, keys=options.text_columns, remedy=_NAME_THE_COLUMN)
-        yield Row(_joined(row, place, options), row if keep else {})
+        try:
+            row = parse_json_row(line, place, keys=options.text_columns, remedy=_NAME_THE_COLUMN)
+            text = _joined(row, place, options)
+        except RowError as error:
+            refuse(error)
+            continue
+        yield Row(text, row if keep else {})
 
 
 def _joined(row: Mapping[str, Any], place: str, options: ReadOptions) -> str:
     return options.join([text_of(row[name], place) for name in options.text_columns])
 
 
-def _parquet(source: Path, options: ReadOptions, keep: bool) -> Iterator[Row]:
+def _parquet(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -223,13 +256,18 @@ def _parquet(source: Path, options: ReadOptions, keep: bool) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
-                    yield Row(_joined(row, f"{source}: row {number}", options), row if keep else {})
+                    try:
+                        text = _joined(row, f"{source}: row {number}", options)
+                    except RowError as error:
+                        refuse(error)
+                        continue
+                    yield Row(text, row if keep else {})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_READERS: dict[str, Callable[[Path, ReadOptions, bool], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path, ReadOptions, bool, Refuse], Iterator[Row]]] = {
     ".txt": _lines,
     **dict.fromkeys(_DELIMITERS, _separated),
     **dict.fromkeys(SPREADSHEETS, _sheet),

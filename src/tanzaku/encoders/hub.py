@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from tanzaku.encoders.card import CARD_FILE
 from tanzaku.encoders.files import CONFIG_FILE, select_files
 from tanzaku.errors import EncoderError
 
@@ -26,8 +27,9 @@ _RENAMED_OWNERS = (("cl-tohoku/", "tohoku-nlp/"),)
 def fetch(name: str, *, revision: str | None = None) -> Path:
     """The local folder with an encoder's files: downloaded, or found in the hub's cache.
 
-    Only the config, the tokenizer and one format of the weights are fetched, with a progress bar on standard error. A
-    connection that breaks is taken up where it broke; after a kill, the files that are whole are kept.
+    Only the config, the tokenizer, one format of the weights and the model card are fetched, with a progress bar on
+    standard error. A connection that breaks is taken up where it broke; after a kill, the files that are whole are
+    kept.
     `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` are the hub client's own variables and hold here.
 
     Args:
@@ -48,7 +50,7 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
         # Whatever the client raises (its transport errors change their classes from version to version), the encoder
         # was not fetched; the message carries the cause.
         except Exception as error:
-            failure, remedy = _explain(error, name, revision)
+            failure, remedy = explain(error, name, revision)
             _log.info("%s: %s; looking in the cache", name, failure)
     for candidate in _names_of(name):
         if folder := _cached(candidate, revision):
@@ -65,7 +67,7 @@ def _download(name: str, revision: str | None) -> Path:
     about = HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     listing = [file.rfilename for file in about.siblings or () if "/" not in file.rfilename]
     files = select_files(listing, where=f"encoder {name!r} on the hub")
-    return Path(snapshot_download(name, revision=revision, allow_patterns=list(files.names)))
+    return Path(snapshot_download(name, revision=revision, allow_patterns=[*files.names, CARD_FILE]))
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -92,7 +94,7 @@ def _names_of(name: str) -> list[str]:
     return names
 
 
-def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
+def explain(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
     """What went wrong on the hub, and what the user can do about it."""
     hub = constants.ENDPOINT
     if isinstance(error, HFValidationError):

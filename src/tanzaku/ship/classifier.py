@@ -16,6 +16,7 @@ from tanzaku.errors import BundleError
 from tanzaku.measure.calibration import softmax
 from tanzaku.ship.bundle import BundleFacts, open_bundle
 from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of
+from tanzaku.ship.hub import bundle_folder
 from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
 
 # A first answer comes soon, and sorting by length pays from some hundred texts on.
@@ -72,7 +73,7 @@ class Classifier:
         """Check a bundle and make it ready.
 
         Args:
-            folder: What `tanzaku pack` wrote.
+            folder: What `tanzaku pack` wrote, or `hf://owner/name[@revision]` for a bundle on the hub.
             encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
             device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
             precision: `"auto"` is that of the bundle's run, except that a run in bfloat16 is classified in float32,
@@ -90,7 +91,7 @@ class Classifier:
                 raise BundleError(f"{name} = {value!r}; choose one of {', '.join(choices)}")
         if batch_tokens < 1:
             raise BundleError(f"batch_tokens = {batch_tokens}; give 1 or more")
-        bundle = open_bundle(folder)
+        bundle = open_bundle(bundle_folder(folder))
         scorer = load_scorer(bundle, encoder=encoder, device=device, precision=precision, batch_tokens=batch_tokens)
         return cls(bundle.facts, scorer, held_out=read_held_out(bundle.folder))
 
@@ -145,6 +146,7 @@ class Classifier:
         min_probability: float | None = None,
         otherwise: str = "",
         chunk: int = DEFAULT_CHUNK,
+        done: int = 0,
         listener: Callable[[int], None] = _unheard,
     ) -> Iterator[Prediction]:
         """Classify any number of texts in constant memory; a prediction for each, in their order.
@@ -155,6 +157,8 @@ class Classifier:
             min_probability: As in `__call__`.
             otherwise: As in `__call__`.
             chunk: At most so many texts are sorted by length together; 1 answers each text before the next is read.
+            done: How many texts came before these, in a call that ended after one of `chunk_sizes`: the rest is then
+                classified in the same batches as it would have been, to the same bits.
             listener: Called after each batch with the number of texts in it.
 
         Raises:
@@ -165,7 +169,7 @@ class Classifier:
         if min_probability is not None and not 0 <= min_probability <= 1:
             raise BundleError(f"min_probability = {min_probability}; give a probability from 0 to 1, such as 0.8")
         for_each = self._predict_all if all_labels else self._predict
-        pieces = _chunks(_readable(texts), largest=chunk)
+        pieces = _chunks(_readable(texts), largest=chunk, done=done)
         predictions = itertools.chain.from_iterable(for_each(self._score(piece, listener)) for piece in pieces)
         if min_probability is None:
             return predictions
@@ -250,8 +254,21 @@ def _read(text: str, number: int) -> str:
     return clean_text(text)
 
 
-def _chunks(texts: Iterator[str], *, largest: int) -> Iterator[list[str]]:
+def chunk_sizes(largest: int) -> Iterator[int]:
+    """How many texts `Classifier.stream` classifies together, one chunk after another without end."""
     size = min(_FIRST_CHUNK, largest)
-    while chunk := list(itertools.islice(texts, size)):
-        yield chunk
+    while True:
+        yield size
         size = min(2 * size, largest)
+
+
+def _chunks(texts: Iterator[str], *, largest: int, done: int = 0) -> Iterator[list[str]]:
+    sizes = chunk_sizes(largest)
+    while done > 0:
+        done -= next(sizes)
+    if done < 0:  # it ended within a chunk
+        sizes = itertools.chain([-done], sizes)
+    for size in sizes:
+        if not (chunk := list(itertools.islice(texts, size))):
+            return
+        yield chunk
