@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
-from tanzaku.files import folder_bytes
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tests.ship.conftest import METHODS, Study, study
@@ -29,7 +29,7 @@ def test_it_says_what_a_bundle_is(study: Study, method: str) -> None:
     bundle = study.bundles[method]
     status, checks = _inspect(bundle)
     assert status == 0
-    assert f"{folder_bytes(bundle):,} bytes" in checks["bundle"]["detail"]
+    assert f"{bundle_bytes(bundle):,} bytes" in checks["bundle"]["detail"]
     assert checks["method"]["detail"].startswith(method)
     assert checks["labels"]["detail"] == "3: 山, 海, 空"
     assert "18 validation documents" in checks["calibration"]["detail"]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
@@ -50,8 +51,11 @@ def test_an_export_has_a_certificate_of_the_data_that_was_given(bundle: Path, da
     assert found.before.size_bytes > (out / "model.safetensors").stat().st_size
     assert "labels that changed: 0 (95 % interval" in done.stderr
     assert "one thread of" in done.stderr
-    card = (out / "README.md").read_text(encoding="utf-8")
-    assert "山, 海, 空" in card.replace(", ".join(DATASET.label_names), "山, 海, 空")
+    card = ModelCard.load(out / "README.md", ignore_metadata_errors=False)
+    assert (card.data.library_name, card.data.tags[-1]) == ("transformers", "transformers")
+    assert "pipeline(" in card.text
+    assert f"{found.after.median_ms:.1f}" in card.text
+    assert str(bundle.parent) not in card.content
     private = [path for path in out.rglob("*.json") if str(bundle.parent) in path.read_text(encoding="utf-8")]
     assert private == []
 
@@ -65,6 +69,8 @@ def test_without_data_the_sample_corpus_is_classified(terms: Path, tmp_path: Pat
     assert f"Next: tanzaku classify {tmp_path / 'out'} TEXT" in done.stderr
     lines = _run("classify", tmp_path / "out", "海に船がある。", "--format", "jsonl").stdout.splitlines()
     assert json.loads(lines[0])["label"] == Classifier.load(terms)(["海に船がある。"])[0].label
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert (card.data.library_name, card.data.tags[-1]) == ("tanzaku", "onnx")
     checked = _run("inspect", tmp_path / "out")
     assert checked.exit_code == 0, checked.stdout
 

@@ -10,11 +10,11 @@ import pytest
 
 import tanzaku
 from tanzaku.errors import BundleError, DataError, SpecError
-from tanzaku.files import folder_bytes
 from tanzaku.fitting.finish import nice
 from tanzaku.fitting.race import Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
 from tanzaku.fitting.sentences import remark, verdict_text
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
@@ -94,7 +94,7 @@ def test_the_bundle_classifies_and_meets_the_budgets_weighed_and_timed_from_outs
     assert bundle is not None
     final = fitted.result.report.findings.final
     assert final is not None
-    assert folder_bytes(bundle) == final.costs.total_bytes <= 1e6 * MAX_MB
+    assert bundle_bytes(bundle) == final.costs.total_bytes <= 1e6 * MAX_MB
     classifier = tanzaku.Classifier.load(bundle)
     texts, labels = inquiries(40, seed=9, mislabelled=0.0)
     seconds = []
@@ -231,7 +231,7 @@ def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tm
     assert (first.reason, first.best, second.recommended) == ("megabytes", True, True)
     assert second.costs is not None
     assert result.bundle is not None
-    assert folder_bytes(result.bundle) == second.costs.total_bytes < final_bytes
+    assert bundle_bytes(result.bundle) == second.costs.total_bytes < final_bytes
     assert "but after the training on all documents: over the budget of megabytes" in str(result.report)
 
 
@@ -274,7 +274,7 @@ def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> 
     assert candidate.form == "adapter"
     assert result.bundle is not None
     assert candidate.costs is not None
-    assert candidate.costs.total_bytes == folder_bytes(result.bundle)
+    assert candidate.costs.total_bytes == bundle_bytes(result.bundle)
     assert not list((result.bundle / "encoder").glob("*.safetensors"))
     right = [
         one.label == label for one, label in zip(result.classifier(documents.texts), documents.labels, strict=True)

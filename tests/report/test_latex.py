@@ -6,8 +6,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tanzaku.markdown import one_line
 from tanzaku.report.latex import _LATIN, PREAMBLE, escape_latex, latex_table
-from tanzaku.report.render import Column, Table, one_line
+from tanzaku.report.render import Column, Table
 from tests.report.test_render import NASTY
 from tests.typesetting import preambles, typeset
 

@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tanzaku.markdown import escape_markdown, one_line
 from tanzaku.report.render import (
     Column,
     Table,
     csv_text,
-    escape_markdown,
     markdown_table,
-    one_line,
 )
 
 NASTY = st.text(

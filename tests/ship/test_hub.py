@@ -8,12 +8,12 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 from huggingface_hub import ModelCard
-from tanzaku.ship.cards.write import write_card
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
 from tanzaku.errors import BundleError
 from tanzaku.ship.bundle import open_bundle, read_facts
+from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.hub import bundle_folder, push
 from tests.bundles import DATASET, make_bundle

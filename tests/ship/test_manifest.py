@@ -27,6 +27,12 @@ def _content(folder: Path) -> dict[str, object]:
     return found
 
 
+def _sums(folder: Path) -> dict[str, str]:
+    sums = _content(folder)["files"]
+    assert isinstance(sums, dict)
+    return sums
+
+
 def test_it_names_every_file_with_its_sum_but_itself(folder: Path) -> None:
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
     assert _content(folder) == {"format": "tanzaku-bundle-1", "files": sums}
@@ -44,6 +50,20 @@ def test_what_file_managers_leave_does_not_count(folder: Path, name: str) -> Non
     assert name not in str(_content(folder))
     assert is_litter(folder / "model" / name)
     assert not is_litter(folder / "bundle.json")
+
+
+@pytest.mark.parametrize("name", ["README.md", ".gitattributes", ".git/config", ".cache/huggingface/README.md.lock"])
+def test_the_card_and_what_git_and_the_hub_add_can_change(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("one", encoding="utf-8")
+    check_manifest(folder)
+    write_manifest(folder)
+    assert set(_sums(folder)) == set(FILES)
+    (folder / name).write_text("another", encoding="utf-8")
+    check_manifest(folder)
+    (folder / "model" / "README.md").write_text("not at the top", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"holds model/README\.md, which its manifest does not name"):
+        check_manifest(folder)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model/code.py", "json", "weights.bin"])

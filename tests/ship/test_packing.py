@@ -44,7 +44,7 @@ def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-_COMMON = {"bundle.json", "held-out.safetensors", "manifest.json"}
+_COMMON = {"README.md", "bundle.json", "held-out.safetensors", "manifest.json"}
 _SETTINGS = {"encoder/config.json", "encoder/tokenizer_config.json", "encoder/vocab.txt"}
 
 

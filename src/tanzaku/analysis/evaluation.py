@@ -83,8 +83,6 @@ def evaluate(
 ) -> Evaluation:
     """Compare predictions with labels.
 
-    The interval of macro-F1 is its value and 1.96 standard errors of the bootstrap to either side.
-
     Args:
         classes: True class indices, (documents,) int; at least one document.
         predicted: Predicted ones, (documents,) int.
@@ -92,11 +90,7 @@ def evaluate(
         label_names: In the order of the indices.
         threshold: Whose error rate and coverage are checked.
     """
-    from tanzaku.analysis.statistics import macro_f1_scores
-
     measures = measure(classes, predicted, label_names=label_names)
-    scores = macro_f1_scores(classes, predicted[None], labels=len(label_names))
-    half = 1.96 * float(scores.covariance[0, 0]) ** 0.5
     right = classes == predicted
     return Evaluation(
         documents=measures.documents,
@@ -104,7 +98,7 @@ def evaluate(
         accuracy=measures.accuracy,
         accuracy_interval=measures.accuracy_interval,
         macro_f1=measures.macro_f1,
-        macro_f1_interval=(max(0.0, measures.macro_f1 - half), min(1.0, measures.macro_f1 + half)),
+        macro_f1_interval=macro_f1_interval(classes, predicted, labels=len(label_names)),
         majority=majority_of(measures),
         classes=tuple(_class(index, name, classes, predicted) for index, name in enumerate(label_names)),
         reliability=reliability_of(probabilities, right),
@@ -115,6 +109,21 @@ def evaluate(
             if not right[row]
         )[:MOST_MISTAKES],
     )
+
+
+def macro_f1_interval(classes: np.ndarray, predicted: np.ndarray, *, labels: int) -> Range:
+    """The 95 % interval of macro-F1: its value and 1.96 standard errors of the bootstrap to either side.
+
+    Args:
+        classes: True class indices, (documents,) int; at least one document.
+        predicted: Predicted ones, (documents,) int.
+        labels: How many classes there are.
+    """
+    from tanzaku.analysis.statistics import macro_f1_scores
+
+    scores = macro_f1_scores(classes, predicted[None], labels=labels)
+    value, half = float(scores.values[0]), 1.96 * float(scores.covariance[0, 0]) ** 0.5
+    return max(0.0, value - half), min(1.0, value + half)
 
 
 def _class(index: int, label: str, classes: np.ndarray, predicted: np.ndarray) -> ClassEvaluation:

@@ -14,7 +14,7 @@ import typer
 
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
 from tanzaku.cli.bulk import Bulk
-from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading
+from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading, folder_of
 from tanzaku.cli.partial import Partial
 from tanzaku.cli.predictions import Format, Layout, writer
 from tanzaku.cli.tally import Skipped, Tally
@@ -70,15 +70,13 @@ def classify(
     ```
     """
     del threads  # settled already
-    from tanzaku.ship.hub import bundle_folder
-
     source = source_of(texts or [], file, reading, keep_columns=output.keep_columns)
     bulk.check(source.file, output, faults)
     abstaining.check(promise)
     skipped = Skipped() if faults.on_error == "skip" else None
     source.check(refuse=(lambda _: None) if skipped else None)
     partial = Partial.begin(output) if output.out and bulk.engine == "inline" else None
-    folder = bundle_folder(bundle)
+    folder = folder_of(bundle)
     classifier = model.load(folder)
     job = _Job(classifier, source, output, model, abstaining.answers(promise, classifier), skipped)
     _run_with_ray(job, folder, bulk) if bulk.engine == "ray" else _run(job, folder, partial)

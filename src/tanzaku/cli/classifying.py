@@ -26,6 +26,13 @@ BundleName = Annotated[
 ]
 
 
+def folder_of(bundle: str) -> Path:
+    """The folder of a bundle that was named on the command line."""
+    from tanzaku.ship.hub import bundle_folder
+
+    return bundle_folder(bundle)
+
+
 @dataclass(frozen=True)
 class Reading:
     """Options for reading a file of texts."""

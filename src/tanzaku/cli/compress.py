@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tanzaku.cli.card import CardLanguage
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 
@@ -33,6 +34,7 @@ def compress(
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
+    language: CardLanguage = "en",
     threads: Threads = None,
 ) -> None:
     """Make a bundle's LoRA smaller: replace each layer's update by its best approximation of a lower rank.
@@ -55,7 +57,7 @@ def compress(
 
     dataset = load_dataset(data, test=False) if data is not None else None
     bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
-    made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force)
+    made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force, language=language)
     console = plain_console(stderr=True, soft_wrap=True)
     if isinstance(made.facts, EncoderBundleFacts) and made.facts.compressed:
         bytes_after = folder_bytes(made.folder / MODEL_FOLDER)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tanzaku.cli.abstaining import Promise
-from tanzaku.cli.classifying import BundleName, Model, Reading
+from tanzaku.cli.classifying import BundleName, Model, Reading, folder_of
 from tanzaku.cli.evaluation_text import evaluation_text
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -59,11 +59,9 @@ def evaluate(
     ```
     """
     del threads  # settled already
-    from tanzaku.ship.hub import bundle_folder
-
     promise.check()
     documents = _read(file, reading, label_column=label_column)
-    classifier = model.load(bundle_folder(bundle))
+    classifier = model.load(folder_of(bundle))
     _check_labels(documents, classifier, file)
     evaluation = _evaluate(documents, classifier, promise)
     content = _as_json(evaluation, documents)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tanzaku.cli.card import CardLanguage
 from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
@@ -53,6 +54,7 @@ def export(
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an export that is already in the folder.")] = False,
+    language: CardLanguage = "en",
     threads: Threads = None,
 ) -> None:
     """Export a bundle, and certify that the export gives the same labels.
@@ -81,6 +83,7 @@ def export(
         max_flips=share_of(comparing.max_flips),
         encoder=encoder,
         force=force,
+        language=language,
     )
     _describe(exported)
     typer.echo(out)

@@ -70,7 +70,9 @@ class Writing:
     study: Annotated[Path | None, typer.Option(help="Folder for the study. Default: OUT with -study at the end.")] = (
         None
     )
-    language: Annotated[Literal["en", "ja"], typer.Option(help="Language of the report and of the verdict.")] = "en"
+    language: Annotated[
+        Literal["en", "ja"], typer.Option(help="Language of the report, the verdict and the model card.")
+    ] = "en"
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tanzaku.cli.checks import shown
-from tanzaku.cli.classifying import BundleName
+from tanzaku.cli.classifying import BundleName, folder_of
 
 
 def inspect(
@@ -26,10 +26,9 @@ def inspect(
     tanzaku inspect my-bundle --json
     ```
     """
-    from tanzaku.ship.hub import bundle_folder
     from tanzaku.ship.inspection import check_bundle
 
-    checks = shown(check_bundle(bundle_folder(bundle), encoder=encoder), silent=as_json)
+    checks = shown(check_bundle(folder_of(bundle), encoder=encoder), silent=as_json)
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tanzaku.cli.card import CardLanguage
 from tanzaku.cli.choosing import Choosing
 from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
@@ -94,6 +95,7 @@ def pack(
     packing: Packing,
     choosing: Choosing,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False,
+    language: CardLanguage = "en",
     threads: Threads = None,
 ) -> None:
     """Pack a run into a bundle: a folder that `tanzaku classify` reads.
@@ -125,6 +127,7 @@ def pack(
         dataset=packing.dataset(),
         max_flips=packing.largest_share(),
         force=force,
+        language=language,
         margin=choosing.margin / 100,
         choose_by=choosing.choose_by,
     )
@@ -133,15 +136,14 @@ def pack(
 
 
 def _describe(bundle: "Bundle", console: Console) -> None:
-    from tanzaku.files import folder_bytes
     from tanzaku.ship.bundle import EncoderBundleFacts
-    from tanzaku.ship.certificate import describe_certificate, read_certificate
+    from tanzaku.ship.certificate import bundle_bytes, describe_certificate, read_certificate
 
     facts = bundle.facts
     console.print(
         f"{facts.run.run_id}: validation accuracy {100 * facts.run.val.accuracy:.2f} %, "
         f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
-        f"{folder_bytes(bundle.folder) / 1e6:.2f} MB"
+        f"{bundle_bytes(bundle.folder) / 1e6:.2f} MB"
     )
     console.print(_describe_calibration(facts.calibration))
     if isinstance(facts, EncoderBundleFacts) and facts.bits:

@@ -159,7 +159,7 @@ def _draw(table: Table, console: Console) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from tanzaku.report.render import one_line
+    from tanzaku.markdown import one_line
 
     drawn = RichTable(box=box.SIMPLE_HEAD)
     for index, column in enumerate(table.columns):

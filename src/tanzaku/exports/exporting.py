@@ -30,6 +30,7 @@ from tanzaku.ship.certificate import (
 )
 from tanzaku.ship.manifest import is_litter, write_manifest
 from tanzaku.ship.validation import check_labels
+from tanzaku.words import Language
 
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset
@@ -69,6 +70,7 @@ def export(
     max_flips: float | None = None,
     encoder: str | None = None,
     force: bool = False,
+    language: Language = "en",
 ) -> Exported:
     """Write a bundle in another form, and `certificate.json` with it.
 
@@ -82,6 +84,7 @@ def export(
         max_flips: The largest share of these texts that may get another label.
         encoder: Where the bundle's encoder lies, if not under its name.
         force: Replace an export that lies in `out`.
+        language: Of the model card.
 
     Raises:
         BundleError: There is no such export of this bundle, it is not what it should be, or something lies in `out`.
@@ -91,16 +94,7 @@ def export(
     source = open_bundle(bundle)
     chosen: Dtype = "float32" if dtype == "auto" else dtype
     form = choose_form(source.folder, source.facts, to, chosen)
-    if dataset is not None:
-        check_labels(dataset, source.facts.label_names)
-    request = _Request(
-        bundle=source,
-        form=form,
-        encoder=encoder,
-        texts=texts_of(dataset, label_names=source.facts.label_names),
-        calibration=_calibration_texts(dataset),
-        max_flips=max_flips,
-    )
+    request = _request(source, form, dataset, encoder=encoder, max_flips=max_flips)
     notes = [] if form == to else [f"The head of this bundle is none of transformers' own, so this is for {form}."]
     with _building(Path(out), force=force) as staging:
         if dtype == "auto" and form in GRAPH_FORMS and isinstance(source.facts, EncoderBundleFacts):
@@ -108,7 +102,23 @@ def export(
         else:
             certificate = _write(request, staging, chosen)
             check_certificate(certificate, max_flips=max_flips)
+        _write_card(request, staging, language)
     return Exported(Path(out), form, certificate.dtype, certificate, (*notes, *_remarks(certificate)))
+
+
+def _request(
+    bundle: Bundle, form: Form, dataset: Dataset | None, *, encoder: str | None, max_flips: float | None
+) -> _Request:
+    if dataset is not None:
+        check_labels(dataset, bundle.facts.label_names)
+    return _Request(
+        bundle=bundle,
+        form=form,
+        encoder=encoder,
+        texts=texts_of(dataset, label_names=bundle.facts.label_names),
+        calibration=_calibration_texts(dataset),
+        max_flips=max_flips,
+    )
 
 
 def _write(request: _Request, folder: Path, dtype: Dtype) -> Certificate:
@@ -145,6 +155,17 @@ def _write(request: _Request, folder: Path, dtype: Dtype) -> Certificate:
     if request.form in GRAPH_FORMS:
         write_manifest(folder)
     return certificate
+
+
+def _write_card(request: _Request, folder: Path, language: Language) -> None:
+    from tanzaku.exports.snippets import snippet_of
+    from tanzaku.ship.cards.write import write_card
+
+    facts, form = request.bundle.facts, request.form
+    lines: Sequence[str] = ()
+    if form not in GRAPH_FORMS and isinstance(facts, EncoderBundleFacts):
+        lines = snippet_of(facts, form)
+    write_card(folder, facts, form=form, snippet=lines, language=language)
 
 
 def _write_faster(request: _Request, folder: Path, notes: list[str]) -> Certificate:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tanzaku.encoders.source import absolute_name
 from tanzaku.errors import BundleError
-from tanzaku.exports.cards import write_card
 from tanzaku.files import write_json_atomically
 from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts
 from tanzaku.ship.certificate import Form
@@ -32,7 +31,7 @@ _PEFT_PREFIX = "base_model.model."
 
 
 def write_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | None) -> None:
-    """Write an export that another library opens into an empty folder, with a README.md that says how.
+    """Write an export that another library opens into an empty folder.
 
     Args:
         bundle: Of a method that adapts an encoder.
@@ -55,7 +54,6 @@ def write_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | Non
     else:
         _write_peft(bundle, facts, cast("PreTrainedModel", model), folder)
     tokenizer.save_pretrained(str(folder))
-    write_card(folder, facts, form=form)
 
 
 def _write_model(model: PreTrainedModel, folder: Path) -> None:

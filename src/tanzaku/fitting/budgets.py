@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from tanzaku.errors import SpecError
-from tanzaku.files import folder_bytes, write_json_atomically
+from tanzaku.files import write_json_atomically
 from tanzaku.fitting.measuring import Measured, measure_bundle, measure_encoder
+from tanzaku.ship.certificate import bundle_bytes
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class CostsFile:
         if (known := self.get(key)) is not None:
             return known
         measured = measure_bundle(bundle, texts)
-        return self._keep(key, Costs(**asdict(measured), total_bytes=folder_bytes(bundle)))
+        return self._keep(key, Costs(**asdict(measured), total_bytes=bundle_bytes(bundle)))
 
     def encoder(self, encoder: dict[str, object], texts: Sequence[str], *, labels: int, fingerprint: str) -> Costs:
         """Time an encoder that is not trained yet, with a head for so many labels, unless that was done before."""

@@ -22,6 +22,7 @@ from tanzaku.data.split import hold_out, pick
 from tanzaku.encoders.source import EMBEDDED_NAME
 from tanzaku.errors import DataError
 from tanzaku.study.recipes import RecipeName
+from tanzaku.words import Language
 
 if TYPE_CHECKING:
     from tanzaku.ship.classifier import Classifier
@@ -145,7 +146,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
-    def save_bundle(self, folder: str | Path, *, force: bool = False) -> None:
+    def save_bundle(self, folder: str | Path, *, force: bool = False, language: Language = "en") -> None:
         """Write the bundle, for `tanzaku classify` and `Classifier.load`.
 
         What it says of its accuracy was measured on the documents of `validation_fraction`, which chose the epoch.
@@ -153,6 +154,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Args:
             folder: New or empty.
             force: Replace a bundle that lies there.
+            language: Of the model card.
 
         Raises:
             BundleError: Something lies in `folder`.
@@ -160,7 +162,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         from tanzaku.ship.building import building
 
         check_is_fitted(self, "bundle_")
-        with building(Path(folder), force=force) as staging:
+        with building(Path(folder), force=force, language=language) as staging:
             _unzip(self.bundle_, staging)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
             entry.drop("failed", record.error if record else "")
             continue
         bundle = race.scratch / "final"
-        pack_form(planned, entry.form, bundle, compare=True)
+        pack_form(planned, entry.form, bundle, compare=True, language=job.language)
         costs = race.costs.measure(f"{planned.run_id}/{entry.form}", bundle, job.whole.test.texts)
         if over := race.budgets.exceeded(costs):
             entry.drop(over)

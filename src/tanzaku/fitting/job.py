@@ -16,6 +16,7 @@ from tanzaku.fitting.race import FitEvent
 from tanzaku.fitting.splits import Splits
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.running import RUNS_FOLDER
+from tanzaku.words import Language
 
 STUDY_FILE = "study.toml"
 DATA_FOLDER = "data"
@@ -44,6 +45,8 @@ class Job:
     seed: int
     choose_by: ChooseBy
     shared_encoder: bool
+    language: Language
+    """Of the report and the bundle's model card."""
     listener: Callable[[FitEvent], None]
 
 

@@ -239,8 +239,8 @@ def make_run(
     return None
 
 
-def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool) -> None:
-    """Pack a run in one of its forms; `compare` as for `pack`."""
+def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool, language: Language = "en") -> None:
+    """Pack a run in one of its forms; `compare` and `language` as for `pack`."""
     shutil.rmtree(out, ignore_errors=True)
     pack(
         planned.folder,
@@ -250,6 +250,7 @@ def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool) -> N
         int8=form == "int8",
         int4=form == "int4",
         compare=compare,
+        language=language,
     )
 
 

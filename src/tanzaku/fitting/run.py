@@ -20,7 +20,7 @@ from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.splits import split_for_fit
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.study.spec import StudySpec
-from tanzaku.words import Language, words_of
+from tanzaku.words import words_of
 
 if TYPE_CHECKING:
     from tanzaku.ship.classifier import Classifier
@@ -95,7 +95,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     check_bundle_folder(job.out, fingerprint=job.whole.fingerprint, force=asked.force)
     compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
     findings = finish(job, compared)
-    report = _report(findings, job, asked.language)
+    report = _report(findings, job)
     return FitResult(report, compared.spec, job.folder, job.out if findings.final else None)
 
 
@@ -121,14 +121,15 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         seed=asked.seed,
         choose_by=asked.choose_by,
         shared_encoder=asked.shared_encoder,
+        language=asked.language,
         listener=listener,
     )
 
 
-def _report(findings: FitFindings, job: Job, language: Language) -> FitReport:
+def _report(findings: FitFindings, job: Job) -> FitReport:
     from tanzaku.fitting.page import fit_page
 
-    words = words_of(language)
+    words = words_of(job.language)
     page = job.folder / PAGE
     write_atomically(page, fit_page(findings, job, words=words))
     return FitReport(findings, verdict_text(findings, words=words).every, page)

@@ -9,11 +9,11 @@ from typing import Any
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
+from tanzaku.markdown import one_line
 from tanzaku.report import tables
 from tanzaku.report.measured import measured_facts
 from tanzaku.report.notes import result_notes
 from tanzaku.report.rank_texts import cost_sentences, separate_note
-from tanzaku.report.render import one_line
 from tanzaku.report.sentences import advice_of, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.thesis_table import thesis_table

@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import groupby, pairwise
 
-from tanzaku.report.render import Table, one_line
+from tanzaku.markdown import one_line
+from tanzaku.report.render import Table
 
 WIDTH = 396.0  # TeX points, 14 cm and a little less
 _GAP = 8.0  # between two columns: twice \tabcolsep

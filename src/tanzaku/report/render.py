@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Only what Markdown would read as markup inside a table cell; escaping every dot would make the source unreadable.
-_MARKDOWN_ESCAPED = frozenset("\\`*_[]|~$<&")
-# At the start of a line these would begin a list, a heading, a rule or a quotation.
-_MARKDOWN_BLOCK = re.compile(r"^(?:[>=]|[#+-]+(?=\s|$)|\d+[.)](?=\s|$))")
+from tanzaku.markdown import escape_markdown
 
 
 @dataclass(frozen=True)
@@ -40,18 +36,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     total: bool = False
     """Whether the last row is the sum of the others."""
-
-
-def one_line(text: str) -> str:
-    """`text` without line breaks, control characters and lone surrogates, its white space run together."""
-    printable = "".join(character if _is_text(character) else " " for character in text)
-    return " ".join(printable.split())
-
-
-def escape_markdown(text: str) -> str:
-    """`text` on one line, shown as it is by GitHub, inside a table too."""
-    escaped = "".join(f"\\{character}" if character in _MARKDOWN_ESCAPED else character for character in one_line(text))
-    return _MARKDOWN_BLOCK.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", escaped)
 
 
 def markdown_table(table: Table) -> str:
@@ -87,8 +71,3 @@ def _pad(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column])
         for cell, width, column in zip(cells, widths, columns, strict=True)
     )
     return f"| {' | '.join(padded)} |"
-
-
-def _is_text(character: str) -> bool:
-    # The second range is the surrogates, which UTF-8 can't hold.
-    return character >= " " and not "\x7f" <= character <= "\x9f" and not "\ud800" <= character <= "\udfff"

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tanzaku.report.render import escape_markdown, markdown_table, one_line
+from tanzaku.markdown import escape_markdown, one_line
+from tanzaku.report.render import markdown_table
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -8,13 +8,22 @@ from pathlib import Path
 
 from tanzaku.errors import BundleError
 from tanzaku.files import atomic_folder, write_atomically
-from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts
+from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, read_facts
+from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.manifest import MANIFEST_FILE, is_litter, write_manifest
+from tanzaku.words import Language
 
 
 @contextmanager
-def building(out: Path, *, force: bool) -> Iterator[Path]:
+def building(out: Path, *, force: bool, language: Language) -> Iterator[Path]:
     """A new folder to build in, which takes the place `out` when all went well, and is removed otherwise.
+
+    At the end, the model card is written into it.
+
+    Args:
+        out: The bundle's folder.
+        force: Replace a bundle that lies there.
+        language: Of the card.
 
     Raises:
         BundleError: Something lies in `out`; `force` replaces a bundle, and nothing else.
@@ -23,6 +32,7 @@ def building(out: Path, *, force: bool) -> Iterator[Path]:
     check_out(out, force=force)
     with atomic_folder(out, replace=True) as staging:
         yield staging
+        write_card(staging, read_facts(staging), language=language)
 
 
 def write_facts(folder: Path, facts: BundleFacts) -> None:

@@ -7,6 +7,7 @@
     held-out.safetensors  the probability of each validation document's label, and whether that was right; not there
                     where these are not known of the weights as they are
     manifest.json   the SHA-256 of each of these files
+    README.md       the model card for people, which they may edit; see `tanzaku.ship.cards`
 
 A bundle that was exported as a graph holds, in place of `model/` and `encoder/`:
 
@@ -32,7 +33,7 @@ from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.runtime.graphs import Engine
 from tanzaku.runtime.settings import ReadingSettings, TokenizerSettings
 from tanzaku.ship.manifest import check_manifest
-from tanzaku.study.record import CalibrationFacts, DataFacts, SplitScores
+from tanzaku.study.record import CalibrationFacts, ClassScores, DataFacts, SplitScores
 from tanzaku.study.spec import EncoderSpec, method_named
 
 BUNDLE_VERSION: Literal[4] = 4
@@ -52,6 +53,13 @@ class RunFacts(Facts):
     data: DataFacts
     val: SplitScores
     test: SplitScores
+    val_macro_f1_interval: Annotated[tuple[float, float] | None, Field(description="95 %, by the bootstrap.")] = None
+    test_macro_f1_interval: Annotated[tuple[float, float] | None, Field(description="The same.")] = None
+    test_classes: Annotated[dict[str, ClassScores] | None, Field(description="By label, on the test set.")] = None
+    test_is_validation: Annotated[
+        bool, Field(description="Whether both sets have the same documents, which chose the model.")
+    ] = False
+    training: Annotated[dict[str, Any] | None, Field(description="The run's resolved [training] section.")] = None
 
 
 class BaseFacts(Facts):
@@ -60,6 +68,8 @@ class BaseFacts(Facts):
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
     model_type: str
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
+    license: Annotated[str | None, Field(description="That its model card names, as on the hub.")] = None
+    made_from: Annotated[str | None, Field(description="The hub id of `base_model` in its model card.")] = None
 
 
 class CompressionFacts(Facts):
@@ -209,6 +219,15 @@ def open_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     check_manifest(folder)
+    return Bundle(folder, read_facts(folder))
+
+
+def read_facts(folder: Path) -> BundleFacts:
+    """What a bundle says of itself, without looking at its other files.
+
+    Raises:
+        BundleError: It can't be read, or is of another version.
+    """
     path = folder / BUNDLE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -221,7 +240,7 @@ def open_bundle(folder: str | Path) -> Bundle:
             "`tanzaku pack`"
         )
     try:
-        return Bundle(folder, _BUNDLE_FACTS.validate_python(content))
+        return _BUNDLE_FACTS.validate_python(content)
     except ValidationError as error:
         raise BundleError(
             f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): "

@@ -24,6 +24,7 @@ from tanzaku.data.dataset import SAMPLE
 from tanzaku.errors import BundleError
 from tanzaku.facts import Facts, read_facts
 from tanzaku.files import folder_bytes, write_atomically
+from tanzaku.ship.manifest import CARD_FILE
 from tanzaku.threads import settle_threads
 
 if TYPE_CHECKING:
@@ -331,6 +332,6 @@ def _sha256(texts: Sequence[str]) -> str:
 
 
 def bundle_bytes(folder: Path) -> int:
-    """The bytes of a bundle or export, without its certificate."""
-    certificate = folder / CERTIFICATE_FILE
-    return folder_bytes(folder) - (certificate.stat().st_size if certificate.is_file() else 0)
+    """The bytes of a bundle or export, without its certificate and its model card, which nothing needs to classify."""
+    papers = [path for name in (CERTIFICATE_FILE, CARD_FILE) if (path := folder / name).is_file()]
+    return folder_bytes(folder) - sum(path.stat().st_size for path in papers)

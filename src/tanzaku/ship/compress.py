@@ -13,6 +13,7 @@ from tanzaku.methods.ranked import RankedMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, EncoderBundleFacts, open_bundle
 from tanzaku.ship.validation import check_labels, validate
+from tanzaku.words import Language
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ def compress(
     dataset: Dataset | None = None,
     encoder: str | None = None,
     force: bool = False,
+    language: Language = "en",
 ) -> Bundle:
     """Cut a bundle's low-rank adapter, and write what is left as a new bundle.
 
@@ -45,6 +47,7 @@ def compress(
             the new bundle has the calibration of `bundle`, and no validation documents to choose a threshold on.
         encoder: For that, where the bundle's encoder lies, if not under its name.
         force: Replace a bundle that lies in `out`.
+        language: Of the model card.
 
     Raises:
         BundleError: The bundle holds no low-rank adapter, rank or energy are out of range, or something lies in `out`.
@@ -54,7 +57,7 @@ def compress(
     packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
-    with building(Path(out), force=force) as staging:
+    with building(Path(out), force=force, language=language) as staging:
         shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
         facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})

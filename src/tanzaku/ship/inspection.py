@@ -8,8 +8,8 @@ from pathlib import Path
 from tanzaku.display import counted
 from tanzaku.encoders.checks import Check
 from tanzaku.errors import TanzakuError
-from tanzaku.files import folder_bytes
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, EncoderBundleFacts, GraphBundleFacts, open_bundle
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import HeldOut, read_held_out
 from tanzaku.study.record import CalibrationFacts
 
@@ -36,7 +36,7 @@ def check_bundle(folder: Path, *, encoder: str | None = None) -> Iterator[Check]
     except TanzakuError as error:
         yield Check("bundle", "fail", str(error), "pack the run again with `tanzaku pack`, or copy the bundle again")
         return
-    size = folder_bytes(folder)
+    size = bundle_bytes(folder)
     yield Check("bundle", "ok", f"all files are as the manifest says: {size:,} bytes ({size / 1e6:.2f} MB)")
     options = {name: value for name, value in facts.method.items() if name != "name"}
     shown = ", ".join(f"{name} = {value}" for name, value in options.items())

@@ -7,17 +7,30 @@ from tanzaku.errors import BundleError
 from tanzaku.files import sha256_of_file, write_json_atomically
 
 MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
 _FORMAT = "tanzaku-bundle-1"
 # Settings, tensors, vocabularies, sentencepiece models and graphs: none of these can hold a pickle or code.
 _ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm", ".onnx", ".xml")
 _OPENVINO_WEIGHTS = "model.bin"  # other .bin files are PyTorch's, which are pickles
 
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+# At the top of a bundle, and never read from there: the model card, which people edit, and what git and the hub add.
+_NOT_CHECKED = (CARD_FILE, ".gitattributes", ".gitignore")
+_NOT_CHECKED_FOLDERS = (".git", ".cache")
 
 
 def is_litter(path: Path) -> bool:
     """Whether a file is one that a file manager leaves in every folder that it shows."""
     return path.name in _LITTER
+
+
+def is_not_checked(name: str) -> bool:
+    """Whether a file may be in a bundle without being named in its manifest; nothing reads it.
+
+    Args:
+        name: The file's path in the bundle, with forward slashes.
+    """
+    return name in _NOT_CHECKED or name.partition("/")[0] in _NOT_CHECKED_FOLDERS
 
 
 def write_manifest(folder: Path) -> None:
@@ -28,7 +41,7 @@ def write_manifest(folder: Path) -> None:
     """
     names = _names_in(folder)
     for name in names:
-        if not _may_hold(name):
+        if not may_hold(name):
             raise BundleError(f"{name} can't go into a bundle, which holds {', '.join(_ENDINGS)} files and no others")
     write_json_atomically(
         folder / MANIFEST_FILE, {"format": _FORMAT, "files": {name: sha256_of_file(folder / name) for name in names}}
@@ -52,7 +65,7 @@ def check_manifest(folder: Path) -> None:
             f"the bundle {folder} holds {extra[0]}, which its manifest does not name; remove that file, or pack again"
         )
     for name, expected in sorted(sums.items()):
-        if not _may_hold(name):
+        if not may_hold(name):
             raise BundleError(f"the bundle {folder} holds {name}, and no bundle holds such a file; pack it again")
         if (found := sha256_of_file(folder / name)) != expected:
             raise BundleError(
@@ -61,7 +74,8 @@ def check_manifest(folder: Path) -> None:
             )
 
 
-def _may_hold(name: str) -> bool:
+def may_hold(name: str) -> bool:
+    """Whether a bundle may hold a file of this kind: none that can hold a pickle or code."""
     return name.endswith(_ENDINGS) or name == _OPENVINO_WEIGHTS
 
 
@@ -69,7 +83,8 @@ def _read(folder: Path) -> dict[str, str]:
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
         what = "is a file, and a bundle is a folder" if folder.exists() else "there is no such folder"
-        raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote")
+        on_hub = f", or hf://{folder} for one on the hub" if len(folder.parts) == 2 and not folder.is_absolute() else ""
+        raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote{on_hub}")
     if not path.is_file():
         raise BundleError(
             f"{folder} is not a bundle: {MANIFEST_FILE} is missing; give a folder that `tanzaku pack` wrote"
@@ -94,7 +109,8 @@ def _read(folder: Path) -> dict[str, str]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """All files but the manifest and what file managers leave, by their paths in the folder with forward slashes."""
+    """All files but the manifest and those that it does not name, by their paths in the folder with forward slashes."""
     # A link counts as a file even where it leads nowhere.
     paths = (path for path in folder.rglob("*") if (path.is_file() or path.is_symlink()) and not is_litter(path))
-    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST_FILE)
+    names = (path.relative_to(folder).as_posix() for path in paths)
+    return sorted(name for name in names if name != MANIFEST_FILE and not is_not_checked(name))

@@ -10,8 +10,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from tanzaku import __version__
+from tanzaku.analysis.evaluation import macro_f1_interval
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
+from tanzaku.encoders.card import read_card
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.source import EncoderSource, files_of
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
@@ -33,9 +35,11 @@ from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels
+from tanzaku.study.predictions import StoredPredictions
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import (
     CalibrationFacts,
+    EncoderFacts,
     FinishedEncoderRun,
     FinishedRun,
     FinishedTextRun,
@@ -43,6 +47,7 @@ from tanzaku.study.record import (
 )
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TextRunSpec
+from tanzaku.words import Language
 
 Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)
 
@@ -65,6 +70,7 @@ def pack(
     force: bool = False,
     margin: float = DEFAULT_MARGIN,
     choose_by: ChooseBy | None = None,
+    language: Language = "en",
 ) -> Bundle:
     """Make a bundle; it is built in a temporary folder next to `out` and renamed, so that `out` is whole or not there.
 
@@ -86,6 +92,7 @@ def pack(
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
+        language: Of the model card.
 
     Raises:
         BundleError: There is no finished run, its model is gone, the encoder is another than the run's, more texts
@@ -103,10 +110,10 @@ def pack(
             raise BundleError(
                 f"{dtype} is for the weights of an encoder, and {record.method} has none; pack it without"
             )
-        with building(Path(out), force=force) as staging:
+        with building(Path(out), force=force, language=language) as staging:
             _pack_text(staging, folder, record)
         return open_bundle(out)
-    with building(Path(out), force=force) as staging:
+    with building(Path(out), force=force, language=language) as staging:
         facts = _pack_encoder(
             staging,
             folder,
@@ -134,7 +141,7 @@ def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
         tanzaku=__version__,
         label_names=record.data.label_names,
         method=spec.model_dump(mode="json")["method"],
-        run=_run_facts(record, seed=spec.seed),
+        run=_run_facts(record, run, seed=spec.seed),
         calibration=calibration,
     )
     write_facts(bundle, facts)
@@ -150,19 +157,18 @@ def _pack_encoder(
     encoder: str | None,
 ) -> EncoderBundleFacts:
     spec = _spec_of(EncoderRunSpec, record, run)
-    stored, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, merge=merge, encoder=encoder)
+    source, stored, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, merge=merge, encoder=encoder)
     calibration = _pack_calibration(bundle, run, record)
-    base = record.encoder
     facts = EncoderBundleFacts(
         tanzaku=__version__,
         label_names=record.data.label_names,
         method=spec.model_dump(mode="json")["method"],
         encoder=settings,
-        base=BaseFacts(fingerprint=base.fingerprint, model_type=base.model_type, parameters=base.parameters),
+        base=_base_facts(record.encoder, source),
         whole=stored is not None,
         weights=stored or "float32",
         precision=record.compute.precision,
-        run=_run_facts(record, seed=spec.seed),
+        run=_run_facts(record, run, seed=spec.seed),
         calibration=calibration,
     )
     write_facts(bundle, facts)
@@ -186,7 +192,9 @@ def _pack_calibration(bundle: Path, run: Path, record: FinishedRun) -> Calibrati
     return record.calibration
 
 
-def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
+def _run_facts(record: FinishedRun, run: Path, *, seed: int) -> RunFacts:
+    stored = StoredRun(record, run)
+    test, val = stored.predictions("test"), stored.predictions("validation")
     return RunFacts(
         run_id=record.run_id,
         study=record.study,
@@ -196,6 +204,28 @@ def _run_facts(record: FinishedRun, *, seed: int) -> RunFacts:
         data=record.data.model_copy(update={"source": None}),  # a bundle is handed on, and that is a private path
         val=SplitScores.model_validate(record.val, from_attributes=True),
         test=SplitScores.model_validate(record.test, from_attributes=True),
+        val_macro_f1_interval=_macro_f1_interval(val, labels=len(record.data.label_names)),
+        test_macro_f1_interval=_macro_f1_interval(test, labels=len(record.data.label_names)),
+        test_classes=record.test.per_class,
+        test_is_validation=test is not None and test == val,
+        training=record.spec.get("training"),
+    )
+
+
+def _macro_f1_interval(found: StoredPredictions | None, *, labels: int) -> tuple[float, float] | None:
+    if found is None:
+        return None
+    return macro_f1_interval(np.array(found.classes), np.array(found.predicted), labels=labels)
+
+
+def _base_facts(encoder: EncoderFacts, source: EncoderSource) -> BaseFacts:
+    card = read_card(source.folder)
+    return BaseFacts(
+        fingerprint=encoder.fingerprint,
+        model_type=encoder.model_type,
+        parameters=encoder.parameters,
+        license=card.license,
+        made_from=card.base_model,
     )
 
 
@@ -227,12 +257,12 @@ def _fill(
     with_encoder: bool,
     merge: bool,
     encoder: str | None,
-) -> tuple[Literal["float32", "encoder"] | None, EncoderSpec]:
+) -> tuple[EncoderSource, Literal["float32", "encoder"] | None, EncoderSpec]:
     """Copy or make the model's files.
 
     Returns:
-        How the bundle stores an encoder's weights, None if it has none, and the [encoder] section with the name that
-        finds it now.
+        The encoder, how the bundle stores an encoder's weights, None if it has none, and the [encoder] section with the
+        name that finds it now.
     """
     saved = _saved_model(run)
     made = record.encoder.pretraining
@@ -246,17 +276,17 @@ def _fill(
     _copy_settings(source, bundle / ENCODER_FOLDER)
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
-        return "float32", named
+        return source, "float32", named
     whole = with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
     if whole and merge and spec.method.mergeable:
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
-        return "float32", named
+        return source, "float32", named
     _copy(saved, bundle / MODEL_FOLDER)
     if not whole:
-        return None, named
+        return source, None, named
     if merge or not _copy_weights(source, bundle / ENCODER_FOLDER):
         _write_weights(source, bundle / ENCODER_FOLDER)
-    return "float32" if merge else "encoder", named
+    return source, "float32" if merge else "encoder", named
 
 
 def _naming(settings: EncoderSpec, source: EncoderSource, *, elsewhere: bool) -> EncoderSpec:
