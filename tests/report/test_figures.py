@@ -10,13 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from tanzaku.analysis.arms import sections_of
-from tanzaku.report import style
+from tanzaku.drawing import style
+from tanzaku.drawing.charts import Chart, Forest
+from tanzaku.drawing.figure import CUT, RING
+from tanzaku.drawing.style import applied
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.charts import Chart, Forest
-from tanzaku.report.draw_figure import CUT, RING
 from tanzaku.report.figures import draw, figures_of
-from tanzaku.report.loss_charts import smoothed
-from tanzaku.report.style import applied
 from tanzaku.study.record import FinishedEncoderRun, RunRecord
 from tanzaku.words import words_of
 from tests.report.page.pages import page, seeds_study
@@ -211,13 +210,6 @@ def test_the_losses_of_a_method_with_several_ranks_have_a_row_of_their_own() -> 
         "Training loss: Full fine-tuning",
         "Training loss: Nested LoRA",
     ]
-
-
-def test_smoothing_is_a_running_mean() -> None:
-    assert smoothed([1.0, 2.0]) == [1.0, 2.0]
-    values = [float(index) for index in range(50)]
-    assert smoothed(values)[:3] == [0.0, 0.5, 1.5]
-    assert len(smoothed(values)) == 50
 
 
 def test_confusion_is_of_the_best_on_the_validation_set() -> None:

@@ -219,6 +219,11 @@ class Section:
         methods = ((arm.method_class, arm) for arm in self.arms if arm.accuracy)
         return next((arm for method, arm in methods if method and method.is_baseline), None)
 
+    def milliseconds_per_document(self, arm: Arm) -> float | None:
+        """What classifying a test document took, the mean over the arm's runs; None where no run has it."""
+        seconds = arm.cost("test_seconds")
+        return 1000 * seconds.mean / self.data.test_documents if seconds and seconds.mean > 0 else None
+
 
 def estimate(values: Iterable[float]) -> Estimate | None:
     """Mean and spread (the sample's standard deviation) of some values; None for none."""

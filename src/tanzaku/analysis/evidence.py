@@ -158,6 +158,10 @@ class Evidence:
         """The comparisons with one arm."""
         return [one for one in self.comparisons if one.reference == reference]
 
+    def comparison(self, arm: Arm, reference: Arm) -> Comparison | None:
+        """Of two arms; None of an arm with itself and where predictions are missing."""
+        return next((one for one in self.against(reference) if one.arm == arm), None)
+
 
 def evidence_of(
     section: Section, predictions: Predictions, *, margin: float, choose_by: ChooseBy = DEFAULT_CHOOSE_BY

@@ -9,9 +9,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from tanzaku.analysis.confusion import Confusion, Pair
-from tanzaku.report import style
+from tanzaku.drawing import style
+from tanzaku.drawing.style import plain, text_width, wrapped
 from tanzaku.report.fonts import showable
-from tanzaku.report.style import plain, text_width, wrapped
 from tanzaku.words import Words
 
 _LONGEST_NAME = 18  # characters; longer ones would leave no room for the matrix

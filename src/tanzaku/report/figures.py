@@ -9,11 +9,11 @@ from io import BytesIO
 from matplotlib.figure import Figure
 
 from tanzaku.analysis.confusion import Confusion, confusion_of
-from tanzaku.report import style
+from tanzaku.drawing import style
+from tanzaku.drawing.charts import Chart, Forest
+from tanzaku.drawing.figure import draw_charts, draw_forest
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.charts import Chart, Forest
 from tanzaku.report.draw_confusion import draw_confusion
-from tanzaku.report.draw_figure import draw_charts, draw_forest
 from tanzaku.report.fonts import families_of
 from tanzaku.report.front_charts import forest_of, front_charts
 from tanzaku.report.loss_charts import loss_charts

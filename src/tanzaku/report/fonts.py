@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
+from tanzaku.drawing.style import BASE_FAMILY
 from tanzaku.errors import TanzakuWarning
-from tanzaku.report.style import BASE_FAMILY
 from tanzaku.words import Words
 
 # No character has this code point: a font with a glyph for it has boxes for everything, as matplotlib's Last Resort.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.series import in_order
+from tanzaku.drawing.charts import Axis, Chart, Forest, ForestRow, Line, Point
 from tanzaku.report.chart_data import ChartData, interval_text, megabytes, percent, seconds
-from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
 from tanzaku.report.names import unbroken
 from tanzaku.report.terms import AXES
 from tanzaku.words import message

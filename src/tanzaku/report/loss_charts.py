@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tanzaku.analysis.arms import Arm
+from tanzaku.analysis.losses import training_losses
+from tanzaku.drawing.charts import Axis, Chart, Line, Point
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.charts import Axis, Chart, Line, Point
 from tanzaku.words import message
 
 _TITLES = {
@@ -15,8 +16,6 @@ _TITLES = {
     "val": (message("Validation loss: {label}"), message("After each epoch, one line per run.")),
 }
 _UNRANKED = ((message("methods without a rank"), False), (message("methods trained for several ranks"), True))
-_CURVE_POINTS = 60
-_SMOOTHED_PARTS = 25  # the running mean spans one part of so many of a curve
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,6 @@ def loss_charts(data: ChartData) -> list[tuple[Chart, ...]]:
         for number, (label, curves, shades) in enumerate(rows)
         if curves
     ]
-
-
-def smoothed(values: Sequence[float]) -> list[float]:
-    """Running mean over the values up to each place, over a 25th of all of them: a loss of one batch says little."""
-    window = max(1, len(values) // _SMOOTHED_PARTS)
-    means = []
-    for end in range(1, len(values) + 1):
-        recent = values[max(0, end - window) : end]
-        means.append(sum(recent) / len(recent))
-    return means
 
 
 def _has_history(arm: Arm) -> bool:
@@ -93,12 +82,9 @@ def _charts(number: int, label: str, curves: Sequence[_Curve], *, shades: int, d
 
 
 def _training_points(curve: _Curve) -> list[tuple[Point, ...]]:
-    found = []
-    for record in curve.arm.finished:
-        losses = smoothed([loss for _, loss in record.training_curve])
-        points = [Point(step, loss, curve.label) for (step, _), loss in zip(record.training_curve, losses, strict=True)]
-        found.append(tuple(points[:: max(1, len(points) // _CURVE_POINTS)]))
-    return found
+    return [
+        tuple(Point(step, loss, curve.label) for step, loss in training_losses(record)) for record in curve.arm.finished
+    ]
 
 
 def _validation_points(curve: _Curve) -> list[tuple[Point, ...]]:

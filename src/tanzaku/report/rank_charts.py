@@ -11,9 +11,9 @@ from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.rank_curves import CurveLine, lines_of
 from tanzaku.analysis.series import compares_ranks
 from tanzaku.analysis.thesis import Published
+from tanzaku.drawing.charts import Axis, Chart, Line, Point, Rule
 from tanzaku.report import formats
 from tanzaku.report.chart_data import ChartData, Group, interval_text, megabytes, percent, seconds
-from tanzaku.report.charts import Axis, Chart, Line, Point, Rule
 from tanzaku.report.names import legend_names
 from tanzaku.report.rank_texts import line_labels
 from tanzaku.report.terms import AXES

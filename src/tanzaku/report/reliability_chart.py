@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tanzaku.analysis.reliability import Reliability
+from tanzaku.drawing.charts import Axis, Chart, Line, Point
 from tanzaku.report import formats
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.charts import Axis, Chart, Line, Point
 from tanzaku.words import Words
 
 _TICKS = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
-_OUR_FIGURE = re.compile(r"(section-\d+-)?(arms|accuracy|ranks|time|size|pareto|loss|confusion)\.(svg|png|pdf)")
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def _write_figures(
 ) -> tuple[dict[int, list[FigureFile]], list[Path]]:
     """Write each figure as SVG, PNG and PDF; the figures by section, and all paths."""
     from tanzaku.report.chart_data import ChartData
-    from tanzaku.report.figures import figure_words, figures_of, render
+    from tanzaku.report.figures import FIGURE_NAMES, FORMATS, figure_words, figures_of, render
 
     written: dict[int, list[FigureFile]] = {}
     paths: list[Path] = []
@@ -206,7 +205,8 @@ def _write_figures(
             for suffix, content in render(figure, data).items():
                 paths.append(folder / f"{stem}.{suffix}")
                 write_atomically(paths[-1], content)
+    ours = re.compile(rf"(section-\d+-)?({'|'.join(FIGURE_NAMES)})\.({'|'.join(FORMATS)})")
     for path in (folder / FIGURE_FOLDER).glob("*"):
-        if _OUR_FIGURE.fullmatch(path.name) and path not in paths:
+        if ours.fullmatch(path.name) and path not in paths:
             path.unlink()
     return written, paths

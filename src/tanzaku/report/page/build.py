@@ -18,11 +18,11 @@ from tanzaku.analysis.predictions import Predictions, RunKey, run_key
 from tanzaku.analysis.thesis import published_megabytes
 from tanzaku.data.dataset import Dataset
 from tanzaku.display import number
+from tanzaku.drawing.svg import SAMPLE, draw
 from tanzaku.report import formats, tables
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
 from tanzaku.report.document import left_out_text, several_text
-from tanzaku.report.draw_svg import SAMPLE, draw
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts

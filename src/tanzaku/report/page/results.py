@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.evidence import Comparison, Evidence, Recommendation
 from tanzaku.analysis.series import by_accuracy
 from tanzaku.analysis.statistics import Interval
 from tanzaku.analysis.thesis import Published
+from tanzaku.drawing.charts import Forest
+from tanzaku.drawing.svg import Whisker, whisker
 from tanzaku.report.chart_data import ChartData
-from tanzaku.report.charts import Forest
-from tanzaku.report.draw_svg import Whisker, whisker
 from tanzaku.report.front_charts import forest_of, forest_row
 from tanzaku.report.names import page_details
 from tanzaku.words import Words
@@ -71,16 +71,10 @@ def _line(arm: Arm, data: ChartData, forest: Forest | None) -> ResultLine:
         recommended=_badge(arm, data.evidence, data.words),
         best=data.evidence.best == arm,
         whisker=whisker(forest, row) if forest and row else None,
-        milliseconds=milliseconds_per_document(arm, data.section),
-        compared=tuple(_with(data.evidence, arm, reference) for reference in data.evidence.references),
+        milliseconds=data.section.milliseconds_per_document(arm),
+        compared=tuple(data.evidence.comparison(arm, reference) for reference in data.evidence.references),
         published=data.published(arm),
     )
-
-
-def milliseconds_per_document(arm: Arm, section: Section) -> float | None:
-    """What classifying a test document took, the mean over the arm's runs; None where no run has it."""
-    seconds = arm.cost("test_seconds")
-    return 1000 * seconds.mean / section.data.test_documents if seconds and seconds.mean > 0 else None
 
 
 def strip(recommendation: Recommendation) -> Strip | None:
@@ -99,7 +93,3 @@ def _badge(arm: Arm, evidence: Evidence, words: Words) -> str:
     if evidence.recommendation and evidence.recommendation.arm == arm:
         return words.text("recommended")
     return words.text("recommended with the encoder") if arm in evidence.recommended else ""
-
-
-def _with(evidence: Evidence, arm: Arm, reference: Arm) -> Comparison | None:
-    return next((one for one in evidence.against(reference) if one.arm == arm), None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tanzaku.report.charts import Axis, Scale
+from tanzaku.drawing.charts import Axis, Scale
 
 _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end

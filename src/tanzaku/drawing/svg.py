@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tanzaku.report.charts import Chart, Forest, ForestRow, Line, Point, Rule
-from tanzaku.report.scales import Span
+from tanzaku.drawing.charts import Chart, Forest, ForestRow, Line, Point, Rule
+from tanzaku.drawing.scales import Span
 
 WIDTH, HEIGHT = 440, 310
 LEFT, RIGHT, TOP, BOTTOM = 60, 426, 34, 264  # the vertical axis's title lies above it, where no tick's text is

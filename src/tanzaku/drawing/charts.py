@@ -1,4 +1,4 @@
-"""What a chart shows, in data units: two renderers draw it, `draw_svg` for the page and `draw_figure` for files.
+"""What a chart shows, in data units: two renderers draw it, `svg` for the page and `figure` for files.
 
 Everything that a reader could compare between the two is decided here or in the modules that make charts: values,
 intervals, scales, labels and which arm is recommended. A renderer decides colours and sizes only.

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tanzaku.report import draw_svg
-from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point, Rule
-from tanzaku.report.draw_svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Drawing, whisker
+from tanzaku.drawing import svg
+from tanzaku.drawing.charts import Axis, Chart, Forest, ForestRow, Line, Point, Rule
+from tanzaku.drawing.svg import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Drawing, whisker
 
 _values = st.floats(0.01, 1e6)
 
 
 def draw(chart: Chart) -> Drawing:
-    return draw_svg.draw(chart, recommended="recommended")
+    return svg.draw(chart, recommended="recommended")
 
 
 def chart(points: list[Point], *, x: Axis | None = None, y: Axis | None = None, rules: tuple[Rule, ...] = ()) -> Chart:

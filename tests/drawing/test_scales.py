@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanzaku.report.charts import Axis
-from tanzaku.report.scales import Span, round_numbers, round_powers, tick_texts
+from tanzaku.drawing.charts import Axis
+from tanzaku.drawing.scales import Span, round_numbers, round_powers, tick_texts
 
 _values = st.floats(0.01, 1e6)
 

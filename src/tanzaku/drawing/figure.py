@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from tanzaku.report import style
-from tanzaku.report.charts import Axis, Chart, Forest, ForestRow, Line, Point
-from tanzaku.report.scales import Span
-from tanzaku.report.style import plain, wrapped
+from tanzaku.drawing import style
+from tanzaku.drawing.charts import Axis, Chart, Forest, ForestRow, Line, Point
+from tanzaku.drawing.scales import Span
+from tanzaku.drawing.style import plain, wrapped
 
 PUBLISHED, RING, CUT = "_published", "_recommended", "_cut"  # matplotlib leaves such labels out of legends
 _CHART_INCHES, _ROW_INCHES = 2.3, 1.25  # height of the only row, and of one of several
