@@ -156,13 +156,7 @@ def train(
         "options": options.model_dump(mode="json"),
         "compute": asdict(inputs.compute),
         "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
-        "stream": StreamFacts(
-            documents=stream.documents,
-            characters=stream.characters,
-            tokens=len(stream.ids),
-            steps_per_epoch=batches.steps_per_epoch,
-            batch_tokens=batches.batch_tokens,
-        ),
+        "stream": _stream_facts(stream, batches),
         "encoder": encoder,
         "steps": done.step,
         "tokens_seen": done.tokens,
@@ -170,6 +164,16 @@ def train(
         "history": tuple(line.flat() for line in done.history),
         **surroundings(),
     }
+
+
+def _stream_facts(stream: TokenStream, batches: PackedBatches) -> StreamFacts:
+    return StreamFacts(
+        documents=stream.documents,
+        characters=stream.characters,
+        tokens=len(stream.ids),
+        steps_per_epoch=batches.steps_per_epoch,
+        batch_tokens=batches.batch_tokens,
+    )
 
 
 def _run_loop(
