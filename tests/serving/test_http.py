@@ -133,6 +133,8 @@ def test_tasks_health_and_metrics(server: Running) -> None:
 def test_without_a_token_only_requests_to_loopback_names_are_answered(server: Running) -> None:
     with server.client(headers={"Host": "example.com"}) as client:
         assert client.get("/v1/tasks").status_code == 421
+    with server.client(headers={"Sec-Fetch-Site": "cross-site"}) as client:
+        assert client.get("/v1/tasks").status_code == 403
 
 
 def test_tokens(guarded: Running) -> None:
@@ -205,15 +207,26 @@ def test_slow_and_half_open_connections_hold_up_nobody(guarded: Running) -> None
         _read_to_end(connection)
 
 
-def _read_to_end(connection: socket.socket) -> None:
+def test_a_client_that_does_not_take_its_answers_is_cut_off(guarded: Running) -> None:
+    connection = guarded.connect()
+    connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+    with guarded.client(headers=_as(USER)) as client:
+        assert client.post("/v1/classify", json={"texts": ["海"]}).status_code == 200
+        time.sleep(4)  # its time is over after 1.5 seconds
+        assert client.get("/healthz").status_code == 200
+    assert 0 < _read_to_end(connection).count(b"HTTP/1.1 200") < 2000
+
+
+def _read_to_end(connection: socket.socket) -> bytes:
     """Fails with a timeout if the server leaves the connection open."""
-    try:
-        while connection.recv(1000):
+    content = bytearray()
+    with connection:
+        try:
+            while some := connection.recv(100_000):
+                content += some
+        except ConnectionResetError:
             pass
-    except ConnectionResetError:
-        pass
-    finally:
-        connection.close()
+    return bytes(content)
 
 
 def test_replacing_a_task_while_requests_run_drops_none(guarded: Running, bundles: dict[str, Path]) -> None:

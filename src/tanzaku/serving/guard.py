@@ -84,6 +84,8 @@ class Guard:
             raise ApiError(421, "without a token, this server only answers requests to localhost or 127.0.0.1")
         if path in _OPEN:
             return
+        if headers.get(b"sec-fetch-site") == b"cross-site":
+            raise ApiError(403, "requests from other web sites are not answered")
         token = bearer_of(headers.get(b"authorization", b"").decode("latin-1"))
         if scope["method"] in _CHANGES:
             if self._service.bundles is None or not tokens.admins:
