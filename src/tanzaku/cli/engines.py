@@ -31,6 +31,14 @@ class Engines:
         Literal["processes", "ray"],
         typer.Option(help="What makes the runs: processes of this machine, or Ray on this machine or on a cluster."),
     ] = "processes"
+    processes_per_run: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Number of processes that train a run together, each on its share of every batch, and on a separate "
+            "GPU if there are GPUs.",
+        ),
+    ] = 1
     address: Annotated[
         str | None,
         typer.Option(
@@ -64,6 +72,10 @@ class Engines:
         from tanzaku.study.engines.options import RayOptions
 
         if self.engine == "ray":
+            if self.processes_per_run > 1:
+                raise TanzakuError(
+                    "--processes-per-run is for --engine processes; with Ray, make each run in one process"
+                )
             memory = None if self.memory_per_run is None else round(self.memory_per_run * 1e9)
             return RayOptions(self.address, self.cpus_per_run, self.gpus_per_run, memory)
         for name in ("address", "cpus_per_run", "gpus_per_run", "memory_per_run"):

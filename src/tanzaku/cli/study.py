@@ -1,10 +1,9 @@
 """`tanzaku study`: run a study, show its progress, report on it, archive it, tune it."""
 
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -85,7 +84,11 @@ def run(
     if dry_run:
         _list_runs(spec)
         return
-    made = _make(study, out, overrides=overrides or (), retry_failed=retry_failed, engines=engines, console=errors)
+    settings: dict[str, Any] = {
+        "overrides": overrides or (),
+        "retry_failed": retry_failed,
+    }
+    made = _make(study, out, engines=engines, settings=settings, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 
@@ -158,9 +161,7 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(
-    study: Path, out: Path, *, overrides: Sequence[str], retry_failed: bool, engines: Engines, console: Console
-) -> _Made:
+def _make(study: Path, out: Path, *, engines: Engines, settings: dict[str, Any], console: Console) -> _Made:
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.running import run_study
     from tanzaku.study.states import RunState
@@ -173,12 +174,12 @@ def _make(
             run_study(
                 study,
                 out=out,
-                overrides=overrides,
-                retry_failed=retry_failed,
                 jobs=engines.jobs,
                 ray=engines.ray(),
                 shown="nothing" if live.enabled else None,
+                processes_per_run=engines.processes_per_run,
                 listener=watch.listen,
+                **settings,
             )
         except (StudyInterrupted, KeyboardInterrupt) as interrupted:
             console.print(watch.interrupted(), soft_wrap=True)

@@ -1,9 +1,10 @@
 """From a study to runs that are ready to be made: everything that can be wrong is found here, before anything long."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from tanzaku.data.characters import clean_dataset
@@ -19,6 +20,7 @@ from tanzaku.encoders.load import (
 from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.errors import MethodError, SpecError
+from tanzaku.methods.interface import StepHooks
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.expansion import expand
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
@@ -38,7 +40,7 @@ class Plan:
     runs: list[PlannedRun]
 
 
-def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False) -> Plan:
+def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False, processes: int = 1) -> Plan:
     """Fetch the encoder, check every arm against it, pretrain it where arms ask for that, and tokenise the documents.
 
     Each is made once: pretrained encoders are kept in `out`, tokens in the cache.
@@ -48,6 +50,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         dataset: Its data; texts that are not `published` are read as `tanzaku.data.characters` says.
         out: Each run gets a folder in it.
         progress: Show bars for the pretraining and the tokenisation.
+        processes: How many train each run with an encoder together.
 
     Raises:
         DataError: A text holds half a surrogate pair, or a file of texts without labels can't be read.
@@ -59,6 +62,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     specs = expand(study.with_absolute_encoder())
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
+    _check_processes(with_encoder, processes)
     teachers = prepare_teachers(with_encoder, dataset, out=out)
     encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
     arms = arms_of_runs(specs)
@@ -67,7 +71,28 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         _planned(spec, encoders, teachers, dataset, out=out, name=namer.folder(arm))
         for spec, arm in zip(specs, arms, strict=True)
     ]
+    runs = [replace(run, processes=processes) if isinstance(run, PlannedEncoderRun) else run for run in runs]
     return Plan(study.name, dataset, runs)
+
+
+def _check_processes(specs: Sequence[EncoderRunSpec], processes: int) -> None:
+    """Make sure that each process has a GPU, where there are any, and that methods draw nothing that all must share."""
+    if processes == 1:
+        return
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise SpecError(f"{processes} processes a run need as many GPUs, and PyTorch sees {gpus}")
+    for spec in specs:
+        if type(spec.method).wrap_forward is not StepHooks.wrap_forward:
+            raise SpecError(
+                f"{spec.method.name} draws something at each step that several processes would draw differently; make "
+                "its runs with one process each"
+            )
+        if spec.training.batch_size < processes:
+            raise SpecError(
+                f"training.batch_size = {spec.training.batch_size} leaves no document for some of {processes} "
+                "processes a run; use fewer processes"
+            )
 
 
 def _planned(

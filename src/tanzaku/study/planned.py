@@ -21,6 +21,8 @@ class PlannedEncoderRun:
     folder: Path
     encoder: EncoderSource
     teacher: SoftLabels | None = None
+    processes: int = 1
+    """That train it together. Its results do not depend on them, up to rounding and what dropout leaves out."""
 
     @property
     def run_id(self) -> str:

@@ -26,6 +26,7 @@ from tanzaku.training.forward import ChosenForward, Forward, choose_forward
 from tanzaku.training.loop import Training
 from tanzaku.training.losses import SoftLabelLoss
 from tanzaku.training.optimizer import build_adamw
+from tanzaku.training.peers import Peers
 from tanzaku.training.remembered import remember_features
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import EarlyStopping
@@ -54,10 +55,12 @@ def prepare_training(
     should_stop: Callable[[], bool],
     *,
     teacher: SoftLabels | None = None,
+    peers: Peers = Peers(),  # noqa: B008 - frozen
 ) -> PreparedTraining:
     """Seed everything, load the encoder, attach the method and build the training; no test document is needed.
 
-    With a teacher, its soft labels are learned, of the training documents and of further texts.
+    With a teacher, its soft labels are learned, of the training documents and of further texts. Processes that train
+    together (`peers`) each prepare the same.
     """
     seed_everything(spec.seed)
     loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
@@ -73,7 +76,9 @@ def prepare_training(
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
     if teacher is not None:
         train = _with_soft_labels(spec, train, teacher, encoder)
-    training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run)
+    training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run, peers)
+    if not peers.is_first:  # the processes' documents differ, and so must what dropout leaves out of them
+        torch.manual_seed(int(np.random.SeedSequence([spec.seed, peers.number]).generate_state(1)[0]))
     return PreparedTraining(training, forward, facts, learning_seconds)
 
 
@@ -215,6 +220,7 @@ def _build_training(
     checkpoints: Checkpoints,
     should_stop: Callable[[], bool],
     forward: Forward,
+    peers: Peers,
 ) -> Training:
     settings = spec.training
     return Training(
@@ -238,6 +244,7 @@ def _build_training(
         forward=forward,
         hooks=spec.method,
         soft_labels=_soft_label_loss(settings),
+        peers=peers,
     )
 
 

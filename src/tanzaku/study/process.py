@@ -129,6 +129,11 @@ class StartedChild:
         self._process.terminate()
         self._stopped = True
 
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        self._process.kill()
+        self._process.join()
+
     def join(self) -> Ended:
         """Wait for its end."""
         self._connection.close()

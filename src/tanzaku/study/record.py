@@ -82,6 +82,7 @@ class ComputeFacts(Facts):
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="Of matrix products and, on the fast path, frozen weights.")
     ]
+    processes: Annotated[int, Field(description="That trained it together, each on its share of every batch.")] = 1
 
 
 class Environment(Facts):

@@ -24,7 +24,6 @@ from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_F
 from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
-    CHECKPOINT_FOLDER,
     MODEL_FOLDER,
     CalibrationFacts,
     ComputeFacts,
@@ -39,8 +38,8 @@ from tanzaku.study.record import (
     Scores,
     write_record,
 )
+from tanzaku.study.together import run_checkpoints, trained_together
 from tanzaku.training.batches import LabelledTokens
-from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.evaluation import evaluate
 from tanzaku.training.events import EpochResult, Event, TrainingDone
 from tanzaku.training.forward import Forward
@@ -112,7 +111,7 @@ def run_encoder(
         stopped_early=adapted.done.stopped_early,
     )
     write_record(record, folder)
-    _checkpoints(folder).clear()  # not before: without a record, the training resumes from them
+    run_checkpoints(planned).clear()  # not before: without a record, the training resumes from them
     return record
 
 
@@ -174,10 +173,6 @@ def _write_logits(path: Path, logits: np.ndarray) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _checkpoints(folder: Path) -> Checkpoints:
-    return Checkpoints(folder / CHECKPOINT_FOLDER, identity=folder.name)
-
-
 @dataclass(frozen=True)
 class _Adapted:
     """What a trained encoder method gave; `val` and `test` are logits (documents, labels)."""
@@ -209,12 +204,13 @@ def _adapt(
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
     spec, encoder, folder = planned.spec, planned.encoder, planned.folder
     train, val, test = tokenized_splits(spec, dataset, encoder)
-    checkpoints = _checkpoints(folder)
-    prepared = prepare_training(
-        spec, train, val, encoder, dataset.label_names, checkpoints, should_stop, teacher=planned.teacher
-    )
+    checkpoints, labels, teacher = run_checkpoints(planned), dataset.label_names, planned.teacher
+    with trained_together(planned, dataset) as peers:
+        prepared = prepare_training(
+            spec, train, val, encoder, labels, checkpoints, should_stop, teacher=teacher, peers=peers
+        )
+        done = _listen(prepared.training, listeners)
     model, forward = prepared.training.model, prepared.forward
-    done = _listen(prepared.training, listeners)
     saved = folder / MODEL_FOLDER
     with errors_naming(saved):
         spec.method.save(model, saved)
@@ -232,7 +228,7 @@ def _adapt(
         label_names=dataset.label_names,
         classify=lambda split: classify(split)[0],
     )
-    compute = ComputeFacts(path=forward.path, precision=forward.precision)
+    compute = ComputeFacts(path=forward.path, precision=forward.precision, processes=planned.processes)
     return _Adapted(done, prepared.encoder, compute, costs, ranks, val_logits, test_logits)
 
 

@@ -1,9 +1,9 @@
 """A whole study from one call, as `tanzaku study run` makes it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tanzaku.data.loading import load_dataset
 from tanzaku.files import check_writable
@@ -15,6 +15,9 @@ from tanzaku.study.making import Shown
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
 from tanzaku.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from tanzaku.study.plan import Plan
 
 RUNS_FOLDER = Path("runs")
 
@@ -38,6 +41,7 @@ def run_study(
     jobs: int | None = None,
     ray: RayOptions | None = None,
     shown: Shown | None = None,
+    processes_per_run: int = 1,
     listener: Callable[[StudyStarts | StudyEvent], None] = lambda _: None,
 ) -> list[RunRecord]:
     """Make the runs of a study, each in a process of its own; what is finished already is not made again.
@@ -50,15 +54,14 @@ def run_study(
         overrides: Changes to the study, such as `"training.epochs=2"`, in the order in which they are applied.
         retry_failed: Make runs again that failed before.
         jobs, ray, shown: As `make_runs` takes them: how many at the same time, with what, and what they print.
+        processes_per_run: How many processes train each run with an encoder together, each on a share of every batch.
         listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
 
     Returns:
         The records, in the order of the study's arms and seeds.
 
     Raises:
-        SpecError: The study says something invalid, or an arm does not fit the encoder.
-        DataError: The data can't be read.
-        EncoderError: The encoder can't be found or used.
+        TanzakuError: The study, its data or its encoder can't be used.
         ProcessError: Nothing more can be written to `out`, or Ray can't be used; what has ended is safe.
         OSError: `out` can't be written.
         StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
@@ -66,19 +69,30 @@ def run_study(
     spec = _read(study, overrides)
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
     check_writable(folder)
-    dataset = load_dataset(spec.data.source)
-    from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
-
-    plan = plan_study(spec, dataset=dataset, out=folder, progress=True)
+    plan = _plan(spec, folder, processes_per_run)
     runs = _listed(plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
     options: dict[str, Any] = {"retry_failed": retry_failed, "jobs": jobs, "ray": ray, "shown": shown}
+    records = _hear(make_runs(plan.runs, dataset=plan.dataset, study=spec.name, **options), listener)
+    return [records[run.name] for run in runs]
+
+
+def _plan(spec: StudySpec, folder: Path, processes: int) -> "Plan":
+    dataset = load_dataset(spec.data.source)
+    from tanzaku.study.plan import plan_study  # imports PyTorch: after the cheap checks
+
+    return plan_study(spec, dataset=dataset, out=folder, progress=True, processes=processes)
+
+
+def _hear(events: Iterable[StudyEvent], *listeners: Callable[[StudyEvent], None]) -> dict[str, RunRecord]:
+    """Tell each event to the listeners, in their order; gives the records by the runs' names."""
     records: dict[str, RunRecord] = {}
-    for event in make_runs(plan.runs, dataset=dataset, study=spec.name, **options):
-        listener(event)
+    for event in events:
+        for listener in listeners:
+            listener(event)
         if isinstance(event, RunEnds):
             records[event.run.run_id] = event.record
-    return [records[run.name] for run in runs]
+    return records
 
 
 def _listed(runs: Sequence[PlannedRun]) -> tuple[ListedRun, ...]:

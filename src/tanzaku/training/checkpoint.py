@@ -128,8 +128,12 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Put back what `random_tensors` and `random_state` saved."""
-    torch.set_rng_state(tensors[_TORCH_STATE])
+    """Put back what `random_tensors` and `random_state` saved.
+
+    A process that did not take part in the training before has no state of PyTorch's there, and keeps its own.
+    """
+    if _TORCH_STATE in tensors:
+        torch.set_rng_state(tensors[_TORCH_STATE])
     if _CUDA_STATE in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors[_CUDA_STATE])
     version, numbers, gauss = state["python"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from tanzaku.machine import release_freed_memory
 from tanzaku.training.batches import Batch, LabelledTokens
 from tanzaku.training.events import EvaluationProgress, Interrupted
 from tanzaku.training.forward import Forward, model_logits
+from tanzaku.training.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ def evaluate(
     batch_size: int,
     forward: Forward = model_logits,
     should_stop: Callable[[], bool] = lambda: False,
+    peers: Peers = Peers(),  # noqa: B008 - frozen
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Classify a split without gradients or dropout; yields progress, and returns an `Evaluation`.
 
     A batch has at most `batch_size` rows (documents, or the windows that they are cut into), but always a whole
-    document: so memory is bounded however long the documents are that share one.
+    document: so memory is bounded however long the documents are that share one. Several processes take the batches in
+    turn, and each gets the whole `Evaluation`.
 
     Raises:
         Interrupted: `should_stop`, asked after each batch, said so.
@@ -41,13 +45,17 @@ def evaluate(
     was_training = model.training
     model.eval()
     logits: list[Tensor] = []
-    for batch in split.in_order(batch_size):
-        logits.append(_without_gradients(forward, model, batch.to(device)))
-        yield EvaluationProgress(sum(map(len, logits)), len(split))
-        if should_stop():
+    documents, batches = 0, split.in_order(batch_size)
+    while turn := list(islice(batches, peers.count)):
+        if peers.number < len(turn):
+            logits.append(_without_gradients(forward, model, turn[peers.number].to(device)))
+        documents += sum(map(len, turn))
+        yield EvaluationProgress(documents, len(split))
+        if any(peers.any(should_stop())):
             raise Interrupted
     model.train(was_training)
-    everything = torch.cat(logits)  # (documents, labels)
+    turns = zip_longest(*peers.collect(logits))
+    everything = torch.cat([part for turn in turns for part in turn if part is not None])  # (documents, labels)
     loss = nn.functional.cross_entropy(everything, torch.from_numpy(split.classes)).item()
     release_freed_memory()  # its batches are larger than those of training
     return Evaluation(logits=everything.numpy(), loss=loss)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tanzaku.errors import CheckpointError
 from tanzaku.methods.interface import StepHooks
-from tanzaku.training.batches import LabelledTokens, epoch_batches
+from tanzaku.training.batches import UNLABELLED, LabelledTokens, epoch_batches
 from tanzaku.training.checkpoint import Checkpoint, Checkpoints, random_state, random_tensors, restore_random
 from tanzaku.training.evaluation import evaluate
 from tanzaku.training.events import (
@@ -31,8 +31,9 @@ from tanzaku.training.events import (
     TrainingDone,
 )
 from tanzaku.training.forward import Forward, model_logits
-from tanzaku.training.losses import SoftLabelLoss, batch_loss
+from tanzaku.training.losses import SoftLabelLoss, Whole, batch_loss
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
+from tanzaku.training.peers import Peers
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_key
 
@@ -81,6 +82,8 @@ class Training:
         forward: From the model and a batch on its device to logits (documents, labels), in training and evaluation.
         hooks: What the method does at each step. Its penalty is not among the losses that are reported.
         soft_labels: How a teacher's soft labels count, where `train` has any.
+        peers: The processes that train the model together; each has a `Training` with the same arguments, and
+            `batch_size` documents a step are those of all.
     """
 
     model: nn.Module
@@ -103,6 +106,7 @@ class Training:
     forward: Forward = model_logits
     hooks: StepHooks = field(default_factory=StepHooks)
     soft_labels: SoftLabelLoss | None = None
+    peers: Peers = field(default_factory=Peers)
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
@@ -122,6 +126,7 @@ class Training:
             FloatingPointError: The loss is no longer a number.
         """
         yield from self._resume()
+        self.peers.copy_from_first([parameter.detach() for parameter in self._parameters.values()])
         state = self._state
         while state.epoch <= self.epochs and not self.stopping.should_stop:
             yield from self._train_epoch()
@@ -155,16 +160,26 @@ class Training:
             yield from self._save_when_due()
 
     def _step(self, documents: np.ndarray) -> float:
-        batch = self.train.batch(documents).to(self._device)
+        share = self.peers.share(documents)
+        batch = self.train.batch(share.documents).to(self._device)
         logits = self.forward(self.model, batch)  # (documents, labels)
-        loss = batch_loss(logits, batch, self.soft_labels)
+        loss = batch_loss(logits, batch, self.soft_labels, whole=self._whole(documents))
+        if not share.counts:
+            loss = 0 * loss
         penalty = self.hooks.penalty(self.model)
-        (loss if penalty is None else loss + penalty).backward()
+        (loss if penalty is None else loss + penalty / self.peers.count).backward()
+        self.peers.add_gradients(list(self._parameters.values()))
         nn.utils.clip_grad_norm_(list(self._parameters.values()), self.max_grad_norm)
         self.optimizer.step()
         self.hooks.on_step(self.model, step=self._state.step + 1, total_steps=self._total_steps)
         self.optimizer.zero_grad()
-        return loss.item()
+        return self.peers.add(loss.item())
+
+    def _whole(self, documents: np.ndarray) -> Whole | None:
+        """What a share of these documents has to know of them; None where one process has them all."""
+        if self.peers.count == 1:
+            return None
+        return Whole(len(documents), labelled=int((self.train.classes[documents] != UNLABELLED).sum()))
 
     def _set_learning_rate(self) -> float:
         factor = self._rate_factor()
@@ -205,6 +220,7 @@ class Training:
                 batch_size=self.eval_batch_size,
                 forward=self.forward,
                 should_stop=self.should_stop,
+                peers=self.peers,
             )
         except Interrupted:
             self._save()  # all of the epoch's steps: it resumes with this evaluation
@@ -237,8 +253,8 @@ class Training:
         yield EpochDone(result)
 
     def _save_when_due(self) -> Iterator[Stopped]:
-        wanted = self.should_stop()
-        if wanted or time.monotonic() - self._saved_at > self.checkpoint_seconds:
+        wanted, due = self.peers.any(self.should_stop(), time.monotonic() - self._saved_at > self.checkpoint_seconds)
+        if wanted or due:
             self._save()
         if wanted:
             yield Stopped(self._state.step)
@@ -248,10 +264,13 @@ class Training:
         self._saved_at = time.monotonic()
         if self.checkpoints is None:
             return
+        random_states = self.peers.with_all_states(random_tensors())
+        if not self.peers.is_first:
+            return
         tensors: dict[str, Tensor] = {f"model.{name}": parameter for name, parameter in self._parameters.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         tensors |= {f"method.{name}": tensor for name, tensor in self.hooks.step_state(self.model).items()}
-        tensors |= optimizer_tensors(self.optimizer, self.model) | random_tensors()
+        tensors |= optimizer_tensors(self.optimizer, self.model) | random_states
         state = {
             **asdict(self._state),
             "stopping": self.stopping.state(),
@@ -281,7 +300,7 @@ class Training:
         self._best = _part(tensors, "best")
         self.hooks.restore_step_state(self.model, _part(tensors, "method"))
         restore_optimizer(self.optimizer, self.model, tensors)
-        restore_random(tensors, content.pop("random"))
+        restore_random(self.peers.own_states(tensors), content.pop("random"))
         self.stopping.restore(content["stopping"])
         if self.plateau:
             self.plateau.restore(content["plateau"])
