@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
@@ -88,7 +88,7 @@ class Display:
         self._said_at = time.monotonic()
         self.bar = Progress(*columns, console=self._console, transient=True, disable=self._plain)
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 

@@ -1,7 +1,6 @@
 """What a person sees of a pretraining or a distillation: a bar with loss and speed, or plain lines now and then."""
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -22,28 +21,19 @@ _MEASURES = {
 _SMOOTHING = 0.9  # of the shown loss and speed, which jump from one report to the next
 
 
-class PretrainProgress:
+class PretrainProgress(Display):
     """Shows events on standard error."""
 
     def __init__(self, *, console: Console | None = None) -> None:
-        self._display = Display(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._task = self._display.bar.add_task("", total=1.0, note="", visible=False)
+        self._task = self.bar.add_task("", total=1.0, note="", visible=False)
         self._loss = self._speed = 0.0
-
-    def __enter__(self) -> "PretrainProgress":
-        self._display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._display.__exit__(kind, error, traceback)
 
     def __call__(self, event: Any) -> None:
         """Show the event."""
@@ -53,23 +43,23 @@ class PretrainProgress:
             case Begins():
                 self._begin(event)
             case Resumed(step=step):
-                self._display.say(f"resumes from the checkpoint of step {step:,}")
+                self.say(f"resumes from the checkpoint of step {step:,}")
             case CheckpointPassedOver(message=message):
-                self._display.say(f"warning: {message}")
+                self.say(f"warning: {message}")
             case StepsDone():
                 self._steps(event)
             case HeldOutDone(result=result):
-                self._display.say(
+                self.say(
                     f"step {result.step:,}, {result.tokens / 1e6:.1f} M tokens, epoch {result.epoch:.2f}, "
                     f"{_clock(result.seconds)}: training loss {result.train_loss:.4f}, "
                     f"{describe_held_out(result.flat())}"
                 )
             case Stopped(step=step):
-                self._display.say(f"stopped at step {step:,}; the checkpoint is saved")
+                self.say(f"stopped at step {step:,}; the checkpoint is saved")
 
     def _begin(self, event: Begins) -> None:
         grown = f", grown from {event.grown_from} by copying" if event.grown_from else ""
-        self._display.say(
+        self.say(
             f"{event.parameters / 1e6:.2f} M parameters, {event.positions} positions{grown}; "
             f"{event.stream_tokens / 1e6:.2f} M tokens of text, {event.steps_per_epoch:,} steps of "
             f"{event.batch_tokens:,} tokens an epoch; {event.compute.precision} on {event.compute.device}, "
@@ -85,8 +75,8 @@ class PretrainProgress:
         self._move("training", event.progress, note)
 
     def _move(self, what: str, progress: float, note: str) -> None:
-        self._display.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
-        self._display.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
+        self.bar.update(self._task, description=what, completed=progress, note=note, visible=True)
+        self.say_without_bar(f"{what}: {100 * progress:.1f} %, {note}")
 
 
 def describe_held_out(line: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ def train(
     Returns:
         The fields that every record has; None where it was asked to stop.
     """
-    options, batches = inputs.options, objective.batches
+    batches = objective.batches
     session.report(
         Begins(
             compute=inputs.compute,
@@ -145,35 +145,37 @@ def train(
         )
     )
     try:
-        done = _run_loop(objective, options, inputs.compute, checkpoints, session)
+        done = _run_loop(objective, inputs.options, inputs.compute, checkpoints, session)
     except Interrupted:
         return None
     return {
-        "identity": inputs.identity,
         "started": session.started,
         "ended": now(),
         "resumptions": done.resumptions,
-        "options": options.model_dump(mode="json"),
-        "compute": asdict(inputs.compute),
-        "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
-        "stream": _stream_facts(stream, batches),
         "encoder": encoder,
         "steps": done.step,
         "tokens_seen": done.tokens,
         "seconds": done.seconds,
         "history": tuple(line.flat() for line in done.history),
+        **_input_facts(inputs, stream, batches),
         **surroundings(),
     }
 
 
-def _stream_facts(stream: TokenStream, batches: PackedBatches) -> StreamFacts:
-    return StreamFacts(
-        documents=stream.documents,
-        characters=stream.characters,
-        tokens=len(stream.ids),
-        steps_per_epoch=batches.steps_per_epoch,
-        batch_tokens=batches.batch_tokens,
-    )
+def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) -> dict[str, Any]:
+    return {
+        "identity": inputs.identity,
+        "options": inputs.options.model_dump(mode="json"),
+        "compute": asdict(inputs.compute),
+        "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
+        "stream": StreamFacts(
+            documents=stream.documents,
+            characters=stream.characters,
+            tokens=len(stream.ids),
+            steps_per_epoch=batches.steps_per_epoch,
+            batch_tokens=batches.batch_tokens,
+        ),
+    }
 
 
 def _run_loop(

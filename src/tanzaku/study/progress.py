@@ -4,7 +4,6 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -53,7 +52,7 @@ class _SpeedColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
 
 
-class RunProgress:
+class RunProgress(Display):
     """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal.
 
     Args:
@@ -66,7 +65,7 @@ class RunProgress:
     def __init__(
         self, title: str, *, console: Console | None = None, in_lines: bool = False, quiet: bool = False
     ) -> None:
-        self._display = Display(
+        super().__init__(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -78,18 +77,8 @@ class RunProgress:
             title=title,
             in_lines=in_lines,
         )
-        self._bar = self._display.bar
-        self._training = self._bar.add_task("training", total=None, note="")
-        self._evaluation = self._bar.add_task("validation", total=None, visible=False, note="")
-
-    def __enter__(self) -> "RunProgress":
-        self._display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._display.__exit__(kind, error, traceback)
+        self._training = self.bar.add_task("training", total=None, note="")
+        self._evaluation = self.bar.add_task("validation", total=None, visible=False, note="")
 
     def __call__(self, event: Event) -> None:
         """Show the event."""
@@ -97,20 +86,20 @@ class RunProgress:
             case StepDone():
                 self._step(event)
             case EvaluationProgress(documents=documents, total_documents=total):
-                self._bar.update(self._evaluation, completed=documents, total=total, visible=documents < total)
+                self.bar.update(self._evaluation, completed=documents, total=total, visible=documents < total)
             case EpochDone(result=result):
-                self._display.say(
+                self.say(
                     f"epoch {result.epoch}: training loss {result.train_loss:.4f}, validation loss "
                     f"{result.val_loss:.4f}, validation accuracy {100 * result.val_accuracy:.2f} %, "
                     f"{result.train_seconds:.0f} s"
                 )
-                self._bar.reset(self._evaluation, visible=False)
+                self.bar.reset(self._evaluation, visible=False)
             case Resumed(step=step):
-                self._display.say(f"resumes from the checkpoint of step {step}")
+                self.say(f"resumes from the checkpoint of step {step}")
             case CheckpointPassedOver(message=message):
-                self._display.say(f"warning: {message}")
+                self.say(f"warning: {message}")
 
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
-        self._bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
-        self._display.say_without_bar(f"step {event.step}/{event.total_steps}, {note}")
+        self.bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
+        self.say_without_bar(f"step {event.step}/{event.total_steps}, {note}")
