@@ -121,15 +121,24 @@ def test_import_reads_standard_input_and_names_its_encoding(tmp_path: Path) -> N
 
 def test_import_ends_with_the_command_that_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path / "mine.csv")
-    last = run("import", path, "--out", tmp_path / "my data").stdout.splitlines()[-1]
-    assert last.startswith("Next: tanzaku study run ")
-    words = shlex.split(last.removeprefix("Next: tanzaku "))
+    fit, last = run("import", path, "--out", tmp_path / "my data").stdout.splitlines()[-2:]
+    assert shlex.split(fit) == [
+        "Next:",
+        "tanzaku",
+        "fit",
+        str(tmp_path / "my data"),
+        "--out",
+        str(tmp_path / "my data-classifier"),
+    ]
+    assert last.startswith("  or: tanzaku study run ")
+    words = shlex.split(last.removeprefix("  or: tanzaku "))
     assert CliRunner().invoke(app, [*words, "--dry-run"], catch_exceptions=False).exit_code == 0
     assert f"data.source={tmp_path / 'my data'}" in words
     monkeypatch.setattr("tanzaku.cli.data.__file__", str(tmp_path / "a" / "b" / "c" / "d.py"))
     monkeypatch.chdir(tmp_path)
-    last = run("import", path, "--out", "out").stdout.splitlines()[-1]
-    assert last == "Next: tanzaku data show out"
+    *_, fit, last = run("import", path, "--out", "out").stdout.splitlines()
+    assert fit == "Next: tanzaku fit out --out out-classifier"
+    assert last == "  or: tanzaku data show out"
 
 
 def test_import_takes_splits_as_they_are(tmp_path: Path) -> None:

@@ -5,16 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import tanzaku
+from tanzaku.data.options import ReadOptions
+from tanzaku.data.prepared import write_prepared
 from tanzaku.errors import BundleError, DataError, SpecError
+from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
 from tanzaku.fitting.race import Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
 from tanzaku.fitting.sentences import remark, verdict_text
 from tanzaku.ship.certificate import bundle_bytes
+from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
@@ -161,6 +166,39 @@ def test_the_page_begins_with_the_verdict(fitted: Fitted) -> None:
     assert findings.curve is not None
     assert [gain.more for gain in findings.curve.gains] == [50, 200]
     assert findings.curve.points[0].labels < findings.curve.points[-1].labels
+    assert 'id="chart-2-curve"' in page
+    assert page.count('class="mark hollow"') >= len(findings.curve.gains)
+
+
+def test_the_page_says_how_far_probabilities_can_be_trusted(fitted: Fitted) -> None:
+    """Of all documents of the folds, counted here by the stored predictions."""
+    report = fitted.result.report
+    findings = report.findings
+    assert findings.selection is not None
+    assert findings.reliability is not None
+    assert findings.reliability.documents == findings.selection.documents
+    stored = [read_predictions(path.parent) for path in fitted.result.folder.glob("folds/*/tfidf*800*/record.json")]
+    probabilities = np.concatenate([one.probabilities for one in stored if one.probabilities])
+    correct = np.concatenate([np.array(one.classes) == np.array(one.predicted) for one in stored])
+    assert len(correct) == findings.selection.documents
+    page = report.page.read_text(encoding="utf-8")
+    assert 'id="chart-1-calibration"' in page
+    promised = [(rate, found) for rate, found in findings.answers if found is not None]
+    assert promised
+    for rate, found in promised:
+        answered = probabilities >= found.probability
+        assert answered.sum() == found.answered
+        assert (~correct[answered]).mean() <= rate
+        assert f"{found.probability:.4f}" in page
+    first = page[page.index("<main>") : page.index("</section>")]
+    assert "--min-probability" in first
+
+
+def test_what_data_import_wrote_is_taken_as_a_whole(tmp_path: Path) -> None:
+    made = tanzaku.import_documents(list(zip(*inquiries(60), strict=True)), name="mine")
+    write_prepared(made, tmp_path)
+    read = labelled(tmp_path, ReadOptions())
+    assert (read.name, len(read.documents)) == ("mine", 60)
 
 
 def test_the_page_is_in_one_language_and_names_the_smallest_of_the_bundles_that_were_compared(fitted: Fitted) -> None:
@@ -217,9 +255,9 @@ def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:
 def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tmp_path: Path) -> None:
     """With all terms, a bundle grows with the documents: the final one is larger than those of the folds."""
     source = inquiries(200)
-    options: dict[str, Any] = {"folds": 2, "margin": 0.0}
+    options: dict[str, Any] = {"folds": 2, "margin": 0.01}
     growing = {name: value for name, value in MANY_TERMS.items() if name != "max_terms"}
-    candidates = [growing, {**FEW_TERMS, "max_terms": 60}]
+    candidates = [growing, {**MANY_TERMS, "max_terms": 400, "weight_bits": 8}]
     free = fit(source, study=tmp_path / "free", candidates=candidates, **options).report.findings
     assert free.recommended is free.candidates[0]
     assert free.recommended.costs is not None

@@ -189,17 +189,22 @@ def import_(
     preparation = _imported(source, splits, splitting, name=name, reading=reading)
     _write(preparation, target, title=preparation.dataset.name)
     if not target.as_json:
-        plain_console(soft_wrap=True).print(f"Next: {_next_command(target.out)}")
+        plain_console(soft_wrap=True).print(_next_commands(target.out))
 
 
-def _next_command(data: Path) -> str:
-    """The command that compares methods on prepared data, or shows the data where no study file is at hand."""
+def _next_commands(data: Path) -> str:
+    """The commands that find a classifier for prepared data, and that compare methods on it or, where no study file is
+    at hand, show it."""
+    bundle = data.parent / f"{data.resolve().name}-classifier"
+    fit = command("fit", data, "--out", bundle)
     study = Path("studies") / "quickstart.toml"
     if not study.is_file():
         study = Path(__file__).parents[3] / study  # of the cloned folder
     if not study.is_file():
-        return command("data", "show", data)
-    return command("study", "run", study, "--set", f"data.source={data}", "--out", Path("runs") / data.resolve().name)
+        return f"Next: {fit}\n  or: {command('data', 'show', data)}"
+    runs = Path("runs") / data.resolve().name
+    compare = command("study", "run", study, "--set", f"data.source={data}", "--out", runs)
+    return f"Next: {fit}\n  or: {compare}"
 
 
 def _imported(

@@ -78,7 +78,7 @@ class Writing:
 
 def fit(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A file, or a folder per class, as for `tanzaku data import`.")
+        Path, typer.Argument(metavar="SOURCE", help="A file, a folder per class, or what `tanzaku data import` wrote.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the classifier, new or empty.")],
     reading: Reading,

@@ -22,8 +22,7 @@ _TFIDF = "tfidf-svm"
 _BYTES: Mapping[Form, float] = {"whole": 4, "int8": 1, "int4": 0.5}
 _MAX_TOKENS = 512
 
-# From the cheapest to the most expensive to train; what comes last is not tried where the time is short. A penalty of 5
-# suits few terms (records/livedoor-terms).
+# From the cheapest to the most expensive to train. A penalty of 5 suits few terms (records/livedoor-terms).
 TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
     {"method": _TFIDF, "analyzer": "character", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
     {"method": _TFIDF, "analyzer": "mecab", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
@@ -38,11 +37,12 @@ TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
     },
     {"method": _TFIDF, "analyzer": "mecab", "penalty": 1.0},
 )
+# The most promising first: what comes last is not tried where the time is short.
 ENCODER_ARMS: tuple[Mapping[str, Any], ...] = (
-    {"method": "head"},
     {"method": "lora", "rank": 8},
-    {"method": "full"},
+    {"method": "head"},
     {"method": "lora+tfidf"},
+    {"method": "full"},
     {"method": "lora", "rank": 2},
     {"method": "lora", "rank": 32},
 )

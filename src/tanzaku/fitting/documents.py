@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import raise_errors, warn_of
 from tanzaku.data.grouping import same_text, together
 from tanzaku.data.intake import read_labelled
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.options import ReadOptions
+from tanzaku.data.prepared import MANIFEST
 from tanzaku.data.readers import source_of
 
 
@@ -27,13 +30,15 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
     """Read and check labelled documents.
 
     Args:
-        source: As for `read_labelled`; also two lists, of texts and labels, or a `Dataset` of ours.
+        source: As for `read_labelled`; also two lists, of texts and labels, a `Dataset` of ours, or the folder of one.
         options: How to read it.
 
     Raises:
         ProblemsError: Rows, columns or labels can't be used: everything at once.
         DataError: The source can't be read at all.
     """
+    if isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file():
+        source = load_dataset(source)  # what `data import` wrote
     if isinstance(source, Dataset):
         splits = (source.train, source.val, source.test)
         texts, labels = (

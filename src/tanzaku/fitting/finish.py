@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tanzaku.analysis.abstention import Threshold, choose_threshold
 from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
+from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.selection import Selection, select
 from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
 from tanzaku.fitting.job import RUNS, Job
-from tanzaku.fitting.race import Entry, classes_of, make_run, pack_form, selectable
+from tanzaku.fitting.race import Entry, classes_of, make_run, pack_form, predictions_of, selectable
 from tanzaku.fitting.splits import fewer
 from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
 from tanzaku.ship.building import check_out
@@ -27,6 +29,7 @@ from tanzaku.study.spec import DataSpec
 
 _SHARES = (0.25, 0.5)  # of a fold's training documents, in addition to all of them
 _NICE = (1, 2, 5)
+_ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def check_bundle_folder(out: Path, *, fingerprint: str, force: bool) -> None:
@@ -51,7 +54,8 @@ def finish(job: Job, compared: Compared) -> FitFindings:
     race, rounds = compared.race, len(compared.folds)
     live = race.live if rounds else []
     classes = np.concatenate([classes_of(fold.dataset) for fold in compared.folds]) if rounds else np.zeros(0, np.int64)
-    selection = final = mistakes = curve = chosen = None
+    selection = final = mistakes = curve = chosen = reliability = None
+    answers: tuple[tuple[float, Threshold | None], ...] = ()
     if live:
         labels = len(job.whole.label_names)
         selection = select(selectable(live, rounds), classes, labels=labels, margin=job.margin, choose_by=job.choose_by)
@@ -61,6 +65,7 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         predicted = selectable([chosen], rounds)[0].predicted
         mistakes = mistakes_of(texts, classes, predicted, label_names=job.whole.label_names)
         curve = _curve(job, compared, chosen.candidate)
+        reliability, answers = _probabilities(compared, chosen)
     shutil.rmtree(race.scratch, ignore_errors=True)
     return FitFindings(
         name=job.title,
@@ -74,7 +79,22 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         final=final,
         mistakes=mistakes,
         curve=curve,
+        reliability=reliability,
+        answers=answers,
     )
+
+
+def _probabilities(
+    compared: Compared, chosen: Entry
+) -> tuple[Reliability | None, tuple[tuple[float, Threshold | None], ...]]:
+    """What the probabilities of the documents of all folds say; each was given by a model that had no part in it."""
+    made = [predictions_of(compared.planned(chosen.candidate, fold.runs), chosen.form) for fold in compared.folds]
+    if any(one.probabilities is None for one in made):
+        return None, ()
+    probabilities = np.concatenate([one.probabilities for one in made if one.probabilities is not None])
+    correct = np.concatenate([np.array(one.classes) == np.array(one.predicted) for one in made])
+    answers = tuple((rate, choose_threshold(probabilities, correct, error_rate=rate)) for rate in _ERROR_RATES)
+    return reliability_of(probabilities, correct), answers
 
 
 def _tried(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tanzaku.analysis.recommendation import non_inferiority
 from tanzaku.display import number
+from tanzaku.drawing.svg import SAMPLE
+from tanzaku.fitting.charts import answer_rows, curve_drawing, reliability_drawing
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.sentences import by_size, candidate_parts, candidates_table, verdict_text
+from tanzaku.fitting.sentences import by_size, candidate_name, candidate_parts, candidates_table, verdict_text
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.report import formats
 from tanzaku.report.templates import template
@@ -23,7 +25,14 @@ def fit_page(findings: FitFindings, job: Job, *, words: Words) -> str:
     lines = [
         (one, *candidate_parts(one, words=words), row) for one, row in zip(by_size(findings), table.rows, strict=True)
     ]
+    chosen = findings.recommended
     return template("fit.html.jinja").render(
+        sample=SAMPLE,
+        curve=curve_drawing(findings, words=words),
+        reliability=reliability_drawing(
+            findings, name=candidate_name(chosen, words=words) if chosen else "", words=words
+        ),
+        answers=answer_rows(findings),
         words=words,
         text=words.text,
         plural=words.plural,

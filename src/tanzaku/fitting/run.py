@@ -76,8 +76,8 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     The same call resumes an interrupted fit.
 
     Args:
-        source: A file or folder, a DataFrame or another table, pairs (text, label), two lists (texts, labels), or a
-            `Dataset`.
+        source: A file or folder, a DataFrame or another table, pairs (text, label), two lists (texts, labels), a
+            `Dataset`, or the folder of one.
         listener: Called before each run.
         options: Those of `FitOptions`, such as `text="body"`, `max_mb=2` and `out="my-classifier"`.
 

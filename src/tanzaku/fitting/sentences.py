@@ -12,6 +12,7 @@ from tanzaku.report.names import joined
 from tanzaku.report.render import Column, Table
 from tanzaku.words import Words, message
 
+_HALF = 0.5
 _FORMS = {
     "text": "",
     "whole": message("with the encoder"),
@@ -39,13 +40,15 @@ class VerdictText:
     """How it compares with the others, and how sure that is."""
     test: str | None
     """How it did on the test documents."""
+    answers: str | None
+    """How many documents it can answer with few mistakes."""
     more: tuple[str, ...]
     """What more labels would bring."""
 
     @property
     def every(self) -> tuple[str, ...]:
         """All sentences in their order."""
-        return (self.take, *self.sure, *([self.test] if self.test else []), *self.more)
+        return (self.take, *self.sure, *(one for one in (self.test, self.answers) if one), *self.more)
 
 
 def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
@@ -54,6 +57,7 @@ def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
         take=_take(findings, words),
         sure=tuple(_sure(findings, words)),
         test=_test(findings, words),
+        answers=_answers(findings, words),
         more=tuple(_more(gain, words) for gain in (findings.curve.gains if findings.curve else ())),
     )
 
@@ -286,6 +290,22 @@ def _test(findings: FitFindings, words: Words) -> str | None:
         return accuracy
     return words.joined(
         [accuracy, words.text("Its macro-F1 there is {score} %.", score=formats.percent(test.macro_f1))]
+    )
+
+
+def _answers(findings: FitFindings, words: Words) -> str | None:
+    """Of the lowest error rate with which it answers half of the documents, or else of the highest one."""
+    found = [one for _, one in findings.answers if one is not None]
+    if not found:
+        return None
+    shown = next((one for one in found if one.coverage >= _HALF), found[-1])
+    return words.text(
+        "With --min-probability {probability} it answers {coverage} % of the documents, and at most {rate} % of these "
+        "answers are wrong (with {confidence} % confidence).",
+        probability=f"{shown.probability:.4f}",
+        coverage=f"{100 * shown.coverage:.0f}",
+        rate=number(100 * shown.error_rate),
+        confidence=number(100 * shown.confidence),
     )
 
 

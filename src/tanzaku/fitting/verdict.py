@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tanzaku.analysis.abstention import Threshold
 from tanzaku.analysis.learning_curve import LearningCurve
 from tanzaku.analysis.mistakes import excerpt
+from tanzaku.analysis.reliability import Reliability
 from tanzaku.analysis.selection import Selected, Selection
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Form
@@ -104,6 +106,11 @@ class FitFindings:
     final: Final | None
     mistakes: Mistakes | None
     curve: LearningCurve | None
+    reliability: Reliability | None = None
+    """Of the recommended candidate's probabilities, on documents that it was not trained on."""
+    answers: tuple[tuple[float, Threshold | None], ...] = ()
+    """By the largest share of its answers that may be wrong, from which probability on it answers; None where no
+    threshold promises that."""
 
     @property
     def recommended(self) -> TriedCandidate | None:
