@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -29,7 +30,7 @@ from tanzaku.ship.bundle import (
     TextBundleFacts,
     open_bundle,
 )
-from tanzaku.ship.choosing import choose_run
+from tanzaku.ship.choosing import ChosenRun, choose_run
 from tanzaku.ship.held_out import write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
@@ -79,16 +80,14 @@ def pack(
         out: The bundle's folder, new or empty.
         with_encoder: Store all weights, so that the bundle classifies without its encoder; done in any case where the
             study pretrained the encoder itself. What was trained is merged into them where that can be.
-        merge: False stores the encoder's own files and what was trained separately: fewer bytes, where the encoder is
-            stored in 4 bits or in float16.
+        merge: False stores the encoder's own files and what was trained separately: smaller for those in few bits.
         int8: Store all weights, and every matrix outside the head in 8 bits; see `tanzaku.encoders.quantized`.
         int4: Likewise in 4 bits; see `tanzaku.encoders.compact`.
         encoder: Where the run's encoder lies now, if no longer under the name in the run's settings.
         dataset: With `int8` or `int4`, its validation set is classified before and after. None takes the run's own data
             where it still lies where the study read it, and otherwise the embedded sample corpus.
         max_flips: With `int8` or `int4`, the largest share of validation texts that may get another label.
-        compare: With `int8` or `int4`, classify texts before and after, for a certificate and the calibration. Without
-            that the bundle has the calibration of the weights as trained, and no validation documents.
+        compare: False leaves that out, so that there is no certificate, and the calibration is of the trained weights.
         force: Replace a bundle that lies in `out`.
         margin: How much worse than the best the recommended arm may be, a share.
         choose_by: What of the validation set arms are chosen by; without it, what the study file said.
@@ -100,37 +99,61 @@ def pack(
         DataError: The dataset has other labels.
         RecordError: A record is damaged.
     """
-    dtype = _dtype(int8=int8, int4=int4)
     chosen = choose_run(Path(source), margin=margin, choose_by=choose_by)
-    folder, record = chosen.folder.resolve(), chosen.record  # "." has neither a name nor a folder around it
-    if dataset is not None:
-        check_labels(dataset, record.data.label_names)
-    if isinstance(record, FinishedTextRun):
-        if dtype:
-            raise BundleError(
-                f"{dtype} is for the weights of an encoder, and {record.method} has none; pack it without"
-            )
-        with building(Path(out), force=force, language=language) as staging:
-            _pack_text(staging, folder, record)
-        return open_bundle(out)
+    form = _Form.of(with_encoder=with_encoder, merge=merge, int8=int8, int4=int4)
+    checks = _Checks(dataset, max_flips, compare)
     with building(Path(out), force=force, language=language) as staging:
-        facts = _pack_encoder(
-            staging,
-            folder,
-            record,
-            with_encoder=with_encoder or dtype is not None,
-            merge=merge or dtype is not None,
-            encoder=encoder,
-        )
-        if dtype:
-            lower(staging, facts, record, dataset=dataset, dtype=dtype, max_flips=max_flips, compare=compare)
+        _pack(staging, chosen, form, checks, encoder=encoder)
     return open_bundle(out)
 
 
-def _dtype(*, int8: bool, int4: bool) -> LowDtype | None:
-    if int8 and int4:
-        raise BundleError("int8 and int4 exclude each other; give one of them")
-    return "int8" if int8 else "int4" if int4 else None
+@dataclass(frozen=True)
+class _Form:
+    """How an encoder's weights are stored; see `pack`."""
+
+    with_encoder: bool
+    merge: bool
+    dtype: LowDtype | None
+
+    @classmethod
+    def of(cls, *, with_encoder: bool, merge: bool, int8: bool, int4: bool) -> _Form:
+        if int8 and int4:
+            raise BundleError("int8 and int4 exclude each other; give one of them")
+        if int8 or int4:
+            return cls(with_encoder=True, merge=True, dtype="int8" if int8 else "int4")
+        return cls(with_encoder, merge, None)
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """What is checked of weights in fewer bits; see `pack`."""
+
+    dataset: Dataset | None
+    max_flips: float | None
+    compare: bool
+
+
+def _pack(bundle: Path, chosen: ChosenRun, form: _Form, checks: _Checks, *, encoder: str | None) -> None:
+    folder, record = chosen.folder.resolve(), chosen.record  # "." has neither a name nor a folder around it
+    if checks.dataset is not None:
+        check_labels(checks.dataset, record.data.label_names)
+    if isinstance(record, FinishedTextRun):
+        if form.dtype:
+            name = record.method
+            raise BundleError(f"{form.dtype} is for the weights of an encoder, and {name} has none; pack it without")
+        _pack_text(bundle, folder, record)
+        return
+    facts = _pack_encoder(bundle, folder, record, form, encoder=encoder)
+    if form.dtype:
+        lower(
+            bundle,
+            facts,
+            record,
+            dataset=checks.dataset,
+            dtype=form.dtype,
+            max_flips=checks.max_flips,
+            compare=checks.compare,
+        )
 
 
 def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
@@ -151,13 +174,12 @@ def _pack_encoder(
     bundle: Path,
     run: Path,
     record: FinishedEncoderRun,
+    form: _Form,
     *,
-    with_encoder: bool,
-    merge: bool,
     encoder: str | None,
 ) -> EncoderBundleFacts:
     spec = _spec_of(EncoderRunSpec, record, run)
-    source, stored, settings = _fill(bundle, run, record, spec, with_encoder=with_encoder, merge=merge, encoder=encoder)
+    source, stored, settings = _fill(bundle, run, record, spec, form, encoder=encoder)
     calibration = _pack_calibration(bundle, run, record)
     facts = EncoderBundleFacts(
         tanzaku=__version__,
@@ -253,9 +275,8 @@ def _fill(
     run: Path,
     record: FinishedEncoderRun,
     spec: EncoderRunSpec,
+    form: _Form,
     *,
-    with_encoder: bool,
-    merge: bool,
     encoder: str | None,
 ) -> tuple[EncoderSource, Literal["float32", "encoder"] | None, EncoderSpec]:
     """Copy or make the model's files.
@@ -277,16 +298,16 @@ def _fill(
     if spec.method.saves_whole_model:
         _copy(saved, bundle / ENCODER_FOLDER)
         return source, "float32", named
-    whole = with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
-    if whole and merge and spec.method.mergeable:
+    whole = form.with_encoder or made is not None  # an encoder that the study pretrained itself is found nowhere else
+    if whole and form.merge and spec.method.mergeable:
         _merge(spec, source, record, saved, bundle / ENCODER_FOLDER)
         return source, "float32", named
     _copy(saved, bundle / MODEL_FOLDER)
     if not whole:
         return source, None, named
-    if merge or not _copy_weights(source, bundle / ENCODER_FOLDER):
+    if form.merge or not _copy_weights(source, bundle / ENCODER_FOLDER):
         _write_weights(source, bundle / ENCODER_FOLDER)
-    return source, "float32" if merge else "encoder", named
+    return source, "float32" if form.merge else "encoder", named
 
 
 def _naming(settings: EncoderSpec, source: EncoderSource, *, elsewhere: bool) -> EncoderSpec:
