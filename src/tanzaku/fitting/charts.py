@@ -24,7 +24,7 @@ def curve_drawing(findings: FitFindings, *, words: Words) -> Drawing | None:
         key="curve",
         title=words.text("Accuracy by the number of training documents"),
         caption=words.text("Hollow points are expected by a power law through the others. Bars are 95 % intervals."),
-        x=Axis(words.text("training documents"), scale="log", write="{:,.0f}".format),
+        x=Axis(words.text("training documents"), scale="log"),
         y=Axis(words.text("accuracy (%)")),
         lines=(Line(words.text("measured"), measured, 0), Line(words.text("expected"), expected, 1, join="none")),
     )
