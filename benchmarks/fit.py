@@ -30,8 +30,6 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.run import FitResult
 from tanzaku.fitting.verdict import TriedCandidate
-from tanzaku.study.expansion import expand
-from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.record import FinishedRun
 from tests.fitting.inquiries import write_inquiries
 
@@ -137,11 +135,7 @@ def best_accuracy(result: FitResult) -> float:
     best = next(one for one in findings.candidates if one.best)
     if best.recommended and findings.final is not None:
         return findings.final.record.test.accuracy
-    arms = arms_of_runs(expand(result.study))
-    namer = Namer(arms)
-    names = [str(namer.full(arm)) for arm in arms]
-    chosen = tuple(arm for arm, name in zip(result.study.arms, names, strict=True) if name == str(best.name))
-    only = result.study.model_copy(update={"arms": chosen or result.study.arms})
+    only = result.study.model_copy(update={"arms": (dict(best.arm),)})
     records = [one for one in tanzaku.run_study(only, out=result.folder / "runs") if isinstance(one, FinishedRun)]
     return max(one.test.accuracy for one in records)
 

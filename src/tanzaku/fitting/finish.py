@@ -103,6 +103,7 @@ def _tried(
     found = {id(entry): one for entry, one in zip(live, selection.candidates if selection else (), strict=True)}
     return tuple(
         TriedCandidate(
+            arm=entry.candidate.arm,
             names=compared.race.names[id(entry.candidate)],
             form=entry.form,
             costs=entry.costs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ _EXAMPLES = 10
 class TriedCandidate:
     """A candidate in one form: what it costs, how it did, or why it dropped out."""
 
+    arm: Mapping[str, Any]
+    """As in a study file."""
     names: Mapping[Language, Name]
     """The arm's, in each language."""
     form: Form
