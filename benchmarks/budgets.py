@@ -38,6 +38,7 @@ MEGABYTES = (1.0, 2.0, 8.0, 64.0)
 PACKAGES = ("fasttext-wheel==0.9.2", "numpy<2")
 _PATIENCE = 3  # times the time of the search; the training of what it found comes after it
 _SCRIPT = Path(__file__).with_name("fasttext_autotune.py")
+_TINY_SEARCH = 0.1  # minutes
 _TINY: dict[str, Any] = {
     "encoder": None,
     "folds": 2,
@@ -126,7 +127,7 @@ def within(
         words.mkdir()
         for name in ("train", "val", "test"):
             write_words(getattr(whole, name), words / f"{name}.txt", label_names=whole.label_names)
-    part["fasttext"] = with_fasttext(words, megabytes=megabytes, minutes=minutes)
+    part["fasttext"] = with_fasttext(words, megabytes=megabytes, minutes=_TINY_SEARCH if options else minutes)
     part["test_documents"] = len(whole.test)
     return part
 
@@ -158,7 +159,7 @@ def main() -> None:
         parser.error("give the folder of Livedoor, or --scale tiny")
     out = BUILD / f"budgets-{asked.scale}"
     out.mkdir(parents=True, exist_ok=True)
-    minutes = 0.1 if tiny else asked.minutes
+    minutes = min(2.0, asked.minutes) if tiny else asked.minutes
     source = load_dataset(SAMPLE) if tiny else asked.livedoor
     parts = Parts(BUILD / f"budgets-{asked.scale}.json", key={"scale": asked.scale, "minutes": minutes})
     for megabytes in MEGABYTES[:1] if tiny else MEGABYTES:
