@@ -54,21 +54,7 @@ def measure_runtime(export: Path, extra: str, folder: Path) -> dict[str, object]
         for path, size in sizes.items()
         if not path.relative_to(packages).parts[0].startswith(_OF_THE_ENVIRONMENT)
     }
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    seconds, worked, label = [], [], ""
-    for _ in range(3):
-        start, before = time.perf_counter(), _worked()
-        done = subprocess.run(
-            [str(programs / "tanzaku"), "classify", str(export), TEXT, "--format", "jsonl"],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        seconds.append(round(time.perf_counter() - start, 3))
-        worked.append(round(_worked() - before, 3))
-        label = json.loads(done.stdout)["label"]
+    seconds, worked, label = _first_label(programs / "tanzaku", export, folder)
     return {
         "extra": extra,
         "bytes": sum(ours.values()),
@@ -78,6 +64,26 @@ def measure_runtime(export: Path, extra: str, folder: Path) -> dict[str, object]
         "processor_seconds_to_first_label": worked,
         "label": label,
     }
+
+
+def _first_label(tanzaku: Path, export: Path, folder: Path) -> tuple[list[float], list[float], str]:
+    """Seconds and processor seconds from the start of the program to its first label, three times; and the label."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    seconds, worked, label = [], [], ""
+    for _ in range(3):
+        start, before = time.perf_counter(), _worked()
+        done = subprocess.run(
+            [str(tanzaku), "classify", str(export), TEXT, "--format", "jsonl"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds.append(round(time.perf_counter() - start, 3))
+        worked.append(round(_worked() - before, 3))
+        label = json.loads(done.stdout)["label"]
+    return seconds, worked, label
 
 
 def _worked() -> float:

@@ -109,14 +109,14 @@ class Guard:
         try:
             async with asyncio.timeout(limits.read_seconds):
                 while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
                         raise _ClientLeftError
-                    parts.append(message.get("body", b""))
+                    parts.append(event.get("body", b""))
                     size += len(parts[-1])
                     if size > most:
                         raise too_large
-                    if not message.get("more_body", False):
+                    if not event.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
             raise ApiError(
@@ -187,18 +187,18 @@ class _Answer:
             self.begun()
             self.begun = None
 
-    async def send(self, message: Message) -> None:
+    async def send(self, event: Message) -> None:
         """Send a part of the answer."""
-        if message["type"] == "http.response.start":
+        if event["type"] == "http.response.start":
             self.begin()
-            self.status = message["status"]
-            given = {name.lower() for name, _ in message["headers"]}
+            self.status = event["status"]
+            given = {name.lower() for name, _ in event["headers"]}
             extra = {**_HEADERS, b"x-request-id": self.id.encode()}
-            message["headers"] = [
-                *message["headers"],
+            event["headers"] = [
+                *event["headers"],
                 *((name, value) for name, value in extra.items() if name not in given),
             ]
-        await self._send(message)
+        await self._send(event)
 
     async def fail(self, failure: ApiError) -> None:
         """Send an error, unless an answer has begun."""
