@@ -28,6 +28,7 @@ _VERBS += [
         "inspect",
         "serve",
         "export",
+        "push",
         "compress",
         "doctor",
         "methods",

@@ -155,7 +155,7 @@ def test_texts_that_do_not_come_back_are_noticed(
         return map_chunks(islice(chunks, 2) if workers > 1 else chunks, workers=1, **work)
 
     monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
-    monkeypatch.setattr(tokens, "map_chunks", lossy)
+    monkeypatch.setattr("tanzaku.encoders.parallel.map_chunks", lossy)
     with pytest.warns(TanzakuWarning, match="128 of 300 texts came back"):
         assert _equal(tokenize(tokenizer, many, max_tokens=40), alone)
 

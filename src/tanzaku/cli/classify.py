@@ -15,7 +15,6 @@ import typer
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
 from tanzaku.cli.bulk import Bulk
 from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading, folder_of
-from tanzaku.cli.partial import Partial
 from tanzaku.cli.predictions import Format, Layout, writer
 from tanzaku.cli.tally import Skipped, Tally
 from tanzaku.cli.text_source import Source, source_of
@@ -24,6 +23,7 @@ from tanzaku.display import plain_console
 from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
+    from tanzaku.cli.partial import Partial
     from tanzaku.data.streaming import Row
     from tanzaku.ship.classifier import Classifier
 
@@ -75,7 +75,7 @@ def classify(
     abstaining.check(promise)
     skipped = Skipped() if faults.on_error == "skip" else None
     source.check(refuse=(lambda _: None) if skipped else None)
-    partial = Partial.begin(output) if output.out and bulk.engine == "inline" else None
+    partial = _begin(output) if output.out and bulk.engine == "inline" else None
     folder = folder_of(bundle)
     classifier = model.load(folder)
     job = _Job(classifier, source, output, model, abstaining.answers(promise, classifier), skipped)
@@ -97,7 +97,13 @@ def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
     )
 
 
-def _run(job: "_Job", bundle: Path, partial: Partial | None) -> None:
+def _begin(output: Output) -> "Partial":
+    from tanzaku.cli.partial import Partial  # its notes are pydantic's, which --help does not need
+
+    return Partial.begin(output)
+
+
+def _run(job: "_Job", bundle: Path, partial: "Partial | None") -> None:
     try:
         tally = _to_file(job, partial, bundle) if partial else _to_standard_output(job)
     except BrokenPipeError:
@@ -166,7 +172,7 @@ def _to_standard_output(job: _Job) -> Tally:
     return tally
 
 
-def _to_file(job: _Job, partial: Partial, bundle: Path) -> Tally:
+def _to_file(job: _Job, partial: "Partial", bundle: Path) -> Tally:
     rows = job.rows()
     settings = _settings(job, bundle)
     with partial.open(rows, settings, columns=job.source.columns, chunk=job.chunk) as journal:

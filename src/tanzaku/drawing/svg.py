@@ -122,7 +122,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Whisker:
-    """A row of a forest plot in percent of the width; a `cut` end goes on beyond the axis."""
+    """A row of a forest plot in percent of the width; a `cut` end continues beyond the axis."""
 
     low: float
     middle: float
