@@ -33,7 +33,7 @@ def assert_same_runs(one: Path, two: Path) -> None:
 
 
 def wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
-    """Wait until the study, started anew, works on a run: until some log grows."""
+    """Wait until the study, started again, works on a run: until some log grows."""
     sizes = {path: path.stat().st_size for path in out.glob("*/log.jsonl")}
     while process.poll() is None:
         if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("*/log.jsonl")):

@@ -365,7 +365,7 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(
 
 
 def _wait_for_a_trial(process: Forked, out: Path) -> None:
-    """Wait until the search, started anew, works on a trial: until some log grows."""
+    """Wait until the search, started again, works on a trial: until some log grows."""
     sizes = {path: path.stat().st_size for path in out.glob("trials/*/log.jsonl")}
     while process.poll() is None:
         if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("trials/*/log.jsonl")):

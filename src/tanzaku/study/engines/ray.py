@@ -90,12 +90,12 @@ class RayEngine:
         import ray
 
         encoder = teacher = None
-        alone = planned
+        shipped = planned
         if isinstance(planned, PlannedEncoderRun):
             encoder = self._ship(planned.encoder.fingerprint, lambda: pack_encoder(planned.encoder))
             if (soft := planned.teacher) is not None:
                 teacher = self._ship(soft.fingerprint, lambda: soft)
-                alone = replace(planned, teacher=None)
+                shipped = replace(planned, teacher=None)
         task = ray.remote(work).options(
             name=planned.run_id,
             num_cpus=self._threads,
@@ -104,7 +104,7 @@ class RayEngine:
             max_retries=_RETRIES,
         )
         dataset, shared = self._ship("dataset", lambda: self._facts["dataset"]), self._share(planned.folder.parent)
-        self._tasks[task.remote(alone, dataset, encoder, teacher, shared, self._board)] = planned
+        self._tasks[task.remote(shipped, dataset, encoder, teacher, shared, self._board)] = planned
 
     def next(self) -> Begun | Over:
         """Wait for what happens next; see `Engine`."""
