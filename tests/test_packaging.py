@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 
 # Where the name that is imported is not the one that is installed.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "tomli_w": "tomli-w"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "tomli_w": "tomli-w", "mlflow": "mlflow-skinny"}
 # Imported by transformers for the tokenizers of Japanese encoders, and by nothing of ours.
 FOR_TRANSFORMERS = {"sentencepiece", "protobuf", "unidic-lite"}
 # Imported by PyTorch's exporter.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SpecError,
         TanzakuError,
         TanzakuWarning,
+        TrackingError,
     )
     from tanzaku.exports.exporting import Exported, export
     from tanzaku.fitting.estimator import TextClassifier
@@ -69,6 +70,7 @@ __all__ = [
     "TanzakuError",
     "TanzakuWarning",
     "TextClassifier",
+    "TrackingError",
     "__version__",
     "export",
     "fit",
@@ -100,6 +102,7 @@ _MODULES = {
         "SpecError",
         "TanzakuError",
         "TanzakuWarning",
+        "TrackingError",
     ),
     "fitting.estimator": ("TextClassifier",),
     "exports.exporting": ("Exported", "export"),

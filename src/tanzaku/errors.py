@@ -45,6 +45,10 @@ class ProcessError(TanzakuError):
     """A worker process that could not be started, or died."""
 
 
+class TrackingError(TanzakuError):
+    """A tracker can't be reached, or refuses what it is sent."""
+
+
 class BundleError(TanzakuError):
     """A run that can't be packed, or a bundle that is damaged or lacks its encoder."""
 

@@ -5,7 +5,9 @@ from typing import Literal
 
 from tanzaku.errors import TanzakuError
 
-Extra = Literal["train", "report", "tune", "xlsx", "onnx", "openvino", "ray", "runtime", "serve"]
+Extra = Literal[
+    "train", "report", "tune", "xlsx", "onnx", "openvino", "ray", "runtime", "serve", "tensorboard", "mlflow"
+]
 
 # By the names that are imported, the names that are installed.
 _PACKAGES: dict[Extra, dict[str, str]] = {
@@ -30,6 +32,8 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "ray": {"ray": "ray"},
+    "tensorboard": {"tensorboardX": "tensorboardX"},
+    "mlflow": {"mlflow": "mlflow-skinny"},
     "runtime": {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers"},
     "serve": {name: name for name in ("fastapi", "starlette", "uvicorn", "h11", "anyio")}
     | {"prometheus_client": "prometheus-client"},

@@ -19,6 +19,7 @@ from tanzaku.cli.report import report
 from tanzaku.cli.runs import duration, print_runs
 from tanzaku.cli.schema import schema
 from tanzaku.cli.threads import Threads
+from tanzaku.cli.track import Tracking, export
 from tanzaku.cli.tune import tune
 from tanzaku.display import counted, plain_console
 
@@ -57,6 +58,7 @@ def run(
     ] = False,
     *,
     engines: Engines,
+    tracking: Tracking,
     threads: Threads = None,
 ) -> None:
     """Make the runs of a study; run the same command again to resume after an interruption.
@@ -71,6 +73,7 @@ def run(
     tanzaku study run studies/thesis-table-3.2.toml --set encoder.name=./my-encoder --set encoder.max_tokens=128
     tanzaku study run studies/quickstart.toml --jobs 2
     tanzaku study run studies/quickstart.toml --engine ray --address ray-head:6379 --cpus-per-run 2
+    tanzaku study run studies/quickstart.toml --track tensorboard --track mlflow:http://localhost:5000
     tanzaku study run studies/quickstart.toml --dry-run
     ```
     """
@@ -87,6 +90,7 @@ def run(
     settings: dict[str, Any] = {
         "overrides": overrides or (),
         "retry_failed": retry_failed,
+        "track": tracking.track or (),
     }
     made = _make(study, out, engines=engines, settings=settings, console=errors)
     print_runs(made.states)
@@ -153,6 +157,7 @@ class _Made:
 
 app.command()(with_options(report))
 app.command()(with_options(archive))
+app.command()(with_options(export))
 app.command()(with_options(tune))
 app.command()(with_options(schema))
 

@@ -37,12 +37,19 @@ def write_predictions(
     name: str = PREDICTIONS_FILE,
 ) -> None:
     """Write a file of predictions: a header, then one line a document."""
+    write_atomically(folder / name, predictions_text(classes, predicted, probabilities))
+
+
+def predictions_text(
+    classes: Sequence[int], predicted: Sequence[int], probabilities: Sequence[float] | None = None
+) -> str:
+    """The content of a file of predictions."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_PREDICTIONS_HEADER)
     shown = [""] * len(classes) if probabilities is None else [f"{one:.4f}" for one in probabilities]
     writer.writerows(zip(classes, predicted, shown, strict=True))
-    write_atomically(folder / name, text.getvalue())
+    return text.getvalue()
 
 
 def read_predictions(folder: Path, *, labels: int | None = None, name: str = PREDICTIONS_FILE) -> StoredPredictions:

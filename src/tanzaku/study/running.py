@@ -15,6 +15,8 @@ from tanzaku.study.making import Shown
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
 from tanzaku.study.spec import StudySpec
+from tanzaku.study.tracking.following import Following
+from tanzaku.study.tracking.tracker import open_trackers
 
 if TYPE_CHECKING:
     from tanzaku.study.plan import Plan
@@ -42,6 +44,7 @@ def run_study(
     ray: RayOptions | None = None,
     shown: Shown | None = None,
     processes_per_run: int = 1,
+    track: Sequence[str] = (),
     listener: Callable[[StudyStarts | StudyEvent], None] = lambda _: None,
 ) -> list[RunRecord]:
     """Make the runs of a study, each in a process of its own; what is finished already is not made again.
@@ -55,25 +58,29 @@ def run_study(
         retry_failed: Make runs again that failed before.
         jobs, ray, shown: As `make_runs` takes them: how many at the same time, with what, and what they print.
         processes_per_run: How many processes train each run with an encoder together, each on a share of every batch.
+        track: Where to send the runs while they are made: `"tensorboard"`, `"tensorboard:FOLDER"` or `"mlflow:URI"`.
         listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
 
     Returns:
         The records, in the order of the study's arms and seeds.
 
     Raises:
-        TanzakuError: The study, its data or its encoder can't be used.
+        TanzakuError: The study, its data, its encoder or a destination can't be used.
         ProcessError: Nothing more can be written to `out`, or Ray can't be used; what has ended is safe.
         OSError: `out` can't be written.
         StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
     """
     spec = _read(study, overrides)
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
+    trackers = open_trackers(track, runs=folder)
     check_writable(folder)
     plan = _plan(spec, folder, processes_per_run)
     runs = _listed(plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
     options: dict[str, Any] = {"retry_failed": retry_failed, "jobs": jobs, "ray": ray, "shown": shown}
-    records = _hear(make_runs(plan.runs, dataset=plan.dataset, study=spec.name, **options), listener)
+    with Following(trackers, folder=folder, study=spec.name) as follow:
+        events = make_runs(plan.runs, dataset=plan.dataset, study=spec.name, **options)
+        records = _hear(events, follow, listener)
     return [records[run.name] for run in runs]
 
 

@@ -144,7 +144,7 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jo
     finished = [record for record in ended if isinstance(record, FinishedRun)]
     total = 0.0
     for run in waiting:
-        of_arm = [record for record in finished if _arm(record.run_id) == _arm(run.name)]
+        of_arm = [record for record in finished if arm_of(record.run_id) == arm_of(run.name)]
         of_method = [record for record in finished if record.method == run.method]
         of_kind = [record for record in finished if record.spec["kind"] == run.kind]
         alike = of_arm or of_method or of_kind
@@ -154,7 +154,7 @@ def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jo
     return total / min(jobs, max(1, len(waiting)))
 
 
-def _arm(run_id: str) -> str:
+def arm_of(run_id: str) -> str:
     """A run's name without its seed and identity."""
     return re.sub(r"(-s\d+)?-[0-9a-f]+$", "", run_id)
 

@@ -1,0 +1,51 @@
+"""Sends the runs of a folder or an archive to a tracker, whenever they were made."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tanzaku.errors import TrackingError
+from tanzaku.study.runs import stored_runs
+from tanzaku.study.tracking.content import ended_run
+from tanzaku.study.tracking.tracker import open_trackers
+
+
+def export_runs(
+    runs: Path,
+    to: str,
+    *,
+    every: bool = False,
+    folders: Mapping[str, Path] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Send every run that has ended; what the tracker has already is not sent again.
+
+    Args:
+        runs: A study's folder, an archive, or a folder above several.
+        to: The tracker, as in `open_trackers`.
+        every: Also runs that are none of their study's as it is specified; see `stored_runs`.
+        folders: The report and the bundle, by the names that they get in the tracker.
+        progress: Called with the name of each run that was sent.
+
+    Returns:
+        How many runs were sent.
+
+    Raises:
+        RecordError: There is no run, or one is damaged.
+        TrackingError: The tracker can't be reached or refuses something, or the folders belong to no one study.
+    """
+    (tracker,) = open_trackers([to], runs=runs)
+    stored = stored_runs(runs, every=every)
+    studies = sorted({run.record.study for run in stored})
+    if folders and len(studies) > 1:
+        raise TrackingError(
+            f"{runs} has the runs of several studies ({', '.join(studies)}), and a report or a bundle belongs to one; "
+            "give the folder of one study"
+        )
+    for missing in (folder for folder in (folders or {}).values() if not folder.is_dir()):
+        raise TrackingError(f"{missing}: there is no such folder to send")
+    if folders:
+        tracker.send_folders(studies[0], folders)
+    for run in stored:
+        tracker.send(ended_run(run))
+        progress(run.record.run_id)
+    return len(stored)
