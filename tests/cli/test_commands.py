@@ -14,7 +14,7 @@ from tanzaku.cli import app
 
 _GROUPS = {
     "data": ["livedoor", "import", "sample", "show"],
-    "study": ["run", "status", "report", "archive", "tune", "schema"],
+    "study": ["run", "status", "report", "archive", "export", "tune", "schema"],
     "encoder": ["export"],
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]

@@ -61,6 +61,8 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order in which people use them."""
         names = super().list_commands(ctx)
+        if ctx.parent is not None:  # a group's are registered in their order, and may have names of the root's
+            return names
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
     def invoke(self, ctx: Any) -> Any:

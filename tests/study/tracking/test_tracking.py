@@ -22,7 +22,7 @@ from tanzaku.cli.study import app
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuWarning, TrackingError
 from tanzaku.study.archiving import archive_study
-from tanzaku.study.record import FailedRun, FinishedEncoderRun, FinishedRun, read_record, write_record
+from tanzaku.study.record import FailedRun, FinishedEncoderRun, FinishedRun, PretrainingFacts, read_record, write_record
 from tanzaku.study.running import run_study
 from tanzaku.study.runs import StoredRun, stored_runs
 from tanzaku.study.states import LOG_FILE
@@ -47,7 +47,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A study of a text method and an adapter with two ranks, tracked with TensorBoard while it was made."""
+    """A study of text methods and an adapter with two ranks, tracked with TensorBoard while it was made."""
     folder = tmp_path_factory.mktemp("tracked")
     write_prepared(Preparation(make_dataset(), source={}, options={}), folder / "data")
     study = {
@@ -56,7 +56,11 @@ def made(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         "data": {"source": str(folder / "data")},
         "encoder": {"name": str(tiny_encoder), "max_tokens": 24},
         "training": {"epochs": 2, "batch_size": 8, "log_steps": 2, "learning_rate": 0.01, "head_learning_rate": 0.01},
-        "arms": [{"method": "tfidf-svm"}, {"method": "lora-nested", "ranks": [2, 4]}],
+        "arms": [
+            {"method": "tfidf-svm"},
+            {"method": "lora-nested", "ranks": [2, 4]},
+            {"method": "static", "vectors_from": str(tiny_encoder), "dimensions": 8},
+        ],
     }
     records = run_study(study, out=folder / "runs", track=["tensorboard"])
     assert all(isinstance(record, FinishedRun) for record in records), records
@@ -135,6 +139,45 @@ def _expected(record: FinishedRun) -> dict[tuple[str, int], float]:
     return expected | {(f"final/{name}", best): float(value) for name, value in final.items()}
 
 
+_NO_METRICS = {"version", "spec", "method_details", "data", "environment", "distillation", "compute"}
+_PLACES = {"epoch", "rank", "confusion"}
+
+
+def _all_numbers(content: Any) -> list[float]:
+    """Every number in a part of a record, whatever its name; an epoch's and a rank's own number is a place."""
+    if isinstance(content, dict):
+        return [number for name, part in content.items() if name not in _PLACES for number in _all_numbers(part)]
+    if isinstance(content, list):
+        return [number for part in content for number in _all_numbers(part)]
+    return [float(content)] if isinstance(content, int | float) else []
+
+
+def _measured(record: FinishedRun) -> list[float]:
+    """Every number of a record that was measured, so that a new field of records can't be missing in trackers."""
+    content = record.model_dump(mode="json", exclude=_NO_METRICS)
+    content["training_curve"] = [loss for _, loss in content["training_curve"]]
+    content["encoder"] = (content.get("encoder") or {}).get("pretraining")
+    return sorted(_all_numbers(content))
+
+
+def _pretrained(record: FinishedRun) -> FinishedRun:
+    """As the record of a run whose encoder was pretrained further."""
+    assert isinstance(record, FinishedEncoderRun)
+    facts = PretrainingFacts(
+        folder="pretrained",
+        identity="0",
+        base_fingerprint="0",
+        documents=48,
+        steps=7,
+        tokens_seen=1234,
+        seconds=5.5,
+        first_held_out_loss=3.5,
+        held_out_loss=2.5,
+        held_out_accuracy=0.25,
+    )
+    return record.model_copy(update={"encoder": record.encoder.model_copy(update={"pretraining": facts})})
+
+
 def _read_tensorboard(folder: Path) -> dict[tuple[str, int], float]:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0})
@@ -149,9 +192,28 @@ def _in_float32(values: dict[tuple[str, int], float]) -> dict[tuple[str, int], f
 
 
 def test_tensorboard_reads_every_number_of_a_record(made: Made) -> None:
-    assert [len(_expected(record)) > 20 for record in made.records] == [True, True]
+    assert [record.method for record in made.records] == ["tfidf-svm", "lora-nested", "static"]
+    assert all(len(_expected(record)) > 20 for record in made.records)
     for record in made.records:
         assert _read_tensorboard(made.runs / "tensorboard" / record.run_id) == _in_float32(_expected(record))
+
+
+def test_readers_find_every_number_that_was_measured_of_every_kind_of_run(
+    made: Made, server: str, tmp_path: Path
+) -> None:
+    text, encoder, static = made.records
+    records = [record.model_copy(update={"study": "kinds"}) for record in (text, _pretrained(encoder), static)]
+    for record in records:
+        shutil.copytree(made.runs / record.run_id, tmp_path / "runs" / record.run_id)
+        write_record(record, tmp_path / "runs" / record.run_id)
+    assert export_runs(tmp_path / "runs", f"mlflow:{server}") == 3
+    assert export_runs(tmp_path / "runs", f"tensorboard:{tmp_path / 'logs'}") == 3
+    in_mlflow = _read_mlflow(server, "kinds")
+    for record in records:
+        measured = _measured(record)
+        assert sorted(_history(server, in_mlflow[record.run_id]).values()) == measured
+        in_tensorboard = _read_tensorboard(tmp_path / "logs" / record.run_id).values()
+        assert sorted(in_tensorboard) == sorted(float(np.float32(number)) for number in measured)
 
 
 def test_tensorboard_gets_new_epochs_and_keeps_no_run_twice(made: Made, tmp_path: Path) -> None:
@@ -201,7 +263,7 @@ def test_mlflow_reads_every_number_of_a_record_sent_any_number_of_times(
     made: Made, server: str, tmp_path: Path
 ) -> None:
     to = f"mlflow:{server}"
-    assert export_runs(made.runs, to) == 2
+    assert export_runs(made.runs, to) == 3
     first = _read_mlflow(server, "tracked")
     assert set(first) == {record.run_id for record in made.records}
     archive_study(made.runs, tmp_path / "archive")
@@ -275,7 +337,7 @@ def test_the_report_and_the_bundle_are_kept_for_the_study(made: Made, server: st
     for _ in range(2):
         result = CliRunner().invoke(app, [*to_mlflow, *arguments], catch_exceptions=False)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert result.stderr == f"2 runs of {made.runs} sent to mlflow:{server}\n"
+        assert result.stderr == f"3 runs of {made.runs} sent to mlflow:{server}\n"
     (target,) = [run for name, run in _read_mlflow(server, "tracked").items() if name == "report-and-bundle"]
     for kind in ("report", "bundle"):
         path = _client(server).download_artifacts(target.info.run_id, f"{kind}/below/file.txt", str(tmp_path))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, predictions_text
-from tanzaku.study.record import RECORD_FILE, EpochRecord, FailedRun, FinishedRun, RunRecord
+from tanzaku.study.record import RECORD_FILE, EpochRecord, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.states import LOG_FILE, arm_of
 
@@ -140,6 +140,8 @@ def _final_points(record: FinishedRun, of_epochs: list[Point]) -> Iterator[Point
     content = record.model_dump(include={"val", "test", "calibration", "costs", "best_epoch", "stopped_early"})
     content["resumptions"] = record.resumptions
     content["rank"] = {str(one.rank): one.model_dump(exclude={"rank"}) for one in record.ranks}
+    if isinstance(record, FinishedEncoderRun) and record.encoder.pretraining:
+        content["pretraining"] = record.encoder.pretraining.model_dump()
     best = getattr(record, "best_epoch", 0)
     for name, value in _numbers(content, "final"):
         yield Point(name, best, value, ended)
