@@ -30,11 +30,11 @@ def _run(command: list[str], folder: Path) -> Result:
     return finished
 
 
-def _write_reviews(folder: Path) -> None:
+def _write_inquiries(folder: Path) -> None:
     documents = make_documents(90, seed=1)
-    with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as handle:
+    with (folder / "inquiries.csv").open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["body", "stars"])
+        writer.writerow(["body", "category"])
         writer.writerows(zip(documents.texts, documents.labels, strict=True))
 
 
@@ -43,11 +43,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the study files, and data that was imported as the README says."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "studies").symlink_to(ROOT / "studies")
-    _write_reviews(folder)
+    _write_inquiries(folder)
     for command in _commands("README.md"):
         if command[:2] == ["data", "import"]:
             _run(command, folder)
-    assert (folder / "data" / "reviews" / "manifest.json").is_file()
+    assert (folder / "data" / "inquiries" / "manifest.json").is_file()
     return folder
 
 
@@ -82,7 +82,7 @@ def _scaled_down(study: Path, encoder: Path) -> list[str]:
         f"encoder.name={encoder}",
         "encoder.max_tokens=24",
         "training.epochs=1",
-        "data.source=data/reviews",
+        "data.source=data/inquiries",
         "seeds=[1]",
     ]
     for number, arm in enumerate(tomllib.loads(study.read_text(encoding="utf-8"))["arms"]):
@@ -128,7 +128,7 @@ def test_the_readmes_fit_ends_with_a_classifier(workplace: Path, monkeypatch: py
 @pytest.mark.slow
 def test_the_readmes_way_from_own_documents_to_labels(workplace: Path, tiny_encoder: Path) -> None:
     commands = _commands("README.md")
-    first = next(place for place, command in enumerate(commands) if "runs/reviews" in command)
+    first = next(place for place, command in enumerate(commands) if "runs/inquiries" in command)
     study, report, pack, classify = commands[first : first + 4]
     _run([*study, *_scaled_down(ROOT / study[2], tiny_encoder)], workplace)
     _run(report, workplace)

@@ -56,7 +56,9 @@ def run_study(
         out: Folder for the runs; None takes `runs/` and the study's name.
         overrides: Changes to the study, such as `"training.epochs=2"`, in the order in which they are applied.
         retry_failed: Make runs again that failed before.
-        jobs, ray, shown: As `make_runs` takes them: how many at the same time, with what, and what they print.
+        jobs: How many runs at the same time; see `make_runs`.
+        ray: Makes the runs on Ray; see `make_runs`.
+        shown: What the runs print; see `make_runs`.
         processes_per_run: How many processes train each run with an encoder together, each on a share of every batch.
         track: Where to send the runs while they are made: `"tensorboard"`, `"tensorboard:FOLDER"` or `"mlflow:URI"`.
         listener: Called with each event: the study starts; a run starts, ends, or is being made by another process.
