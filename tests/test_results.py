@@ -16,6 +16,8 @@ from tanzaku.analysis.arms import Arm, sections_of
 from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
 from tanzaku.analysis.thesis import PUBLISHED, published_megabytes
+from tanzaku.encoders.source import files_of, resolve_encoder
+from tanzaku.fitting.candidates import parameters_of
 from tanzaku.report.formats import (
     interval,
     megabytes,
@@ -26,7 +28,7 @@ from tanzaku.report.formats import (
     seconds,
 )
 from tanzaku.study.expansion import expand, read_study
-from tanzaku.study.record import FinishedEncoderRun, FinishedRun
+from tanzaku.study.record import Costs, FinishedEncoderRun, FinishedRun
 from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.spec import RUN_SPEC, StudySpec
 from tanzaku.words import words_of
@@ -115,6 +117,45 @@ def test_what_the_quickstart_is_shown_to_print_is_its_record(page: str) -> None:
             megabytes(run.costs.saved_bytes / 1e6),
             seconds(run.costs.train_seconds),
         ]
+
+
+def _quickstart_costs() -> list[Costs]:
+    (section,) = sections_of(read_records(QUICKSTART))
+    return [run.costs for arm in section.arms for run in arm.finished]
+
+
+@pytest.mark.parametrize(
+    ("page", "required"), [("README.md", r"(\d+) GB of free memory"), ("README.ja.md", r"(\d+) GB の空きメモリー")]
+)
+def test_the_memory_that_the_quickstart_needs_is_that_of_two_of_its_runs(page: str, required: str) -> None:
+    *_, second, first = sorted(costs.peak_memory_bytes or 0 for costs in _quickstart_costs())
+    (found,) = re.findall(required, (ROOT / page).read_text(encoding="utf-8"))
+    # The command itself holds no encoder; what a gigabyte leaves over is for it.
+    assert (first + second) / 1e9 < int(found) < (first + second) / 1e9 + 1
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/fit.md"])
+def test_the_sizes_of_bundles_follow_from_the_encoder_s(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    source = resolve_encoder("tanzaku-mini")
+    files = files_of(source)
+    tokenizer, stored = (
+        sum((source.folder / name).stat().st_size for name in names)
+        for names in (files.tokenizer, (*files.tokenizer, *files.weights))
+    )
+    # With 4 bits, blocks of 32 weights share a scale of 16 bits.
+    whole = [tokenizer + parameters_of(source, labels=9) * bits / 8 for bits in (4 + 16 / 32, 8, 32)]
+    four, eight, full = (f"{size / 1e6:.0f}" for size in whole)
+    assert four == f"{stored / 1e6:.0f}"
+    shown = {
+        "README.md": f"take {four}, {eight} or {full} MB in 4, 8 or 32 bits",
+        "README.ja.md": f"4 ビットなら {four} MB、8 ビットなら {eight} MB、32 ビットなら {full} MB",
+        "docs/fit.md": f"in 4 bits, in 8 bits or in float32 ({four}, {eight} and {full} MB)",
+    }
+    assert shown[page] in " ".join(text.split())
+    adapters = [costs.saved_bytes for costs in _quickstart_costs() if costs.trainable_parameters < 5e6]
+    largest = f"{max(adapters) / 1e6:.0f} MB"
+    assert page == "docs/fit.md" or f"{largest} more" in text or f"最大 {largest}" in text
 
 
 @pytest.mark.parametrize(
