@@ -107,6 +107,8 @@ def test_what_can_not_be_read_is_named(tmp_path: Path, name: str, content: bytes
         ("a.jsonl", b"[1]\n"),
         ("a.jsonl", b'{"text": 1, "label": "x"}\n'),
         ("a.parquet", b"no parquet"),
+        ("a.csv", b"PK\x03\x04"),
+        ("a.xlsx", b"<html>"),
     ],
 )
 def test_errors_read_as_those_of_labelled_documents(tmp_path: Path, name: str, content: bytes) -> None:

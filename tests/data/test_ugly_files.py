@@ -1,6 +1,7 @@
 """Files as people have them: each is answered by one message with every problem and its remedy."""
 
 import csv
+import gzip
 import io
 import json
 import warnings
@@ -18,6 +19,8 @@ from tanzaku.data.findings import ProblemsError
 from tanzaku.data.importing import import_documents, import_splits
 from tanzaku.data.options import ReadOptions
 from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.fitting.documents import labelled
+from tanzaku.fitting.run import fit
 
 THINGS = ("荷物", "請求書", "アプリ", "パスワード", "領収書", "会員証")
 WISHES = ("が届きません", "を送り直してください", "の使い方を教えてください", "に誤りがあります", "を取り消したいです")
@@ -258,6 +261,63 @@ UGLY = {
     "nothing": Ugly("a.csv", lambda: "", {}, whole=("empty", "columns' names")),
     "only names of columns": Ugly("a.csv", lambda: "text,label\n;\n", {"fields": ("row 1",)}),
     "only empty rows": Ugly("a.csv", lambda: "text,label\n,\n,\n", {}, whole=("no documents",)),
+    "a spreadsheet that was renamed": Ugly(
+        "a.csv",
+        lambda: workbook([["text", "label"], *inquiries()]),
+        {},
+        whole=("a spreadsheet", "not csv", "the ending .xlsx"),
+    ),
+    "a compressed file that was renamed": Ugly(
+        "a.csv", lambda: gzip.compress(separated(inquiries()).encode()), {}, whole=("gzip", "Unpack")
+    ),
+    "a Parquet file that was renamed": Ugly(
+        "a.jsonl", lambda: parquet({"text": ["本文"], "label": ["配送"]}), {}, whole=("the ending .parquet",)
+    ),
+    "a web page with the ending of a spreadsheet": Ugly(
+        "a.xlsx", lambda: "\ufeff\n<HTML><table><tr><td>text</td></tr></table>", {}, whole=("HTML", "CSV UTF-8")
+    ),
+    "a pointer of Git LFS": Ugly(
+        "a.csv", lambda: "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", {}, whole=("git lfs pull",)
+    ),
+    "a table in Parquet that is cut off": Ugly(
+        "a.parquet",
+        lambda: parquet({"text": ["本文"], "label": ["配送"]})[:60],
+        {},
+        whole=("Parquet", "Write it again"),
+    ),
+    "a JSON list": Ugly(
+        "a.jsonl", lambda: json.dumps(objects(inquiries()), indent=1), {}, whole=("one JSON list", "one object a line")
+    ),
+    "rows of another encoding at the end": Ugly(
+        "a.csv",
+        lambda: separated(inquiries()).encode() + "追加の本文です,配送\n".encode("cp932"),
+        {"encoding": ("line 42", "--encoding", "save it as UTF-8")},
+    ),
+    "dates for labels": Ugly(
+        "a.csv",
+        lambda: separated([[row[0], f"2026-01-{number % 28 + 1:02}"] for number, row in enumerate(inquiries())]),
+        {"text-as-label": ("28 different labels", "--label-column")},
+    ),
+    "ids for texts, and no label where pandas had none": Ugly(
+        "a.csv",
+        lambda: separated([[f"{number:05}", ("nan", row[1])[number % 2]] for number, row in enumerate(inquiries())]),
+        {"numbers-as-text": ("'00000'", "--text-column")},
+        warned="'nan' (20 rows)",
+    ),
+    "labels that are objects": Ugly(
+        "a.jsonl",
+        lambda: lines(*[{"text": text, "label": {"name": label}} for text, label in inquiries()]),
+        {"several-labels": ("line 1", "a dict")},
+    ),
+    "an encoding that is not the file's": Ugly(
+        "a.csv",
+        lambda: separated(inquiries()).encode("cp932"),
+        {"encoding": ("not valid utf-16", "--encoding cp932")},
+        {"encoding": "utf-16"},
+    ),
+    "an encoding that does not exist": Ugly(
+        "a.csv", lambda: separated(inquiries()), {}, {"encoding": "utf-99"}, whole=("'utf-99'", "cp932")
+    ),
     "a format that is not read": Ugly("a.xls", lambda: b"\xd0\xcf", {}, whole=(".xlsx", "CSV UTF-8")),
 }
 
@@ -286,8 +346,39 @@ def test_an_ugly_file_is_answered_with_every_problem_and_remedy(case: Ugly, tmp_
         assert words in message
 
 
-def test_there_are_more_than_twenty_five() -> None:
-    assert len(UGLY) >= 25
+# A class may have few documents, which are then warned of: nothing but the sizes of three splits needs them.
+_FIT_READS = {"small classes, spelled in two ways", "a class of copies of another class", "groups that are too few"}
+
+
+@pytest.mark.parametrize("name", UGLY)
+def test_fit_answers_it_alike_and_begins_nothing(name: str, tmp_path: Path) -> None:
+    case = UGLY[name]
+    path, study = tmp_path / case.name, tmp_path / "study"
+    content = case.content()
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    reading = ReadOptions(**case.options)
+    if name in _FIT_READS:
+        with warnings.catch_warnings(record=True, action="always") as caught:
+            labelled(path, reading)
+        warned = "".join(str(one.message) for one in caught)
+        assert ("can't be measured in each fold: '返金' has 1" in warned) is name.startswith("small classes")
+        return
+    with warnings.catch_warnings(action="ignore"):
+        with pytest.raises(DataError) as imported:
+            import_documents(path, reading=reading)
+        with pytest.raises(DataError) as fitted:
+            fit(path, reading=reading, study=study)
+    assert str(fitted.value) == str(imported.value)
+    assert not study.exists()
+
+
+def test_a_folder_without_texts_says_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no documents\. Documents of a folder are \.txt files"):
+        import_documents(tmp_path)
+
+
+def test_there_are_more_than_forty() -> None:
+    assert len(UGLY) >= 40
 
 
 def test_a_folder_of_classes_names_each_text_in_another_encoding(tmp_path: Path) -> None:

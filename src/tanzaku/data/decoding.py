@@ -23,14 +23,15 @@ class EncodingError(DataError):
         self.fault, self.remedy, self.fitting = fault, remedy, fitting
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole.
+def read_bytes(path: Path, *, most: int = -1) -> bytes:
+    """Read a file, whole or only its first bytes.
 
     Raises:
         DataError: It can't be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}. Check the path and its permissions.") from error
 

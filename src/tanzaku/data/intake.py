@@ -194,6 +194,7 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
     suggestion = next((rows.suggestion for rows in parts.values()), "")
     wrong_column = of_labels.not_labels(labels, texts, suggestion=suggestion)
     findings += wrong_column
+    findings += of_labels.not_texts(texts, suggestion=suggestion)
     if not wrong_column:
         findings += _rename(parts, options)
         findings += _without_small(parts, options)
@@ -204,7 +205,8 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
 
 def _rename(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Finding]:
     counts = Counter(label for rows in parts.values() for label in rows.labels)
-    findings = [] if options.normalize_labels else of_labels.similar_labels(counts.elements())
+    findings = of_labels.missing_values(counts.elements())
+    findings += [] if options.normalize_labels else of_labels.similar_labels(counts.elements())
     names = of_labels.spellings(counts.elements()) if options.normalize_labels else {}
     findings += of_labels.renamed_labels(names, counts)
     if options.merge_small:

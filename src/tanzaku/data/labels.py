@@ -15,6 +15,8 @@ from tanzaku.display import counted
 _LABEL_WIDTH = 30  # of a label in a message
 _SEPARATORS = (";", "；", "、", ",", "，", "|", "｜", "/", "／", "\n")
 _FEWEST_ROWS = 20  # below which many different labels say nothing
+_FEWEST_TEXTS = 5
+_MISSING = frozenset({"nan", "<na>", "n/a", "null", "nat"})  # as pandas and spreadsheets write them
 
 
 def plain_label(label: str) -> str:
@@ -109,7 +111,7 @@ def not_labels(labels: Sequence[str], texts: Sequence[str], *, suggestion: str =
     names, different = set(labels), len(set(texts))
     many = f"there are {len(names):,} different labels in {counted(len(labels), 'row')}"
     examples = listed([short(name) for name in sorted(names)])
-    remedy = f"Probably: {suggestion}." if suggestion else "Name the right column with --label-column."
+    remedy = _other_column(suggestion, "--label-column")
     if len(names) > different and sum(map(len, labels)) > sum(map(len, texts)):
         message = (
             f"{many} and only {counted(different, 'different text')}: {examples}. The columns seem to be swapped: name "
@@ -124,12 +126,62 @@ def not_labels(labels: Sequence[str], texts: Sequence[str], *, suggestion: str =
     return [Finding("text-as-label", f"{many}: {examples}. The column probably has texts and not labels. {remedy}")]
 
 
+def _other_column(suggestion: str, option: str) -> str:
+    return f"Probably: {suggestion}." if option in suggestion else f"Name the right column with {option}."
+
+
 def _is_number(label: str) -> bool:
     try:
         float(label)
     except ValueError:
         return False
     return True
+
+
+def not_texts(texts: Sequence[str], *, suggestion: str = "") -> list[Finding]:
+    """The problem that the column of the texts has numbers.
+
+    Args:
+        texts: Row i's text.
+        suggestion: As for `not_labels`.
+    """
+    if len(texts) < _FEWEST_ROWS or sum(map(_is_number, texts)) <= 0.9 * len(texts):
+        return []
+    remedy = _other_column(suggestion, "--text-column")
+    examples = listed([short(text) for text in dict.fromkeys(texts)])
+    message = f"the texts are numbers: {examples}. The column probably has ids or measurements. {remedy}"
+    return [Finding("numbers-as-text", message)]
+
+
+def missing_values(labels: Iterable[str]) -> list[Finding]:
+    """A warning of labels that programs write where there is no value."""
+    counts = Counter(label for label in labels if plain_label(label) in _MISSING)
+    if not counts:
+        return []
+    found = listed([f"{short(label)} ({counted(count, 'row')})" for label, count in sorted(counts.items())])
+    message = (
+        f"{found}: taken as a class, though programs write this where a value is missing. If it is, empty these cells, "
+        "and pass --drop-unlabelled."
+    )
+    return [Finding("missing-values", message, "warning")]
+
+
+def few_texts(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:
+    """A warning of classes that have too few different texts to be measured.
+
+    Args:
+        texts: What texts that read alike have in common, of row i.
+        labels: Row i's label.
+    """
+    different = Counter(label for _, label in dict.fromkeys(zip(texts, labels, strict=True)))
+    small = [f"{short(label)} has {size}" for label, size in sorted(different.items()) if size < _FEWEST_TEXTS]
+    if not small:
+        return []
+    message = (
+        f"classes with fewer than {_FEWEST_TEXTS} different texts can't be measured in each fold: {listed(small)}. Add "
+        f"documents, or pass --merge-small {_FEWEST_TEXTS}:その他 or --drop-small {_FEWEST_TEXTS}."
+    )
+    return [Finding("few-texts", message, "warning")]
 
 
 def one_class(labels: Sequence[str]) -> list[Finding]:

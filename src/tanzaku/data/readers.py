@@ -7,6 +7,7 @@ row the place it came from, so that `tanzaku.data.intake` can report where somet
 import fnmatch
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 
 from tanzaku.data import memory
 from tanzaku.data.decoding import EncodingError, decode, encoding_of_name, is_text, read_bytes, readable_name
+from tanzaku.data.disguise import START, disguised, start_of
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
-from tanzaku.data.rows import empty_object, parse_json_row
+from tanzaku.data.rows import empty_object, not_parquet, parse_json_row
 from tanzaku.data.separated import SeparatedRows
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
@@ -47,6 +49,14 @@ class Source:
             return self.data
         assert self.path is not None
         return read_bytes(self.path)
+
+    def start(self) -> bytes:
+        """The first bytes of the file or the pipe; none of a folder and of what is in memory."""
+        if self.data is not None:
+            return self.data[:START]
+        if self.path is None or not self.path.is_file():
+            return b""
+        return start_of(self.path)
 
 
 def source_of(source: Any) -> Source:
@@ -84,22 +94,28 @@ def read_documents(source: Any, *, options: ReadOptions | None = None, check: bo
     given, options = source_of(source), options or ReadOptions()
     if given.path is not None and not given.path.exists():
         raise DataError(f"{given.name}: there is no such file or folder. Check the path.")
-    documents = FORMATS[_format_of(given, options.format)](given, options)
+    name = _format_of(given, options.format)
+    if (other := disguised(given.start(), read_as=name)) is not None:
+        raise DataError(f"{given.name}: {other}")
+    documents = FORMATS[name](given, options)
     problems = reading_problems(documents)
     if check:
         raise_errors(replace(problem, source=given.name) for problem in problems)
     if not len(documents) and not problems:
-        raise DataError(f"{given.name}: holds no documents.{_what_it_holds(given.path)}")
+        raise DataError(f"{given.name}: holds no documents. {_what_it_needs(given.path)}")
     return documents
 
 
-def _what_it_holds(source: Path | None) -> str:
-    tables = sorted(path.name for path in source.iterdir() if is_table(path)) if source and source.is_dir() else []
+def _what_it_needs(source: Path | None) -> str:
+    if source is None or not source.is_dir():
+        return "Give rows that have a text and a label."
+    tables = sorted(path.name for path in source.iterdir() if is_table(path))
+    needed = "Documents of a folder are .txt files in one folder a class."
     if not tables:
-        return ""
+        return needed
     return (
-        f" It holds {listed(tables)}: name one of these files to have it split, or name them train, val and test with "
-        "their endings. Documents of a folder are .txt files in one folder a class."
+        f"It holds {listed(tables)}: name one of these files to have it split, or name them train, val and test with "
+        f"their endings. {needed}"
     )
 
 
@@ -187,7 +203,10 @@ def _read_sheet(source: Source, options: ReadOptions) -> RawDocuments:
 def _read_json_lines(source: Source, options: ReadOptions) -> RawDocuments:
     problems: list[Finding] = []
     # Not str.splitlines: it would also split at U+2028, which may stand inside a JSON string.
-    lines = _text_of(source, options, problems).split("\n")
+    text = _text_of(source, options, problems)
+    if re.match(r"\s*\[\s*\{", text):
+        raise DataError(f"{source.name}: holds one JSON list. {_JSON_LINES} (`jq -c '.[]'` writes them so).")
+    lines = text.split("\n")
     parsed = [_json_row(line, f"line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
     names = list(dict.fromkeys(str(key) for row in parsed if not isinstance(row, RowError) for key in row[1]))
     rows: list[tuple[str, Sequence[Any]] | RowError] = [
@@ -219,7 +238,7 @@ def _read_parquet(source: Source, options: ReadOptions) -> RawDocuments:
         whole = pq.read_table(content, columns=wanted if set(options.columns) <= set(wanted) else None)
         rows = zip(*(column.to_pylist() for column in whole.columns), strict=True)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source.name}: can't be read as Parquet: {error}.") from error
+        raise not_parquet(source.name, error) from error
     return documents_of(Table(rows=_counted(rows), names=whole.column_names), options)
 
 
@@ -318,12 +337,13 @@ _ENDINGS = {
     ".parquet": "parquet",
 }
 _NAME_A_FORMAT = f"Name one with --format: {', '.join(name for name in FORMATS if name != 'memory')}."
+_JSON_LINES = "JSON Lines is needed, one object a line, in a file that ends in .jsonl"
 # What people have instead of a table or texts, and how they get from it to one.
 _OTHER_ENDINGS = {
     (".xls", ".xlsb", ".ods", ".numbers"): (
         "Save this spreadsheet as .xlsx or as CSV UTF-8 from the program that made it, and give that file."
     ),
-    (".json",): "JSON Lines is needed, one object a line, in a file that ends in .jsonl.",
+    (".json",): f"{_JSON_LINES}.",
     (".zip", ".gz", ".xz", ".bz2", ".7z", ".tar", ".tgz"): "Unpack it, and give the file or folder in it.",
     (".doc", ".docx", ".pdf", ".rtf", ".html"): "Save it as plain text in UTF-8, with the ending .txt.",
 }

@@ -23,6 +23,11 @@ def column_index(source: Path, columns: Sequence[str], wanted: str, *, remedy: s
     raise DataError(f"{source}: {what} named {wanted!r}. The columns are: {', '.join(map(repr, columns))}. {remedy}")
 
 
+def not_parquet(source: Path | str, error: Exception) -> DataError:
+    """The error that a file is no Parquet file that can be read."""
+    return DataError(f"{source}: can't be read as Parquet: {str(error).rstrip('.')}. Write it again.")
+
+
 def parse_json_row(line: str, place: str, *, keys: Sequence[str] = (), remedy: str = "") -> dict[str, Any]:
     """The JSON object in a line, which has all of `keys`.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.rows import column_index, parse_json_row, text_of
+from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
 from tanzaku.errors import DataError
 
 _JSON_ENDINGS = (".jsonl", ".ndjson")
@@ -111,7 +111,7 @@ def _parquet_shards(source: Path, options: ReadOptions, rows: int) -> list[Shard
         with pq.ParquetFile(source) as file:
             names, count = file.schema_arrow.names, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
+        raise not_parquet(source, error) from error
     for name in options.text_columns:
         column_index(source, names, name, remedy=_REMEDY)
     return [Shard(start + 1, min(rows, count - start), start, line=0) for start in range(0, count, rows)]
@@ -135,7 +135,7 @@ def _parquet(source: Path, shard: Shard, options: ReadOptions) -> Iterator[str]:
                 if number == shard.first + shard.rows:
                     return
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
+        raise not_parquet(source, error) from error
 
 
 def _groups(file: Any, shard: Shard) -> tuple[list[int], int]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, marked_encoding, remedy
+from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
 from tanzaku.data.readers import other_formats
-from tanzaku.data.rows import column_index, parse_json_row, text_of
+from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
 from tanzaku.data.separated import SeparatedRows, check_fields
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
@@ -63,8 +64,8 @@ def stream_rows(
             the encoding, is raised in any case.
 
     Raises:
-        DataError: At once, if the file is missing or its ending unknown; else, when a row's turn comes, if it can't be
-            read; the message names the row.
+        DataError: At once, if the file is missing, or its ending unknown or wrong; else, when a row's turn comes, if it
+            can't be read; the message names the row.
     """
     options = options or ReadOptions()
     if not source.is_file():
@@ -78,6 +79,9 @@ def stream_rows(
                 or f"Give it the ending that says it ({', '.join(_READERS)}), or pipe it in, one text a line."
             )
         )
+    name = "xlsx" if ending in SPREADSHEETS else ending.removeprefix(".")
+    if ending != ".txt" and (other := disguised(start_of(source), read_as=name)) is not None:
+        raise DataError(f"{source}: {other}")
     if ending == ".txt" and options.text_columns != ReadOptions().text_columns:
         raise DataError(
             f"{source}: a .txt file has one text a line and no column {options.text_columns[0]!r}. Leave the column "
@@ -263,7 +267,7 @@ def _parquet(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> 
                         continue
                     yield Row(text, row if keep else {})
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: can't be read as Parquet: {error}.") from error
+        raise not_parquet(source, error) from error
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

@@ -11,6 +11,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import raise_errors, warn_of
 from tanzaku.data.grouping import same_text, together
 from tanzaku.data.intake import read_labelled
+from tanzaku.data.labels import few_texts
 from tanzaku.data.loading import load_dataset
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import MANIFEST
@@ -47,7 +48,7 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
         return Labelled(Documents(texts, labels), tuple(together([same_text(one) for one in texts])), source.name)
     given = source_of(list(zip(*source, strict=True)) if _is_two_lists(source) else source)
     rows, findings = read_labelled(given, options)
-    warn_of(findings)
+    warn_of([*findings, *few_texts(rows.keys, rows.labels)])
     raise_errors(findings)
     name = given.path.stem if given.path is not None else "documents"
     return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name)
