@@ -1,56 +1,99 @@
-"""What more labels bring, checked by simulation: documents whose errors follow a known law."""
+"""What more labels bring, checked by simulation: classifiers that are trained, and trained again on more labels."""
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
+from scipy.stats import binom
 
-from tanzaku.analysis.learning_curve import learning_curve
+from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 
-SIZES = (40, 80, 160)
-
-
-def _simulate(random: np.random.Generator, documents: int, *, scale: float, power: float) -> np.ndarray:
-    """Whether documents are classified right after training on each size: some are hard at every size."""
-    hardness = random.beta(0.6, 1.2, documents)
-    hardness *= 1 / hardness.mean()
-    errors = scale * np.array(SIZES, dtype=float) ** -power
-    return random.random((len(SIZES), documents)) >= np.clip(errors[:, None] * hardness, 0, 1)
+FOLDS = 5
+SHARES = (0.25, 0.5, 1.0)
 
 
-@pytest.mark.parametrize(("scale", "power"), [(2.0, 0.5), (1.0, 0.3), (0.2, 0.0)])
-def test_the_intervals_cover_the_true_gain(scale: float, power: float) -> None:
-    """At 95 %; without any gain the interval begins at zero, so it covers even more often."""
-    random = np.random.default_rng(1)
-    truth = scale * (160.0**-power - 360.0**-power)
-    runs, covered, means = 200, 0, []
+class Centroids:
+    """Two normal classes in some dimensions, and the classifier by the nearer mean, whose error has a formula.
+
+    Args:
+        random: Draws documents.
+        dimensions: Of the documents.
+        distance: Between the means; half of it is the best classifier's margin in standard deviations.
+    """
+
+    def __init__(self, random: np.random.Generator, *, dimensions: int, distance: float) -> None:
+        self._random = random
+        self._mean = np.full(dimensions, distance / 2 / dimensions**0.5)
+
+    def draw(self, documents: int) -> np.ndarray:
+        """Documents, turned so that all are of the same class: (documents, dimensions)."""
+        return self._random.standard_normal((documents, len(self._mean))) + self._mean
+
+    def error(self, train: np.ndarray) -> float:
+        """Of all documents that there could be, after a training on some."""
+        direction = train.mean(axis=0)
+        return float(ndtr(-direction @ self._mean / np.linalg.norm(direction)))
+
+
+def _curve(world: Centroids, labelled: np.ndarray, *, more: int) -> LearningCurve:
+    """As a fit does: folds of the labelled documents, and parts of each fold's training documents."""
+    rows: list[list[np.ndarray]] = []
+    parts = np.array_split(np.arange(len(labelled)), FOLDS)
+    for part in parts:
+        train = labelled[np.setdiff1d(np.arange(len(labelled)), part)]
+        directions = [train[: int(share * len(train))].mean(axis=0) for share in SHARES]
+        rows.append([labelled[part] @ direction > 0 for direction in directions])
+    correct = np.stack([np.concatenate(of_size) for of_size in zip(*rows, strict=True)])
+    sizes = [share * (1 - 1 / FOLDS) * len(labelled) for share in SHARES]
+    return learning_curve(sizes, correct, trainings=FOLDS, start=len(labelled), more=[more])
+
+
+@pytest.mark.parametrize(("dimensions", "distance", "documents"), [(50, 2.0, 300), (200, 2.5, 300), (20, 1.0, 150)])
+def test_the_intervals_cover_the_gain_of_a_training_on_more_labels(
+    dimensions: int, distance: float, documents: int
+) -> None:
+    """At 95 %. A method that is surer than that fails, and so does one that knows nothing."""
+    world = Centroids(np.random.default_rng(1), dimensions=dimensions, distance=distance)
+    runs, more, covered, gains = 300, 200, 0, []
     for _ in range(runs):
-        gain = learning_curve(SIZES, _simulate(random, 400, scale=scale, power=power), more=[200]).gains[0]
-        covered += gain.low <= truth <= gain.high
-        means.append(gain.mean)
-    assert covered / runs >= 0.90
-    assert power == 0 or np.mean(means) == pytest.approx(truth, rel=0.25)
+        labelled = world.draw(documents)
+        gain = _curve(world, labelled, more=more).gains[0]
+        real = world.error(labelled) - world.error(np.concatenate([labelled, world.draw(more)]))
+        covered += gain.low <= real <= gain.high
+        gains.append((gain.mean, real))
+    expected, measured = np.mean(gains, axis=0)
+    assert binom.ppf(0.001, runs, 0.93) <= covered <= binom.ppf(0.999, runs, 0.99)
+    assert expected == pytest.approx(measured, abs=0.01)
 
 
 def test_intervals_are_narrower_with_more_documents() -> None:
-    random = np.random.default_rng(2)
+    world = Centroids(np.random.default_rng(2), dimensions=50, distance=2.0)
     widths = []
     for documents in (100, 1600):
-        gains = [
-            learning_curve(SIZES, _simulate(random, documents, scale=2, power=0.5), more=[200]).gains[0]
-            for _ in range(10)
-        ]
+        gains = [_curve(world, world.draw(documents), more=documents).gains[0] for _ in range(10)]
         widths.append(np.mean([gain.high - gain.low for gain in gains]))
     assert widths[1] < widths[0] / 2
 
 
+def _simulate(documents: int, *, sizes: tuple[int, ...]) -> np.ndarray:
+    """Whether documents are classified right after training on each size, with the error 2/√n."""
+    errors = 2 * np.array(sizes, dtype=float) ** -0.5
+    return np.random.default_rng(3).random((len(sizes), documents)) >= errors[:, None]
+
+
 def test_points_are_in_the_order_of_their_sizes_and_more_labels_bring_more() -> None:
-    correct = _simulate(np.random.default_rng(3), 500, scale=2, power=0.5)
-    curve = learning_curve(SIZES[::-1], correct[::-1], more=[100, 1000])
-    assert [point.labels for point in curve.points] == list(SIZES)
+    sizes = (40, 80, 160)
+    correct = _simulate(20_000, sizes=sizes)
+    curve = learning_curve(sizes[::-1], correct[::-1], trainings=5, start=200, more=[100, 1000])
+    assert [point.labels for point in curve.points] == list(sizes)
     assert [point.accuracy for point in curve.points] == pytest.approx(correct.mean(axis=1).tolist())
-    assert 0 <= curve.gains[0].low <= curve.gains[0].mean <= curve.gains[0].high
-    assert curve.gains[0].mean < curve.gains[1].mean
+    # The law is the true one: the gains are its differences from 200 documents on, and so is the lift from 160 to 200.
+    for gain in curve.gains:
+        assert gain.mean == pytest.approx(2 * (200**-0.5 - (200 + gain.more) ** -0.5), abs=0.005)
+        assert gain.low < gain.mean < gain.high
+    assert curve.lift == pytest.approx(2 * (160**-0.5 - 200**-0.5), abs=0.003)
 
 
 def test_a_classifier_without_errors_gains_nothing_to_speak_of() -> None:
-    curve = learning_curve(SIZES, np.ones((3, 200), dtype=bool), more=[200])
-    assert curve.gains[0].high < 0.005
+    curve = learning_curve((40, 80, 160), np.ones((3, 200), dtype=bool), trainings=5, start=200, more=[200])
+    assert curve.gains[0].mean < 0.002
+    assert curve.gains[0].high < 0.01

@@ -292,7 +292,7 @@ def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:
     shown = f"{100 * best.selected.score:.2f}"
     assert f"with a macro-F1 of {shown} %: the difference is" in str(result.report)
     assert findings.final is not None
-    assert f"Its macro-F1 there is {100 * findings.final.record.test.macro_f1:.2f} %." in str(result.report)
+    assert f"Its macro-F1 there is {100 * findings.final.test.macro_f1:.2f} %." in str(result.report)
     page = result.report.page.read_text(encoding="utf-8")
     assert "Macro-F1 (%)" in page
     assert shown in page
@@ -319,6 +319,26 @@ def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> 
         one.label == label for one, label in zip(result.classifier(documents.texts), documents.labels, strict=True)
     ]
     assert sum(right) > 60  # a third by chance
+
+
+def test_the_test_accuracy_is_that_of_the_bundle_in_fewer_bits(tmp_path: Path, tiny_encoder: Path) -> None:
+    documents = make_documents(90, seed=1)
+    result = fit(
+        (documents.texts, documents.labels),
+        study=tmp_path,
+        encoder=str(tiny_encoder),
+        candidates=[{"method": "full", "epochs": 4, "learning_rate": 1e-2, "patience": 4, "max_tokens": 32}],
+        folds=2,
+        max_mb=0.06,
+    )
+    final = result.report.findings.final
+    assert final is not None
+    assert final.form in ("int4", "int8")
+    held = tanzaku.load_dataset(result.folder / "data").test
+    labels = [prediction.label for prediction in result.classifier(held.texts)]
+    right = sum(label == other for label, other in zip(labels, held.labels, strict=True))
+    assert (final.test.correct, final.test.documents) == (right, len(held))
+    assert f"classifies {100 * right / len(held):.2f} % of the" in str(result.report)
 
 
 def test_nothing_is_trained_if_no_candidate_can_meet_the_budgets(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tanzaku.analysis.learning_curve import CurvePoint, Gain
+from tanzaku.analysis.learning_curve import CurvePoint, Gain, LearningCurve
 from tanzaku.drawing.charts import Axis, Chart, Line, Point
 from tanzaku.drawing.svg import Drawing, draw
 from tanzaku.fitting.verdict import FitFindings
@@ -19,7 +19,7 @@ def curve_drawing(findings: FitFindings, *, words: Words) -> Drawing | None:
     if curve is None:
         return None
     measured = tuple(_measured(point) for point in curve.points)
-    expected = tuple(_expected(curve.points[-1], gain, words=words) for gain in curve.gains)
+    expected = tuple(_expected(curve, gain, words=words) for gain in curve.gains)
     chart = Chart(
         key="curve",
         title=words.text("Accuracy by the number of training documents"),
@@ -41,10 +41,11 @@ def _measured(point: CurvePoint) -> Point:
     )
 
 
-def _expected(last: CurvePoint, gain: Gain, *, words: Words) -> Point:
-    mean, low, high = (100 * min(1.0, last.accuracy + value) for value in (gain.mean, gain.low, gain.high))
+def _expected(curve: LearningCurve, gain: Gain, *, words: Words) -> Point:
+    before = curve.points[-1].accuracy + curve.lift
+    mean, low, high = (100 * min(1.0, before + value) for value in (gain.mean, gain.low, gain.high))
     label = words.text("{count} more labels: {accuracy} %", count=formats.count(gain.more), accuracy=f"{mean:.2f}")
-    return Point(x=last.labels + gain.more, y=mean, label=label, low=low, high=high, hollow=True)
+    return Point(x=curve.start + gain.more, y=mean, label=label, low=low, high=high, hollow=True)
 
 
 def reliability_drawing(findings: FitFindings, *, name: str, words: Words) -> Drawing | None:

@@ -16,9 +16,18 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
 from tanzaku.fitting.job import RUNS, Job
-from tanzaku.fitting.race import Entry, classes_of, make_run, pack_form, predictions_of, selectable
+from tanzaku.fitting.race import (
+    Entry,
+    classes_of,
+    make_run,
+    pack_form,
+    predict_in_fewer_bits,
+    predictions_of,
+    selectable,
+)
 from tanzaku.fitting.splits import fewer
 from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
+from tanzaku.measure.metrics import measure
 from tanzaku.ship.building import check_out
 from tanzaku.ship.bundle import open_bundle
 from tanzaku.study.plan import plan_study
@@ -27,7 +36,8 @@ from tanzaku.study.predictions import read_predictions
 from tanzaku.study.record import RECORD_FILE, FinishedRun
 from tanzaku.study.spec import DataSpec
 
-_SHARES = (0.25, 0.5)  # of a fold's training documents, in addition to all of them
+SHARES = (0.25, 0.5)
+"""Of a fold's training documents, for the learning curve, in addition to all of them."""
 _NICE = (1, 2, 5)
 _ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -138,10 +148,12 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
         if over := race.budgets.exceeded(costs):
             entry.drop(over)
             continue
+        predict_in_fewer_bits(planned, entry.form, bundle, plan.dataset)
+        made = predictions_of(planned, entry.form)
+        test = measure(np.array(made.classes), np.array(made.predicted), label_names=plan.dataset.label_names)
         _put(bundle, job.out)
         entry.costs = costs
-        trained = len(job.whole.train)
-        return entry, Final(record, entry.form, costs, train_documents=trained)
+        return entry, Final(record, entry.form, costs, test, train_documents=len(job.whole.train))
     return None, None
 
 
@@ -158,7 +170,7 @@ def _curve(job: Job, compared: Compared, candidate: Candidate) -> LearningCurve 
     sizes: list[list[int]] = []
     for fold in compared.folds:
         whole = compared.planned(candidate, fold.runs)
-        parts = [(share, fewer(fold.dataset, share=share, seed=job.seed)) for share in _SHARES]
+        parts = [(share, fewer(fold.dataset, share=share, seed=job.seed)) for share in SHARES]
         made = [_trained_on(job, compared, candidate, fold.number, share=share, part=part) for share, part in parts]
         if any(one is None for one in made):
             break
@@ -167,8 +179,9 @@ def _curve(job: Job, compared: Compared, candidate: Candidate) -> LearningCurve 
     if not rows:
         return None
     correct = np.stack([np.concatenate(of_size) for of_size in zip(*rows, strict=True)])  # (sizes, documents)
-    more = sorted({nice(0.5 * len(job.whole.train)), nice(1.5 * len(job.whole.train))})
-    return learning_curve(np.mean(sizes, axis=0).tolist(), correct, more=more)
+    start = len(job.whole.train)  # of the final training
+    more = sorted({nice(0.5 * start), nice(1.5 * start)})
+    return learning_curve(np.mean(sizes, axis=0).tolist(), correct, trainings=len(rows), start=start, more=more)
 
 
 def _trained_on(

@@ -255,7 +255,7 @@ def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool, lang
 
 
 def predictions_of(planned: PlannedRun, form: Form) -> StoredPredictions:
-    """What a form made of the test documents of a fold that was raced."""
+    """What a form made of the test documents of a run."""
     return read_predictions(planned.folder, name=_PREDICTIONS.get(form, PREDICTIONS_FILE))
 
 
@@ -266,23 +266,29 @@ def _weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Cos
     bundle = race.scratch / f"{planned.run_id}-{form}"
     pack_form(planned, form, bundle, compare=False)
     costs = race.costs.measure(key, bundle, dataset.test.texts)
-    if form in _PREDICTIONS:
-        _predict(planned, form, bundle, dataset)
+    predict_in_fewer_bits(planned, form, bundle, dataset)
     shutil.rmtree(bundle)
     return costs
 
 
 def _predictions(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> StoredPredictions:
-    """In fewer bits, the packed bundle classifies; the other forms compute what the run computed."""
-    if form in _PREDICTIONS and not (planned.folder / _PREDICTIONS[form]).exists():
+    if _must_classify(planned, form):
         bundle = race.scratch / f"{planned.run_id}-{form}"
         pack_form(planned, form, bundle, compare=False)
-        _predict(planned, form, bundle, dataset)
+        predict_in_fewer_bits(planned, form, bundle, dataset)
         shutil.rmtree(bundle)
     return predictions_of(planned, form)
 
 
-def _predict(planned: PlannedRun, form: Form, bundle: Path, dataset: Dataset) -> None:
+def _must_classify(planned: PlannedRun, form: Form) -> bool:
+    return form in _PREDICTIONS and not (planned.folder / _PREDICTIONS[form]).exists()
+
+
+def predict_in_fewer_bits(planned: PlannedRun, form: Form, bundle: Path, dataset: Dataset) -> None:
+    """Classify the test documents with a bundle in 8 or 4 bits, unless that was done before; the other forms compute
+    what the run computed. See `predictions_of`."""
+    if not _must_classify(planned, form):
+        return
     from tanzaku.measure.calibration import rounded_down, softmax
     from tanzaku.ship.classifier import Classifier
 

@@ -276,7 +276,7 @@ def _test(findings: FitFindings, words: Words) -> str | None:
     final = findings.final
     if final is None:
         return None
-    test = final.record.test
+    test = final.test
     low, high = test.accuracy_interval
     accuracy = words.text(
         "Trained on {trained}, it classifies {accuracy} % of the {tested} correctly, which had no part in the choice "

@@ -17,6 +17,7 @@ from tanzaku.analysis.selection import Selected, Selection
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Form
 from tanzaku.fitting.race import Reason
+from tanzaku.measure.metrics import Measures
 from tanzaku.study.naming import Name
 from tanzaku.study.record import FinishedRun
 from tanzaku.words import Language
@@ -89,6 +90,8 @@ class Final:
     record: FinishedRun
     form: Form
     costs: Costs
+    test: Measures
+    """Of the bundle itself, in its form, on the test documents; the record's are of the model that was trained."""
     train_documents: int
 
 
