@@ -3,6 +3,7 @@
 import pickle
 import pickletools
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,12 @@ def test_scikit_learns_checks_pass_on_rows_that_are_written_as_texts() -> None:
     assert by_status["xfail"] == set(SKIPPED)  # none of them passes by now
     assert by_status.get("skipped", set()) <= NOT_RUN
     assert len(by_status["passed"]) > 40
+
+
+def test_the_documentation_lists_the_checks_that_do_not_apply() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(check_\w+)` \| (.+) \|$", text, flags=re.MULTILINE))
+    assert {check: reason.replace("`", "") for check, reason in rows.items()} == SKIPPED
 
 
 def test_searches_cross_validation_calibration_and_pipelines_take_it() -> None:

@@ -6,6 +6,7 @@ import io
 import random
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,7 +262,8 @@ def _held_out(labels: Sequence[str], *, share: float, seed: int) -> tuple[list[i
     """The rows that are trained on, and those that are not, of classes with two documents at least."""
     if not 0 <= share < 1:
         raise InvalidInputError(f"validation_fraction = {share!r}; give a share from 0 to below 1")
-    rows = [row for row, label in enumerate(labels) if labels.count(label) > 1] if share else []
+    sizes = Counter(labels)
+    rows = [row for row, label in enumerate(labels) if sizes[label] > 1] if share else []
     if not rows:
         return list(range(len(labels))), []
     _, taken = hold_out([labels[row] for row in rows], share=share, seed=seed)
