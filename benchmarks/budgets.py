@@ -3,12 +3,16 @@
     python -m benchmarks.budgets LIVEDOOR
 
 takes the folder that `tanzaku data livedoor` wrote. `tanzaku fit` and fastText's autotune get the same documents, the
-same minutes and the same test documents, for each size. fastText reads words of MeCab (IPADIC), validates on the
-documents that Tanzaku validates on, and quantises to the size; its file is weighed. It runs in a virtual environment
-that the script makes in build/, with `pip install fasttext-wheel`.
+same minutes and the same test documents, for each size. Of Tanzaku, the record has the recommended classifier and the
+one that was most accurate on the folds. fastText reads words of MeCab (IPADIC), validates on the documents that Tanzaku
+validates on, and quantises to the size; its file is weighed. It runs in a virtual environment that the script makes in
+build/, with `pip install fasttext-wheel`.
 
 It takes about three hours. The same command resumes after an interruption: sizes that are done are not repeated.
-`--scale tiny` only tries it out, on the sample corpus, in a minute or two.
+`python -m benchmarks.fit_page` then writes the table and the figure of docs/fit.md.
+
+`--documents 300 --minutes 2` rehearses all of it on a part of the documents, and `--scale tiny` only tries it out, on
+the sample corpus, in a minute or two. Neither writes the record.
 """
 
 from __future__ import annotations
@@ -25,20 +29,31 @@ from pathlib import Path
 from typing import Any
 
 import tanzaku
-from benchmarks.fit import MARGIN
+from benchmarks.fit import MARGIN, best_of, part_of, say
 from benchmarks.outside import measure_outside
 from benchmarks.record import RECORDS
 from benchmarks.resuming import BUILD, Parts
 from tanzaku.data.dataset import SAMPLE, Dataset, Documents
 from tanzaku.data.loading import load_dataset
+from tanzaku.fitting.candidates import Form
+from tanzaku.fitting.verdict import TriedCandidate
 from tanzaku.measure.metrics import accuracy_interval
+from tanzaku.study.process import StudyInterrupted
 
 RECORD = RECORDS / "budgets.json"
 MEGABYTES = (1.0, 2.0, 8.0, 64.0)
 PACKAGES = ("fasttext-wheel==0.9.2", "numpy<2")
-_PATIENCE = 3  # times the time of the search; the training of what it found comes after it
+_PATIENCE, _AFTERWARDS = 2, 300  # times the search's time, and seconds: it trains and quantises what it found after it
 _SCRIPT = Path(__file__).with_name("fasttext_autotune.py")
 _TINY_SEARCH = 0.1  # minutes
+_FORMS: Mapping[Form, str] = {
+    "text": "",
+    "whole": "",
+    "stored": "",
+    "adapter": "",
+    "int8": ", 8 bits",
+    "int4": ", 4 bits",
+}
 _TINY: dict[str, Any] = {
     "encoder": None,
     "folds": 2,
@@ -72,7 +87,8 @@ def write_words(documents: Documents, path: Path, *, label_names: Sequence[str])
 def with_fasttext(folder: Path, *, megabytes: float, minutes: float) -> dict[str, Any]:
     """fastText's autotune within a size, on the splits in `folder`; quantised afterwards where that search fails.
 
-    With a size, the search of fastText 0.9.2 aborts or hangs on some data: `autotune_with_size` says how it ended.
+    With a size, the search of fastText 0.9.2 aborts or hangs on some data: `autotune_with_size` says how it ended. The
+    search without a size is made once for all sizes.
     """
     first = _fasttext(folder, megabytes=megabytes, minutes=minutes, search_with_size=True)
     if "failed" not in first:
@@ -92,7 +108,7 @@ def _fasttext(folder: Path, *, megabytes: float, minutes: float, search_with_siz
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # thousands of lines of progress
             encoding="utf-8",
-            timeout=_PATIENCE * seconds + 60,
+            timeout=_PATIENCE * seconds + _AFTERWARDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -109,42 +125,62 @@ def within(
     bundle, study = out / f"{megabytes:g}mb", out / "study"
     shutil.rmtree(bundle, ignore_errors=True)
     began = time.perf_counter()
-    result = tanzaku.fit(source, max_mb=megabytes, minutes=minutes, margin=MARGIN, out=bundle, study=study, **options)
+    common = {"minutes": minutes, "margin": MARGIN, "out": bundle, "study": study, **options}
+    result = tanzaku.fit(source, max_mb=megabytes, **common, listener=say)
     part: dict[str, Any] = {"seconds": time.perf_counter() - began, "verdict": list(result.report.sentences)}
     whole = load_dataset(study / "data")
-    recommended = result.report.findings.recommended
-    if result.bundle is not None and recommended is not None:
-        found = measure_outside(result.bundle, whole.test.texts, whole.test.labels)
-        part["tanzaku"] = {
-            "name": str(recommended.name),
-            "bytes": found.bytes,
-            "accuracy": found.accuracy,
-            "interval": accuracy_interval(round(found.accuracy * found.documents), found.documents),
-            "milliseconds": found.milliseconds,
-        }
+    findings = result.report.findings
+    if result.bundle is not None and findings.recommended is not None:
+        part["tanzaku"] = _side(findings.recommended, result.bundle, whole)
+        best = best_of(result)
+        most = next(one for one in findings.candidates if one.best)
+        part["most_accurate"] = part["tanzaku"] if best is None else _side(most, best, whole)
     words = out / "words"
-    if not words.is_dir():
-        words.mkdir()
+    if not (words / "test.txt").is_file():
+        words.mkdir(exist_ok=True)
         for name in ("train", "val", "test"):
             write_words(getattr(whole, name), words / f"{name}.txt", label_names=whole.label_names)
+    print("  fastText", file=sys.stderr, flush=True)
     part["fasttext"] = with_fasttext(words, megabytes=megabytes, minutes=_TINY_SEARCH if options else minutes)
     part["test_documents"] = len(whole.test)
     return part
 
 
+def _side(candidate: TriedCandidate, bundle: Path, whole: Dataset) -> dict[str, Any]:
+    found = measure_outside(bundle, whole.test.texts, whole.test.labels)
+    return {
+        "name": str(candidate.name),
+        "form": candidate.form,
+        "bytes": found.bytes,
+        "accuracy": found.accuracy,
+        "interval": accuracy_interval(round(found.accuracy * found.documents), found.documents),
+        "milliseconds": found.milliseconds,
+    }
+
+
 def rows(parts: Mapping[str, Any]) -> list[str]:
     """The table of the documentation."""
     lines = [
-        "| MB at most | Tanzaku's candidate | MB | accuracy (%) | fastText: MB | accuracy (%) |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| MB at most | recommended | MB | accuracy (%) | most accurate on the folds | MB | accuracy (%) "
+        "| fastText: MB | accuracy (%) |",
+        "| ---: | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for megabytes, part in parts.items():
-        ours, theirs = part.get("tanzaku"), part["fasttext"]
-        first = f"{ours['name']} | {ours['bytes'] / 1e6:.2f} | {100 * ours['accuracy']:.2f}" if ours else "none | – | –"
-        second = f"failed ({theirs['failed']}) | –" if "failed" in theirs else ""
-        second = second or f"{theirs['bytes'] / 1e6:.2f} | {100 * theirs['accuracy']:.2f}"
-        lines.append(f"| {megabytes} | {first} | {second} |")
+        sides = [_cells(part.get(name)) for name in ("tanzaku", "most_accurate")]
+        lines.append(f"| {megabytes} | {' | '.join(sides)} | {_fasttext_cells(part['fasttext'])} |")
     return lines
+
+
+def _cells(side: Mapping[str, Any] | None) -> str:
+    if side is None:
+        return "none | – | –"
+    return f"{side['name']}{_FORMS[side['form']]} | {side['bytes'] / 1e6:.2f} | {100 * side['accuracy']:.2f}"
+
+
+def _fasttext_cells(side: Mapping[str, Any]) -> str:
+    if "failed" in side:
+        return f"failed ({side['failed']}) | –"
+    return f"{side['bytes'] / 1e6:.2f} | {100 * side['accuracy']:.2f}"
 
 
 def main() -> None:
@@ -152,23 +188,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("livedoor", type=Path, nargs="?", help="folder of `tanzaku data livedoor`")
     parser.add_argument("--minutes", type=float, default=20.0, help="of each side and size (default: 20)")
+    parser.add_argument("--documents", type=int, help="only so many; no record is written")
     parser.add_argument("--scale", choices=("full", "tiny"), default="full")
     asked = parser.parse_args()
     tiny = asked.scale == "tiny"
     if not tiny and asked.livedoor is None:
         parser.error("give the folder of Livedoor, or --scale tiny")
-    out = BUILD / f"budgets-{asked.scale}"
-    out.mkdir(parents=True, exist_ok=True)
+    name = asked.scale if asked.documents is None else f"{asked.documents}-documents"
+    out = BUILD / f"budgets-{name}"
     minutes = min(2.0, asked.minutes) if tiny else asked.minutes
+    parts = Parts(BUILD / f"budgets-{name}.json", key={"scale": name, "minutes": minutes})
+    if parts.fresh:
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
     source = load_dataset(SAMPLE) if tiny else asked.livedoor
-    parts = Parts(BUILD / f"budgets-{asked.scale}.json", key={"scale": asked.scale, "minutes": minutes})
-    for megabytes in MEGABYTES[:1] if tiny else MEGABYTES:
-        if f"{megabytes:g}" not in parts.found:
-            options = _TINY if tiny else {}
-            parts.add(f"{megabytes:g}", within(megabytes, source, minutes=minutes, out=out, options=options))
+    if asked.documents is not None:
+        source = part_of(source, asked.documents, out / "livedoor.csv")
+    try:
+        _measure(parts, MEGABYTES[:1] if tiny else MEGABYTES, source, minutes, out, _TINY if tiny else {})
+    except (KeyboardInterrupt, StudyInterrupted):
+        sys.exit("interrupted; the same command resumes")
     print("\n".join(rows(parts.found)))
-    command = f"python -m benchmarks.budgets --minutes {minutes:g}" + (" --scale tiny" if tiny else " LIVEDOOR")
-    parts.write(out / "record.json" if tiny else RECORD, command=command)
+    whole = name == "full"
+    command = f"python -m benchmarks.budgets --minutes {minutes:g}" + (" LIVEDOOR" if whole else "")
+    parts.write(RECORD if whole else out / "record.json", command=command)
+
+
+def _measure(
+    parts: Parts,
+    sizes: Sequence[float],
+    source: Path | Dataset,
+    minutes: float,
+    out: Path,
+    options: Mapping[str, Any],
+) -> None:
+    for megabytes in sizes:
+        if f"{megabytes:g}" not in parts.found:
+            print(f"{megabytes:g} MB", file=sys.stderr, flush=True)
+            parts.begin(f"{megabytes:g}")
+            parts.add(f"{megabytes:g}", within(megabytes, source, minutes=minutes, out=out, options=options))
 
 
 if __name__ == "__main__":

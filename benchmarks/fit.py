@@ -5,32 +5,42 @@
 takes the folder with the sets `ews_sentiment`, `asdc_dialog_act` and `chabsa_polarity` (each with train.csv and
 test.csv, columns text and label), and the folder that `tanzaku data livedoor` wrote. It fits each of these and a file
 of 200 inquiries that it makes itself, 20 minutes each. Then it weighs each bundle and times it in a fresh process with
-one thread, classifies the test documents, and trains the candidate that was best on the same documents for comparison.
+one thread, and classifies the test documents. For comparison, it trains and packs the candidate that was best on the
+folds in the same way.
 
 It takes about two hours. The same command resumes after an interruption: sets that are done are not repeated, and a
-fit that was interrupted continues. `--scale tiny` only tries it out, on the inquiries, in a minute.
+fit that was interrupted continues. `python -m benchmarks.fit_page` then writes the tables of docs/fit.md.
+
+`--documents 300 --minutes 2` rehearses all of it on a part of each set, and `--scale tiny` only tries it out, on the
+inquiries, in a minute. Neither writes the record.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tanzaku
-from benchmarks.outside import measure_outside
+from benchmarks.outside import Outside, measure_outside
 from benchmarks.record import RECORDS
 from benchmarks.resuming import BUILD, Parts
-from tanzaku.data.dataset import Documents
+from tanzaku.data.grouping import assign_groups
 from tanzaku.data.loading import load_dataset
+from tanzaku.data.options import ReadOptions
 from tanzaku.fitting.documents import labelled
+from tanzaku.fitting.job import RUNS
+from tanzaku.fitting.race import RunBegins, make_run, pack_form
 from tanzaku.fitting.run import FitResult
 from tanzaku.fitting.verdict import TriedCandidate
-from tanzaku.study.record import FinishedRun
+from tanzaku.study.plan import plan_study
+from tanzaku.study.process import StudyInterrupted
 from tests.fitting.inquiries import write_inquiries
 
 RECORD = RECORDS / "fit.json"
@@ -64,11 +74,28 @@ class Task:
         return {name: self.options[name] for name in ("max_mb", "max_ms")}
 
 
-def tasks(sets: Path, livedoor: Path, *, inquiries: Path) -> list[Task]:
-    """All that the record has."""
+def tasks(sets: Path, livedoor: Path, *, out: Path, documents: int | None = None) -> list[Task]:
+    """All that the record has; with `documents`, of only so many of each set, written into `out`."""
     encoder = {"max_mb": 20.0, "max_ms": 60.0}  # an adapter with the included encoder is within these
+    small = {"max_mb": 2.0, "max_ms": 20.0}
     made = [Task(name, sets / name / "train.csv", encoder, sets / name / "test.csv") for name in SETS]
-    return [*made, Task("livedoor", livedoor, {"max_mb": 2.0, "max_ms": 20.0}), inquiries_task(inquiries)]
+    made.append(Task("livedoor", livedoor, small))
+    if documents is not None:
+        made = [replace(task, source=part_of(task.source, documents, out / f"{task.name}.csv")) for task in made]
+    return [*made, inquiries_task(out / f"{_INQUIRIES}.csv")]
+
+
+def part_of(source: Path, documents: int, file: Path) -> Path:
+    """A file with about so many documents of a source, class by class."""
+    read = labelled(source, ReadOptions())
+    share = min(1.0, documents / len(read.documents))
+    rows = assign_groups(read.documents.labels, read.groups, shares=[share, 1 - share], seed=0)[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        lines = csv.writer(stream)
+        lines.writerow(["text", "label"])
+        lines.writerows((read.documents.texts[row], read.documents.labels[row]) for row in rows)
+    return file
 
 
 def inquiries_task(path: Path, *, rows: int = 200, **options: Any) -> Task:
@@ -84,7 +111,8 @@ def fitted(task: Task, *, minutes: float, out: Path) -> dict[str, Any]:
     bundle, study = out / task.name, out / f"{task.name}-study"
     shutil.rmtree(bundle, ignore_errors=True)
     began = time.perf_counter()
-    result = tanzaku.fit(task.source, **task.options, minutes=minutes, margin=MARGIN, out=bundle, study=study)
+    options = {**task.options, "minutes": minutes, "margin": MARGIN, "out": bundle, "study": study}
+    result = tanzaku.fit(task.source, **options, listener=say)
     seconds = time.perf_counter() - began
     findings = result.report.findings
     part: dict[str, Any] = {
@@ -102,17 +130,23 @@ def fitted(task: Task, *, minutes: float, out: Path) -> dict[str, Any]:
     held = load_dataset(result.folder / "data").test
     outside = measure_outside(result.bundle, held.texts, held.labels)
     part["bundle"] = {
-        "stated": {**asdict(findings.final.costs), "accuracy": findings.final.record.test.accuracy},
+        "stated": {**asdict(findings.final.costs), "accuracy": findings.final.test.accuracy},
         "outside": asdict(outside),
         "within_budgets": outside.bytes <= 1e6 * task.budgets["max_mb"]
         and outside.milliseconds <= task.budgets["max_ms"],
     }
-    part["best"] = {"accuracy": best_accuracy(result), "documents": len(held)}
+    best = best_of(result)
+    part["best"] = asdict(outside if best is None else measure_outside(best, held.texts, held.labels))
     part["within_margin"] = outside.accuracy >= part["best"]["accuracy"] - MARGIN
     if task.test is not None:
-        other = _documents(task.test)
-        part["other_test"] = asdict(measure_outside(result.bundle, other.texts, other.labels))
+        part["other_test"] = asdict(_on_other_documents(task.test, result.bundle))
     return part
+
+
+def say(event: RunBegins) -> None:
+    """Report progress on standard error."""
+    what = "final training" if event.fold is None else f"fold {event.fold}, {100 * event.share:.0f} % of the documents"
+    print(f"  {what}: {event.name} ({event.seconds_left:.0f} s left)", file=sys.stderr, flush=True)
 
 
 def _candidate(one: TriedCandidate) -> dict[str, Any]:
@@ -129,21 +163,25 @@ def _candidate(one: TriedCandidate) -> dict[str, Any]:
     }
 
 
-def best_accuracy(result: FitResult) -> float:
-    """The test accuracy of the candidate that was best on the folds, after the same training as the recommended one."""
-    findings = result.report.findings
-    best = next(one for one in findings.candidates if one.best)
-    if best.recommended and findings.final is not None:
-        return findings.final.record.test.accuracy
+def best_of(result: FitResult) -> Path | None:
+    """The bundle of the candidate that was best on the folds, trained and packed as the recommended one was; None
+    where that is the recommended one."""
+    best = next(one for one in result.report.findings.candidates if one.best)
+    if best.recommended:
+        return None
     only = result.study.model_copy(update={"arms": (dict(best.arm),)})
-    records = [one for one in tanzaku.run_study(only, out=result.folder / "runs") if isinstance(one, FinishedRun)]
-    return max(one.test.accuracy for one in records)
+    plan = plan_study(only, dataset=load_dataset(result.folder / "data"), out=result.folder / RUNS)
+    (planned,) = plan.runs
+    say(RunBegins(planned, best.name, None, result.report.findings.folds, seconds_left=0))
+    make_run(planned, plan.dataset, study=only.name, deadline=None)
+    bundle = result.folder / "best"
+    pack_form(planned, best.form, bundle, compare=False)
+    return bundle
 
 
-def _documents(path: Path) -> Documents:
-    from tanzaku.data.options import ReadOptions
-
-    return labelled(path, ReadOptions()).documents
+def _on_other_documents(path: Path, bundle: Path) -> Outside:
+    other = labelled(path, ReadOptions()).documents
+    return measure_outside(bundle, other.texts, other.labels)
 
 
 def rows(parts: Mapping[str, Any]) -> list[str]:
@@ -172,21 +210,33 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="?", help="folder with the three sets")
     parser.add_argument("livedoor", type=Path, nargs="?", help="folder of `tanzaku data livedoor`")
     parser.add_argument("--minutes", type=float, default=20.0, help="of each fit (default: 20)")
+    parser.add_argument("--documents", type=int, help="only so many of each set; no record is written")
     parser.add_argument("--scale", choices=("full", "tiny"), default="full")
     asked = parser.parse_args()
     tiny = asked.scale == "tiny"
     if not tiny and (asked.sets is None or asked.livedoor is None):
         parser.error("give the folder of the sets and that of Livedoor, or --scale tiny")
-    out = BUILD / f"fit-{asked.scale}"
-    path = out / "inquiries.csv"
-    todo = [inquiries_task(path, rows=80, **_TINY)] if tiny else tasks(asked.sets, asked.livedoor, inquiries=path)
-    parts = Parts(BUILD / f"fit-{asked.scale}.json", key={"scale": asked.scale, "minutes": asked.minutes})
-    for task in todo:
-        if task.name not in parts.found:
-            parts.add(task.name, fitted(task, minutes=asked.minutes, out=out))
+    name = asked.scale if asked.documents is None else f"{asked.documents}-documents"
+    out = BUILD / f"fit-{name}"
+    parts = Parts(BUILD / f"fit-{name}.json", key={"scale": name, "minutes": asked.minutes})
+    if parts.fresh:
+        shutil.rmtree(out, ignore_errors=True)
+    if tiny:
+        todo = [inquiries_task(out / f"{_INQUIRIES}.csv", rows=80, **_TINY)]
+    else:
+        todo = tasks(asked.sets, asked.livedoor, out=out, documents=asked.documents)
+    try:
+        for task in todo:
+            if task.name not in parts.found:
+                print(task.name, file=sys.stderr, flush=True)
+                parts.begin(task.name)
+                parts.add(task.name, fitted(task, minutes=asked.minutes, out=out))
+    except (KeyboardInterrupt, StudyInterrupted):
+        sys.exit("interrupted; the same command resumes")
     print("\n".join(rows(parts.found)))
-    command = f"python -m benchmarks.fit --minutes {asked.minutes:g}" + (" --scale tiny" if tiny else " SETS LIVEDOOR")
-    parts.write(out / "record.json" if tiny else RECORD, command=command)
+    whole = name == "full"
+    command = f"python -m benchmarks.fit --minutes {asked.minutes:g}" + (" SETS LIVEDOOR" if whole else "")
+    parts.write(RECORD if whole else out / "record.json", command=command)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import mean
 
+from benchmarks.marked import with_marked
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.study.record import FinishedRun
@@ -115,11 +116,7 @@ def make_page(page: str, text: str) -> str:
     Raises:
         RecordError: The page lacks a marker.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise RecordError(f"{PAGE} lacks the marker {(END if begin else BEGIN).strip()}")
-    return f"{before}{begin}\n{text}\n{end}{after}"
+    return with_marked(page, text, begin=BEGIN, end=END, name=str(PAGE))
 
 
 def _seconds(record: FinishedRun) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.record import origin
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine
-from tanzaku.provenance import now
+from tanzaku.provenance import GIT_STATE, now
 
 BUILD = Path(__file__).parents[1] / "build" / "benchmarks"
 
@@ -30,15 +30,32 @@ class Parts:
         same = content.get("key") == self._key
         self.started: str = content["started"] if same else now()
         self.found: dict[str, Any] = content["parts"] if same else {}
+        self._starts: dict[str, int] = content["starts"] if same else {}
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no part was begun: what lies in the folder of the work is of another time."""
+        return not self._starts
+
+    def begin(self, name: str) -> None:
+        """Count that a part was begun: more than once where it was interrupted."""
+        self._starts[name] = self._starts.get(name, 0) + 1
+        self._keep()
 
     def add(self, name: str, part: dict[str, Any]) -> None:
-        """Keep a part."""
-        self.found[name] = part
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(self._file, {"key": self._key, "started": self.started, "parts": self.found})
+        """Keep a part, with the code that measured it and how often it was begun."""
+        commit, dirty = GIT_STATE
+        made = {"commit": commit, "dirty": dirty, "ended": now(), "starts": self._starts.get(name, 1)}
+        self.found[name] = {**part, "made": made}
+        self._keep()
 
     def write(self, record: Path, *, command: str) -> None:
         """Write the record of all parts, after which the next call begins from nothing."""
         content = {**self._key, **origin(command, started=self.started), "parts": self.found}
         write_json_atomically(record, content)
         self._file.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        kept = {"key": self._key, "started": self.started, "starts": self._starts, "parts": self.found}
+        write_json_atomically(self._file, kept)

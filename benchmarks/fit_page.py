@@ -1,0 +1,159 @@
+"""What docs/fit.md says of measurements, with its figure, made from the committed records.
+
+    python -m benchmarks.fit_page
+
+It replaces the text between the two markers of the page, and writes docs/images/budgets.svg. What has no record yet is
+said to be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import budgets, fit, promises
+from benchmarks.marked import with_marked
+from benchmarks.record import read_alone
+from tanzaku.drawing.charts import Axis, Chart, Line, Point
+from tanzaku.files import write_atomically
+from tanzaku.measure.metrics import accuracy_interval
+from tanzaku.report.figures import render_chart
+from tanzaku.words import ENGLISH
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "fit.md"
+FIGURE = DOCS / "images" / "budgets.svg"
+BEGIN, END = "<!-- measured: python -m benchmarks.fit_page -->\n", "<!-- end of what was measured -->\n"
+Record = Mapping[str, Any]
+
+
+def measured(fits: Record | None, sizes: Record | None, promised: Record | None) -> str:
+    """The text between the markers, from the records that there are."""
+    parts = [
+        _section("### Budgets and the best candidate", fits, _fits, "benchmarks.fit SETS LIVEDOOR"),
+        _section("### Accuracy by size, compared with fastText", sizes, _sizes, "benchmarks.budgets LIVEDOOR"),
+        _section(
+            "### Gains of more labels, and answers with few mistakes", promised, _promised, "benchmarks.promises FILES"
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(heading: str, record: Record | None, write: Callable[[Record], Sequence[str]], command: str) -> str:
+    if record is None:
+        return f"{heading}\n\nNot measured yet: `python -m {command}` makes the record."
+    return "\n".join([heading, "", *write(record)])
+
+
+def _made(record: Record, name: str) -> str:
+    again = [part for part, one in record["parts"].items() if one["made"]["starts"] > 1]
+    resumed = f"; interrupted and resumed: {', '.join(again)}" if again else ""
+    return (
+        f"`{record['command']}` on {record['machine']['cpu']}, {record['machine']['physical_cores']} cores, ended "
+        f"{record['ended'][:10]}{resumed} ([record](../records/benchmarks/{name}.json))"
+    )
+
+
+def _fits(record: Record) -> list[str]:
+    return [
+        f"{_made(record, 'fit')}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of one "
+        "point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The test "
+        "documents had no part in the choice. The best candidate is the one with the highest accuracy on the folds, "
+        "trained and packed in the same way.",
+        "",
+        *fit.rows(record["parts"]),
+    ]
+
+
+def _sizes(record: Record) -> list[str]:
+    (documents,) = {part["test_documents"] for part in record["parts"].values()}
+    return [
+        f"{_made(record, 'budgets')}: `tanzaku fit --max-mb` and fastText 0.9.2 with `-autotune-modelsize`, each with "
+        f"{record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the same "
+        f"{documents:,} test documents. fastText read words of MeCab. Where its autotune with a size failed, its "
+        "autotune without a size was quantised to the size.",
+        "",
+        *budgets.rows(record["parts"]),
+        "",
+        f"![Accuracy by the megabytes that the classifier may have](images/{FIGURE.name})",
+    ]
+
+
+def _promised(record: Record) -> list[str]:
+    some = next(iter(record["parts"].values()))
+    return [
+        f"{_made(record, 'promises')}: {some['labels']} labelled documents were drawn {some['draws']} times from each "
+        "set, and TF-IDF was fitted to them as `tanzaku fit` does. Then the promised number of labels was added, and "
+        "the change of the accuracy was measured on all other documents. It is in the 95 % interval as often as the "
+        "table says.",
+        "",
+        *promises.gain_rows(record["parts"]),
+        "",
+        "The final classifier answered from the probability on that was chosen on the folds. The last column is the "
+        "share of the draws in which more of its answers were wrong than promised, with 95 % confidence:",
+        "",
+        *promises.promise_rows(record["parts"]),
+    ]
+
+
+def chart(record: Record) -> Chart:
+    """Accuracy by the size that the classifier may have."""
+    parts = {float(size): part for size, part in record["parts"].items()}
+    lines = []
+    for look, (key, label) in enumerate(
+        (("tanzaku", "recommended"), ("most_accurate", "most accurate on the folds"), ("fasttext", "fastText"))
+    ):
+        points = tuple(
+            _point(size, part[key], documents=part["test_documents"])
+            for size, part in parts.items()
+            if "accuracy" in part.get(key, {}) and "failed" not in part[key]
+        )
+        lines.append(Line(label, points, look))
+    return Chart(
+        key="budgets",
+        title="Accuracy by size",
+        caption="",
+        x=Axis("megabytes at most", scale="log", ticks=tuple(parts)),
+        y=Axis("test accuracy (%)"),
+        lines=tuple(lines),
+    )
+
+
+def _point(size: float, side: Mapping[str, Any], *, documents: int) -> Point:
+    low, high = accuracy_interval(round(side["accuracy"] * documents), documents)
+    accuracy = 100 * side["accuracy"]
+    return Point(x=size, y=accuracy, label=f"{size:g} MB: {accuracy:.2f} %", low=100 * low, high=100 * high)
+
+
+def figure(record: Record) -> bytes:
+    """The chart as SVG."""
+    return render_chart(chart(record), words=ENGLISH)["svg"]
+
+
+def current() -> tuple[str, bytes | None]:
+    """The text and the figure of the committed records."""
+    sizes = read_alone(budgets.RECORD)
+    text = measured(read_alone(fit.RECORD), sizes, read_alone(promises.RECORD))
+    return text, None if sizes is None else figure(sizes)
+
+
+def make_page(page: str, text: str) -> str:
+    """The page with another text between its markers.
+
+    Raises:
+        RecordError: The page lacks a marker.
+    """
+    return with_marked(page, text, begin=BEGIN, end=END, name=PAGE.name)
+
+
+def main() -> None:
+    """Write the page and the figure."""
+    text, drawn = current()
+    write_atomically(PAGE, make_page(PAGE.read_text(encoding="utf-8"), text))
+    if drawn is not None:
+        FIGURE.write_bytes(drawn)
+
+
+if __name__ == "__main__":
+    main()
