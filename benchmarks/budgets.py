@@ -153,7 +153,7 @@ def _side(candidate: TriedCandidate, bundle: Path, whole: Dataset) -> dict[str, 
         "form": candidate.form,
         "bytes": found.bytes,
         "accuracy": found.accuracy,
-        "interval": accuracy_interval(round(found.accuracy * found.documents), found.documents),
+        "interval": accuracy_interval(sum(found.correct), len(found.correct)),
         "milliseconds": found.milliseconds,
     }
 
@@ -201,9 +201,11 @@ def main() -> None:
     if parts.fresh:
         shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    source = load_dataset(SAMPLE) if tiny else asked.livedoor
-    if asked.documents is not None:
-        source = part_of(source, asked.documents, out / "livedoor.csv")
+    source: Path | Dataset = asked.livedoor
+    if tiny:
+        source = load_dataset(SAMPLE)
+    elif asked.documents is not None:
+        source = part_of(asked.livedoor, asked.documents, out / "livedoor.csv")
     try:
         _measure(parts, MEGABYTES[:1] if tiny else MEGABYTES, source, minutes, out, _TINY if tiny else {})
     except (KeyboardInterrupt, StudyInterrupted):

@@ -60,7 +60,7 @@ def _fits(record: Record) -> list[str]:
         f"{_made(record, 'fit')}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of one "
         "point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The test "
         "documents had no part in the choice. The best candidate is the one with the highest accuracy on the folds, "
-        "trained and packed in the same way.",
+        "trained and packed in the same way; the difference from it has a 95 % interval over documents.",
         "",
         *fit.rows(record["parts"]),
     ]

@@ -28,9 +28,16 @@ class Outside:
     """Of all files."""
     milliseconds: float
     """The median of one document at a time."""
-    documents: int
     accuracy: float
     macro_f1: float
+    correct: tuple[bool, ...]
+    """Whether each document was classified right."""
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """For a record: all but the single documents."""
+        found = asdict(self)
+        return {**found, "documents": len(found.pop("correct"))}
 
 
 def bytes_of(folder: Path) -> int:
@@ -55,7 +62,8 @@ def measure_outside(bundle: Path, texts: Sequence[str], labels: Sequence[str]) -
         cwd=Path(__file__).parents[1],
         check=True,
     )
-    return Outside(**json.loads(finished.stdout.splitlines()[-1]))
+    found = json.loads(finished.stdout.splitlines()[-1])
+    return Outside(**{**found, "correct": tuple(found["correct"])})
 
 
 def main() -> None:
@@ -76,13 +84,13 @@ def main() -> None:
         classifier([text])
         seconds.append(time.perf_counter() - began)
     predicted = [one.label for one in classifier(texts)]
-    right = sum(one == other for one, other in zip(predicted, labels, strict=True))
+    correct = tuple(one == other for one, other in zip(predicted, labels, strict=True))
     found = Outside(
         bytes=bytes_of(Path(request["bundle"])),
         milliseconds=1000 * statistics.median(seconds),
-        documents=len(texts),
-        accuracy=right / len(texts),
+        accuracy=sum(correct) / len(texts),
         macro_f1=float(f1_score(labels, predicted, average="macro")),
+        correct=correct,
     )
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
 

@@ -26,7 +26,8 @@ class Centroids:
 
     def draw(self, documents: int) -> np.ndarray:
         """Documents, turned so that all are of the same class: (documents, dimensions)."""
-        return self._random.standard_normal((documents, len(self._mean))) + self._mean
+        drawn: np.ndarray = self._random.standard_normal((documents, len(self._mean))) + self._mean
+        return drawn
 
     def error(self, train: np.ndarray) -> float:
         """Of all documents that there could be, after a training on some."""
