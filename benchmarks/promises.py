@@ -11,7 +11,7 @@ the folds come the intervals of what more labels will bring, and the probabiliti
 - the final classifier answers from the chosen probability on, and its answers are counted;
 - the calibration error of its probabilities is measured.
 
-It takes about 15 minutes for three sets. The same command resumes after an interruption, set by set.
+It takes about 15 minutes for three sets. The same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -83,14 +83,15 @@ def classes_of(documents: Documents, names: Sequence[str]) -> np.ndarray:
     return np.array([index[label] for label in documents.labels])
 
 
-def measured(read: Labelled, *, draws: int = _DRAWS, labels: int = LABELS) -> dict[str, Any]:
-    """What the record has of a set."""
-    outcomes = []
+def measured(read: Labelled, kept: Parts, *, draws: int = _DRAWS, labels: int = LABELS) -> dict[str, Any]:
+    """What the record has of a set; `kept` has the draws that were made before."""
     for draw in range(draws):
-        rows = np.random.default_rng(draw).permutation(len(read.documents)).tolist()
-        mine, future = pick(read.documents, rows[:labels]), pick(read.documents, rows[labels : labels + _FUTURE])
-        groups = [read.groups[row] for row in rows[:labels]]
-        outcomes.append(_outcome(split_for_fit(mine, groups, name="drawn", seed=draw), future))
+        if str(draw) not in kept.found:
+            rows = np.random.default_rng(draw).permutation(len(read.documents)).tolist()
+            mine, future = pick(read.documents, rows[:labels]), pick(read.documents, rows[labels : labels + _FUTURE])
+            groups = [read.groups[row] for row in rows[:labels]]
+            kept.add(str(draw), _outcome(split_for_fit(mine, groups, name="drawn", seed=draw), future))
+    outcomes = [kept.found[str(draw)] for draw in range(draws)]
     return {
         "draws": draws,
         "labels": labels,
@@ -267,8 +268,10 @@ def main() -> None:
     for source in asked.sources:
         if source.stem not in parts.found:
             print(source.stem, file=sys.stderr, flush=True)
+            read = labelled(source, ReadOptions())
+            kept = Parts(BUILD / f"promises-{source.stem}.json", key={"labels": LABELS, "texts": len(read.documents)})
             parts.begin(source.stem)
-            parts.add(source.stem, measured(labelled(source, ReadOptions()), draws=asked.draws))
+            parts.add(source.stem, measured(read, kept, draws=asked.draws))
     parts.write(RECORD, command=f"python -m benchmarks.promises --draws {asked.draws} {' '.join(parts.found)}")
 
 

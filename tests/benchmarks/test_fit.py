@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binom
 
 from benchmarks import budgets, fit, fit_page, promises
 from benchmarks.budgets import with_fasttext, write_words
 from benchmarks.outside import bytes_of
+from benchmarks.record import read_alone
 from benchmarks.resuming import Parts
 from tanzaku.data.dataset import Documents
 from tanzaku.errors import RecordError
+from tanzaku.fitting.documents import Labelled
 from tanzaku.study.process import StudyInterrupted
+from tests.tiny import make_documents
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,34 @@ def test_the_page_has_what_the_records_say() -> None:
         assert fit_page.FIGURE.read_bytes() == drawn
     missing = fit_page.measured(None, None, None)
     assert missing.count("Not measured yet") == 3
+
+
+def test_gains_and_promises_hold_on_real_documents() -> None:
+    record = read_alone(promises.RECORD)
+    if record is None:
+        pytest.skip("python -m benchmarks.promises was not run yet")
+    assert len(record["parts"]) >= 3
+    for part in record["parts"].values():
+        draws = part["draws"]
+        for gain in part["gains"]:
+            assert draws * gain["covered"] >= binom.ppf(0.001, draws, 0.93)
+            assert gain["width"] < 0.1  # they are not kept by promising nothing
+        for promise in part["promises"]:
+            assert promise["exceeded"] <= binom.ppf(0.999, draws, 1 - promise["confidence"])
+
+
+def test_what_was_promised_is_measured_on_documents_that_come_later(tmp_path: Path) -> None:
+    documents = make_documents(400, seed=1)
+    read = Labelled(documents, tuple(range(400)), "made")
+    found = promises.measured(read, Parts(tmp_path / "draws.json", key={}), draws=2, labels=150)
+    assert (found["draws"], found["classes"]) == (2, 3)
+    assert found["accuracy"] > 0.9
+    assert [gain["more"] for gain in found["gains"]] == [50, 100]
+    assert [one["error_rate"] for one in found["promises"]] == [0.02, 0.05, 0.1, 0.2]
+    promised = found["promises"][-1]
+    assert promised["promised"] == 2
+    assert promised["answered"] > 0.9
+    assert promised["exceeded"] == 0
 
 
 def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
