@@ -85,8 +85,8 @@ def _promised(record: Record) -> list[str]:
     return [
         f"{_made(record, 'promises')}: {some['labels']} labelled documents were drawn {some['draws']} times from each "
         "set, and TF-IDF was fitted to them as `tanzaku fit` does. Then the promised number of labels was added, and "
-        "the change of the accuracy was measured on all other documents. It is in the 95 % interval as often as the "
-        "table says.",
+        "the change of the accuracy was measured on up to 3,000 other documents. The last column is how often the 95 % "
+        "interval covers the change, with the standard error of the measurement.",
         "",
         *promises.gain_rows(record["parts"]),
         "",

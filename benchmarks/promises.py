@@ -46,6 +46,7 @@ RATES = (0.02, 0.05, 0.1, 0.2)
 LABELS = 400
 _MARGIN = 0.01
 _DRAWS = 100
+_NORMAL = 1.96  # standard errors of a 95 % interval
 _FUTURE = 3000  # documents of each draw that are classified later; more would only take longer
 
 
@@ -168,13 +169,13 @@ def _realised(curve: LearningCurve, final: Trained, splits: Splits, future: Docu
     """Of each gain, its interval and what the labels brought: the first of the future documents are the new ones."""
     whole = splits.whole
     rest = pick(future, range(max(gain.more for gain in curve.gains), len(future)))
-    before = final.correct(rest).mean()
+    before = final.correct(rest)
     found = []
     for gain in curve.gains:
         train = _joined(whole.train, pick(future, range(gain.more)))
-        after = Trained.on(final.method, train, whole.val, whole.label_names).correct(rest).mean()
-        real = float(after - before)
-        found.append({"more": gain.more, "low": gain.low, "high": gain.high, "mean": gain.mean, "real": real})
+        change = Trained.on(final.method, train, whole.val, whole.label_names).correct(rest).astype(int) - before
+        measured = {"real": float(change.mean()), "error": float(change.std() / len(change) ** 0.5)}
+        found.append({"more": gain.more, "low": gain.low, "high": gain.high, "mean": gain.mean, **measured})
     return found
 
 
@@ -202,14 +203,17 @@ def _answers(
 
 
 def _gain(outcomes: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    real = np.array([one["real"] for one in outcomes])
-    low, high, mean = (np.array([one[name] for one in outcomes]) for name in ("low", "high", "mean"))
+    """How often the interval, and the error of what was measured with it, cover the gain."""
+    real, error, low, high, mean = (
+        np.array([one[name] for one in outcomes]) for name in ("real", "error", "low", "high", "mean")
+    )
+    below, above = (np.hypot(one, _NORMAL * error) for one in (mean - low, high - mean))
     return {
         "more": outcomes[0]["more"],
         "expected": float(mean.mean()),
         "real": float(real.mean()),
-        "covered": float(((low <= real) & (real <= high)).mean()),
-        "less": float((real < low).mean()),
+        "covered": float(((mean - below <= real) & (real <= mean + above)).mean()),
+        "less": float((real < mean - below).mean()),
         "width": float((high - low).mean()),
     }
 
