@@ -37,7 +37,7 @@ def test_a_bundle_is_measured_from_outside(part: dict[str, Any]) -> None:
     assert part["bundle"]["within_budgets"] is (
         outside["bytes"] <= 1e6 and outside["milliseconds"] <= part["budgets"]["max_ms"]
     )
-    assert outside["documents"] == 16
+    assert outside["documents"] == 14  # about a fifth, class by class
     assert part["difference"]["mean"] == pytest.approx(outside["accuracy"] - part["best"]["accuracy"])
     assert part["difference"]["low"] <= part["difference"]["mean"] <= part["difference"]["high"]
     assert len(part["candidates"]) == 2
