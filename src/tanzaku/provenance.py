@@ -2,8 +2,10 @@
 
 import platform
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +13,31 @@ from pathlib import Path
 def now() -> str:
     """The time, ISO 8601 in UTC to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Stopwatch:
+    """When something started and ended, ISO 8601 in UTC to the second, so that the difference is what it took even if
+    the machine's clock is set meanwhile."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._at = steady_seconds()
+
+    @property
+    def started(self) -> str:
+        """When the stopwatch was made."""
+        return self._started.isoformat(timespec="seconds")
+
+    @property
+    def now(self) -> str:
+        """The time by the stopwatch."""
+        elapsed = timedelta(seconds=steady_seconds() - self._at)
+        return (self._started + elapsed).isoformat(timespec="seconds")
+
+
+def steady_seconds() -> float:
+    """Seconds of a clock that is never set, and counts while the machine sleeps if the system has such a one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

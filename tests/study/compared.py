@@ -53,3 +53,8 @@ def training_process(out: Path) -> int:
         if any(name.startswith(str(out)) and name.endswith("/lock") for name in opened):
             return int(folder.name)
     raise AssertionError("no process has a run's lock file open")
+
+
+def remount(disk: Path, options: str) -> None:
+    """Change how a file system is mounted, such as its size."""
+    subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)

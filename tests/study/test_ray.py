@@ -153,7 +153,9 @@ def test_asked_to_stop_all_runs_save_a_checkpoint(tmp_path: Path, tiny_encoder: 
     arms: list[dict[str, object]] = [{"method": "full"}, {"method": "lora"}, {"method": "head"}]
     study = _study(tiny_encoder, arms=arms, epochs=500, checkpoint_minutes=60)
     plan = plan_study(study, dataset=make_dataset(train=400), out=tmp_path)
-    events = make_runs(plan.runs, dataset=plan.dataset, study=study.name, ray=RayOptions(), deadline=time.time() + 12)
+    events = make_runs(
+        plan.runs, dataset=plan.dataset, study=study.name, ray=RayOptions(), deadline=time.monotonic() + 12
+    )
     with pytest.raises(StudyInterrupted):
         list(events)
     # There was room for two.

@@ -40,7 +40,7 @@ class Clock:
     """
 
     def __init__(self, minutes: float, *, speed: Speed | None) -> None:
-        self.deadline = time.time() + 60 * minutes
+        self.deadline = time.monotonic() + 60 * minutes
         self._speed = speed
         self._known: dict[str, float] = {}  # seconds for each training document, by arm
         self._factor = 1.0  # how much longer runs that train the encoder took than expected
@@ -48,7 +48,7 @@ class Clock:
     @property
     def left(self) -> float:
         """Seconds, never below 0."""
-        return max(0.0, self.deadline - time.time())
+        return max(0.0, self.deadline - time.monotonic())
 
     def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
         """Note how long a run took, which tells also how long others of its kind are going to take."""

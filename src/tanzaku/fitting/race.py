@@ -224,7 +224,7 @@ def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) 
 def make_run(
     planned: PlannedRun, dataset: Dataset, *, study: str, deadline: float | None
 ) -> FinishedRun | FailedRun | None:
-    """Make a run in a process of its own, unless it is there; None where the deadline (Unix seconds) stopped it.
+    """Make a run in a process of its own, unless it is there; None where the deadline (of `time.monotonic`) stopped it.
 
     Raises:
         StudyInterrupted: Somebody asked it to stop.
@@ -234,7 +234,7 @@ def make_run(
             if isinstance(event, RunEnds):
                 return event.record
     except StudyInterrupted:
-        if deadline is None or time.time() < deadline:
+        if deadline is None or time.monotonic() < deadline:
             raise
     return None
 

@@ -22,7 +22,7 @@ from tanzaku.pretraining.record import PretrainRecord
 from tanzaku.pretraining.save import save_encoder
 from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
 from tanzaku.pretraining.sources import find_sources
-from tanzaku.provenance import now
+from tanzaku.provenance import Stopwatch
 from tanzaku.training.checkpoint import Checkpoints
 
 # The root mean square of embeddings that do not start from random numbers, in standard deviations of new weights.
@@ -61,7 +61,7 @@ def pretrain(
     Raises:
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
-    session = Session(report, stop, started=now())
+    session = Session(report, stop, watch=Stopwatch())
     work = work or out.with_name(f"{out.name}.work")
     inputs = _look_at_inputs(texts, options)
 

@@ -25,7 +25,7 @@ from tanzaku.pretraining.record import EncoderFacts, Record, SourceFacts, Stream
 from tanzaku.pretraining.save import find_result
 from tanzaku.pretraining.sources import TextSource
 from tanzaku.pretraining.stream import TokenStream
-from tanzaku.provenance import now
+from tanzaku.provenance import Stopwatch
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.events import BudgetSpent, Interrupted
 from tanzaku.training.optimizer import build_adamw, build_muon, hidden_matrices
@@ -49,11 +49,11 @@ class Begins:
 
 @dataclass(frozen=True)
 class Session:
-    """One call, which began at `started`; see `tanzaku.pretraining.run.pretrain` for the others."""
+    """One call, which began with `watch`; see `tanzaku.pretraining.run.pretrain` for the others."""
 
     report: Report
     stop: Callable[[], bool]
-    started: str
+    watch: Stopwatch
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def train(
     except Interrupted:
         return None
     return {
-        "started": session.started,
-        "ended": now(),
+        "started": session.watch.started,
+        "ended": session.watch.now,
         "resumptions": done.resumptions,
         "encoder": encoder,
         "steps": done.step,

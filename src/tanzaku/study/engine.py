@@ -62,14 +62,14 @@ def make_runs(
     """Make the runs; those that have a record are not made again.
 
     A failed run is kept, with its error, and the others go on. A run that another process is making is waited for at
-    the end, and taken over if that process dies. At the `deadline` (Unix seconds), the runs are asked to stop.
+    the end, and taken over if that process dies. At the `deadline`, the runs are asked to stop.
 
     Args:
         runs: In the order in which they start.
         dataset: Their documents.
         study: The study's name.
         retry_failed: Make runs again that failed before.
-        deadline: In Unix seconds.
+        deadline: Of `time.monotonic`, which is not changed if the clock is set.
         jobs: How many runs are made at the same time; they share the threads that `settled_threads` has. None is 1,
             and with Ray as many as there is room for.
         ray: Make them with Ray.

@@ -145,8 +145,8 @@ def first_to_end(children: Sequence[StartedChild], *, deadline: float | None = N
     """Answer the children's questions until one of them has ended.
 
     Raises:
-        KeyboardInterrupt: The deadline (Unix seconds) is over, or the terminal's Ctrl-C came, which it sends to the
-            children as well.
+        KeyboardInterrupt: The deadline (of `time.monotonic`) is over, or the terminal's Ctrl-C came, which it sends to
+            the children as well.
     """
     while ready := wait([source for child in children for source in child.sources()], _seconds_until(deadline)):
         ended = [child for child in children if child.has_ended(ready)]
@@ -172,7 +172,7 @@ def run_child(
 
 
 def _seconds_until(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.time())
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _begin(work: Callable[..., int], parent: Connection, threads: int | None, arguments: dict[str, Any]) -> None:

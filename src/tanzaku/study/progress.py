@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tanzaku.display import Display, plain_console
 from tanzaku.files import errors_naming
+from tanzaku.provenance import steady_seconds
 from tanzaku.training.events import (
     CheckpointPassedOver,
     EpochDone,
@@ -23,10 +24,12 @@ from tanzaku.training.events import (
 
 
 class LogFile:
-    """Appends each event but evaluation's progress to a JSON Lines file, with the time (Unix seconds)."""
+    """Appends each event but evaluation's progress to a JSON Lines file, with the time (Unix seconds; the clock is
+    read once, so that differences of times are right even if it is set)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._zero = time.time() - steady_seconds()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = path.open("a", encoding="utf-8", buffering=1)
 
@@ -34,7 +37,7 @@ class LogFile:
         """Write the event's line."""
         if isinstance(event, EvaluationProgress):
             return
-        content = {"event": type(event).__name__, "time": round(time.time(), 3)}
+        content = {"event": type(event).__name__, "time": round(self._zero + steady_seconds(), 3)}
         if not isinstance(event, TrainingDone):
             content |= asdict(event)
         content.pop("history", None)  # it stands in the log already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,7 @@ RECORD_FILE = "record.json"
 MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be kept without it
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
+_CHECKSUM = "sha256"
 
 
 class DataFacts(Facts):
@@ -292,8 +294,13 @@ RUN_RECORD: TypeAdapter[RunRecord] = TypeAdapter(
 
 
 def write_record(record: RunRecord, folder: Path) -> None:
-    """Write `record.json` into the run's folder, atomically; its presence says that the run has ended."""
-    write_atomically(folder / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+    """Write `record.json` into the run's folder, atomically; its presence says that the run has ended.
+
+    Its last entry, `sha256`, is the checksum of the others, so that a damaged digit is no other result.
+    """
+    content = json.loads(record.model_dump_json())
+    content[_CHECKSUM] = _checksum(content)
+    write_atomically(folder / RECORD_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -302,14 +309,23 @@ def read_record(folder: Path) -> RunRecord:
     Raises:
         RecordError: It is missing, damaged, or of another version.
     """
-    path = folder / RECORD_FILE
+    path, remedy = folder / RECORD_FILE, "remove its folder to make the run again"
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecordError(f"the record {describe_os_error(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is damaged or cut off ({error}); remove its folder to make the run again") from error
-    return parse_record(content, where=str(path), remedy="remove its folder to make the run again")
+        raise RecordError(f"{path} is damaged or cut off ({error}); {remedy}") from error
+    # Records that earlier versions wrote have no checksum.
+    if isinstance(content, dict) and content.pop(_CHECKSUM, expected := _checksum(content)) != expected:
+        raise RecordError(f"{path} is damaged or was changed: it does not have the SHA-256 that it names; {remedy}")
+    return parse_record(content, where=str(path), remedy=remedy)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """Of all entries but the checksum, however the JSON is laid out."""
+    rest = {name: part for name, part in content.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def parse_record(content: Any, *, where: str, remedy: str) -> RunRecord:

@@ -17,7 +17,7 @@ from tanzaku.files import errors_naming, folder_bytes, write_atomically
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
-from tanzaku.provenance import now
+from tanzaku.provenance import Stopwatch
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, write_predictions
@@ -80,7 +80,7 @@ def run_encoder(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FinishedEncoderRun:
     """`run` of a method that adapts an encoder."""
-    started = now()
+    watch = Stopwatch()
     spec, folder = planned.spec, planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
@@ -90,8 +90,8 @@ def run_encoder(
     record = FinishedEncoderRun(
         run_id=planned.run_id,
         study=study,
-        started=started,
-        ended=now(),
+        started=watch.started,
+        ended=watch.now,
         resumptions=adapted.done.resumptions,
         spec=spec.model_dump(mode="json"),
         method_details=spec.method.details(),
@@ -117,7 +117,7 @@ def run_encoder(
 
 def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> FinishedTextRun:
     """`run` of a method that learns only from the texts."""
-    started = now()
+    watch = Stopwatch()
     spec, folder = planned.spec, planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
@@ -127,8 +127,8 @@ def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> Finish
     record = FinishedTextRun(
         run_id=planned.run_id,
         study=study,
-        started=started,
-        ended=now(),
+        started=watch.started,
+        ended=watch.now,
         spec=spec.model_dump(mode="json"),
         method_details=spec.method.details(),
         data=data_facts(dataset),

@@ -66,7 +66,7 @@ def trained_together(planned: PlannedEncoderRun, dataset: Dataset) -> Iterator[P
 
 def _complaint(helpers: Sequence[StartedChild]) -> str | None:
     """Why a helper failed, where one did."""
-    deadline = time.time() + _GRACE_SECONDS
+    deadline = time.monotonic() + _GRACE_SECONDS
     for helper in helpers:
         try:
             first_to_end([helper], deadline=deadline)

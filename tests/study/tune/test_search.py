@@ -337,7 +337,7 @@ def _epochs_done(folder: Path) -> int:
 
 def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     trial = _planned(tiny_masked_encoder, tmp_path)
-    stopped = replace(trial, deadline=time.time() - 1)
+    stopped = replace(trial, deadline=time.monotonic() - 1)
     assert make_trial(stopped, dataset=blind_dataset(), verdict=lambda _: False) is None
     assert list((tmp_path / "checkpoints").glob("step-*"))
     result = make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False)

@@ -36,7 +36,7 @@ from tanzaku.pretraining.record import DistillRecord, TeacherFacts
 from tanzaku.pretraining.save import save_encoder
 from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
 from tanzaku.pretraining.sources import find_sources
-from tanzaku.provenance import now
+from tanzaku.provenance import Stopwatch
 from tanzaku.training.checkpoint import Checkpoints
 
 
@@ -75,7 +75,7 @@ def distill(
     Raises:
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
-    session = Session(report, stop, started=now())
+    session = Session(report, stop, watch=Stopwatch())
     work = work or out.with_name(f"{out.name}.work")
     inputs = _look_at_inputs(teacher, texts, options)
 

@@ -22,7 +22,7 @@ class ProcessEngine:
         jobs: How many runs are made at the same time; they share the threads that `settled_threads` has.
         dataset: Their documents.
         study: The study's name.
-        deadline: Ask the runs to stop then, in Unix seconds.
+        deadline: Ask the runs to stop then; of `time.monotonic`.
         shown: What the runs print; None takes a bar for one job and lines for several.
     """
 

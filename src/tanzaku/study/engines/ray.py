@@ -46,7 +46,7 @@ class RayEngine:
         jobs: How many runs are made at the same time; None for as many as there is room for.
         dataset: Their documents.
         study: The study's name.
-        deadline: Ask the runs to stop then, in Unix seconds.
+        deadline: Ask the runs to stop then, of `time.monotonic`.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RayEngine:
     def next(self) -> Begun | Over:
         """Wait for what happens next; see `Engine`."""
         while not self._happened:
-            if self._deadline is not None and time.time() > self._deadline:
+            if self._deadline is not None and time.monotonic() > self._deadline:
                 raise StudyInterrupted
             try:
                 if over := self._wait():

@@ -147,7 +147,7 @@ class _Search:
 
     def run(self) -> Iterator[SearchEvent]:
         minutes = self.settings.minutes
-        deadline = time.time() + 60 * minutes if minutes else None
+        deadline = time.monotonic() + 60 * minutes if minutes else None
         proposals = Proposals(
             self.out / STORAGE_FILE,
             settings=self.settings,
@@ -273,4 +273,4 @@ class _Search:
 
 
 def _over(deadline: float | None) -> bool:
-    return deadline is not None and time.time() >= deadline
+    return deadline is not None and time.monotonic() >= deadline

@@ -67,7 +67,7 @@ class TrialResult(Facts):
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial with everything it needs. `deadline` (Unix seconds) asks it to save a checkpoint and stop."""
+    """A trial with everything it needs. `deadline` (of `time.monotonic`) asks it to save a checkpoint and stop."""
 
     spec: EncoderRunSpec
     folder: Path
@@ -126,7 +126,7 @@ def _write_result(result: TrialResult, folder: Path) -> None:
 
 def _make(child: Child, trial: PlannedTrial, dataset: Dataset) -> int:
     def should_stop() -> bool:
-        return child.asked_to_stop() or (trial.deadline is not None and time.time() > trial.deadline)
+        return child.asked_to_stop() or (trial.deadline is not None and time.monotonic() > trial.deadline)
 
     def ask(epochs: Sequence[EpochResult]) -> bool:
         return bool(child.ask([asdict(epoch) for epoch in epochs]))
