@@ -6,7 +6,19 @@ from typing import Literal
 from tanzaku.errors import TanzakuError
 
 Extra = Literal[
-    "train", "report", "tune", "xlsx", "onnx", "openvino", "ray", "runtime", "serve", "tensorboard", "mlflow"
+    "train",
+    "report",
+    "tune",
+    "xlsx",
+    "onnx",
+    "openvino",
+    "ray",
+    "runtime",
+    "runtime-tokenizers",
+    "hub",
+    "serve",
+    "tensorboard",
+    "mlflow",
 ]
 
 # By the names that are imported, the names that are installed.
@@ -34,7 +46,9 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
     "ray": {"ray": "ray"},
     "tensorboard": {"tensorboardX": "tensorboardX"},
     "mlflow": {"mlflow": "mlflow-skinny"},
-    "runtime": {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers"},
+    "runtime": {"onnxruntime": "onnxruntime"},
+    "runtime-tokenizers": {"tokenizers": "tokenizers"},
+    "hub": {"huggingface_hub": "huggingface-hub"},
     "serve": {name: name for name in ("fastapi", "starlette", "uvicorn", "h11", "anyio")}
     | {"prometheus_client": "prometheus-client"},
 }

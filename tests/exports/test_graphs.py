@@ -114,9 +114,11 @@ def test_in_8_bits_a_text_gets_the_same_logits_whatever_is_next_to_it(
 _WITHOUT_PYTORCH = """
 import json, sys
 
+BLOCKED = {"torch", "transformers", "peft", "sklearn", "scipy", "pyarrow", "onnx", "huggingface_hub"}
+
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "transformers", "peft", "sklearn", "scipy", "pyarrow", "onnx"}:
+        if name.partition(".")[0] in BLOCKED:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocked())

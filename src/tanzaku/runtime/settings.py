@@ -35,7 +35,7 @@ class MecabSettings(_Settings):
 
 
 class JsonSettings(_Settings):
-    """What `tokenizer.json` says, by the package tokenizers."""
+    """What `tokenizer.json` says; Unigram models are read by us, all others by the package tokenizers."""
 
     kind: Literal["tokenizers"] = "tokenizers"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +15,17 @@ from tanzaku.encoders.tokens import TokenizedDocuments
 from tanzaku.errors import BundleError
 from tanzaku.extras import require_extra
 from tanzaku.runtime.mecab import MecabTokenizer, naming_packages
+from tanzaku.runtime.normalizing import UnknownPartError
 from tanzaku.runtime.settings import TOKENIZER_FILE, VOCABULARY_FILE, JsonSettings, MecabSettings, TermSettings
+from tanzaku.runtime.unigram import UnigramTokenizer
 
 Tokenize = Callable[[Sequence[str], int | None], TokenizedDocuments]
 
 # As scikit-learn's character analyzer does before it counts.
 _WHITE_SPACE = re.compile(r"\s\s+")
 _NO_WORD = ""
+# What is raised where a file lacks keys, or has values of other types.
+_DAMAGES = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, re.error)
 
 
 def open_tokenizer(settings: MecabSettings | JsonSettings, folder: Path) -> Tokenize:
@@ -63,13 +68,31 @@ def _cut_characters(text: str) -> list[str]:
 
 
 def _open_json(path: Path) -> Tokenize:
-    require_extra("runtime", purpose="classifying with an exported bundle", module="tokenizers")
+    """By our own reader where it knows all parts of the tokenizer, which needs nothing else to be installed."""
+    try:
+        own = UnigramTokenizer(json.loads(path.read_text(encoding="utf-8")))
+    except UnknownPartError:
+        return _open_with_package(path)
+    except _DAMAGES as error:
+        raise _damaged(path, error) from error
+
+    def tokenize(texts: Sequence[str], max_tokens: int | None) -> TokenizedDocuments:
+        try:
+            return _documents([own.encode(text, max_tokens) for text in texts])
+        except _DAMAGES as error:  # parts of the file are only read when a text needs them
+            raise _damaged(path, error) from error
+
+    return tokenize
+
+
+def _open_with_package(path: Path) -> Tokenize:
+    require_extra("runtime-tokenizers", purpose="classifying with this encoder's tokenizer")
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises nothing more specific
-        raise BundleError(f"{path} can't be read as a tokenizer ({error}); export the bundle again") from error
+        raise _damaged(path, error) from error
     tokenizer.no_padding()
 
     def tokenize(texts: Sequence[str], max_tokens: int | None) -> TokenizedDocuments:
@@ -80,6 +103,10 @@ def _open_json(path: Path) -> Tokenize:
         return _documents([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
 
     return tokenize
+
+
+def _damaged(path: Path, error: Exception) -> BundleError:
+    return BundleError(f"{path} can't be read as a tokenizer ({error}); export the bundle again")
 
 
 def _documents(ids: Sequence[Sequence[int]]) -> TokenizedDocuments:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tanzaku.encoders.card import is_hub_id
 from tanzaku.errors import BundleError
+from tanzaku.extras import require_extra
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import CERTIFICATE_FILE, read_certificate
 from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, is_not_checked, may_hold
@@ -52,6 +53,7 @@ def bundle_folder(name: str | Path) -> Path:
 
 def _fetch(name: str, *, revision: str | None) -> Path:
     """Download a bundle's files, and none of other kinds; without a connection, take them from the client's cache."""
+    require_extra("hub", purpose="a bundle on the hub")
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
@@ -123,6 +125,7 @@ def push(
     folder = Path(folder)
     if not is_hub_id(name):
         raise BundleError(f"{name!r} is not a name on the hub; write it as owner/name")
+    require_extra("hub", purpose="the upload")
     upload = _check(folder, name, revision)
     if dry_run:
         return upload

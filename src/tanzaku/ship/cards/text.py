@@ -69,7 +69,10 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
     yield from (f'print(classifier(["{_EXAMPLE}"])[0])', "```")
     if extra == "runtime":
         yield ""
-        yield words.text("Tokenizers with MeCab, and tfidf-svm, need tanzaku[runtime-mecab] instead.")
+        yield words.text(
+            "Tokenizers with MeCab, and tfidf-svm, need tanzaku[runtime-mecab] instead. Fast tokenizers that are not "
+            "of the type Unigram need tanzaku[runtime-tokenizers]."
+        )
     facts = card.facts
     if card.form == "bundle" and isinstance(facts, EncoderBundleFacts) and not facts.whole:
         yield ""
