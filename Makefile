@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 # One stamp file: the environment is made again when the files that define it change. Python compiles a module when it first
 # imports it, unless PYTHONDONTWRITEBYTECODE is set; `--no-compile` leaves out the thousands that nobody imports.
 unexport PYTHONDONTWRITEBYTECODE
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml mini/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]' ./mini
 	touch $@
 
 setup: $(VENV)/installed
@@ -49,9 +49,10 @@ format: setup
 translations: setup
 	$(BIN)/python -m tests.translations
 
-# The wheel and the source distribution, in dist/.
+# The wheel and the source distribution, and the wheel of the included encoder, in dist/.
 package: setup
 	$(BIN)/python -m build
+	$(BIN)/python -m build --wheel --outdir dist mini
 
 $(VENV)/documented: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -18,6 +18,8 @@ SAME_IDS = RECORDS / "same_ids.json"
 MACHINE = RECORDS / "machine.json"
 VECTORS = RECORDS / "vectors.json"
 ENGINES = RECORDS / "engines.json"
+INT8 = RECORDS / "int8.json"
+RUNTIME = RECORDS / "runtime.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",

@@ -1,9 +1,11 @@
 """What pyproject.toml promises: dependencies that are imported, extras that say what is missing, one version."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,11 @@ FOR_TRANSFORMERS = {"sentencepiece", "protobuf", "unidic-lite"}
 FOR_EXPORTERS = {"onnxscript"}
 # Optuna's own dependency, for the address of its file.
 WITH_OPTUNA = {"sqlalchemy"}
+# Files of ours, which mini/ packs.
+INCLUDED = {"tanzaku-mini"}
+
+# 200 MB with Python's compiled modules, which pip adds and which this does not count: they are a fifth more.
+LARGEST_RUNTIME = 170_000_000
 
 
 def _names(requirements: list[str]) -> set[str]:
@@ -51,7 +58,7 @@ def _imported() -> set[str]:
 def test_what_is_imported_is_a_dependency_or_of_an_extra_and_nothing_else_is() -> None:
     core = _names(PROJECT["dependencies"])
     extras = {name: _names(texts) - {"tanzaku"} for name, texts in EXTRAS.items() if name not in ("dev", "docs")}
-    assert core.union(*extras.values()) == (_imported() | FOR_TRANSFORMERS | FOR_EXPORTERS) - WITH_OPTUNA
+    assert core.union(*extras.values()) == (_imported() | FOR_TRANSFORMERS | FOR_EXPORTERS | INCLUDED) - WITH_OPTUNA
     assert all(core & packages == set() for packages in extras.values())
     assert extras["train"].isdisjoint(extras["report"] | extras["tune"] | extras["onnx"] | extras["openvino"])
 
@@ -60,7 +67,7 @@ def test_every_package_has_a_pinned_version() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
     asked = _names([*PROJECT["dependencies"], *(text for texts in EXTRAS.values() for text in texts)])
-    assert asked - {"tanzaku"} <= pinned
+    assert asked - {"tanzaku"} - INCLUDED <= pinned
 
 
 def test_a_command_that_trains_says_what_the_runtime_lacks() -> None:
@@ -110,3 +117,62 @@ def test_the_workflow_calls_targets_that_the_makefile_has() -> None:
     assert called <= targets
     supported = {text.rpartition(" ")[2] for text in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", text)}
     assert set(jobs["test"]["strategy"]["matrix"]["python"]) == supported
+
+
+def _needed_by(name: str, extras: frozenset[str], seen: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """The distributions, with the extras asked for, that pip installs for one, itself included."""
+    name = canonicalize_name(name)
+    if extras <= seen.get(name, frozenset()) and name in seen:
+        return seen
+    seen[name] = seen.get(name, frozenset()) | extras
+    requirements = [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]
+    if name != "tanzaku":
+        requirements = requires(name) or []
+    for one in map(Requirement, requirements):
+        environments = [{"extra": extra} for extra in (*extras, "")]
+        if one.marker is None or any(map(one.marker.evaluate, environments)):
+            _needed_by(one.name, frozenset(one.extras), seen)
+    return seen
+
+
+def _bytes_of(name: str) -> int:
+    """Those that pip writes; Python's compiled modules are not counted."""
+    if name == "tanzaku":
+        folder = Path(tanzaku.__file__).parent
+        files = [
+            path for path in folder.rglob("*") if path.is_file() and folder / "encoders" / "mini" not in path.parents
+        ]
+    else:
+        files = [Path(str(path.locate())) for path in distribution(name).files or []]
+    return sum(path.stat().st_size for path in files if path.suffix != ".pyc" and path.is_file())
+
+
+def test_the_runtime_is_small() -> None:
+    """`python -m benchmarks.runtime` installs it; here, what it installs is looked up in this environment."""
+    found = set(_needed_by("tanzaku", frozenset({"runtime"}), {}))
+    heavy = {"torch", "transformers", "tokenizers", "huggingface-hub", "scikit-learn", "scipy", "pyarrow"}
+    assert "onnxruntime" in found
+    assert found.isdisjoint(heavy)
+    sizes = {name: _bytes_of(name) for name in found}
+    assert sum(sizes.values()) < LARGEST_RUNTIME, sorted(sizes.items(), key=lambda item: -item[1])
+
+
+def test_the_dockerfile_names_what_exists() -> None:
+    """There is no Docker in CI."""
+    text = (ROOT / "docker" / "runtime" / "Dockerfile").read_text(encoding="utf-8")
+    lines = text.replace("\\\n", " ").splitlines()
+    steps = [line.split() for line in lines if line and not line.lstrip().startswith("#")]
+    copied = [name for step in steps if step[0] == "COPY" and "--from" not in step[1] for name in step[1:-1]]
+    assert {"pyproject.toml", "constraints.txt", "src"} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    named = re.findall(r"EXTRAS=([\w,-]+)", text)
+    assert named
+    assert {extra for names in named for extra in names.split(",")} <= set(EXTRAS)
+    stages = [step[3] if len(step) == 4 else "" for step in steps if step[0] == "FROM"]
+    assert stages == ["build", "base", "serve", ""]
+    users = [step[1] for step in steps if step[0] == "USER"]
+    assert users == ["65534:65534"]  # in the stage that both images have
+    (asked,) = re.findall(r"127\.0\.0\.1:8000(/\w+)", next(line for line in lines if line.startswith("HEALTHCHECK")))
+    assert asked in (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (command,) = (json.loads(line[4:]) for line in lines if line.startswith('CMD ["serve"'))
+    assert command == ["serve", "/bundle", "--host", "0.0.0.0"]

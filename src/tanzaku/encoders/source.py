@@ -74,7 +74,7 @@ def read_settings(source: EncoderSource, file_name: str) -> dict[str, Any]:
         return {}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"{path} can't be read as JSON ({error}); download the encoder again") from error
     if not isinstance(settings, dict):
         raise EncoderError(f"{path} is not a JSON object; download the encoder again")
@@ -86,7 +86,8 @@ def _folder_of(name: str, *, revision: str | None) -> Path:
         if not has_embedded():
             raise EncoderError(
                 f"the embedded encoder {EMBEDDED_NAME!r} is not part of this installation; "
-                "name a local folder or a hub id such as tohoku-nlp/bert-base-japanese"
+                "install it with: pip install tanzaku-mini, or name a local folder or a hub id such as "
+                "tohoku-nlp/bert-base-japanese"
             )
         return _EMBEDDED_FOLDER
     folder = Path(name)
