@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tanzaku.report.write import Report, write_report
     from tanzaku.ship.bundle import Bundle
     from tanzaku.ship.classifier import Classifier, Prediction
+    from tanzaku.ship.hub import Upload, push
     from tanzaku.ship.packing import pack
     from tanzaku.study.expansion import parse_study, read_study
     from tanzaku.study.process import StudyInterrupted
@@ -71,6 +72,7 @@ __all__ = [
     "TanzakuWarning",
     "TextClassifier",
     "TrackingError",
+    "Upload",
     "__version__",
     "export",
     "fit",
@@ -79,6 +81,7 @@ __all__ = [
     "load_dataset",
     "pack",
     "parse_study",
+    "push",
     "read_records",
     "read_study",
     "register_method",
@@ -112,6 +115,7 @@ _MODULES = {
     "report.write": ("Report", "write_report"),
     "ship.bundle": ("Bundle",),
     "ship.classifier": ("Classifier", "Prediction"),
+    "ship.hub": ("Upload", "push"),
     "ship.packing": ("pack",),
     "study.expansion": ("parse_study", "read_study"),
     "study.process": ("StudyInterrupted",),
