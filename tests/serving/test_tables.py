@@ -4,12 +4,14 @@ import io
 from pathlib import PurePath
 
 import pytest
+from hypothesis import given, settings
 from openpyxl import Workbook, load_workbook
 
-from tanzaku.errors import DataError
+from tanzaku.errors import DataError, TanzakuError
 from tanzaku.serving.failures import ApiError
-from tanzaku.serving.tables import read_table, write_table
+from tanzaku.serving.tables import Table, read_table, write_table
 from tanzaku.ship.classifier import Prediction
+from tests.corruption import damaged, outcome
 
 LABELLED = [Prediction("空", 0.75, 1.0), Prediction("海", 0.5, 1.0)]
 
@@ -66,3 +68,32 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
         read_table(content, name=name, column=None, most_rows=2)
     assert "tanzaku-table" not in str(raised.value)
     assert PurePath(name).suffix in str(raised.value)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx"])
+def test_a_damaged_upload_is_an_error_of_ours_or_a_table(ending: str) -> None:
+    rows = [("本文", "番号"), ("海に船がある。", "1"), ("山に雪が降る。", "2")]
+    content = "\n".join(("\t" if ending == ".tsv" else ",").join(row) for row in rows).encode()
+    if ending == ".xlsx":
+        content = _sheet([list(row) for row in rows])
+
+    @given(damaged(content))
+    @settings(max_examples=80, deadline=None, derandomize=True)
+    def read(upload: bytes) -> None:
+        table = outcome(
+            lambda: read_table(upload, name=f"a{ending}", column=None, most_rows=10), ApiError, TanzakuError
+        )
+        if not isinstance(table, Table):
+            assert "tanzaku-table" not in str(table)
+            return
+        assert table.column in table.columns
+        assert all(isinstance(text, str) for text in table.texts)
+
+    read()
+
+
+@pytest.mark.parametrize("name", ["../../a.csv", "/etc/a.csv", "..\\a.csv", "a" * 300 + ".csv", "\0.csv", "con.csv"])
+def test_the_name_of_an_upload_leads_nowhere(name: str) -> None:
+    content = "text\n海\n".encode()
+    table = outcome(lambda: read_table(content, name=name, column=None, most_rows=10), ApiError, TanzakuError)
+    assert not isinstance(table, Table) or table.texts == ["海"]

@@ -4,6 +4,7 @@ import datetime
 import itertools
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +17,19 @@ ENDINGS = (".xlsx", ".xlsm")
 ERROR_VALUES = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!"})
 _TITLE_ROWS = 10  # among which the names of the columns are
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
+# What openpyxl raises where a file is damaged.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    ValueError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+)
 
 
 class SheetRows:
@@ -113,7 +127,7 @@ def _workbook(content: BinaryIO, source: Path | str) -> Iterator[Any]:
                 if not book.worksheets:
                     raise DataError(f"{source}: has no sheet with cells. Give another file.")
                 yield book
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError, IndexError, TypeError) as error:
+    except _DAMAGES as error:
         raise DataError(
             f"{source}: can't be read as a spreadsheet: {error or type(error).__name__}. Open and save it again as "
             ".xlsx, or save it as CSV UTF-8."

@@ -59,7 +59,7 @@ def read_adapter(folder: Path) -> Adapter:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise MethodError(
             f"{folder} can't be read as a saved LoRA ({error}); give the folder that one was saved in"
         ) from error

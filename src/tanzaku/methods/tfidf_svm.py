@@ -156,7 +156,7 @@ class TfidfSvm(TextMethod):
             scales = numbers["scales"].astype(np.float64)[:, None] if self.weight_bits == 8 else 1.0
             svm.coef_ = numbers["weights"].astype(np.float64) * scales
             svm.intercept_ = numbers["offsets"].astype(np.float64)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             raise MethodError(f"{folder} holds no saved terms and weights ({error})") from error
         svm.classes_ = np.arange(max(2, len(svm.coef_)))
         return make_pipeline(vectorizer, svm)

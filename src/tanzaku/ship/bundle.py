@@ -231,7 +231,7 @@ def read_facts(folder: Path) -> BundleFacts:
     path = folder / BUNDLE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); pack the bundle again") from error
     version = content.get("version") if isinstance(content, dict) else None
     if version != BUNDLE_VERSION:

@@ -91,7 +91,7 @@ def _read(folder: Path) -> dict[str, str]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle again") from error
     found = content.get("format") if isinstance(content, dict) else None
     if not str(found).startswith(_FORMAT.rstrip("0123456789")):
