@@ -64,7 +64,7 @@ def test_a_name_is_imported_without_anything_heavy(name: str, tmp_path: Path) ->
 def test_the_examples_of_the_page_run_as_a_script(tmp_path: Path) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     # As a reader copies them: without `if __name__ == "__main__":`, which no run's process may need.
     (tmp_path / "examples.py").write_text("\n".join(["print('started')", *blocks]), encoding="utf-8")
     finished = _python("examples.py", folder=tmp_path)

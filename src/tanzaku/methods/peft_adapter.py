@@ -40,9 +40,11 @@ class PeftMethod(EncoderMethod, ABC):
             raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a run saved")
         try:
             with _quiet_attaching():
+                # PEFT would leave what the file lacks as it was drawn at random.
+                warnings.filterwarnings("error", message="Found missing adapter keys")
                 adapted: nn.Module = PeftModel.from_pretrained(model, folder)
                 return adapted
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError, UserWarning) as error:
             raise MethodError(f"the adapter in {folder} does not fit this encoder: {error}") from error
 
     def merge(self, model: nn.Module) -> nn.Module:
