@@ -149,9 +149,11 @@ def small() -> str:
 
 def test_a_damaged_tokenizer_is_an_error_of_ours(small: str, tmp_path: Path) -> None:
     path = tmp_path / TOKENIZER_FILE
-    others = st.sampled_from([None, 7, -1, "x", [], {}, [[]], {"type": "x"}, "AAAA", True, 1e300])
+    others: st.SearchStrategy[Any] = st.sampled_from(
+        [None, 7, -1, "x", [], {}, [[]], {"type": "x"}, "AAAA", True, 1e300]
+    )
 
-    @given(st.sampled_from(_places(json.loads(small))), others)
+    @given(st.sampled_from(_places(json.loads(small))), st.sampled_from(others))
     @settings(max_examples=200, deadline=None)
     def read(place: tuple[Any, ...], other: Any) -> None:
         content = parent = json.loads(small)
