@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 import tanzaku
 from tanzaku.cli import app
 from tanzaku.errors import TanzakuError
-from tanzaku.extras import describe_missing
+from tanzaku.extras import describe_missing, require_extra
 from tests.report.records import study, write_all
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +78,17 @@ def test_a_command_that_trains_says_what_the_runtime_lacks() -> None:
         "install all of Tanzaku with: pip install 'tanzaku[train]'"
     )
     assert describe_missing(ModuleNotFoundError("No module named 'ours'", name="ours")) is None
+
+
+def test_packages_do_not_report_their_use_unless_that_is_wished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.setenv("NNCF_CI", "")
+    monkeypatch.delenv("NNCF_CI")
+    require_extra("runtime", purpose="this")
+    assert (os.environ["ORT_DISABLE_TELEMETRY"], os.environ["NNCF_CI"]) == ("0", "1")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    require_extra("runtime", purpose="this")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_the_version_has_one_source() -> None:

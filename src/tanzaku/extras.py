@@ -1,6 +1,7 @@
 """The packages that only some work needs: the extras of pyproject.toml."""
 
 import importlib
+import os
 from typing import Literal
 
 from tanzaku.errors import TanzakuError
@@ -53,6 +54,9 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
     | {"prometheus_client": "prometheus-client"},
 }
 
+# ONNX Runtime and NNCF report over the network that they are used, unless these are set before they are imported.
+_WITHOUT_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "NNCF_CI": "1"}
+
 
 def describe_missing(error: ModuleNotFoundError) -> str | None:
     """What to install where a package of training is missing, in one line; None where another one is."""
@@ -66,7 +70,9 @@ def describe_missing(error: ModuleNotFoundError) -> str | None:
 
 
 def require_extra(extra: Extra, *, purpose: str, module: str | None = None) -> None:
-    """Make sure that the packages of an extra are installed.
+    """Make sure that the packages of an extra are installed, and import them.
+
+    Packages that report their use over the network don't, unless the user's environment asks for it.
 
     Args:
         extra: Its name in pyproject.toml.
@@ -76,6 +82,8 @@ def require_extra(extra: Extra, *, purpose: str, module: str | None = None) -> N
     Raises:
         TanzakuError: One of the packages is missing; the message says how to install it.
     """
+    for variable, value in _WITHOUT_REPORTS.items():
+        os.environ.setdefault(variable, value)
     needed = {name: package for name, package in _PACKAGES[extra].items() if module in (None, name)}
     for name in needed:
         try:

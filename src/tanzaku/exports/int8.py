@@ -105,10 +105,10 @@ def _look_up(node: Any, matrix: str) -> list[Any]:
 def _lowered(activations: str, nodes: list[Any]) -> tuple[str, str]:
     """The names of activations (…, tokens, width) as integers and of each token's scale (…, tokens, 1); the nodes that
     make them are added to `nodes`."""
-    from onnx import helper
+    from onnx import TensorProto, helper
 
     integers, scales = f"{activations}_uint8", f"{activations}_scales"
-    steps = {name: f"{activations}_{name}" for name in ("sizes", "largest", "positive", "inverse", "scaled")}
+    steps = {name: f"{activations}_{name}" for name in ("sizes", "largest", "positive", "inverse", "scaled", "shifted")}
     nodes += [
         helper.make_node("Abs", [activations], [steps["sizes"]]),
         helper.make_node("ReduceMax", [steps["sizes"], "int8_axis"], [steps["largest"]], keepdims=1),
@@ -116,7 +116,8 @@ def _lowered(activations: str, nodes: list[Any]) -> tuple[str, str]:
         helper.make_node("Div", [steps["positive"], "int8_limit"], [scales]),
         helper.make_node("Reciprocal", [scales], [steps["inverse"]]),
         helper.make_node("Mul", [activations, steps["inverse"]], [steps["scaled"]]),
-        helper.make_node("QuantizeLinear", [steps["scaled"], "int8_one", "int8_zero"], [integers]),
+        helper.make_node("Add", [steps["scaled"], "int8_shift"], [steps["shifted"]]),
+        helper.make_node("Cast", [steps["shifted"]], [integers], to=TensorProto.UINT8),
     ]
     return integers, scales
 
@@ -140,7 +141,8 @@ def _limits() -> list[Any]:
         numpy_helper.from_array(np.array([-1], np.int64), "int8_axis"),
         numpy_helper.from_array(np.array([np.finfo(np.float32).tiny], np.float32), "int8_tiny"),
         numpy_helper.from_array(np.array([_LARGEST_ACTIVATION], np.float32), "int8_limit"),
-        numpy_helper.from_array(np.array(1, np.float32), "int8_one"),  # what is scaled already is only rounded
+        # A cast cuts off what is after the point, so one half more rounds.
+        numpy_helper.from_array(np.array([_ZERO + 0.5], np.float32), "int8_shift"),
         numpy_helper.from_array(np.array(_ZERO, np.uint8), "int8_zero"),
     ]
 
@@ -148,11 +150,7 @@ def _limits() -> list[Any]:
 def _replace(graph: onnx.ModelProto, nodes: list[Any], changed: dict[str, list[Any]], added: list[Any]) -> None:
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
-    # ONNX Runtime fuses a normalization with the sum before it only where it knows the shapes.
-    made = {name for node in nodes for name in node.output}
-    shapes = [value for value in graph.graph.value_info if value.name in made]
     del graph.graph.value_info[:]
-    graph.graph.value_info.extend(shapes)
     used = {name for node in nodes for name in node.input}
     kept = [tensor for tensor in graph.graph.initializer if tensor.name in used]
     del graph.graph.initializer[:]

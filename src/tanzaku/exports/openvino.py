@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,6 @@ def write_openvino(graph: onnx.ModelProto, folder: Path, *, calibration: Calibra
 
 
 def _quantize(model: Any, calibration: Calibration) -> Any:
-    os.environ.setdefault("NNCF_CI", "1")  # otherwise NNCF reports its use over the network
     import nncf
 
     names = {one.get_any_name() for one in model.inputs}
