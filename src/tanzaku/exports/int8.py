@@ -20,6 +20,7 @@ _LARGEST_ACTIVATION = 127
 # Activations are stored as integers without a sign, which the processors' instructions want: 0 is this.
 _ZERO = 128
 _LARGEST_EMBEDDING = 127  # these are looked up and not multiplied
+_ONNX_RUNTIME = "com.microsoft"
 # Smaller ones take little space and time.
 _FEWEST_WEIGHTS = 256
 
@@ -36,7 +37,7 @@ def quantize_graph(graph: onnx.ModelProto) -> int:
     Returns:
         How many matrices are stored in 8 bits.
     """
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
     changed: dict[str, list[Any]] = {}
@@ -59,6 +60,7 @@ def quantize_graph(graph: onnx.ModelProto) -> int:
         nodes += _multiply(node, name, *activations[node.input[0]])
     if changed:
         added = _limits()
+        graph.opset_import.append(helper.make_opsetid(_ONNX_RUNTIME, 1))
     _replace(graph, nodes, changed, added)
     return len(changed)
 
@@ -123,14 +125,14 @@ def _lowered(activations: str, nodes: list[Any]) -> tuple[str, str]:
 
 
 def _multiply(node: Any, matrix: str, integers: str, scales: str) -> list[Any]:
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     (output,) = node.output
+    # ONNX Runtime's own operator: the sums become floating-point numbers while they are in the processor's cache.
+    inputs = [integers, f"{matrix}_int8", "int8_one", f"{matrix}_scales", "int8_zero"]
     return [
-        helper.make_node("MatMulInteger", [integers, f"{matrix}_int8", "int8_zero"], [f"{output}_int32"]),
-        helper.make_node("Cast", [f"{output}_int32"], [f"{output}_wide"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{output}_wide", scales], [f"{output}_by_token"]),
-        helper.make_node("Mul", [f"{output}_by_token", f"{matrix}_scales"], [output]),
+        helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}_by_column"], domain=_ONNX_RUNTIME),
+        helper.make_node("Mul", [f"{output}_by_column", scales], [output]),
     ]
 
 
@@ -144,12 +146,15 @@ def _limits() -> list[Any]:
         # A cast cuts off what is after the point, so one half more rounds.
         numpy_helper.from_array(np.array([_ZERO + 0.5], np.float32), "int8_shift"),
         numpy_helper.from_array(np.array(_ZERO, np.uint8), "int8_zero"),
+        numpy_helper.from_array(np.array(1, np.float32), "int8_one"),
     ]
 
 
 def _replace(graph: onnx.ModelProto, nodes: list[Any], changed: dict[str, list[Any]], added: list[Any]) -> None:
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+    # With the shapes, ONNX Runtime would fuse each normalization with the sum before it, which takes longer: a BERT in
+    # 8 bits took 7 to 19 % more of an AMD EPYC's time.
     del graph.graph.value_info[:]
     used = {name for node in nodes for name in node.input}
     kept = [tensor for tensor in graph.graph.initializer if tensor.name in used]
