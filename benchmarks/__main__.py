@@ -88,4 +88,8 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        _say("interrupted; --resume continues (with make: make bench RESUME=yes)")
+        sys.exit(130)

@@ -1,0 +1,40 @@
+"""Ctrl-C reaches every process of the terminal; only the one that a person started has something to say about it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tanzaku.study.process import INTERRUPTED, Child
+
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = """
+from tanzaku.study import process
+from tests.study.test_process import interrupt_itself
+
+process._PRELOADED[:] = ["tanzaku.study.server", "tests.study.interrupted_import"]
+print(process.run_child(interrupt_itself, name="child").status)
+"""
+
+
+def interrupt_itself(child: Child) -> int:
+    """The work of a child that a Ctrl-C reaches as well."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return INTERRUPTED if child.asked_to_stop() else 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server process")
+def test_ctrl_c_while_the_server_process_imports_is_no_traceback() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        cwd=_ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT / "src"), str(_ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.stderr == ""
+    assert made.stdout == f"{INTERRUPTED}\n"
