@@ -136,3 +136,42 @@ def test_a_whisker_is_cut_where_the_axis_ends() -> None:
 def test_equal_values_have_an_axis_too() -> None:
     drawing = draw(chart([Point(3, 7, "")], x=Axis("x", scale="log"), y=Axis("y", from_zero=True)))
     assert not math.isnan(drawing.lines[0].points[0].x)
+
+
+def test_names_do_not_meet_the_stairs_of_a_front() -> None:
+    members = [Point(2**place, 60 + 5 * place, "", name=f"LoRA r={2**place}, lr 5e-4") for place in range(6)]
+    lines = (
+        Line("", tuple(members), None, join="stairs", marked=False),
+        Line("LoRA", tuple(members), 0, join="none"),
+    )
+    drawing = draw(Chart("key", "title", "caption", Axis("x", scale="log"), Axis("y"), lines))
+    corners = [(point.x, point.y) for point in drawing.lines[1].points]
+    assert len(drawing.names) >= 3
+    for name in drawing.names:
+        width = 8.8 * len(name.text)
+        left = name.x if name.anchor == "start" else name.x - width
+        for (x, y), (next_x, next_y) in itertools.pairwise(corners):
+            assert not (left < next_x and x < left + width and name.y - 13 < y < name.y + 3)
+            assert not (left < next_x < left + width and name.y - 13 < y and next_y < name.y + 3)
+
+
+def test_equal_points_that_no_line_joins_are_drawn_side_by_side() -> None:
+    lines = tuple(
+        Line(f"{look}", (Point(10, 90, ""), Point(20, 80 + look, "")), look, join="none") for look in range(3)
+    )
+    drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines
+    first, second, third = (line.points[0] for line in drawn)
+    assert first.x + 9 <= second.x <= third.x - 9  # as wide as a symbol
+    assert first.y == second.y == third.y
+    assert first.x >= LEFT
+    assert len({line.points[1].x for line in drawn}) == 1
+
+
+def test_the_recommended_line_is_thicker_only_among_others() -> None:
+    def classes(*recommended: bool) -> list[bool]:
+        lines = tuple(Line("", (Point(0, 0, ""), Point(1, 1, "")), 0, recommended=one) for one in recommended)
+        drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines
+        return ["chosen" in line.classes.split() for line in drawn]
+
+    assert classes(True, False) == [True, False]
+    assert classes(True, True) == [False, False]

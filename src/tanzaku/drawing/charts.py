@@ -42,7 +42,7 @@ class Line:
     join: Literal["straight", "stairs", "none"] = "straight"
     marked: bool = True
     recommended: bool = False
-    """Of the recommended arm: where no point has a ring, the line is thicker and the legend says so."""
+    """Of the recommended arm: where no point has a ring, the legend says so, and the line is thicker than others."""
     published: bool = False
     """The thesis's values: a dotted line with hollow points."""
 
@@ -117,6 +117,10 @@ class Chart:
     def has_ring(self) -> bool:
         """Whether a recommended arm has a ring around its point."""
         return any(point.recommended for point in self.points)
+
+    def is_thick(self, line: Line) -> bool:
+        """Whether a line is the recommended arm's among others."""
+        return line.recommended and not all(one.recommended for one in self.lines)
 
     @property
     def has_published(self) -> bool:

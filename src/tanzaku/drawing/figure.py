@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from tanzaku.drawing import style
 from tanzaku.drawing.charts import Axis, Chart, Forest, ForestRow, Line, Point
-from tanzaku.drawing.scales import Span
+from tanzaku.drawing.scales import Span, shifts
 from tanzaku.drawing.style import plain, wrapped
 
 PUBLISHED, RING, CUT = "_published", "_recommended", "_cut"  # matplotlib leaves such labels out of legends
@@ -103,10 +103,17 @@ def _draw_chart(axes: Axes, chart: Chart, up: Span, *, width: float, height: flo
     across = Span.over([point.x for line in chart.lines for point in line.points], chart.x, reserved=chart.reserved)
     _set_axis(axes, "x", chart.x, across, length=width, character=_DIGIT_POINTS, end=1 - chart.reserved)
     _set_axis(axes, "y", chart.y, up, length=height)
-    for line in chart.lines:
-        shift = chart.shift(line)
-        places = [across.value(across.share(point.x) + shift) if shift else point.x for point in line.points]
-        _draw_line(axes, line, places, shades=chart.shades, thin=thin)
+    for line, moved in zip(chart.lines, shifts(chart, across, up), strict=True):
+        places = [
+            across.value(across.share(point.x) + shift) if shift else point.x
+            for point, shift in zip(line.points, moved, strict=True)
+        ]
+        width = 1.6 if chart.is_thick(line) else 0.9 if thin else 1.2
+        _draw_line(axes, line, places, shades=chart.shades, width=width, thin=thin)
+    _draw_rules(axes, chart, across)
+
+
+def _draw_rules(axes: Axes, chart: Chart, across: Span) -> None:
     for number, rule in enumerate(chart.rules):
         look = {**style.look(rule.look), "linestyle": "none"}
         dash = style.RULE_DASHES[number % len(style.RULE_DASHES)]
@@ -116,14 +123,14 @@ def _draw_chart(axes: Axes, chart: Chart, up: Span, *, width: float, height: flo
             _draw_point(axes, point, place, look)
 
 
-def _draw_line(axes: Axes, line: Line, places: Sequence[float], *, shades: int, thin: bool) -> None:
+def _draw_line(axes: Axes, line: Line, places: Sequence[float], *, shades: int, width: float, thin: bool) -> None:
     look = style.look(line.look, shades=shades)
     if line.join != "none":
         path = {**look, "marker": ""}
         if line.published:
             path.update(linestyle=":", linewidth=0.8)
         elif line.look is not None:
-            path["linewidth"] = 1.6 if line.recommended else 0.9 if thin else 1.2
+            path["linewidth"] = width
         steps = "steps-post" if line.join == "stairs" else "default"
         axes.plot(places, [point.y for point in line.points], drawstyle=steps, label=line.label or "_front", **path)
     if line.marked:
@@ -199,7 +206,8 @@ def _legend_entries(charts: Sequence[Chart], *, recommended: str, published: str
         changes |= {} if line.marked and not chart.shades else {"marker": ""}
         label = line.label
         if line.recommended and not chart.has_ring:
-            label, changes = f"{label} ({recommended})", {**changes, "linewidth": 1.6}
+            label = f"{label} ({recommended})"
+            changes |= {"linewidth": 1.6} if chart.is_thick(line) else {}
         if not entries.get(label):
             entries[label] = Line2D([], [], **{**look, **changes})
     for chart in charts:

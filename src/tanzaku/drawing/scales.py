@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tanzaku.drawing.charts import Axis, Scale
+from tanzaku.drawing.charts import Axis, Chart, Scale
 
 _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end
+# Shares of the axes: points closer than this would cover each other, and then they are drawn so far apart.
+_CLOSE_ACROSS, _CLOSE_UP, _APART = 0.02, 0.03, 0.04
 _LEAST_RATIO = 1.02  # of a logarithmic axis's ends; closer, ticks would differ beyond the digits that are written
 
 
@@ -78,6 +80,45 @@ class Span:
         low, high = self.value(0), self.value(end)
         powers = round_powers(low, high) if self.scale == "log" else []
         return powers if len(powers) > 1 else round_numbers(low, high)
+
+
+def shifts(chart: Chart, across: Span, up: Span) -> list[list[float]]:
+    """How far to the right of its value each point of each line is drawn, as a share of the horizontal axis.
+
+    Lines with intervals are shifted as a whole (`Chart.shift`). Points that no line joins stand side by side where they
+    would cover each other.
+    """
+    moved = [[chart.shift(line)] * len(line.points) for line in chart.lines]
+    groups: list[list[tuple[int, int]]] = []
+    places = {
+        (number, index): (across.share(point.x), up.share(point.y))
+        for number, line in enumerate(chart.lines)
+        for index, point in enumerate(line.points)
+        if line.join == "none"
+    }
+    for key, (right, height) in places.items():
+        for group in groups:
+            first = places[group[0]]
+            if abs(first[0] - right) < _CLOSE_ACROSS and abs(first[1] - height) < _CLOSE_UP:
+                group.append(key)
+                break
+        else:
+            groups.append([key])
+    for group in groups:
+        if len(group) > 1:
+            width = _APART * (len(group) - 1)
+            middle = sum(places[key][0] for key in group) / len(group)
+            start = max(0.0, min(middle - width / 2, 1 - width))
+            for place, (number, index) in enumerate(group):
+                moved[number][index] = start + _APART * place - places[number, index][0]
+    return moved
+
+
+def has_overlaps(chart: Chart) -> bool:
+    """Whether points that no line joins would cover each other."""
+    across = Span.over([point.x for line in chart.lines for point in line.points], chart.x, reserved=chart.reserved)
+    moved = shifts(chart, across, Span.over(chart.heights, chart.y))
+    return any(any(row) for line, row in zip(chart.lines, moved, strict=True) if line.join == "none")
 
 
 def tick_texts(values: Sequence[float], scale: Scale) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tanzaku.drawing.charts import Chart, Forest, ForestRow, Line, Point, Rule
-from tanzaku.drawing.scales import Span
+from tanzaku.drawing.scales import Span, shifts
 
 WIDTH, HEIGHT = 440, 310
 LEFT, RIGHT, TOP, BOTTOM = 60, 426, 34, 264  # the vertical axis's title lies above it, where no tick's text is
@@ -20,7 +21,9 @@ _WIDE, _NARROW = 14, 8.8  # pixels a character of a name has on a phone, where n
 _DIGIT = 10.4  # likewise, a character of a tick
 _LEAST_PIXELS = 26  # between two ticks
 _FROM_POINT, _FROM_RING = 8, 10  # pixels from a point to its name
+_HALF_LINE = 1  # of a Pareto front's width
 _RING, _SAMPLE_RING = 9.0, 5.0  # radius
+_MANY = 12  # lines, which are drawn thin
 _CAP = 3.5  # half the length of the line at an interval's end
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -76,6 +79,8 @@ class DrawnLine:
     points: tuple[DrawnPoint, ...]
     title: str = ""
     """Shown where a pointer rests on a rule."""
+    steps: tuple[_Box, ...] = ()
+    """What the horizontal and vertical parts of stairs cover."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,10 @@ def draw(chart: Chart, *, recommended: str) -> Drawing:
     """
     across = Span.over([point.x for line in chart.lines for point in line.points], chart.x, reserved=chart.reserved)
     up = Span.over(chart.heights, chart.y)
-    lines = tuple(_draw_line(line, chart, across, up) for line in chart.lines)
+    lines = tuple(
+        _draw_line(line, chart, across, up, moved)
+        for line, moved in zip(chart.lines, shifts(chart, across, up), strict=True)
+    )
     rules = tuple(_draw_rule(rule, place, chart, up) for place, rule in enumerate(chart.rules))
     x_ticks = across.ticks(chart.x, length=RIGHT - LEFT, least=_LEAST_PIXELS, character=_DIGIT, end=1 - chart.reserved)
     y_ticks = up.ticks(chart.y, length=BOTTOM - TOP, least=_LEAST_PIXELS)
@@ -200,16 +208,21 @@ def _y(share: float) -> float:
     return round(BOTTOM + (TOP - BOTTOM) * share, 1)
 
 
-def _draw_line(line: Line, chart: Chart, across: Span, up: Span) -> DrawnLine:
-    look, shift = line.look or 0, chart.shift(line)
-    points = tuple(_draw_point(point, _x(across.share(point.x) + shift), up, look % SHAPES) for point in line.points)
+def _draw_line(line: Line, chart: Chart, across: Span, up: Span, moved: Sequence[float]) -> DrawnLine:
+    look = line.look or 0
+    points = tuple(
+        _draw_point(point, _x(across.share(point.x) + shift), up, look % SHAPES)
+        for point, shift in zip(line.points, moved, strict=True)
+    )
     classes = ["line", "front" if line.look is None else f"look-{look % COLOURS}"]
-    classes += ["dashed"] * (look // COLOURS % 2 == 1) + ["published"] * line.published + ["chosen"] * line.recommended
+    classes += ["dashed"] * (look // COLOURS % 2 == 1) + ["published"] * line.published
+    classes += ["chosen"] * chart.is_thick(line) + ["fine"] * (len(chart.lines) > _MANY and not chart.is_thick(line))
     return DrawnLine(
         path=_path(points, line.join),
         classes=" ".join(classes),
         colour=None if line.look is None else look % COLOURS,
         points=points if line.marked else (),
+        steps=_steps(points) if line.join == "stairs" else (),
     )
 
 
@@ -239,6 +252,14 @@ def _path(points: Sequence[DrawnPoint], join: str) -> str:
     return "".join(parts)
 
 
+def _steps(points: Sequence[DrawnPoint]) -> tuple[_Box, ...]:
+    boxes = []
+    for one, other in itertools.pairwise(points):
+        boxes.append((one.x, one.y - _HALF_LINE, other.x, one.y + _HALF_LINE))
+        boxes.append((other.x - _HALF_LINE, other.y, other.x + _HALF_LINE, one.y))
+    return tuple(boxes)
+
+
 def _legend(
     chart: Chart, lines: Sequence[DrawnLine], rules: Sequence[DrawnLine], *, recommended: str
 ) -> tuple[Entry, ...]:
@@ -252,7 +273,7 @@ def _legend(
                 path=_SAMPLE_PATH if drawn.path else "",
                 classes=drawn.classes,
                 mark=mark_path(drawn.points[0].shape, _SAMPLE_X, _SAMPLE_Y) if drawn.points else "",
-                hollow=isinstance(mark, Line) and mark.published,
+                hollow=all(point.of.hollow for point in drawn.points),
                 badge=mark.recommended and not chart.has_ring,
             )
     if chart.has_ring:
@@ -261,22 +282,26 @@ def _legend(
 
 
 def _names(lines: Sequence[DrawnLine]) -> tuple[Name, ...]:
-    """Next to each point with a name, on the first side where it meets no other name and no point; the recommended
-    arm's first."""
+    """Next to each point with a name, on the first side where it meets no other name, no point and no stairs; the
+    recommended arm's first."""
     points = sorted((point for line in lines for point in line.points), key=lambda point: not point.of.recommended)
-    taken: list[_Box] = []
-    for point in points:
-        reach = 9 if point.of.recommended else 5
-        taken.append((point.x - reach, point.y - reach, point.x + reach, point.y + reach))
+    taken: list[_Box] = [box for line in lines for box in line.steps]
     names: list[Name] = []
     for point in points:
+        others = [_around(other) for other in points if other is not point]
         for name, box in _sides(point) if point.of.name else ():
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 12 and box[3] <= BOTTOM
-            if inside and not any(_meet(box, other) for other in taken):
+            if inside and not any(_meet(box, other) for other in (*taken, *others)):
                 names.append(name)
                 taken.append(box)
                 break
     return tuple(names)
+
+
+def _around(point: DrawnPoint) -> _Box:
+    """So much around a point that a name outside does not seem to be this point's."""
+    reach = 12 if point.of.recommended else 10
+    return point.x - reach, point.y - reach, point.x + reach, point.y + reach
 
 
 def _sides(point: DrawnPoint) -> Iterator[tuple[Name, _Box]]:
@@ -285,7 +310,8 @@ def _sides(point: DrawnPoint) -> Iterator[tuple[Name, _Box]]:
     width = sum(_WIDE if ord(character) > 0x2E80 else _NARROW for character in text)
     away = _FROM_RING if point.of.recommended else _FROM_POINT
     right, left, below, above = point.x + away, point.x - away, point.y + away + 8, point.y - away
-    for x, y in ((right, below), (left, above), (right, above), (left, below)):
+    middle = point.y + 4
+    for x, y in ((right, below), (left, above), (right, above), (left, below), (right, middle), (left, middle)):
         start = x if x == right else x - width
         anchor: Literal["start", "end"] = "start" if x == right else "end"
         yield Name(round(x, 1), round(y, 1), text, anchor), (start, y - 13, start + width, y + 3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.series import in_order
 from tanzaku.drawing.charts import Axis, Chart, Forest, ForestRow, Line, Point
+from tanzaku.drawing.scales import has_overlaps
 from tanzaku.report.chart_data import ChartData, interval_text, megabytes, percent, seconds
 from tanzaku.report.names import unbroken
 from tanzaku.report.terms import AXES
@@ -66,7 +68,7 @@ def _members(front: Sequence[bool], cost: Callable[[Arm], float], data: ChartDat
 def _front_chart(
     key: str, cost: Callable[[Arm], float], measured: Sequence[Arm], members: Sequence[Arm], data: ChartData
 ) -> Chart:
-    def point(arm: Arm) -> Point:
+    def point(arm: Arm, *, in_group: bool) -> Point:
         recommended = data.is_recommended(arm)
         return Point(
             x=cost(arm),
@@ -74,13 +76,13 @@ def _front_chart(
             label=f"{data.name(arm)}: {interval_text(percent(arm), None, None)} %",
             hollow=arm not in members,
             recommended=recommended,
-            name=unbroken(arm.short_name(data.words)) if arm in members or recommended else "",
+            name=_name(arm, data, in_group=in_group) if arm in members or recommended else "",
         )
 
     words = data.words
     stairs = tuple(Point(cost(arm), percent(arm), "") for arm in members)
     groups = [(one, [arm for arm in one.arms if arm in measured]) for one in data.groups]
-    return Chart(
+    chart = Chart(
         key=f"front-{key}",
         title=words.text(_FRONT_TITLES[key]),
         caption=words.text(
@@ -91,10 +93,24 @@ def _front_chart(
         y=Axis(words.text(AXES["accuracy"])),
         lines=(
             Line("", stairs, None, join="stairs", marked=False),
-            *(Line(one.label, tuple(map(point, arms)), one.look, join="none") for one, arms in groups if arms),
+            *(
+                Line(one.label, tuple(point(arm, in_group=len(arms) > 1) for arm in arms), one.look, join="none")
+                for one, arms in groups
+                if arms
+            ),
         ),
         note=words.text("On the Pareto front: {arms}.", arms=words.text("; ").join(map(data.name, members))),
     )
+    if not has_overlaps(chart):
+        return chart
+    side_by_side = words.text("Arms at the same place are drawn next to each other.")
+    return replace(chart, caption=words.joined([chart.caption, side_by_side]))
+
+
+def _name(arm: Arm, data: ChartData, *, in_group: bool) -> str:
+    """What is written next to an arm's point. Of a group, that is the rank: the legend says the rest."""
+    name = arm.short_name(data.words)
+    return name.rank if in_group and not data.is_recommended(arm) else unbroken(name)
 
 
 def _limits(rows: Sequence[ForestRow], data: ChartData) -> tuple[float, float]:
