@@ -151,3 +151,8 @@ def _with_commands(text: str) -> str:
 
 def test_no_break_spaces_stay() -> None:
     assert escape_latex("LoRA r=8,  lr\u00a05e-4", breakable=True) == "LoRA r=8, lr~5e-4"
+
+
+def test_the_heading_of_a_wide_column_is_on_one_line() -> None:
+    table = Table("c", (Column("These runs", wraps=True),), (("a long cell " * 20,),))
+    assert "These runs" in latex_table(table, label="tab:x")

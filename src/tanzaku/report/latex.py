@@ -164,8 +164,8 @@ def _heading(table: Table, place: int) -> str:
 
 def _heading_parts(table: Table, place: int) -> list[str]:
     column, lines = table.columns[place], list[str]()
-    cells = () if column.wraps else (_text_width(row[place]) for row in table.rows)
-    room = max([_HEADING_WIDTH, *cells])
+    most = _LEAST_NAME if column.wraps else math.inf  # a column that wraps is never narrower
+    room = max([_HEADING_WIDTH, *(min(_text_width(row[place]), most) for row in table.rows)])
     for word in one_line(column.heading).split():
         if lines and _text_width(f"{lines[-1]} {word}") <= room:
             lines[-1] += f" {word}"
