@@ -50,7 +50,7 @@ def test_the_compiled_catalogue_is_the_readable_one(language: Language) -> None:
 
 def test_the_names_of_settings_are_among_the_messages() -> None:
     known = {one.id for one in in_code()}
-    assert {"lora plus ratio", "head learning rate", "long text"} <= known
+    assert {"LoRA+ ratio", "head learning rate", "long text"} <= known
     assert not {"name", "revision"} & known
 
 

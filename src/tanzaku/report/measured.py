@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.settings import shared_settings
@@ -10,6 +12,7 @@ from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats
 from tanzaku.report.terms import setting_name
 from tanzaku.report.thesis_table import shape_text
+from tanzaku.study.naming import option_label
 from tanzaku.study.record import Environment, FinishedEncoderRun
 from tanzaku.words import Words
 
@@ -59,8 +62,7 @@ def _settings(section: Section, words: Words) -> list[str]:
     """Those that all arms share which have them: a line for each method, for the encoder and for training."""
     groups: dict[str, list[str]] = {}
     for name, value in shared_settings(section.arms).items():
-        setting = f"{setting_name(name, words=words)} {formats.setting(value, words=words)}"
-        groups.setdefault(name.rpartition(".")[0], []).append(setting)
+        groups.setdefault(name.rpartition(".")[0], []).append(_setting(name, value, words))
     names = {arm.method: arm.full_name(words).method for arm in section.arms}
     names |= {"encoder": words.text("Encoder"), "training": words.text("Training")}
     return [
@@ -71,6 +73,17 @@ def _settings(section: Section, words: Words) -> list[str]:
         )
         for group, settings in groups.items()
     ]
+
+
+def _setting(name: str, value: Any, words: Words) -> str:
+    """As names of arms say it, such as `α = r`, where that says which setting it is; else its name and its value."""
+    text = formats.setting(value, words=words)
+    method, _, option = name.rpartition(".")
+    label = option_label(method, option)
+    phrase = label.text(words.language) if label else ""
+    if label and re.search(r"\w.*{value}|{value}.*\w", phrase) and not isinstance(value, bool | None):
+        return phrase.format(value=label.values.get(text, text))
+    return f"{setting_name(name, words=words)} {text}"
 
 
 def _encoder(section: Section, words: Words) -> str:

@@ -84,12 +84,17 @@ def paper_costs(section: Section, evidence: Evidence, *, caption: str, words: Wo
 
 def _method_columns(section: Section, words: Words) -> list[_Column[Arm]]:
     rate = lambda arm: formats.known(arm.learning_rate, number)  # noqa: E731
-    settings = [(key, setting_name(key, words=words).capitalize()) for key in differing_settings(section.arms)]
+    settings = [(key, _capitalized(setting_name(key, words=words))) for key in differing_settings(section.arms)]
     return [
         _Column(words.text("Method"), "", lambda arm: arm.full_name(words).with_options, numeric=False, place=0),
         _Column(words.text("Learning rate"), "", rate, place=0),
         *(_Column(name, "", partial(_setting, key, words), place=0) for key, name in settings),
     ]
+
+
+def _capitalized(name: str) -> str:
+    """With a capital at its start, except that of another alphabet: α stays what it is."""
+    return name[:1].upper() + name[1:] if name[:1].isascii() else name
 
 
 def _results(section: Section, evidence: Evidence, words: Words) -> list[_Column[Arm]]:

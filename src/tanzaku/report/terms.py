@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tanzaku.study.naming import own_name
 from tanzaku.words import Words, message
 
 MEASURES = {"accuracy": message("accuracy"), "macro_f1": message("macro-F1")}
@@ -22,4 +23,4 @@ AXES = {
 
 def setting_name(key: str, *, words: Words) -> str:
     """Such as `batch size` for `training.batch_size`. The catalogues have the names of all settings of study files."""
-    return words.text(key.rpartition(".")[2].replace("_", " "))
+    return words.text(own_name(key))

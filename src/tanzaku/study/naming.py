@@ -75,6 +75,21 @@ _COUNTS: dict[str, tuple[str, str]] = {
     "encoder.max_windows": messages("at most {n} window", "at most {n} windows"),
 }
 
+# What readers call a setting whose name in study files is no phrase.
+_READABLE = {
+    "alpha": "α",
+    "best_by": message("best epoch by"),
+    "dora": "DoRA",
+    "eval_batch_size": message("evaluation batch size"),
+    "fast": message("fast path"),
+    "log_steps": message("steps between logged losses"),
+    "longest_ngram": message("longest n-gram"),
+    "lora_plus_ratio": message("LoRA+ ratio"),
+    "max_grad_norm": message("maximum gradient norm"),
+    "rslora": "rsLoRA",
+    "warmup": message("warm-up"),
+}
+
 # Of a setting in the name of a folder; one that is not here has its own name before its value.
 _FOLDER = {
     _RANK: "r{}",
@@ -236,7 +251,13 @@ def _title(method: str) -> Title:
     return kind.title if kind else Title(method)
 
 
-def _option_label(method: str, option: str) -> OptionLabel | None:
+def own_name(key: str) -> str:
+    """What readers call a setting, in English: `batch size` for `training.batch_size`."""
+    name = key.rpartition(".")[2]
+    return _READABLE.get(name, name.replace("_", " "))
+
+
+def option_label(method: str, option: str) -> OptionLabel | None:
     """What the method calls an option; None where it has no label for it."""
     kind = METHODS.get(method)
     label = kind.option_label(option) if kind and option in kind.model_fields else None
@@ -288,7 +309,7 @@ def _texts(arms: Sequence[Settings], keys: Sequence[str], words: Words) -> dict[
             (found for found in _candidates(arms[0][_METHOD], key, of_key, words) if _are_new(found, taken)), None
         )
         if written is None:
-            written = {one: f"{_own_name(key)} {one}" for one in of_key}
+            written = {one: f"{own_name(key)} {one}" for one in of_key}
         texts |= {(key, one): text for one, text in written.items()}
         taken |= {text for text in written.values() if text}
     return texts
@@ -312,21 +333,17 @@ def _phrase(method: str, key: str, value: Any, digits: int, words: Words) -> str
     if key in _COUNTS:
         return words.plural(*_COUNTS[key], value)
     text = _written(value, digits)
-    if key.startswith("method.") and (label := _option_label(method, key.removeprefix("method."))):
+    if key.startswith("method.") and (label := option_label(method, key.removeprefix("method."))):
         text = label.values.get(text, text)
         return label.text(words.language).format(value=text)
     if key in _PHRASES:
         return words.text(_PHRASES[key], value=text)
-    name = words.text(_own_name(key))
+    name = words.text(own_name(key))
     return name if value is True else f"{name} {text}"
 
 
 def _is_off(key: str, value: Any) -> bool:
     return value is None or value is False or value in ({}, []) or (key in _OFF and value == _OFF[key])
-
-
-def _own_name(key: str) -> str:
-    return key.partition(".")[2].replace("_", " ")
 
 
 def _written(value: Any, digits: int) -> str:
