@@ -1,5 +1,6 @@
 """The reports of the committed studies: each can be written, and LaTeX sets its tables in both engines."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_each_archive_s_report_can_be_written(reports: list[Path]) -> None:
     assert len(reports) == 11
     for report in reports:
         page, document = ((report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
-        assert f"tanzaku study report {ROOT / 'records' / report.name}" in page
+        assert f"tanzaku study report {ROOT / 'records' / report.name}" in re.sub("</?span>", "", page)
         assert page.rstrip().endswith("</html>")
         assert "Take " in page
         assert "Not compared" not in document

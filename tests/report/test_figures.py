@@ -125,7 +125,7 @@ def test_the_intervals_of_all_arms_are_the_same_in_the_figure_and_in_the_page() 
     figure = figure_of("arms", seeds_study())
     lines = [line for line in figure.axes[0].lines if line.get_label() == "_interval"]
     in_figure = [tuple(round(float(end), 2) for end in np.asarray(line.get_xdata())) for line in lines]
-    in_page = re.findall(r"<td class=\"number quiet\">([\d.]+)–([\d.]+)</td>", page(seeds_study()))
+    in_page = re.findall(r"<td class=\"number quiet interval\">([\d.]+)–([\d.]+)</td>", page(seeds_study()))
     assert len(in_figure) == 4
     assert sorted(in_figure) == sorted((float(low), float(high)) for low, high in in_page)
 

@@ -13,6 +13,7 @@ from tanzaku.report.sentences import recommendation_lines
 from tanzaku.study.record import RunRecord
 from tanzaku.words import words_of
 from tests.report.page.pages import page
+from tests.report.page.trees import Tree
 from tests.report.records import baseline, costs, data_facts, evidence, finished, lora, scores_of, write_all
 
 NAMES = ("frequent", "rare")
@@ -41,7 +42,8 @@ def _texts(records: list[RunRecord]) -> tuple[str, str, str]:
     markdown = markdown_document(
         sections_of(records), evidence(records), records=records, figures={}, packs={}, words=words_of("en")
     )
-    return markdown, page(records), page(records, language="ja")
+    english, japanese = (page(records, language=one).replace("\u00a0", " ") for one in ("en", "ja"))
+    return markdown, english, japanese
 
 
 def _lines(records: list[RunRecord], *, choose_by: Any = "accuracy") -> str:
@@ -85,7 +87,7 @@ def test_the_study_file_or_the_command_says_what_chooses(tmp_path: Path) -> None
     assert by_study.stderr.startswith("Take TF-IDF + SVM. It has the best mean validation macro-F1 (83.31 %)")
     assert "Next: tanzaku pack" not in by_study.stderr  # there is no model beside the record
     text = (runs / "report" / "report.html").read_text(encoding="utf-8")
-    assert "--choose-by macro_f1" in text
+    assert "--choose-by macro_f1" in Tree(text).words
     asked = CliRunner().invoke(app, ["study", "report", str(runs), "--choose-by", "accuracy"])
     assert asked.exit_code == 0
     assert asked.stderr.startswith("No arm is recommended.")

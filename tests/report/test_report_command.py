@@ -17,6 +17,7 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.report.tables import results_table
 from tanzaku.report.write import Report
 from tanzaku.words import words_of
+from tests.report.page.trees import Tree
 from tests.report.records import data_facts, evidence, finished, lora, scores, study, write_all
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -57,7 +58,7 @@ def test_the_margin_is_in_points_and_moves_the_recommendation(tmp_path: Path) ->
     assert result.stdout.startswith("| 手法 ")
     page = (runs / "report" / "report.html").read_text(encoding="utf-8")
     assert '<html lang="ja">' in page
-    assert "--margin 2 --choose-by accuracy --language ja" in page
+    assert "--margin 2 --choose-by accuracy --language ja" in Tree(page).words
     assert CliRunner().invoke(app, [str(runs), "--margin", "-1"]).exit_code == 2
 
 

@@ -12,7 +12,7 @@ from tanzaku.words import ENGLISH, Words
 _WORD_JOINER = "\u2060"
 _NO_BREAK_SPACE = "\u00a0"
 _BEFORE_VALUE = re.compile(" (?=[=0-9])|(?<==) ")
-_INNER_HYPHEN = re.compile(r"(?<=\de)-(?=\d)|(?<=TF)-(?=IDF)")
+_INNER_HYPHEN = re.compile(r"(?<=\de)-(?=\d)|(?<=TF)-(?=IDF)|(?<=\bn)-(?=gram)")
 
 
 def paper_name(arm: Arm, *, words: Words) -> str:

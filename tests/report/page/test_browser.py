@@ -50,6 +50,15 @@ TEXTS = """() => [...document.querySelectorAll("figure > svg")].map(svg => ({
   }),
   frame: (shape => [shape.left, shape.right])(svg.parentElement.getBoundingClientRect()),
 }))"""
+# Words of commands on several lines, and samples of legends that are not next to the middle of their text's first line.
+BROKEN = """() => [...document.querySelectorAll("code span")]
+  .filter(one => one.getClientRects().length > 1).map(one => one.textContent)"""
+OFF_CENTRE = """() => [...document.querySelectorAll(".legend li")].filter(one => {
+  const text = document.createRange();
+  text.selectNode([...one.childNodes].find(node => node.nodeType == Node.TEXT_NODE));
+  const line = text.getClientRects()[0], sample = one.querySelector("svg").getBoundingClientRect();
+  return Math.abs(line.top + line.bottom - sample.top - sample.bottom) > 4;
+}).map(one => one.textContent)"""
 MARKS = """() => [...document.querySelectorAll("figure .mark")].map(one => {
   let opacity = 1;
   for (let at = one; at; at = at.parentElement) opacity *= getComputedStyle(at).opacity;
@@ -113,6 +122,10 @@ def test_nothing_is_cut_in_print_and_charts_keep_their_legends(
 ) -> None:
     opened, _ = _open(browser, pages[name], width=PAPER)
     opened.emulate_media(media="print")
+    # The tables of a class stand side by side, so that more of them share a page.
+    for group in opened.locator(".by-class").all():
+        tops = {box["y"] for one in group.locator(".wide").all() if (box := one.bounding_box())}
+        assert len(tops) == 1
     widest = opened.evaluate(
         "Math.max(...[...document.querySelectorAll('*')].map(one => one.getBoundingClientRect().right))"
     )
@@ -146,6 +159,43 @@ def test_no_text_of_a_chart_runs_over_another(browser: Browser, pages: dict[str,
                 down = min(one[4], other[4]) - max(one[2], other[2])
                 assert across <= 0 or down <= 1.5, (width, chart["title"], one[0], other[0])
         opened.context.close()
+
+
+@pytest.mark.parametrize("name", ["thesis", "ja"])
+def test_words_of_commands_are_whole_and_samples_stand_next_to_their_texts(
+    browser: Browser, pages: dict[str, Path], name: str
+) -> None:
+    opened, _ = _open(browser, pages[name], width=PHONE)
+    command = opened.locator(".facts code").last
+    box = command.bounding_box()
+    assert box is not None
+    assert box["height"] > 40  # it has two lines or more
+    assert command.inner_text().endswith(
+        f" --margin 0.5 --choose-by accuracy --language {'ja' if name == 'ja' else 'en'}"
+    )
+    assert opened.evaluate(BROKEN) == []
+    assert opened.evaluate(OFF_CENTRE) == []
+    opened.context.close()
+
+
+def test_headings_are_low_on_a_phone_and_a_single_advice_fills_its_card(
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    opened, _ = _open(browser, pages["mini"], width=PHONE)
+    for table in opened.locator(".results, .mistakes").all():
+        box = table.locator("thead").bounding_box()
+        assert box is not None
+        assert box["height"] < 5 * 16  # three lines
+    opened.context.close()
+    alone = tmp_path / "alone.html"
+    alone.write_text(page(seeds_study()[1:]), encoding="utf-8")
+    opened, _ = _open(browser, alone, width=DESK)
+    first, second = (one.bounding_box() for one in opened.locator(".advice > *").all())
+    assert first is not None
+    assert second is not None
+    assert first["x"] + first["width"] < second["x"]
+    assert abs(first["y"] - second["y"]) < 16
+    opened.context.close()
 
 
 def test_points_stand_out_in_both_schemes(browser: Browser, pages: dict[str, Path]) -> None:

@@ -107,7 +107,8 @@ def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeyp
     (runs / "run-00" / "model").mkdir()
     write.write_report(runs, Path("out"))
     told = re.findall(r"<code>(.*?)</code>", Path("out/report.html").read_text(encoding="utf-8"))
-    pack, run, report = (shlex.split(html.unescape(command)) for command in told)
+    lines = [html.unescape(re.sub(r"</?span>", "", one)) for one in told]
+    pack, run, report = (shlex.split(line) for line in lines if line.startswith("tanzaku"))
     assert pack == ["tanzaku", "pack", "runs/my study/run-00", "--out", "BUNDLE"]
     assert Path(pack[2]).is_dir()
     assert run == ["tanzaku", "study", "run"]
@@ -295,3 +296,29 @@ def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
     assert "the trained adapter at each rank" in alone
     assert "Trained separately" not in alone
     assert "several ranks" not in Tree(page(study())).words
+
+
+def test_settings_have_names_that_can_be_read() -> None:
+    text = page(seeds_study())
+    assert "longest n-gram 2" in text
+    assert "LoRA: α = r, dropout 0.1" in text
+    japanese = page(seeds_study(), language="ja")
+    assert "最長の n-gram 2" in japanese
+    assert "α = r、" in japanese
+
+
+def test_options_in_sentences_are_set_as_code() -> None:
+    assert "With the option <code><span>--data</span></code> FOLDER" in page(seeds_study())
+
+
+def test_a_chart_says_that_equal_arms_are_drawn_side_by_side() -> None:
+    said = "Arms at the same place are drawn next to each other."
+    assert said not in page(seeds_study())
+    assert said in page([finished(method, accuracy=0.9) for method in (lora(8), lora(8, dora=True))])
+
+
+def test_a_line_does_not_end_between_a_number_and_its_unit() -> None:
+    sentences = re.findall(r"<(?:p|li|dd|caption)\b[^>]*>(.*?)</", page(seeds_study()), re.DOTALL)
+    units = [unit for sentence in sentences for unit in re.findall(r"\d(\s)(?:%|MB\b|ms\b)", sentence)]
+    assert len(units) > 5
+    assert set(units) == {"\u00a0"}

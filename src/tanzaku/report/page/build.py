@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tanzaku.analysis.arms import Section
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import shown_classes
 from tanzaku.analysis.confusion import confusion_of
 from tanzaku.analysis.evidence import Evidence, Recommendation
@@ -26,7 +25,7 @@ from tanzaku.report.document import left_out_text, several_text
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts
-from tanzaku.report.names import page_name
+from tanzaku.report.names import joined, page_details, page_name
 from tanzaku.report.notes import result_notes
 from tanzaku.report.page.results import lines_of, strip
 from tanzaku.report.rank_charts import curve_chart, rank_charts
@@ -122,7 +121,8 @@ def _section_context(
         "strip": strip(found) if found else None,
         "pack": _pack_command(given, found) if found else None,
         "lines": lines_of(data),
-        "references": _reference_names(section, evidence, words=words),
+        "heading": partial(_heading, section=section, words=words),
+        "references": [_heading(arm, section=section, words=words) for arm in evidence.references],
         "majority": evidence.majorities.test if evidence.majorities else None,
         "fronts": [drawn(chart) for chart in front_charts(data)],
         "ranks": [drawn(chart) for chart in rank_charts(data)],
@@ -135,13 +135,11 @@ def _section_context(
     }
 
 
-def _reference_names(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
-    """As the headings of columns have them: the method and its rank where that is one arm's only."""
-    names = Counter(arm.full_name(words).with_rank for arm in section.arms)
-    return [
-        name if names[name := arm.full_name(words).with_rank] == 1 else page_name(arm, words=words)
-        for arm in evidence.references
-    ]
+def _heading(arm: Arm, *, section: Section, words: Words) -> tuple[str, str]:
+    """An arm in the heading of a column: the method and its rank, and where other arms have them too, the details."""
+    name = arm.full_name(words).with_rank
+    shared = [one.full_name(words).with_rank for one in section.arms].count(name) > 1
+    return joined(name).replace(" r=", "\u00a0r="), page_details(arm, words=words) if shared else ""
 
 
 def _pack_command(given: PageInput, recommendation: Recommendation) -> str | None:
