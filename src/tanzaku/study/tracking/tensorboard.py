@@ -57,10 +57,10 @@ class TensorBoardTracker:
             raise TrackingError(f"TensorBoard keeps no files such as {', '.join(folders)}; send them to mlflow:URI")
 
     def _end(self, folder: Path, run: TrackedRun) -> None:
-        from tensorboardX.summary import text
+        from tensorboardX.summary import text as as_text
 
         writer, _ = self._writing.pop(run.run_id)
-        writer.write(text("run", _table({**run.tags, "state": run.state})), time=run.ended or time.time())
+        writer.write(as_text("run", _table({**run.tags, "state": run.state})), time=run.ended or time.time())
         writer.close()
         if run.ended is not None:  # an interrupted run will be another one
             (folder / _STATE_FILE).write_text(json.dumps({"digest": run.digest}) + "\n", encoding="utf-8")
@@ -85,14 +85,15 @@ class _EventFile:
 
 
 def _begin(folder: Path, run: TrackedRun) -> _EventFile:
-    from tensorboardX.summary import hparams, text
+    from tensorboardX.summary import hparams
+    from tensorboardX.summary import text as as_text
 
     file, now = _EventFile(folder), run.points[0].time if run.points else time.time()
     # As `SummaryWriter.add_hparams`, which would put the run into a folder below this one.
     metrics = dict.fromkeys(("final/test/accuracy", "final/test/macro_f1", "final/costs/saved_bytes"), 0.0)
     for summary in hparams({name: _plain(value) for name, value in run.parameters.items()}, metrics):
         file.write(summary, time=now)
-    file.write(text("parameters", _table(run.parameters)), time=now)
+    file.write(as_text("parameters", _table(run.parameters)), time=now)
     return file
 
 
