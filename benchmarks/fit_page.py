@@ -90,11 +90,22 @@ def _promised(record: Record) -> list[str]:
         "",
         *promises.gain_rows(record["parts"]),
         "",
-        "The final classifier answered from the probability on that was chosen on the folds. The last column is the "
-        "share of the draws in which more of its answers were wrong than promised, with 95 % confidence:",
+        "The final classifier only answered where its probability reached the threshold that was chosen on the folds. "
+        "More of its answers may be wrong than promised in 5 % of the draws, since the confidence is 95 %; the last "
+        "column is the share of the draws in which they were.",
         "",
         *promises.promise_rows(record["parts"]),
+        "",
+        f"Its expected calibration error, in points, and what chance would make of it: {_errors(record)}. About 30 "
+        "documents were left for the temperature.",
     ]
+
+
+def _errors(record: Record) -> str:
+    parts = record["parts"].items()
+    return ", ".join(
+        f"{name} {100 * part['calibration_error']:.1f} ({100 * part['error_by_chance']:.1f})" for name, part in parts
+    )
 
 
 def chart(record: Record) -> Chart:

@@ -211,6 +211,7 @@ def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
     gain = {"more": 200, "expected": 0.02, "real": 0.0175, "width": 0.03, "covered": 0.94}
     promise = {"error_rate": 0.05, "promised": 30, "answered": 0.5, "wrong": 0.02, "exceeded": 1}
     drawn = {"draws": 50, "labels": 400, "accuracy": 0.7, "gains": [gain], "promises": [promise]}
+    drawn |= {"calibration_error": 0.052, "error_by_chance": 0.021}
     sizes_record = {**_RECORD, "parts": {size: {**one, **_MADE, "test_documents": 100} for size, one in sizes.items()}}
     text = fit_page.measured(
         {**_RECORD, "parts": {"inquiries": {**part, **_MADE}, "other": none}},
@@ -222,6 +223,7 @@ def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
     assert "| 2 | TF-IDF | 0.50 | 90.00 | TF-IDF | 1.90 | 93.00 | 2.00 | 80.00 |" in text
     assert "| asdc | 70.0 | 200 | 2.00 | 1.75 | 3.00 | 94 |" in text
     assert "| asdc | 5 | 60 | 50 | 2.0 | 2.0 |" in text
+    assert "asdc 5.2 (2.1)" in text
     lines = fit_page.chart(sizes_record).lines
     assert [[point.x for point in line.points] for line in lines] == [[1, 2], [1, 2], [2]]
     assert fit_page.figure(sizes_record).startswith(b"<?xml")
