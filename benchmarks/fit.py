@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -259,4 +260,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process of its own is left behind
     main()
