@@ -47,8 +47,8 @@ def report(
 
     The same folder gets the tables as Markdown, LaTeX and CSV, and the figures as SVG, PNG and PDF. The recommended arm
     is the smallest whose validation accuracy (or macro-F1) is within the margin of the best; the test set shows whether
-    that is also true for new documents. The main table is written to standard output, the recommendation and the paths
-    of the files to standard error.
+    that is also true for new documents. The main table is written to standard output, the recommendation and the path
+    of report.html to standard error.
 
     Examples:
 
@@ -74,19 +74,22 @@ def report(
     )
     words = words_of(language)
     _print_tables(written, plain_console(), words)
-    _print_recommendation(written, words)
+    _print_recommendation(written, plain_console(stderr=True), words)
 
 
-def _print_recommendation(written: Report, words: Words) -> None:
-    """What is recommended, what was left out, where the files are and what to do next, on standard error."""
+def _print_recommendation(written: Report, console: Console, words: Words) -> None:
+    """What is recommended, what is missing, what to do next and where the report is, on standard error."""
     from tanzaku.data.raw import listed
     from tanzaku.display import counted
     from tanzaku.report.commands import pack_command
-    from tanzaku.report.document import no_model_text
+    from tanzaku.report.document import missing_text, no_model_text
     from tanzaku.report.sentences import recommendation_lines
 
+    whole = not console.is_terminal  # a program may read lines, people get them wrapped between words
     for line in recommendation_lines(written.evidence, words=words):
-        typer.echo(line, err=True)
+        console.print(line, soft_wrap=whole)
+    if written.unfinished:
+        warn(missing_text(written.unfinished, words=words))
     if written.left_out:
         names = [folder.name for folder in written.left_out]
         because = "is left out because it is" if len(names) == 1 else "are left out because they are"
@@ -94,14 +97,16 @@ def _print_recommendation(written: Report, words: Words) -> None:
             f"{counted(len(names), 'run')} {because} not in the study file ({listed(names)}). --all includes every "
             "run in the folder."
         )
-    for path in written.paths:
-        typer.echo(str(path), err=True)
     if written.recommended_run is None:
-        return
-    if command := pack_command(written.recommended_run):
-        typer.echo(words.text("Next: {command}, then tanzaku classify BUNDLE TEXT", command=command), err=True)
+        pass
+    elif command := pack_command(written.recommended_run):
+        next_command = words.text("Next: {command}, then tanzaku classify BUNDLE TEXT", command=command)
+        console.print(next_command, soft_wrap=True)
     else:
-        typer.echo(no_model_text(words=words), err=True)
+        console.print(no_model_text(words=words), soft_wrap=whole)
+    page = written.paths[0]
+    console.print(words.text("Tables and figures: {folder}", folder=page.parent), soft_wrap=True)
+    console.print(words.text("Report: {page}", page=page), soft_wrap=True)
 
 
 def _print_tables(written: Report, console: Console, words: Words) -> None:
@@ -115,8 +120,8 @@ def _print_tables(written: Report, console: Console, words: Words) -> None:
         results = results_table(section, evidence, words=words)
         if console.is_terminal:
             console.print(section_heading(section, number=number, words=words), style="bold")
-            table, missing = _fitting(results, width=console.width)
-            _draw(table, console)
+            table, widths, missing = _fitting(results, width=console.width)
+            _draw(table, widths, console)
             if missing:
                 console.print(
                     words.text("In report.html, and in a wider window: {columns}.", columns=", ".join(missing))
@@ -131,30 +136,39 @@ def _print_tables(written: Report, console: Console, words: Words) -> None:
         console.print(count_text(written.records, words=words))
 
 
-def _fitting(table: Table, *, width: int) -> tuple[Table, list[str]]:
-    """As much of the table as fits, every cell whole, the most important columns first; and what is left out."""
-    order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].place)
-    shown: list[int] = []
+_IMPORTANT = 4  # the last place of what a result is: accuracy, what identifies the arm, interval, size
+_NAME_WIDTH = 24  # of the methods' names at least, before the most important results give way
+
+
+def _fitting(table: Table, *, width: int) -> tuple[Table, list[int], list[str]]:
+    """As much of the table as fits, the most important columns first.
+
+    Names of methods take several lines if that lets the most important results stay; every other cell stays whole.
+
+    Returns:
+        The table, the width of each of its columns, and the headings of those that are left out.
+    """
+    needed = [_needed_width(table, index) for index in range(len(table.columns))]
+    first, *order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].place)
+    important = sum(needed[index] for index in order if table.columns[index].place <= _IMPORTANT)
     free = width - 2
+    needed[first] = min(needed[first], max(_NAME_WIDTH, free - important))
+    shown, free = [first], free - needed[first]
     for index in order:
-        if not shown or _needed_width(table, index) <= free:
+        if needed[index] <= free:
             shown.append(index)
-            free -= _needed_width(table, index)
+            free -= needed[index]
     shown.sort()
     cut = replace(
         table,
         columns=tuple(table.columns[index] for index in shown),
         rows=tuple(tuple(row[index] for index in shown) for row in table.rows),
     )
-    return cut, [column.heading for index, column in enumerate(table.columns) if index not in shown]
+    missing = [column.heading for index, column in enumerate(table.columns) if index not in shown]
+    return cut, [needed[index] - 3 for index in shown], missing
 
 
-def _needed_width(table: Table, index: int) -> int:
-    """A column's longest cell or word of its heading, with a blank on either side and one between columns."""
-    return 3 + max(map(len, (*(row[index] for row in table.rows), *table.columns[index].heading.split())))
-
-
-def _draw(table: Table, console: Console) -> None:
+def _draw(table: Table, widths: list[int], console: Console) -> None:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -164,7 +178,7 @@ def _draw(table: Table, console: Console) -> None:
     drawn = RichTable(box=box.SIMPLE_HEAD)
     for index, column in enumerate(table.columns):
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(Text(column.heading), justify=justify, width=_needed_width(table, index) - 3)
+        drawn.add_column(Text(column.heading), justify=justify, width=widths[index])
     for row in table.rows:
         drawn.add_row(*(Text(one_line(cell)) for cell in row))
     console.print(drawn)

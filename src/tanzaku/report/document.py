@@ -17,6 +17,7 @@ from tanzaku.report.rank_texts import cost_sentences, separate_note
 from tanzaku.report.sentences import advice_of, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.thesis_table import thesis_table
+from tanzaku.study.listing import Unfinished
 from tanzaku.study.record import RunRecord
 from tanzaku.words import Words
 
@@ -39,6 +40,7 @@ def markdown_document(
     packs: Mapping[int, str],
     words: Words,
     left_out: int = 0,
+    unfinished: Unfinished | None = None,
 ) -> str:
     """The whole report in the language of `words`.
 
@@ -50,6 +52,7 @@ def markdown_document(
         packs: By a section's number, the command that packs the recommended run, where its model is there.
         words: Of the language.
         left_out: How many other records lie in the folder.
+        unfinished: How many of the study's runs are missing.
     """
     parts = [
         _section_context(section, found, words)
@@ -66,6 +69,7 @@ def markdown_document(
         study=", ".join(sorted({record.study for record in records})),
         count=count_text(records, words=words),
         left_out=left_out_text(left_out, words=words) if left_out else "",
+        missing=missing_text(unfinished, words=words) if unfinished else "",
         several=several_text(len(sections), words=words),
         no_model=no_model_text(words=words),
         separate_note=separate_note(words=words),
@@ -99,6 +103,16 @@ def left_out_text(count: int, *, words: Words) -> str:
         "{n} runs in this folder are not in the study file and are left out. tanzaku study report --all counts every "
         "run.",
         count,
+    )
+
+
+def missing_text(unfinished: Unfinished, *, words: Words) -> str:
+    """That some of the study's runs have not ended."""
+    return words.plural(
+        "{n} of {total} runs is missing, because it has not ended; the recommendation may change.",
+        "{n} of {total} runs are missing, because they have not ended; the recommendation may change.",
+        unfinished.missing,
+        total=unfinished.total,
     )
 
 

@@ -24,6 +24,7 @@ from tanzaku.words import Words, message
 
 _NO_BREAK = "\u00a0"
 _LAST = 9
+_SETTINGS = 10  # of arms whose names already say what distinguishes them
 _Row = TypeVar("_Row")
 
 
@@ -83,13 +84,26 @@ def paper_costs(section: Section, evidence: Evidence, *, caption: str, words: Wo
 
 
 def _method_columns(section: Section, words: Words) -> list[_Column[Arm]]:
-    rate = lambda arm: formats.known(arm.learning_rate, number)  # noqa: E731
+    rate: Callable[[Arm], str] = lambda arm: formats.known(arm.learning_rate, number)  # noqa: E731
     settings = [(key, _capitalized(setting_name(key, words=words))) for key in differing_settings(section.arms)]
-    return [
+    columns: list[_Column[Arm]] = [
         _Column(words.text("Method"), "", lambda arm: arm.full_name(words).with_options, numeric=False, place=0),
-        _Column(words.text("Learning rate"), "", rate, place=0),
-        *(_Column(name, "", partial(_setting, key, words), place=0) for key, name in settings),
+        _Column(words.text("Learning rate"), "", rate),
+        *(_Column(name, "", partial(_setting, key, words)) for key, name in settings),
     ]
+    return _placed(columns, section.arms)
+
+
+def _placed(columns: Sequence[_Column[Arm]], arms: Sequence[Arm]) -> list[_Column[Arm]]:
+    """The columns of a method and its settings: those without which two rows would look the same come early."""
+    placed = [columns[0]]
+    seen = [(columns[0].cell(arm),) for arm in arms]
+    for column in columns[1:]:
+        with_this = [(*row, column.cell(arm)) for row, arm in zip(seen, arms, strict=True)]
+        distinguishes = len(set(with_this)) > len(set(seen))
+        placed.append(replace(column, place=2 if distinguishes else _SETTINGS))
+        seen = with_this if distinguishes else seen
+    return placed
 
 
 def _capitalized(name: str) -> str:
@@ -101,7 +115,7 @@ def _results(section: Section, evidence: Evidence, words: Words) -> list[_Column
     text, accuracy, published = words.text, words.text("Accuracy (%)"), words.text("Thesis")
     interval = text("95 % interval")
     columns: list[_Column[Arm]] = [
-        _Column(text("Runs"), text("Runs"), lambda arm: _runs(arm, words)),
+        _Column(text("Runs"), text("Runs"), lambda arm: _runs(arm, words), place=7),
         _Column(text("Test accuracy (%)"), text("Mean"), lambda arm: accuracy_text(arm, words), accuracy, place=1),
         _Column(
             text("95 % interval (%)"), interval, lambda arm: formats.interval(evidence.interval(arm)), accuracy, place=3
@@ -113,7 +127,7 @@ def _results(section: Section, evidence: Evidence, words: Words) -> list[_Column
             _Column(text("Lowest–highest (s.d.)"), "", lambda arm: formats.spread(arm.accuracy)),
             _Column("", text("s.d."), lambda arm: formats.deviation(arm.accuracy), accuracy),
         ]
-    columns.append(_Column(text("Macro-F1 (%)"), text("Macro-F1 (%)"), lambda arm: formats.mean(arm.macro_f1), place=4))
+    columns.append(_Column(text("Macro-F1 (%)"), text("Macro-F1 (%)"), lambda arm: formats.mean(arm.macro_f1), place=5))
     if thesis.published_rows(section):
         written = _published(lambda row: f"{row.accuracy_percent:.2f}")
         columns += [
@@ -129,8 +143,8 @@ def _costs(section: Section, words: Words) -> list[_Column[Arm]]:
     columns: list[_Column[Arm]] = [
         _Column(text("Trainable parameters"), "", _cost("trainable_parameters", formats.count)),
         _Column("", text("Param. (k)"), _cost("trainable_parameters", formats.thousands), group),
-        _Column(text("Saved (MB)"), text("Size (MB)"), _cost("saved_bytes", formats.size), group, place=2),
-        _Column(text("Training (s)"), text("Time (s)"), _cost("train_seconds", formats.seconds), group, place=5),
+        _Column(text("Saved (MB)"), text("Size (MB)"), _cost("saved_bytes", formats.size), group, place=4),
+        _Column(text("Training (s)"), text("Time (s)"), _cost("train_seconds", formats.seconds), group, place=6),
         _Column(text("Training with evaluation (s)"), "", _cost("train_seconds_with_evaluation", formats.seconds)),
         _Column(text("Peak memory (MB)"), "", _cost(memory, formats.whole_megabytes)),
         _Column("", text("RAM (GB)"), _cost(memory, formats.gigabytes), group),

@@ -23,6 +23,7 @@ from tanzaku.report.commands import pack_command
 from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.render import csv_text
+from tanzaku.study.listing import Unfinished, unfinished_below
 from tanzaku.study.record import RunRecord
 from tanzaku.study.runs import record_folders, stored_runs
 from tanzaku.words import Language, words_of
@@ -47,6 +48,8 @@ class Report:
     paths: tuple[Path, ...]
     left_out: tuple[Path, ...] = ()
     """Folders of records below that are of none of the study's runs."""
+    unfinished: Unfinished | None = None
+    """How many of the study's runs are missing."""
 
 
 def write_report(
@@ -97,6 +100,7 @@ def write_report(
         recommended_run=_recommended_run(page.evidence, page.folders),
         paths=(*(folder / name for name in texts), *figure_paths),
         left_out=page.left_out,
+        unfinished=page.unfinished,
     )
 
 
@@ -129,6 +133,7 @@ def read_page(
         dataset=dataset,
         every=every,
         left_out=tuple(other for other in record_folders(runs, every=True) if other not in counted),
+        unfinished=unfinished_below(runs),
     )
 
 
@@ -155,6 +160,7 @@ def report_texts(
             figures=figures,
             packs=_pack_commands(page),
             left_out=len(page.left_out),
+            unfinished=page.unfinished,
             words=words_of(language),
         ),
         "tables.tex": latex_document(sections, evidence, words=words_of(language)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from tanzaku.analysis.arms import Section, sections_of
 from tanzaku.analysis.choice import choose_arm, what_chooses
 from tanzaku.analysis.predictions import run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.measure.metrics import ChooseBy
+from tanzaku.study.listing import unfinished_below
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun, read_record
 from tanzaku.study.runs import runs_below
 
@@ -62,6 +64,13 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
         )
     best = choice.recommended.best_run(measure)
     assert best is not None
+    if unfinished := unfinished_below(source):
+        warnings.warn(
+            f"{unfinished.missing} of {unfinished.total} runs in {source} have not ended; when they have, another "
+            "one may be recommended",
+            TanzakuWarning,
+            stacklevel=2,
+        )
     return next(run for run in runs if run_key(run.record) == run_key(best))
 
 

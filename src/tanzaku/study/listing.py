@@ -7,6 +7,7 @@ in the same folder, and nothing would say which runs are still to come.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
+from tanzaku.study.record import RECORD_FILE
 
 STUDY_FILE = "study.json"  # above the runs' folders
 
@@ -61,6 +63,26 @@ def write_list(folder: Path, listed: StudyList) -> StudyList:
         )
     write_atomically(folder / STUDY_FILE, listed.model_dump_json(indent=1) + "\n")
     return listed
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """How many of the runs that studies list have no record yet."""
+
+    missing: int
+    total: int
+
+
+def unfinished_below(runs: Path) -> Unfinished | None:
+    """What is missing of the studies whose folders are `runs` or below it; None if nothing is, as in archives.
+
+    Raises:
+        RecordError: The list of a study is damaged.
+    """
+    folders = sorted(path.parent for path in runs.glob(f"**/{STUDY_FILE}"))
+    names = [folder / run.name for folder in folders if (study := read_list(folder)) for run in study.runs]
+    missing = sum(not (name / RECORD_FILE).is_file() for name in names)
+    return Unfinished(missing, len(names)) if missing else None
 
 
 def read_list(folder: Path) -> StudyList | None:

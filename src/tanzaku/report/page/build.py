@@ -21,7 +21,7 @@ from tanzaku.drawing.svg import SAMPLE, draw
 from tanzaku.report import formats, tables
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
-from tanzaku.report.document import left_out_text, several_text
+from tanzaku.report.document import left_out_text, missing_text, several_text
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts
@@ -34,6 +34,7 @@ from tanzaku.report.reliability_chart import reliability_of_arms
 from tanzaku.report.sentences import advice_of, badge, chosen_by
 from tanzaku.report.templates import template
 from tanzaku.report.terms import MEASURES, OUTCOMES
+from tanzaku.study.listing import Unfinished
 from tanzaku.study.record import RunRecord
 from tanzaku.words import Words
 
@@ -60,6 +61,8 @@ class PageInput:
     """Whether every run below the folder was asked for."""
     left_out: tuple[Path, ...] = ()
     """Folders of other records below the folder."""
+    unfinished: Unfinished | None = None
+    """How many of the study's runs are missing."""
 
 
 def page_html(given: PageInput, *, words: Words) -> str:
@@ -86,6 +89,7 @@ def page_html(given: PageInput, *, words: Words) -> str:
         runs=quoted(given.runs),
         every=given.every,
         left_out=left_out_text(len(given.left_out), words=words) if given.left_out else "",
+        missing=missing_text(given.unfinished, words=words) if given.unfinished else "",
         several=several_text(len(parts), words=words),
         separate_note=separate_note(words=words),
         formats=formats,
