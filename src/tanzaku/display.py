@@ -63,6 +63,13 @@ def number(value: float, *, digits: int = 6) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def duration(seconds: float) -> str:
+    """A readable time, such as "12 s", "3.4 min" or "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Display:
     """A bar with lines above it, which stay when the bar goes.
 

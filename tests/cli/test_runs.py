@@ -144,6 +144,17 @@ def test_the_live_table_counts_runs_and_shows_those_that_run(tmp_path: Path) -> 
     assert shown[2:] == ["  run-2", "  and 2 more"]
 
 
+def test_a_study_whose_runs_are_all_finished_shows_no_table(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=8, color_system=None)
+    (spec,) = expand(parse_study({"name": "s", "data": {"source": "sample"}, "arms": [{"method": "tfidf-svm"}]}))
+    assert isinstance(spec, TextRunSpec)
+    with LiveRuns(console, enabled=True) as live:
+        live.begin(["run-0"], left=lambda: "")
+        live.hear(RunEnds(PlannedTextRun(spec, tmp_path / "run-0"), failed(lora(2), error="no memory"), found=True))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""
+
+
 def test_options_of_ray_need_ray() -> None:
     result = CliRunner().invoke(app, ["study", "run", "study.toml", "--gpus-per-run", "0.5"])
     assert result.exit_code == 1

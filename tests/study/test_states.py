@@ -12,7 +12,7 @@ from tanzaku.ship.choosing import choose_run
 from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
 from tanzaku.study.record import RunRecord, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
-from tanzaku.study.states import Progress, natural_key, progress_of, run_states, seconds_left
+from tanzaku.study.states import Progress, natural_key, progress_of, run_states, seconds_left, study_seconds_left
 from tests.report.records import baseline, failed, finished, lora
 
 _TEXTS = ("report.html", "report.md")
@@ -60,7 +60,8 @@ def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Pat
     assert choose_run(runs).folder == runs / "trial"
     write_list(runs, _listed("lora-r2", "lora-r4"))
     assert [run.folder for run in stored_runs(runs)] == [runs / "lora-r2"]
-    assert choose_run(runs).folder == runs / "lora-r2"
+    with pytest.warns(TanzakuWarning, match=r"1 of 2 runs in .* have not ended"):
+        assert choose_run(runs).folder == runs / "lora-r2"
     assert [record.run_id for record in read_records(tmp_path)] == ["old", "lora-r2"]
     assert record_folders(runs, every=True) == [runs / "lora-r2", runs / "trial"]
     report = write_report(runs, tmp_path / "report")
@@ -147,6 +148,31 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
     assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
+
+
+def test_the_time_left_follows_from_a_run_that_is_being_made_where_none_of_its_kind_has_ended() -> None:
+    ended = [_named("tfidf-svm-s1-0123456789", record=baseline())]
+    running = {"full-s1-0": Progress(1, 100, 400, seconds_left=300, seconds_in_all=400)}
+    names = _listed("full-s1-0", "lora-r2-s1-0", "lora-r4-s1-0").runs
+    assert seconds_left(ended, names, running=running) == 300 + 400 + 400
+    # What has ended tells more of the runs to come, and the steps of a run tell more of itself.
+    both = [*ended, _named("lora-r2-s2-0123456789", minutes=2)]
+    assert seconds_left(both, names, running=running) == 300 + 120 + 120
+    first_step = {"full-s1-0": Progress(1, 1, 400)}
+    assert seconds_left(ended, names, running=first_step) is None
+    assert seconds_left(both, names, running=first_step) == 3 * 120
+
+
+def test_the_time_left_of_a_folder_is_that_of_the_runs_that_have_not_ended(tmp_path: Path) -> None:
+    write_list(tmp_path, _listed("lora-r2-s1-0", "lora-r2-s2-0", "lora-r4-s1-0"))
+    steps = [{"event": "StepDone", "time": 2 * step, "epoch": 1, "step": step, "total_steps": 100} for step in (10, 60)]
+    (tmp_path / "lora-r2-s1-0").mkdir()
+    (tmp_path / "lora-r2-s1-0" / "log.jsonl").write_text("\n".join(map(json.dumps, steps)) + "\n", encoding="utf-8")
+    with FileLock(tmp_path / "lora-r2-s1-0" / "lock"):
+        assert study_seconds_left(tmp_path) == 2 * 40 + 2 * 200
+    assert study_seconds_left(tmp_path) is None  # the run is interrupted, so nothing is known of its speed
+    (tmp_path / STUDY_FILE).unlink()
+    assert study_seconds_left(tmp_path) is None
 
 
 def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path) -> None:

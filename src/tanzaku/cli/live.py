@@ -10,10 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tanzaku.cli.runs import duration, short_names
+from tanzaku.cli.runs import short_names
+from tanzaku.display import duration
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
+    from tanzaku.study.states import Progress
 
 _MOST_ROWS = 16
 _ROWS_ELSEWHERE = 6  # of the terminal, for lines above the table
@@ -48,16 +50,20 @@ class LiveRuns:
             self._live.stop()
 
     @property
-    def running(self) -> int:
-        """How many runs are being made."""
-        return len(self._running)
+    def running(self) -> list[str]:
+        """The names of the runs that are being made."""
+        return list(self._running)
+
+    def progress(self) -> "dict[str, Progress]":
+        """By name, how far the runs are that are being made and have made a step."""
+        from tanzaku.study.states import progress_of
+
+        found = {name: progress_of(folder) for name, folder in dict(self._running).items()}
+        return {name: progress for name, progress in found.items() if progress}
 
     def begin(self, names: Iterable[str], *, left: Callable[[], str]) -> None:
-        """Show the table for runs of these names; `left` says how long the study will take."""
+        """Show a table for runs of these names as soon as one starts; `left` says how long the study will take."""
         self._waiting, self._left = list(names), left
-        if self.enabled:
-            self._live = Live(get_renderable=self.table, console=self._console, refresh_per_second=1, transient=True)
-            self._live.start()
 
     def hear(self, event: "StudyEvent") -> None:
         """Take notice of a run that starts, ends, or is made by another process."""
@@ -70,12 +76,13 @@ class LiveRuns:
         if isinstance(event, RunStarts | RunEnds) and name in self._waiting:
             self._waiting.remove(name)
         self._done += isinstance(event, RunEnds)
+        if self.enabled and self._running and self._live is None:  # finished runs are told of before the first starts
+            self._live = Live(get_renderable=self.table, console=self._console, refresh_per_second=1, transient=True)
+            self._live.start()
 
     def table(self) -> Group:
         """As it is now."""
-        from tanzaku.study.states import progress_of
-
-        running = dict(self._running)
+        running, progress_of = dict(self._running), self.progress()
         counts = f"{len(running)} running, {len(self._waiting)} waiting, {self._done} done"
         rows = Table(box=None, show_header=False, pad_edge=False)
         rows.add_column(no_wrap=True, overflow="ellipsis")
@@ -83,8 +90,8 @@ class LiveRuns:
         rows.add_column(no_wrap=True, justify="right")
         names = short_names(list(running))
         most = max(1, min(_MOST_ROWS, self._console.height - _ROWS_ELSEWHERE))
-        for name, folder in list(running.items())[:most]:
-            progress = progress_of(folder)
+        for name in list(running)[:most]:
+            progress = progress_of.get(name)
             left = duration(progress.seconds_left) if progress and progress.seconds_left is not None else ""
             rows.add_row(f"  {names[name]}", str(progress or ""), left)
         more = [Text(f"  and {len(running) - most} more")] if len(running) > most else []

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from tanzaku.display import counted, plain_console
+from tanzaku.display import counted, duration, plain_console
 
 if TYPE_CHECKING:
     from tanzaku.study.record import Costs, Scores
@@ -54,13 +54,6 @@ def print_runs(states: "Sequence[RunState]") -> None:
         _print_finished(others, console)
         for status in ("failed", "running", "interrupted"):
             _print_others(status, [state for state in others if state.state == status], console)
-
-
-def duration(seconds: float) -> str:
-    """A readable time, such as "12 s", "3.4 min" or "2.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)

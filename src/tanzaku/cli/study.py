@@ -16,12 +16,12 @@ from tanzaku.cli.live import LiveRuns
 from tanzaku.cli.messages import command
 from tanzaku.cli.options import with_options
 from tanzaku.cli.report import report
-from tanzaku.cli.runs import duration, print_runs
+from tanzaku.cli.runs import print_runs
 from tanzaku.cli.schema import schema
 from tanzaku.cli.threads import Threads
 from tanzaku.cli.track import Tracking, export
 from tanzaku.cli.tune import tune
-from tanzaku.display import counted, plain_console
+from tanzaku.display import counted, duration, plain_console
 
 if TYPE_CHECKING:
     from tanzaku.study.engine import StudyEvent
@@ -132,17 +132,13 @@ def status(
     tanzaku study status runs/my-study | cut -f 1-3
     ```
     """
-    from tanzaku.study.listing import read_list
-    from tanzaku.study.states import run_states, seconds_left
+    from tanzaku.study.states import run_states, study_seconds_left
 
     states = run_states(runs)
     print_runs(states)
     ours = [state for state in states if state.listed]
     ended = [state.record for state in ours if state.record]
-    left = ""
-    if (study := read_list(runs)) and len(ended) < len(ours):
-        done = {record.run_id for record in ended}
-        left = _left(seconds_left(ended, [run for run in study.runs if run.name not in done]))
+    left = _left(study_seconds_left(runs)) if len(ended) < len(ours) else ""
     errors = plain_console(stderr=True, soft_wrap=True)
     errors.print(f"{len(ended)} of {counted(len(ours), 'run')} {'has' if len(ours) == 1 else 'have'} ended{left}")
 
@@ -231,7 +227,8 @@ class _Watch:
         from tanzaku.study.states import seconds_left
 
         waiting = [run for run in self.started[0].runs if run.name not in self.records]
-        return _left(seconds_left(list(self.records.values()), waiting, jobs=max(1, self._live.running)))
+        records, jobs = list(self.records.values()), max(1, len(self._live.running))
+        return _left(seconds_left(records, waiting, jobs=jobs, running=self._live.progress()))
 
 
 def _say(event: "StudyEvent", console: Console, *, left: str) -> None:

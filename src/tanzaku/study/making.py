@@ -6,6 +6,8 @@ lock when its process dies, however it dies.
 
 import traceback
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
@@ -27,7 +29,7 @@ from tanzaku.study.process import (
     unwritable,
 )
 from tanzaku.study.record import RECORD_FILE, FailedRun, write_record
-from tanzaku.study.states import LOCK_FILE, LOG_FILE
+from tanzaku.study.states import LOCK_FILE, LOG_FILE, study_seconds_left
 
 Shown = Literal["bar", "lines", "nothing"]
 """What a run prints of its progress on standard error: a bar on a terminal, only lines, or nothing."""
@@ -94,6 +96,14 @@ def record_failure(planned: PlannedRun, error: str, *, dataset: Dataset, study: 
     write_record(record, planned.folder)
 
 
+def _study_left(folder: Path) -> float | None:
+    """How long the study will take; a damaged record of another run does not disturb this one."""
+    try:
+        return study_seconds_left(folder)
+    except (TanzakuError, OSError):
+        return None
+
+
 def _run_and_record(
     planned: PlannedRun, dataset: Dataset, study: str, should_stop: Callable[[], bool], *, shown: Shown
 ) -> int:
@@ -105,7 +115,13 @@ def _run_and_record(
         return FINISHED
     log = LogFile(planned.folder / LOG_FILE)
     try:
-        with RunProgress(planned.run_id, in_lines=shown == "lines", quiet=shown == "nothing") as progress:
+        display = RunProgress(
+            planned.run_id,
+            in_lines=shown == "lines",
+            quiet=shown == "nothing",
+            study_left=partial(_study_left, planned.folder.parent) if shown == "bar" else lambda: None,
+        )
+        with display as progress:
             run(
                 planned,
                 dataset=dataset,

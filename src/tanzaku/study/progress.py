@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tanzaku.display import Display, plain_console
+from tanzaku.display import Display, duration, plain_console
 from tanzaku.files import errors_naming
 from tanzaku.provenance import steady_seconds
 from tanzaku.training.events import (
@@ -21,6 +22,9 @@ from tanzaku.training.events import (
     StepDone,
     TrainingDone,
 )
+
+# Before the first look at how long the whole study will take, and between two, which read the records of all its runs.
+_FIRST_SECONDS, _STUDY_SECONDS = 10.0, 60.0
 
 
 class LogFile:
@@ -63,25 +67,34 @@ class RunProgress(Display):
         console: Standard error if not given.
         in_lines: Write lines to a terminal, too, as other processes do at the same time.
         quiet: Write nothing.
+        study_left: The seconds that the whole study will take, if they are known; asked now and then.
     """
 
     def __init__(
-        self, title: str, *, console: Console | None = None, in_lines: bool = False, quiet: bool = False
+        self,
+        title: str,
+        *,
+        console: Console | None = None,
+        in_lines: bool = False,
+        quiet: bool = False,
+        study_left: Callable[[], float | None] = lambda: None,
     ) -> None:
         super().__init__(
             TextColumn("  {task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             _SpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[study]}"),
             console=plain_console(stderr=True, quiet=True) if quiet else console,
             indent="  ",
             title=title,
             in_lines=in_lines,
         )
-        self._training = self.bar.add_task("training", total=None, note="")
-        self._evaluation = self.bar.add_task("validation", total=None, visible=False, note="")
+        self._training = self.bar.add_task("training", total=None, note="", study="")
+        self._evaluation = self.bar.add_task("validation", total=None, visible=False, note="", study="")
+        self._study_left, self._ask_at = study_left, time.monotonic() + _FIRST_SECONDS
 
     def __call__(self, event: Event) -> None:
         """Show the event."""
@@ -105,4 +118,8 @@ class RunProgress(Display):
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
         self.bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
+        if time.monotonic() >= self._ask_at:
+            self._ask_at = time.monotonic() + _STUDY_SECONDS
+            left = self._study_left()
+            self.bar.update(self._training, study="" if left is None else f"study: {duration(left)}")
         self.say_without_bar(f"step {event.step}/{event.total_steps}, {note}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ class Progress:
     total_steps: int
     seconds_left: float | None = None
     """Until the last step, at the speed of the last steps; None after only one."""
+    seconds_in_all: float | None = None
+    """From the first step to the last, at the same speed."""
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}, step {self.step:,} of {self.total_steps:,}"
@@ -126,31 +128,65 @@ def progress_of(folder: Path) -> Progress | None:
         return None
     last = steps[-1]
     made, took = last["step"] - steps[0]["step"], last.get("time", 0.0) - steps[0].get("time", 0.0)
-    left = (last["total_steps"] - last["step"]) * took / made if made > 0 and took > 0 else None  # a clock may jump
-    return Progress(last["epoch"], last["step"], last["total_steps"], left)
+    step = took / made if made > 0 and took > 0 else None  # a clock may jump
+    left, in_all = ((last["total_steps"] - done) * step if step else None for done in (last["step"], 0))
+    return Progress(last["epoch"], last["step"], last["total_steps"], left, in_all)
 
 
-def seconds_left(ended: Iterable[RunRecord], waiting: Sequence[ListedRun], *, jobs: int = 1) -> float | None:
-    """How long the waiting runs will take, each as long as those of its arm did, else of its method, else of its kind.
+def study_seconds_left(folder: Path) -> float | None:
+    """How long the runs of the study in a folder will take that have not ended; see `seconds_left`.
+
+    Raises:
+        RecordError: A record or the study's list is damaged, or there is no run.
+    """
+    study = read_list(folder)
+    if study is None:
+        return None
+    states = {state.name: state for state in run_states(folder) if state.listed}
+    records = [state.record for state in states.values() if state.record]
+    running = {name: state.progress for name, state in states.items() if state.progress}
+    return seconds_left(records, [run for run in study.runs if not states[run.name].record], running=running)
+
+
+def seconds_left(
+    ended: Iterable[RunRecord],
+    waiting: Sequence[ListedRun],
+    *,
+    jobs: int = 1,
+    running: Mapping[str, Progress] | None = None,
+) -> float | None:
+    """How long the runs will take that have not ended.
+
+    A run that is being made takes as long as its steps need at their speed. One that is waiting takes as long as those
+    of its arm did, else of its method, else of its kind; if none of its kind has finished, as long as those of its kind
+    will take that are being made.
 
     Args:
         ended: The study's records.
-        waiting: The runs that have none.
+        waiting: The runs that have none, also those that are being made.
         jobs: How many of them are made at the same time.
+        running: By name, how far those are that are being made.
 
     Returns:
-        Seconds, or None where no run of the kind of a waiting one (with an encoder, or without) has finished.
+        Seconds, or None where nothing is known of the kind of a waiting one (with an encoder, or without).
     """
     finished = [record for record in ended if isinstance(record, FinishedRun)]
+    progress = dict(running or {})
     total = 0.0
     for run in waiting:
+        if run.name in progress and (left := progress[run.name].seconds_left) is not None:
+            total += left
+            continue
         of_arm = [record for record in finished if arm_of(record.run_id) == arm_of(run.name)]
         of_method = [record for record in finished if record.method == run.method]
         of_kind = [record for record in finished if record.spec["kind"] == run.kind]
-        alike = of_arm or of_method or of_kind
-        if not alike:
+        seconds = [_seconds(record) for record in of_arm or of_method or of_kind]
+        if not seconds:
+            made = [progress[other.name] for other in waiting if other.kind == run.kind and other.name in progress]
+            seconds = [one.seconds_in_all for one in made if one.seconds_in_all is not None]
+        if not seconds:
             return None
-        total += sum(map(_seconds, alike)) / len(alike)
+        total += sum(seconds) / len(seconds)
     return total / min(jobs, max(1, len(waiting)))
 
 
