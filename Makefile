@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 $(VENV)/installed: pyproject.toml mini/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing the packages into $(VENV); the first time, this takes a few minutes and prints nothing.'
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]' ./mini
 	touch $@
 

@@ -64,6 +64,18 @@ def test_what_is_imported_is_a_dependency_or_of_an_extra_and_nothing_else_is() -
     assert extras["train"].isdisjoint(extras["report"] | extras["tune"] | extras["onnx"] | extras["openvino"])
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_readmes_say_what_every_extra_is_for(readme: str) -> None:
+    rows = [line for line in (ROOT / readme).read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+    assert set(EXTRAS) - {"dev", "docs"} <= named
+
+
+def test_pages_install_tanzaku_from_the_folder_since_it_is_not_on_pypi() -> None:
+    pages = [ROOT / "README.md", ROOT / "README.ja.md", *(ROOT / "docs").glob("*.md")]
+    assert not [page.name for page in pages if re.search(r"pip install '?tanzaku", page.read_text(encoding="utf-8"))]
+
+
 def test_every_package_has_a_pinned_version() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
