@@ -2,15 +2,18 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from tanzaku import __version__
 from tanzaku.cli import app
+from tanzaku.cli.commands import folded_examples
 
 _GROUPS = {
     "data": ["livedoor", "import", "sample", "show"],
@@ -113,3 +116,27 @@ def test_help_in_a_narrow_pipe_needs_no_terminal() -> None:
         env=os.environ | {"COLUMNS": "80"},
     )
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [["study", "run"], ["data", "import"], ["classify"], ["export"]])
+def test_examples_in_a_window_of_80_columns_can_be_copied(command: list[str]) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80", "TERM": "dumb"})
+    start, end = done.stdout.index("Examples:"), done.stdout.index("╭")
+    text = done.stdout[start:end].split("\n", 1)[1]
+    assert max(map(cell_len, text.splitlines())) <= 80
+    # As a shell reads them: each line that does not end with a backslash ends a command.
+    joined = re.sub(r" \\\s*\n\s*", " ", text)
+    commands = [line.strip() for line in joined.splitlines() if line.strip()]
+    assert len(commands) > 1
+    assert all("tanzaku" in line for line in commands)
+
+
+def test_long_examples_are_divided_between_options_only_once() -> None:
+    long = "tanzaku study run studies/quickstart.toml --track tensorboard --track mlflow:http://localhost:5000"
+    text = f"Do it.\n\n```\n{long}\ntanzaku doctor\n```\n"
+    folded = folded_examples(text)
+    first, second, last = folded.split("```")[1].strip().splitlines()
+    assert shlex.split(f"{first}\n{second}") == long.split()
+    assert first.endswith(" \\")
+    assert last == "tanzaku doctor"
+    assert folded_examples(folded) == folded

@@ -38,6 +38,8 @@ def write_corpus(folder: Path) -> Path:
 
 def test_sample_is_written_and_equals_the_embedded_one(tmp_path: Path) -> None:
     result = run("sample", "--out", tmp_path / "sample")
+    assert f"Next: tanzaku fit {tmp_path / 'sample'} --out " in result.stdout.splitlines()[-2]
+    assert result.stdout.splitlines()[-1].startswith("  or: tanzaku ")
     assert result.exit_code == 0
     assert "total" in result.stdout
     assert load_dataset(tmp_path / "sample") == load_dataset("sample")
@@ -94,7 +96,8 @@ def test_import_reads_a_spreadsheet_with_joined_columns_and_tidies_its_labels(tm
     columns = ("--text-column", "件名", "--text-column", "本文", "--label-column", "分類")
     tidy = ("--normalize-labels", "--drop-small", 5, "--text-separator", r" \n")
     result = run("import", tmp_path / "受信.xlsx", *columns, *tidy, "--out", tmp_path / "out")
-    assert "Left out: 1 row of classes with fewer than 5 rows." in result.stdout
+    assert "Left out" not in result.stdout  # it is said once, with the names of the classes
+    assert "Classes of fewer than 5 rows were left out: '退会' (1 row)." in result.stdout
     assert "Labels in another spelling: '請求 ' (1 row) became '請求'." in result.stdout
     dataset = load_dataset(tmp_path / "out")
     assert dataset.label_names == ("請求", "配送")

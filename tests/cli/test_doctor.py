@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import subprocess
 import sys
@@ -35,6 +36,19 @@ def test_this_environment_is_healthy() -> None:
     assert "ok   dictionary unidic_lite: 山 に つい て 友だち と 話す 。" in lines
     for name in ("Python", "packages", "processor", "bfloat16", "memory", "GPU", "hub", "Tanzaku's cache"):
         assert any(line.startswith((f"ok   {name}: ", f"warn {name}: ")) for line in lines), name
+
+
+def test_what_is_not_installed_is_not_called_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    absent = {"sudachipy"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name in absent else there(name, *rest))
+    status, checks = _checks()
+    assert status == 0
+    for name, check in checks.items():
+        if name.startswith(("segmenter ", "extra ")):
+            missing = check["detail"].startswith(("not installed", "without "))
+            assert (check["status"] == "none") == missing, name
+    assert checks["segmenter sudachipy"]["status"] == "none"
 
 
 def test_an_encoder_is_shown_from_its_files_to_its_head(tmp_path: Path) -> None:

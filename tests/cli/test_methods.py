@@ -49,6 +49,9 @@ def test_of_an_encoder_the_head_is_what_its_checkpoint_lacks(tiny_encoder: Path,
     without = _methods(str(tiny_masked_encoder), "--labels", str(labels))
     assert with_pooler["head"]["trainable_parameters"] == classifier
     assert without["head"]["trainable_parameters"] == classifier + pooler
+    said = _run(str(tiny_masked_encoder), "--labels", str(labels)).stderr
+    assert f"the methods train {pooler:,} parameters fewer" in said  # as a study's records have it
+    assert "fewer" not in _run(str(tiny_encoder)).stderr
 
 
 def test_lines_for_pipes_are_tab_separated_and_alone_on_standard_output(tiny_encoder: Path) -> None:

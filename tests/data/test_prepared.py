@@ -153,3 +153,21 @@ def test_without_the_test_split_its_file_is_not_even_opened(tmp_path: Path) -> N
 def test_what_is_not_a_folder_is_no_prepared_data() -> None:
     with pytest.raises(DataError, match=r"not a list; read documents with tanzaku\.import_documents"):
         load_dataset([("a", "b")])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("livedoor", "tanzaku data livedoor --out"),
+        ("livedoor-unsigned", "tanzaku data livedoor --text unsigned --out"),
+        ("livedoor-unsigned-split", "tanzaku data livedoor --text unsigned --split-duplicates --out"),
+        ("inquiries", "tanzaku data import`"),
+    ],
+)
+def test_a_missing_folder_is_an_error_with_the_command_that_prepares_it(
+    tmp_path: Path, name: str, command: str
+) -> None:
+    with pytest.raises(DataError, match="there is no such folder") as raised:
+        read_prepared(tmp_path / name)
+    assert command in str(raised.value)
+    assert (f"{tmp_path / name}`" in str(raised.value)) == name.startswith("livedoor")

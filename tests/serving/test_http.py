@@ -111,7 +111,7 @@ def test_clients_of_text_embeddings_inference(server: Running) -> None:
     assert raw.json()[0]["label"] == one[0]["label"]
     assert raw.json()[0]["score"] != pytest.approx(one[0]["score"])
     assert pair.status_code == 422
-    assert unnamed.status_code == 404
+    assert (unnamed.status_code, unnamed.json()["error_type"]) == (422, "validation")
     assert "name the task" in unnamed.json()["error"]
 
 

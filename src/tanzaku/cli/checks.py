@@ -10,7 +10,7 @@ from tanzaku.display import plain_console
 if TYPE_CHECKING:
     from tanzaku.encoders.checks import Check
 
-_STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
+_STYLES = {"ok": "green", "none": "dim", "warn": "bold yellow", "fail": "bold red"}
 
 
 def shown(checks: "Iterable[Check]", *, silent: bool) -> "list[Check]":

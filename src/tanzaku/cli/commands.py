@@ -1,6 +1,7 @@
 """How commands are listed, found and described: in the order people use them, with hints and one style of metavars."""
 
 import inspect
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_EXAMPLE_WIDTH = 76  # of a line in a window of 80 columns
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
@@ -65,6 +68,13 @@ class Commands(TyperGroup):
             return names
         return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, with examples that can be copied from a narrow window."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and found.help:
+            found.help = folded_examples(found.help)
+        return found
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; report an invalid value without the name of Python's exception."""
         try:
@@ -78,6 +88,32 @@ class Commands(TyperGroup):
         if args and args[0] not in self.commands and args[0] in _MEANT:
             ctx.fail(f"No such command '{args[0]}'. Did you mean 'tanzaku {_MEANT[args[0]]}'?")
         return super().resolve_command(ctx, args)
+
+
+def folded_examples(text: str) -> str:
+    """The help with long lines of examples divided between options, as a shell reads them."""
+    parts = text.split("```")
+    if any(" \\\n" in part for part in parts[1::2]):  # it was done before, or by hand
+        return text
+    code = ("\n".join(map(_folded, part.split("\n"))) for part in parts[1::2])
+    return "```".join(next(code) if number % 2 else part for number, part in enumerate(parts))
+
+
+def _folded(line: str) -> str:
+    """A command in several lines, each but the last with a backslash at its end, if it is too long for one."""
+    from rich.cells import cell_len
+
+    if cell_len(line) <= _EXAMPLE_WIDTH:
+        return line
+    words = re.split(r" (?=--|\| )", line)
+    lines = [words[0]]
+    for word in words[1:]:
+        if cell_len(f"{lines[-1]} {word} \\") <= _EXAMPLE_WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            indent = " " * (len(line) - len(line.lstrip()) + 4)
+            lines.append(f"{indent}{word}")
+    return " \\\n".join(lines)
 
 
 def with_metavars(function: Function) -> Function:

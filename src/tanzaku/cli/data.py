@@ -188,8 +188,6 @@ def import_(
     check_writable(target.out)
     preparation = _imported(source, splits, splitting, name=name, reading=reading)
     _write(preparation, target, title=preparation.dataset.name)
-    if not target.as_json:
-        plain_console(soft_wrap=True).print(_next_commands(target.out))
 
 
 def _next_commands(data: Path) -> str:
@@ -311,6 +309,7 @@ def _write(
     order: list[str] | None = None,
     note: str | None = None,
 ) -> None:
+    from tanzaku.data.intake import SMALL_CLASSES
     from tanzaku.data.prepared import write_prepared
 
     manifest = write_prepared(preparation, target.out, force=target.force)
@@ -322,11 +321,14 @@ def _write(
     if note:
         console.print(note)
     for reason, count in manifest["dropped"].items():
+        if SMALL_CLASSES in reason:  # the notes say it, with the names of the classes
+            continue
         noun, _, rest = reason.removeprefix(split := _split_of(reason)).partition(" ")
         console.print(f"Left out: {split}{counted(count, noun.removesuffix('s'))} {rest}.")
     for done in preparation.notes:
         console.print(f"{done[:1].upper()}{done[1:]}")
     console.print(f"Written to {target.out}.")
+    console.print(_next_commands(target.out))
 
 
 def _split_of(reason: str) -> str:

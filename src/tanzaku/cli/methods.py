@@ -1,6 +1,7 @@
 """`tanzaku methods`: list the methods and the parameters that each trains."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,7 @@ def methods(
         typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
     else:
         _print(facts)
-        _explain(str(described), *(method.error for method in facts if method.error))
+        _explain(str(described), *_without_pooler(model, head), *(method.error for method in facts if method.error))
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,17 @@ class _Described:
     def __str__(self) -> str:
         head = ", ".join(self.head)
         return f"{self.name}: {self.parameters:,} parameters with a head for {self.labels} labels ({head})"
+
+
+def _without_pooler(model: "nn.Module", head: tuple[str, ...]) -> "Iterator[str]":
+    """Why a study whose encoder has no pooler counts fewer parameters."""
+    poolers = [name for name in head if name.rpartition(".")[2] == "pooler"]
+    count = sum(parameter.numel() for name in poolers for parameter in model.get_submodule(name).parameters())
+    if count:
+        yield (
+            f'This is with pooling = "cls". With "mean", the head has no pooler, and the methods train {count:,} '
+            "parameters fewer."
+        )
 
 
 def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":

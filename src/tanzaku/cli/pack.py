@@ -145,6 +145,7 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         f"test accuracy {100 * facts.run.test.accuracy:.2f} %, {len(facts.label_names)} labels, "
         f"{bundle_bytes(bundle.folder) / 1e6:.2f} MB"
     )
+    console.print(_describe_contents(bundle.folder))
     console.print(_describe_calibration(facts.calibration))
     if isinstance(facts, EncoderBundleFacts) and facts.bits:
         console.print(_describe_quantization(facts.quantized, bits=facts.bits))
@@ -155,6 +156,26 @@ def _describe(bundle: "Bundle", console: Console) -> None:
             f"Classifying needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs it too."
         )
     console.print(f"Next: {command('classify', bundle.folder)} TEXT")
+
+
+def _describe_contents(folder: Path) -> str:
+    """What the megabytes are: a report's size of an arm only counts what was trained."""
+    from tanzaku.report.formats import size
+    from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER
+    from tanzaku.ship.certificate import bundle_bytes
+
+    def bytes_of(*patterns: str) -> int:
+        return sum(path.stat().st_size for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+
+    trained, encoder = bytes_of(f"{MODEL_FOLDER}/**/*"), bytes_of(f"{ENCODER_FOLDER}/**/*")
+    weights = bytes_of(f"{ENCODER_FOLDER}/*.safetensors", f"{ENCODER_FOLDER}/*.bin")
+    parts = {
+        "what was trained": trained,
+        "the encoder's weights" if trained else "all weights": weights,
+        "the tokenizer and the encoder's settings": encoder - weights,
+        "facts and checksums": bundle_bytes(folder) - trained - encoder,
+    }
+    return "In MB: " + ", ".join(f"{size(number)} {what}" for what, number in parts.items() if number) + "."
 
 
 def _describe_calibration(facts: "CalibrationFacts") -> str:

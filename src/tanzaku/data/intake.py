@@ -21,6 +21,9 @@ from tanzaku.data.validate import empty_rows, row_problems, unlabelled_rows, unu
 from tanzaku.display import counted
 from tanzaku.errors import DataError
 
+SMALL_CLASSES = "rows of classes with fewer than"
+"""How the reason begins for which rows of small classes were dropped; a note names the classes."""
+
 
 @dataclass
 class LabelledRows:
@@ -233,7 +236,7 @@ def _without_small(parts: dict[str, LabelledRows], options: ReadOptions) -> list
     small = {label: size for label, size in sorted(sizes.items()) if size < options.drop_small}
     for rows in parts.values():
         excluded = [row for row, label in enumerate(rows.labels) if label in small]
-        rows.drop(excluded, f"rows of classes with fewer than {options.drop_small} rows")
+        rows.drop(excluded, f"{SMALL_CLASSES} {options.drop_small} rows")
     if not small:
         return []
     shown = listed([f"{of_labels.short(label)} ({counted(size, 'row')})" for label, size in small.items()])

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,15 @@ def read_prepared(folder: Path, *, test: bool = True) -> Dataset:
     return dataset
 
 
+def _preparing(folder: Path) -> str:
+    """The command that prepares what the name of a missing folder promises."""
+    if "livedoor" not in folder.name.lower():
+        return "`tanzaku data import`"
+    text = " --text unsigned" if "unsigned" in folder.name else ""
+    split = " --split-duplicates" if "split" in folder.name else ""
+    return f"`tanzaku data livedoor{text}{split} --out {shlex.quote(str(folder))}`"
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a prepared folder.
 
@@ -113,7 +123,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.exists():
         raise DataError(
-            f"{folder}: there is no such folder. Check the path, or prepare data with `tanzaku data import`."
+            f"{folder}: there is no such folder. Check the path, or prepare data with {_preparing(folder)}."
         )
     if not path.is_file():
         raise DataError(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-Status = Literal["ok", "warn", "fail"]
+Status = Literal["ok", "none", "warn", "fail"]
+"""`none`: not installed, and only needed by some."""
 
 # What each dictionary makes of one sentence: by heart, because a damaged or foreign one cuts otherwise, in silence.
 GOLDEN_SEGMENTATION = {
@@ -57,7 +58,7 @@ def check_machine() -> Iterator[Check]:
         try:
             yield from step()
         except ImportError as error:
-            yield Check(name, "fail", f"can't be checked: {error}", "pip install --upgrade tanzaku")
+            yield Check(name, "fail", f"can't be checked: {error}", "pip install 'tanzaku[train]'")
 
 
 def _check_packages() -> Iterator[Check]:
@@ -67,7 +68,7 @@ def _check_packages() -> Iterator[Check]:
     try:
         about = importlib.metadata.distribution("tanzaku")
     except importlib.metadata.PackageNotFoundError:
-        yield Check("packages", "warn", "Tanzaku is not installed as a package", "pip install tanzaku")
+        yield Check("packages", "warn", "Tanzaku is not installed as a package", "pip install . (in its cloned folder)")
         return
     python, needed = platform.python_version(), about.metadata["Requires-Python"]
     fits = SpecifierSet(needed).contains(python, prereleases=True)
@@ -85,7 +86,7 @@ def _check_packages() -> Iterator[Check]:
         absent = [one.name for one in members if _check_requirement(one) is not None]
         install = f"; to add them: pip install 'tanzaku[{extra}]'"
         detail = f"without {', '.join(absent)}{install}" if absent else f"all {len(members)} packages"
-        yield Check(f"extra {extra}", "ok", detail)
+        yield Check(f"extra {extra}", "none" if absent else "ok", detail)
 
 
 def _check_requirement(requirement: "Requirement") -> Check | None:
@@ -124,9 +125,9 @@ def _check_segmenters() -> Iterator[Check]:
     for name in _SEGMENTERS:
         if name in absent:
             detail = f"not installed; only an encoder that asks for it needs it: pip install {absent[name]}"
+            yield Check(f"segmenter {name}", "none", detail)
         else:
-            detail = "installed"
-        yield Check(f"segmenter {name}", "ok", detail)
+            yield Check(f"segmenter {name}", "ok", "installed")
 
 
 def _check_hardware() -> Iterator[Check]:

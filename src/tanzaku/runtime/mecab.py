@@ -115,9 +115,10 @@ def naming_packages(dictionary: Dictionary) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        extra = " (the extra 'runtime-mecab')" if dictionary == "ipadic" else ""
         raise BundleError(
             f"the bundle segments words with MeCab and {dictionary}, and {error.name} is not installed; install them "
-            f"with: pip install fugashi {DICTIONARY_PACKAGES[dictionary]}"
+            f"with: pip install fugashi {DICTIONARY_PACKAGES[dictionary]}{extra}"
         ) from error
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 MOST_PHRASES = 48
 # With fewer phrases than this, the text is cut into words: a single phrase explains nothing.
 _FEWEST_PHRASES = 3
-_SENTENCE_PARTS = re.compile(r"[^、。，．！？!?,\n]*[、。，．！？!?,\n]+|[^、。，．！？!?,\n]+")
+_SENTENCE_PARTS = re.compile(r"[^、。，．！？!?,\n]*[、。，．！？!?,\n]+[」』）】]*|[^、。，．！？!?,\n]+")
 # Nearly a bunsetsu: a word of kanji, katakana or Latin letters with the hiragana after it.
-_WORDS = re.compile(r"\s*(?:[^ぁ-ん\s]+[ぁ-ん]*|[ぁ-ん]+)|\s+")
+# What closes a sentence or a quotation belongs to the word before it.
+_ENDS = "、。，．！？!?」』）】"
+_WORDS = re.compile(rf"\s*(?:[^ぁ-ん\s{_ENDS}]+[ぁ-ん]*|[ぁ-ん]+)[{_ENDS}]*|\s*[{_ENDS}]+|\s+")
 
 Kind = Literal["linear", "leave-one-out"]
 

@@ -150,7 +150,8 @@ class Tasks:
         """The task of that name; without a name, the only one.
 
         Raises:
-            UnknownTaskError: There is no such task, or there are several and none is named.
+            UnknownTaskError: There is no such task.
+            TanzakuError: There are several and none is named.
         """
         tasks = self._tasks
         if name is None and len(tasks) == 1:
@@ -158,8 +159,8 @@ class Tasks:
         if name in tasks:
             return tasks[name]
         names = ", ".join(map(repr, sorted(tasks)[:20])) or "none"
-        if name is None:
-            raise UnknownTaskError(f"name the task of the request; the tasks are: {names}")
+        if name is None and tasks:
+            raise TanzakuError(f"name the task of the request; the tasks are: {names}")
         raise UnknownTaskError(f"there is no task {name!r}; the tasks are: {names}")
 
     def all(self) -> list[Task]:
