@@ -87,7 +87,7 @@ def test_a_command_that_trains_says_what_the_runtime_lacks() -> None:
     error = ModuleNotFoundError("No module named 'sklearn'", name="sklearn.svm")
     assert describe_missing(error) == (
         "this needs scikit-learn, which is not installed: only the runtime for exported bundles is; "
-        "install all of Tanzaku with: pip install 'tanzaku[train]'"
+        "install all of Tanzaku in its cloned folder with: pip install '.[train]' ./mini"
     )
     assert describe_missing(ModuleNotFoundError("No module named 'ours'", name="ours")) is None
 

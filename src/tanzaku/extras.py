@@ -65,7 +65,7 @@ def describe_missing(error: ModuleNotFoundError) -> str | None:
         return None
     return (
         f"this needs {_PACKAGES['train'][name]}, which is not installed: only the runtime for exported bundles is; "
-        "install all of Tanzaku with: pip install 'tanzaku[train]'"
+        "install all of Tanzaku in its cloned folder with: pip install '.[train]' ./mini"
     )
 
 

@@ -168,6 +168,13 @@ def _fitting(table: Table, *, width: int) -> tuple[Table, list[int], list[str]]:
     return cut, [needed[index] - 3 for index in shown], missing
 
 
+def _needed_width(table: Table, index: int) -> int:
+    """A column's longest cell or word of its heading, with a blank on either side and one between columns."""
+    from rich.cells import cell_len
+
+    return 3 + max(map(cell_len, (*(row[index] for row in table.rows), *table.columns[index].heading.split())))
+
+
 def _draw(table: Table, widths: list[int], console: Console) -> None:
     from rich import box
     from rich.table import Table as RichTable

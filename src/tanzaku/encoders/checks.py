@@ -58,7 +58,9 @@ def check_machine() -> Iterator[Check]:
         try:
             yield from step()
         except ImportError as error:
-            yield Check(name, "fail", f"can't be checked: {error}", "pip install 'tanzaku[train]'")
+            yield Check(
+                name, "fail", f"can't be checked: {error}", "pip install '.[train]' ./mini (in the cloned folder)"
+            )
 
 
 def _check_packages() -> Iterator[Check]:
@@ -68,7 +70,12 @@ def _check_packages() -> Iterator[Check]:
     try:
         about = importlib.metadata.distribution("tanzaku")
     except importlib.metadata.PackageNotFoundError:
-        yield Check("packages", "warn", "Tanzaku is not installed as a package", "pip install . (in its cloned folder)")
+        yield Check(
+            "packages",
+            "warn",
+            "Tanzaku is not installed as a package",
+            "pip install '.[train]' ./mini (in its cloned folder)",
+        )
         return
     python, needed = platform.python_version(), about.metadata["Requires-Python"]
     fits = SpecifierSet(needed).contains(python, prereleases=True)
@@ -84,8 +91,14 @@ def _check_packages() -> Iterator[Check]:
     for extra in about.metadata.get_all("Provides-Extra") or ():
         members = [one for one in requirements if one.marker is not None and one.marker.evaluate({"extra": extra})]
         absent = [one.name for one in members if _check_requirement(one) is not None]
-        install = f"; to add them: pip install 'tanzaku[{extra}]'"
-        detail = f"without {', '.join(absent)}{install}" if absent else f"all {len(members)} packages"
+        # Neither Tanzaku nor its encoder is on PyPI, but pip finds the extras of what is installed.
+        needs_folder = "tanzaku-mini" in absent
+        install = f"'.[{extra}]' ./mini (in the cloned folder)" if needs_folder else f"'tanzaku[{extra}]'"
+        detail = (
+            f"without {', '.join(absent)}; to add them: pip install {install}"
+            if absent
+            else f"all {len(members)} packages"
+        )
         yield Check(f"extra {extra}", "none" if absent else "ok", detail)
 
 

@@ -18,6 +18,7 @@ from tanzaku.words import Words
 
 # The interval of a share of fewer documents is over 40 points wide where it is widest.
 _FEW_DOCUMENTS = 20
+_REPOSITORY = "https://github.com/tanzaku-nlp/tanzaku"
 _EXAMPLE = "海に船がある。"
 _WITH_TERMS = ("tfidf-svm", "lora+tfidf")
 
@@ -45,7 +46,7 @@ def _about(card: CardFacts, words: Words) -> Iterator[str]:
             ),
             words.text(
                 "{tanzaku} measured it and wrote this card.",
-                tanzaku="[Tanzaku](https://github.com/tanzaku-nlp/tanzaku)",
+                tanzaku=f"[Tanzaku]({_REPOSITORY})",
             ),
         ]
     )
@@ -64,7 +65,10 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
         return
     extra = {"bundle": "train", "openvino": "openvino"}.get(card.form, "runtime")
     yield words.text("Name this folder, or hf://OWNER/NAME if it is on the Hugging Face hub:")
-    yield from ("", "```bash", f"pip install 'tanzaku[{extra}]'", f"tanzaku classify my-bundle {_EXAMPLE}", "```", "")
+    # Neither Tanzaku nor its encoder is on PyPI.
+    install = f"pip install './tanzaku[{extra}]'{' ./tanzaku/mini' if extra == 'train' else ''}"
+    yield from ("", "```bash", f"git clone {_REPOSITORY}.git", install)
+    yield from (f"tanzaku classify my-bundle {_EXAMPLE}", "```", "")
     yield from ("```python", "from tanzaku import Classifier", "", 'classifier = Classifier.load("my-bundle")')
     yield from (f'print(classifier(["{_EXAMPLE}"])[0])', "```")
     if extra == "runtime":
