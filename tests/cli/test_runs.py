@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from tanzaku.cli import app
 from tanzaku.cli.live import LiveRuns
-from tanzaku.cli.runs import duration, print_runs
+from tanzaku.cli.runs import print_runs
+from tanzaku.display import duration
 from tanzaku.study.engine import RunEnds, RunStarts
 from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.listing import ListedRun, StudyList, write_list

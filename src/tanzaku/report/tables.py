@@ -97,9 +97,9 @@ def _method_columns(section: Section, words: Words) -> list[_Column[Arm]]:
 def _placed(columns: Sequence[_Column[Arm]], arms: Sequence[Arm]) -> list[_Column[Arm]]:
     """The columns of a method and its settings: those without which two rows would look the same come early."""
     placed = [columns[0]]
-    seen = [(columns[0].cell(arm),) for arm in arms]
+    seen: list[tuple[str, ...]] = [(columns[0].cell(arm),) for arm in arms]
     for column in columns[1:]:
-        with_this = [(*row, column.cell(arm)) for row, arm in zip(seen, arms, strict=True)]
+        with_this: list[tuple[str, ...]] = [(*row, column.cell(arm)) for row, arm in zip(seen, arms, strict=True)]
         distinguishes = len(set(with_this)) > len(set(seen))
         placed.append(replace(column, place=2 if distinguishes else _SETTINGS))
         seen = with_this if distinguishes else seen
