@@ -65,7 +65,14 @@ def test_pack_says_what_it_took_and_classify_finds_it(study: Study, tmp_path: Pa
 
 def test_pack_says_that_an_adapter_needs_its_encoder(study: Study, tmp_path: Path) -> None:
     needs = "Classifying needs the encoder"
-    assert needs in _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "a").stderr
+    said = _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "a").stderr
+    assert needs in said
+    # The reports' size is only what was trained, so the rest of the megabytes is named too.
+    total = re.search(r"([\d.]+) MB", said)
+    parts = re.search(r"In MB: ([\d.]+) what was trained, ([\d.]+) the tokenizer .*, ([\d.]+) facts", said)
+    assert total
+    assert parts
+    assert sum(map(float, parts.groups())) == pytest.approx(float(total[1]), abs=0.01)
     whole = _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "b", "--with-encoder").stderr
     assert needs not in whole
 

@@ -153,7 +153,7 @@ def test_a_terminal_gets_one_table_that_fits_the_most_important_columns_first(wi
 
 
 def test_settings_that_do_not_identify_an_arm_leave_a_narrow_terminal_before_results() -> None:
-    settings = training(5e-4, epochs=3, head_learning_rate=1e-3)
+    settings = training(5e-4, epochs=3)
     records: list[RunRecord] = [
         baseline(),
         finished({"name": "full"}, accuracy=0.9, training=settings, learning_rate=5e-4),
@@ -161,7 +161,7 @@ def test_settings_that_do_not_identify_an_arm_leave_a_narrow_terminal_before_res
     ]
     shown, missing = _on_a_terminal(records, width=80)
     results = {"Test accuracy (%)", "95 % interval (%)", "Saved (MB)", "Macro-F1 (%)", "Training (s)"}
-    assert {"Learning rate", "Epochs", "Head learning rate"} <= set(missing)
+    assert {"Learning rate", "Epochs"} <= set(missing)
     assert not results & set(missing)
     assert "LoRA r=8" in shown
 
@@ -207,5 +207,5 @@ def test_missing_runs_of_a_study_are_named(tmp_path: Path) -> None:
     with pytest.warns(TanzakuWarning, match=r"2 of 4 runs in .* have not ended"):
         choose_run(runs)
     write_list(runs, complete)
-    assert "missing" not in CliRunner().invoke(app, [str(runs)]).stderr
+    assert "are missing" not in CliRunner().invoke(app, [str(runs)]).stderr
     choose_run(runs)  # a warning would be an error

@@ -191,6 +191,6 @@ def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path)
     # What came before an interruption says nothing of the speed, nor does a clock that was set back.
     resumed = '{"event": "Resumed", "time": 900, "epoch": 2, "step": 1200}'
     log.write_text("\n".join([step(1200, 10), resumed, step(1201, 901), step(1203, 902)]), encoding="utf-8")
-    assert progress_of(tmp_path) == Progress(2, 1203, 1300, 48.5)
+    assert progress_of(tmp_path) == Progress(2, 1203, 1300, 48.5, 650)
     log.write_text("\n".join([step(1200, 900), step(1201, 10)]), encoding="utf-8")
     assert progress_of(tmp_path) == Progress(2, 1201, 1300, None)

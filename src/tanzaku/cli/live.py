@@ -76,7 +76,7 @@ class LiveRuns:
         if isinstance(event, RunStarts | RunEnds) and name in self._waiting:
             self._waiting.remove(name)
         self._done += isinstance(event, RunEnds)
-        if self.enabled and self._running and self._live is None:  # finished runs are told of before the first starts
+        if self.enabled and self._running and self._live is None:  # after the finished ones were listed
             self._live = Live(get_renderable=self.table, console=self._console, refresh_per_second=1, transient=True)
             self._live.start()
 
