@@ -85,7 +85,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
         fit(source, listener=stop, **arguments)
     before = _ends(folder / "classifier-study")
     events.clear()
-    return Fitted(fit(source, listener=events.append, **arguments), before, events, source)
+    # Now two candidates at the same time.
+    return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source)
 
 
 def test_it_resumes_without_repeating_what_had_ended(fitted: Fitted) -> None:
@@ -367,6 +368,7 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
         ({"max_mb": 0.0}, "max_mb = 0; give a number above 0"),
         ({"minutes": -1}, "minutes = -1"),
         ({"folds": 1}, "folds = 1"),
+        ({"jobs": 0}, "jobs = 0; give 1 or more"),
         ({"max_megabytes": 1}, "fit has no option 'max_megabytes'; choose among text, label"),
         ({"candidates": [{**FEW_TERMS, "penalty": [1.0, 5.0]}]}, "give a candidate for each"),
         ({"candidates": [{"method": "svm"}]}, "there is no method 'svm'"),

@@ -36,9 +36,9 @@ def blind_dataset(**sizes: int) -> Dataset:
     return replace(make_dataset(**sizes), test=Documents((), ()))
 
 
-def make_search(study: str, out: Path) -> None:
+def make_search(study: str, out: Path, jobs: int = 1) -> None:
     """Search the settings of a study, given as JSON."""
-    for _ in search(StudySpec.model_validate_json(study), dataset=blind_dataset(), out=out):
+    for _ in search(StudySpec.model_validate_json(study), dataset=blind_dataset(), out=out, jobs=jobs):
         pass
 
 

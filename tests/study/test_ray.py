@@ -1,5 +1,6 @@
 """Studies that Ray makes: equal to those of this machine's processes, whatever dies on the way."""
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -13,18 +14,22 @@ from filelock import FileLock
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import ProcessError
+from tanzaku.fitting.run import fit
 from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent, make_runs
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray import RayEngine
-from tanzaku.study.engines.ray_worker import Begins, _place, pack_encoder
+from tanzaku.study.engines.ray_worker import Begins, pack_encoder, place_encoder
 from tanzaku.study.plan import plan_study
+from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.search import SearchEnds, search
+from tests.fitting.inquiries import write_inquiries
 from tests.forked import Forked
-from tests.study.compared import assert_same_runs, training_process, wait_for_a_run
-from tests.study.made import make_study
+from tests.study.compared import assert_same_runs, remount, training_process, wait_for_a_run
+from tests.study.made import blind_dataset, make_study
 from tests.tiny import make_dataset
 
 pytestmark = [
@@ -32,6 +37,9 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("ray"),  # so that Ray is started once
 ]
+
+
+ONE_CPU = RayOptions(cpus_per_run=1)
 
 
 def _study(encoder: Path, *, arms: list[dict[str, object]], **training: object) -> StudySpec:
@@ -149,6 +157,44 @@ def test_a_study_whose_process_is_killed_is_resumed_by_the_next(
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_two_studies_of_ray_make_each_run_once(tmp_path: Path, made_by_processes: tuple[StudySpec, Path]) -> None:
+    import ray
+
+    study, expected = made_by_processes
+    out, options = tmp_path / "out", replace(ONE_CPU, address=ray.get_runtime_context().gcs_address)
+    both = [Forked(make_study, study.model_dump_json(), out, 48, False, 1, options, folder=tmp_path) for _ in range(2)]
+    lines = [line.split() for process in both for line in process.finish().splitlines()]
+    assert_same_runs(expected, out)
+    runs = sorted(path.parent.name for path in out.glob("*/record.json"))
+    for run in runs:
+        log = [json.loads(line) for line in (out / run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert sum(entry["event"] == "TrainingDone" for entry in log) <= 1, "a run was made twice"
+    # Both end with the records of all runs.
+    assert sorted(words[1] for words in lines if words[0] in ("made", "found")) == sorted(2 * runs)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("sees_folder", [True, False])
+def test_a_disk_that_is_full_or_can_only_be_read_stops_a_study_of_ray(
+    small_disk: Path, undisturbed: tuple[StudySpec, Path], sees_folder: bool, request: pytest.FixtureRequest
+) -> None:
+    if not sees_folder:
+        request.getfixturevalue("unshared")
+    study, expected = undisturbed
+    dataset = make_dataset(train=800)
+    with pytest.raises(ProcessError, match=r"(?s)stopped, and the study with it: .*No space left on device"):
+        _make(study, small_disk, dataset, ray=ONE_CPU)
+    assert not list(small_disk.glob("*/record.json"))
+    remount(small_disk, "ro")
+    with pytest.raises(ProcessError, match=r"(?s)stopped, and the study with it: .*Read-only file system"):
+        _make(study, small_disk, dataset, ray=ONE_CPU)
+    remount(small_disk, "rw,size=64m")
+    *_, ended = _make(study, small_disk, dataset, ray=ONE_CPU)
+    assert isinstance(ended, RunEnds)
+    assert_same_runs(expected, small_disk)
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_asked_to_stop_all_runs_save_a_checkpoint(tmp_path: Path, tiny_encoder: Path) -> None:
     arms: list[dict[str, object]] = [{"method": "full"}, {"method": "lora"}, {"method": "head"}]
     study = _study(tiny_encoder, arms=arms, epochs=500, checkpoint_minutes=60)
@@ -176,12 +222,12 @@ def test_an_encoder_is_placed_on_a_machine_that_does_not_have_it(
 ) -> None:
     monkeypatch.setenv("TANZAKU_CACHE", str(tmp_path / "cache"))
     source = resolve_encoder(str(tiny_encoder))
-    assert _place(source, pack_encoder(source)) == source
+    assert place_encoder(source, pack_encoder(source)) == source
     elsewhere = replace(source, folder=tmp_path / "not-here" / tiny_encoder.name)
-    placed = _place(elsewhere, pack_encoder(source))
+    placed = place_encoder(elsewhere, pack_encoder(source))
     assert (placed.name, placed.folder.name) == (source.name, tiny_encoder.name)
     assert resolve_encoder(str(placed.folder)).fingerprint == source.fingerprint
-    assert _place(elsewhere, {}) == placed
+    assert place_encoder(elsewhere, {}) == placed
 
 
 def test_a_run_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
@@ -196,3 +242,51 @@ def test_a_run_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> 
     assert "its worker or its machine died 4 times" in str(record.model_dump()["error"])
     with FileLock(planned.folder / "lock", timeout=0):
         pass  # nobody holds it any more
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_fit_trains_its_candidates_with_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    start = RayEngine.start
+
+    def starts(engine: RayEngine, planned: PlannedRun) -> None:
+        given.append(str(planned.folder.relative_to(tmp_path / "mine-study").parent))
+        start(engine, planned)
+
+    monkeypatch.setattr(RayEngine, "start", starts)
+    arm = {"method": "tfidf-svm", "max_terms": 200}
+    result = fit(
+        write_inquiries(tmp_path / "inquiries.csv"),
+        text="本文",
+        label="分類",
+        encoder=None,
+        candidates=[arm, {**arm, "weight_bits": 8}],
+        folds=2,
+        margin=0.5,  # so that none drops out
+        out=tmp_path / "mine",
+        ray=ONE_CPU,
+    )
+    assert given[:5] == ["folds/1", "folds/1", "folds/2", "folds/2", "runs"]
+    assert result.report.findings.folds == 2
+    assert result.classifier.label_names
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_makes_its_trials_with_ray(
+    tmp_path: Path, tiny_masked_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    content = _study(tiny_masked_encoder, arms=[{"method": "lora", "rank": 2}]).model_dump(
+        mode="json", exclude_unset=True
+    )
+    space = {"learning_rate": {"low": 1e-5, "high": 3e-2, "log": True}}
+    content["tune"] = {"trials": 4, "startup_trials": 1, "unpruned_epochs": 1, "objective": "loss", "space": space}
+    study = StudySpec.model_validate(content)
+    found = []
+    for name, ray in (("here", None), ("there", ONE_CPU)):
+        *_, ended = search(study, dataset=blind_dataset(), out=tmp_path / name, jobs=2, ray=ray)
+        assert isinstance(ended, SearchEnds)
+        trials = ended.record.model_dump(mode="json")["trials"]
+        found.append([(trial["settings"], trial["status"], trial["val_loss"], trial["best_epoch"]) for trial in trials])
+    assert len(found[0]) == 4
+    assert found[0] == found[1]

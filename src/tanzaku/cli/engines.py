@@ -28,17 +28,12 @@ class Engines:
         ),
     ] = None
     engine: Annotated[
-        Literal["processes", "ray"],
-        typer.Option(help="What makes the runs: processes of this machine, or Ray on this machine or on a cluster."),
-    ] = "processes"
-    processes_per_run: Annotated[
-        int,
+        Literal["inline", "processes", "ray"],
         typer.Option(
-            min=1,
-            help="Number of processes that train a run together, each on its share of every batch, and on a separate "
-            "GPU if there are GPUs.",
+            help="What makes the runs. inline: this machine, one after the other; processes: this machine, --jobs at "
+            "the same time; ray: Ray, on this machine or on a cluster."
         ),
-    ] = 1
+    ] = "processes"
     address: Annotated[
         str | None,
         typer.Option(
@@ -71,14 +66,34 @@ class Engines:
         """How Ray makes the runs; None if it does not."""
         from tanzaku.study.engines.options import RayOptions
 
+        if self.engine == "inline" and (self.jobs or 1) > 1:
+            raise TanzakuError(
+                f"--engine inline makes one run after the other; for --jobs {self.jobs}, give --engine processes or ray"
+            )
         if self.engine == "ray":
-            if self.processes_per_run > 1:
-                raise TanzakuError(
-                    "--processes-per-run is for --engine processes; with Ray, make each run in one process"
-                )
             memory = None if self.memory_per_run is None else round(self.memory_per_run * 1e9)
             return RayOptions(self.address, self.cpus_per_run, self.gpus_per_run, memory)
         for name in ("address", "cpus_per_run", "gpus_per_run", "memory_per_run"):
             if getattr(self, name):
                 raise TanzakuError(f"--{name.replace('_', '-')} only has an effect with --engine ray; give it too")
         return None
+
+
+@dataclass(frozen=True)
+class StudyEngines(Engines):
+    """Also the option for making each run of a study with several processes."""
+
+    processes_per_run: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Number of processes that train a run together, each on its share of every batch, and on a separate "
+            "GPU if there are GPUs.",
+        ),
+    ] = 1
+
+    def ray(self) -> "RayOptions | None":
+        """How Ray makes the runs; None if it does not."""
+        if self.engine == "ray" and self.processes_per_run > 1:
+            raise TanzakuError("--processes-per-run is for --engine processes; with Ray, make each run in one process")
+        return super().ray()

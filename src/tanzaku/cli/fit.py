@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tanzaku.cli.engines import Engines
 from tanzaku.cli.messages import command
 from tanzaku.cli.reading import Reading
 from tanzaku.cli.threads import Threads
@@ -85,6 +86,7 @@ def fit(
     budgets: BudgetOptions,
     comparison: ComparisonOptions,
     writing: Writing,
+    engines: Engines,
     threads: Threads = None,
 ) -> None:
     """Find the smallest classifier for your documents that is good enough and within the budgets, and pack it.
@@ -103,12 +105,14 @@ def fit(
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --out my-classifier
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --max-ms 20 --margin 1 --out mine
     tanzaku fit reviews.csv --encoder none --minutes 2 --out my-classifier --language ja
+    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --jobs 2 --out my-classifier
     ```
     """
     del threads  # settled already
     console = plain_console(stderr=True, soft_wrap=True)
     options = {**asdict(budgets), **asdict(comparison), **asdict(writing)}
     options |= {"margin": comparison.margin / 100, "out": out, "reading": reading.options()}
+    options |= {"jobs": engines.jobs, "ray": engines.ray()}
     if comparison.encoder == "none":
         options["encoder"] = None
     _conclude(_run(source, options, console), console, language=writing.language)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tanzaku.cli.archive import archive
 from tanzaku.cli.commands import Commands
-from tanzaku.cli.engines import Engines
+from tanzaku.cli.engines import StudyEngines
 from tanzaku.cli.live import LiveRuns
 from tanzaku.cli.messages import command
 from tanzaku.cli.options import with_options
@@ -57,7 +57,7 @@ def run(
         bool, typer.Option("--dry-run", help="Only list the runs, without reading data or encoder.")
     ] = False,
     *,
-    engines: Engines,
+    engines: StudyEngines,
     tracking: Tracking,
     threads: Threads = None,
 ) -> None:
@@ -162,7 +162,7 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(study: Path, out: Path, *, engines: Engines, settings: dict[str, Any], console: Console) -> _Made:
+def _make(study: Path, out: Path, *, engines: StudyEngines, settings: dict[str, Any], console: Console) -> _Made:
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.running import run_study
     from tanzaku.study.states import RunState

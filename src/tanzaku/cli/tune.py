@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tanzaku.cli.engines import Engines
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -42,6 +43,8 @@ def tune(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this many minutes and rank the trials so far.")
     ] = None,
+    *,
+    engines: Engines,
     threads: Threads = None,
 ) -> None:
     """Search for the learning rate, rank, alpha, targets and schedule of one arm, using only the validation set.
@@ -49,13 +52,14 @@ def tune(
     The search space is set in `[tune]` of the study file (see docs/tuning.md); the test set is never read. Trials that
     are worse than the others are ended early. Run the same command again to resume after an interruption. The ranked
     trials are written to standard output, progress to standard error, and the best settings to a study file,
-    tuned.toml. Needs Optuna: pip install optuna.
+    tuned.toml. With --jobs, trials are proposed in rounds of so many. Needs Optuna: pip install optuna.
 
     Examples:
 
     ```
     tanzaku study tune studies/quickstart.toml --set tune.arm=3 --trials 20
     tanzaku study run runs/quickstart-tune/tuned.toml
+    tanzaku study tune studies/quickstart.toml --set tune.arm=3 --jobs 2
     tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
     ```
     """
@@ -65,16 +69,17 @@ def tune(
     budget = {"trials": trials, "minutes": minutes}
     budgets = [f"tune.{name}={value}" for name, value in budget.items() if value is not None]
     spec = read_study(study, overrides=[*(overrides or ()), *budgets], check_arms=False)
-    ended = _search(spec, out or Path("runs") / f"{spec.name}-tune", plain_console(stderr=True))
+    ended = _search(spec, out or Path("runs") / f"{spec.name}-tune", plain_console(stderr=True), engines)
     _print_ranking(ended.record)
     if ended.tuned is None:
         raise typer.Exit(1)
 
 
-def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
+def _search(spec: StudySpec, out: Path, console: Console, engines: Engines) -> SearchEnds:
     from tanzaku.extras import require_extra
 
     require_extra("tune", purpose="the search")
+    ray = engines.ray()  # refuse what does not go together
     from tanzaku.data.loading import load_dataset
 
     dataset = load_dataset(spec.data.source, test=False)
@@ -83,7 +88,8 @@ def _search(spec: StudySpec, out: Path, console: Console) -> SearchEnds:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
     try:
-        for event in search(spec, dataset=dataset, out=out, progress=True):
+        jobs = engines.jobs or 1
+        for event in search(spec, dataset=dataset, out=out, progress=True, jobs=jobs, ray=ray):
             _say(event, console)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print(f"interrupted; run the same command again to resume. Ended trials are in {out}", soft_wrap=True)

@@ -101,6 +101,7 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
         costs=costs,
         scratch=job.folder / _SCRATCH,
         listener=job.listener,
+        making=job.making,
     )
     return _raced(race, job, spec)
 

@@ -138,7 +138,7 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
     for entry in order:
         planned = compared.planned(entry.candidate, plan.runs)
         race.begin(entry.candidate, planned, fold=None)
-        record = make_run(planned, plan.dataset, study=spec.name, deadline=None)
+        record = make_run(planned, plan.dataset, study=spec.name, deadline=None, ray=race.making.ray)
         if not isinstance(record, FinishedRun):
             entry.drop("failed", record.error if record else "")
             continue
@@ -196,7 +196,7 @@ def _trained_on(
     if not (planned.folder / RECORD_FILE).exists() and race.clock.left < share * race.clock.expected(planned, part):
         return None
     race.begin(candidate, planned, fold=number, share=share)
-    record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline)
+    record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline, ray=race.making.ray)
     return _correct(planned) if isinstance(record, FinishedRun) else None
 
 

@@ -12,7 +12,7 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import MANIFEST, Preparation, read_manifest, write_prepared
 from tanzaku.errors import DataError
 from tanzaku.fitting.budgets import Budgets
-from tanzaku.fitting.race import FitEvent
+from tanzaku.fitting.race import FitEvent, Making
 from tanzaku.fitting.splits import Splits
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.running import RUNS_FOLDER
@@ -48,6 +48,8 @@ class Job:
     language: Language
     """Of the report and the bundle's model card."""
     listener: Callable[[FitEvent], None]
+    making: Making
+    """What trains the candidates."""
 
 
 def study_name(name: str) -> str:

@@ -14,6 +14,7 @@ from tanzaku.errors import SpecError
 from tanzaku.fitting.budgets import Budgets
 from tanzaku.fitting.splits import FOLDS
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.words import Language
 
 
@@ -41,6 +42,9 @@ class FitOptions:
         folds: Of the cross-validation, 2 or more; a single one decides where it has 1,000 documents.
         seed: Of the splits and the runs.
         language: Of the report, "en" or "ja".
+        jobs: How many candidates are trained at the same time; they share the threads. None is 1, and with Ray as many
+            as there is room for.
+        ray: Train them with Ray.
         force: Replace a bundle that lies in `out`.
     """
 
@@ -62,6 +66,8 @@ class FitOptions:
     folds: int = FOLDS
     seed: int = 42
     language: Language = "en"
+    jobs: int | None = None
+    ray: RayOptions | None = None
     force: bool = False
 
     @classmethod
@@ -81,6 +87,8 @@ class FitOptions:
             raise SpecError(f"folds = {made.folds}; give 2 or more")
         if not made.margin >= 0:
             raise SpecError(f"margin = {made.margin:g}; give a share of 0 or more, such as 0.01 for one point")
+        if made.jobs is not None and made.jobs < 1:
+            raise SpecError(f"jobs = {made.jobs}; give 1 or more")
         return made
 
     @property

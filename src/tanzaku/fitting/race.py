@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from tanzaku.fitting.clock import FINAL_SHARE, Clock
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.packing import pack
 from tanzaku.study.engine import RunEnds, make_runs
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.naming import Name
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, StoredPredictions, read_predictions, write_predictions
@@ -84,6 +85,19 @@ FitEvent = RunBegins
 Listener = Callable[[FitEvent], None]
 
 
+@dataclass(frozen=True)
+class Making:
+    """What makes the runs, and how many at the same time; as for `tanzaku.study.engine.make_runs`."""
+
+    jobs: int | None = None
+    ray: RayOptions | None = None
+
+    @property
+    def together(self) -> int | None:
+        """So many of a round are made before they are measured; None for all."""
+        return self.jobs if self.ray else self.jobs or 1
+
+
 @dataclass
 class Fold:
     """A fold's documents, where its runs are, and one planned run for each candidate, in their order."""
@@ -112,6 +126,7 @@ class Race:
     scratch: Path
     """A folder for bundles that are only weighed."""
     listener: Listener
+    making: Making
 
     def of(self, candidate: Candidate) -> list[Entry]:
         """The candidate's entries that are left."""
@@ -144,16 +159,29 @@ def run_race(race: Race, fold_of: Callable[[int], Fold]) -> int:
         fold = fold_of(number)
         if number > 1:
             _drop_for_time(race, fold, np.concatenate(truth), rounds=number - 1)
-        for candidate, planned in zip(race.candidates, fold.runs, strict=True):
-            if not race.of(candidate):
-                continue
-            if not _has_time(race, candidate, planned, fold) and number > 1:
-                return number - 1
-            if race.of(candidate) and not _measure(race, candidate, planned, fold):
+        pairs = [pair for pair in zip(race.candidates, fold.runs, strict=True) if race.of(pair[0])]
+        at_once = race.making.together or len(pairs)
+        for start in range(0, len(pairs), at_once):
+            if not _measure_some(race, pairs[start : start + at_once], fold):
                 return number - 1
         truth.append(classes_of(fold.dataset))
         _drop_hopeless(race, np.concatenate(truth), rounds=number)
     return race.folds
+
+
+def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fold: Fold) -> bool:
+    """Train candidates at the same time, and then measure one after the other; False where the time was over."""
+    for candidate, planned in pairs:
+        if not _has_time(race, candidate, planned, fold) and fold.number > 1:
+            return False
+    pairs = [pair for pair in pairs if race.of(pair[0])]
+    for candidate, planned in pairs:
+        race.begin(candidate, planned, fold=fold.number)
+    if len(pairs) > 1 or race.making.ray:
+        making, deadline = race.making, race.clock.deadline
+        runs = [planned for _, planned in pairs]
+        _make(runs, fold.dataset, study=race.study, deadline=deadline, jobs=making.jobs, ray=making.ray)
+    return all(_measure(race, candidate, planned, fold) for candidate, planned in pairs)
 
 
 def _has_time(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
@@ -200,7 +228,6 @@ def _drop_for_time(race: Race, fold: Fold, classes: np.ndarray, *, rounds: int) 
 
 def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
     """Train a candidate on a fold, and see what its forms predict and cost; False where the time was over."""
-    race.begin(candidate, planned, fold=fold.number)
     record = make_run(planned, fold.dataset, study=race.study, deadline=race.clock.deadline)
     if record is None:
         for entry in race.of(candidate) if fold.number == 1 else []:
@@ -222,21 +249,30 @@ def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) 
 
 
 def make_run(
-    planned: PlannedRun, dataset: Dataset, *, study: str, deadline: float | None
+    planned: PlannedRun, dataset: Dataset, *, study: str, deadline: float | None, ray: RayOptions | None = None
 ) -> FinishedRun | FailedRun | None:
     """Make a run in a process of its own, unless it is there; None where the deadline (of `time.monotonic`) stopped it.
 
     Raises:
         StudyInterrupted: Somebody asked it to stop.
     """
+    made = _make([planned], dataset, study=study, deadline=deadline, ray=ray)
+    return made[0] if made else None
+
+
+def _make(
+    runs: Sequence[PlannedRun], dataset: Dataset, *, study: str, deadline: float | None, **making: Any
+) -> list[FinishedRun | FailedRun]:
+    """Make runs; gives the records of those that ended before the deadline."""
+    records = []
     try:
-        for event in make_runs([planned], dataset=dataset, study=study, deadline=deadline):
+        for event in make_runs(list(runs), dataset=dataset, study=study, deadline=deadline, **making):
             if isinstance(event, RunEnds):
-                return event.record
+                records.append(event.record)
     except StudyInterrupted:
         if deadline is None or time.monotonic() < deadline:
             raise
-    return None
+    return records
 
 
 def pack_form(planned: PlannedRun, form: Form, out: Path, *, compare: bool, language: Language = "en") -> None:

@@ -15,10 +15,11 @@ from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.job import Job, folders, prepare, study_name
 from tanzaku.fitting.options import FitOptions
-from tanzaku.fitting.race import FitEvent
+from tanzaku.fitting.race import FitEvent, Making
 from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.splits import split_for_fit
 from tanzaku.fitting.verdict import FitFindings
+from tanzaku.study.engines.cluster import connected
 from tanzaku.study.spec import StudySpec
 from tanzaku.words import words_of
 
@@ -82,7 +83,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
         options: Those of `FitOptions`, such as `text="body"`, `max_mb=2` and `out="my-classifier"`.
 
     Raises:
-        TanzakuError: Documents, encoder, candidates or options can't be used; see the subclasses.
+        TanzakuError: Ray, documents, encoder, candidates or options can't be used; see the subclasses.
         StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
         OSError: The bundle's folder or the study's can't be written.
     """
@@ -93,8 +94,9 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     from tanzaku.fitting.finish import check_bundle_folder, finish
 
     check_bundle_folder(job.out, fingerprint=job.whole.fingerprint, force=asked.force)
-    compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
-    findings = finish(job, compared)
+    with connected(asked.ray):
+        compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
+        findings = finish(job, compared)
     report = _report(findings, job)
     return FitResult(report, compared.spec, job.folder, job.out if findings.final else None)
 
@@ -123,6 +125,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         shared_encoder=asked.shared_encoder,
         language=asked.language,
         listener=listener,
+        making=Making(asked.jobs, asked.ray),
     )
 
 

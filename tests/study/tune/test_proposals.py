@@ -41,7 +41,7 @@ def _objective(settings: Any) -> float:
 def _search(proposals: Proposals, count: int) -> list[dict[str, Any]]:
     points = []
     for _ in range(count):
-        proposal = proposals.next()
+        (proposal,) = proposals.next()
         points.append(dict(proposal.settings))
         proposals.end(proposal.number, "finished", _objective(proposal.settings))
     return points
@@ -69,9 +69,9 @@ def test_a_search_that_is_taken_up_again_and_again_proposes_what_an_undisturbed_
     for _ in range(5):
         # Each proposal is drawn in one life, taken up in the next, and ended there.
         with _proposals(tmp_path / "b.db") as proposals:
-            begun = proposals.next()
+            (begun,) = proposals.next()
         with _proposals(tmp_path / "b.db") as proposals:
-            again = proposals.next()
+            (again,) = proposals.next()
             assert again == begun
             proposals.end(again.number, "finished", _objective(again.settings))
             found.append(dict(again.settings))
@@ -84,13 +84,13 @@ def test_a_search_that_is_taken_up_again_and_again_proposes_what_an_undisturbed_
 
 def test_a_proposal_that_was_half_drawn_is_completed_as_it_would_have_been(tmp_path: Path) -> None:
     with _proposals(tmp_path / "a.db") as proposals:
-        undisturbed = proposals.next()
+        (undisturbed,) = proposals.next()
     space = dict(list(_SPACE.items())[:2])
     half = Proposals(tmp_path / "b.db", settings=_SETTINGS, space=space, epochs=5, identity="one")
     half.next()
     half.close()
     with _proposals(tmp_path / "b.db") as proposals:
-        assert proposals.next() == undisturbed
+        assert proposals.next() == [undisturbed]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_trials_are_ended_as_optuna_ends_them(tmp_path: Path, pruner: str, objec
     pruned = 0
     with _proposals(tmp_path / "a.db", settings=settings) as proposals:
         for _ in range(8):
-            number, trial = proposals.next().number, theirs.ask()
+            number, trial = proposals.next()[0].number, theirs.ask()
             values = random.random(5).tolist()
             for epoch, value in enumerate(values, start=1):
                 trial.report(value, epoch)

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import resolve_encoder
-from tanzaku.errors import RecordError, TanzakuError
+from tanzaku.errors import RecordError, SpecError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedEncoderRun
@@ -362,6 +362,32 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(
     call(make_search, study.model_dump_json(), out, folder=tmp_path)
     assert _comparable(_record(out)) == _comparable(_record(undisturbed[0]))
     assert (out / "tuned.toml").read_bytes() == (undisturbed[0] / "tuned.toml").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_search_with_two_jobs_that_is_killed_ends_as_an_undisturbed_one(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    study, out = _study(tiny_masked_encoder, tune={"trials": 5}), tmp_path / "killed"
+    events = list(search(study, dataset=blind_dataset(), out=tmp_path / "undisturbed", jobs=2))
+    numbers = [
+        event.proposal.number if isinstance(event, TrialStarts) else event.trial.number - 1
+        for event in events
+        if isinstance(event, TrialStarts | TrialEnds)
+    ]
+    assert numbers == [0, 1, 0, 1, 2, 3, 2, 3, 4, 4]  # two at the same time, and the last by itself
+    process = Forked(make_search, study.model_dump_json(), out, 2, folder=tmp_path)
+    _wait_for_a_trial(process, out)
+    time.sleep(0.3)
+    process.kill()
+    call(make_search, study.model_dump_json(), out, 2, folder=tmp_path)
+    assert _comparable(_record(out)) == _comparable(_record(tmp_path / "undisturbed"))
+    with pytest.raises(SpecError, match="hyperband"):
+        list(
+            search(_study(tiny_masked_encoder, tune={"pruner": "hyperband"}), dataset=blind_dataset(), out=out, jobs=2)
+        )
 
 
 def _wait_for_a_trial(process: Forked, out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tanzaku.errors import ProcessError, TanzakuWarning
 from tanzaku.extras import require_extra
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.threads import settled_threads
 
 # Ray reports how it is used to its makers, unless told not to; and announces what a later version does with GPUs.
@@ -95,6 +96,20 @@ class Cluster:
                 TanzakuWarning,
                 stacklevel=4,
             )
+
+
+@contextmanager
+def connected(options: RayOptions | None) -> Iterator[None]:
+    """Keep one connection to Ray for several engines with these options; None needs none."""
+    if options is None:
+        yield
+        return
+    cluster = Cluster(options.address)
+    cluster.connect(cpus=options.cpus_per_run or 1, gpus=options.gpus_per_run, memory=options.memory_per_run or 0)
+    try:
+        yield
+    finally:
+        cluster.disconnect()
 
 
 def _described(resources: dict[str, float]) -> str:

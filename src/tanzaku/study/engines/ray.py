@@ -9,7 +9,7 @@ import contextlib
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import Answer, Begins, Board, Made, Shared, pack_encoder, work
 from tanzaku.study.making import conclude, lock_of
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun
-from tanzaku.study.process import FAILED, UNWRITABLE, Ended, StudyInterrupted
+from tanzaku.study.process import FAILED, UNWRITABLE, Ended, StudyInterrupted, is_of_the_disk, unwritable
 from tanzaku.study.record import RECORD_FILE
 from tanzaku.threads import settled_threads
 
@@ -46,7 +46,7 @@ class RayEngine:
         jobs: How many runs are made at the same time; None for as many as there is room for.
         dataset: Their documents.
         study: The study's name.
-        deadline: Ask the runs to stop then, of `time.monotonic`.
+        deadline: Ask the runs to stop then; of `time.monotonic`.
     """
 
     def __init__(
@@ -103,7 +103,9 @@ class RayEngine:
             memory=self._options.memory_per_run,
             max_retries=_RETRIES,
         )
-        dataset, shared = self._ship("dataset", lambda: self._facts["dataset"]), self._share(planned.folder.parent)
+        with _disk_errors(planned.run_id):
+            shared = self._share(planned.folder.parent)
+        dataset = self._ship("dataset", lambda: self._facts["dataset"])
         self._tasks[task.remote(shipped, dataset, encoder, teacher, shared, self._board)] = planned
 
     def next(self) -> Begun | Over:
@@ -184,11 +186,17 @@ class RayEngine:
 
         asked, logs = ray.get(self._board.news.remote())
         runs = {planned.run_id: planned for planned in self._tasks.values()}
-        if answers := {one.attempt: self._answer(one, runs[one.run_id]) for one in asked if one.run_id in runs}:
+        answers: dict[str, Answer] = {}
+        for one in asked:
+            if one.run_id in runs:
+                with _disk_errors(one.run_id):
+                    answers[one.key] = self._answer(one, runs[one.run_id])
+        if answers:
             ray.get(self._board.reply.remote(answers))
         for run_id, lines in logs.items():
             if run_id in self._locks:
-                append_log(runs[run_id].folder, lines)
+                with _disk_errors(run_id):
+                    append_log(runs[run_id].folder, lines)
 
     def _answer(self, asked: Begins, planned: PlannedRun) -> Answer:
         """Whether a worker is to make a run. The study takes the run's lock if the worker can't."""
@@ -229,3 +237,14 @@ class RayEngine:
                 self._wait()
         for task in self._tasks:
             ray.cancel(task, force=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(name: str) -> Iterator[None]:
+    """What the study itself can't write ends it as what a run can't write does."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_the_disk(error):
+            raise
+        raise unwritable(name, Ended(UNWRITABLE, describe_os_error(error))) from error

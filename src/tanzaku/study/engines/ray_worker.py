@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -48,11 +48,18 @@ _STATUSES: dict[Answer, int] = {"busy": BUSY, "stop": INTERRUPTED, "over": FINIS
 
 
 @dataclass(frozen=True)
-class Begins:
+class Question:
+    """What a worker asks the study."""
+
+    key: str
+    """It finds the answer."""
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Begins(Question):
     """A worker is about to make a run, and asks whether it may."""
 
-    attempt: str
-    run_id: str
     shared: bool
     """Whether it sees the study's folder."""
 
@@ -62,17 +69,17 @@ class Board:
 
     def __init__(self) -> None:
         self._stopped = False
-        self._asked: list[Begins] = []
-        self._answers: dict[str, Answer] = {}
+        self._asked: list[Question] = []
+        self._answers: dict[str, Any] = {}
         self._logs: dict[str, bytes] = {}
 
-    def begin(self, asked: Begins) -> None:
-        """A worker asks whether it may make a run."""
-        self._asked.append(asked)
+    def ask(self, question: Question) -> None:
+        """A worker asks something."""
+        self._asked.append(question)
 
-    def answer(self, attempt: str) -> Answer | None:
-        """What the study answers it; None so far."""
-        return "stop" if self._stopped else self._answers.pop(attempt, None)
+    def answer(self, key: str) -> Any:
+        """What the study answers it; None so far, and "stop" if every run is to stop."""
+        return "stop" if self._stopped else self._answers.pop(key, None)
 
     def exchange(self, run_id: str, log: bytes) -> bool:
         """A worker hands in new lines of its log; gives whether it is to stop."""
@@ -80,14 +87,14 @@ class Board:
             self._logs[run_id] = self._logs.get(run_id, b"") + log
         return self._stopped
 
-    def news(self) -> tuple[list[Begins], dict[str, bytes]]:
-        """What is new to the study: who asks, and lines of logs by run."""
+    def news(self) -> tuple[list[Question], dict[str, bytes]]:
+        """What is new to the study: questions, and lines of logs by run."""
         news = self._asked, self._logs
         self._asked, self._logs = [], {}
         return news
 
-    def reply(self, answers: Mapping[str, Answer]) -> None:
-        """The study answers the attempts that asked."""
+    def reply(self, answers: Mapping[str, Any]) -> None:
+        """The study answers questions, by their keys."""
         self._answers.update(answers)
 
     def stop(self) -> None:
@@ -147,38 +154,39 @@ def work(
     """
     settle_threads(shared.threads)  # before the server is started, which inherits how threads wait
     with ExitStack() as stack:
-        sees = _sees(shared)
+        sees = sees_folder(shared)
         if not sees:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tanzaku-run-")))
             planned = replace(planned, folder=folder / planned.run_id)
-        answer = _ask(board, planned.run_id, shared=sees)
+        answer: Answer = ask(board, Begins(uuid.uuid4().hex, planned.run_id, sees))
         if answer != "make":
             return Made(Ended(_STATUSES[answer], None))
         if isinstance(planned, PlannedEncoderRun):
             assert encoder is not None
-            planned = replace(planned, encoder=_place(planned.encoder, encoder), teacher=teacher)
+            planned = replace(planned, encoder=place_encoder(planned.encoder, encoder), teacher=teacher)
         ended = _make(planned, dataset, shared, board, sends_log=not sees)
         return Made(ended, None if sees else _pack(planned.folder))
 
 
-def _sees(shared: Shared) -> bool:
+def sees_folder(shared: Shared) -> bool:
+    """Whether this machine sees the study's folder."""
     try:
         return shared.mark.read_text(encoding="ascii") == shared.token
     except OSError:
         return False
 
 
-def _said(reference: Any) -> Any:
+def said(reference: Any) -> Any:
     """The board's answer. Ray lends the CPUs of a worker in `ray.get` to other runs, but not of one that waits here."""
     return reference.future().result()
 
 
-def _ask(board: Any, run_id: str, *, shared: bool) -> Answer:
-    attempt = uuid.uuid4().hex
-    _said(board.begin.remote(Begins(attempt, run_id, shared)))
-    while (answer := _said(board.answer.remote(attempt))) is None:
+def ask(board: Any, question: Question) -> Any:
+    """Ask the study something, and wait for its answer; "stop" if every run is to stop."""
+    said(board.ask.remote(question))
+    while (answer := said(board.answer.remote(question.key))) is None:
         time.sleep(_POLL_SECONDS)
-    return cast(Answer, answer)
+    return answer
 
 
 def _make(planned: PlannedRun, dataset: Dataset, shared: Shared, board: Any, *, sends_log: bool) -> Ended:
@@ -189,11 +197,11 @@ def _make(planned: PlannedRun, dataset: Dataset, shared: Shared, board: Any, *, 
     while not child.has_ended(wait(child.sources(), _EXCHANGE_SECONDS)):
         lines = _new_lines(planned.folder / LOG_FILE, sent) if sends_log else b""
         sent += len(lines)
-        if _said(board.exchange.remote(planned.run_id, lines)) and not stopped:
+        if said(board.exchange.remote(planned.run_id, lines)) and not stopped:
             child.stop()
             stopped = True
     if sends_log:
-        _said(board.exchange.remote(planned.run_id, _new_lines(planned.folder / LOG_FILE, sent)))
+        said(board.exchange.remote(planned.run_id, _new_lines(planned.folder / LOG_FILE, sent)))
     return child.join()
 
 
@@ -223,7 +231,7 @@ def _fingerprint(folder: Path) -> str | None:
         return None
 
 
-def _place(source: EncoderSource, files: Mapping[str, np.ndarray]) -> EncoderSource:
+def place_encoder(source: EncoderSource, files: Mapping[str, np.ndarray]) -> EncoderSource:
     """The encoder on this machine: where it is on the study's, or in the cache."""
     if _fingerprint(source.folder) == source.fingerprint:
         return source

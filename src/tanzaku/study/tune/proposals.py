@@ -91,12 +91,24 @@ class Proposals:
         trials = self._study.get_trials(deepcopy=False)
         return [self._proposal(trial.number) for trial in trials if trial.state.is_finished()]
 
-    def next(self) -> Proposal:
-        """A trial that was begun and has not ended, with its settings, or else a new one."""
+    def next(self, jobs: int = 1, *, most: int = 1) -> list[Proposal]:
+        """The trials of a round: those that were begun and have not ended, with their settings, and new ones.
+
+        Rounds end at the multiples of `jobs`, and their trials are drawn before any of them ends, so that they do not
+        depend on which of them ends first.
+
+        Args:
+            jobs: How many trials are made at the same time.
+            most: How many are wanted at most, 1 or more.
+        """
         from optuna.trial import TrialState
 
         begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return self._proposal(begun[0].number if begun else self._study.ask().number)
+        numbers = [trial.number for trial in begun][:jobs] or [self._study.ask().number]
+        proposals = [self._proposal(number) for number in numbers]
+        while (numbers[0] + len(proposals)) % jobs and len(proposals) < min(jobs, most):
+            proposals.append(self._proposal(self._study.ask().number))
+        return proposals
 
     def report(self, number: int, epoch: int, objective: float) -> bool:
         """Take in an epoch's objective, also once more; whether the trial should be ended here."""

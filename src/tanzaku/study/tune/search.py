@@ -28,6 +28,8 @@ from tanzaku.extras import require_extra
 from tanzaku.files import check_writable
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.provenance import now
+from tanzaku.study.engines.cluster import connected
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
 from tanzaku.study.plan import prepare_encoders
@@ -35,6 +37,7 @@ from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import EncoderRunSpec, StudySpec
+from tanzaku.study.tune.on_ray import RayTrials
 from tanzaku.study.tune.proposals import Proposal, Proposals
 from tanzaku.study.tune.record import (
     TUNING_FILE,
@@ -46,7 +49,7 @@ from tanzaku.study.tune.record import (
     write_tuning,
 )
 from tanzaku.study.tune.space import SearchSpace, search_space
-from tanzaku.study.tune.trial import PlannedTrial, TrialResult, make_trial, read_result
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, Verdict, make_trials, read_result
 from tanzaku.study.tune_settings import TuneSpec
 
 STORAGE_FILE = "trials.db"
@@ -90,7 +93,15 @@ class SearchEnds:
 SearchEvent = SearchStarts | TrialStarts | TrialEnds | SearchEnds
 
 
-def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = False) -> Iterator[SearchEvent]:
+def search(
+    study: StudySpec,
+    *,
+    dataset: Dataset,
+    out: Path,
+    progress: bool = False,
+    jobs: int = 1,
+    ray: RayOptions | None = None,
+) -> Iterator[SearchEvent]:
     """Make trials until there are enough or the minutes are over; an interrupted search resumes.
 
     Args:
@@ -98,6 +109,9 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
         dataset: Training and validation split. Its test split is empty, so that nothing can look at it.
         out: The search's folder.
         progress: Show bars for the encoder's pretraining and the tokenisation.
+        jobs: How many trials are made at the same time; they share the threads. Trials are proposed in rounds of so
+            many, each from the results of the rounds before.
+        ray: Make them with Ray, whose machines must share `out`.
 
     Raises:
         SpecError: The search space does not fit the arm or the encoder.
@@ -111,6 +125,11 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     study = study.with_absolute_encoder()
     dataset = clean_dataset(dataset)
     settings, space = study.tune or TuneSpec(), search_space(study)
+    if jobs > 1 and settings.pruner == "hyperband":
+        raise SpecError(
+            'tune.pruner = "hyperband" compares trials that are being made, so that with several jobs the result would '
+            'depend on which is faster; take "median" or "none", or one job'
+        )
     corners = space.corners(seed=settings.seed)
     if any(corner.training.distill is not None for corner in corners):
         raise SpecError(
@@ -121,7 +140,9 @@ def search(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool = Fa
     try:
         with FileLock(out / "lock", timeout=0):
             encoders = prepare_encoders(corners, dataset, out=out, progress=progress)
-            yield from _Search(study, settings, space, corners, dataset, encoders, out).run()
+            making = _Search(study, settings, space, corners, dataset, encoders, out, jobs, ray)
+            with connected(ray):
+                yield from making.run()
     except Timeout as error:
         raise TanzakuError(f"another process is tuning in {out}; wait for it, or choose another --out") from error
 
@@ -136,7 +157,11 @@ class _Search:
         dataset: Dataset,
         encoders: Mapping[ContinuedOptions | None, EncoderSource],
         out: Path,
+        jobs: int = 1,
+        ray: RayOptions | None = None,
     ) -> None:
+        self.jobs = jobs
+        self.elsewhere = RayTrials(ray, jobs=jobs, study=study.name) if ray else None
         self.study, self.settings, self.space, self.dataset, self.out = study, settings, space, dataset, out
         self.encoders = encoders
         self.namer = Namer(arms_of_runs(corners))
@@ -161,32 +186,53 @@ class _Search:
                 self.trials.append(self._ended_before(proposal, written))
             yield SearchStarts(self.space.description(), len(self.trials))
             while len(self.trials) < self.settings.trials and not _over(deadline):
-                proposal = proposals.next()
-                yield TrialStarts(proposal, self.settings.trials)
-                result = self._make(proposal, proposals, deadline=deadline)
-                if result is None and not _over(deadline):
+                some = proposals.next(self.jobs, most=self.settings.trials - len(self.trials))
+                for proposal in some:
+                    yield TrialStarts(proposal, self.settings.trials)
+                results = self._make(some, proposals, deadline=deadline)
+                if None in results and not _over(deadline):
                     raise StudyInterrupted
-                if result is not None:
-                    objective = self._objective(result.best) if result.best else None
-                    proposals.end(proposal.number, result.status, objective)
-                    self.trials.append(self._record(proposal, result))
-                    record = self._write()
-                    yield TrialEnds(self.trials[-1], record.best)
+                for proposal, result in zip(some, results, strict=True):
+                    if result is not None:
+                        yield self._end(proposal, result, proposals)
         yield self._finish()
 
-    def _make(self, proposal: Proposal, proposals: Proposals, *, deadline: float | None) -> TrialResult | None:
-        spec, error = self._spec(proposal)
-        if spec is None:
-            return TrialResult(status="failed", error=error)
+    def _end(self, proposal: Proposal, result: TrialResult, proposals: Proposals) -> TrialEnds:
+        proposals.end(proposal.number, result.status, self._objective(result.best) if result.best else None)
+        self.trials.append(self._record(proposal, result))
+        return TrialEnds(self.trials[-1], self._write().best)
 
+    def _make(
+        self, some: Sequence[Proposal], proposals: Proposals, *, deadline: float | None
+    ) -> list[TrialResult | None]:
+        """The results of a round; None for a trial that was asked to stop."""
+        results: dict[int, TrialResult | None] = {}
+        trials: dict[int, PlannedTrial] = {}
+        for proposal in some:
+            spec, error = self._spec(proposal)
+            if spec is None:
+                results[proposal.number] = TrialResult(status="failed", error=error)
+            else:
+                trials[proposal.number] = PlannedTrial(spec, self._folder(spec), self._encoder(spec), deadline)
+        verdicts = [self._verdict(number, proposals) for number in trials]
+        made = make_trials(
+            list(trials.values()),
+            dataset=self.dataset,
+            verdicts=verdicts,
+            jobs=self.jobs,
+            elsewhere=self.elsewhere,
+        )
+        results |= zip(trials, made, strict=True)
+        return [results[proposal.number] for proposal in some]
+
+    def _verdict(self, number: int, proposals: Proposals) -> Verdict:
         def verdict(epochs: Sequence[EpochRecord]) -> bool:
             ends = False
             for epoch in epochs:
-                ends = proposals.report(proposal.number, epoch.epoch, self._objective(epoch))
+                ends = proposals.report(number, epoch.epoch, self._objective(epoch))
             return ends
 
-        trial = PlannedTrial(spec, self._folder(spec), self._encoder(spec), deadline)
-        return make_trial(trial, dataset=self.dataset, verdict=verdict)
+        return verdict
 
     def _ended_before(self, proposal: Proposal, written: Mapping[int, TrialRecord]) -> TrialRecord:
         """The record of a trial that ended in an earlier call: from its folder, or else as it was written then.

@@ -5,6 +5,7 @@ It leaves `trial.json` in its folder, written last; until then it resumes from i
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import traceback
@@ -24,13 +25,16 @@ from tanzaku.study.process import (
     INTERRUPTED,
     UNWRITABLE,
     Child,
+    Ended,
+    StartedChild,
     describe_death,
+    first_to_end,
     is_of_the_disk,
-    run_child,
     unwritable,
 )
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import EncoderRunSpec
+from tanzaku.threads import settled_threads
 from tanzaku.training.stopping import BestBy, epoch_key
 
 if TYPE_CHECKING:
@@ -75,39 +79,99 @@ class PlannedTrial:
     deadline: float | None = None
 
 
+Maker = Callable[[Sequence[tuple[PlannedTrial, Verdict]], Dataset], None]
+"""Makes trials, whose results are then in their folders, but for those that were asked to stop."""
+
+
 def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> TrialResult | None:
-    """The trial's result, made in a process of its own unless it is there; None where it was asked to stop.
+    """The result of one trial; see `make_trials`."""
+    return make_trials([trial], dataset=dataset, verdicts=[verdict], jobs=1)[0]
+
+
+def make_trials(
+    trials: Sequence[PlannedTrial],
+    *,
+    dataset: Dataset,
+    verdicts: Sequence[Verdict],
+    jobs: int,
+    elsewhere: Maker | None = None,
+) -> list[TrialResult | None]:
+    """The trials' results, each made in a process of its own unless it is there; None where it was asked to stop.
+
+    Args:
+        trials: They are made at the same time.
+        dataset: Their documents.
+        verdicts: What ends each of them.
+        jobs: How many share the threads of this process.
+        elsewhere: Makes them instead of processes of this machine.
 
     Raises:
-        RecordError: The result that is there can't be read.
+        RecordError: A result that is there can't be read.
+        ProcessError: A trial could not be written.
     """
-    if (trial.folder / TRIAL_FILE).exists():
-        result = read_result(trial.folder)
-        verdict(result.history)
-    elif _run_in_process(trial, dataset, verdict):
-        result = read_result(trial.folder)
+    ended = {trial.folder for trial in trials if (trial.folder / TRIAL_FILE).exists()}
+    made: dict[Path, tuple[PlannedTrial, Verdict]] = {}  # two proposals with the same settings are one training
+    later: list[tuple[PlannedTrial, Verdict]] = []
+    for pair in zip(trials, verdicts, strict=True):
+        folder = pair[0].folder
+        if folder in ended or folder in made:
+            later.append(pair)
+        else:
+            made[folder] = pair
+    if elsewhere is None:
+        _run_in_processes(list(made.values()), dataset, jobs)
     else:
-        return None
-    # Only now: until the result is written they are all that there is of the training.
-    shutil.rmtree(trial.folder / CHECKPOINT_FOLDER, ignore_errors=True)
-    return result
+        elsewhere(list(made.values()), dataset)
+    results = [read_result(trial.folder) if (trial.folder / TRIAL_FILE).exists() else None for trial in trials]
+    for trial, verdict in later:
+        if (trial.folder / TRIAL_FILE).exists():
+            verdict(read_result(trial.folder).history)
+    for trial, result in zip(trials, results, strict=True):
+        if result is not None:
+            # Only now: until the result is written they are all that there is of the training.
+            shutil.rmtree(trial.folder / CHECKPOINT_FOLDER, ignore_errors=True)
+    return results
 
 
-def _run_in_process(trial: PlannedTrial, dataset: Dataset, verdict: Verdict) -> bool:
-    """Make the trial, whose result is then in its folder; False where it was asked to stop."""
+def _run_in_processes(pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Dataset, jobs: int) -> None:
+    """Make trials, whose results are then in their folders, but for those that were asked to stop."""
+    children: dict[StartedChild, PlannedTrial] = {}
+    try:
+        for trial, verdict in pairs:
+            children[_started(trial, dataset, verdict, jobs)] = trial
+        while children:
+            child = first_to_end(list(children))
+            conclude(children.pop(child), child.join())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for child in children:
+            child.stop()
+        for child in children:
+            child.join()
+
+
+def _started(trial: PlannedTrial, dataset: Dataset, verdict: Verdict, jobs: int) -> StartedChild:
     trial.folder.mkdir(parents=True, exist_ok=True)
 
     def answer(epochs: list[dict[str, Any]]) -> bool:
         return verdict([EpochRecord.model_validate(epoch) for epoch in epochs])
 
-    ended = run_child(_make, name=trial.folder.name, answer=answer, trial=trial, dataset=dataset)
-    if ended.status == INTERRUPTED:
-        return False
+    threads = None if jobs == 1 else max(1, settled_threads() // jobs)
+    arguments = {"trial": trial, "dataset": dataset, "in_lines": jobs > 1}
+    return StartedChild(try_out, arguments, name=trial.folder.name, answer=answer, threads=threads)
+
+
+def conclude(trial: PlannedTrial, ended: Ended) -> None:
+    """Give the trial a result if its process died without one.
+
+    Raises:
+        ProcessError: It could not be written.
+    """
     if ended.status == UNWRITABLE:
         raise unwritable(trial.folder.name, ended)
-    if ended.status != FINISHED and not (trial.folder / TRIAL_FILE).exists():
-        _write_result(TrialResult(status="failed", error=describe_death(ended.status)), trial.folder)
-    return True
+    if ended.status not in (FINISHED, INTERRUPTED) and not (trial.folder / TRIAL_FILE).exists():
+        _write_result(TrialResult(status="failed", error=ended.complaint or describe_death(ended.status)), trial.folder)
 
 
 def read_result(folder: Path) -> TrialResult:
@@ -124,7 +188,21 @@ def _write_result(result: TrialResult, folder: Path) -> None:
     write_atomically(folder / TRIAL_FILE, result.model_dump_json(indent=1) + "\n")
 
 
-def _make(child: Child, trial: PlannedTrial, dataset: Dataset) -> int:
+def try_out(
+    child: Child, trial: PlannedTrial, dataset: Dataset, *, in_lines: bool = False, gpus: str | None = None
+) -> int:
+    """Make a trial: the work of a `StartedChild`. Gives its status.
+
+    Args:
+        child: This process.
+        trial: The trial.
+        dataset: Its documents.
+        in_lines: Show the progress in lines, as several trials do at the same time.
+        gpus: Those that this process may use, as in `CUDA_VISIBLE_DEVICES`; None for the same as its parent.
+    """
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+
     def should_stop() -> bool:
         return child.asked_to_stop() or (trial.deadline is not None and time.monotonic() > trial.deadline)
 
@@ -133,7 +211,7 @@ def _make(child: Child, trial: PlannedTrial, dataset: Dataset) -> int:
 
     # A trial whose search was killed may take a moment to see it and end.
     with FileLock(trial.folder / "lock"):
-        return _run_and_record(trial, dataset, ask, should_stop)
+        return _run_and_record(trial, dataset, ask, should_stop, in_lines=in_lines)
 
 
 def _run_and_record(
@@ -141,6 +219,8 @@ def _run_and_record(
     dataset: Dataset,
     ask: Callable[[Sequence[EpochResult]], bool],
     should_stop: Callable[[], bool],
+    *,
+    in_lines: bool = False,
 ) -> int:
     from tanzaku.study.progress import LogFile, RunProgress
     from tanzaku.training.events import Interrupted
@@ -148,7 +228,7 @@ def _run_and_record(
     log = LogFile(trial.folder / "log.jsonl")
     history: list[EpochResult] = []
     try:
-        with RunProgress(trial.folder.name) as progress, trial.spec.method.named_errors():
+        with RunProgress(trial.folder.name, in_lines=in_lines) as progress, trial.spec.method.named_errors():
             result = _train(trial, dataset, ask, history, listeners=(progress, log), should_stop=should_stop)
     except (Interrupted, EOFError, ConnectionError):  # asked to stop, by word or by a closed pipe
         return INTERRUPTED

@@ -1,0 +1,191 @@
+"""Trials as tasks of Ray, on this machine or on a cluster whose machines share the search's folder.
+
+A worker makes a trial as this machine would, and sends each epoch to the search, which judges it. Ray starts a trial
+again whose worker died; it resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from typing import Any
+
+import numpy as np
+
+from tanzaku.data.dataset import Dataset
+from tanzaku.errors import ProcessError
+from tanzaku.files import write_atomically
+from tanzaku.study.engines.cluster import Cluster
+from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.engines.ray_worker import (
+    Board,
+    Question,
+    Shared,
+    ask,
+    pack_encoder,
+    place_encoder,
+    said,
+    sees_folder,
+)
+from tanzaku.study.process import FAILED, INTERRUPTED, UNWRITABLE, Ended, StartedChild
+from tanzaku.study.record import EpochRecord
+from tanzaku.study.tune.trial import PlannedTrial, Verdict, conclude, try_out
+from tanzaku.threads import settle_threads, settled_threads
+
+_POLL_SECONDS = 0.3
+_EXCHANGE_SECONDS = 1.0
+_STOP_SECONDS = 120.0
+_RETRIES = 3
+_DIED = f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out"
+
+
+@dataclass(frozen=True)
+class Judge(Question):
+    """A worker asks whether a trial is to end here."""
+
+    epochs: list[dict[str, Any]]
+
+
+class RayTrials:
+    """Makes the trials of a round with Ray.
+
+    Args:
+        options: Where the machines are, and what a trial takes of them.
+        jobs: How many trials are made at the same time.
+        study: The study's name.
+    """
+
+    def __init__(self, options: RayOptions, *, jobs: int, study: str) -> None:
+        self._options = options
+        share = max(1, settled_threads() // jobs) if options.address is None else 1
+        self._threads = options.cpus_per_run or share
+        self._study = study
+
+    def __call__(self, pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Dataset) -> None:
+        """Make trials, whose results are then in their folders, but for those that were asked to stop.
+
+        Raises:
+            ProcessError: A trial could not be written, or Ray can't make it.
+        """
+        import ray
+
+        if not pairs:
+            return
+        cluster, options = Cluster(self._options.address), self._options
+        cluster.connect(cpus=self._threads, gpus=options.gpus_per_run, memory=options.memory_per_run or 0)
+        folder, token = pairs[0][0].folder.parent.absolute(), uuid.uuid4().hex
+        mark = folder / f".ray-{token}"
+        try:
+            write_atomically(mark, token)
+            shared = Shared(self._study, self._threads, options.gpus_per_run > 0, mark, token)
+            board, encoder = cluster.actor_here(Board), ray.put(pack_encoder(pairs[0][0].encoder))
+            documents = ray.put(dataset)
+            tasks = {self._task(trial).remote(trial, documents, encoder, shared, board): trial for trial, _ in pairs}
+            _attend(tasks, {trial.folder.name: verdict for trial, verdict in pairs}, board)
+        finally:
+            mark.unlink(missing_ok=True)
+            cluster.disconnect()
+
+    def _task(self, trial: PlannedTrial) -> Any:
+        import ray
+
+        return ray.remote(work).options(
+            name=trial.folder.name,
+            num_cpus=self._threads,
+            num_gpus=self._options.gpus_per_run,
+            memory=self._options.memory_per_run,
+            max_retries=_RETRIES,
+        )
+
+
+def _attend(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
+    """Judge epochs until all trials have ended, or were asked to stop."""
+    import ray
+
+    deadlines = [trial.deadline for trial in tasks.values() if trial.deadline is not None]
+    end: float | None = None  # of the time that they have to save a checkpoint
+    try:
+        while tasks and (end is None or time.monotonic() < end):
+            try:
+                if end is None and deadlines and time.monotonic() > min(deadlines):
+                    raise KeyboardInterrupt
+                _step(tasks, verdicts, board)
+            except KeyboardInterrupt:
+                ray.get(board.stop.remote())
+                end = end or time.monotonic() + _STOP_SECONDS
+    finally:
+        for task in tasks:
+            ray.cancel(task, force=True)
+
+
+def _step(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
+    import ray
+
+    done, _ = ray.wait(list(tasks), num_returns=1, timeout=_POLL_SECONDS)
+    asked, _ = ray.get(board.news.remote())
+    answers = {
+        one.key: verdicts[one.run_id]([EpochRecord.model_validate(epoch) for epoch in one.epochs]) for one in asked
+    }
+    if answers:
+        ray.get(board.reply.remote(answers))
+    for task in done:
+        conclude(tasks.pop(task), _ended(task))
+
+
+def _ended(task: Any) -> Ended:
+    import ray
+
+    try:
+        ended: Ended = ray.get(task)
+        return ended
+    except ray.exceptions.TaskCancelledError:
+        return Ended(INTERRUPTED, None)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+        return Ended(FAILED, _DIED)
+    except ray.exceptions.RayError as error:
+        raise ProcessError(
+            f"Ray can't make a trial: {str(error).strip().splitlines()[-1]}. Every machine of the cluster needs the "
+            "same versions of Python, Ray and Tanzaku. What has ended is safe"
+        ) from error
+
+
+def work(trial: PlannedTrial, dataset: Dataset, encoder: Mapping[str, np.ndarray], shared: Shared, board: Any) -> Ended:
+    """Make a trial: the task that Ray is given.
+
+    Args:
+        trial: The trial.
+        dataset: The search's documents.
+        encoder: What `pack_encoder` gave of its encoder.
+        shared: What all trials have in common.
+        board: The actor of `Board`.
+    """
+    settle_threads(shared.threads)  # before the server is started, which inherits how threads wait
+    if not sees_folder(shared):
+        return Ended(
+            UNWRITABLE,
+            f"a machine of the Ray cluster does not see {shared.mark.parent}; give a folder that all machines share "
+            "(--out)",
+        )
+    name = trial.folder.name
+    # The clock of a deadline is the search's.
+    trial = replace(trial, encoder=place_encoder(trial.encoder, encoder), deadline=None)
+
+    def answer(epochs: list[dict[str, Any]]) -> bool:
+        return ask(board, Judge(uuid.uuid4().hex, name, epochs)) is True
+
+    arguments = {
+        "trial": trial,
+        "dataset": dataset,
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if shared.uses_gpus else "",
+    }
+    child = StartedChild(try_out, arguments, name=name, answer=answer, threads=shared.threads)
+    stopped = False
+    while not child.has_ended(wait(child.sources(), _EXCHANGE_SECONDS)):
+        if said(board.exchange.remote(name, b"")) and not stopped:
+            child.stop()
+            stopped = True
+    return child.join()
