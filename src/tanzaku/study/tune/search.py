@@ -125,16 +125,8 @@ def search(
     study = study.with_absolute_encoder()
     dataset = clean_dataset(dataset)
     settings, space = study.tune or TuneSpec(), search_space(study)
-    if jobs > 1 and settings.pruner == "hyperband":
-        raise SpecError(
-            'tune.pruner = "hyperband" compares trials that are being made, so that with several jobs the result would '
-            'depend on which is faster; take "median" or "none", or one job'
-        )
     corners = space.corners(seed=settings.seed)
-    if any(corner.training.distill is not None for corner in corners):
-        raise SpecError(
-            "training.distill: settings are searched without a teacher; leave it out, and add it to the arm"
-        )
+    _check(settings, corners, jobs=jobs)
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -145,6 +137,18 @@ def search(
                 yield from making.run()
     except Timeout as error:
         raise TanzakuError(f"another process is tuning in {out}; wait for it, or choose another --out") from error
+
+
+def _check(settings: TuneSpec, corners: Sequence[EncoderRunSpec], *, jobs: int) -> None:
+    if any(corner.training.distill is not None for corner in corners):
+        raise SpecError(
+            "training.distill: settings are searched without a teacher; leave it out, and add it to the arm"
+        )
+    if jobs > 1 and settings.pruner == "hyperband":
+        raise SpecError(
+            'tune.pruner = "hyperband" compares trials that are being made, so that with several jobs the result would '
+            'depend on which is faster; take "median" or "none", or one job'
+        )
 
 
 class _Search:
