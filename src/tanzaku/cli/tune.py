@@ -60,8 +60,7 @@ def tune(
     ```
     tanzaku study tune studies/quickstart.toml --set tune.arm=3 --trials 20
     tanzaku study run runs/quickstart-tune/tuned.toml
-    tanzaku study tune studies/quickstart.toml --set tune.arm=3 --jobs 2
-    tanzaku study tune my-study.toml --minutes 60 --set tune.pruner=hyperband --set "tune.space.rank=[4,16,64]"
+    tanzaku study tune my-study.toml --minutes 60 --jobs 2 --set tune.pruner=none --set "tune.space.rank=[4,16,64]"
     ```
     """
     del threads  # settled already
