@@ -1,0 +1,43 @@
+"""What a terminal shows of a run that is being made."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tanzaku.study import making, progress
+from tanzaku.study.listing import STUDY_FILE
+from tanzaku.study.progress import RunProgress
+from tanzaku.training.events import StepDone
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(9000.0, "study: 2.5 h"), (None, "")])
+def test_the_bar_of_a_run_says_how_long_the_whole_study_takes(
+    seconds: float | None, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    asked: list[float | None] = []
+
+    def left() -> float | None:
+        asked.append(seconds)
+        return seconds
+
+    with RunProgress("run", console=console, study_left=left) as display:
+        for step in (1200, 1201):
+            display(StepDone(epoch=1, step=step, total_steps=3600, loss=0.5432, learning_rate=1e-4, documents=8))
+        display.bar.refresh()
+    assert isinstance(console.file, io.StringIO)
+    bar = console.file.getvalue()
+    assert "1201/3600" in bar
+    assert "epoch 1, loss 0.5432" in bar
+    assert (shown or "epoch") in bar
+    assert ("study:" in bar) == bool(shown)
+    assert len(asked) == 1  # it reads the records of all runs, so not at every step
+
+
+def test_a_damaged_list_of_the_study_does_not_disturb_a_run(tmp_path: Path) -> None:
+    assert making._study_left(tmp_path) is None
+    (tmp_path / STUDY_FILE).write_text("{", encoding="utf-8")
+    assert making._study_left(tmp_path) is None
