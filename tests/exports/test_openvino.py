@@ -24,7 +24,7 @@ if not os.environ.get("CI"):  # there, what is missing is an error
     [("prefix", "windows", "float32"), ("lora", "head+tail", "int8")],
 )
 def test_openvino_gives_the_bundles_tokens_and_logits(
-    bert: Path, tmp_path: Path, method: str, long_text: str, dtype: Dtype
+    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, long_text: str, dtype: Dtype
 ) -> None:
     bundle = make_bundle(tmp_path / "bundle", bert, method, {}, pooling="mean", long_text=long_text)
     out = tmp_path / "out"
@@ -37,6 +37,7 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
         encoder=None,
         calibration=DATASET.train.texts,
     )
+    assert capsys.readouterr().out == ""
     assert {path.name for path in out.iterdir()} == {
         "bundle.json",
         "manifest.json",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +69,10 @@ def _quantize(model: Any, calibration: Calibration) -> Any:
     names = {one.get_any_name() for one in model.inputs}
     inputs = [{name: value for name, value in one.items() if name in names} for one in calibration.inputs()]
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(inputs),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(inputs),
-    )
+    with redirect_stdout(sys.stderr):  # its bars of progress, where scripts expect the export's path
+        return nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(inputs),
+        )

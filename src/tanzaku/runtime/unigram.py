@@ -19,6 +19,9 @@ from tanzaku.runtime.normalizing import WHITE_SPACE, UnknownPartError, normalize
 _UNKNOWN_PENALTY = 10.0
 _WORD = re.compile(f"[^{WHITE_SPACE}]+")
 
+# Longer ones hardly occur twice: Japanese without spaces is one word from end to end.
+_LONGEST_KEPT = 16
+
 Split = Callable[[str], Sequence[str]]
 
 
@@ -34,7 +37,8 @@ class UnigramTokenizer:
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
-        self._ids_of_word = Memory(Pieces(content["model"]).ids)
+        self._pieces = Pieces(content["model"])
+        self._ids_of_short_word = Memory(self._pieces.ids)
         self._normalize = normalizer_of(content["normalizer"])
         self._split = _splitter_of(content["pre_tokenizer"])
         self._first, self._last = _template_of(content["post_processor"])
@@ -55,7 +59,10 @@ class UnigramTokenizer:
 
     def _plain_ids(self, text: str) -> Iterator[int]:
         words = self._split(self._normalize(text)) if text else ()
-        return chain.from_iterable(self._ids_of_word[word] for word in words)
+        return chain.from_iterable(map(self._word_ids, words))
+
+    def _word_ids(self, word: str) -> tuple[int, ...]:
+        return self._ids_of_short_word[word] if len(word) <= _LONGEST_KEPT else self._pieces.ids(word)
 
 
 class Pieces:
