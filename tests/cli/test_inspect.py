@@ -33,7 +33,7 @@ def test_it_says_what_a_bundle_is(study: Study, method: str) -> None:
     assert checks["method"]["detail"].startswith(method)
     assert checks["labels"]["detail"] == "3: 山, 海, 空"
     assert "18 validation documents" in checks["calibration"]["detail"]
-    assert "error rates can be promised with 18 of them" in checks["calibration"]["detail"]
+    assert "error rates can be promised with the 18 validation documents" in checks["calibration"]["detail"]
     assert "of the study tiny" in checks["origin"]["detail"]
     assert "(48 training documents)" in checks["origin"]["detail"]
     needed = {"full": "included, in float32", "tfidf-svm": "none is needed"}

@@ -32,6 +32,9 @@ class Threshold:
     """Of them, those that reach the probability."""
     wrong: int
     """Of those."""
+    cross_validated: bool = False
+    """Whether the documents are those of a cross-validation, each classified by a model that was not trained on it,
+    and not by the classifier that the threshold is for."""
 
     @property
     def coverage(self) -> float:

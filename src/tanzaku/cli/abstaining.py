@@ -97,11 +97,15 @@ class Abstaining:
 
 
 def describe(threshold: "Threshold") -> str:
-    """What is promised, and what was seen on the validation documents."""
+    """What is promised, and what was seen on the validation documents, or on those of a cross-validation."""
+    documents, of_these = "validation documents", "of these"
+    if threshold.cross_validated:
+        documents = "documents of its cross-validation"
+        of_these = "of these, each of which was classified by a model that was not trained on it"
     return (
         f"Texts are answered from a probability of {100 * threshold.probability:.2f} % on. With "
         f"{100 * threshold.confidence:g} % confidence, fewer than {100 * threshold.error_rate:g} % of the answers are "
-        f"wrong, for texts that are like the validation documents: of these, {threshold.answered:,} of "
+        f"wrong, for texts that are like the {documents}: {of_these}, {threshold.answered:,} of "
         f"{threshold.documents:,} ({100 * threshold.coverage:.1f} %) are answered, {threshold.wrong:,} of them wrongly."
     )
 

@@ -1,22 +1,25 @@
 """What a bundle keeps of the validation documents: how probable its label of each was, and whether it was right.
 
-From this, a threshold on the probability is chosen at classification time. The documents themselves, and which of them
-was which, are not kept.
+A bundle of `tanzaku fit` keeps the same of all documents of its cross-validation, of which there are more; each was
+classified by a model of the same kind that was not trained on it. From this, a threshold on the probability is chosen
+at classification time. The documents themselves, and which of them was which, are not kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tanzaku.analysis.abstention import Threshold, choose_threshold, fewest_documents, lowest_promise
 from tanzaku.errors import BundleError
+from tanzaku.ship.manifest import write_manifest
 
 HELD_OUT_FILE = "held-out.safetensors"
 _STEPS = 10_000  # the probabilities have four decimals
+_DOCUMENTS, _FOLDS = "documents", "cross-validation"  # of the file's metadata
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,13 @@ class HeldOut:
     """Of the predicted labels, rounded down to four decimals, (documents,) float64."""
     correct: np.ndarray
     """(documents,) bool."""
+    cross_validated: bool = False
+    """Whether they are the documents of a cross-validation."""
+
+    @property
+    def documents(self) -> str:
+        """What the documents are, in words."""
+        return "documents of its cross-validation" if self.cross_validated else "validation documents"
 
 
 def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: float) -> Threshold:
@@ -46,28 +56,39 @@ def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: flo
         )
     found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
     if found is not None:
-        return found
+        return replace(found, cross_validated=held_out.cross_validated)
     documents, fewest = len(held_out.correct), fewest_documents(error_rate=error_rate, confidence=confidence)
     reason = (
-        f"with {documents:,} validation documents; even without a mistake it takes {fewest:,}"
+        f"with {documents:,} {held_out.documents}; even without a mistake it takes {fewest:,}"
         if documents < fewest
-        else f"from the {documents:,} validation documents: the most probable ones contain too many mistakes"
+        else f"from the {documents:,} {held_out.documents}: the most probable ones contain too many mistakes"
     )
     lowest = lowest_promise(held_out.probabilities, held_out.correct, confidence=confidence)
     remedy = f"the lowest is about {100 * lowest.error_rate:g} %" if lowest else "none can be promised"
     raise BundleError(
         f"an error rate below {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
         f"{reason}. "
-        f"Of all rates, {remedy}; train with more validation documents, or give a probability (--min-probability)"
+        f"Of all rates, {remedy}; {'give fit more' if held_out.cross_validated else 'train with more validation'} "
+        f"documents, or give a probability (--min-probability)"
     )
 
 
-def write_held_out(folder: Path, *, probabilities: Sequence[float] | np.ndarray, correct: np.ndarray) -> None:
+def write_held_out(
+    folder: Path, *, probabilities: Sequence[float] | np.ndarray, correct: np.ndarray, cross_validated: bool = False
+) -> None:
     """Write the file into a bundle's folder: two bytes a document."""
     from safetensors.numpy import save_file
 
     steps = np.rint(np.asarray(probabilities) * _STEPS).astype(np.uint16)
-    save_file({"right": np.sort(steps[correct]), "wrong": np.sort(steps[~correct])}, folder / HELD_OUT_FILE)
+    content = {"right": np.sort(steps[correct]), "wrong": np.sort(steps[~correct])}
+    save_file(content, folder / HELD_OUT_FILE, metadata={_DOCUMENTS: _FOLDS} if cross_validated else None)
+
+
+def replace_held_out(bundle: Path, held_out: HeldOut) -> None:
+    """Have a bundle promise error rates by other documents than the validation documents of its run."""
+    probabilities, correct = held_out.probabilities, held_out.correct
+    write_held_out(bundle, probabilities=probabilities, correct=correct, cross_validated=held_out.cross_validated)
+    write_manifest(bundle)
 
 
 def read_held_out(folder: Path) -> HeldOut | None:
@@ -76,18 +97,19 @@ def read_held_out(folder: Path) -> HeldOut | None:
     Raises:
         BundleError: The file does not hold what `write_held_out` writes.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     path = folder / HELD_OUT_FILE
     if not path.is_file():
         return None
     try:
-        content = load_file(path)
-        right, wrong = content["right"], content["wrong"]
+        with safe_open(path, framework="numpy") as content:
+            right, wrong = content.get_tensor("right"), content.get_tensor("wrong")
+            metadata = content.metadata() or {}
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise BundleError(f"{path} can't be read ({error}); pack the bundle again") from error
     steps = np.concatenate([right.ravel(), wrong.ravel()])
     if any(one.dtype != np.uint16 or one.ndim != 1 for one in (right, wrong)) or (steps > _STEPS).any():
         raise BundleError(f"{path} does not hold probabilities of validation documents; pack the bundle again")
-    return HeldOut(steps / _STEPS, np.arange(len(steps)) < len(right))
+    cross_validated = metadata.get(_DOCUMENTS) == _FOLDS
+    return HeldOut(steps / _STEPS, np.arange(len(steps)) < len(right), cross_validated)

@@ -71,7 +71,7 @@ def _calibration(facts: CalibrationFacts, held_out: HeldOut | None) -> Check:
     temperature = f"temperature {facts.temperature:.3f}"
     fitted = f"fitted on {counted(facts.documents, 'validation document')}"
     kept = (
-        f"error rates can be promised with {len(held_out.correct):,} of them"
+        f"error rates can be promised with the {len(held_out.correct):,} {held_out.documents}"
         if held_out is not None
         else "error rates can't be promised: no validation documents are known of the weights as they are"
     )
