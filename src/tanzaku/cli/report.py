@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +13,6 @@ from tanzaku.cli.messages import warn
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tanzaku.report.render import Table
     from tanzaku.report.write import Report
     from tanzaku.words import Words
 
@@ -111,6 +109,7 @@ def _print_recommendation(written: Report, console: Console, words: Words) -> No
 
 def _print_tables(written: Report, console: Console, words: Words) -> None:
     """Print a table that fits the window on a terminal, and Markdown otherwise."""
+    from tanzaku.cli.tables import print_table
     from tanzaku.report.document import count_text, section_heading
     from tanzaku.report.notes import result_notes
     from tanzaku.report.render import markdown_table
@@ -120,12 +119,7 @@ def _print_tables(written: Report, console: Console, words: Words) -> None:
         results = results_table(section, evidence, words=words)
         if console.is_terminal:
             console.print(section_heading(section, number=number, words=words), style="bold")
-            table, widths, missing = _fitting(results, width=console.width)
-            _draw(table, widths, console)
-            if missing:
-                console.print(
-                    words.text("In report.html, and in a wider window: {columns}.", columns=", ".join(missing))
-                )
+            print_table(results, console, words)
             for note in result_notes(section, evidence, words=words):
                 console.print(note)
         elif len(written.sections) > 1:
@@ -134,58 +128,3 @@ def _print_tables(written: Report, console: Console, words: Words) -> None:
             typer.echo(markdown_table(results), nl=False)
     if console.is_terminal:
         console.print(count_text(written.records, words=words))
-
-
-_IMPORTANT = 4  # the last place of what a result is: accuracy, what identifies the arm, interval, size
-_NAME_WIDTH = 24  # of the methods' names at least, before the most important results give way
-
-
-def _fitting(table: Table, *, width: int) -> tuple[Table, list[int], list[str]]:
-    """As much of the table as fits, the most important columns first.
-
-    Names of methods take several lines if that lets the most important results stay; every other cell stays whole.
-
-    Returns:
-        The table, the width of each of its columns, and the headings of those that are left out.
-    """
-    needed = [_needed_width(table, index) for index in range(len(table.columns))]
-    first, *order = sorted(range(len(table.columns)), key=lambda index: table.columns[index].place)
-    important = sum(needed[index] for index in order if table.columns[index].place <= _IMPORTANT)
-    free = width - 2
-    needed[first] = min(needed[first], max(_NAME_WIDTH, free - important))
-    shown, free = [first], free - needed[first]
-    for index in order:
-        if needed[index] <= free:
-            shown.append(index)
-            free -= needed[index]
-    shown.sort()
-    cut = replace(
-        table,
-        columns=tuple(table.columns[index] for index in shown),
-        rows=tuple(tuple(row[index] for index in shown) for row in table.rows),
-    )
-    missing = [column.heading for index, column in enumerate(table.columns) if index not in shown]
-    return cut, [needed[index] - 3 for index in shown], missing
-
-
-def _needed_width(table: Table, index: int) -> int:
-    """A column's longest cell or word of its heading, with a blank on either side and one between columns."""
-    from rich.cells import cell_len
-
-    return 3 + max(map(cell_len, (*(row[index] for row in table.rows), *table.columns[index].heading.split())))
-
-
-def _draw(table: Table, widths: list[int], console: Console) -> None:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    from tanzaku.markdown import one_line
-
-    drawn = RichTable(box=box.SIMPLE_HEAD)
-    for index, column in enumerate(table.columns):
-        justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(Text(column.heading), justify=justify, width=widths[index])
-    for row in table.rows:
-        drawn.add_row(*(Text(one_line(cell)) for cell in row))
-    console.print(drawn)

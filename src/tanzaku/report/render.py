@@ -25,6 +25,8 @@ class Column:
     """In LaTeX, whether long cells go on to a second line; such columns share the room that the others leave."""
     instead: tuple[str, ...] = ()
     """What pdfLaTeX shows, row by row, of a cell with characters that it lacks; without it, question marks."""
+    narrowest: int | None = None
+    """In a terminal, cells with more characters than this are wrapped where the window is narrow; None for never."""
 
 
 @dataclass(frozen=True)
