@@ -39,8 +39,9 @@ from tanzaku.data.grouping import assign_groups
 from tanzaku.data.loading import load_dataset
 from tanzaku.data.options import ReadOptions
 from tanzaku.fitting.documents import labelled
+from tanzaku.fitting.forms import pack_form
 from tanzaku.fitting.job import RUNS
-from tanzaku.fitting.race import RunBegins, make_run, pack_form
+from tanzaku.fitting.race import RunBegins, make_run
 from tanzaku.fitting.run import FitResult
 from tanzaku.fitting.verdict import TriedCandidate
 from tanzaku.study.plan import plan_study

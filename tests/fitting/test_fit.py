@@ -1,29 +1,38 @@
 """From a file of inquiries to a bundle: the budgets, resumption, the verdict, the page and the study."""
 
+import io
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 import tanzaku
+from tanzaku.cli.fit import _conclude, _say
+from tanzaku.data.dataset import Dataset
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import write_prepared
+from tanzaku.display import plain_console
 from tanzaku.errors import BundleError, DataError, SpecError
+from tanzaku.fitting import race
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
-from tanzaku.fitting.race import Reason, RunBegins
+from tanzaku.fitting.race import Behind, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
-from tanzaku.fitting.sentences import remark, verdict_text
+from tanzaku.fitting.sentences import candidates_table, remark, verdict_text, why_no_promise
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
-from tanzaku.words import ENGLISH
+from tanzaku.words import ENGLISH, words_of
 from tests.browser import chromium
 from tests.fitting.inquiries import inquiries, write_inquiries
 from tests.report.page.test_browser import FITS
@@ -51,6 +60,7 @@ class Fitted:
     events: list[RunBegins]
     """Of the second call."""
     source: Path
+    arguments: dict[str, Any]
 
 
 def _ends(folder: Path) -> dict[str, str]:
@@ -86,13 +96,98 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
     before = _ends(folder / "classifier-study")
     events.clear()
     # Now two candidates at the same time.
-    return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source)
+    return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source, arguments)
 
 
 def test_it_resumes_without_repeating_what_had_ended(fitted: Fitted) -> None:
     after = _ends(fitted.result.folder)
     assert len(fitted.before) == 2
     assert fitted.before.items() <= after.items()
+
+
+def test_the_same_command_shows_the_finished_result_again_at_once(fitted: Fitted) -> None:
+    bundle = fitted.result.bundle
+    assert bundle is not None
+    before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*") if path.is_file()}
+    events: list[RunBegins] = []
+    again = fit(fitted.source, listener=events.append, **fitted.arguments)
+    assert (fitted.result.already_done, again.already_done, events) == (False, True, [])
+    assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*") if path.is_file()} == before
+    assert again.report.sentences == fitted.result.report.sentences
+    words = words_of("ja")
+    assert candidates_table(again.report.findings, words=words) == candidates_table(
+        fitted.result.report.findings, words=words
+    )
+    longer = fit(fitted.source, listener=events.append, minutes=40, **fitted.arguments)  # nothing is left to do
+    assert (longer.already_done, longer.report.sentences, events) == (False, again.report.sentences, [])
+
+
+def test_a_bundle_is_only_replaced_by_the_same_command(fitted: Fitted) -> None:
+    with pytest.raises(BundleError, match="already contains a bundle; choose a new folder, or replace it with --force"):
+        fit(fitted.source, **{**fitted.arguments, "margin": 0.02})
+
+
+def test_the_bundle_promises_the_error_rates_of_the_verdict(fitted: Fitted) -> None:
+    findings = fitted.result.report.findings
+    assert {found is None for _, found in findings.answers} == {True, False}
+    for rate, found in findings.answers:
+        if found is None:
+            with pytest.raises(BundleError, match=r"\d documents of its cross-validation"):
+                fitted.result.classifier.threshold(rate)
+        else:
+            assert fitted.result.classifier.threshold(rate) == replace(found, cross_validated=True)
+
+
+def test_the_verdict_accounts_for_every_document_and_for_rates_that_are_not_promised(fitted: Fitted) -> None:
+    findings = fitted.result.report.findings
+    final, text = findings.final, verdict_text(findings, words=ENGLISH)
+    assert final is not None
+    assert final.train_documents + final.val_documents + final.test.documents == findings.documents
+    assert [one.documents for one in fitted.events if one.fold is None] == [final.train_documents]
+    assert text.test is not None
+    assert text.test.startswith(f"Trained on {final.train_documents} documents, with {final.val_documents} more to")
+    assert text.answers is not None
+    assert re.search(r"--error-rate \d+% it answers \d+ of the \d+ documents of the folds, \d+ of them", text.answers)
+    assert "can't be promised: " in text.answers
+    assert why_no_promise(0.01, documents=160, words=ENGLISH) == "even without a mistake it takes 299 documents"
+    assert "mistakes among the most probable" in why_no_promise(0.02, documents=160, words=ENGLISH)
+
+
+@pytest.mark.parametrize("width", [60, 80, 240])
+def test_on_a_terminal_the_candidates_fit_the_window(fitted: Fitted, width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, color_system=None, soft_wrap=True)
+    _conclude(fitted.result, console, language="ja")
+    table = out.getvalue().partition(fitted.result.report.sentences[0])[0].partition("report.html")[0]
+    assert "|" not in table
+    assert max(map(cell_len, table.splitlines())) <= width
+    assert ("メモリー" in table) == (width == 240)
+
+
+def test_a_learning_curve_is_one_line_of_progress(fitted: Fitted, capsys: pytest.CaptureFixture[str]) -> None:
+    event = next(one for one in fitted.events if one.share < 1)
+    said = set[str]()
+    for fold in (1, 2):
+        for share in (0.25, 0.5):
+            _say(replace(event, fold=fold, share=share), plain_console(stderr=True, soft_wrap=True), said)
+    assert capsys.readouterr().err.count("learning curve: ") == 1
+
+
+def test_text_methods_have_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no steps, so that it would stay empty."""
+    shown: list[str | None] = []
+
+    def watched(*_: Any, **options: Any) -> tuple[()]:
+        shown.append(options["shown"])
+        return ()
+
+    monkeypatch.setattr(race, "make_runs", watched)
+    documents = make_documents(8, seed=0)
+    dataset = Dataset(name="mine", train=documents, val=documents, test=documents, label_names=())
+    for kind in ("text", "encoder"):
+        planned: Any = SimpleNamespace(spec=SimpleNamespace(kind=kind))
+        race.make_run(planned, dataset, study="mine", deadline=None)
+    assert shown == ["nothing", None]
 
 
 def test_the_bundle_classifies_and_meets_the_budgets_weighed_and_timed_from_outside(fitted: Fitted) -> None:
@@ -192,7 +287,7 @@ def test_the_page_says_how_far_probabilities_can_be_trusted(fitted: Fitted) -> N
         assert (~correct[answered]).mean() <= rate
         assert f"{found.probability:.4f}" in page
     first = page[page.index("<main>") : page.index("</section>")]
-    assert "--min-probability" in first
+    assert "--error-rate" in first
 
 
 def test_what_data_import_wrote_is_taken_as_a_whole(tmp_path: Path) -> None:
@@ -241,9 +336,11 @@ def test_why_a_candidate_dropped_out_is_a_sentence(fitted: Fitted) -> None:
     def remarks(reason: Reason, detail: str) -> str:
         return remark(replace(one, reason=reason, detail=detail), words=ENGLISH)
 
-    assert remarks("worse", "1") == "worse than the best after 1 fold"
-    assert remarks("worse", "2") == "worse than the best after 2 folds"
-    assert remarks("time", "24 s") == "no time left; it would take another 24 s"
+    behind = replace(one, reason="worse", behind=Behind(1, 35, 0.25, 0.9429))
+    figures = "worse than the best: 25.00 % compared with 94.29 % on 35 documents (1 fold)"
+    assert remark(behind, words=ENGLISH) == figures
+    assert remarks("time", "24 s") == "no time left; it would need about 24 s more"
+    assert remarks("megabytes", "") == "larger than --max-mb allows"
     assert remarks("time", "") == "no time left"
     assert remarks("failed", "no memory left") == "failed: no memory left"
 
@@ -272,7 +369,7 @@ def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tm
     assert second.costs is not None
     assert result.bundle is not None
     assert bundle_bytes(result.bundle) == second.costs.total_bytes < final_bytes
-    assert "but after the training on all documents: over the budget of megabytes" in str(result.report)
+    assert "but after the final training: larger than --max-mb allows" in str(result.report)
 
 
 def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:

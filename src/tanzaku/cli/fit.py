@@ -13,7 +13,7 @@ from tanzaku.cli.engines import Engines
 from tanzaku.cli.messages import command
 from tanzaku.cli.reading import Reading
 from tanzaku.cli.threads import Threads
-from tanzaku.display import plain_console
+from tanzaku.display import counted, plain_console
 from tanzaku.encoders.source import EMBEDDED_NAME
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def fit(
 
     Candidates of all sizes are compared by cross-validation, the cheap ones first; those that can't meet a budget are
     not trained. The recommended one is trained, measured on test documents that were set aside, and packed. Run the
-    same command again to resume after an interruption.
+    same command again to resume after an interruption; with more --minutes, it continues with what there was no time
+    for.
 
     The classifier's folder is written to standard output; progress, the candidates and the verdict to standard error.
     The study's folder has report.html, and study.toml with the candidates for `tanzaku study run`. The exit status is 1
@@ -124,32 +125,45 @@ def _run(source: Path, options: dict[str, Any], console: Console) -> FitResult:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
     try:
-        return run(source, listener=lambda event: _say(event, console), **options)
+        said = set[str]()
+        return run(source, listener=lambda event: _say(event, console, said), **options)
     except (StudyInterrupted, KeyboardInterrupt) as interrupted:
         console.print("interrupted; run the same command again to resume")
         raise typer.Exit(130) from interrupted
 
 
-def _say(event: FitEvent, console: Console) -> None:
+def _say(event: FitEvent, console: Console, said: set[str]) -> None:
+    name = event.name
     if event.fold is None:
-        what = "training on all documents"
+        on = f" on {counted(event.documents, 'document')}" if event.documents else ""
+        what = f"final training{on}: {name}"
     elif event.share < 1:
-        what = f"learning curve, {100 * event.share:.0f} % of the documents, fold {event.fold} of {event.folds}"
+        what = f"learning curve: {name}, trained on fewer documents of each fold"
     else:
-        what = f"fold {event.fold} of {event.folds}"
-    name = str(event.name)
+        what = f"fold {event.fold} of {event.folds}: {name}"
+    if what in said:
+        return
+    said.add(what)
     left = event.seconds_left
     time = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-    console.print(f"{what}: {name} ({time} of the time budget left)")
+    console.print(f"{what} ({time} of the time budget left)")
 
 
 def _conclude(result: FitResult, console: Console, *, language: Literal["en", "ja"]) -> None:
+    from tanzaku.cli.tables import print_table
     from tanzaku.fitting.sentences import candidates_table
     from tanzaku.report.render import markdown_table
     from tanzaku.words import words_of
 
-    console.print()
-    console.print(markdown_table(candidates_table(result.report.findings, words=words_of(language))))
+    findings, words = result.report.findings, words_of(language)
+    if result.already_done:
+        more = "; a larger --minutes continues with what there was no time for" if findings.more_to_try else ""
+        console.print(f"already done: the same command was finished before{more}")
+    table = candidates_table(findings, words=words)
+    if console.is_terminal:
+        print_table(table, console, words)
+    else:
+        console.print(f"\n{markdown_table(table)}")
     for sentence in result.report.sentences:
         console.print(sentence)
     console.print(str(result.report.page))

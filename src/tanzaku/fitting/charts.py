@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tanzaku.analysis.learning_curve import CurvePoint, Gain, LearningCurve
 from tanzaku.drawing.charts import Axis, Chart, Line, Point
 from tanzaku.drawing.svg import Drawing, draw
+from tanzaku.fitting.sentences import why_no_promise
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.report import formats
 from tanzaku.report.reliability_chart import reliability_chart
@@ -55,13 +56,16 @@ def reliability_drawing(findings: FitFindings, *, name: str, words: Words) -> Dr
     return draw(reliability_chart([(name, findings.reliability)], words=words), recommended="")
 
 
-def answer_rows(findings: FitFindings) -> Sequence[tuple[str, str, str]]:
-    """For each error rate: the rate, the share of documents that is answered, and the probability from which on."""
+def answer_rows(findings: FitFindings, *, words: Words) -> Sequence[tuple[str, str, str, str]]:
+    """For each error rate: the rate, the share of documents that is answered, the probability from which on, and why
+    there is none."""
+    documents = findings.selection.documents if findings.selection else 0
     return [
         (
             f"{100 * rate:g}",
             formats.NONE if found is None else f"{100 * found.coverage:.0f}",
             formats.NONE if found is None else f"{found.probability:.4f}",
+            why_no_promise(rate, documents=documents, words=words) if found is None else "",
         )
         for rate, found in findings.answers
     ]

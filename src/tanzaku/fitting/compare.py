@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from tanzaku.fitting.candidates import (
     parameters_of,
 )
 from tanzaku.fitting.clock import FINAL_SHARE, Clock, Speed, training_passes
-from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.race import Entry, Fold, Race, run_race
+from tanzaku.fitting.forms import costs_key
+from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
+from tanzaku.fitting.job import RUNS, STUDY_FILE, Job
+from tanzaku.fitting.race import Entry, Fold, Race, has_ended
+from tanzaku.fitting.rounds import read_entry, run_race
 from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.naming import Name, Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
@@ -49,6 +52,13 @@ class Compared:
     race: Race
     folds: Sequence[Fold]
     """Of the whole rounds that were raced."""
+    history: History
+    past: Past
+    """Of the calls that asked the same, before this one."""
+    outcome: Outcome
+    """Of the race."""
+    again: bool
+    """Whether it was finished before, with as much time at least."""
 
     def planned(self, candidate: Candidate, runs: Sequence[PlannedRun]) -> PlannedRun:
         """The candidate's run among those of a plan."""
@@ -66,6 +76,8 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     Raises:
         SpecError: An arm is invalid, or no candidate can meet the budgets.
         EncoderError: The encoder can't be used.
+        BundleError: The bundle's folder has something that must not be replaced.
+        DataError: What is noted of earlier calls is damaged.
         StudyInterrupted: It was asked to stop.
     """
     encoder = None if encoder is None else absolute_name(encoder)
@@ -74,12 +86,16 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     settings = {} if source is None else {"encoder": encoder_settings(source)}
     candidates = candidates_of(arms, source, shared_encoder=job.shared_encoder)
     every = _study(job, settings, candidates)  # all arms are valid, those that are left out too
+    history = History(job.folder)
+    past = history.call(_asked(job, arms, source))
+    check_bundle_folder(job.out, past, runs=job.folder / RUNS, force=job.force)
     entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS)
     speed = _drop_too_slow(entries, settings, source, job, costs)
     if usual and speed is not None:
-        candidates = _with_epochs(candidates, entries, job, speed)
+        past.epochs = past.epochs or _epochs(job, speed)
+        candidates = _with_epochs(candidates, entries, past.epochs)
         every = _study(job, settings, candidates)
     left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
     if not left:
@@ -87,10 +103,24 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     adapting = any(candidate.adapts_encoder for candidate in left)
     spec = _study(job, settings if adapting else {}, left)
     _write_study(spec, job.folder)
-    race = Race(
+    race = _race(job, spec, left, entries, names=_names(every, candidates), speed=speed, costs=costs)
+    return _raced(race, job, spec, history, past)
+
+
+def _race(
+    job: Job,
+    spec: StudySpec,
+    candidates: Sequence[Candidate],
+    entries: Sequence[Entry],
+    *,
+    names: Mapping[int, Mapping[Language, Name]],
+    speed: Speed | None,
+    costs: CostsFile,
+) -> Race:
+    return Race(
         study=spec.name,
-        candidates=left,
-        names=_names(every, candidates),
+        candidates=candidates,
+        names=names,
         entries=entries,
         folds=len(job.folds),
         budgets=job.budgets,
@@ -103,25 +133,71 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
         listener=job.listener,
         making=job.making,
     )
-    return _raced(race, job, spec)
 
 
-def _raced(race: Race, job: Job, spec: StudySpec) -> Compared:
-    folds: list[Fold] = []
+def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past) -> Compared:
+    folds = [_fold(job, spec, number) for number in range(1, len(job.folds) + 1)]
+    before = past.outcome
+    again = before is not None and job.minutes <= before.minutes and _restore(race, folds, before)
 
-    def fold_of(number: int) -> Fold:
-        folds.append(_fold(job, spec, number))
-        return folds[-1]
+    if again:
+        race.clock = Clock(0, speed=None)
 
-    rounds = run_race(race, fold_of)
-    return Compared(spec, race, folds[:rounds])
+    def completed(rounds: int) -> None:
+        past.rounds = max(past.rounds, rounds)
+        history.write()
+
+    if before is None or not again:
+        history.write()
+        race.rounds_before = min(history.rounds, _rounds_made(race, folds))
+        race.completed = completed
+        rounds = run_race(race, folds)
+        before = Outcome.of(race.entries, minutes=job.minutes, rounds=rounds)
+    return Compared(spec, race, folds[: before.rounds], history, past, before, again)
 
 
-def _with_epochs(
-    candidates: Sequence[Candidate], entries: Sequence[Entry], job: Job, speed: Speed
-) -> tuple[Candidate, ...]:
-    """The candidates that train the encoder with fewer epochs, where that is what the time allows and there are enough
-    documents for it; in the entries too."""
+def _asked(job: Job, arms: Sequence[Mapping[str, Any]], source: EncoderSource | None) -> dict[str, Any]:
+    """Everything that the result depends on but the time and the documents."""
+    return {
+        "arms": [dict(arm) for arm in arms],
+        "encoder": source.fingerprint if source else None,
+        "shared_encoder": job.shared_encoder,
+        "budgets": asdict(job.budgets),
+        "margin": job.margin,
+        "choose_by": job.choose_by,
+        "folds": len(job.folds),
+        "seed": job.seed,
+    }
+
+
+def _rounds_made(race: Race, folds: Sequence[Fold]) -> int:
+    """The most folds, from the first on, of which a candidate has all runs."""
+    made = (
+        next((fold.number - 1 for fold in folds if not has_ended(fold.runs[place])), len(folds))
+        for place, candidate in enumerate(race.candidates)
+        if race.of(candidate)
+    )
+    return max(made, default=0)
+
+
+def _restore(race: Race, folds: Sequence[Fold], outcome: Outcome) -> bool:
+    """Bring the race to an outcome again, from its runs; False where one of them is gone."""
+    runs = {id(one): [fold.runs[place] for fold in folds] for place, one in enumerate(race.candidates)}
+    taken = [entry for entry, dropped in zip(race.entries, outcome.dropped, strict=True) if dropped is None]
+    if not all(map(has_ended, (run for entry in taken for run in runs[id(entry.candidate)][: outcome.rounds]))):
+        return False
+    outcome.restore(race.entries)
+    for entry in race.entries:
+        if planned := runs.get(id(entry.candidate)):
+            entry.costs = entry.costs or race.costs.get(costs_key(planned[0], entry.form))
+            for fold, run in zip(folds[: outcome.rounds] if entry.live else (), planned, strict=False):
+                read_entry(race, entry, run, fold)
+    return True
+
+
+def _epochs(job: Job, speed: Speed) -> int:
+    """So many for candidates that train the encoder: fewer where that is what the time allows and there are enough
+    documents for it."""
     fold = job.folds[0]
     batch = int(RECIPES["default"].shared["batch_size"])
 
@@ -130,7 +206,11 @@ def _with_epochs(
         return (len(job.folds) + FINAL_SHARE) * seconds <= _SHARE_OF_TIME * 60 * job.minutes
 
     fewest = next((epochs for epochs in _EPOCHS if epochs * len(fold.train) / batch >= _STEPS), max(_EPOCHS))
-    epochs = next((epochs for epochs in reversed(_EPOCHS) if epochs <= fewest or fits(epochs)), fewest)
+    return next((epochs for epochs in reversed(_EPOCHS) if epochs <= fewest or fits(epochs)), fewest)
+
+
+def _with_epochs(candidates: Sequence[Candidate], entries: Sequence[Entry], epochs: int) -> tuple[Candidate, ...]:
+    """The candidates, of which those that train the encoder have so many epochs; in the entries too."""
     changed = {}
     for one in candidates:
         trains = one.adapts_encoder and one.arm["method"] != "head"

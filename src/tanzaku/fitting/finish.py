@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,45 +12,34 @@ from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.selection import Selection, select
 from tanzaku.data.dataset import Dataset
+from tanzaku.files import atomic_folder
+from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
+from tanzaku.fitting.forms import costs_key, pack_form, predict_in_fewer_bits, predictions_of
+from tanzaku.fitting.history import bundle_facts
 from tanzaku.fitting.job import RUNS, Job
 from tanzaku.fitting.race import (
     Entry,
     classes_of,
+    has_ended,
     make_run,
-    pack_form,
-    predict_in_fewer_bits,
-    predictions_of,
     selectable,
 )
 from tanzaku.fitting.splits import fewer
 from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
 from tanzaku.measure.metrics import measure
-from tanzaku.ship.building import check_out
-from tanzaku.ship.bundle import open_bundle
+from tanzaku.ship.held_out import HeldOut
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import read_predictions
-from tanzaku.study.record import RECORD_FILE, FinishedRun
+from tanzaku.study.record import FinishedRun
 from tanzaku.study.spec import DataSpec
 
 SHARES = (0.25, 0.5)
 """Of a fold's training documents, for the learning curve, in addition to all of them."""
 _NICE = (1, 2, 5)
 _ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
-
-
-def check_bundle_folder(out: Path, *, fingerprint: str, force: bool) -> None:
-    """Make sure, before anything long, that the bundle can be written: the folder is empty, or has a bundle that was
-    trained on the same documents.
-
-    Raises:
-        BundleError: Something else lies there.
-    """
-    if (out / "manifest.json").is_file() and not force:
-        force = open_bundle(out).facts.run.data.fingerprint == fingerprint
-    check_out(out, force=force)
 
 
 def finish(job: Job, compared: Compared) -> FitFindings:
@@ -77,6 +65,8 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         curve = _curve(job, compared, chosen.candidate)
         reliability, answers = _probabilities(compared, chosen)
     shutil.rmtree(race.scratch, ignore_errors=True)
+    compared.past.outcome = compared.outcome
+    compared.history.write()
     return FitFindings(
         name=job.title,
         documents=sum(map(len, (job.whole.train, job.whole.val, job.whole.test))),
@@ -97,14 +87,23 @@ def finish(job: Job, compared: Compared) -> FitFindings:
 def _probabilities(
     compared: Compared, chosen: Entry
 ) -> tuple[Reliability | None, tuple[tuple[float, Threshold | None], ...]]:
-    """What the probabilities of the documents of all folds say; each was given by a model that had no part in it."""
-    made = [predictions_of(compared.planned(chosen.candidate, fold.runs), chosen.form) for fold in compared.folds]
-    if any(one.probabilities is None for one in made):
+    """How far the probabilities of the documents of all folds can be trusted, and what they promise."""
+    if (held_out := _held_out(compared, chosen)) is None:
         return None, ()
-    probabilities = np.concatenate([one.probabilities for one in made if one.probabilities is not None])
-    correct = np.concatenate([np.array(one.classes) == np.array(one.predicted) for one in made])
+    probabilities, correct = held_out.probabilities, held_out.correct
     answers = tuple((rate, choose_threshold(probabilities, correct, error_rate=rate)) for rate in _ERROR_RATES)
     return reliability_of(probabilities, correct), answers
+
+
+def _held_out(compared: Compared, entry: Entry) -> HeldOut | None:
+    """The documents of all folds, each as a model classified it that had no part in it: what the bundle promises error
+    rates by. None where there are no probabilities."""
+    made = [predictions_of(compared.planned(entry.candidate, fold.runs), entry.form) for fold in compared.folds]
+    if any(one.probabilities is None for one in made):
+        return None
+    probabilities = np.concatenate([one.probabilities for one in made if one.probabilities is not None])
+    correct = np.concatenate([np.array(one.classes) == np.array(one.predicted) for one in made])
+    return HeldOut(probabilities, correct, cross_validated=True)
 
 
 def _tried(
@@ -120,6 +119,7 @@ def _tried(
             least_bytes=entry.least_bytes,
             reason=entry.reason,
             detail=entry.detail,
+            behind=entry.behind,
             selected=found.get(id(entry)) if entry.live else None,
             recommended=entry is chosen,
             best=selection is not None and found.get(id(entry)) is selection.candidates[selection.best],
@@ -137,31 +137,41 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
     race = compared.race
     for entry in order:
         planned = compared.planned(entry.candidate, plan.runs)
-        race.begin(entry.candidate, planned, fold=None)
+        race.begin(entry.candidate, planned, fold=None, documents=len(job.whole.train))
         record = make_run(planned, plan.dataset, study=spec.name, deadline=None, ray=race.making.ray)
         if not isinstance(record, FinishedRun):
             entry.drop("failed", record.error if record else "")
             continue
-        bundle = race.scratch / "final"
-        pack_form(planned, entry.form, bundle, compare=True, language=job.language)
-        costs = race.costs.measure(f"{planned.run_id}/{entry.form}", bundle, job.whole.test.texts)
+        costs = _pack_final(job, compared, entry, planned, plan.dataset)
         if over := race.budgets.exceeded(costs):
             entry.drop(over)
             continue
-        predict_in_fewer_bits(planned, entry.form, bundle, plan.dataset)
         made = predictions_of(planned, entry.form)
         test = measure(np.array(made.classes), np.array(made.predicted), label_names=plan.dataset.label_names)
-        _put(bundle, job.out)
         entry.costs = costs
-        return entry, Final(record, entry.form, costs, test, train_documents=len(job.whole.train))
+        return entry, Final(record, entry.form, costs, test, len(job.whole.train), len(job.whole.val))
     return None, None
 
 
-def _put(bundle: Path, out: Path) -> None:
-    from tanzaku.files import atomic_folder
-
-    with atomic_folder(out, replace=True) as staging:
+def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun, dataset: Dataset) -> Costs:
+    """Pack the final run, and put the bundle into its folder if it meets the budgets; what it costs. Nothing is written
+    if it is there already."""
+    race, key = compared.race, costs_key(planned, entry.form)
+    before = compared.outcome.bundle if compared.again and not job.force else None
+    known = race.costs.get(key)
+    if before and known and before == bundle_facts(job.out, run=key, language=job.language):
+        return known
+    bundle = race.scratch / "final"
+    held_out = _held_out(compared, entry)
+    pack_form(planned, entry.form, bundle, compare=True, language=job.language, held_out=held_out)
+    costs = race.costs.measure(key, bundle, job.whole.test.texts)
+    if race.budgets.exceeded(costs):
+        return costs
+    predict_in_fewer_bits(planned, entry.form, bundle, dataset)
+    with atomic_folder(job.out, replace=True) as staging:
         shutil.copytree(bundle, staging, dirs_exist_ok=True)
+    compared.outcome.bundle = bundle_facts(job.out, run=key, language=job.language)
+    return costs
 
 
 def _curve(job: Job, compared: Compared, candidate: Candidate) -> LearningCurve | None:
@@ -193,7 +203,7 @@ def _trained_on(
     out = job.folder / FOLDS_FOLDER / str(number) / f"share-{share:g}"
     plan = plan_study(compared.spec.model_copy(update=only), dataset=part, out=out)
     planned = plan.runs[0]
-    if not (planned.folder / RECORD_FILE).exists() and race.clock.left < share * race.clock.expected(planned, part):
+    if not has_ended(planned) and not race.clock.left > share * race.clock.expected(planned, part):
         return None
     race.begin(candidate, planned, fold=number, share=share)
     record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline, ray=race.making.ray)

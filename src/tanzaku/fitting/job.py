@@ -50,6 +50,8 @@ class Job:
     listener: Callable[[FitEvent], None]
     making: Making
     """What trains the candidates."""
+    force: bool
+    """Replace a bundle that lies in `out`."""
 
 
 def study_name(name: str) -> str:

@@ -32,7 +32,7 @@ def fit_page(findings: FitFindings, job: Job, *, words: Words) -> str:
         reliability=reliability_drawing(
             findings, name=candidate_name(chosen, words=words) if chosen else "", words=words
         ),
-        answers=answer_rows(findings),
+        answers=answer_rows(findings, words=words),
         words=words,
         text=words.text,
         plural=words.plural,

@@ -54,6 +54,8 @@ class FitResult:
     """The study's folder: study.toml, data, runs and report.html."""
     bundle: Path | None
     """The classifier's folder; None where none is recommended."""
+    already_done: bool = False
+    """Whether the same was asked before, with as much time at least, so that this is that result."""
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -74,7 +76,8 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
 
     A fifth of the documents is set aside as the test set. The candidates are compared by cross-validation on the
     others, the cheap ones first; the recommended one is trained on all of these, measured on the test set, and packed.
-    The same call resumes an interrupted fit.
+    The same call resumes an interrupted fit. If the fit was finished, it returns the same result at once; with more
+    `minutes`, it continues with what there was no time for.
 
     Args:
         source: A file or folder, a DataFrame or another table, pairs (text, label), two lists (texts, labels), a
@@ -91,14 +94,14 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     asked = FitOptions.of(options)
     job = _job(source, asked, listener)
     from tanzaku.fitting.compare import compare  # these import PyTorch: after the cheap checks
-    from tanzaku.fitting.finish import check_bundle_folder, finish
+    from tanzaku.fitting.finish import finish
 
-    check_bundle_folder(job.out, fingerprint=job.whole.fingerprint, force=asked.force)
     with connected(asked.ray):
         compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
         findings = finish(job, compared)
     report = _report(findings, job)
-    return FitResult(report, compared.spec, job.folder, job.out if findings.final else None)
+    bundle = job.out if findings.final else None
+    return FitResult(report, compared.spec, job.folder, bundle, already_done=compared.again)
 
 
 def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -> Job:
@@ -126,6 +129,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         language=asked.language,
         listener=listener,
         making=Making(asked.jobs, asked.ray),
+        force=asked.force,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tanzaku.analysis.abstention import fewest_documents
 from tanzaku.analysis.learning_curve import Gain
 from tanzaku.display import number
 from tanzaku.fitting.verdict import FitFindings, TriedCandidate
@@ -13,6 +14,7 @@ from tanzaku.report.render import Column, Table
 from tanzaku.words import Words, message
 
 _HALF = 0.5
+_NARROWEST = 20  # characters of a column of words, in a terminal
 _FORMS = {
     "text": "",
     "whole": message("with the encoder"),
@@ -22,9 +24,9 @@ _FORMS = {
     "adapter": message("adapter only"),
 }
 _REASONS = {
-    "megabytes": message("over the budget of megabytes"),
-    "milliseconds": message("over the budget of milliseconds"),
-    "memory": message("over the budget of memory"),
+    "megabytes": message("larger than --max-mb allows"),
+    "milliseconds": message("slower than --max-ms allows"),
+    "memory": message("more memory than --max-memory-mb allows"),
     "time": message("no time left"),
     "failed": message("failed"),
 }
@@ -41,7 +43,7 @@ class VerdictText:
     test: str | None
     """How it did on the test documents."""
     answers: str | None
-    """How many documents it can answer with few mistakes."""
+    """How many documents it can answer with few mistakes, and why no lower error rate is promised."""
     more: tuple[str, ...]
     """What more labels would bring."""
 
@@ -87,15 +89,15 @@ def candidates_table(findings: FitFindings, *, words: Words) -> Table:
     by_f1 = _by_f1(findings)
     columns = (
         Column(words.text("Candidate")),
-        Column(words.text("Accuracy (%)"), numeric=True),
-        Column(words.text("95 % interval"), numeric=True),
-        *((Column(words.text("Macro-F1 (%)"), numeric=True),) if by_f1 else ()),
-        Column(words.text("Difference from the best"), numeric=True),
-        Column(words.text("Total size (MB)"), numeric=True),
-        Column(words.text("ms per document"), numeric=True),
-        Column(words.text("Documents per second"), numeric=True),
-        Column(words.text("Memory (MB)"), numeric=True),
-        Column(words.text("Remarks")),
+        Column(words.text("Accuracy (%)"), numeric=True, place=1),
+        Column(words.text("95 % interval"), numeric=True, place=7),
+        *((Column(words.text("Macro-F1 (%)"), numeric=True, place=2),) if by_f1 else ()),
+        Column(words.text("Difference from the best"), numeric=True, place=6),
+        Column(words.text("Total size (MB)"), numeric=True, place=3),
+        Column(words.text("ms per document"), numeric=True, place=5),
+        Column(words.text("Documents per second"), numeric=True, place=8),
+        Column(words.text("Memory (MB)"), numeric=True, place=9),
+        Column(words.text("Remarks"), place=4, narrowest=_NARROWEST),
     )
     caption = words.text("All candidates, the smallest first")
     return Table(caption, columns, tuple(_row(one, words, by_f1=by_f1) for one in by_size(findings)))
@@ -140,12 +142,16 @@ def remark(one: TriedCandidate, *, words: Words) -> str:
 
 def _why(one: TriedCandidate, words: Words) -> str:
     """Why a candidate dropped out."""
-    if one.reason == "worse":
-        return words.plural(
-            "worse than the best after {n} fold", "worse than the best after {n} folds", int(one.detail)
+    if one.reason == "worse" and (behind := one.behind) is not None:
+        return words.text(
+            "worse than the best: {score} % compared with {best} % on {documents} ({folds})",
+            score=formats.percent(behind.score),
+            best=formats.percent(behind.best),
+            documents=words.plural("{n:,} document", "{n:,} documents", behind.documents),
+            folds=words.plural("{n} fold", "{n} folds", behind.folds),
         )
     if one.reason == "time" and one.detail:
-        return words.text("no time left; it would take another {duration}", duration=one.detail)
+        return words.text("no time left; it would need about {duration} more", duration=one.detail)
     text = words.text(_REASONS[one.reason]) if one.reason else ""
     return f"{text}: {one.detail}" if one.detail else text
 
@@ -166,8 +172,7 @@ def _take(findings: FitFindings, words: Words) -> str:
             "No classifier can be recommended: none can be distinguished from always answering the most frequent class."
         )
     return words.text(
-        "No classifier can be recommended: after the training on all documents, none met the budgets; the table shows "
-        "why."
+        "No classifier can be recommended: after the final training, none met the budgets; the table shows why."
     )
 
 
@@ -200,7 +205,7 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
     if best is not None and best.reason is not None:
         return [
             words.text(
-                "The best was {best}, but after the training on all documents: {reason}.",
+                "The best was {best}, but after the final training: {reason}.",
                 best=candidate_name(best, words=words),
                 reason=words.text(_REASONS[best.reason]),
             )
@@ -279,9 +284,10 @@ def _test(findings: FitFindings, words: Words) -> str | None:
     test = final.test
     low, high = test.accuracy_interval
     accuracy = words.text(
-        "Trained on {trained}, it classifies {accuracy} % of the {tested} correctly, which had no part in the choice "
-        "(95 % interval {interval}).",
+        "Trained on {trained}, with {val} more to choose the epoch and to calibrate the probabilities, it classifies "
+        "{accuracy} % of the {tested} correctly, which had no part in the choice (95 % interval {interval}).",
         trained=words.plural("{n:,} document", "{n:,} documents", final.train_documents),
+        val=formats.count(final.val_documents),
         accuracy=formats.percent(test.accuracy),
         tested=words.plural("{n:,} test document", "{n:,} test documents", test.documents),
         interval=f"{formats.percent(low)}–{formats.percent(high)}",
@@ -299,14 +305,39 @@ def _answers(findings: FitFindings, words: Words) -> str | None:
     if not found:
         return None
     shown = next((one for one in found if one.coverage >= _HALF), found[-1])
-    return words.text(
-        "With --min-probability {probability} it answers {coverage} % of the documents, and at most {rate} % of these "
-        "answers are wrong (with {confidence} % confidence).",
-        probability=f"{shown.probability:.4f}",
-        coverage=f"{100 * shown.coverage:.0f}",
-        rate=number(100 * shown.error_rate),
+    rate = number(100 * shown.error_rate)
+    promise = words.text(
+        "With --error-rate {rate}% it answers {answered} of the {documents} of the folds, {wrong} of them wrongly. "
+        "With {confidence} % confidence, at most {rate} % of its answers will be wrong; the fewer the documents, the "
+        "further this bound is above what was observed.",
+        documents=words.plural("{n:,} document", "{n:,} documents", shown.documents),
+        wrong=formats.count(shown.wrong),
+        answered=formats.count(shown.answered),
+        rate=rate,
         confidence=number(100 * shown.confidence),
     )
+    lower = next(
+        ((rate, one) for rate, one in reversed(findings.answers) if one is None and rate < found[0].error_rate), None
+    )
+    if lower is None:
+        return promise
+    why = words.text(
+        "A rate of {rate} % can't be promised: {reason}.",
+        rate=number(100 * lower[0]),
+        reason=why_no_promise(lower[0], documents=shown.documents, words=words),
+    )
+    return words.joined([promise, why])
+
+
+def why_no_promise(error_rate: float, *, documents: int, words: Words) -> str:
+    """Why no threshold promises an error rate."""
+    fewest = fewest_documents(error_rate=error_rate)
+    if documents < fewest:
+        return words.text(
+            "even without a mistake it takes {fewest}",
+            fewest=words.plural("{n:,} document", "{n:,} documents", fewest),
+        )
+    return words.text("there are too many mistakes among the most probable answers for so few documents")
 
 
 def _more(gain: Gain, words: Words) -> str:

@@ -16,7 +16,7 @@ from tanzaku.analysis.reliability import Reliability
 from tanzaku.analysis.selection import Selected, Selection
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Form
-from tanzaku.fitting.race import Reason
+from tanzaku.fitting.race import Behind, Reason
 from tanzaku.measure.metrics import Measures
 from tanzaku.study.naming import Name
 from tanzaku.study.record import FinishedRun
@@ -39,6 +39,8 @@ class TriedCandidate:
     least_bytes: int
     reason: Reason | None
     detail: str
+    behind: Behind | None
+    """How it compared with the best when it dropped out for being worse."""
     selected: Selected | None
     """None where it dropped out."""
     recommended: bool = False
@@ -85,7 +87,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class Final:
-    """The classifier that was written: trained on all documents but those of the test."""
+    """The classifier that was written."""
 
     record: FinishedRun
     form: Form
@@ -93,6 +95,8 @@ class Final:
     test: Measures
     """Of the bundle itself, in its form, on the test documents; the record's are of the model that was trained."""
     train_documents: int
+    val_documents: int
+    """That were not trained on, but chose the epoch and calibrated the probabilities."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,11 @@ class FitFindings:
     answers: tuple[tuple[float, Threshold | None], ...] = ()
     """By the largest share of its answers that may be wrong, from which probability on it answers; None where no
     threshold promises that."""
+
+    @property
+    def more_to_try(self) -> bool:
+        """Whether there was something for which there was no time."""
+        return self.folds < self.planned_folds or any(one.reason == "time" for one in self.candidates)
 
     @property
     def recommended(self) -> TriedCandidate | None:

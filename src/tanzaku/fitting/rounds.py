@@ -1,0 +1,222 @@
+"""The race: candidates are measured fold by fold, and those that can't be taken drop out.
+
+Each round trains every candidate that is left on one more fold. A candidate drops out when its bundle does not meet a
+budget, when it failed, when there is no time for it, or when it is significantly worse than the best by more than the
+margin on the folds so far (as in Maron and Moore 1994, "Hoeffding races"). Only whole rounds count, so that all that
+are left at the end have classified the same documents. Time that is left then goes to candidates that dropped out for
+lack of it. Rounds that an earlier call completed are never given up: what has no time for them drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tanzaku.analysis.selection import hopeless, scores_of
+from tanzaku.fitting.candidates import Candidate
+from tanzaku.fitting.clock import FINAL_SHARE
+from tanzaku.fitting.forms import predictions, weigh
+from tanzaku.fitting.race import (
+    Behind,
+    Entry,
+    Fold,
+    Race,
+    classes_of,
+    duration,
+    has_ended,
+    make_run,
+    make_several,
+    selectable,
+)
+from tanzaku.study.planned import PlannedRun
+from tanzaku.study.record import FailedRun
+
+_CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
+_ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
+
+
+def run_race(race: Race, folds: Sequence[Fold]) -> int:
+    """Race until all folds are done, nothing is left, or the time is over; how many whole rounds there were.
+
+    Raises:
+        StudyInterrupted: It was asked to stop; the same call resumes it.
+    """
+    truth: list[np.ndarray] = []
+    for fold in folds:
+        if not race.live or not _round(race, folds, fold, truth):
+            break
+    _use_what_is_left(race, folds[: len(truth)], truth)
+    for entry in race.entries:
+        if entry.reason == "time" and (needed := _needed([_waiting(race, entry.candidate, folds)])) >= 1:
+            entry.detail = duration(needed)
+    return len(truth)
+
+
+def _round(race: Race, folds: Sequence[Fold], fold: Fold, truth: list[np.ndarray]) -> bool:
+    """Measure what is left on a fold, and add the fold's classes to `truth`; False where there is no time for it."""
+    rounds = fold.number - 1
+    pairs = _pairs(race, fold)
+    made = all(has_ended(planned) for _, planned in pairs)
+    if rounds >= max(1, race.rounds_before) and not made and not race.clock.left:
+        return False
+    if rounds:
+        _drop_for_time(race, folds, np.concatenate(truth), rounds=rounds)
+        pairs = _pairs(race, fold)
+    at_once = race.making.together or len(pairs)
+    for start in range(0, len(pairs), at_once):
+        if not _measure_some(race, pairs[start : start + at_once], fold):
+            return False
+    truth.append(classes_of(fold.dataset))
+    race.completed(fold.number)
+    _drop_hopeless(race, np.concatenate(truth), race.live, rounds=fold.number)
+    return True
+
+
+def _pairs(race: Race, fold: Fold) -> list[tuple[Candidate, PlannedRun]]:
+    """The candidates that are left, with their runs on a fold."""
+    return [pair for pair in zip(race.candidates, fold.runs, strict=True) if race.of(pair[0])]
+
+
+def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fold: Fold) -> bool:
+    """Train candidates at the same time, and then measure one after the other; False where the time was over."""
+    for candidate, planned in pairs:
+        if not _has_time(race, planned, fold) and not _give_up(race, candidate, fold):
+            return False
+    pairs = [pair for pair in pairs if race.of(pair[0])]
+    for candidate, planned in pairs:
+        race.begin(candidate, planned, fold=fold.number)
+    if len(pairs) > 1 or race.making.ray:
+        making, deadline = race.making, race.clock.deadline
+        runs = [planned for _, planned in pairs]
+        make_several(runs, fold.dataset, study=race.study, deadline=deadline, jobs=making.jobs, ray=making.ray)
+    return all(
+        _measure(race, candidate, planned, fold) or _give_up(race, candidate, fold) for candidate, planned in pairs
+    )
+
+
+def _has_time(race: Race, planned: PlannedRun, fold: Fold) -> bool:
+    """Whether a run fits into what is left, with the final training like it.
+
+    In the first round, further ones like it must fit too. A run that was made before takes no time.
+    """
+    if has_ended(planned):
+        return True
+    expected = race.clock.expected(planned, fold.dataset)
+    rounds = max(min(race.folds, _ROUNDS), race.rounds_before) if fold.number == 1 else 1
+    return race.clock.left > (rounds + FINAL_SHARE) * expected
+
+
+def _give_up(race: Race, candidate: Candidate, fold: Fold) -> bool:
+    """Let a candidate drop out for which there is no time; False where the round is to be given up instead, so that
+    those that are cheap do not win only because they are."""
+    if fold.number > max(1, race.rounds_before):
+        return False
+    for entry in race.of(candidate):
+        entry.drop("time")
+    return True
+
+
+def _waiting(race: Race, candidate: Candidate, folds: Iterable[Fold]) -> list[float]:
+    """The seconds of each run that a candidate still needs on some folds."""
+    place = next(place for place, one in enumerate(race.candidates) if one is candidate)
+    waiting = [fold for fold in folds if not has_ended(fold.runs[place])]
+    return [race.clock.expected(fold.runs[place], fold.dataset) for fold in waiting]
+
+
+def _needed(waiting: Iterable[Sequence[float]]) -> float:
+    """The seconds of the runs that some candidates still need, with the final training of one of them."""
+    candidates = list(waiting)
+    return sum(map(sum, candidates)) + FINAL_SHARE * max((max(one, default=0.0) for one in candidates), default=0.0)
+
+
+def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, rounds: int) -> None:
+    """Where time is short for all that are left, drop the expensive ones that did worst, so that the others can be
+    measured on all folds; of these, bring back what still fits."""
+    live = race.live
+    scores: dict[int, float] = {}  # by a candidate's `id`, its best form's
+    found = scores_of(selectable(live, rounds), classes, labels=race.labels, choose_by=race.choose_by)
+    for entry, score in zip(live, found, strict=True):
+        scores[id(entry.candidate)] = max(float(score), scores.get(id(entry.candidate), 0.0))
+    waiting = {id(one.candidate): _waiting(race, one.candidate, folds[rounds:]) for one in live}
+    best = max(scores, key=lambda key: scores[key])
+    left, dropped = dict(waiting), list[int]()
+    while _needed(left.values()) > race.clock.left:
+        most = max(map(sum, left.values()))
+        expensive = [key for key in left if key != best and sum(left[key]) > most / _CHEAP]
+        if not expensive:
+            break
+        dropped.append(min(expensive, key=lambda key: scores[key]))
+        del left[dropped[-1]]
+    for key in sorted(dropped, key=lambda key: -scores[key]):
+        if _needed([*left.values(), waiting[key]]) <= race.clock.left:
+            left[key] = waiting[key]
+    for entry in live:
+        if id(entry.candidate) not in left:
+            entry.drop("time")
+
+
+def _use_what_is_left(race: Race, folds: Sequence[Fold], truth: Sequence[np.ndarray]) -> None:
+    """Bring candidates back that dropped out for lack of time, as long as one fits into what is left after all."""
+    for candidate in race.candidates:
+        entries = [entry for entry in race.entries if entry.candidate is candidate and entry.reason == "time"]
+        if not entries or not folds or not _fits(race, candidate, folds):
+            continue
+        for entry in entries:
+            entry.bring_back()
+        for fold in folds:
+            pair = next(pair for pair in zip(race.candidates, fold.runs, strict=True) if pair[0] is candidate)
+            race.begin(*pair, fold=fold.number)
+            if not _measure(race, *pair, fold):
+                for entry in race.of(candidate):
+                    entry.drop("time")
+            _drop_hopeless(race, np.concatenate(truth[: fold.number]), race.of(candidate), rounds=fold.number)
+            if not race.of(candidate):
+                break
+
+
+def _fits(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> bool:
+    """Whether a candidate's runs on some folds fit into what is left."""
+    waiting = _waiting(race, candidate, folds)
+    return not waiting or race.clock.left > _needed([waiting])
+
+
+def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
+    """Train a candidate on a fold, and see what its forms predict and cost; False where the time was over."""
+    making, deadline = race.making, race.clock.deadline
+    record = make_run(planned, fold.dataset, study=race.study, deadline=deadline, ray=making.ray)
+    if record is None:
+        return False
+    if isinstance(record, FailedRun):
+        for entry in race.of(candidate):
+            entry.drop("failed", record.error)
+        return True
+    race.clock.learn(planned, record, fold.dataset)
+    for entry in race.of(candidate):
+        if fold.number == 1:
+            entry.costs = weigh(race, planned, entry.form, fold.dataset)
+            if over := race.budgets.exceeded(entry.costs):
+                entry.drop(over)
+                continue
+        read_entry(race, entry, planned, fold)
+    return True
+
+
+def read_entry(race: Race, entry: Entry, planned: PlannedRun, fold: Fold) -> None:
+    """Take what an entry's run predicted on a fold."""
+    entry.predicted[fold.number] = np.array(predictions(race, planned, entry.form, fold.dataset).predicted)
+
+
+def _drop_hopeless(race: Race, classes: np.ndarray, among: Sequence[Entry], *, rounds: int) -> None:
+    """Drop those of `among` that are significantly worse than the best of all that are left."""
+    live = race.live
+    if len(live) < 2 or rounds == race.folds:
+        return
+    found, looks = selectable(live, rounds), race.folds - 1
+    labels, choose_by = race.labels, race.choose_by
+    worse = hopeless(found, classes, labels=labels, margin=race.margin, choose_by=choose_by, looks=looks)
+    scores = scores_of(found, classes, labels=labels, choose_by=choose_by)
+    for place in worse:
+        if any(live[place] is entry for entry in among):
+            live[place].behind = Behind(rounds, len(classes), float(scores[place]), float(scores.max()))
+            live[place].drop("worse")

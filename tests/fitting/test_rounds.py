@@ -1,0 +1,212 @@
+"""The race against the clock, with runs that take the seconds they are given: what is tried, dropped, brought back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.fitting import rounds
+from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
+from tanzaku.fitting.candidates import Candidate
+from tanzaku.fitting.clock import Clock
+from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended
+from tanzaku.study.planned import PlannedRun
+from tanzaku.study.record import RECORD_FILE, FinishedRun
+
+FOLDS, DOCUMENTS = 5, 30
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A candidate: how long its runs take and were expected to take, and how many documents it gets wrong."""
+
+    name: str
+    seconds: float
+    wrong: int
+    expected: float | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Its run on a fold."""
+
+    kind: Kind
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+
+class FakeClock(Clock):
+    """Goes only as fast as runs are made."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(1, speed=None)
+        self.deadline, self.now = seconds, 0.0
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.deadline - self.now)
+
+    def expected(self, planned: PlannedRun, dataset: Dataset) -> float:
+        del dataset
+        kind = cast(Planned, planned).kind
+        return kind.seconds if kind.expected is None else kind.expected
+
+    def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
+        """It knows what it is told."""
+
+
+@dataclass
+class World:
+    """Where runs are made: it advances the clock, and stops a run at the deadline."""
+
+    folder: Path
+    clock: FakeClock = field(default_factory=lambda: FakeClock(0))
+    made: list[str] = field(default_factory=list)
+
+    def make_run(self, planned: Planned, dataset: Dataset, **_: Any) -> Any:
+        del dataset
+        if not has_ended(cast(PlannedRun, planned)):
+            if planned.kind.seconds > self.clock.left:
+                self.clock.now = self.clock.deadline
+                return None
+            self.clock.now += planned.kind.seconds
+            planned.folder.mkdir(parents=True)
+            (planned.folder / RECORD_FILE).write_text("{}", encoding="utf-8")
+            self.made.append(planned.run_id)
+        return object()
+
+    def race(self, kinds: Sequence[Kind], *, seconds: float, before: int = 0) -> tuple[int, dict[str, Entry]]:
+        """The whole rounds, and each candidate's entry."""
+        self.clock = FakeClock(seconds)
+        self.made.clear()
+        candidates = [Candidate({"method": kind.name}, ("text",)) for kind in kinds]
+        entries = [Entry(candidate, "text") for candidate in candidates]
+        folds = [self._fold(number, kinds) for number in range(1, FOLDS + 1)]
+        race = Race(
+            study="race",
+            candidates=candidates,
+            names={id(one): {"en": cast(Any, one.arm["method"])} for one in candidates},
+            entries=entries,
+            folds=FOLDS,
+            budgets=Budgets(),
+            labels=2,
+            margin=0.15,
+            choose_by="accuracy",
+            clock=self.clock,
+            costs=CostsFile(self.folder / "costs.json"),
+            scratch=self.folder / "scratch",
+            listener=lambda _: None,
+            making=Making(),
+            rounds_before=before,
+        )
+        return rounds.run_race(race, folds), {kind.name: one for kind, one in zip(kinds, entries, strict=True)}
+
+    def _fold(self, number: int, kinds: Sequence[Kind]) -> Fold:
+        documents = Documents(tuple(map(str, range(DOCUMENTS))), ("a", "b") * (DOCUMENTS // 2))
+        dataset = Dataset(name="fold", train=documents, val=documents, test=documents, label_names=("a", "b"))
+        runs = [Planned(kind, self.folder / str(number) / f"{kind.name}-{number}") for kind in kinds]
+        return Fold(number, dataset, cast(Sequence[PlannedRun], runs))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With runs that only take time, and bundles that cost nothing."""
+    made = World(tmp_path)
+
+    @dataclass(frozen=True)
+    class Predictions:
+        predicted: list[int]
+
+    def predictions(race: Race, planned: Planned, form: str, dataset: Dataset) -> Predictions:
+        del race, form
+        classes = [dataset.label_names.index(label) for label in dataset.test.labels]
+        return Predictions([1 - one if place < planned.kind.wrong else one for place, one in enumerate(classes)])
+
+    monkeypatch.setattr(rounds, "make_run", made.make_run)
+    monkeypatch.setattr(rounds, "weigh", lambda *_: Costs(1.0, 1.0, 1, total_bytes=1))
+    monkeypatch.setattr(rounds, "predictions", predictions)
+    return made
+
+
+CHEAP, OTHER = Kind("cheap", 1, wrong=2), Kind("other", 1, wrong=3)
+
+
+def test_more_time_never_makes_the_evidence_smaller(world: World) -> None:
+    """The second call has time for a few folds of what was too expensive, but not for all."""
+    expensive = Kind("expensive", 40, wrong=1)
+    done, entries = world.race([CHEAP, OTHER, expensive], seconds=100)
+    assert (done, entries["expensive"].reason) == (FOLDS, "time")
+    done, entries = world.race([CHEAP, OTHER, expensive], seconds=200, before=FOLDS)
+    assert (done, entries["expensive"].reason, world.made) == (FOLDS, "time", [])
+    assert set(entries["cheap"].predicted) == set(range(1, FOLDS + 1))
+    done, entries = world.race([CHEAP, OTHER, expensive], seconds=300, before=FOLDS)
+    assert (done, entries["expensive"].reason) == (FOLDS, None)
+    assert len(world.made) == FOLDS
+
+
+def test_what_takes_longer_than_expected_drops_out_and_the_rounds_stay(world: World) -> None:
+    slow = Kind("slow", 60, wrong=0, expected=30)
+    world.race([CHEAP, OTHER, slow], seconds=50)
+    done, entries = world.race([CHEAP, OTHER, slow], seconds=200, before=FOLDS)
+    assert world.made[:1] == ["slow-1"]
+    assert (done, entries["slow"].reason, entries["cheap"].reason) == (FOLDS, "time", None)
+
+
+def test_without_earlier_rounds_the_best_is_not_dropped_for_being_slow(world: World) -> None:
+    slow = Kind("slow", 60, wrong=0, expected=30)
+    done, entries = world.race([CHEAP, OTHER, slow], seconds=200)
+    assert (done, entries["slow"].reason) == (3, None)
+
+
+def test_no_candidate_is_left_out_that_fits_into_the_time_that_is_left(world: World) -> None:
+    """Dropping the worst first does not help as long as the larger ones do not fit either."""
+    kinds = [CHEAP, Kind("head", 12, wrong=5), Kind("large", 40, wrong=3), Kind("larger", 45, wrong=1)]
+    done, entries = world.race(kinds, seconds=390)
+    assert done == FOLDS
+    assert (entries["head"].reason, entries["larger"].reason, entries["large"].reason) == (None, None, "time")
+    assert set(entries["head"].predicted) == set(range(1, FOLDS + 1))
+
+
+def test_time_that_is_left_in_the_end_is_used(world: World) -> None:
+    """The better one was expected to take all the time, and took little of it."""
+    kinds = [CHEAP, Kind("quick", 5, wrong=1, expected=40), Kind("later", 30, wrong=3)]
+    _, entries = world.race(kinds, seconds=235)
+    assert all(entry.live for entry in entries.values())
+    assert [name for name in world.made if name.startswith("later")] == [f"later-{one}" for one in range(1, 6)]
+
+
+def test_how_much_time_a_candidate_would_need_is_more_than_there_was(world: World) -> None:
+    _, entries = world.race([CHEAP, Kind("expensive", 40, wrong=1)], seconds=100)
+    assert entries["expensive"].detail == "4 min"  # five runs of 40 s and the final training
+    assert world.clock.left < 240
+
+
+def test_what_is_surely_worse_drops_out_with_the_figures(world: World) -> None:
+    done, entries = world.race([CHEAP, Kind("hopeless", 1, wrong=DOCUMENTS)], seconds=100)
+    behind = entries["hopeless"].behind
+    assert (done, entries["hopeless"].reason) == (FOLDS, "worse")
+    assert behind is not None
+    assert (behind.folds, behind.documents, behind.score) == (1, DOCUMENTS, 0.0)
+    assert np.isclose(behind.best, 28 / 30)
+
+
+def test_the_history_survives_a_damaged_file_with_an_error(tmp_path: Path) -> None:
+    from tanzaku.errors import DataError
+    from tanzaku.fitting.history import HISTORY_FILE, History
+
+    history = History(tmp_path)
+    history.call({"margin": 0.01}).rounds = 3
+    history.write()
+    again = History(tmp_path)
+    assert (again.rounds, again.call({"margin": 0.01}).rounds, again.call({"margin": 0.02}).rounds) == (3, 3, 0)
+    (tmp_path / HISTORY_FILE).write_text(json.dumps({"calls": [{"asked": {}}]}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"fit\.json is damaged"):
+        History(tmp_path)
