@@ -175,7 +175,7 @@ def test_the_arm_recommended_with_the_encoder_is_marked_in_the_tables_too() -> N
     tree = Tree(page(records, predictions=False))
     for caption in ("All arms", "What each arm costs"):
         first, second, third = (row["Arm"] for row in tree.table(caption)[:3])
-        assert first == "TF-IDF + SVM recommended best"
+        assert first == "TF-IDF + SVM recommended best on validation"
         assert second.endswith(" recommended with the encoder")
         assert "recommended" not in third
 
