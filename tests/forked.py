@@ -90,7 +90,8 @@ def _begin(function: Callable[..., object], arguments: tuple[Any, ...], printed:
     # What this process starts is forked from the same server. Python means that (see `ForkServer.ensure_running`), but
     # only looks for a server that is a child of the process itself.
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # held back since `tanzaku.study.server`
+    # Held back since `tanzaku.study.server`.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
         file = os.open(printed / name, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, stream.fileno())
