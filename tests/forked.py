@@ -30,7 +30,9 @@ class Forked:
         self._printed.mkdir()
         for name in ("stdout", "stderr"):
             (self._printed / name).touch()
-        self._process = process_context().Process(target=_begin, args=(function, arguments, self._printed))
+        # The server may be older than what a fixture has put into the environment, such as Ray's way to authenticate.
+        begin = (dict(os.environ), function, arguments, self._printed)
+        self._process = process_context().Process(target=_begin, args=begin)
         with without_main():
             self._process.start()
 
@@ -85,8 +87,11 @@ def _tanzaku(*arguments: str) -> None:
     main()
 
 
-def _begin(function: Callable[..., object], arguments: tuple[Any, ...], printed: Path) -> None:
+def _begin(
+    environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...], printed: Path
+) -> None:
     os.setsid()
+    os.environ.update(environment)
     # What this process starts is forked from the same server. Python means that (see `ForkServer.ensure_running`), but
     # only looks for a server that is a child of the process itself.
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]

@@ -68,5 +68,5 @@ def test_the_quickstart_ends_with_its_table_and_a_classified_sentence(tmp_path: 
     table = [line for line in done.stdout.splitlines() if line.startswith("| LoRA r=")]
     assert len(table) == 2
     assert all(line in report for line in table)
-    assert str(Path("runs") / "quickstart" / "report" / "report.md") in done.stderr
+    assert str(Path("runs") / "quickstart" / "report" / "report.html") in done.stderr
     assert sum(f'"label": "{label}"' in done.stdout for label in labels) == 1

@@ -385,7 +385,7 @@ def test_what_the_documentation_tells_to_type_works(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "my-study").symlink_to(study.folder)
     (tmp_path / "reviews.csv").write_text("body\n海\n山\n", encoding="utf-8")
-    (tmp_path / "inquiries.csv").write_text("text\n海\n山\n", encoding="utf-8")
+    (tmp_path / "inquiries.csv").write_text("本文,text\n海,海\n山,山\n", encoding="utf-8")
     (tmp_path / "labelled.csv").write_text("本文,分類,text,label\n海,海,海,海\n山,海,山,海\n", encoding="utf-8")
     (tmp_path / "texts.txt").write_text("海\n山\n", encoding="utf-8")
     (tmp_path / "reviews.jsonl").write_text('{"body": "海"}\n', encoding="utf-8")
@@ -407,7 +407,8 @@ def test_what_the_documentation_tells_to_type_works(
             assert done.stdout == ""
             continue
         assert len(done.stdout.splitlines()) == lines.get(verb) or verb == "evaluate"
-    (script,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    scripts = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (script,) = (one for one in scripts if "hf://" not in one)
     names: dict[str, Any] = {}
     exec(script, names)
     assert isinstance(names["classifier"], Classifier)
