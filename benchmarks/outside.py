@@ -37,7 +37,8 @@ class Outside:
     def summary(self) -> dict[str, float]:
         """For a record: all but the single documents."""
         found = asdict(self)
-        return {**found, "documents": len(found.pop("correct"))}
+        correct = found.pop("correct")
+        return {**found, "documents": len(correct)}
 
 
 def bytes_of(folder: Path) -> int:

@@ -1,6 +1,7 @@
 import pytest
 
 from tanzaku.data.labels import (
+    few_texts,
     joined_labels,
     not_labels,
     one_class,
@@ -25,6 +26,14 @@ def test_labels_that_differ_in_case_width_space_or_nothing_to_see_are_warned_of(
     assert "(1 row)" in warning.message
     assert warning.message.endswith("Pass --normalize-labels if they mean one class.")
     assert set(spellings([label, other, label]).values()) == {label}
+
+
+def test_options_that_count_rows_are_advised_only_where_rows_are_few() -> None:
+    repeated = ["海"] * 10 + TEXTS[:10]
+    (warning,) = few_texts(repeated, ["a"] * 10 + ["b"] * 10)
+    assert "'a' has 1. Add documents with other texts." in warning.message
+    (warning,) = few_texts(repeated, ["a"] * 3 + ["b"] * 17)
+    assert "--merge-small 5:その他 or --drop-small 5." in warning.message
 
 
 def test_what_can_not_be_seen_in_a_label_is_shown() -> None:

@@ -71,6 +71,16 @@ def test_a_logarithmic_axis_gives_equal_ratios_equal_room() -> None:
     assert [tick.text for tick in drawing.x_ticks] == ["2", "8", "32"]
 
 
+@pytest.mark.parametrize("arms", [2, 5, 40])
+def test_equal_arms_are_next_to_each_other_and_none_is_far_from_its_value(arms: int) -> None:
+    lines = tuple(Line(f"r={place}", (Point(5, 5, ""),), place, join="none") for place in range(arms))
+    ends = Line("ends", (Point(0, 0, ""), Point(10, 10, "")), 0, join="none")
+    drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), (*lines, ends))).lines
+    places = [line.points[0].x for line in drawn[:arms]]
+    assert places == sorted(set(places))
+    assert max(places) - min(places) < 0.15 * (RIGHT - LEFT)
+
+
 def test_lines_are_told_apart_beyond_the_colours() -> None:
     lines = tuple(Line(f"r={place}", (Point(0, place, ""), Point(1, place, "")), place) for place in range(2 * COLOURS))
     drawn = draw(Chart("key", "title", "caption", Axis("x"), Axis("y"), lines)).lines

@@ -83,6 +83,7 @@ def test_the_ids_are_those_of_the_package(pairs: dict[str, tuple[UnigramTokenize
     @given(TEXTS)
     @example("e\u0301 ①\u0301 \u200d\u0301a \n\u0301\u0302 ½\r\n ＜s＞")
     @example(" \u3000<mask>  <s> \n a")
+    @example("<s> \u3000<mask>")
     @settings(max_examples=150, deadline=None)
     def same(text: str) -> None:
         assert ours.encode(text, None) == package.encode(text).ids
@@ -114,10 +115,14 @@ def _other_models() -> dict[str, Tokenizer]:
     prefixed = Tokenizer(tokenizers.models.Unigram([("<unk>", 0.0), ("海", -1.0), ("▁", -2.0)], unk_id=0))
     prefixed.normalizer = tokenizers.normalizers.Lowercase()
     prefixed.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    return {"model": words, "normalizer": prefixed}
+    pieces = [("<unk>", 0.0), ("海", -1.0), ("▁", -2.0), ("山", -3.0)]
+    whole = Tokenizer(tokenizers.models.Unigram(pieces, unk_id=0))
+    no_unknown = Tokenizer(tokenizers.models.Unigram(pieces, unk_id=None))
+    no_unknown.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    return {"model": words, "normalizer": prefixed, "words": whole, "unknown": no_unknown}
 
 
-@pytest.mark.parametrize("part", ["model", "normalizer"])
+@pytest.mark.parametrize("part", ["model", "normalizer", "words", "unknown"])
 def test_what_we_do_not_know_is_left_to_the_package(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = _other_models()[part]
     package.save(str(tmp_path / TOKENIZER_FILE))

@@ -1,6 +1,7 @@
 """Which runs are a study's, how far they are, and what a report counts of a folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,11 @@ def test_the_time_left_of_a_folder_is_that_of_the_runs_that_have_not_ended(tmp_p
     (tmp_path / "lora-r2-s1-0" / "log.jsonl").write_text("\n".join(map(json.dumps, steps)) + "\n", encoding="utf-8")
     with FileLock(tmp_path / "lora-r2-s1-0" / "lock"):
         assert study_seconds_left(tmp_path) == 2 * 40 + 2 * 200
+        # Two that are being made share what is left.
+        shutil.copytree(tmp_path / "lora-r2-s1-0", tmp_path / "lora-r2-s2-0")
+        with FileLock(tmp_path / "lora-r2-s2-0" / "lock"):
+            assert study_seconds_left(tmp_path) == (2 * 40 + 2 * 40 + 200) / 2
+        shutil.rmtree(tmp_path / "lora-r2-s2-0")
     assert study_seconds_left(tmp_path) is None  # the run is interrupted, so nothing is known of its speed
     (tmp_path / STUDY_FILE).unlink()
     assert study_seconds_left(tmp_path) is None

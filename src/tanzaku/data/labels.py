@@ -179,9 +179,11 @@ def few_texts(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         return []
     message = (
         f"classes with fewer than {_FEWEST_TEXTS} different texts can't be measured in each fold: {listed(small)}. Add "
-        f"documents, or pass --merge-small {_FEWEST_TEXTS}:その他 or --drop-small {_FEWEST_TEXTS}."
+        "documents with other texts"
     )
-    return [Finding("few-texts", message, "warning")]
+    if min(Counter(labels).values()) < _FEWEST_TEXTS:  # the options count rows
+        message += f", or pass --merge-small {_FEWEST_TEXTS}:その他 or --drop-small {_FEWEST_TEXTS}"
+    return [Finding("few-texts", f"{message}.", "warning")]
 
 
 def one_class(labels: Sequence[str]) -> list[Finding]:

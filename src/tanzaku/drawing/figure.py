@@ -108,8 +108,8 @@ def _draw_chart(axes: Axes, chart: Chart, up: Span, *, width: float, height: flo
             across.value(across.share(point.x) + shift) if shift else point.x
             for point, shift in zip(line.points, moved, strict=True)
         ]
-        width = 1.6 if chart.is_thick(line) else 0.9 if thin else 1.2
-        _draw_line(axes, line, places, shades=chart.shades, width=width, thin=thin)
+        thickness = 1.6 if chart.is_thick(line) else 0.9 if thin else 1.2
+        _draw_line(axes, line, places, shades=chart.shades, thickness=thickness, thin=thin)
     _draw_rules(axes, chart, across)
 
 
@@ -123,14 +123,14 @@ def _draw_rules(axes: Axes, chart: Chart, across: Span) -> None:
             _draw_point(axes, point, place, look)
 
 
-def _draw_line(axes: Axes, line: Line, places: Sequence[float], *, shades: int, width: float, thin: bool) -> None:
+def _draw_line(axes: Axes, line: Line, places: Sequence[float], *, shades: int, thickness: float, thin: bool) -> None:
     look = style.look(line.look, shades=shades)
     if line.join != "none":
         path = {**look, "marker": ""}
         if line.published:
             path.update(linestyle=":", linewidth=0.8)
         elif line.look is not None:
-            path["linewidth"] = width
+            path["linewidth"] = thickness
         steps = "steps-post" if line.join == "stairs" else "default"
         axes.plot(places, [point.y for point in line.points], drawstyle=steps, label=line.label or "_front", **path)
     if line.marked:

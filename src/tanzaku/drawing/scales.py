@@ -12,6 +12,7 @@ _MOST_TICKS = 8
 _ROOM = 0.06  # of the span, at either end
 # Shares of the axes: points closer than this would cover each other, and then they are drawn so far apart.
 _CLOSE_ACROSS, _CLOSE_UP, _APART = 0.02, 0.03, 0.04
+_WIDEST = 0.12  # however many there are, so that none is far from its value
 _LEAST_RATIO = 1.02  # of a logarithmic axis's ends; closer, ticks would differ beyond the digits that are written
 
 
@@ -106,11 +107,12 @@ def shifts(chart: Chart, across: Span, up: Span) -> list[list[float]]:
             groups.append([key])
     for group in groups:
         if len(group) > 1:
-            width = _APART * (len(group) - 1)
+            apart = min(_APART, _WIDEST / (len(group) - 1))
+            width = apart * (len(group) - 1)
             middle = sum(places[key][0] for key in group) / len(group)
             start = max(0.0, min(middle - width / 2, 1 - width))
             for place, (number, index) in enumerate(group):
-                moved[number][index] = start + _APART * place - places[number, index][0]
+                moved[number][index] = start + apart * place - places[number, index][0]
     return moved
 
 

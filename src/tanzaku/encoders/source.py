@@ -86,8 +86,8 @@ def _folder_of(name: str, *, revision: str | None) -> Path:
         if not has_embedded():
             raise EncoderError(
                 f"the embedded encoder {EMBEDDED_NAME!r} is not part of this installation; "
-                "install it with: pip install tanzaku-mini, or name a local folder or a hub id such as "
-                "tohoku-nlp/bert-base-japanese"
+                "install it with: pip install ./mini (in the cloned folder of Tanzaku), or name a local folder or a "
+                "hub id such as tohoku-nlp/bert-base-japanese"
             )
         return _EMBEDDED_FOLDER
     folder = Path(name)

@@ -79,7 +79,9 @@ class History:
                 outcome = one["outcome"] and Outcome(**one["outcome"])
                 self._calls.append(Past(**{**one, "outcome": outcome}))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self._path} is damaged ({error}); remove it to use the finished runs again") from error
+            raise DataError(
+                f"{self._path} is damaged ({error}); remove it and give --force, which uses the finished runs again"
+            ) from error
 
     def call(self, asked: Mapping[str, Any]) -> Past:
         """The calls that asked the same, or a new one."""

@@ -78,12 +78,17 @@ class Pieces:
         vocabulary = model["vocab"]
         self._ids: dict[str, int] = {piece: number for number, (piece, _) in enumerate(vocabulary)}
         self._scores: dict[str, float] = dict(vocabulary)
+        if model["unk_id"] is None:
+            raise UnknownPartError("a vocabulary without an unknown token")
         self._unknown: int = model["unk_id"]
         self._unknown_piece = vocabulary[self._unknown][0]
         self._unknown_score: float = min(self._scores.values()) - _UNKNOWN_PENALTY
         self._bytes = None
         if model.get("byte_fallback"):
-            self._bytes = [self._ids[f"<0x{byte:02X}>"] for byte in range(256)]
+            names = [f"<0x{byte:02X}>" for byte in range(256)]
+            if not self._ids.keys() >= set(names):
+                raise UnknownPartError("a vocabulary that lacks some bytes")
+            self._bytes = [self._ids[name] for name in names]
         self._longest: dict[str, int] = {}  # by a piece's first two characters, the characters of the longest
         for piece in self._ids:
             self._longest[piece[:2]] = max(len(piece), self._longest.get(piece[:2], 0))
@@ -130,8 +135,10 @@ class Pieces:
         return pieces[::-1]
 
 
-def _splitter_of(settings: Mapping[str, Any]) -> Split:
+def _splitter_of(settings: Mapping[str, Any] | None) -> Split:
     """The function from a normalized text to the words that are cut into pieces."""
+    if settings is None:
+        raise UnknownPartError("no way to split texts into words")
     parts = settings["pretokenizers"] if settings["type"] == "Sequence" else [settings]
     spaces = parts[0]["type"] == "WhitespaceSplit"
     rest = parts[1:] if spaces else parts
@@ -173,10 +180,13 @@ def _added_of(tokens: Sequence[Mapping[str, Any]]) -> tuple[re.Pattern[str], dic
     if any(one["normalized"] or one["single_word"] for one in tokens):
         raise UnknownPartError("tokens that are looked for in normalized texts, or only as whole words")
     space = f"[{WHITE_SPACE}]*"
+    # Only from where white space begins: from each of its places, a long stretch would take quadratic time. A token
+    # before it may have taken it all.
+    space_before = f"(?:(?<![{WHITE_SPACE}])[{WHITE_SPACE}]+)?"
     # Of several that begin at one place, the longest counts.
     longest_first = sorted(tokens, key=lambda one: -len(one["content"]))
     patterns = [
-        (space if one["lstrip"] else "") + f"({re.escape(one['content'])})" + (space if one["rstrip"] else "")
+        (space_before if one["lstrip"] else "") + f"({re.escape(one['content'])})" + (space if one["rstrip"] else "")
         for one in longest_first
     ]
     return re.compile("|".join(patterns) or "(?!)"), {one["content"]: one["id"] for one in tokens}

@@ -158,8 +158,10 @@ class Tasks:
             return next(iter(tasks.values()))
         if name in tasks:
             return tasks[name]
-        names = ", ".join(map(repr, sorted(tasks)[:20])) or "none"
-        if name is None and tasks:
+        if not tasks:
+            raise UnknownTaskError("the server has no tasks")
+        names = ", ".join(map(repr, sorted(tasks)[:20]))
+        if name is None:
             raise TanzakuError(f"name the task of the request; the tasks are: {names}")
         raise UnknownTaskError(f"there is no task {name!r}; the tasks are: {names}")
 

@@ -145,7 +145,8 @@ def study_seconds_left(folder: Path) -> float | None:
     states = {state.name: state for state in run_states(folder) if state.listed}
     records = [state.record for state in states.values() if state.record]
     running = {name: state.progress for name, state in states.items() if state.progress}
-    return seconds_left(records, [run for run in study.runs if not states[run.name].record], running=running)
+    waiting = [run for run in study.runs if not states[run.name].record]
+    return seconds_left(records, waiting, running=running, jobs=max(1, len(running)))
 
 
 def seconds_left(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
@@ -22,12 +23,14 @@ from tanzaku.cli.study import app
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuWarning, TrackingError
 from tanzaku.study.archiving import archive_study
+from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, FinishedRun, PretrainingFacts, read_record, write_record
 from tanzaku.study.running import run_study
 from tanzaku.study.runs import StoredRun, stored_runs
 from tanzaku.study.states import LOG_FILE
-from tanzaku.study.tracking.content import ended_run
+from tanzaku.study.tracking.content import TrackedRun, ended_run
 from tanzaku.study.tracking.exporting import export_runs
+from tanzaku.study.tracking.following import Following
 from tanzaku.study.tracking.tensorboard import TensorBoardTracker
 from tanzaku.study.tracking.tracker import open_trackers
 from tests.tiny import make_dataset
@@ -235,6 +238,34 @@ def test_tensorboard_gets_new_epochs_and_keeps_no_run_twice(made: Made, tmp_path
     assert _read_tensorboard(tmp_path / record.run_id) == _in_float32(_expected(record))
     export_runs(made.runs, f"tensorboard:{tmp_path}")
     assert list((tmp_path / record.run_id).glob("*tfevents*")) == [file]
+
+
+def test_the_folder_of_the_study_itself_is_refused_and_keeps_its_runs(made: Made, tmp_path: Path) -> None:
+    runs = shutil.copytree(made.runs, tmp_path / "runs")
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    with pytest.raises(TrackingError, match="files that are not TensorBoard's"):
+        export_runs(runs, f"tensorboard:{runs}")
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_is_sent_by_the_process_that_makes_it_and_its_end_last(made: Made, tmp_path: Path) -> None:
+    sent: list[tuple[str, str]] = []
+
+    class Heard(TensorBoardTracker):
+        def send(self, run: TrackedRun) -> None:
+            sent.append((run.run_id, run.state))
+
+    record = made.records[1]
+    planned: Any = SimpleNamespace(run_id=record.run_id, folder=made.runs / record.run_id, spec=record.spec)
+    following = Following([Heard("tensorboard", tmp_path)], folder=tmp_path, study="tiny")
+    following(RunStarts(planned, 1, 1))
+    following(RunBusy(planned))
+    following._send(interrupted=True)
+    assert sent == []
+    following(RunEnds(planned, record, found=False))
+    following._running[record.run_id] = planned  # as in a copy that was made before the end
+    following._send(interrupted=False)
+    assert sent == [(record.run_id, "finished")]
 
 
 def _client(server: str) -> Any:

@@ -64,6 +64,8 @@ class Following:
             for outbox in self._outboxes:
                 outbox.waiting[event.run.run_id] = StoredRun(event.record, event.run.folder)
             self._running.pop(event.run.run_id, None)
+        else:  # the process that makes it sends it too
+            self._running.pop(event.run.run_id, None)
         self._warn()
 
     def _work(self) -> None:
@@ -104,6 +106,7 @@ class _Outbox:
         self.failure: str | None = None
         self.warned = False
         self._epochs: dict[str, int] = {}  # of running runs, how many points were sent
+        self._ended: set[str] = set()  # sent; they may still be among the running ones that `send` is given
 
     def send(self, running: Sequence[PlannedRun], *, study: str, interrupted: bool) -> bool:
         """Send runs that have ended, and then the new epochs of running ones; False after the first failure."""
@@ -118,8 +121,11 @@ class _Outbox:
     def _send(self, running: Sequence[PlannedRun], study: str, *, interrupted: bool) -> None:
         for run_id, stored in list(self.waiting.items()):
             self.tracker.send(ended_run(stored))
+            self._ended.add(run_id)
             del self.waiting[run_id]
         for planned in running:
+            if planned.run_id in self._ended or planned.run_id in self.waiting:
+                continue
             run = unfinished_run(planned, study=study, state="interrupted" if interrupted else "running")
             if interrupted or self._epochs.get(planned.run_id) != len(run.points):
                 self.tracker.send(run)

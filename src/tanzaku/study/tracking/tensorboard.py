@@ -1,7 +1,6 @@
 """TensorBoard: a folder of event files for each run."""
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,11 @@ class TensorBoardTracker:
         self._writing: dict[str, tuple[_EventFile, set[tuple[str, int]]]] = {}
 
     def send(self, run: TrackedRun) -> None:
-        """Add what the run's folder lacks; write a folder that this process did not begin again as a whole."""
+        """Add what the run's folder lacks; write a folder that this process did not begin again as a whole.
+
+        Raises:
+            TrackingError: The folder can't be written, or holds something other than what a tracker wrote.
+        """
         from tensorboardX.summary import scalar
 
         folder = self._folder / run.run_id
@@ -33,7 +36,7 @@ class TensorBoardTracker:
             if run.run_id not in self._writing:
                 if _state(folder) == run.digest:
                     return
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
                 self._writing[run.run_id] = (_begin(folder, run), set())
             writer, written = self._writing[run.run_id]
             for point in run.points:
@@ -95,6 +98,19 @@ def _begin(folder: Path, run: TrackedRun) -> _EventFile:
         file.write(summary, time=now)
     file.write(as_text("parameters", _table(run.parameters)), time=now)
     return file
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a tracker wrote for a run, and nothing else: FOLDER may be that of the study itself."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    ours = [path for path in files if path.is_file() and (path.name == _STATE_FILE or "tfevents" in path.name)]
+    if others := [path.name for path in files if path not in ours]:
+        raise TrackingError(
+            f"{folder} holds files that are not TensorBoard's, such as {others[0]}; give another folder, as in "
+            f"tensorboard:{folder.parent / 'tensorboard'}"
+        )
+    for path in ours:
+        path.unlink()
 
 
 def _state(folder: Path) -> str | None:

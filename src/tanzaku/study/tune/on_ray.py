@@ -82,9 +82,14 @@ class RayTrials:
         try:
             write_atomically(mark, token)
             shared = Shared(self._study, self._threads, options.gpus_per_run > 0, mark, token)
-            board, encoder = cluster.actor_here(Board), ray.put(pack_encoder(pairs[0][0].encoder))
-            documents = ray.put(dataset)
-            tasks = {self._task(trial).remote(trial, documents, encoder, shared, board): trial for trial, _ in pairs}
+            board, documents = cluster.actor_here(Board), ray.put(dataset)
+            # Trials can have several, since `pretrain` is an axis and can be searched.
+            sources = {trial.encoder.fingerprint: trial.encoder for trial, _ in pairs}
+            encoders = {name: ray.put(pack_encoder(source)) for name, source in sources.items()}
+            tasks = {
+                self._task(trial).remote(trial, documents, encoders[trial.encoder.fingerprint], shared, board): trial
+                for trial, _ in pairs
+            }
             _attend(tasks, {trial.folder.name: verdict for trial, verdict in pairs}, board)
         finally:
             mark.unlink(missing_ok=True)
