@@ -187,9 +187,9 @@ def test_headings_are_low_on_a_phone_and_a_single_advice_fills_its_card(
         assert box is not None
         assert box["height"] < 5 * 16  # three lines
     opened.context.close()
-    alone = tmp_path / "alone.html"
-    alone.write_text(page(seeds_study()[1:]), encoding="utf-8")
-    opened, _ = _open(browser, alone, width=DESK)
+    single = tmp_path / "single.html"
+    single.write_text(page(seeds_study()[1:]), encoding="utf-8")
+    opened, _ = _open(browser, single, width=DESK)
     first, second = (one.bounding_box() for one in opened.locator(".advice > *").all())
     assert first is not None
     assert second is not None

@@ -11,10 +11,42 @@ from typing import Any
 from tanzaku.errors import ProcessError, TanzakuWarning
 from tanzaku.extras import require_extra
 from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.process import FAILED, Ended
 from tanzaku.threads import settled_threads
 
 # Ray reports how it is used to its makers, unless told not to; and announces what a later version does with GPUs.
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+POLL_SECONDS = 0.3
+STOP_SECONDS = 120.0  # that workers have to save a checkpoint
+RETRIES = 3
+DIED = f"its worker or its machine died {RETRIES + 1} times; usually memory had run out"
+
+
+def result_of(task: Any, *, name: str) -> Any:
+    """What a task that has ended gave; `Ended` if its workers or machines died.
+
+    Args:
+        task: The task.
+        name: What it made, for the error, such as "a trial".
+
+    Raises:
+        ray.exceptions.TaskCancelledError: It was cancelled.
+        ProcessError: Ray can't make it.
+    """
+    import ray
+
+    try:
+        return ray.get(task)
+    except ray.exceptions.TaskCancelledError:
+        raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+        return Ended(FAILED, DIED)
+    except ray.exceptions.RayError as error:
+        raise ProcessError(
+            f"Ray can't make {name}: {str(error).strip().splitlines()[-1]}. Every machine of the cluster needs the "
+            "same versions of Python, Ray and Tanzaku. What has ended is safe"
+        ) from error
 
 
 class Cluster:

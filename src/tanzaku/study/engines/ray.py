@@ -21,7 +21,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import ProcessError, describe_os_error
 from tanzaku.files import write_atomically
 from tanzaku.study.engines.bringing import append_log, bring
-from tanzaku.study.engines.cluster import Cluster
+from tanzaku.study.engines.cluster import DIED, POLL_SECONDS, RETRIES, STOP_SECONDS, Cluster, result_of
 from tanzaku.study.engines.interface import Begun, Over
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import Answer, Begins, Board, Made, Shared, pack_encoder, work
@@ -31,10 +31,6 @@ from tanzaku.study.process import FAILED, UNWRITABLE, Ended, StudyInterrupted, i
 from tanzaku.study.record import RECORD_FILE
 from tanzaku.threads import settled_threads
 
-_POLL_SECONDS = 0.3
-_STOP_SECONDS = 120.0
-_RETRIES = 3
-_DIED = f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out"
 _MOST_RUNS = 1000  # that Ray is given at the same time
 
 
@@ -101,7 +97,7 @@ class RayEngine:
             num_cpus=self._threads,
             num_gpus=self._options.gpus_per_run,
             memory=self._options.memory_per_run,
-            max_retries=_RETRIES,
+            max_retries=RETRIES,
         )
         with _disk_errors(planned.run_id):
             shared = self._share(planned.folder.parent)
@@ -147,7 +143,7 @@ class RayEngine:
         """
         import ray
 
-        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=_POLL_SECONDS)
+        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=POLL_SECONDS)
         self._attend()
         if not done:
             return None
@@ -161,19 +157,14 @@ class RayEngine:
 
         lock = self._locks.pop(planned.run_id, None)
         try:
-            made: Made = ray.get(task)
+            made: Made | Ended = result_of(task, name=f"the run {planned.run_id}")
+            if isinstance(made, Ended):
+                return made
             if lock and made.archive:
                 bring(made.archive, planned.folder)
             return made.ended
         except ray.exceptions.TaskCancelledError:
             raise StudyInterrupted from None
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-            return Ended(FAILED, _DIED)
-        except ray.exceptions.RayError as error:
-            raise ProcessError(
-                f"Ray can't make the run {planned.run_id}: {str(error).strip().splitlines()[-1]}. Every machine of the "
-                "cluster needs the same versions of Python, Ray and Tanzaku. What has ended is safe"
-            ) from error
         except OSError as error:
             return Ended(UNWRITABLE, describe_os_error(error))
         finally:
@@ -204,11 +195,11 @@ class RayEngine:
         self._attempts[planned.run_id] = before + 1
         if before == 0:
             self._happened.append(Begun(planned))
-        given_up = before > _RETRIES  # Ray itself would repeat without end what it ends for lack of memory
+        given_up = before > RETRIES  # Ray itself would repeat without end what it ends for lack of memory
         if (asked.shared or given_up) and planned.run_id in self._locks:
             self._locks.pop(planned.run_id).release()
         if given_up:
-            conclude(planned, Ended(FAILED, _DIED), **self._facts)
+            conclude(planned, Ended(FAILED, DIED), **self._facts)
             return "over"
         if asked.shared:
             return "make"
@@ -231,7 +222,7 @@ class RayEngine:
         for task, planned in self._tasks.items():
             if planned.run_id not in self._attempts:
                 ray.cancel(task)
-        end = time.monotonic() + _STOP_SECONDS
+        end = time.monotonic() + STOP_SECONDS
         while self._tasks and time.monotonic() < end:
             with contextlib.suppress(StudyInterrupted, ProcessError):
                 self._wait()

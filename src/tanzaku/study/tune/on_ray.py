@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import ProcessError
 from tanzaku.files import write_atomically
-from tanzaku.study.engines.cluster import Cluster
+from tanzaku.study.engines.cluster import POLL_SECONDS, RETRIES, STOP_SECONDS, Cluster, result_of
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import (
     Board,
@@ -31,16 +30,12 @@ from tanzaku.study.engines.ray_worker import (
     said,
     sees_folder,
 )
-from tanzaku.study.process import FAILED, INTERRUPTED, UNWRITABLE, Ended, StartedChild
+from tanzaku.study.process import INTERRUPTED, UNWRITABLE, Ended, StartedChild
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.tune.trial import PlannedTrial, Verdict, conclude, try_out
 from tanzaku.threads import settle_threads, settled_threads
 
-_POLL_SECONDS = 0.3
 _EXCHANGE_SECONDS = 1.0
-_STOP_SECONDS = 120.0
-_RETRIES = 3
-_DIED = f"its worker or its machine died {_RETRIES + 1} times; usually memory had run out"
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class RayTrials:
             num_cpus=self._threads,
             num_gpus=self._options.gpus_per_run,
             memory=self._options.memory_per_run,
-            max_retries=_RETRIES,
+            max_retries=RETRIES,
         )
 
 
@@ -121,7 +116,7 @@ def _attend(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], boa
                 _step(tasks, verdicts, board)
             except KeyboardInterrupt:
                 ray.get(board.stop.remote())
-                end = end or time.monotonic() + _STOP_SECONDS
+                end = end or time.monotonic() + STOP_SECONDS
     finally:
         for task in tasks:
             ray.cancel(task, force=True)
@@ -130,7 +125,7 @@ def _attend(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], boa
 def _step(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
     import ray
 
-    done, _ = ray.wait(list(tasks), num_returns=1, timeout=_POLL_SECONDS)
+    done, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
     asked, _ = ray.get(board.news.remote())
     answers = {
         one.key: verdicts[one.run_id]([EpochRecord.model_validate(epoch) for epoch in one.epochs]) for one in asked
@@ -145,17 +140,10 @@ def _ended(task: Any) -> Ended:
     import ray
 
     try:
-        ended: Ended = ray.get(task)
+        ended: Ended = result_of(task, name="a trial")
         return ended
     except ray.exceptions.TaskCancelledError:
         return Ended(INTERRUPTED, None)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-        return Ended(FAILED, _DIED)
-    except ray.exceptions.RayError as error:
-        raise ProcessError(
-            f"Ray can't make a trial: {str(error).strip().splitlines()[-1]}. Every machine of the cluster needs the "
-            "same versions of Python, Ray and Tanzaku. What has ended is safe"
-        ) from error
 
 
 def work(trial: PlannedTrial, dataset: Dataset, encoder: Mapping[str, np.ndarray], shared: Shared, board: Any) -> Ended:
