@@ -157,6 +157,7 @@ def test_a_damaged_tokenizer_is_an_error_of_ours(small: str, tmp_path: Path) -> 
     others: list[Any] = [None, 7, -1, "x", [], {}, [[]], {"type": "x"}, "AAAA", True, 1e300]
 
     @given(st.sampled_from(_places(json.loads(small))), st.sampled_from(others))
+    @example(("model", "unk_id"), None)
     @settings(max_examples=200, deadline=None)
     def read(place: tuple[Any, ...], other: Any) -> None:
         content = parent = json.loads(small)

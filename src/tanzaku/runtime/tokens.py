@@ -100,7 +100,10 @@ def _open_with_package(path: Path) -> Tokenize:
             tokenizer.no_truncation()
         else:
             tokenizer.enable_truncation(max_length=max_tokens)
-        return _documents([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
+        try:
+            return _documents([encoding.ids for encoding in tokenizer.encode_batch(list(texts))])
+        except Exception as error:  # likewise, and some damages only show when a text needs the damaged part
+            raise _damaged(path, error) from error
 
     return tokenize
 
