@@ -1,10 +1,11 @@
 """`tanzaku serve` under load on loopback: capacity, latency at 60 % of it, what happens at three times it, and memory.
 
-    python -m benchmarks.serving [--scale tiny|full] [--out records/benchmarks/serving.json] BUNDLE
+    python -m benchmarks.serving BUNDLE
 
-BUNDLE is a LoRA's bundle without its encoder, such as `tanzaku pack` makes from a run on tanzaku-mini. The server loads
-it once, and then a hundred times under different names: each is an adapter of its own to the server. Requests have one
-text of the sample corpus and name a task at random. All traffic is sent to 127.0.0.1 and is bounded in time.
+writes records/benchmarks/serving.json. BUNDLE is a LoRA's bundle without its encoder, such as `tanzaku pack` makes from a
+run on tanzaku-mini. The server loads it once, and then a hundred times under different names: each is an adapter of its
+own to the server. Requests have one text of the sample corpus and name a task at random. All traffic is sent to
+127.0.0.1 and is bounded in time.
 """
 
 import argparse
@@ -12,12 +13,13 @@ import asyncio
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,9 +28,11 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks.record import SERVING, origin
 from tanzaku.data.embedded import prepare_sample
 from tanzaku.files import folder_bytes, write_json_atomically
 from tanzaku.machine import describe_machine
+from tanzaku.provenance import now
 
 ROOT = Path(__file__).parents[1]
 CHARACTERS = 300  # of a text
@@ -164,7 +168,6 @@ def measure(bundle: Path, scale: Scale) -> dict[str, object]:
         recovered = asyncio.run(load.at_rate(0.6 * capacity, min(10, scale.steady_seconds)))
     adapter = folder_bytes(bundle / "model")
     return {
-        "machine": asdict(describe_machine()),
         "scale": asdict(scale),
         "characters": CHARACTERS,
         "capacity_per_second": round(capacity, 2),
@@ -182,14 +185,19 @@ def measure(bundle: Path, scale: Scale) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.split("\n")[0])
     parser.add_argument("bundle", type=Path, help="a LoRA's bundle")
     parser.add_argument("--scale", choices=SCALES, default="full", help="tiny: some seconds, only to see that it works")
-    parser.add_argument("--out", type=Path, default=ROOT / "records" / "benchmarks" / "serving.json")
-    options = parser.parse_args()
-    record = measure(options.bundle, SCALES[options.scale])
+    parser.add_argument("--out", type=Path, default=SERVING, help="write the record here")
+    options = parser.parse_args(given)
+    started = now()
+    measured = measure(options.bundle, SCALES[options.scale])
+    # A record says nothing of the machine's paths.
+    command = shlex.join(["python", "-m", "benchmarks.serving", "--scale", options.scale, options.bundle.name])
+    record = {"machine": asdict(describe_machine()), **origin(command, started=started), **measured}
     write_json_atomically(options.out, record)
     print(json.dumps(record, ensure_ascii=False, indent=2))
 
