@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving BUNDLE
 
-writes records/benchmarks/serving.json. BUNDLE is a LoRA's bundle without its encoder, such as `tanzaku pack` makes from a
-run on tanzaku-mini. The server loads it once, and then a hundred times under different names: each is an adapter of its
-own to the server. Requests have one text of the sample corpus and name a task at random. All traffic is sent to
+writes records/benchmarks/serving.json. BUNDLE is a LoRA's bundle without its encoder, such as `tanzaku pack` makes from
+a run on tanzaku-mini. The server loads it once, and then a hundred times under different names: each is an adapter of
+its own to the server. Requests have one text of the sample corpus and name a task at random. All traffic is sent to
 127.0.0.1 and is bounded in time.
 """
 
