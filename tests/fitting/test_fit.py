@@ -1,6 +1,7 @@
 """From a file of inquiries to a bundle: the budgets, resumption, the verdict, the page and the study."""
 
 import io
+import json
 import re
 import time
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from tanzaku.errors import BundleError, DataError, SpecError
 from tanzaku.fitting import race
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
+from tanzaku.fitting.history import HISTORY_FILE
 from tanzaku.fitting.race import Behind, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
 from tanzaku.fitting.sentences import candidates_table, remark, verdict_text, why_no_promise
@@ -120,6 +122,13 @@ def test_the_same_command_shows_the_finished_result_again_at_once(fitted: Fitted
     )
     longer = fit(fitted.source, listener=events.append, minutes=40, **fitted.arguments)  # nothing is left to do
     assert (longer.already_done, longer.report.sentences, events) == (False, again.report.sentences, [])
+    # An outcome with another number of entries is of another race: this one is held, with the runs that there are.
+    history = fitted.result.folder / HISTORY_FILE
+    content = json.loads(history.read_text(encoding="utf-8"))
+    del content["calls"][0]["outcome"]["dropped"][0]
+    history.write_text(json.dumps(content), encoding="utf-8")
+    raced = fit(fitted.source, listener=events.append, minutes=40, **fitted.arguments)
+    assert (raced.already_done, raced.report.sentences, events) == (False, again.report.sentences, [])
 
 
 def test_a_bundle_is_only_replaced_by_the_same_command(fitted: Fitted) -> None:

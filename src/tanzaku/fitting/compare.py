@@ -181,7 +181,9 @@ def _rounds_made(race: Race, folds: Sequence[Fold]) -> int:
 
 
 def _restore(race: Race, folds: Sequence[Fold], outcome: Outcome) -> bool:
-    """Bring the race to an outcome again, from its runs; False where one of them is gone."""
+    """Bring the race to an outcome again, from its runs; False where one of them is gone, or it is another race's."""
+    if len(outcome.dropped) != len(race.entries):  # of a version that packed its candidates in other forms
+        return False
     runs = {id(one): [fold.runs[place] for fold in folds] for place, one in enumerate(race.candidates)}
     taken = [entry for entry, dropped in zip(race.entries, outcome.dropped, strict=True) if dropped is None]
     if not all(map(has_ended, (run for entry in taken for run in runs[id(entry.candidate)][: outcome.rounds]))):
