@@ -1,5 +1,6 @@
 """Recipes fill in what a study does not say, and nothing else."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from tanzaku.methods import METHODS
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPE_NAMES, RECIPES
+from tanzaku.study.record import FinishedEncoderRun
+from tanzaku.study.runs import read_records
 from tanzaku.study.spec import ENCODER_SETTINGS, EncoderRunSpec, RunSpec, StudySpec, TrainingSpec
 from tests.kinds import of_encoders
 
@@ -80,3 +83,24 @@ def test_recipes_name_only_what_there_is() -> None:
 def test_a_method_without_an_encoder_is_as_it_was() -> None:
     arms = [{"method": "tfidf-svm"}]
     assert _expanded(recipe="default", arms=arms) == _expanded(arms=arms)
+
+
+def test_the_default_rates_are_the_best_of_the_search() -> None:
+    """By the mean validation accuracy over the tasks that studies/recipe.toml was made on."""
+    accuracies: dict[tuple[str, int | None], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for folder in sorted((STUDIES.parent / "records").glob("recipe-*")):
+        for record in read_records(folder):
+            assert isinstance(record, FinishedEncoderRun)
+            arm = record.method, record.spec["method"].get("rank")
+            accuracies[arm][record.spec["training"]["learning_rate"]].append(record.val.accuracy)
+    best = {}
+    for arm, by_rate in accuracies.items():
+        assert {len(values) for values in by_rate.values()} == {3}
+        best[arm] = max(by_rate, key=lambda rate: sum(by_rate[rate]))
+    methods = RECIPES["default"].methods
+    assert methods["full"]["learning_rate"] == best["full", None]
+    assert methods["head"]["learning_rate"] == best["head", None]
+    for name in ("lora", "lora+tfidf"):
+        assert methods[name]["learning_rate"] == best["lora", methods[name]["rank"]]
+    means = {rank: max(map(sum, accuracies["lora", rank].values())) for rank in (2, 8)}
+    assert methods["lora"]["rank"] == max(means, key=lambda rank: means[rank])
