@@ -20,6 +20,7 @@ VECTORS = RECORDS / "vectors.json"
 ENGINES = RECORDS / "engines.json"
 INT8 = RECORDS / "int8.json"
 RUNTIME = RECORDS / "runtime.json"
+CERTIFICATES = RECORDS / "certificates.json"
 SERVING = RECORDS / "serving.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
