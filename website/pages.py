@@ -150,13 +150,13 @@ def gallery(page: str, studies: list[str]) -> str:
     title, about, headings, (study_file, records) = _GALLERY[page]
     rows: list[tuple[str, ...]] = [headings, ("---",) * len(headings)]
     for name in studies:
-        source = f"[{study_file}](../studies/{name}.toml) · [{records}](../records/{name})"
+        source = f"[{study_file}](../records/{name}/study.toml) · [{records}](../records/{name})"
         rows.append((f"[{name}](gallery/{name}.html)", _description(name).replace("|", r"\|"), source))
     return "\n".join([f"# {title}", "", about, "", *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 def _description(study: str) -> str:
-    content = tomllib.loads((ROOT / "studies" / f"{study}.toml").read_text(encoding="utf-8"))
+    content = tomllib.loads((ROOT / "records" / study / "study.toml").read_text(encoding="utf-8"))
     return " ".join(str(content.get("description", "")).split())
 
 
