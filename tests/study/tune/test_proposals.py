@@ -93,6 +93,26 @@ def test_a_proposal_that_was_half_drawn_is_completed_as_it_would_have_been(tmp_p
         assert proposals.next() == [undisturbed]
 
 
+def test_a_round_of_which_some_trials_have_ended_gets_no_further_ones(tmp_path: Path) -> None:
+    def numbers(jobs: int, most: int) -> list[int]:
+        with _proposals(tmp_path / "a.db") as proposals:
+            return [proposal.number for proposal in proposals.next(jobs, most=most)]
+
+    def end(*ended: int) -> None:
+        with _proposals(tmp_path / "a.db") as proposals:
+            for number in ended:
+                proposals.end(number, "failed", None)
+
+    assert numbers(3, 9) == numbers(3, 9) == [0, 1, 2]
+    end(1)
+    assert numbers(3, 8) == [0, 2]
+    end(2)
+    assert numbers(3, 7) == [0]
+    end(0)
+    assert numbers(3, 2) == [3, 4]  # so many are wanted
+    assert numbers(3, 6) == [3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("pruner", "objective"),
     [("median", "accuracy"), ("median", "loss"), ("hyperband", "accuracy"), ("none", "loss")],

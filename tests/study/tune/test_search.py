@@ -1,12 +1,14 @@
 """A search: what it leaves behind, killed and taken up again, and blind to the test set."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,15 @@ from tanzaku.errors import RecordError, SpecError, TanzakuError
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedEncoderRun
-from tanzaku.study.process import FINISHED
+from tanzaku.study.process import FINISHED, Ended, StartedChild, StudyInterrupted
+from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import run
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
-from tanzaku.study.tune.trial import PlannedTrial, TrialResult, _run_and_record, make_trial, read_result
+from tanzaku.study.tune.trial import PlannedTrial, TrialResult, Verdict, _run_and_record, make_trials, read_result
 from tests.forked import Forked, call
 from tests.study.made import blind_dataset, make_search
 from tests.tiny import make_dataset
@@ -243,6 +246,11 @@ def _planned(encoder: Path, folder: Path, **changes: Any) -> PlannedTrial:
     return PlannedTrial(spec, folder, resolve_encoder(str(encoder)))
 
 
+def _made(trial: PlannedTrial, verdict: Verdict) -> TrialResult | None:
+    (result,) = make_trials([trial], dataset=blind_dataset(), verdicts=[verdict], jobs=1)
+    return result
+
+
 def test_a_trial_ends_where_the_verdict_says_and_its_result_is_read_back(
     tiny_masked_encoder: Path, tmp_path: Path
 ) -> None:
@@ -253,11 +261,11 @@ def test_a_trial_ends_where_the_verdict_says_and_its_result_is_read_back(
         return asked[-1] == 2
 
     trial = _planned(tiny_masked_encoder, tmp_path)
-    result = make_trial(trial, dataset=blind_dataset(), verdict=after_two)
+    result = _made(trial, after_two)
     assert result is not None
     assert result.status == "pruned"
     assert asked == [epoch.epoch for epoch in result.history] == [1, 2]
-    assert make_trial(trial, dataset=blind_dataset(), verdict=after_two) == result
+    assert _made(trial, after_two) == result
     assert asked == [1, 2, 1, 2]
 
 
@@ -268,7 +276,7 @@ def test_a_trial_is_not_ended_early_after_its_last_epoch(tiny_masked_encoder: Pa
         asked.extend(epoch.epoch for epoch in epochs)
         return asked[-1] == 3
 
-    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=blind_dataset(), verdict=after_the_last)
+    result = _made(_planned(tiny_masked_encoder, tmp_path), after_the_last)
     assert result is not None
     assert (result.status, asked) == ("finished", [1, 2, 3])
 
@@ -295,7 +303,7 @@ def test_a_trial_whose_process_is_killed_has_failed(tiny_masked_encoder: Path, t
         child.join()
         return False
 
-    result = make_trial(_planned(tiny_masked_encoder, tmp_path), dataset=blind_dataset(), verdict=kill)
+    result = _made(_planned(tiny_masked_encoder, tmp_path), kill)
     assert isinstance(result, TrialResult)
     assert result.status == "failed"
     assert "SIGKILL" in str(result.error)
@@ -314,7 +322,7 @@ def test_a_trial_killed_before_its_result_is_written_trains_nothing_again(
         with pytest.raises(SystemExit):
             _run_and_record(trial, blind_dataset(), lambda _: False, lambda: False)
     done = _epochs_done(tmp_path)
-    result = make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False)
+    result = _made(trial, lambda _: False)
     assert result is not None
     assert result.status == "finished"
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
@@ -326,7 +334,7 @@ def test_checkpoints_that_a_kill_left_beside_the_result_are_cleared(tiny_masked_
     trial = _planned(tiny_masked_encoder, tmp_path)
     (tmp_path / "trial.json").write_text(TrialResult(status="finished").model_dump_json(), encoding="utf-8")
     (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
-    assert make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False) == TrialResult(status="finished")
+    assert _made(trial, lambda _: False) == TrialResult(status="finished")
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -338,13 +346,98 @@ def _epochs_done(folder: Path) -> int:
 def test_a_trial_stops_at_the_deadline_and_goes_on_later(tiny_masked_encoder: Path, tmp_path: Path) -> None:
     trial = _planned(tiny_masked_encoder, tmp_path)
     stopped = replace(trial, deadline=time.monotonic() - 1)
-    assert make_trial(stopped, dataset=blind_dataset(), verdict=lambda _: False) is None
+    assert _made(stopped, lambda _: False) is None
     assert list((tmp_path / "checkpoints").glob("step-*"))
-    result = make_trial(trial, dataset=blind_dataset(), verdict=lambda _: False)
+    result = _made(trial, lambda _: False)
     assert result is not None
     assert result.status == "finished"
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in log if line["event"] == "Resumed"] == [1]
+
+
+def test_ctrl_c_is_not_lost_when_the_last_trial_has_just_ended(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = StartedChild.join
+
+    def join_and_ctrl_c(child: StartedChild) -> Ended:
+        ended = join(child)
+        signal.raise_signal(signal.SIGINT)
+        return ended
+
+    study = _study(tiny_masked_encoder, tune={"trials": 1}, training={"epochs": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(StartedChild, "join", join_and_ctrl_c)
+        with pytest.raises(StudyInterrupted):
+            _search(study, blind_dataset(), tmp_path)
+    assert len(list(tmp_path.glob("trials/*/trial.json"))) == 1
+    assert not (tmp_path / "tuned.toml").exists()
+    assert [type(event) for event in _search(study, blind_dataset(), tmp_path)] == [
+        SearchStarts,
+        TrialStarts,
+        TrialEnds,
+        SearchEnds,
+    ]
+
+
+class _Trainless:
+    """Makes trials whose loss follows from the learning rate.
+
+    Args:
+        stopped: So many, the first of the first round, are not made, since the time is over.
+    """
+
+    def __init__(self, stopped: int = 0) -> None:
+        self._stopped = stopped
+        self.time_is_over = False
+
+    def __call__(self, pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Dataset) -> None:
+        for trial, verdict in pairs[self._stopped :]:
+            loss = abs(math.log10(trial.spec.training.learning_rate / 1e-3))
+            result = TrialResult(status="finished", history=(_epoch(1, loss), _epoch(2, loss / 2)))
+            ends = [verdict([epoch]) for epoch in result.history]
+            trial.folder.mkdir(parents=True)
+            if ends[0]:
+                result = TrialResult(status="pruned", history=result.history[:1])
+            (trial.folder / "trial.json").write_text(result.model_dump_json(), encoding="utf-8")
+        self.time_is_over = self._stopped > 0
+
+
+def _epoch(number: int, loss: float) -> EpochRecord:
+    return EpochRecord(
+        epoch=number,
+        steps=number,
+        train_loss=loss,
+        val_loss=loss,
+        val_accuracy=0.5,
+        learning_rate=1e-3,
+        train_seconds=1,
+        eval_seconds=1,
+    )
+
+
+def test_a_search_whose_time_is_over_amid_a_round_ends_as_an_undisturbed_one(
+    tiny_masked_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _study(tiny_masked_encoder, tune={"trials": 6})
+    space = search_space(study)
+
+    def searched(name: str, making: _Trainless) -> list[TrialRecord]:
+        assert study.tune is not None
+        monkeypatch.setattr("tanzaku.study.tune.search._over", lambda _: making.time_is_over)
+        (tmp_path / name).mkdir(exist_ok=True)
+        corners, encoder = space.corners(seed=42), resolve_encoder(str(tiny_masked_encoder))
+        search = _Search(study, study.tune, space, corners, blind_dataset(), {None: encoder}, tmp_path / name, jobs=3)
+        search.elsewhere = making  # type: ignore[assignment]
+        *_, ended = search.run()
+        assert isinstance(ended, SearchEnds)
+        return list(ended.record.trials)
+
+    undisturbed = searched("undisturbed", _Trainless())
+    assert {trial.status for trial in undisturbed} == {"finished", "pruned"}
+    for stopped, there in ((1, [2, 3]), (2, [3])):
+        assert [trial.number for trial in searched(f"cut-{stopped}", _Trainless(stopped))] == there
+        assert searched(f"cut-{stopped}", _Trainless()) == undisturbed
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 SQLite file that everything is written to at once.
 
 Each value is drawn by a sampler of its own, seeded with the search's seed, the trial's number and the setting's place,
-and so follows from the trials before it alone: a search that was killed and resumed proposes what an undisturbed one
-would have.
+and so only follows from the trials before it: a search that was killed and resumed with as many jobs proposes what an
+undisturbed one would have.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Proposals:
         """The trials of a round: those that were begun and have not ended, with their settings, and new ones.
 
         Rounds end at the multiples of `jobs`, and their trials are drawn before any of them ends, so that they do not
-        depend on which of them ends first.
+        depend on which of them ends first. No trial of a round may be given to `end` before all of them have ended.
 
         Args:
             jobs: How many trials are made at the same time.
@@ -103,11 +103,13 @@ class Proposals:
         """
         from optuna.trial import TrialState
 
-        begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        numbers = [trial.number for trial in begun][:jobs] or [self._study.ask().number]
-        proposals = [self._proposal(number) for number in numbers]
-        while (numbers[0] + len(proposals)) % jobs and len(proposals) < min(jobs, most):
+        trials = self._study.get_trials(deepcopy=False)
+        begun = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+        proposals = [self._proposal(number) for number in begun[:jobs]]
+        drawn = len(trials)  # their numbers are those below
+        while not proposals or (drawn % jobs and len(proposals) < min(jobs, most)):
             proposals.append(self._proposal(self._study.ask().number))
+            drawn += 1
         return proposals
 
     def report(self, number: int, epoch: int, objective: float) -> bool:

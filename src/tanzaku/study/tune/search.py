@@ -198,11 +198,14 @@ class _Search:
                     raise StudyInterrupted
                 for proposal, result in zip(some, results, strict=True):
                     if result is not None:
-                        yield self._end(proposal, result, proposals)
+                        # Only of a whole round: a later call makes the rest of it, which must not know of these.
+                        yield self._end(proposal, result, None if None in results else proposals)
         yield self._finish()
 
-    def _end(self, proposal: Proposal, result: TrialResult, proposals: Proposals) -> TrialEnds:
-        proposals.end(proposal.number, result.status, self._objective(result.best) if result.best else None)
+    def _end(self, proposal: Proposal, result: TrialResult, proposals: Proposals | None) -> TrialEnds:
+        """Record how a trial ended, also for the proposals to come where they are given."""
+        if proposals:
+            proposals.end(proposal.number, result.status, self._objective(result.best) if result.best else None)
         self.trials.append(self._record(proposal, result))
         return TrialEnds(self.trials[-1], self._write().best)
 

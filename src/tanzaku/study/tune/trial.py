@@ -27,6 +27,7 @@ from tanzaku.study.process import (
     Child,
     Ended,
     StartedChild,
+    StudyInterrupted,
     describe_death,
     first_to_end,
     is_of_the_disk,
@@ -80,12 +81,9 @@ class PlannedTrial:
 
 
 Maker = Callable[[Sequence[tuple[PlannedTrial, Verdict]], Dataset], None]
-"""Makes trials, whose results are then in their folders, but for those that were asked to stop."""
+"""Makes trials, whose results are then in their folders, but for those that their deadline stopped.
 
-
-def make_trial(trial: PlannedTrial, *, dataset: Dataset, verdict: Verdict) -> TrialResult | None:
-    """The result of one trial; see `make_trials`."""
-    return make_trials([trial], dataset=dataset, verdicts=[verdict], jobs=1)[0]
+It raises `StudyInterrupted` if it was asked to stop, also where all trials have ended."""
 
 
 def make_trials(
@@ -96,7 +94,7 @@ def make_trials(
     jobs: int,
     elsewhere: Maker | None = None,
 ) -> list[TrialResult | None]:
-    """The trials' results, each made in a process of its own unless it is there; None where it was asked to stop.
+    """The trials' results, each made in a process of its own unless it is there; None where it was stopped.
 
     Args:
         trials: They are made at the same time.
@@ -108,6 +106,7 @@ def make_trials(
     Raises:
         RecordError: A result that is there can't be read.
         ProcessError: A trial could not be written.
+        StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
     """
     ended = {trial.folder for trial in trials if (trial.folder / TRIAL_FILE).exists()}
     made: dict[Path, tuple[PlannedTrial, Verdict]] = {}  # two proposals with the same settings are one training
@@ -134,7 +133,7 @@ def make_trials(
 
 
 def _run_in_processes(pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Dataset, jobs: int) -> None:
-    """Make trials, whose results are then in their folders, but for those that were asked to stop."""
+    """Make trials; see `Maker`."""
     children: dict[StartedChild, PlannedTrial] = {}
     try:
         for trial, verdict in pairs:
@@ -142,8 +141,8 @@ def _run_in_processes(pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Da
         while children:
             child = first_to_end(list(children))
             conclude(children.pop(child), child.join())
-    except KeyboardInterrupt:
-        pass
+    except KeyboardInterrupt:  # maybe when the last trial has just ended, so that no result is missing
+        raise StudyInterrupted from None
     finally:
         for child in children:
             child.stop()
