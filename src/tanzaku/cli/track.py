@@ -61,5 +61,8 @@ def export(
     from tanzaku.study.tracking.exporting import export_runs
 
     folders = {name: folder for name, folder in (("report", report), ("bundle", bundle)) if folder is not None}
-    sent = export_runs(runs, to, every=every, folders=folders)
-    plain_console(stderr=True, soft_wrap=True).print(f"{counted(sent, 'run')} of {runs} sent to {to}")
+    exported = export_runs(runs, to, every=every, folders=folders)
+    sent, there = exported.sent, exported.already_there
+    plain_console(stderr=True, soft_wrap=True).print(
+        f"{counted(sent, 'run')} of {runs} sent to {to}{f'; {there:,} already there' if there else ''}"
+    )

@@ -29,7 +29,7 @@ from tanzaku.study.running import run_study
 from tanzaku.study.runs import StoredRun, stored_runs
 from tanzaku.study.states import LOG_FILE
 from tanzaku.study.tracking.content import TrackedRun, ended_run
-from tanzaku.study.tracking.exporting import export_runs
+from tanzaku.study.tracking.exporting import Exported, export_runs
 from tanzaku.study.tracking.following import Following
 from tanzaku.study.tracking.tensorboard import TensorBoardTracker
 from tanzaku.study.tracking.tracker import open_trackers
@@ -209,8 +209,8 @@ def test_readers_find_every_number_that_was_measured_of_every_kind_of_run(
     for record in records:
         shutil.copytree(made.runs / record.run_id, tmp_path / "runs" / record.run_id)
         write_record(record, tmp_path / "runs" / record.run_id)
-    assert export_runs(tmp_path / "runs", f"mlflow:{server}") == 3
-    assert export_runs(tmp_path / "runs", f"tensorboard:{tmp_path / 'logs'}") == 3
+    assert export_runs(tmp_path / "runs", f"mlflow:{server}") == Exported(sent=3, already_there=0)
+    assert export_runs(tmp_path / "runs", f"tensorboard:{tmp_path / 'logs'}") == Exported(sent=3, already_there=0)
     in_mlflow = _read_mlflow(server, "kinds")
     for record in records:
         measured = _measured(record)
@@ -236,7 +236,7 @@ def test_tensorboard_gets_new_epochs_and_keeps_no_run_twice(made: Made, tmp_path
     TensorBoardTracker("tensorboard", tmp_path).send(whole)
     (file,) = (tmp_path / record.run_id).glob("*tfevents*")
     assert _read_tensorboard(tmp_path / record.run_id) == _in_float32(_expected(record))
-    export_runs(made.runs, f"tensorboard:{tmp_path}")
+    assert export_runs(made.runs, f"tensorboard:{tmp_path}") == Exported(sent=2, already_there=1)
     assert list((tmp_path / record.run_id).glob("*tfevents*")) == [file]
 
 
@@ -252,8 +252,9 @@ def test_a_run_is_sent_by_the_process_that_makes_it_and_its_end_last(made: Made,
     sent: list[tuple[str, str]] = []
 
     class Heard(TensorBoardTracker):
-        def send(self, run: TrackedRun) -> None:
+        def send(self, run: TrackedRun) -> bool:
             sent.append((run.run_id, run.state))
+            return True
 
     record = made.records[1]
     planned: Any = SimpleNamespace(run_id=record.run_id, folder=made.runs / record.run_id, spec=record.spec)
@@ -294,7 +295,7 @@ def test_mlflow_reads_every_number_of_a_record_sent_any_number_of_times(
     made: Made, server: str, tmp_path: Path
 ) -> None:
     to = f"mlflow:{server}"
-    assert export_runs(made.runs, to) == 3
+    assert export_runs(made.runs, to).sent == 3
     first = _read_mlflow(server, "tracked")
     assert set(first) == {record.run_id for record in made.records}
     archive_study(made.runs, tmp_path / "archive")
@@ -368,7 +369,7 @@ def test_the_report_and_the_bundle_are_kept_for_the_study(made: Made, server: st
     for _ in range(2):
         result = CliRunner().invoke(app, [*to_mlflow, *arguments], catch_exceptions=False)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert result.stderr == f"3 runs of {made.runs} sent to mlflow:{server}\n"
+    assert result.stderr == f"0 runs of {made.runs} sent to mlflow:{server}; 3 already there\n"
     (target,) = [run for name, run in _read_mlflow(server, "tracked").items() if name == "report-and-bundle"]
     for kind in ("report", "bundle"):
         path = _client(server).download_artifacts(target.info.run_id, f"{kind}/below/file.txt", str(tmp_path))

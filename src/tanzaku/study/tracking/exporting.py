@@ -1,6 +1,7 @@
 """Sends the runs of a folder or an archive to a tracker, whenever they were made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tanzaku.errors import TrackingError
@@ -9,14 +10,22 @@ from tanzaku.study.tracking.content import ended_run
 from tanzaku.study.tracking.tracker import open_trackers
 
 
+@dataclass(frozen=True)
+class Exported:
+    """How many runs a tracker got."""
+
+    sent: int
+    already_there: int
+    """It had them, and they were not sent again."""
+
+
 def export_runs(
     runs: Path,
     to: str,
     *,
     every: bool = False,
     folders: Mapping[str, Path] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> int:
+) -> Exported:
     """Send every run that has ended; what the tracker has already is not sent again.
 
     Args:
@@ -24,10 +33,6 @@ def export_runs(
         to: The tracker, as in `open_trackers`.
         every: Also runs that are none of their study's as it is specified; see `stored_runs`.
         folders: The report and the bundle, by the names that they get in the tracker.
-        progress: Called with the name of each run that was sent.
-
-    Returns:
-        How many runs were sent.
 
     Raises:
         RecordError: There is no run, or one is damaged.
@@ -45,7 +50,5 @@ def export_runs(
         raise TrackingError(f"{missing}: there is no such folder to send")
     if folders:
         tracker.send_folders(studies[0], folders)
-    for run in stored:
-        tracker.send(ended_run(run))
-        progress(run.record.run_id)
-    return len(stored)
+    sent = sum(tracker.send(ended_run(run)) for run in stored)
+    return Exported(sent, already_there=len(stored) - sent)

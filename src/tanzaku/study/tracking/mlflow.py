@@ -42,17 +42,22 @@ class MlflowTracker:
         self._experiments: dict[str, str] = {}  # by the study's name
         self._known: dict[str, set[tuple[str, int]]] = {}  # of each of MLflow's runs, the points that it has
 
-    def send(self, run: TrackedRun) -> None:
-        """Add what MLflow lacks of the run. A run of the same name with other values there is replaced."""
+    def send(self, run: TrackedRun) -> bool:
+        """Add what MLflow lacks of the run. A run of the same name with other values there is replaced.
+
+        Returns:
+            Whether it lacked anything.
+        """
         with self._errors():
             found = self._find(run.study, run.run_id)
             if found is not None and found.data.tags.get(_SENT_TAG) == run.digest:
-                return
+                return False
             if found is not None and self._contradicts(found, run):
                 self._client.delete_run(found.info.run_id)  # MLflow can't change a value, and can restore the run
                 found = None
             target = found or self._create(run.study, run.run_id, started=run.points[0].time if run.points else None)
             self._log(target, run)
+        return True
 
     def send_folders(self, study: str, folders: Mapping[str, Path]) -> None:
         """Put the folders, with their names, into a run of MLflow's for the whole study."""

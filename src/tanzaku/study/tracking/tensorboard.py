@@ -23,8 +23,11 @@ class TensorBoardTracker:
         self._folder = folder
         self._writing: dict[str, tuple[_EventFile, set[tuple[str, int]]]] = {}
 
-    def send(self, run: TrackedRun) -> None:
+    def send(self, run: TrackedRun) -> bool:
         """Add what the run's folder lacks; write a folder that this process did not begin again as a whole.
+
+        Returns:
+            Whether anything was written: False if the folder has the whole run, which has ended.
 
         Raises:
             TrackingError: The folder can't be written, or holds something other than what a tracker wrote.
@@ -35,7 +38,7 @@ class TensorBoardTracker:
         try:
             if run.run_id not in self._writing:
                 if _state(folder) == run.digest:
-                    return
+                    return False
                 _clear(folder)
                 self._writing[run.run_id] = (_begin(folder, run), set())
             writer, written = self._writing[run.run_id]
@@ -49,6 +52,7 @@ class TensorBoardTracker:
         except OSError as error:
             self._writing.pop(run.run_id, None)
             raise TrackingError(f"TensorBoard's folder {describe_os_error(error)}") from error
+        return True
 
     def send_folders(self, study: str, folders: Mapping[str, Path]) -> None:
         """TensorBoard keeps none.

@@ -18,8 +18,8 @@ class Tracker(Protocol):
     destination: str
     """As the user names it."""
 
-    def send(self, run: TrackedRun) -> None:
-        """Keep the run as it is now.
+    def send(self, run: TrackedRun) -> bool:
+        """Keep the run as it is now; False if it was there already, and nothing was sent.
 
         Raises:
             TrackingError: The tracker can't be reached, or refuses the run.
