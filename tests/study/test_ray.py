@@ -1,11 +1,12 @@
 """Studies that Ray makes: equal to those of this machine's processes, whatever dies on the way."""
 
 import json
+import signal
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -16,16 +17,20 @@ from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import ProcessError
 from tanzaku.fitting.run import fit
 from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent, make_runs
+from tanzaku.study.engines.cluster import Cluster, result_of
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray import RayEngine
-from tanzaku.study.engines.ray_worker import Begins, pack_encoder, place_encoder
+from tanzaku.study.engines.ray_worker import Begins, Board, Shared, pack_encoder, place_encoder
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.process import StudyInterrupted
+from tanzaku.study.process import FINISHED, INTERRUPTED, Ended, StudyInterrupted
 from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
+from tanzaku.study.tune.on_ray import _Round
+from tanzaku.study.tune.on_ray import work as make_on_worker
 from tanzaku.study.tune.search import SearchEnds, search
+from tanzaku.study.tune.trial import PlannedTrial, read_result
 from tests.fitting.inquiries import write_inquiries
 from tests.forked import Forked
 from tests.study.compared import assert_same_runs, remount, training_process, wait_for_a_run
@@ -84,11 +89,13 @@ def test_ray_makes_the_same_runs_as_processes(
     made_by_processes: tuple[StudySpec, Path],
     sees_folder: bool,
     request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not sees_folder:
         request.getfixturevalue("unshared")
     study, expected = made_by_processes
-    events = _make(study, tmp_path, make_dataset(), ray=RayOptions(cpus_per_run=1))
+    monkeypatch.chdir(tmp_path)  # in which no worker of Ray is
+    events = _make(study, Path("runs"), make_dataset(), ray=RayOptions(cpus_per_run=1))
     assert sorted(type(event).__name__ for event in events) == ["RunEnds"] * 4 + ["RunStarts"] * 4
     assert isinstance(events[0], RunStarts)
     ended = [event for event in events if isinstance(event, RunEnds)]
@@ -96,11 +103,11 @@ def test_ray_makes_the_same_runs_as_processes(
     assert not any(event.found for event in ended)
     (failed,) = (event.record for event in ended if event.record.status == "failed")
     assert "smaller learning rate" in str(failed.model_dump()["error"])
-    assert_same_runs(expected, tmp_path)
-    logs = {path.parent.name for path in tmp_path.glob("*/log.jsonl")}
+    assert_same_runs(expected, tmp_path / "runs")
+    logs = {path.parent.name for path in tmp_path.glob("runs/*/log.jsonl")}
     assert logs == {path.parent.name for path in expected.glob("*/log.jsonl")}
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "marks or unfinished files are left"
-    again = _make(study, tmp_path, make_dataset(), ray=RayOptions(cpus_per_run=1))
+    again = _make(study, Path("runs"), make_dataset(), ray=RayOptions(cpus_per_run=1))
     assert all(isinstance(event, RunEnds) and event.found for event in again)
 
 
@@ -244,6 +251,48 @@ def test_a_run_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> 
         pass  # nobody holds it any more
 
 
+def _trial(folder: Path) -> PlannedTrial:
+    return PlannedTrial(spec=cast(Any, None), folder=folder, encoder=cast(Any, None))
+
+
+def test_a_trial_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> None:
+    made = _Round({"task": _trial(tmp_path)}, {}, board=None)
+    answers = [made._answer(Begins(str(number), tmp_path.name, shared=True)) for number in range(5)]
+    assert answers == [*["make"] * 4, "over"]
+    result = read_result(tmp_path)
+    assert result.status == "failed"
+    assert "its worker or its machine died 4 times" in str(result.error)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_asks_before_it_begins(tmp_path: Path) -> None:
+    import ray
+
+    (tmp_path / "mark").write_text("token", encoding="ascii")
+    board, shared = Cluster.actor_here(Board), Shared("tiny", 1, False, tmp_path / "mark", "token")
+    ray.get(board.stop.remote())
+    ended = ray.get(ray.remote(make_on_worker).remote(_trial(tmp_path), make_dataset(), {}, shared, board))
+    assert ended == Ended(INTERRUPTED, None)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_ctrl_c_is_not_lost_when_the_last_trial_has_just_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def ends_at_once() -> Ended:
+        return Ended(FINISHED, None)
+
+    def result_and_ctrl_c(task: Any, *, name: str) -> Any:
+        ended = result_of(task, name=name)
+        signal.raise_signal(signal.SIGINT)
+        return ended
+
+    monkeypatch.setattr("tanzaku.study.tune.on_ray.result_of", result_and_ctrl_c)
+    task = ray.remote(ends_at_once).remote()
+    with pytest.raises(StudyInterrupted):
+        _Round({task: _trial(tmp_path)}, {}, Cluster.actor_here(Board)).attend()
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_fit_trains_its_candidates_with_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
@@ -282,9 +331,10 @@ def test_a_search_makes_its_trials_with_ray(
     space = {"learning_rate": {"low": 1e-5, "high": 3e-2, "log": True}}
     content["tune"] = {"trials": 4, "startup_trials": 1, "unpruned_epochs": 1, "objective": "loss", "space": space}
     study = StudySpec.model_validate(content)
+    monkeypatch.chdir(tmp_path)  # in which no worker of Ray is
     found = []
     for name, ray in (("here", None), ("there", ONE_CPU)):
-        *_, ended = search(study, dataset=blind_dataset(), out=tmp_path / name, jobs=2, ray=ray)
+        *_, ended = search(study, dataset=blind_dataset(), out=Path(name), jobs=2, ray=ray)
         assert isinstance(ended, SearchEnds)
         trials = ended.record.model_dump(mode="json")["trials"]
         found.append([(trial["settings"], trial["status"], trial["val_loss"], trial["best_epoch"]) for trial in trials])

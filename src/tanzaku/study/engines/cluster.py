@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,27 @@ SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
 POLL_SECONDS = 0.3
 STOP_SECONDS = 120.0  # that workers have to save a checkpoint
 RETRIES = 3
-DIED = f"its worker or its machine died {RETRIES + 1} times; usually memory had run out"
+GIVEN_UP = Ended(FAILED, f"its worker or its machine died {RETRIES + 1} times; usually memory had run out")
+
+
+class Attempts:
+    """How often Ray has begun each task: it would repeat without end what it ends for lack of memory."""
+
+    def __init__(self) -> None:
+        self._begun = Counter[str]()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a task has begun."""
+        return name in self._begun
+
+    def begin(self, name: str) -> bool:
+        """Take note that a task begins; False if it is to be given up instead, as `GIVEN_UP`."""
+        self._begun[name] += 1
+        return self._begun[name] <= RETRIES + 1
+
+    def forget(self, name: str) -> None:
+        """A task has ended."""
+        self._begun.pop(name, None)
 
 
 def result_of(task: Any, *, name: str) -> Any:
@@ -41,7 +62,7 @@ def result_of(task: Any, *, name: str) -> Any:
     except ray.exceptions.TaskCancelledError:
         raise
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-        return Ended(FAILED, DIED)
+        return GIVEN_UP
     except ray.exceptions.RayError as error:
         raise ProcessError(
             f"Ray can't make {name}: {str(error).strip().splitlines()[-1]}. Every machine of the cluster needs the "

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tanzaku.threads import settled_threads
+
 
 @dataclass(frozen=True)
 class RayOptions:
@@ -21,3 +23,8 @@ class RayOptions:
     cpus_per_run: int | None = None
     gpus_per_run: float = 0.0
     memory_per_run: int | None = None
+
+    def threads_per_run(self, jobs: int | None) -> int:
+        """How many threads a run computes with, and CPUs it takes, if so many runs are made at the same time."""
+        share = max(1, settled_threads() // jobs) if jobs and self.address is None else 1
+        return self.cpus_per_run or share

@@ -21,15 +21,22 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import ProcessError, describe_os_error
 from tanzaku.files import write_atomically
 from tanzaku.study.engines.bringing import append_log, bring
-from tanzaku.study.engines.cluster import DIED, POLL_SECONDS, RETRIES, STOP_SECONDS, Cluster, result_of
+from tanzaku.study.engines.cluster import (
+    GIVEN_UP,
+    POLL_SECONDS,
+    RETRIES,
+    STOP_SECONDS,
+    Attempts,
+    Cluster,
+    result_of,
+)
 from tanzaku.study.engines.interface import Begun, Over
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import Answer, Begins, Board, Made, Shared, pack_encoder, work
 from tanzaku.study.making import conclude, lock_of
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun
-from tanzaku.study.process import FAILED, UNWRITABLE, Ended, StudyInterrupted, is_of_the_disk, unwritable
+from tanzaku.study.process import UNWRITABLE, Ended, StudyInterrupted, is_of_the_disk, unwritable
 from tanzaku.study.record import RECORD_FILE
-from tanzaku.threads import settled_threads
 
 _MOST_RUNS = 1000  # that Ray is given at the same time
 
@@ -50,14 +57,13 @@ class RayEngine:
     ) -> None:
         self.capacity = jobs or _MOST_RUNS
         self._cluster = Cluster(options.address)
-        share = max(1, settled_threads() // jobs) if jobs and options.address is None else 1
-        self._threads = options.cpus_per_run or share
+        self._threads = options.threads_per_run(jobs)
         self._options = options
         self._facts: dict[str, Any] = {"dataset": dataset, "study": study}
         self._deadline = deadline
         self._happened: deque[Begun | Over] = deque()
         self._tasks: dict[Any, PlannedRun] = {}
-        self._attempts: dict[str, int] = {}
+        self._attempts = Attempts()
         self._locks: dict[str, FileLock] = {}
         self._shipped: dict[str, Any] = {}
         self._shared: dict[Path, Shared] = {}
@@ -86,12 +92,14 @@ class RayEngine:
         import ray
 
         encoder = teacher = None
-        shipped = planned
-        if isinstance(planned, PlannedEncoderRun):
-            encoder = self._ship(planned.encoder.fingerprint, lambda: pack_encoder(planned.encoder))
-            if (soft := planned.teacher) is not None:
+        # The working directory of a worker is another one.
+        shipped: PlannedRun = replace(planned, folder=planned.folder.absolute())
+        if isinstance(shipped, PlannedEncoderRun):
+            source = shipped.encoder
+            encoder = self._ship(source.fingerprint, lambda: pack_encoder(source))
+            if (soft := shipped.teacher) is not None:
                 teacher = self._ship(soft.fingerprint, lambda: soft)
-                shipped = replace(planned, teacher=None)
+                shipped = replace(shipped, teacher=None)
         task = ray.remote(work).options(
             name=planned.run_id,
             num_cpus=self._threads,
@@ -148,7 +156,7 @@ class RayEngine:
         if not done:
             return None
         planned = self._tasks.pop(done[0])
-        self._attempts.pop(planned.run_id, None)
+        self._attempts.forget(planned.run_id)
         return Over(planned, busy=not conclude(planned, self._ended(done[0], planned), **self._facts))
 
     def _ended(self, task: Any, planned: PlannedRun) -> Ended:
@@ -191,15 +199,13 @@ class RayEngine:
 
     def _answer(self, asked: Begins, planned: PlannedRun) -> Answer:
         """Whether a worker is to make a run. The study takes the run's lock if the worker can't."""
-        before = self._attempts.get(planned.run_id, 0)
-        self._attempts[planned.run_id] = before + 1
-        if before == 0:
+        if planned.run_id not in self._attempts:
             self._happened.append(Begun(planned))
-        given_up = before > RETRIES  # Ray itself would repeat without end what it ends for lack of memory
+        given_up = not self._attempts.begin(planned.run_id)
         if (asked.shared or given_up) and planned.run_id in self._locks:
             self._locks.pop(planned.run_id).release()
         if given_up:
-            conclude(planned, Ended(FAILED, DIED), **self._facts)
+            conclude(planned, GIVEN_UP, **self._facts)
             return "over"
         if asked.shared:
             return "make"

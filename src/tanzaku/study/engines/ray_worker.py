@@ -58,7 +58,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Begins(Question):
-    """A worker is about to make a run, and asks whether it may."""
+    """A worker is about to make a run or a trial, and asks whether it may."""
 
     shared: bool
     """Whether it sees the study's folder."""
@@ -158,9 +158,8 @@ def work(
         if not sees:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tanzaku-run-")))
             planned = replace(planned, folder=folder / planned.run_id)
-        answer: Answer = ask(board, Begins(uuid.uuid4().hex, planned.run_id, sees))
-        if answer != "make":
-            return Made(Ended(_STATUSES[answer], None))
+        if refused := begin(board, planned.run_id, shared=sees):
+            return Made(refused)
         if isinstance(planned, PlannedEncoderRun):
             assert encoder is not None
             planned = replace(planned, encoder=place_encoder(planned.encoder, encoder), teacher=teacher)
@@ -187,6 +186,12 @@ def ask(board: Any, question: Question) -> Any:
     while (answer := said(board.answer.remote(question.key))) is None:
         time.sleep(_POLL_SECONDS)
     return answer
+
+
+def begin(board: Any, name: str, *, shared: bool) -> Ended | None:
+    """Ask the study whether a task may begin; what became of it if it may not."""
+    answer: Answer = ask(board, Begins(uuid.uuid4().hex, name, shared))
+    return None if answer == "make" else Ended(_STATUSES[answer], None)
 
 
 def _make(planned: PlannedRun, dataset: Dataset, shared: Shared, board: Any, *, sends_log: bool) -> Ended:

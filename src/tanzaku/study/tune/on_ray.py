@@ -18,22 +18,32 @@ import numpy as np
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.files import write_atomically
-from tanzaku.study.engines.cluster import POLL_SECONDS, RETRIES, STOP_SECONDS, Cluster, result_of
+from tanzaku.study.engines.cluster import (
+    GIVEN_UP,
+    POLL_SECONDS,
+    RETRIES,
+    STOP_SECONDS,
+    Attempts,
+    Cluster,
+    result_of,
+)
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import (
+    Begins,
     Board,
     Question,
     Shared,
     ask,
+    begin,
     pack_encoder,
     place_encoder,
     said,
     sees_folder,
 )
-from tanzaku.study.process import INTERRUPTED, UNWRITABLE, Ended, StartedChild
+from tanzaku.study.process import INTERRUPTED, UNWRITABLE, Ended, StartedChild, StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.tune.trial import PlannedTrial, Verdict, conclude, try_out
-from tanzaku.threads import settle_threads, settled_threads
+from tanzaku.threads import settle_threads
 
 _EXCHANGE_SECONDS = 1.0
 
@@ -56,15 +66,15 @@ class RayTrials:
 
     def __init__(self, options: RayOptions, *, jobs: int, study: str) -> None:
         self._options = options
-        share = max(1, settled_threads() // jobs) if options.address is None else 1
-        self._threads = options.cpus_per_run or share
+        self._threads = options.threads_per_run(jobs)
         self._study = study
 
     def __call__(self, pairs: Sequence[tuple[PlannedTrial, Verdict]], dataset: Dataset) -> None:
-        """Make trials, whose results are then in their folders, but for those that were asked to stop.
+        """Make trials; see `Maker`.
 
         Raises:
             ProcessError: A trial could not be written, or Ray can't make it.
+            StudyInterrupted: It was asked to stop.
         """
         import ray
 
@@ -81,11 +91,13 @@ class RayTrials:
             # Trials can have several, since `pretrain` is an axis and can be searched.
             sources = {trial.encoder.fingerprint: trial.encoder for trial, _ in pairs}
             encoders = {name: ray.put(pack_encoder(source)) for name, source in sources.items()}
-            tasks = {
-                self._task(trial).remote(trial, documents, encoders[trial.encoder.fingerprint], shared, board): trial
-                for trial, _ in pairs
-            }
-            _attend(tasks, {trial.folder.name: verdict for trial, verdict in pairs}, board)
+            tasks: dict[Any, PlannedTrial] = {}
+            for trial, _ in pairs:
+                # The working directory of a worker is another one.
+                shipped = replace(trial, folder=trial.folder.absolute())
+                encoder = encoders[trial.encoder.fingerprint]
+                tasks[self._task(trial).remote(shipped, documents, encoder, shared, board)] = trial
+            _Round(tasks, {trial.folder.name: verdict for trial, verdict in pairs}, board).attend()
         finally:
             mark.unlink(missing_ok=True)
             cluster.disconnect()
@@ -102,38 +114,68 @@ class RayTrials:
         )
 
 
-def _attend(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
-    """Judge epochs until all trials have ended, or were asked to stop."""
-    import ray
+class _Round:
+    """Trials that Ray was given.
 
-    deadlines = [trial.deadline for trial in tasks.values() if trial.deadline is not None]
-    end: float | None = None  # of the time that they have to save a checkpoint
-    try:
-        while tasks and (end is None or time.monotonic() < end):
-            try:
-                if end is None and deadlines and time.monotonic() > min(deadlines):
-                    raise KeyboardInterrupt
-                _step(tasks, verdicts, board)
-            except KeyboardInterrupt:
-                ray.get(board.stop.remote())
-                end = end or time.monotonic() + STOP_SECONDS
-    finally:
-        for task in tasks:
-            ray.cancel(task, force=True)
+    Args:
+        tasks: Ray's, with their trials.
+        verdicts: What ends each trial, by its folder's name.
+        board: The actor of `Board`.
+    """
 
+    def __init__(self, tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
+        self._tasks, self._verdicts, self._board = tasks, verdicts, board
+        self._trials = {trial.folder.name: trial for trial in tasks.values()}
+        self._attempts = Attempts()
 
-def _step(tasks: dict[Any, PlannedTrial], verdicts: Mapping[str, Verdict], board: Any) -> None:
-    import ray
+    def attend(self) -> None:
+        """Judge epochs until all trials have ended, or were stopped.
 
-    done, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
-    asked, _ = ray.get(board.news.remote())
-    answers = {
-        one.key: verdicts[one.run_id]([EpochRecord.model_validate(epoch) for epoch in one.epochs]) for one in asked
-    }
-    if answers:
-        ray.get(board.reply.remote(answers))
-    for task in done:
-        conclude(tasks.pop(task), _ended(task))
+        Raises:
+            ProcessError: A trial could not be written, or Ray can't make it.
+            StudyInterrupted: It was asked to stop.
+        """
+        import ray
+
+        deadline = min((trial.deadline for trial in self._trials.values() if trial.deadline is not None), default=None)
+        interrupted = False
+        end: float | None = None  # of the time that they have to save a checkpoint
+        try:
+            while self._tasks and (end is None or time.monotonic() < end):
+                try:
+                    self._step()
+                except KeyboardInterrupt:
+                    interrupted = True
+                if end is None and (interrupted or (deadline is not None and time.monotonic() > deadline)):
+                    ray.get(self._board.stop.remote())
+                    end = time.monotonic() + STOP_SECONDS
+        finally:
+            for task in self._tasks:
+                ray.cancel(task, force=True)
+        if interrupted:  # maybe when the last trial had just ended, so that no result is missing
+            raise StudyInterrupted
+
+    def _step(self) -> None:
+        import ray
+
+        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=POLL_SECONDS)
+        asked, _ = ray.get(self._board.news.remote())
+        answers = {one.key: self._answer(one) for one in asked}
+        if answers:
+            ray.get(self._board.reply.remote(answers))
+        for task in done:
+            conclude(self._tasks.pop(task), _ended(task))
+
+    def _answer(self, asked: Question) -> Any:
+        """Whether a worker is to make a trial, or to end it here."""
+        name = asked.run_id
+        if isinstance(asked, Judge):
+            return self._verdicts[name]([EpochRecord.model_validate(epoch) for epoch in asked.epochs])
+        assert isinstance(asked, Begins)
+        if self._attempts.begin(name):
+            return "make"
+        conclude(self._trials[name], GIVEN_UP)
+        return "over"
 
 
 def _ended(task: Any) -> Ended:
@@ -164,6 +206,8 @@ def work(trial: PlannedTrial, dataset: Dataset, encoder: Mapping[str, np.ndarray
             "(--out)",
         )
     name = trial.folder.name
+    if refused := begin(board, name, shared=True):
+        return refused
     # The clock of a deadline is the search's.
     trial = replace(trial, encoder=place_encoder(trial.encoder, encoder), deadline=None)
 
