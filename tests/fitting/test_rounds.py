@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import Clock
 from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RECORD_FILE, FinishedRun
 
@@ -83,7 +85,19 @@ class World:
             self.made.append(planned.run_id)
         return object()
 
-    def race(self, kinds: Sequence[Kind], *, seconds: float, before: int = 0) -> tuple[int, dict[str, Entry]]:
+    def make_several(self, runs: Sequence[Planned], dataset: Dataset, **_: Any) -> None:
+        """Runs that share the time."""
+        began = self.clock.now
+        ends = []
+        for planned in runs:
+            self.clock.now = began
+            self.make_run(planned, dataset)
+            ends.append(self.clock.now)
+        self.clock.now = max(ends)
+
+    def race(
+        self, kinds: Sequence[Kind], *, seconds: float, before: int = 0, jobs: int = 1
+    ) -> tuple[int, dict[str, Entry]]:
         """The whole rounds, and each candidate's entry."""
         self.clock = FakeClock(seconds)
         self.made.clear()
@@ -104,7 +118,8 @@ class World:
             costs=CostsFile(self.folder / "costs.json"),
             scratch=self.folder / "scratch",
             listener=lambda _: None,
-            making=Making(),
+            making=Making(jobs),
+            at_once=jobs,
             rounds_before=before,
         )
         return rounds.run_race(race, folds), {kind.name: one for kind, one in zip(kinds, entries, strict=True)}
@@ -131,6 +146,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return Predictions([1 - one if place < planned.kind.wrong else one for place, one in enumerate(classes)])
 
     monkeypatch.setattr(rounds, "make_run", made.make_run)
+    monkeypatch.setattr(rounds, "make_several", made.make_several)
     monkeypatch.setattr(rounds, "weigh", lambda *_: Costs(1.0, 1.0, 1, total_bytes=1))
     monkeypatch.setattr(rounds, "predictions", predictions)
     return made
@@ -187,6 +203,37 @@ def test_how_much_time_a_candidate_would_need_is_more_than_there_was(world: Worl
     _, entries = world.race([CHEAP, Kind("expensive", 40, wrong=1)], seconds=100)
     assert entries["expensive"].detail == "4 min"  # five runs of 40 s and the final training
     assert world.clock.left < 240
+
+
+def test_candidates_that_are_trained_at_the_same_time_share_the_time(world: World) -> None:
+    kinds = [CHEAP, OTHER, Kind("large", 40, wrong=3), Kind("larger", 45, wrong=1)]
+    _, entries = world.race(kinds, seconds=340)
+    assert entries["large"].reason == "time"
+    done, entries = world.race([replace(kind, name=f"{kind.name}-2") for kind in kinds], seconds=340, jobs=2)
+    assert done == FOLDS
+    assert all(entry.live for entry in entries.values())
+    assert world.clock.now == FOLDS * 46
+
+
+def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
+    """Three jobs with room for two at the same time: the third waits, and the next batch for it."""
+    race = SimpleNamespace(making=Making(3, RayOptions()), at_once=2)
+    waiting = [[10.0, 10.0], [4.0], [2.0, 2.0], [8.0, 8.0]]
+    assert rounds._needed(cast(Race, race), waiting) == (10 + 2 + 8) + (10 + 2 + 8) + 1.25 * 10
+    assert rounds._needed(cast(Race, SimpleNamespace(making=Making(), at_once=1)), waiting) == 24 + 20 + 12.5
+
+
+@pytest.mark.parametrize(("threads", "seconds"), [(1, 60), (2, 60), (4, 120)])
+def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds: float) -> None:
+    clock = Clock(1, speed=None, threads=2)
+    documents = Documents(("a",) * 10, ("x",) * 10)
+    dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
+    spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
+    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00"}
+    record = SimpleNamespace(**times, environment=SimpleNamespace(threads=threads))
+    planned = cast(PlannedRun, SimpleNamespace(spec=spec))
+    clock.learn(planned, cast(FinishedRun, record), dataset)
+    assert clock.expected(planned, dataset) == pytest.approx(seconds)
 
 
 def test_what_is_surely_worse_drops_out_with_the_figures(world: World) -> None:

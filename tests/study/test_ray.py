@@ -15,6 +15,7 @@ from filelock import FileLock
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import ProcessError
+from tanzaku.fitting.race import Making
 from tanzaku.fitting.run import fit
 from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent, make_runs
 from tanzaku.study.engines.cluster import Cluster, result_of
@@ -291,6 +292,13 @@ def test_ctrl_c_is_not_lost_when_the_last_trial_has_just_ended(tmp_path: Path, m
     task = ray.remote(ends_at_once).remote()
     with pytest.raises(StudyInterrupted):
         _Round({task: _trial(tmp_path)}, {}, Cluster.actor_here(Board)).attend()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_so_many_runs_have_room_on_a_cluster() -> None:
+    assert [Making(jobs, ONE_CPU).at_once for jobs in (None, 1, 2, 3)] == [2, 1, 2, 2]
+    assert Making(None, RayOptions(cpus_per_run=2)).at_once == 1
+    assert Making(None, RayOptions(memory_per_run=10**15)).at_once == 1  # such a machine may come
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -36,12 +36,14 @@ class Clock:
 
     Args:
         minutes: The budget, from now on.
-        speed: The encoder's; None without one.
+        speed: The encoder's with one thread; None without an encoder.
+        threads: Of each run that shares the machine with others; None where each run has all threads.
     """
 
-    def __init__(self, minutes: float, *, speed: Speed | None) -> None:
+    def __init__(self, minutes: float, *, speed: Speed | None, threads: int | None = None) -> None:
         self.deadline = time.monotonic() + 60 * minutes
         self._speed = speed
+        self._threads = threads
         self._known: dict[str, float] = {}  # seconds for each training document, by arm
         self._factor = 1.0  # how much longer runs that train the encoder took than expected
 
@@ -53,6 +55,9 @@ class Clock:
     def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
         """Note how long a run took, which tells also how long others of its kind are going to take."""
         took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
+        if self._threads:
+            # One that had more threads, since it did not share the machine, takes longer: at most by their ratio.
+            took *= max(1.0, record.environment.threads / self._threads)
         self._known[_arm(planned)] = took / max(1, len(dataset.train))
         if _trains_encoder(planned.spec) and (expected := self._by_speed(planned.spec, dataset)):
             self._factor = took / expected

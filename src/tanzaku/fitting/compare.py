@@ -127,11 +127,12 @@ def _race(
         labels=len(job.whole.label_names),
         margin=job.margin,
         choose_by=job.choose_by,
-        clock=Clock(job.minutes, speed=speed),
+        clock=Clock(job.minutes, speed=speed, threads=job.making.threads),
         costs=costs,
         scratch=job.folder / _SCRATCH,
         listener=job.listener,
         making=job.making,
+        at_once=job.making.at_once,
     )
 
 

@@ -20,12 +20,14 @@ from tanzaku.fitting.candidates import Candidate, Form
 from tanzaku.fitting.clock import Clock
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.engine import RunEnds, make_runs
+from tanzaku.study.engines.cluster import room
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.making import Shown
 from tanzaku.study.naming import Name
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
+from tanzaku.threads import settled_threads
 from tanzaku.words import Language
 
 Reason = Literal["megabytes", "milliseconds", "memory", "time", "failed", "worse"]
@@ -107,6 +109,21 @@ class Making:
         """So many of a round are made before they are measured; None for all."""
         return self.jobs if self.ray else self.jobs or 1
 
+    @property
+    def at_once(self) -> int:
+        """So many runs can be made at the same time, each with a thread; with Ray, as long as it is connected."""
+        if self.ray is None:
+            return min(self.jobs or 1, settled_threads())
+        there = room(self.ray, jobs=self.jobs)
+        return min(self.jobs or there, there)
+
+    @property
+    def threads(self) -> int | None:
+        """Of each run that shares the machine with others; None where each run has all threads."""
+        if self.ray is not None:
+            return self.ray.threads_per_run(self.jobs)
+        return max(1, settled_threads() // self.jobs) if self.jobs and self.jobs > 1 else None
+
 
 @dataclass
 class Fold:
@@ -137,6 +154,8 @@ class Race:
     """A folder for bundles that are only weighed."""
     listener: Listener
     making: Making
+    at_once: int = 1
+    """So many of the runs that are made together are counted on to be made at the same time."""
     rounds_before: int = 0
     """Whole rounds that an earlier call has made of these candidates; none of them is given up for lack of time."""
     completed: Callable[[int], None] = lambda _: None

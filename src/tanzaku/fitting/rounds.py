@@ -9,7 +9,9 @@ lack of it. Rounds that an earlier call completed are never given up: what has n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import TypeVar
 
 import numpy as np
 
@@ -32,6 +34,8 @@ from tanzaku.fitting.race import (
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import FailedRun
 
+_Item = TypeVar("_Item")
+
 _CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
 _ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
 
@@ -48,7 +52,7 @@ def run_race(race: Race, folds: Sequence[Fold]) -> int:
             break
     _use_what_is_left(race, folds[: len(truth)], truth)
     for entry in race.entries:
-        if entry.reason == "time" and (needed := _needed([_waiting(race, entry.candidate, folds)])) >= 1:
+        if entry.reason == "time" and (needed := _needed(race, [_waiting(race, entry.candidate, folds)])) >= 1:
             entry.detail = duration(needed)
     return len(truth)
 
@@ -63,9 +67,8 @@ def _round(race: Race, folds: Sequence[Fold], fold: Fold, truth: list[np.ndarray
     if rounds:
         _drop_for_time(race, folds, np.concatenate(truth), rounds=rounds)
         pairs = _pairs(race, fold)
-    at_once = race.making.together or len(pairs)
-    for start in range(0, len(pairs), at_once):
-        if not _measure_some(race, pairs[start : start + at_once], fold):
+    for some in _pieces(pairs, race.making.together or max(1, len(pairs))):
+        if not _measure_some(race, some, fold):
             return False
     truth.append(classes_of(fold.dataset))
     race.completed(fold.number)
@@ -124,10 +127,25 @@ def _waiting(race: Race, candidate: Candidate, folds: Iterable[Fold]) -> list[fl
     return [race.clock.expected(fold.runs[place], fold.dataset) for fold in waiting]
 
 
-def _needed(waiting: Iterable[Sequence[float]]) -> float:
-    """The seconds of the runs that some candidates still need, with the final training of one of them."""
+def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
+    """The seconds of the runs that some candidates still need, with the final training of one of them.
+
+    Runs that are made at the same time take as long as the slowest of them: what they gain is in the seconds that were
+    measured of runs that shared the machine, and no other gain is assumed.
+    """
     candidates = list(waiting)
-    return sum(map(sum, candidates)) + FINAL_SHARE * max((max(one, default=0.0) for one in candidates), default=0.0)
+    rounds = zip_longest(*candidates, fillvalue=0.0)
+    longest = max((max(one, default=0.0) for one in candidates), default=0.0)
+    return sum(_seconds_of_round(race, one) for one in rounds) + FINAL_SHARE * longest
+
+
+def _seconds_of_round(race: Race, runs: Sequence[float]) -> float:
+    together = _pieces(runs, race.making.together or len(runs))
+    return sum(max(at_once) for some in together for at_once in _pieces(some, race.at_once))
+
+
+def _pieces(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, rounds: int) -> None:
@@ -141,7 +159,7 @@ def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, ro
     waiting = {id(one.candidate): _waiting(race, one.candidate, folds[rounds:]) for one in live}
     best = max(scores, key=lambda key: scores[key])
     left, dropped = dict(waiting), list[int]()
-    while _needed(left.values()) > race.clock.left:
+    while _needed(race, left.values()) > race.clock.left:
         most = max(map(sum, left.values()))
         expensive = [key for key in left if key != best and sum(left[key]) > most / _CHEAP]
         if not expensive:
@@ -149,7 +167,7 @@ def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, ro
         dropped.append(min(expensive, key=lambda key: scores[key]))
         del left[dropped[-1]]
     for key in sorted(dropped, key=lambda key: -scores[key]):
-        if _needed([*left.values(), waiting[key]]) <= race.clock.left:
+        if _needed(race, [*left.values(), waiting[key]]) <= race.clock.left:
             left[key] = waiting[key]
     for entry in live:
         if id(entry.candidate) not in left:
@@ -178,7 +196,7 @@ def _use_what_is_left(race: Race, folds: Sequence[Fold], truth: Sequence[np.ndar
 def _fits(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> bool:
     """Whether a candidate's runs on some folds fit into what is left."""
     waiting = _waiting(race, candidate, folds)
-    return not waiting or race.clock.left > _needed([waiting])
+    return not waiting or race.clock.left > _needed(race, [waiting])
 
 
 def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:

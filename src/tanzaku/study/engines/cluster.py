@@ -128,9 +128,7 @@ class Cluster:
         return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def _check_room(self, *, cpus: int, gpus: float, memory: int) -> None:
-        import ray
-
-        machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+        machines = _machines()
         wanted = {"CPU": cpus, "GPU": gpus, "memory": memory}
         if not any(all(machine.get(name, 0) >= count for name, count in wanted.items()) for machine in machines):
             most = {name: max((machine.get(name, 0) for machine in machines), default=0) for name in wanted}
@@ -163,6 +161,30 @@ def connected(options: RayOptions | None) -> Iterator[None]:
         yield
     finally:
         cluster.disconnect()
+
+
+def room(options: RayOptions, *, jobs: int | None) -> int:
+    """How many runs the machines of the connected cluster can make at the same time, 1 or more.
+
+    Args:
+        options: What a run takes of the machines.
+        jobs: How many at the same time were asked for, if a number was.
+    """
+    wanted = {
+        "CPU": options.threads_per_run(jobs),
+        "GPU": options.gpus_per_run,
+        "memory": options.memory_per_run or 0,
+    }
+    taken = {name: count for name, count in wanted.items() if count}
+    fit = (min(int(machine.get(name, 0) / count) for name, count in taken.items()) for machine in _machines())
+    return max(1, sum(fit))
+
+
+def _machines() -> list[dict[str, float]]:
+    """The resources of each machine of the cluster, by their names."""
+    import ray
+
+    return [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
 
 
 def _described(resources: dict[str, float]) -> str:
