@@ -34,11 +34,13 @@ from tanzaku.analysis.selection import Selectable, select
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.split import pick
+from tanzaku.files import sha256_of_file
 from tanzaku.fitting.documents import Labelled, labelled
 from tanzaku.fitting.finish import SHARES, nice
 from tanzaku.fitting.splits import Splits, fewer, split_for_fit
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.methods.tfidf_svm import TfidfSvm
+from tanzaku.provenance import GIT_STATE
 
 RECORD = RECORDS / "promises.json"
 VARIANTS = tuple(TfidfSvm(analyzer="character", longest_ngram=length, max_terms=2048) for length in (1, 2, 3))
@@ -273,7 +275,9 @@ def main() -> None:
         if source.stem not in parts.found:
             print(source.stem, file=sys.stderr, flush=True)
             read = labelled(source, ReadOptions())
-            kept = Parts(BUILD / f"promises-{source.stem}.json", key={"labels": LABELS, "texts": len(read.documents)})
+            # Draws of other documents or of other code are not mixed with these.
+            key = {"labels": LABELS, "file": sha256_of_file(source), "commit": GIT_STATE[0]}
+            kept = Parts(BUILD / f"promises-{source.stem}.json", key=key)
             parts.begin(source.stem)
             parts.add(source.stem, measured(read, kept, draws=asked.draws))
     parts.write(RECORD, command=f"python -m benchmarks.promises --draws {asked.draws} {' '.join(parts.found)}")
