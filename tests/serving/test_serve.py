@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tanzaku.cli.serve import _named
+from tanzaku.cli.serve import PORT_VARIABLE, _named
 from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.serving.server import check_address
-from tanzaku.serving.tokens import read_tokens
+from tanzaku.serving.tokens import TOKEN_VARIABLE, read_tokens
+from tests.dockerfile import command_of
 
 
 def test_other_addresses_need_a_token() -> None:
@@ -72,3 +74,32 @@ def test_sigterm_finishes_what_has_begun(bundles: dict[str, Path]) -> None:
     events = [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")]
     assert events[:2] == ["loaded", "started"]
     assert events[-2:] == ["request", "stopped"]
+
+
+def test_the_images_health_check_follows_the_servers_port(bundles: dict[str, Path]) -> None:
+    """The image's own command and health check, with a real server and no Docker."""
+    command, check = command_of("CMD", stage="serve"), command_of("HEALTHCHECK", stage="serve")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    token, proxy = "0123456789abcdef", "http://127.0.0.1:1"  # the check must not take the proxy
+    environment = {**os.environ, PORT_VARIABLE: str(port), TOKEN_VARIABLE: token, "http_proxy": proxy}
+
+    def is_healthy() -> bool:
+        assert check[0] == "python"
+        done = subprocess.run([sys.executable, *check[1:]], env=environment, stderr=subprocess.DEVNULL, timeout=30)
+        return done.returncode == 0
+
+    assert not is_healthy()
+    arguments = [str(bundles["svm"]) if one == "/bundle" else one for one in command]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tanzaku", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().endswith(f":{port}")
+        assert is_healthy()
+        process.terminate()
+        process.communicate(timeout=60)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tanzaku.serving.tokens import Tokens
 
 
+# Not TANZAKU_PORT: Kubernetes sets that to an address where a service is called tanzaku.
+PORT_VARIABLE = "TANZAKU_LISTEN_PORT"
+
+
 class ServeCommand(LazyCommand):
     """`serve`, with an option for each field of `Limits`."""
 
@@ -74,7 +78,16 @@ def serve(
     ],
     *,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"Port to listen on; 0: a free one. Also: ${PORT_VARIABLE}.",
+            envvar=PORT_VARIABLE,
+            show_envvar=False,
+        ),
+    ] = 8000,
     access: Access,
     computing: Computing,
     limits: "Limits",
