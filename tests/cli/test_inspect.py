@@ -9,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
+from tanzaku.ship.building import write_facts
+from tanzaku.ship.bundle import read_facts
 from tanzaku.ship.certificate import bundle_bytes
+from tanzaku.ship.held_out import HELD_OUT_FILE
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tests.ship.conftest import METHODS, Study, study
@@ -76,3 +79,18 @@ def test_weights_that_were_changed_later_are_named(study: Study, tmp_path: Path)
     checks = _inspect(unmeasured.folder)[1]
     assert "then lowered to 8 bits, not measured" in checks["origin"]["detail"]
     assert "error rates can't be promised" in checks["calibration"]["detail"]
+
+
+def test_it_shows_no_accuracy_on_documents_that_were_trained_on(study: Study, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(study.bundles["tfidf-svm"], tmp_path / "bundle"))
+    facts = read_facts(bundle)
+    alike = facts.model_copy(update={"run": facts.run.model_copy(update={"test_is_validation": True})})
+    write_facts(bundle, alike)
+    origin = _inspect(bundle)[1]["origin"]["detail"]
+    assert ("validation " in origin, "test " in origin) == (True, False)
+    (bundle / HELD_OUT_FILE).unlink()
+    trained = {"calibration": facts.calibration.model_copy(update={"documents": 0})}
+    write_facts(bundle, alike.model_copy(update=trained))
+    checks = _inspect(bundle)[1]
+    assert "accuracy of the run: unknown, since all documents were trained on" in checks["origin"]["detail"]
+    assert "nothing is kept of held-out documents" in checks["calibration"]["detail"]

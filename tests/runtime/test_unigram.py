@@ -16,7 +16,7 @@ from tanzaku.encoders.source import EMBEDDED_NAME, resolve_encoder
 from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.runtime.normalizing import UnknownPartError
 from tanzaku.runtime.settings import TOKENIZER_FILE, JsonSettings
-from tanzaku.runtime.tokens import open_tokenizer
+from tanzaku.runtime.tokens import extra_for, open_tokenizer
 from tanzaku.runtime.unigram import UnigramTokenizer
 from tests.checkpoints import make_roberta, sentences
 from tests.corruption import outcome
@@ -128,11 +128,16 @@ def test_what_we_do_not_know_is_left_to_the_package(part: str, tmp_path: Path, m
     package.save(str(tmp_path / TOKENIZER_FILE))
     with pytest.raises(UnknownPartError):
         UnigramTokenizer(json.loads(package.to_str()))
+    assert extra_for(JsonSettings(), tmp_path) == "runtime-tokenizers"
     (ids,) = open_tokenizer(JsonSettings(), tmp_path)(["海 山"], None)
     assert ids.tolist() == package.encode("海 山").ids
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(TanzakuError, match=r"pip install tokenizers \(the extra 'runtime-tokenizers'\)"):
         open_tokenizer(JsonSettings(), tmp_path)
+
+
+def test_what_we_know_needs_no_package() -> None:
+    assert extra_for(JsonSettings(), resolve_encoder(EMBEDDED_NAME).folder) == "runtime"
 
 
 def _places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

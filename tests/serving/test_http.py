@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tanzaku.serving.limits import Limits
-from tanzaku.serving.service import Service
+from tanzaku.serving.service import Service, describe_task
 from tanzaku.serving.tasks import Tasks
 from tanzaku.serving.tokens import Tokens
 from tanzaku.ship.classifier import Classifier
@@ -125,9 +126,21 @@ def test_tasks_health_and_metrics(server: Running) -> None:
     assert [task["name"] for task in tasks] == sorted(BUNDLES)
     svm = next(task for task in tasks if task["name"] == "svm")
     assert (svm["method"], svm["explanations"], svm["test"]["accuracy"]) == ("tfidf-svm", "linear", 0.5)
+    assert svm["validation"]["documents"] == 12
     assert 'tanzaku_texts_total{task="svm"}' in metrics
     assert 'tanzaku_requests_total{route="/v1/classify",status="200"}' in metrics
     assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
+
+
+def test_no_accuracy_is_shown_of_documents_that_were_trained_on(tasks: Tasks) -> None:
+    task = tasks.get("svm")
+    alike = task.facts.run.model_copy(update={"test_is_validation": True})
+    untested = replace(task, facts=task.facts.model_copy(update={"run": alike}))
+    answer = describe_task(untested)
+    assert (answer.test, answer.validation is None) == (None, False)
+    calibration = task.facts.calibration.model_copy(update={"documents": 0})
+    trained = replace(task, facts=untested.facts.model_copy(update={"calibration": calibration}))
+    assert describe_task(trained).validation is None
 
 
 def test_without_a_token_only_requests_to_loopback_names_are_answered(server: Running) -> None:

@@ -87,6 +87,7 @@ def test_the_language_can_be_changed_and_errors_are_shown(page: Page) -> None:
     page.get_by_role("button", name="分類する").click()
     expect(page.get_by_role("alert")).to_contain_text("20001 characters")
     expect(page.locator("#tasks tbody tr")).to_have_count(9)
+    expect(page.locator("#tasks tbody tr").first).to_contain_text("50.0% (テスト)")
 
 
 def test_every_field_has_a_label_and_a_phone_shows_all_of_it(page: Page) -> None:

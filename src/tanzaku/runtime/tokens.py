@@ -16,7 +16,14 @@ from tanzaku.errors import BundleError
 from tanzaku.extras import require_extra
 from tanzaku.runtime.mecab import MecabTokenizer, naming_packages
 from tanzaku.runtime.normalizing import UnknownPartError
-from tanzaku.runtime.settings import TOKENIZER_FILE, VOCABULARY_FILE, JsonSettings, MecabSettings, TermSettings
+from tanzaku.runtime.settings import (
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+    JsonSettings,
+    MecabSettings,
+    TermSettings,
+    TokenizerSettings,
+)
 from tanzaku.runtime.unigram import UnigramTokenizer
 
 Tokenize = Callable[[Sequence[str], int | None], TokenizedDocuments]
@@ -42,6 +49,23 @@ def open_tokenizer(settings: MecabSettings | JsonSettings, folder: Path) -> Toke
         mecab = MecabTokenizer(settings, folder / VOCABULARY_FILE)
         return lambda texts, max_tokens: _documents([mecab.encode(text, max_tokens) for text in texts])
     return _open_json(folder / TOKENIZER_FILE)
+
+
+def extra_for(settings: TokenizerSettings, folder: Path) -> str:
+    """The extra of pyproject.toml with the packages that reading texts needs.
+
+    Args:
+        settings: Of the bundle.
+        folder: With the tokenizer's files.
+    """
+    if isinstance(settings, JsonSettings):
+        try:
+            UnigramTokenizer(json.loads((folder / TOKENIZER_FILE).read_text(encoding="utf-8")))
+        except UnknownPartError:
+            return "runtime-tokenizers"
+        return "runtime"
+    reads_words = isinstance(settings, MecabSettings) or settings.analyzer == "mecab"
+    return "runtime-mecab" if reads_words else "runtime"
 
 
 def open_words(settings: TermSettings) -> Callable[[Sequence[str]], np.ndarray]:

@@ -118,8 +118,8 @@ class TaskAnswer(BaseModel):
     trained: Annotated[str, Field(description="When the bundle's run ended, ISO 8601.")]
     loaded: Annotated[str, Field(description="When the server loaded it, ISO 8601.")]
     bundle_bytes: int
-    validation: Accuracy
-    test: Accuracy
+    validation: Annotated[Accuracy | None, Field(description="None where these documents were trained on.")]
+    test: Annotated[Accuracy | None, Field(description="None where no documents were set aside for a test.")]
     shares_pass: Annotated[bool, Field(description="Whether its texts are computed together with other tasks' texts.")]
     explanations: Literal["linear", "leave-one-out"]
 

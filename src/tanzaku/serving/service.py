@@ -29,6 +29,7 @@ from tanzaku.serving.tables import read_table, write_table
 from tanzaku.serving.tasks import Task, Tasks
 from tanzaku.serving.tokens import Tokens
 from tanzaku.serving.watching import Metrics
+from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.classifier import Classifier, Prediction
 from tanzaku.study.record import SplitScores
 
@@ -169,6 +170,7 @@ class Service:
 def describe_task(task: Task) -> TaskAnswer:
     """What clients see of a task."""
     facts = task.facts
+    measured = {split.name: _accuracy(split.scores) for split in measured_splits(facts)}
     return TaskAnswer(
         name=task.name,
         labels=list(facts.label_names),
@@ -177,8 +179,8 @@ def describe_task(task: Task) -> TaskAnswer:
         trained=facts.run.ended,
         loaded=task.loaded,
         bundle_bytes=task.bundle_bytes,
-        validation=_accuracy(facts.run.val),
-        test=_accuracy(facts.run.test),
+        validation=measured.get("validation"),
+        test=measured.get("test"),
         shares_pass=task.shares_pass,
         explanations="leave-one-out" if task.contributions is None else "linear",
     )

@@ -47,7 +47,7 @@ class Task:
         pool: What computes its scores.
         model: Which of the pool's models it is.
         contributions: What each part of a text adds to the scores; None where that is not known exactly.
-        held_out: The bundle's validation documents.
+        held_out: By what the bundle promises error rates; None where it can't.
     """
 
     name: str

@@ -9,6 +9,7 @@ from tanzaku.display import counted
 from tanzaku.encoders.checks import Check
 from tanzaku.errors import TanzakuError
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, EncoderBundleFacts, GraphBundleFacts, open_bundle
+from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import HeldOut, read_held_out
 from tanzaku.study.record import CalibrationFacts
@@ -73,7 +74,7 @@ def _calibration(facts: CalibrationFacts, held_out: HeldOut | None) -> Check:
     kept = (
         f"error rates can be promised with the {len(held_out.correct):,} {held_out.documents}"
         if held_out is not None
-        else "error rates can't be promised: no validation documents are known of the weights as they are"
+        else "error rates can't be promised: nothing is kept of held-out documents, as the weights now classify them"
     )
     if not facts.documents:
         return Check("calibration", "warn", f"{temperature}, which is typical of the method; {kept}")
@@ -86,14 +87,14 @@ def _calibration(facts: CalibrationFacts, held_out: HeldOut | None) -> Check:
 def _origin(facts: BundleFacts) -> str:
     run = facts.run
     measured = [
-        f"{name} {100 * scores.accuracy:.2f} % of {scores.documents:,}"
-        for name, scores in (("validation", run.val), ("test", run.test))
+        f"{split.name} {100 * split.scores.accuracy:.2f} % of {split.scores.documents:,}"
+        for split in measured_splits(facts)
     ]
     return "; ".join(
         [
             f"the run {run.run_id} of the study {run.study}, {run.ended}, on the data {run.data.name} "
             f"({run.data.train_documents:,} training documents)",
-            f"accuracy of the run: {', '.join(measured)}",
+            f"accuracy of the run: {', '.join(measured) or 'unknown, since all documents were trained on'}",
             *_changes(facts),
             f"packed by Tanzaku {facts.tanzaku}",
         ]
@@ -103,7 +104,8 @@ def _origin(facts: BundleFacts) -> str:
 def _changes(facts: BundleFacts) -> list[str]:
     """What was done to the weights after the run."""
     if isinstance(facts, GraphBundleFacts):
-        return [f"then exported as a graph for {facts.engine} in {facts.weights}"]
+        dtype = "int8" if facts.weights == "int8" else facts.precision
+        return [f"then exported as a graph for {facts.engine} in {dtype}"]
     if not isinstance(facts, EncoderBundleFacts):
         return []
     found = []

@@ -23,6 +23,8 @@ class CardFacts:
     size_bytes: int
     snippet: Sequence[str]
     """The lines of Python that use an export to another library."""
+    install: Sequence[str]
+    """The lines for the shell that install what it needs, in the folder with Tanzaku's clone."""
 
     @property
     def name(self) -> str:
@@ -58,10 +60,10 @@ class Split:
     macro_f1_interval: tuple[float, float] | None
 
 
-def measured_splits(card: CardFacts) -> list[Split]:
-    """Those whose documents the model was not trained on."""
-    run = card.facts.run
+def measured_splits(facts: BundleFacts) -> list[Split]:
+    """Those whose documents the model was not trained on; if a test is the validation, only that."""
+    run = facts.run
     splits = [] if run.test_is_validation else [Split("test", run.test, run.test_macro_f1_interval)]
-    if card.facts.calibration.documents:
+    if facts.calibration.documents:
         splits.append(Split("validation", run.val, run.val_macro_f1_interval))
     return splits

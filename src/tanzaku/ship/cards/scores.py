@@ -30,7 +30,7 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
     """The section about whole splits."""
     yield "## " + words.text("Accuracy")
     yield ""
-    splits = measured_splits(card)
+    splits = measured_splits(card.facts)
     if not splits:
         yield words.text("It was trained on all documents, so that nothing is known of its accuracy on others.")
         return
@@ -42,7 +42,10 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
         ("test", words.text("The test documents were used for nothing else.")),
         (
             "validation",
-            words.text("The validation documents also chose this model, so their scores are slightly too good."),
+            words.text(
+                "The validation documents had a part in choosing this model, such as its epoch and temperature, so "
+                "their scores are slightly too good."
+            ),
         ),
     ]
     intervals = words.text(

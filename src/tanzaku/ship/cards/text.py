@@ -63,20 +63,11 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
             temperature=f"{card.facts.calibration.temperature:.4g}",
         )
         return
-    extra = {"bundle": "train", "openvino": "openvino"}.get(card.form, "runtime")
     yield words.text("Name this folder, or hf://OWNER/NAME if it is on the Hugging Face hub:")
-    # Neither Tanzaku nor its encoder is on PyPI.
-    install = f"pip install './tanzaku[{extra}]'{' ./tanzaku/mini' if extra == 'train' else ''}"
-    yield from ("", "```bash", f"git clone {_REPOSITORY}.git", install)
+    yield from ("", "```bash", f"git clone {_REPOSITORY}.git", *card.install)
     yield from (f"tanzaku classify my-bundle {_EXAMPLE}", "```", "")
     yield from ("```python", "from tanzaku import Classifier", "", 'classifier = Classifier.load("my-bundle")')
     yield from (f'print(classifier(["{_EXAMPLE}"])[0])', "```")
-    if extra == "runtime":
-        yield ""
-        yield words.text(
-            "Tokenizers with MeCab, and tfidf-svm, need tanzaku[runtime-mecab] instead. Fast tokenizers that are not "
-            "of the type Unigram need tanzaku[runtime-tokenizers]."
-        )
     facts = card.facts
     if card.form == "bundle" and isinstance(facts, EncoderBundleFacts) and not facts.whole:
         yield ""

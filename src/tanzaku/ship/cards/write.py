@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tanzaku.files import write_atomically
 from tanzaku.ship.bundle import BundleFacts
 from tanzaku.ship.cards.facts import CardFacts, measured_splits
+from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.cards.text import card_text
 from tanzaku.ship.certificate import CERTIFICATE_FILE, Form, bundle_bytes, read_certificate
 from tanzaku.ship.manifest import CARD_FILE
@@ -40,7 +41,7 @@ def write_card(
         language: Of the text.
     """
     certificate = read_certificate(folder) if (folder / CERTIFICATE_FILE).is_file() else None
-    card = CardFacts(facts, form, certificate, bundle_bytes(folder), snippet)
+    card = CardFacts(facts, form, certificate, bundle_bytes(folder), snippet, install_lines(folder))
     text = card_text(card, words_of(language))
     write_atomically(folder / CARD_FILE, f"---\n{_front_matter(card)}\n---\n\n{text}")
 
@@ -73,7 +74,7 @@ def _results(card: CardFacts) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
     data = card.facts.run.data.name
-    for split in measured_splits(card):
+    for split in measured_splits(card.facts):
         scores, interval = split.scores, split.macro_f1_interval
         measures: tuple[tuple[str, str, float, tuple[float, float] | None, dict[str, Any]], ...] = (
             ("accuracy", "Accuracy", scores.accuracy, scores.accuracy_interval, {}),
