@@ -1,4 +1,4 @@
-"""What a bundle keeps of the validation documents."""
+"""What a bundle keeps of held-out documents."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_none_and_damaged_files(tmp_path: Path) -> None:
         with pytest.raises(BundleError, match="pack the bundle again"):
             read_held_out(tmp_path)
     save_file({"right": short, "wrong": np.zeros((1, 1), dtype=np.uint16)}, path)
-    with pytest.raises(BundleError, match="does not hold probabilities"):
+    with pytest.raises(BundleError, match="does not hold probabilities of held-out documents"):
         read_held_out(tmp_path)
 
 
@@ -56,7 +56,7 @@ def test_a_promise_is_made_or_refused_with_what_can_be_promised() -> None:
         BundleError, match=r"the most probable ones contain too many mistakes\. .* none can be promised;"
     ):
         threshold_of(HeldOut(held_out.probabilities, ~right), error_rate=0.05, confidence=0.95)
-    with pytest.raises(BundleError, match="the bundle has no validation documents"):
+    with pytest.raises(BundleError, match=r"the bundle keeps nothing of held-out documents: .* export it in float32"):
         threshold_of(None, error_rate=0.05, confidence=0.95)
     with pytest.raises(BundleError, match=r"error_rate = 2; give a share between 0 and 1"):
         threshold_of(held_out, error_rate=2, confidence=0.95)

@@ -20,14 +20,14 @@ _RATES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The lowest probability that is answered, and what was seen of it on the validation documents."""
+    """The lowest probability that is answered, and what was seen of it on held-out documents."""
 
     probability: float
     error_rate: float
     """That is promised."""
     confidence: float
     documents: int
-    """For validation."""
+    """That were held out."""
     answered: int
     """Of them, those that reach the probability."""
     wrong: int
@@ -38,7 +38,7 @@ class Threshold:
 
     @property
     def coverage(self) -> float:
-        """The share of the validation documents that is answered."""
+        """The share of the held-out documents that is answered."""
         return self.answered / self.documents
 
 
@@ -53,11 +53,12 @@ def choose_threshold(
     level, so that one mistake among the most probable documents does not end it.
 
     The tests need documents that had no part in the model. Of a run's validation set this is not wholly so: the
-    temperature, the best epoch and the arm were chosen on it. The promise also assumes that the error rate does not
-    fall with a lower probability, and that new texts are like the validation documents.
+    temperature, the best epoch and the arm were chosen on it. Those of a cross-validation only chose the arm, but were
+    classified by other models. The promise also assumes that the error rate does not fall with a lower probability, and
+    that new texts are like these documents.
 
     Args:
-        probabilities: Of the predicted classes of the validation documents, (documents,) float.
+        probabilities: Of the predicted classes of held-out documents, (documents,) float.
         correct: Whether these are right, (documents,) bool.
         error_rate: From 0 to 1, both excluded.
         confidence: Likewise.

@@ -103,15 +103,16 @@ class Classifier:
     def threshold(self, error_rate: float, *, confidence: float = DEFAULT_CONFIDENCE) -> Threshold:
         """The `min_probability` with which fewer than a share of the answers are wrong, as `threshold.probability`.
 
-        It is chosen on the validation documents of the bundle's run, and true of texts that are like these; see
-        `tanzaku.analysis.abstention`.
+        It is chosen on the held-out documents of which the bundle keeps the probabilities, and true of texts that are
+        like these: the validation documents of its run, or the documents of the cross-validation of `tanzaku fit`. See
+        `tanzaku.ship.held_out` and `tanzaku.analysis.abstention`.
 
         Args:
             error_rate: The share of wrong ones among the answers, between 0 and 1.
             confidence: With which this is promised, between 0 and 1.
 
         Raises:
-            BundleError: The promise can't be made, such as with few validation documents, or a share is out of range.
+            BundleError: The promise can't be made, such as with few held-out documents, or a share is out of range.
         """
         return threshold_of(self._held_out, error_rate=error_rate, confidence=confidence)
 

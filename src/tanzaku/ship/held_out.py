@@ -1,8 +1,9 @@
-"""What a bundle keeps of the validation documents: how probable its label of each was, and whether it was right.
+"""What a bundle keeps of held-out documents: how probable its label of each was, and whether it was right.
 
-A bundle of `tanzaku fit` keeps the same of all documents of its cross-validation, of which there are more; each was
-classified by a model of the same kind that was not trained on it. From this, a threshold on the probability is chosen
-at classification time. The documents themselves, and which of them was which, are not kept.
+They are the validation documents of its run, or of the data with which its weights were changed. A bundle of
+`tanzaku fit` has all documents of its cross-validation, of which there are more; each was classified by a model of the
+same kind that was not trained on it. From this, a threshold on the probability is chosen at classification time. The
+documents themselves, and which of them was which, are not kept.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _DOCUMENTS, _FOLDS = "documents", "cross-validation"  # of the file's metadata
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Validation documents, ordered by whether they were classified correctly and then by probability."""
+    """Held-out documents, ordered by whether they were classified correctly and then by probability."""
 
     probabilities: np.ndarray
     """Of the predicted labels, rounded down to four decimals, (documents,) float64."""
@@ -50,9 +51,9 @@ def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: flo
             raise BundleError(f"{name} = {value}; give a share between 0 and 1, such as 0.02 or 0.95")
     if held_out is None:
         raise BundleError(
-            "an error rate can't be promised, because the bundle has no validation documents: its weights were changed "
-            "after the run, or all documents were trained on; pack or compress it with --data, or give a probability "
-            "(--min-probability)"
+            "an error rate can't be promised, because the bundle keeps nothing of held-out documents: its weights were "
+            "changed after the run, or all documents were trained on; pack or compress it with --data, export it in "
+            "float32, or give a probability (--min-probability)"
         )
     found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
     if found is not None:
@@ -110,6 +111,6 @@ def read_held_out(folder: Path) -> HeldOut | None:
         raise BundleError(f"{path} can't be read ({error}); pack the bundle again") from error
     steps = np.concatenate([right.ravel(), wrong.ravel()])
     if any(one.dtype != np.uint16 or one.ndim != 1 for one in (right, wrong)) or (steps > _STEPS).any():
-        raise BundleError(f"{path} does not hold probabilities of validation documents; pack the bundle again")
+        raise BundleError(f"{path} does not hold probabilities of held-out documents; pack the bundle again")
     cross_validated = metadata.get(_DOCUMENTS) == _FOLDS
     return HeldOut(steps / _STEPS, np.arange(len(steps)) < len(right), cross_validated)
