@@ -3,10 +3,11 @@
     python -m benchmarks.int8 BUNDLE=DATA [BUNDLE=DATA ...]
 
 exports each bundle in every form that this environment can write, and classifies the test texts of the data in one
-thread: by PyTorch in float32 and in bfloat16, by ONNX Runtime and by OpenVINO in float32 and in 8 bits. The forms take
-turns. It writes records/benchmarks/int8.json: seconds of each round and those that the processor worked, the accuracy,
-how many labels differ from those of float32, and how many times as fast as PyTorch in float32 each form is, by the
-processor's seconds, which other programs hardly change. OpenVINO needs the extra `openvino`.
+thread: by PyTorch in float32 and in bfloat16, by ONNX Runtime in float32 and in 8 bits, and by OpenVINO in all three;
+bfloat16 only where the processor has instructions for it. The forms take turns. It writes records/benchmarks/int8.json:
+seconds of each round and those that the processor worked, the accuracy, how many labels differ from those of float32,
+and how many times as fast as PyTorch in float32 each form is, by the processor's seconds, which other programs hardly
+change. OpenVINO needs the extra `openvino`.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.provenance import now, versions
 from tanzaku.runtime.graphs import Engine
 from tanzaku.ship.bundle import open_bundle
-from tanzaku.ship.certificate import bundle_bytes, one_thread
+from tanzaku.ship.certificate import Dtype, bundle_bytes, one_thread
 from tanzaku.ship.classifier import Classifier
 
 REFERENCE = "pytorch float32"
@@ -115,13 +116,16 @@ def _folder_name(form: str) -> str:
 
 def _forms(bundle: Path, calibration: Sequence[str], folder: Path) -> Iterator[tuple[str, Classifier]]:
     yield REFERENCE, Classifier.load(bundle, device="cpu", precision="float32")
-    if choose_precision("auto", device="cpu") == "bfloat16":
+    has_bfloat16 = choose_precision("auto", device="cpu") == "bfloat16"
+    if has_bfloat16:
         yield "pytorch bfloat16", Classifier.load(bundle, device="cpu", precision="bfloat16")
     engines: list[Engine] = ["onnxruntime"]
     if find_spec("openvino") is not None and find_spec("nncf") is not None:
         engines.append("openvino")
-    dtypes: tuple[Literal["float32", "int8"], ...] = ("float32", "int8")
     for engine in engines:
+        dtypes: list[Dtype] = ["float32", "int8"]
+        if engine == "openvino" and has_bfloat16:
+            dtypes.append("bfloat16")
         for dtype in dtypes:
             name = f"{engine} {dtype}"
             out = folder / _folder_name(name)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from tanzaku.machine import Machine, describe_machine
+from tanzaku.machine import Machine, describe_machine, multiplies_8_bits
 
 _HOLDS_FREED_MEMORY = """
 import psutil
@@ -59,25 +59,27 @@ def test_bfloat16_is_what_pytorch_finds(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "name", "bfloat16"),
+    ("cpuinfo", "name", "bfloat16", "integers"),
     [
         (
             "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16\n\nprocessor\t: 1\n",
             "Some CPU",
             True,
+            False,
         ),
-        ("processor\t: 0\nmodel name\t: Old CPU\nflags\t\t: fpu sse2 avx512f avx512_vnni\n", "Old CPU", False),
-        ("processor\t: 0\nmodel name\t: New CPU\nflags\t\t: fpu amx_tile amx_bf16\n", "New CPU", True),
-        ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", None, True),
-        ("processor\t: 0\nFeatures\t: fp asimd\n", None, False),
+        ("processor\t: 0\nmodel name\t: Old CPU\nflags\t\t: fpu sse2 avx512f avx512_vnni\n", "Old CPU", False, True),
+        ("processor\t: 0\nmodel name\t: New CPU\nflags\t\t: fpu amx_tile amx_bf16\n", "New CPU", True, False),
+        ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", None, True, True),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", None, False, False),
     ],
 )
 def test_proc_cpuinfo_is_read_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, name: str | None, bfloat16: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, name: str | None, bfloat16: bool, integers: bool
 ) -> None:
     (tmp_path / "cpuinfo").write_text(cpuinfo, encoding="utf-8")
     monkeypatch.setattr("tanzaku.machine._CPUINFO", tmp_path / "cpuinfo")
     machine = describe_machine()
+    assert multiplies_8_bits() is integers
     assert machine.cpu_bfloat16 is bfloat16
     assert machine.cpu == name if name else machine.cpu
 

@@ -31,6 +31,7 @@ _VECTOR_FLAGS = (
     "svebf16",
     "svei8mm",
 )
+_8_BIT_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _CPU_NAME_KEYS = ("model name", "hardware", "cpu model")
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -130,6 +131,12 @@ def cpu_vector_features() -> tuple[str, ...]:
     facts = _cpuinfo()
     flags = set(facts.get("flags", facts.get("features", "")).split())
     return tuple(flag for flag in _VECTOR_FLAGS if flag in flags)
+
+
+def multiplies_8_bits() -> bool:
+    """Whether the processor has instructions for sums of products of 8-bit integers; true where nothing is known."""
+    features = cpu_vector_features()
+    return not features or not _8_BIT_FLAGS.isdisjoint(features)
 
 
 def _cpu_bfloat16() -> bool:

@@ -12,14 +12,16 @@ import numpy as np
 import onnx
 import pytest
 
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.int8 import quantize_graph
 from tanzaku.exports.runtime import write_graph_bundle
 from tanzaku.serving.engine import Engine
 from tanzaku.serving.tasks import Tasks
-from tanzaku.ship.bundle import GraphBundleFacts, open_bundle
+from tanzaku.ship.bundle import Bundle, GraphBundleFacts, open_bundle
+from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
+from tanzaku.ship.scorers import load_scorer
 from tests.bundles import make_bundle
 from tests.exports.conftest import TEXTS
 from tests.methods.test_contract import ENCODER_METHODS, TEXT_METHODS
@@ -167,6 +169,21 @@ def test_a_graphs_bundle_says_where_it_comes_from(pairs: dict[str, Pair]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("graphs")
+def test_a_graphs_card_installs_what_its_tokenizer_needs(pairs: dict[str, Pair], tmp_path: Path) -> None:
+    extras = ("runtime-mecab", "runtime", "runtime-mecab", "runtime-mecab", "runtime-mecab", "runtime")
+    for name, extra in zip([*_CASE_IDS[:_ONE_OF_EACH], "roberta"], extras, strict=True):
+        assert install_lines(pairs[name].graph) == [f"pip install './tanzaku[{extra}]'"], name
+    assert install_lines(pairs["roberta"].bundle) == ["pip install './tanzaku[train]' ./tanzaku/mini"]
+    assert install_lines(tmp_path) == []
+    facts = open_bundle(pairs["roberta"].graph).facts.model_dump(mode="json")
+    words = {"dictionary": "unidic_lite", "normalize": True, "lowercase": False, "pieces": "wordpiece"}
+    mecab = words | {"kind": "mecab", "longest_word": 100, "unknown": "u", "first": "f", "last": "l", "special": {}}
+    (tmp_path / "bundle.json").write_text(json.dumps(facts | {"tokenizer": mecab}), encoding="utf-8")
+    assert install_lines(tmp_path) == ["pip install './tanzaku[runtime-mecab]' unidic-lite"]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
 def test_a_damaged_graph_or_tokenizer_is_named(pairs: dict[str, Pair], tmp_path: Path) -> None:
     source = pairs["roberta"].graph
     for damaged in ("model.onnx", "tokenizer/tokenizer.json"):
@@ -190,3 +207,20 @@ def test_options_that_a_graph_can_not_have_are_refused(pairs: dict[str, Pair]) -
         Classifier.load(pairs["roberta"].graph, device="cuda")
     with pytest.raises(BundleError, match="chosen when it is exported"):
         Classifier.load(pairs["roberta"].graph, precision="bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_8_bits_are_warned_of_where_the_processor_lacks_them(
+    pairs: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tanzaku.machine._CPUINFO", tmp_path / "cpuinfo")
+    bundle = open_bundle(pairs["roberta"].graph)
+    lowered = Bundle(bundle.folder, bundle.facts.model_copy(update={"weights": "int8"}))
+    options: dict[str, Any] = {"encoder": None, "device": "auto", "precision": "auto", "batch_tokens": 64}
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx2 fma\n", encoding="utf-8")
+    load_scorer(bundle, **options)
+    with pytest.warns(TanzakuWarning, match="no instructions for products of 8 bits"):
+        load_scorer(lowered, **options)
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx2 avx_vnni\n", encoding="utf-8")
+    load_scorer(lowered, **options)

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tanzaku.compute import choose_precision
+from tanzaku.errors import BundleError
+from tanzaku.exports.exporting import export
 from tanzaku.exports.runtime import write_graph_bundle
 from tanzaku.ship.bundle import open_bundle
+from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.certificate import Dtype
 from tanzaku.ship.classifier import Classifier
 from tests.bundles import DATASET, make_bundle
@@ -19,9 +23,10 @@ if not os.environ.get("CI"):  # there, what is missing is an error
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*processor has no instructions")
 @pytest.mark.parametrize(
     ("method", "long_text", "dtype"),
-    [("prefix", "windows", "float32"), ("lora", "head+tail", "int8")],
+    [("prefix", "windows", "float32"), ("lora", "head+tail", "int8"), ("bitfit", "head", "bfloat16")],
 )
 def test_openvino_gives_the_bundles_tokens_and_logits(
     bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, long_text: str, dtype: Dtype
@@ -38,6 +43,7 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
         calibration=DATASET.train.texts,
     )
     assert capsys.readouterr().out == ""
+    assert install_lines(out) == ["pip install './tanzaku[openvino,runtime-mecab]'"]
     assert {path.name for path in out.iterdir()} == {
         "bundle.json",
         "manifest.json",
@@ -50,5 +56,15 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
         np.testing.assert_array_equal(ours, theirs)
     logits = expected.scores(TEXTS)
     # In 8 bits the tiny encoder, whose weights are random, loses more than a trained one.
-    allowed = 1e-4 if dtype == "float32" else 0.2 * np.abs(logits).max()
-    np.testing.assert_allclose(found.scores(TEXTS), logits, rtol=0, atol=allowed)
+    allowed = {"float32": 1e-4, "bfloat16": 0.02 * np.abs(logits).max(), "int8": 0.2 * np.abs(logits).max()}[dtype]
+    difference = np.abs(found.scores(TEXTS) - logits).max()
+    assert difference <= allowed
+    if dtype == "bfloat16" and choose_precision("auto", device="cpu") == "bfloat16":
+        assert difference > 1e-4  # it did not compute in float32
+
+
+@pytest.mark.slow
+def test_only_openvino_computes_in_bfloat16(bert: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", bert, "bitfit", {})
+    with pytest.raises(BundleError, match="no export to onnx that computes in bfloat16; export to openvino"):
+        export(bundle, tmp_path / "out", to="onnx", dtype="bfloat16")

@@ -47,8 +47,8 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the export, new or empty.")],
     comparing: Comparing,
     dtype: Annotated[
-        Literal["auto", "float32", "int8"],
-        typer.Option(help="Precision of the matrices; auto: the faster one on this processor, for onnx and openvino."),
+        Literal["auto", "float32", "bfloat16", "int8"],
+        typer.Option(help="Precision: int8 for onnx and openvino, bfloat16 for openvino; auto: the fastest here."),
     ] = "float32",
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where the bundle's encoder is, if not under its name.")

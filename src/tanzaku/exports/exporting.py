@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.forms import GRAPH_FORMS, choose_form
 from tanzaku.files import atomic_folder
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
@@ -37,7 +39,7 @@ from tanzaku.words import Language
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset
 
-DtypeChoice = Literal["auto", "float32", "int8"]
+DtypeChoice = Literal["auto", "float32", "bfloat16", "int8"]
 _CALIBRATION_TEXTS = 200
 
 
@@ -80,7 +82,8 @@ def export(
         bundle: What `pack` wrote.
         out: The new folder, which is complete or does not exist.
         to: "transformers", "sentence-transformers", "peft", "onnx" or "openvino".
-        dtype: Of the matrices. "auto" is "int8" for onnx and openvino if that is faster and `max_flips` allows it.
+        dtype: Of the matrices; "bfloat16" is for openvino. "auto" is the fastest one for onnx and openvino that
+            `max_flips` allows.
         dataset: On its validation texts the two are compared, and its training texts calibrate OpenVINO's 8 bits; None
             takes the embedded sample corpus for both.
         max_flips: The largest share of these texts that may get another label.
@@ -105,7 +108,7 @@ def export(
             certificate = _write(request, staging, chosen, _Baseline(request, with_bfloat16=chosen == "int8"))
             check_certificate(certificate, max_flips=max_flips)
         _write_card(request, staging, language)
-    return Exported(Path(out), form, certificate.dtype, certificate, (*notes, *_remarks(certificate)))
+    return Exported(Path(out), form, certificate.dtype, certificate, (*notes, *_remarks(certificate, source.folder)))
 
 
 class _Baseline:
@@ -187,41 +190,57 @@ def _write_card(request: _Request, folder: Path, language: Language) -> None:
 
 
 def _write_faster(request: _Request, folder: Path, notes: list[str]) -> Certificate:
-    """Export in float32 and in 8 bits, and keep the faster of those that may be used."""
+    """Export in every precision that the processor has, and keep the fastest of those that may be used."""
+    dtypes: list[Dtype] = ["float32", "int8"]
+    if request.form == "openvino" and _computes_in_bfloat16(request):
+        dtypes.append("bfloat16")
     with tempfile.TemporaryDirectory(prefix="tanzaku-") as name:
-        folders: dict[Dtype, Path] = {"float32": Path(name) / "float32", "int8": Path(name) / "int8"}
         certificates: dict[Dtype, Certificate] = {}
         baseline = _Baseline(request, with_bfloat16=True)
-        for dtype, one in folders.items():
-            one.mkdir()
-            certificates[dtype] = _write(request, one, dtype, baseline)
-        check_certificate(certificates["float32"], max_flips=request.max_flips)
+        for dtype in dtypes:
+            (Path(name) / dtype).mkdir()
+            certificates[dtype] = _write(request, Path(name) / dtype, dtype, baseline)
         chosen = _choose(certificates, request.max_flips, notes)
-        shutil.copytree(folders[chosen], folder, dirs_exist_ok=True)
+        shutil.copytree(Path(name) / chosen, folder, dirs_exist_ok=True)
     return certificates[chosen]
 
 
 def _choose(certificates: dict[Dtype, Certificate], max_flips: float | None, notes: list[str]) -> Dtype:
+    """The fastest one that may be used; what decided is added to `notes`.
+
+    Raises:
+        BundleError: Not even that in float32 may be.
+    """
+    check_certificate(certificates["float32"], max_flips=max_flips)
     speeds = {dtype: one.after.documents_per_second for dtype, one in certificates.items()}
-    both = f"{speeds['int8']:,.1f} documents a second in int8, {speeds['float32']:,.1f} in float32"
-    try:
-        check_certificate(certificates["int8"], max_flips=max_flips)
-    except BundleError as error:
-        notes.append(f"float32 was chosen, because int8 is refused: {error}")
-        return "float32"
-    chosen: Dtype = "int8" if speeds["int8"] > speeds["float32"] else "float32"
-    notes.append(f"{chosen} was chosen, which is faster on this processor: {both}.")
-    return chosen
+    for dtype in sorted(speeds, key=lambda one: -speeds[one]):
+        try:
+            check_certificate(certificates[dtype], max_flips=max_flips)
+        except BundleError as error:
+            notes.append(f"{dtype} is refused: {error}.")
+            continue
+        shown = ", ".join(f"{speed:,.1f} in {one}" for one, speed in speeds.items())
+        notes.append(f"{dtype} was chosen, which is the fastest on this processor: documents a second are {shown}.")
+        break
+    return dtype
 
 
-def _remarks(certificate: Certificate) -> list[str]:
-    half, after = certificate.bfloat16_documents_per_second, certificate.after.documents_per_second
-    if half is None or after >= half:
-        return []
-    return [
-        f"On this processor the bundle itself is faster in bfloat16 ({half:,.1f} documents a second) than this export "
-        f"in {certificate.dtype} ({after:,.1f})."
-    ]
+def _remarks(certificate: Certificate, bundle: Path) -> list[str]:
+    before, half = certificate.before.documents_per_second, certificate.bfloat16_documents_per_second
+    after = certificate.after.documents_per_second
+    remarks = []
+    if certificate.dtype == "int8" and after < before:
+        remarks.append(
+            f"On this processor this export is slower in int8 ({after:,.1f} documents a second) than the bundle in "
+            f"float32 ({before:,.1f})."
+        )
+    if half is not None and after < half:
+        remarks.append(
+            f"On this processor the bundle itself is faster in bfloat16 ({half:,.1f} documents a second) than this "
+            f"export in {certificate.dtype} ({after:,.1f}): where PyTorch is installed, use it with "
+            f"`tanzaku classify {shlex.quote(str(bundle))} --precision bfloat16`."
+        )
+    return remarks
 
 
 def _classifier(request: _Request, precision: Literal["float32", "bfloat16"]) -> Predictor:
@@ -234,7 +253,9 @@ def _reader(request: _Request, folder: Path) -> Predictor:
     if request.form in GRAPH_FORMS:
         from tanzaku.ship.classifier import Classifier
 
-        return Classifier.load(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TanzakuWarning)  # how slow 8 bits may be: it is measured
+            return Classifier.load(folder)
     from tanzaku.exports.reading import read_folder
 
     return read_folder(request.bundle, folder, form=request.form, encoder=request.encoder)

@@ -32,6 +32,11 @@ def choose_form(folder: Path, facts: BundleFacts, to: Form, dtype: Dtype) -> For
             f"there is no export to {to} in 8 bits: it would compute in float32; export to onnx or openvino, or store "
             "a bundle in 8 bits with `tanzaku pack --int8`"
         )
+    if dtype == "bfloat16" and to != "openvino":
+        raise BundleError(
+            f"there is no export to {to} that computes in bfloat16; export to openvino, or classify with the bundle "
+            "itself (--precision bfloat16)"
+        )
     if isinstance(facts, TextBundleFacts):
         _check_text(facts, to, dtype)
         return to

@@ -50,7 +50,7 @@ def write_graph_bundle(
         bundle: Of a method that adapts an encoder, of tfidf-svm or of static.
         folder: Empty.
         engine: What is to compute the graph.
-        dtype: Of the matrices.
+        dtype: Of the matrices; bfloat16 is for OpenVINO, which computes in it with weights that are stored in float32.
         encoder: Where the bundle's encoder lies, if not under its name.
         calibration: Texts of which OpenVINO learns how large activations are; for 8 bits.
 
@@ -155,11 +155,12 @@ def _facts(
     dtype: Dtype,
 ) -> GraphBundleFacts:
     common = set(GraphBundleFacts.model_fields) & set(type(bundle.facts).model_fields) - _OWN_FACTS
-    kept = {name: getattr(bundle.facts, name) for name in common if name != "weights"}
+    kept = {name: getattr(bundle.facts, name) for name in common - {"weights", "precision"}}
     return GraphBundleFacts(
         tanzaku=__version__,
         engine=engine,
         weights="int8" if dtype == "int8" else "float32",
+        precision="bfloat16" if dtype == "bfloat16" else "float32",
         tokenizer=tokenizer,
         reading=reading,
         exported_from=sha256_of_file(bundle.folder / MANIFEST_FILE),

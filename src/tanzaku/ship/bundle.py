@@ -184,6 +184,9 @@ class GraphBundleFacts(_BundleFacts):
     kind: Literal["graph"] = "graph"
     engine: Annotated[Engine, Field(description="What computes the graph.")]
     weights: Annotated[Literal["float32", "int8"], Field(description="How matrices are stored and multiplied.")]
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="In which matrices that are not in 8 bits are multiplied.")
+    ] = "float32"
     tokenizer: TokenizerSettings
     reading: Annotated[
         ReadingSettings | None, Field(description="How documents become rows; None where the graph counts terms.")

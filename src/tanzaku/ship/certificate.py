@@ -38,7 +38,7 @@ _TIMED_TEXTS, _WARM_UP = 50, 3
 _ROUNDING = 1e-3
 
 Form = Literal["bundle", "transformers", "sentence-transformers", "peft", "onnx", "openvino"]
-Dtype = Literal["float32", "int8", "int4"]
+Dtype = Literal["float32", "bfloat16", "int8", "int4"]
 
 
 class Side(Facts):

@@ -37,11 +37,11 @@ def load_graph_scorer(folder: Path, facts: GraphBundleFacts, *, batch_tokens: in
         TanzakuError: The engine is not installed.
     """
     if isinstance(facts.tokenizer, TermSettings):
-        return TermGraphScorer(open_graph(folder, facts.engine), open_words(facts.tokenizer))
+        return TermGraphScorer(open_graph(folder, facts.engine, precision=facts.precision), open_words(facts.tokenizer))
     if facts.reading is None:
         raise BundleError(f"{folder / BUNDLE_FILE} has no `reading`; export the bundle again")
     return GraphScorer(
-        open_graph(folder, facts.engine),
+        open_graph(folder, facts.engine, precision=facts.precision),
         open_tokenizer(facts.tokenizer, folder / TOKENIZER_FOLDER),
         facts.reading,
         batch_tokens=batch_tokens,

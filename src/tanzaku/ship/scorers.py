@@ -11,6 +11,7 @@ import numpy as np
 
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
+from tanzaku.machine import multiplies_8_bits
 from tanzaku.methods import TextMethod
 from tanzaku.methods.interface import Contribution
 from tanzaku.runtime.rows import batches_by_length
@@ -50,6 +51,7 @@ def load_scorer(
     facts = bundle.facts
     if isinstance(facts, GraphBundleFacts):
         _check_graph_options(device, precision)
+        _check_graph_speed(facts)
         return load_graph_scorer(bundle.folder, facts, batch_tokens=batch_tokens)
     needed = "sklearn" if isinstance(facts, TextBundleFacts) else "torch"
     require_extra("train", purpose="classifying with a bundle that was not exported", module=needed)
@@ -78,6 +80,18 @@ def _check_graph_options(device: Device, precision: Precision) -> None:
     if precision == "bfloat16":
         raise BundleError(
             "precision = bfloat16, but the precision of an exported bundle is chosen when it is exported; leave it out"
+        )
+
+
+def _check_graph_speed(facts: GraphBundleFacts) -> None:
+    """Warn where 8 bits may be slower than float32. The graph stays what it is, so that every machine gives the same
+    labels."""
+    if facts.weights == "int8" and not multiplies_8_bits():
+        warnings.warn(
+            "this processor has no instructions for products of 8 bits, so this export may be slower on it than one in "
+            "float32 (`tanzaku export --dtype auto` on this machine measures both and takes the faster)",
+            TanzakuWarning,
+            stacklevel=2,
         )
 
 
