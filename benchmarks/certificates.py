@@ -2,10 +2,10 @@
 
     python -m benchmarks.certificates BUNDLE=DATA [BUNDLE=DATA ...]
 
-exports each bundle to every form, in float32 and, where that exists, in 8 bits, and collects the certificates: the
-texts with equal token ids, the largest difference of a logit, the labels that changed, and accuracy and speed before
-and after, in one thread on validation texts of the prepared data. What does not exist is listed with the reason. It
-needs the extras `onnx` and `openvino`, and a machine with no other work, since speeds are compared too.
+exports each bundle to every form and precision that exists, and collects the certificates: the texts with equal token
+ids, the largest difference of a logit, the labels that changed, and accuracy and speed before and after, in one thread
+on validation texts of the prepared data. What does not exist is listed with the reason. It needs the extras `onnx` and
+`openvino`, and a machine with no other work, since speeds are compared too.
 """
 
 import argparse
@@ -26,12 +26,16 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.data.split import pick
 from tanzaku.errors import BundleError
 from tanzaku.exports.exporting import DtypeChoice, export
-from tanzaku.exports.forms import GRAPH_FORMS
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine
 from tanzaku.provenance import now
 from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.certificate import Form
+
+_DTYPES: dict[Form, tuple[DtypeChoice, ...]] = {
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
 
 
 def certificates_of(bundle: Path, dataset: Dataset, folder: Path) -> Iterator[dict[str, Any]]:
@@ -43,10 +47,9 @@ def certificates_of(bundle: Path, dataset: Dataset, folder: Path) -> Iterator[di
         folder: Empty.
     """
     for form in get_args(Form):
-        dtypes: tuple[DtypeChoice, ...] = ("float32", "int8") if form in GRAPH_FORMS else ("float32",)
         if form == "bundle":
             continue
-        for dtype in dtypes:
+        for dtype in _DTYPES.get(form, ("float32",)):
             entry: dict[str, Any] = {"form": form, "dtype": dtype}
             try:
                 found = export(bundle, folder / f"{form}-{dtype}", to=form, dtype=dtype, dataset=dataset)
