@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tanzaku import __version__
 from tanzaku.cli import app
-from tanzaku.cli.commands import folded_examples
+from tanzaku.cli.commands import NAMES, folded_examples
 
 _GROUPS = {
     "data": ["livedoor", "import", "sample", "show"],
@@ -89,6 +89,7 @@ def test_the_version_is_printed(option: str) -> None:
         (["run"], "tanzaku study run"),
         (["report", "runs"], "tanzaku study report"),
         (["study", "pack"], "tanzaku pack"),
+        (["study", "push"], "tanzaku push"),
         (["predict"], "tanzaku classify"),
         (["clasify"], "classify"),
     ],
@@ -97,6 +98,20 @@ def test_what_is_not_there_points_to_what_was_meant(typed: list[str], meant: str
     done = CliRunner().invoke(app, typed, env={"COLUMNS": "200"})
     assert done.exit_code == 2
     assert f"Did you mean '{meant}'?" in done.stderr
+
+
+def test_a_command_does_not_import_the_others() -> None:
+    """Each would make the first label of `tanzaku classify` late."""
+    unneeded = [f"tanzaku.cli.{name}" for name in NAMES if name != "classify"]
+    unneeded += ["tanzaku.methods", "tanzaku.study.record", "tanzaku.study.spec", "rich.progress"]
+    script = (
+        "import sys\nfrom tanzaku.cli import main\n"
+        "sys.argv = ['tanzaku', 'classify', 'no-bundle', '海']\n"
+        f"try:\n    main()\nexcept SystemExit:\n    print(*[name for name in {unneeded!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert "no-bundle: there is no such folder" in done.stderr
+    assert done.stdout == "\n"
 
 
 def test_a_value_that_is_none_of_the_choices_is_said_plainly() -> None:

@@ -1,4 +1,4 @@
-"""The command line: one thin function per command, one module per group of commands.
+"""The command line: one thin function per command, one module per command or group of commands.
 
 PyTorch and other large packages are imported inside the commands that use them, so that `tanzaku --help` is fast.
 """
@@ -10,30 +10,16 @@ from typing import Annotated
 import typer
 
 from tanzaku import __version__
-from tanzaku.cli import data, encoder, messages, study
-from tanzaku.cli.classify import classify
-from tanzaku.cli.commands import HELP_NAMES, Commands
-from tanzaku.cli.compress import compress
-from tanzaku.cli.distill import DistillCommand, distill
-from tanzaku.cli.doctor import doctor
-from tanzaku.cli.evaluate import evaluate
-from tanzaku.cli.export import export
-from tanzaku.cli.fit import fit
-from tanzaku.cli.inspect import inspect
+from tanzaku.cli import messages
+from tanzaku.cli.commands import HELP_NAMES
 from tanzaku.cli.messages import warnings_as_lines
-from tanzaku.cli.methods import methods
-from tanzaku.cli.options import with_options
-from tanzaku.cli.pack import pack
-from tanzaku.cli.pretrain import PretrainCommand, pretrain
-from tanzaku.cli.push import push
-from tanzaku.cli.serve import ServeCommand, serve
-from tanzaku.cli.trim import trim
+from tanzaku.cli.root import Root
 from tanzaku.errors import TanzakuError, describe_os_error
 from tanzaku.extras import describe_missing
 from tanzaku.threads import settle_threads
 
 app = typer.Typer(
-    cls=Commands,
+    cls=Root,
     context_settings=HELP_NAMES,
     name="tanzaku",
     help="Find, prove and ship the smallest Japanese text classifier that does the job.",
@@ -41,14 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(data.app, name="data")
-app.add_typer(study.app, name="study")
-app.add_typer(encoder.app, name="encoder")
-for verb in (fit, pack, classify, evaluate, inspect, export, push, compress, doctor, methods, trim):
-    app.command(name=verb.__name__)(with_options(verb))
-app.command(name="serve", cls=ServeCommand, help=serve.__doc__)(lambda: None)
-app.command(name="pretrain", cls=PretrainCommand, help=pretrain.__doc__)(lambda: None)
-app.command(name="distill", cls=DistillCommand, help=distill.__doc__)(lambda: None)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,8 +16,8 @@ _EXAMPLE_WIDTH = 76  # of a line in a window of 80 columns
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
-# From documents to labels, then what helps on the way.
-_ORDER = (
+# The commands and groups: from documents to labels, then what helps on the way.
+NAMES = (
     "fit",
     "data",
     "study",
@@ -33,6 +33,8 @@ _ORDER = (
     "trim",
     "pretrain",
     "distill",
+    "push",
+    "encoder",
 )
 # Names from other tools, and commands without their group.
 _MEANT = {
@@ -54,19 +56,12 @@ _MEANT = {
     "check": "doctor",
     "help": "--help",
     "version": "--version",
-    **{name: name for name in _ORDER},  # from inside a group
+    **{name: name for name in NAMES},  # from inside a group
 }
 
 
 class Commands(TyperGroup):
     """A group of commands."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order in which people use them."""
-        names = super().list_commands(ctx)
-        if ctx.parent is not None:  # a group's are registered in their order, and may have names of the root's
-            return names
-        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, with examples that can be copied from a narrow window."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tanzaku.cli.making import make_encoder
-from tanzaku.cli.options import Command, LazyCommand, ModelOptions, with_options
+from tanzaku.cli.options import Command, ModelOptions, with_options
 from tanzaku.cli.pretrain import PANELS as PRETRAIN_PANELS
 from tanzaku.cli.threads import threads_option
 
@@ -31,18 +31,12 @@ PANELS = {
 }
 
 
-class DistillCommand(LazyCommand):
+def declare() -> Command:
     """`distill`, with an option for each field of `DistillOptions`."""
+    from tanzaku.pretraining.distillation.options import DistillOptions, read_distill_options
 
-    @staticmethod
-    def declare() -> Command:
-        """Import the options."""
-        from tanzaku.pretraining.distillation.options import DistillOptions, read_distill_options
-
-        names = {"student": ("--student", "SHAPE|FOLDER")}
-        return with_options(
-            distill, options=ModelOptions(DistillOptions, read_distill_options, panels=PANELS, names=names)
-        )
+    names = {"student": ("--student", "SHAPE|FOLDER")}
+    return with_options(distill, options=ModelOptions(DistillOptions, read_distill_options, panels=PANELS, names=names))
 
 
 def distill(

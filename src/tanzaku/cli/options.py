@@ -76,17 +76,23 @@ def with_options(function: Command, **models: ModelOptions) -> Command:
 
 
 class LazyCommand(TyperCommand):
-    """A command whose options are created on first use, so that listing the commands does not import their sources."""
+    """A command whose options are created on first use, so that listing the commands does not import their sources.
 
-    declare: Callable[[], Command]
-    """Gives the function with its options."""
-    _complete = False
+    Args:
+        name: The command's.
+        help: Its help, as in a docstring.
+        declare: Gives the function with its options.
+    """
+
+    def __init__(self, name: str, *, help: str, declare: Callable[[], Command]) -> None:
+        super().__init__(name, help=inspect.cleandoc(help), rich_markup_mode="markdown")
+        self._declare, self._complete = declare, False
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The options, those of the declared function."""
         if not self._complete:
             app = typer.Typer(add_completion=False)
-            app.command()(type(self).declare())
+            app.command()(self._declare())
             declared = typer.main.get_command(app)
             self.params, self.callback, self._complete = declared.params, declared.callback, True
         return super().get_params(ctx)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tanzaku.cli.making import make_encoder
-from tanzaku.cli.options import Command, LazyCommand, ModelOptions, with_options
+from tanzaku.cli.options import Command, ModelOptions, with_options
 from tanzaku.cli.threads import threads_option
 
 if TYPE_CHECKING:
@@ -44,17 +44,13 @@ PANELS = {
 }
 
 
-class PretrainCommand(LazyCommand):
+def declare() -> Command:
     """`pretrain`, with an option for each field of `PretrainOptions`."""
+    from tanzaku.pretraining.options import NewEncoderOptions, PretrainOptions, read_options
 
-    @staticmethod
-    def declare() -> Command:
-        """Import the options."""
-        from tanzaku.pretraining.options import NewEncoderOptions, PretrainOptions, read_options
-
-        panels = {"Options": PANELS["Options"], "A new encoder": tuple(NewEncoderOptions.model_fields)} | PANELS
-        names = {"from_encoder": ("--from", "ENCODER")}
-        return with_options(pretrain, options=ModelOptions(PretrainOptions, read_options, panels=panels, names=names))
+    panels = {"Options": PANELS["Options"], "A new encoder": tuple(NewEncoderOptions.model_fields)} | PANELS
+    names = {"from_encoder": ("--from", "ENCODER")}
+    return with_options(pretrain, options=ModelOptions(PretrainOptions, read_options, panels=panels, names=names))
 
 
 def pretrain(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tanzaku.cli.options import Command, LazyCommand, ModelOptions, with_options
+from tanzaku.cli.options import Command, ModelOptions, with_options
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 from tanzaku.errors import BundleError
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 PORT_VARIABLE = "TANZAKU_LISTEN_PORT"
 
 
-class ServeCommand(LazyCommand):
+def declare() -> Command:
     """`serve`, with an option for each field of `Limits`."""
+    from tanzaku.serving.limits import Limits
 
-    @staticmethod
-    def declare() -> Command:
-        """Import the options."""
-        from tanzaku.serving.limits import Limits
-
-        panels = {"Limits": tuple(Limits.model_fields)}
-        return with_options(serve, limits=ModelOptions(Limits, lambda given: Limits(**given), panels=panels))
+    panels = {"Limits": tuple(Limits.model_fields)}
+    return with_options(serve, limits=ModelOptions(Limits, lambda given: Limits(**given), panels=panels))
 
 
 @dataclass(frozen=True)
