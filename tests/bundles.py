@@ -19,8 +19,8 @@ from tanzaku.ship.bundle import (
     RunFacts,
     TextBundleFacts,
 )
-from tanzaku.study.record import CalibrationFacts, DataFacts, SplitScores
-from tanzaku.study.spec import EncoderSpec
+from tanzaku.study.encoder_spec import EncoderSpec
+from tanzaku.study.summary import CalibrationFacts, DataFacts, SplitScores
 from tanzaku.training.batches import LabelledTokens
 from tests.tiny import make_dataset
 

@@ -13,7 +13,8 @@ from babel.messages.pofile import read_po, write_po
 
 from tanzaku.methods import METHODS
 from tanzaku.report.terms import setting_name
-from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.study.encoder_spec import EncoderSpec
+from tanzaku.study.spec import TrainingSpec
 from tanzaku.words import LANGUAGES, Language, words_of
 
 PACKAGE = Path(__file__).parents[1] / "src" / "tanzaku"

@@ -18,7 +18,8 @@ from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.methods.peft_adapter import quiet_peft
-from tanzaku.study.spec import ENCODER_SETTINGS, TrainingSpec
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS
+from tanzaku.study.spec import TrainingSpec
 from tanzaku.training.batches import Batch
 from tests.forked import call
 from tests.tiny import WORDS, make_documents

@@ -20,10 +20,8 @@ from tanzaku.methods.lora import Lora
 from tanzaku.study.predictions import VALIDATION_PREDICTIONS_FILE, write_predictions
 from tanzaku.study.record import (
     RANKS_FOLDER,
-    ClassScores,
     ComputeFacts,
     Costs,
-    DataFacts,
     EncoderFacts,
     Environment,
     EpochRecord,
@@ -34,9 +32,9 @@ from tanzaku.study.record import (
     RankRecord,
     RunRecord,
     Scores,
-    SplitScores,
     write_record,
 )
+from tanzaku.study.summary import ClassScores, DataFacts, SplitScores
 
 LIVEDOOR = tuple(sorted(TABLE_3_1))
 LORA = {"name": "lora", **Lora(rank=8, dropout=0.1, targets=("query", "value")).model_dump(mode="json")}

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tanzaku.methods import METHODS
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.recipes import RECIPE_NAMES, RECIPES
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import read_records
-from tanzaku.study.spec import ENCODER_SETTINGS, EncoderRunSpec, RunSpec, StudySpec, TrainingSpec
+from tanzaku.study.spec import EncoderRunSpec, RunSpec, StudySpec, TrainingSpec
 from tests.kinds import of_encoders
 
 STUDIES = Path(__file__).parents[2] / "studies"

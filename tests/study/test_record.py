@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tanzaku.errors import RecordError
-from tanzaku.study.record import DataFacts, Environment, FailedRun, read_record, write_record
+from tanzaku.study.record import Environment, FailedRun, read_record, write_record
 from tanzaku.study.runs import read_records
+from tanzaku.study.summary import DataFacts
 
 
 def _failed(run_id: str, error: str = "out of memory") -> FailedRun:

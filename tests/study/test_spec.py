@@ -11,6 +11,7 @@ import pytest
 from tanzaku.errors import SpecError
 from tanzaku.methods import METHODS
 from tanzaku.methods.lora import Lora
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import read_records
@@ -19,7 +20,6 @@ from tanzaku.study.spec import (
     SEED_OF_DETERMINISTIC,
     DataSpec,
     EncoderRunSpec,
-    EncoderSpec,
     StudySpec,
     TextRunSpec,
     TrainingSpec,

@@ -16,9 +16,11 @@ from typing import Any
 from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, MethodClass
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.naming import Name, Namer, flat_settings, shorten_pretraining
-from tanzaku.study.record import DataFacts, EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
-from tanzaku.study.spec import EncoderSpec, TrainingSpec
+from tanzaku.study.record import EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
+from tanzaku.study.spec import TrainingSpec
+from tanzaku.study.summary import DataFacts
 from tanzaku.words import ENGLISH, Words
 
 RANK = "method.rank"

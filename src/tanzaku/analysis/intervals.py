@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tanzaku.analysis.statistics import Interval
-from tanzaku.study.record import Scores, SplitScores
+from tanzaku.study.record import Scores
+from tanzaku.study.summary import SplitScores
 
 if TYPE_CHECKING:
     import numpy as np

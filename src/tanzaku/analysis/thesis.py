@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tanzaku.analysis.arms import LONG_TEXT, POOLING, PRETRAINING, Arm, Section
 from tanzaku.methods.lora import Lora
-from tanzaku.study.record import DataFacts
+from tanzaku.study.summary import DataFacts
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tanzaku.errors import DataError
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset
     from tanzaku.ship.bundle import Bundle, QuantizationFacts
-    from tanzaku.study.record import CalibrationFacts
+    from tanzaku.study.summary import CalibrationFacts
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _classify_with(request: dict[str, Any]) -> Callable[[Sequence[str]], Any]:
     from tanzaku.encoders.source import resolve_encoder
     from tanzaku.encoders.tokenizer import load_tokenizer
     from tanzaku.ship.scorers import EncoderScorer
-    from tanzaku.study.spec import EncoderSpec
+    from tanzaku.study.encoder_spec import EncoderSpec
 
     spec = EncoderSpec.model_validate(request["encoder"])
     source = resolve_encoder(spec.name, revision=spec.revision)

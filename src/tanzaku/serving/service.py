@@ -31,7 +31,7 @@ from tanzaku.serving.tokens import Tokens
 from tanzaku.serving.watching import Metrics
 from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.classifier import Classifier, Prediction
-from tanzaku.study.record import SplitScores
+from tanzaku.study.summary import SplitScores
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tanzaku.ship.scorers import read_texts
 if TYPE_CHECKING:
     from tanzaku.compute import Compute
     from tanzaku.encoders.source import EncoderSource
-    from tanzaku.study.spec import EncoderSpec
+    from tanzaku.study.encoder_spec import EncoderSpec
     from tanzaku.training.batches import Batch
 
 _POOLER = "pooler"

@@ -23,18 +23,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.facts import Facts
-from tanzaku.methods import EncoderMethod, TextMethod
 from tanzaku.runtime.graphs import Engine
 from tanzaku.runtime.settings import ReadingSettings, TokenizerSettings
 from tanzaku.ship.manifest import check_manifest
-from tanzaku.study.record import CalibrationFacts, ClassScores, DataFacts, SplitScores
-from tanzaku.study.spec import EncoderSpec, method_named
+from tanzaku.study.encoder_spec import EncoderSpec
+from tanzaku.study.summary import CalibrationFacts, ClassScores, DataFacts, SplitScores
+
+if TYPE_CHECKING:
+    from tanzaku.methods import EncoderMethod, TextMethod
 
 BUNDLE_VERSION: Literal[4] = 4
 BUNDLE_FILE = "bundle.json"
@@ -104,6 +106,9 @@ class _BundleFacts(Facts):
     calibration: CalibrationFacts
 
     def _build(self) -> EncoderMethod | TextMethod:
+        from tanzaku.methods import EncoderMethod, TextMethod
+        from tanzaku.study.spec import method_named
+
         options = dict(self.method)
         name = str(options.pop("name", ""))
         try:
@@ -161,7 +166,7 @@ class EncoderBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts no encoder.
         """
-        return cast(EncoderMethod, self._build())
+        return cast("EncoderMethod", self._build())
 
 
 class TextBundleFacts(_BundleFacts):
@@ -175,7 +180,7 @@ class TextBundleFacts(_BundleFacts):
         Raises:
             BundleError: This Tanzaku has no such method or option, or the method adapts an encoder.
         """
-        return cast(TextMethod, self._build())
+        return cast("TextMethod", self._build())
 
 
 class GraphBundleFacts(_BundleFacts):

@@ -11,7 +11,6 @@ from tanzaku.encoders.card import is_hub_id
 from tanzaku.errors import BundleError
 from tanzaku.extras import require_extra
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
-from tanzaku.ship.certificate import CERTIFICATE_FILE, read_certificate
 from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, is_not_checked, may_hold
 
 if TYPE_CHECKING:
@@ -152,6 +151,8 @@ def _check(folder: Path, name: str, revision: str | None) -> Upload:
     """Verify what is to be uploaded, and list it."""
     from huggingface_hub import constants
 
+    from tanzaku.ship.certificate import CERTIFICATE_FILE, read_certificate
+
     notes: list[str] = []
     if (folder / CERTIFICATE_FILE).is_file() and not (folder / MANIFEST_FILE).is_file():
         read_certificate(folder)
@@ -206,6 +207,8 @@ def _prepare(api: HfApi, name: str, upload: Upload, *, private: bool, revision: 
     """Make the repository and its branch, unless they exist; the files that are there."""
     from huggingface_hub import constants
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    from tanzaku.ship.certificate import CERTIFICATE_FILE
 
     try:
         about = api.model_info(name, timeout=constants.HF_HUB_ETAG_TIMEOUT)

@@ -12,7 +12,7 @@ from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, EncoderBundleFacts, Gr
 from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import HeldOut, read_held_out
-from tanzaku.study.record import CalibrationFacts
+from tanzaku.study.summary import CalibrationFacts
 
 _TEXT = "これは確認のための文である。"
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, EncoderError
 from tanzaku.files import sha256_of_file
-from tanzaku.methods import EncoderMethod
 from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, EncoderBundleFacts
-from tanzaku.study.spec import EncoderSpec
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from tanzaku.methods import EncoderMethod
+    from tanzaku.study.encoder_spec import EncoderSpec
 
 
 def load_model(

@@ -36,18 +36,13 @@ from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.predictions import StoredPredictions
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
-from tanzaku.study.record import (
-    CalibrationFacts,
-    EncoderFacts,
-    FinishedEncoderRun,
-    FinishedRun,
-    FinishedTextRun,
-    SplitScores,
-)
+from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun
 from tanzaku.study.runs import StoredRun
-from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TextRunSpec
+from tanzaku.study.spec import EncoderRunSpec, TextRunSpec
+from tanzaku.study.summary import CalibrationFacts, SplitScores
 from tanzaku.words import Language
 
 Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)

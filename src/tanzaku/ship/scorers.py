@@ -12,8 +12,6 @@ import numpy as np
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
 from tanzaku.machine import multiplies_8_bits
-from tanzaku.methods import TextMethod
-from tanzaku.methods.interface import Contribution
 from tanzaku.runtime.rows import batches_by_length
 from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts, GraphBundleFacts, TextBundleFacts
 from tanzaku.ship.graph_scorers import load_graph_scorer
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
 
     from tanzaku.compute import Compute
     from tanzaku.encoders.tokens import TokenizedDocuments
-    from tanzaku.study.spec import EncoderSpec
+    from tanzaku.methods import TextMethod
+    from tanzaku.methods.interface import Contribution
+    from tanzaku.study.encoder_spec import EncoderSpec
     from tanzaku.training.batches import LabelledTokens
 
 Precision = Literal["auto", "float32", "bfloat16"]

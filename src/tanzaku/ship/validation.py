@@ -11,7 +11,7 @@ import numpy as np
 from tanzaku.errors import DataError
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.ship import held_out
-from tanzaku.study.record import CalibrationFacts, SplitScores
+from tanzaku.study.summary import CalibrationFacts, SplitScores
 
 if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset

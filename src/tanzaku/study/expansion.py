@@ -16,12 +16,11 @@ from pydantic import BaseModel, ValidationError
 from tanzaku.data.decoding import decode, is_text
 from tanzaku.errors import DataError, SpecError
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS, EncoderSpec
 from tanzaku.study.recipes import RECIPE_NAMES, RECIPES, Recipe
 from tanzaku.study.spec import (
-    ENCODER_SETTINGS,
     SEED_OF_DETERMINISTIC,
     EncoderRunSpec,
-    EncoderSpec,
     RunSpec,
     StudySpec,
     TextRunSpec,

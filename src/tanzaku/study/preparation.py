@@ -16,9 +16,10 @@ from tanzaku.encoders.load import EncoderSource, SequenceClassifier, load_classi
 from tanzaku.encoders.reading import tokenized_length
 from tanzaku.encoders.tokens import tokenize
 from tanzaku.methods import EncoderMethod
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.pretrained import pretraining_facts
 from tanzaku.study.record import EncoderFacts, PretrainingFacts
-from tanzaku.study.spec import EncoderRunSpec, EncoderSpec, TrainingSpec
+from tanzaku.study.spec import EncoderRunSpec, TrainingSpec
 from tanzaku.study.teacher import SoftLabels
 from tanzaku.training.batches import UNLABELLED, LabelledTokens
 from tanzaku.training.checkpoint import Checkpoints

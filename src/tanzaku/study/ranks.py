@@ -14,7 +14,8 @@ from tanzaku.measure.metrics import measure
 from tanzaku.methods.interface import EncoderMethod
 from tanzaku.methods.ranked import RankedMethod, lora_factors
 from tanzaku.study.predictions import write_predictions
-from tanzaku.study.record import RANKS_FOLDER, RankRecord, SplitScores
+from tanzaku.study.record import RANKS_FOLDER, RankRecord
+from tanzaku.study.summary import SplitScores
 from tanzaku.training.batches import LabelledTokens
 
 

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, mo
 from tanzaku.errors import RecordError, describe_os_error, describe_validation_error
 from tanzaku.facts import Facts
 from tanzaku.files import write_atomically
+from tanzaku.study.summary import CalibrationFacts, ClassScores, DataFacts, SplitScores
 
 RECORD_VERSION: Literal[2] = 2
 RECORD_FILE = "record.json"
@@ -19,21 +20,6 @@ MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be k
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
 _CHECKSUM = "sha256"
-
-
-class DataFacts(Facts):
-    """The data that was used."""
-
-    name: str
-    source: Annotated[
-        str | None, Field(description='A folder\'s path, or "sample"; None where it was made in Python or is not told.')
-    ] = None
-    fingerprint: Annotated[str, Field(description="SHA-256 over every text and label of the three splits.")]
-    label_names: tuple[str, ...]
-    train_documents: int
-    val_documents: int
-    test_documents: int
-    train_documents_per_class: Annotated[tuple[int, ...], Field(description="In the order of the labels.")]
 
 
 class PretrainingFacts(Facts):
@@ -117,15 +103,6 @@ class EpochRecord(Facts):
     eval_seconds: float
 
 
-class ClassScores(Facts):
-    """One class on one split."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
 class Scores(Facts):
     """How well a split was classified."""
 
@@ -136,31 +113,6 @@ class Scores(Facts):
     macro_f1: float
     per_class: dict[str, ClassScores]
     confusion: Annotated[tuple[tuple[int, ...], ...], Field(description="Rows: true class; columns: predicted class.")]
-
-
-class SplitScores(Facts):
-    """How well a split was classified, in few words."""
-
-    documents: int
-    accuracy: float
-    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
-    macro_f1: float
-
-
-class CalibrationFacts(Facts):
-    """How a model's scores become probabilities: the softmax of scores / temperature."""
-
-    temperature: Annotated[float, Field(gt=0, description="Fitted on the validation documents.")]
-    documents: Annotated[int, Field(description="On how many.")]
-    evidence: Annotated[
-        float,
-        Field(ge=0, le=1, description="Their share of what decided it; the rest is the method's typical temperature."),
-    ]
-
-    @property
-    def few_documents(self) -> bool:
-        """Whether the documents decided less about the temperature than the method's typical one did."""
-        return self.evidence < 0.5
 
 
 class Costs(Facts):

@@ -25,10 +25,8 @@ from tanzaku.study.preparation import class_indices, prepare_training, tokenized
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     MODEL_FOLDER,
-    CalibrationFacts,
     ComputeFacts,
     Costs,
-    DataFacts,
     EncoderFacts,
     EpochRecord,
     FinishedEncoderRun,
@@ -38,6 +36,7 @@ from tanzaku.study.record import (
     Scores,
     write_record,
 )
+from tanzaku.study.summary import CalibrationFacts, DataFacts
 from tanzaku.study.together import run_checkpoints, trained_together
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.evaluation import evaluate

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from tanzaku.methods import METHODS, EncoderMethod, TextMethod
-from tanzaku.study.spec import ENCODER_SETTINGS, EncoderSpec, StudySpec, TrainingSpec
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS, EncoderSpec
+from tanzaku.study.spec import StudySpec, TrainingSpec
 
 # The newest that editors for TOML know.
 DIALECT = "http://json-schema.org/draft-07/schema#"

@@ -9,7 +9,7 @@ from typing import Literal
 from tanzaku.encoders.card import is_hub_id
 from tanzaku.ship.bundle import BundleFacts, EncoderBundleFacts
 from tanzaku.ship.certificate import Certificate, Form
-from tanzaku.study.record import SplitScores
+from tanzaku.study.summary import SplitScores
 
 
 @dataclass(frozen=True)

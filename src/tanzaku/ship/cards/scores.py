@@ -9,7 +9,7 @@ from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import EncoderBundleFacts
 from tanzaku.ship.cards.cells import NONE, ends, percent, table
 from tanzaku.ship.cards.facts import CardFacts, Split, measured_splits
-from tanzaku.study.record import ClassScores, SplitScores
+from tanzaku.study.summary import ClassScores, SplitScores
 from tanzaku.words import Words, message
 
 _HEADINGS = (

@@ -13,9 +13,10 @@ from tanzaku.errors import RecordError
 from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
 from tanzaku.methods.tfidf_svm import TfidfSvm
-from tanzaku.study.record import DataFacts, Environment, EpochRecord
+from tanzaku.study.record import Environment, EpochRecord
 from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.study_file import study_toml
+from tanzaku.study.summary import DataFacts
 from tanzaku.study.tune.trial import TrialResult
 
 TUNING_FILE = "tuning.json"

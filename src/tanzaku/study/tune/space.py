@@ -9,8 +9,9 @@ from typing import Any
 
 from tanzaku.errors import SpecError
 from tanzaku.methods import EncoderMethod
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS
 from tanzaku.study.expansion import arm_axes, expand_encoder_arm
-from tanzaku.study.spec import ENCODER_SETTINGS, EncoderRunSpec, StudySpec, TrainingSpec, method_named
+from tanzaku.study.spec import EncoderRunSpec, StudySpec, TrainingSpec, method_named
 from tanzaku.study.tune_settings import Range, TuneSpec
 
 Choices = tuple[Any, ...]
