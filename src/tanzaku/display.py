@@ -1,12 +1,15 @@
-"""What a person sees of long work, on standard error: a bar, or plain lines now and then where that is no terminal."""
+"""What a person sees of long work, on standard error: a bar, or plain lines now and then where that is no terminal.
+
+rich is imported where something is shown, since what programs read is printed without it.
+"""
 
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
 
 _PLAIN_SECONDS = 30.0
 
@@ -18,7 +21,7 @@ def plain_console(
     quiet: bool = False,
     file: TextIO | None = None,
     width: int | None = None,
-) -> Console:
+) -> "Console":
     """A console that prints text as it stands; `:x:` or square brackets in a path, a label or an error are no markup.
 
     Args:
@@ -28,6 +31,8 @@ def plain_console(
         file: Where to print instead, without colours.
         width: In columns; None takes the terminal's.
     """
+    from rich.console import Console
+
     return Console(
         stderr=stderr,
         highlight=False,
@@ -83,12 +88,14 @@ class Display:
 
     def __init__(
         self,
-        *columns: ProgressColumn,
-        console: Console | None = None,
+        *columns: "ProgressColumn",
+        console: "Console | None" = None,
         indent: str = "",
         title: str = "",
         in_lines: bool = False,
     ) -> None:
+        from rich.progress import Progress
+
         self._console = console or plain_console(stderr=True)
         self._plain = in_lines or not self._console.is_terminal
         self._before = f"{indent}{title}: " if self._plain and title else indent
@@ -106,6 +113,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line."""
+        from rich.text import Text
+
         self._said_at = time.monotonic()
         self._console.print(Text(f"{self._before}{text}"), soft_wrap=True)
 

@@ -151,7 +151,7 @@ class _Job:
             label_names=labels,
             top=min(self.output.top, len(labels)),
             with_text=not self.output.no_text,
-            width=plain_console().width,
+            width=plain_console().width if self.output.kind is Format.TABLE else 0,
             keeps_columns=self.source.keep_columns,
             columns=columns,
             abstains=self.answers.minimum is not None,
@@ -243,12 +243,15 @@ def _classify(
 @contextmanager
 def _progress(*, always: bool) -> Iterator[Callable[[int], None]]:
     """A count and a speed on standard error, if that is a terminal and results go elsewhere, `always` to a file."""
+    if not sys.stderr.isatty() or (sys.stdout.isatty() and not always):
+        yield lambda _: None
+        return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = plain_console(stderr=True)
-    shown = console.is_terminal and (always or not sys.stdout.isatty())
+    hidden = not console.is_terminal  # such as with TTY_COMPATIBLE=0
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} texts"), TextColumn("{task.fields[speed]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("texts", total=None, speed="")
 
         def advance(count: int) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.text import Text
-
 from tanzaku.display import plain_console
 from tanzaku.errors import TanzakuWarning
 
@@ -52,5 +50,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def _say(kind: str, style: str, message: str) -> None:
+    from rich.text import Text
+
     console = plain_console(stderr=True, soft_wrap=True)
     console.print(Text.assemble((kind, style), message))

@@ -36,9 +36,9 @@ class Layout:
     `begun`: lines follow others of an interrupted output, so there is no header.
 
     `top` labels of `label_names`, the likeliest first; the text itself where `with_text` is True; `width` is the
-    terminal's, in cells. `keeps_columns`: the input's columns come first, the text among them; `columns` are their
-    names, empty if they are only known from the first row. `abstains`: texts may be left without an answer, so there is
-    a column with the likeliest label of those, whose own label is `otherwise`.
+    terminal's, in cells, and only used by tables. `keeps_columns`: the input's columns come first, the text among
+    them; `columns` are their names, empty if they are only known from the first row. `abstains`: texts may be left
+    without an answer, so there is a column with the likeliest label of those, whose own label is `otherwise`.
     """
 
     label_names: tuple[str, ...]

@@ -10,7 +10,6 @@ from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, marked_encoding
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
-from tanzaku.data.readers import other_formats
 from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
 from tanzaku.data.separated import SeparatedRows, check_fields
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
@@ -72,6 +71,8 @@ def stream_rows(
         raise DataError(f"{source}: there is no such file. Check the path.")
     ending = source.suffix.lower()
     if ending not in _READERS:
+        from tanzaku.data.readers import other_formats
+
         raise DataError(
             f"{source}: can't tell what is in it from the ending {ending!r}. "
             + (
