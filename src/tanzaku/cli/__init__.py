@@ -3,6 +3,8 @@
 PyTorch and other large packages are imported inside the commands that use them, so that `tanzaku --help` is fast.
 """
 
+import atexit
+import gc
 import io
 import sys
 from typing import Annotated
@@ -54,6 +56,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # paths may have characters that the terminal can't encode
+    # Before the process ends, Python looks for unreachable objects among all that it does not find frozen: 0.1 s.
+    atexit.register(gc.freeze)
     settle_threads()
     try:
         app()
