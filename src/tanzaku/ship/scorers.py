@@ -11,7 +11,6 @@ import numpy as np
 
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
-from tanzaku.machine import multiplies_8_bits
 from tanzaku.runtime.rows import batches_by_length
 from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts, GraphBundleFacts, TextBundleFacts
 from tanzaku.ship.graph_scorers import load_graph_scorer
@@ -86,7 +85,11 @@ def _check_graph_options(device: Device, precision: Precision) -> None:
 def _check_graph_speed(facts: GraphBundleFacts) -> None:
     """Warn where 8 bits may be slower than float32. The graph stays what it is, so that every machine gives the same
     labels."""
-    if facts.weights == "int8" and not multiplies_8_bits():
+    if facts.weights != "int8":
+        return
+    from tanzaku.machine import multiplies_8_bits
+
+    if not multiplies_8_bits():
         warnings.warn(
             "this processor has no instructions for products of 8 bits, so this export may be slower on it than one in "
             "float32 (`tanzaku export --dtype auto` on this machine measures both and takes the faster)",
