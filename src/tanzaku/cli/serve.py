@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 # Not TANZAKU_PORT: Kubernetes sets that to an address where a service is called tanzaku.
 PORT_VARIABLE = "TANZAKU_LISTEN_PORT"
+Port = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=65535,
+        help=f"Port to listen on; 0: a free one. Also: ${PORT_VARIABLE}.",
+        envvar=PORT_VARIABLE,
+        show_envvar=False,
+    ),
+]
 
 
 def declare() -> Command:
@@ -74,16 +84,7 @@ def serve(
     ],
     *,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=65535,
-            help=f"Port to listen on; 0: a free one. Also: ${PORT_VARIABLE}.",
-            envvar=PORT_VARIABLE,
-            show_envvar=False,
-        ),
-    ] = 8000,
+    port: Port = 8000,
     access: Access,
     computing: Computing,
     limits: "Limits",
