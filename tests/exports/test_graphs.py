@@ -13,8 +13,10 @@ import onnx
 import pytest
 
 from tanzaku.errors import BundleError, TanzakuWarning
+from tanzaku.exports.calibration import Calibration
 from tanzaku.exports.int8 import quantize_graph
 from tanzaku.exports.runtime import write_graph_bundle
+from tanzaku.runtime.settings import TOKENIZER_FOLDER, TermSettings
 from tanzaku.serving.engine import Engine
 from tanzaku.serving.tasks import Tasks
 from tanzaku.ship.bundle import Bundle, GraphBundleFacts, open_bundle
@@ -22,7 +24,7 @@ from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.scorers import load_scorer
-from tests.bundles import make_bundle
+from tests.bundles import DATASET, make_bundle
 from tests.exports.conftest import TEXTS
 from tests.methods.test_contract import ENCODER_METHODS, TEXT_METHODS
 
@@ -87,6 +89,14 @@ def test_a_graph_gives_the_bundles_tokens_and_logits(pairs: dict[str, Pair], nam
         assert ours.probability == pytest.approx(theirs.probability, abs=1e-4)  # with the same calibration
 
 
+def _calibration(folder: Path) -> list[dict[str, np.ndarray]]:
+    facts = open_bundle(folder).facts
+    assert isinstance(facts, GraphBundleFacts)
+    assert facts.reading is not None
+    assert not isinstance(facts.tokenizer, TermSettings)
+    return Calibration(DATASET.train.texts, facts.tokenizer, folder / TOKENIZER_FOLDER, facts.reading).inputs()
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("graphs")
 @pytest.mark.parametrize("name", [case for case in [*_CASE_IDS, "roberta"] if not case.startswith(("tfidf", "static"))])
@@ -95,7 +105,7 @@ def test_in_8_bits_a_text_gets_the_same_logits_whatever_is_next_to_it(
 ) -> None:
     graph = onnx.load(str(pairs[name].graph / "model.onnx"))
     before = graph.ByteSize()
-    assert quantize_graph(graph) > 6  # the layer's six matrices, and embeddings
+    assert quantize_graph(graph, _calibration(pairs[name].graph)) > 6  # the layer's six matrices, and embeddings
     assert graph.ByteSize() < before
     lowered = tmp_path / "int8"
     for path in pairs[name].graph.rglob("*"):

@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tanzaku.data.characters import clean_text
-from tanzaku.encoders.reading import tokenized_length
 from tanzaku.runtime.graphs import ONNX_FILE, OPENVINO_FILE
-from tanzaku.runtime.rows import make_rows
-from tanzaku.runtime.settings import JsonSettings, MecabSettings, ReadingSettings
-from tanzaku.runtime.tokens import open_tokenizer
 
 if TYPE_CHECKING:
     import onnx
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """Texts of which NNCF learns how large activations are, and how they become a graph's inputs."""
-
-    texts: Sequence[str]
-    tokenizer: MecabSettings | JsonSettings
-    tokenizer_folder: Path
-    reading: ReadingSettings
-
-    def inputs(self) -> list[dict[str, np.ndarray]]:
-        """The inputs for each text."""
-        tokenize = open_tokenizer(self.tokenizer, self.tokenizer_folder)
-        length = tokenized_length(self.reading.long_text, max_tokens=self.reading.max_tokens)
-        documents = tokenize([clean_text(text) for text in self.texts], length)
-        return [vars(make_rows([document], self.reading)) for document in documents]
+    from tanzaku.exports.calibration import Calibration
 
 
 def write_openvino(graph: onnx.ModelProto, folder: Path, *, calibration: Calibration | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tanzaku import __version__
 from tanzaku.errors import BundleError
+from tanzaku.exports.calibration import Calibration
 from tanzaku.extras import require_extra
 from tanzaku.files import sha256_of_file
 from tanzaku.runtime.graphs import ONNX_FILE, Engine
@@ -52,7 +53,7 @@ def write_graph_bundle(
         engine: What is to compute the graph.
         dtype: Of the matrices; bfloat16 is for OpenVINO, which computes in it with weights that are stored in float32.
         encoder: Where the bundle's encoder lies, if not under its name.
-        calibration: Texts of which OpenVINO learns how large activations are; for 8 bits.
+        calibration: Texts of which 8 bits are learnt: how weights are rounded, or how large activations are.
 
     Raises:
         BundleError: The method, the architecture or the tokenizer can't be exported.
@@ -127,22 +128,22 @@ def _write_encoder(
         pad_id=tokenizer.pad_token_id,
     )
     graph = encoder_graph(model, windows=reading.long_text == "windows")
+    texts = Calibration(calibration, settings, folder / TOKENIZER_FOLDER, reading) if dtype == "int8" else None
     if engine == "openvino":
-        from tanzaku.exports.openvino import Calibration, write_openvino
+        from tanzaku.exports.openvino import write_openvino
 
-        texts = Calibration(calibration, settings, folder / TOKENIZER_FOLDER, reading)
-        write_openvino(graph, folder, calibration=texts if dtype == "int8" else None)
+        write_openvino(graph, folder, calibration=texts)
     else:
-        _write_onnx(graph, folder, dtype)
+        _write_onnx(graph, folder, calibration=texts)
     write_facts(folder, _facts(bundle, settings, reading=reading, engine=engine, dtype=dtype))
 
 
-def _write_onnx(graph: onnx.ModelProto, folder: Path, dtype: Dtype) -> None:
+def _write_onnx(graph: onnx.ModelProto, folder: Path, *, calibration: Calibration | None) -> None:
     from tanzaku.exports.graphs import save_graph
     from tanzaku.exports.int8 import quantize_graph
 
-    if dtype == "int8":
-        quantize_graph(graph)
+    if calibration is not None:
+        quantize_graph(graph, calibration.inputs())
     save_graph(graph, folder / ONNX_FILE)
 
 
