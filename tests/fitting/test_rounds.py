@@ -14,7 +14,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.fitting import rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
-from tanzaku.fitting.clock import Clock
+from tanzaku.fitting.clock import Clock, Speed
 from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
@@ -213,6 +213,28 @@ def test_candidates_that_are_trained_at_the_same_time_share_the_time(world: Worl
     assert done == FOLDS
     assert all(entry.live for entry in entries.values())
     assert world.clock.now == FOLDS * 46
+
+
+@pytest.mark.parametrize("seconds", [105, 110])
+def test_a_candidate_is_brought_back_only_if_it_fits_among_the_others(world: World, seconds: float) -> None:
+    """It is made with its neighbours, so it may cost a pair its other half: here 20 s instead of 13."""
+    kinds = [Kind("a", 10, wrong=1), Kind("b", 3, wrong=4), Kind("c", 10, wrong=1), Kind("d", 3, wrong=4)]
+    done, _ = world.race(kinds, seconds=seconds, jobs=2)
+    assert done == FOLDS
+
+
+def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tanzaku.fitting.race.settled_threads", lambda: 2)
+    making = Making(4)
+    assert (making.at_once, making.threads, making.crowding) == (4, 1, 2.0)
+    assert (Making(2).crowding, Making().crowding, Making(8, RayOptions()).crowding) == (1.0, 1.0, 1.0)
+    documents = Documents(("a",) * 10, ("x",) * 10)
+    dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
+    spec = SimpleNamespace(kind="encoder", method=SimpleNamespace(name="head"), model_dump_json=lambda exclude: "arm")
+    planned = cast(PlannedRun, SimpleNamespace(spec=spec))
+    speed = Speed(single_seconds=1.0, batch_seconds=0.5, parameters=1)
+    assert Clock(1, speed=speed).expected(planned, dataset) == 20
+    assert Clock(1, speed=speed, threads=1, crowding=making.crowding).expected(planned, dataset) == 40
 
 
 def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:

@@ -38,12 +38,16 @@ class Clock:
         minutes: The budget, from now on.
         speed: The encoder's with one thread; None without an encoder.
         threads: Of each run that shares the machine with others; None where each run has all threads.
+        crowding: How many runs share a core, so that each takes so many times as long as the speed says.
     """
 
-    def __init__(self, minutes: float, *, speed: Speed | None, threads: int | None = None) -> None:
+    def __init__(
+        self, minutes: float, *, speed: Speed | None, threads: int | None = None, crowding: float = 1.0
+    ) -> None:
         self.deadline = time.monotonic() + 60 * minutes
         self._speed = speed
         self._threads = threads
+        self._crowding = crowding
         self._known: dict[str, float] = {}  # seconds for each training document, by arm
         self._factor = 1.0  # how much longer runs that train the encoder took than expected
 
@@ -70,6 +74,9 @@ class Clock:
         return factor * self._by_speed(planned.spec, dataset)
 
     def _by_speed(self, spec: RunSpec, dataset: Dataset) -> float:
+        return self._crowding * self._on_a_core(spec, dataset)
+
+    def _on_a_core(self, spec: RunSpec, dataset: Dataset) -> float:
         if spec.kind == "text" or self._speed is None:
             return 0.0
         train, others = len(dataset.train), len(dataset.val) + len(dataset.test)

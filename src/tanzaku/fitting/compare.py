@@ -127,7 +127,7 @@ def _race(
         labels=len(job.whole.label_names),
         margin=job.margin,
         choose_by=job.choose_by,
-        clock=Clock(job.minutes, speed=speed, threads=job.making.threads),
+        clock=Clock(job.minutes, speed=speed, threads=job.making.threads, crowding=job.making.crowding),
         costs=costs,
         scratch=job.folder / _SCRATCH,
         listener=job.listener,

@@ -111,11 +111,16 @@ class Making:
 
     @property
     def at_once(self) -> int:
-        """So many runs can be made at the same time, each with a thread; with Ray, as long as it is connected."""
+        """So many runs can be made at the same time; with Ray, as long as it is connected."""
         if self.ray is None:
-            return min(self.jobs or 1, settled_threads())
+            return self.jobs or 1
         there = room(self.ray, jobs=self.jobs)
         return min(self.jobs or there, there)
+
+    @property
+    def crowding(self) -> float:
+        """How many runs share a core; 1 where each has one to itself. Ray starts no more than there is room for."""
+        return 1.0 if self.ray is not None else max(1.0, (self.jobs or 1) / settled_threads())
 
     @property
     def threads(self) -> int | None:

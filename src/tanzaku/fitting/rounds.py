@@ -130,8 +130,8 @@ def _waiting(race: Race, candidate: Candidate, folds: Iterable[Fold]) -> list[fl
 def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
     """The seconds of the runs that some candidates still need, with the final training of one of them.
 
-    Runs that are made at the same time take as long as the slowest of them: what they gain is in the seconds that were
-    measured of runs that shared the machine, and no other gain is assumed.
+    Runs that are made at the same time take as long as the slowest of them. The seconds were measured of runs that
+    shared the machine, so they include what is gained or lost by that.
     """
     candidates = list(waiting)
     rounds = zip_longest(*candidates, fillvalue=0.0)
@@ -167,8 +167,10 @@ def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, ro
         dropped.append(min(expensive, key=lambda key: scores[key]))
         del left[dropped[-1]]
     for key in sorted(dropped, key=lambda key: -scores[key]):
-        if _needed(race, [*left.values(), waiting[key]]) <= race.clock.left:
-            left[key] = waiting[key]
+        # In the order in which a round makes them: which runs share the time depends on it.
+        again = {one: seconds for one, seconds in waiting.items() if one in left or one == key}
+        if _needed(race, again.values()) <= race.clock.left:
+            left = again
     for entry in live:
         if id(entry.candidate) not in left:
             entry.drop("time")
