@@ -46,12 +46,13 @@ class Scale:
     capacity_seconds: float
     steady_seconds: float
     overload_seconds: float
+    recovered_seconds: float
     workers: int = 16
 
 
 SCALES = {
-    "tiny": Scale(adapters=5, capacity_seconds=2, steady_seconds=3, overload_seconds=2),
-    "full": Scale(adapters=100, capacity_seconds=30, steady_seconds=300, overload_seconds=60),
+    "tiny": Scale(adapters=5, capacity_seconds=2, steady_seconds=3, overload_seconds=2, recovered_seconds=2),
+    "full": Scale(adapters=100, capacity_seconds=30, steady_seconds=300, overload_seconds=60, recovered_seconds=10),
 }
 
 
@@ -165,7 +166,7 @@ def measure(bundle: Path, scale: Scale) -> dict[str, object]:
         steady = asyncio.run(load.at_rate(0.6 * capacity, scale.steady_seconds))
         overload = asyncio.run(load.at_rate(3 * capacity, scale.overload_seconds))
         after_overload = process.memory_info().rss
-        recovered = asyncio.run(load.at_rate(0.6 * capacity, min(10, scale.steady_seconds)))
+        recovered = asyncio.run(load.at_rate(0.6 * capacity, scale.recovered_seconds))
     adapter = folder_bytes(bundle / "model")
     return {
         "scale": asdict(scale),
@@ -191,14 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.split("\n")[0])
     parser.add_argument("bundle", type=Path, help="a LoRA's bundle")
     parser.add_argument("--scale", choices=SCALES, default="full", help="tiny: some seconds, only to see that it works")
-    parser.add_argument("--out", type=Path, default=SERVING, help="write the record here")
+    parser.add_argument("--out", type=Path, help="write the record here; the full scale has its place")
     options = parser.parse_args(given)
     started = now()
     measured = measure(options.bundle, SCALES[options.scale])
     # A record says nothing of the machine's paths.
     command = shlex.join(["python", "-m", "benchmarks.serving", "--scale", options.scale, options.bundle.name])
     record = {"machine": asdict(describe_machine()), **origin(command, started=started), **measured}
-    write_json_atomically(options.out, record)
+    out = options.out or (SERVING if options.scale == "full" else None)
+    if out is not None:
+        write_json_atomically(out, record)
     print(json.dumps(record, ensure_ascii=False, indent=2))
 
 

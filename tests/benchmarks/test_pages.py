@@ -63,7 +63,8 @@ def test_the_tables_show_the_records_figures() -> None:
         None, None, {**_RECORD, "measured": [one]}
     )
     steady = {"offered_per_second": 6.42, "statuses": {"200": 1963, "429": 4}, "failed": 2, "p50_ms": 85.6, "p99_ms": 7}
-    scale = {"adapters": 100, "workers": 16, "capacity_seconds": 30, "steady_seconds": 300, "overload_seconds": 60}
+    scale = {"adapters": 100, "workers": 16, "capacity_seconds": 30, "steady_seconds": 300}
+    scale |= {"overload_seconds": 60, "recovered_seconds": 10}
     memory = {"one_adapter_bytes": 7e8, "bytes": 8e8, "after_overload_bytes": 9e8, "bound_bytes": 95e7}
     served = {"scale": scale, "characters": 300, "capacity_per_second": 10.7}
     served |= {"memory": {**memory, "adapters": 100, "adapter_bytes": 7e5}}
@@ -83,8 +84,15 @@ def test_the_engines_section_shows_medians_and_ratios() -> None:
         "lora_documents_per_second_with_ray_data": 1750.0,
     }
     scale = {"runs": 8, "max_tokens": 64, "rounds": 3, "documents": {"lora": 60_000}}
-    record = {**_RECORD, "scale": scale, "ratios": ratios, "seconds": {"ray, 1 job": [3.0, 1.0, 1.5]}}
+    record = {
+        **_RECORD,
+        "scale": scale,
+        "ratios": ratios,
+        "seconds": {"ray, 1 job": [3.0, 1.0, 1.5], "start of ray": [5.9]},
+    }
+    record |= {"threads": 2}
     text = pages.measured_engines(record)
     assert "| ray, 1 job | 1.5 | 1.0–3.0 |" in text
-    assert "Two jobs are 1.50 times as fast as one, which has both cores; with Ray 1.25 times." in text
+    assert "Two jobs are 1.50 times as fast as one, which has 2 threads; with Ray 1.25 times." in text
+    assert "It took 5.9 seconds to start, once." in text
     assert "60,000 documents by `lora`: Ray Data is 1.75 times as fast as one process (1,750 and 1,000" in text
