@@ -71,16 +71,23 @@ def test_bfloat16_is_what_pytorch_finds(machine: Machine) -> None:
         ("processor\t: 0\nmodel name\t: New CPU\nflags\t\t: fpu amx_tile amx_bf16\n", "New CPU", True, False),
         ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", None, True, True),
         ("processor\t: 0\nFeatures\t: fp asimd\n", None, False, False),
+        ("processor\t: 0\nmodel name\t: Older CPU\nflags\t\t: fpu sse2\n", "Older CPU", False, False),
+        ("processor\t: 0\n", None, None, True),
     ],
 )
 def test_proc_cpuinfo_is_read_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, name: str | None, bfloat16: bool, integers: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cpuinfo: str,
+    name: str | None,
+    bfloat16: bool | None,
+    integers: bool,
 ) -> None:
     (tmp_path / "cpuinfo").write_text(cpuinfo, encoding="utf-8")
     monkeypatch.setattr("tanzaku.machine._CPUINFO", tmp_path / "cpuinfo")
     machine = describe_machine()
     assert multiplies_8_bits() is integers
-    assert machine.cpu_bfloat16 is bfloat16
+    assert machine.cpu_bfloat16 is bfloat16 or bfloat16 is None
     assert machine.cpu == name if name else machine.cpu
 
 

@@ -128,25 +128,28 @@ def cpu_name() -> str:
 
 def cpu_vector_features() -> tuple[str, ...]:
     """The processor's vector and matrix instructions, as Linux spells them; none where the system doesn't say."""
-    facts = _cpuinfo()
-    flags = set(facts.get("flags", facts.get("features", "")).split())
+    flags = _cpu_flags()
     return tuple(flag for flag in _VECTOR_FLAGS if flag in flags)
 
 
 def multiplies_8_bits() -> bool:
     """Whether the processor has instructions for sums of products of 8-bit integers; true where nothing is known."""
-    features = cpu_vector_features()
-    return not features or not _8_BIT_FLAGS.isdisjoint(features)
+    flags = _cpu_flags()
+    return not flags or not _8_BIT_FLAGS.isdisjoint(flags)
 
 
 def _cpu_bfloat16() -> bool:
-    facts = _cpuinfo()
-    flags = set(facts.get("flags", facts.get("features", "")).split())
-    if flags:
+    if flags := _cpu_flags():
         return bool(flags & _BFLOAT16_FLAGS)
     if platform.system() == "Darwin":
         return _sysctl("hw.optional.arm.FEAT_BF16") == "1"
     return platform.system() == "Windows" and _windows_bfloat16()
+
+
+def _cpu_flags() -> set[str]:
+    """All that Linux says of the processor's instructions; empty where the system doesn't say."""
+    facts = _cpuinfo()
+    return set(facts.get("flags", facts.get("features", "")).split())
 
 
 def _cpuinfo() -> dict[str, str]:
