@@ -93,4 +93,4 @@ def test_it_shows_no_accuracy_on_documents_that_were_trained_on(study: Study, tm
     write_facts(bundle, alike.model_copy(update=trained))
     checks = _inspect(bundle)[1]
     assert "accuracy of the run: unknown, since all documents were trained on" in checks["origin"]["detail"]
-    assert "nothing is kept of held-out documents" in checks["calibration"]["detail"]
+    assert "keeps no results of the present weights on held-out documents" in checks["calibration"]["detail"]

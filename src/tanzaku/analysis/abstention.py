@@ -27,7 +27,7 @@ class Threshold:
     """That is promised."""
     confidence: float
     documents: int
-    """That were held out."""
+    """Held-out documents."""
     answered: int
     """Of them, those that reach the probability."""
     wrong: int

@@ -74,7 +74,7 @@ def _calibration(facts: CalibrationFacts, held_out: HeldOut | None) -> Check:
     kept = (
         f"error rates can be promised with the {len(held_out.correct):,} {held_out.documents}"
         if held_out is not None
-        else "error rates can't be promised: nothing is kept of held-out documents, as the weights now classify them"
+        else "error rates can't be promised: the bundle keeps no results of the present weights on held-out documents"
     )
     if not facts.documents:
         return Check("calibration", "warn", f"{temperature}, which is typical of the method; {kept}")
