@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from tanzaku.analysis.abstention import choose_threshold, fewest_documents, lowest_promise
+from tanzaku.analysis.abstention import choose_threshold, fewest_documents, lowest_promise, p_values_of_first
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 
 
@@ -25,6 +25,19 @@ def test_so_many_documents_without_a_mistake_are_needed(rate: float, count: int)
     assert found is not None
     assert (found.probability, found.answered, found.wrong, found.coverage) == (0.5, count, 0, 1.0)
     assert choose_threshold(probabilities[1:], np.ones(count - 1, dtype=bool), error_rate=rate) is None
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=300), st.floats(0.001, 0.6))
+def test_the_p_values_are_those_of_the_binomial_test(correct: list[bool], rate: float) -> None:
+    right = np.array(correct)
+    expected = binom.cdf(np.cumsum(~right), np.arange(1, len(right) + 1), rate)
+    np.testing.assert_allclose(p_values_of_first(right, error_rate=rate), expected, rtol=0, atol=1e-11)
+
+
+def test_the_p_values_of_many_documents_are_exact() -> None:
+    right = np.random.default_rng(0).random(100_000) > 0.02
+    expected = binom.cdf(np.cumsum(~right), np.arange(1, 100_001), 0.021)
+    np.testing.assert_allclose(p_values_of_first(right, error_rate=0.021), expected, rtol=0, atol=1e-9)
 
 
 def test_the_lowest_threshold_is_the_last_whose_upper_bound_holds() -> None:
