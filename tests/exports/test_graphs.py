@@ -225,8 +225,18 @@ def test_a_damaged_graph_or_tokenizer_is_named(pairs: dict[str, Pair], tmp_path:
 def test_options_that_a_graph_can_not_have_are_refused(pairs: dict[str, Pair]) -> None:
     with pytest.raises(BundleError, match="computes on the CPU"):
         Classifier.load(pairs["roberta"].graph, device="cuda")
-    with pytest.raises(BundleError, match="chosen when it is exported"):
-        Classifier.load(pairs["roberta"].graph, precision="bfloat16")
+    # No option changes in which precision a graph computes.
+    bundle = open_bundle(pairs["roberta"].graph)
+    options: dict[str, Any] = {"encoder": None, "device": "auto", "batch_tokens": 64}
+    own = {"float32": {}, "int8": {"weights": "int8"}, "bfloat16": {"precision": "bfloat16"}}
+    for dtype, update in own.items():
+        made = Bundle(bundle.folder, bundle.facts.model_copy(update=update))
+        for precision in ("float32", "bfloat16"):
+            if precision == dtype:
+                load_scorer(made, **options, precision=precision)
+                continue
+            with pytest.raises(BundleError, match=f"precision = {precision}, but this export computes in {dtype}"):
+                load_scorer(made, **options, precision=precision)
 
 
 @pytest.mark.slow

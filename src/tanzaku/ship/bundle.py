@@ -188,7 +188,10 @@ class GraphBundleFacts(_BundleFacts):
 
     kind: Literal["graph"] = "graph"
     engine: Annotated[Engine, Field(description="What computes the graph.")]
-    weights: Annotated[Literal["float32", "int8"], Field(description="How matrices are stored and multiplied.")]
+    weights: Annotated[
+        Literal["float32", "int8"],
+        Field(description="How matrices are stored; those in 8 bits are multiplied so, too."),
+    ]
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="In which matrices that are not in 8 bits are multiplied.")
     ] = "float32"
@@ -197,6 +200,11 @@ class GraphBundleFacts(_BundleFacts):
         ReadingSettings | None, Field(description="How documents become rows; None where the graph counts terms.")
     ]
     exported_from: Annotated[str, Field(description="SHA-256 of the manifest of the bundle that was exported.")]
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16", "int8"]:
+        """In which most matrices are multiplied, as chosen when it was exported."""
+        return "int8" if self.weights == "int8" else self.precision
 
     def build_method(self) -> EncoderMethod | TextMethod:
         """The method with its options.

@@ -77,11 +77,13 @@ class Classifier:
             encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
             device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
             precision: `"auto"` is that of the bundle's run, except that a run in bfloat16 is classified in float32,
-                with a warning, where the hardware has no instructions for bfloat16; either may be chosen.
+                with a warning, where the hardware has no instructions for bfloat16; either may be chosen. An
+                export has only the one in which it was exported.
             batch_tokens: The most tokens that go through the model at once, padding counted; bounds the memory.
 
         Raises:
-            BundleError: There is no bundle, it is damaged, or its encoder is missing or another one.
+            BundleError: There is no bundle, it is damaged, its encoder is missing or another one, or it is an export
+                and can't compute as asked for.
         """
         for name, value, choices in (
             ("device", device, get_args(Device)),

@@ -104,8 +104,7 @@ def _origin(facts: BundleFacts) -> str:
 def _changes(facts: BundleFacts) -> list[str]:
     """What was done to the weights after the run."""
     if isinstance(facts, GraphBundleFacts):
-        dtype = "int8" if facts.weights == "int8" else facts.precision
-        return [f"then exported as a graph for {facts.engine} in {dtype}"]
+        return [f"then exported as a graph for {facts.engine} in {facts.dtype}"]
     if not isinstance(facts, EncoderBundleFacts):
         return []
     found = []

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
+# How the warning begins that an export may be slow; whoever measures it needs no warning.
+NO_8_BITS = "this processor has no instructions for products of 8 bits"
 
 
 class Scorer(Protocol):
@@ -49,7 +51,7 @@ def load_scorer(
     """The scorer of a bundle; see `Classifier.load`."""
     facts = bundle.facts
     if isinstance(facts, GraphBundleFacts):
-        _check_graph_options(device, precision)
+        _check_graph_options(facts, device, precision)
         _check_graph_speed(facts)
         return load_graph_scorer(bundle.folder, facts, batch_tokens=batch_tokens)
     needed = "sklearn" if isinstance(facts, TextBundleFacts) else "torch"
@@ -73,12 +75,13 @@ def compute_of(facts: EncoderBundleFacts, *, device: Device, precision: Precisio
     return compute
 
 
-def _check_graph_options(device: Device, precision: Precision) -> None:
+def _check_graph_options(facts: GraphBundleFacts, device: Device, precision: Precision) -> None:
     if device == "cuda":
         raise BundleError("device = cuda, but an exported bundle computes on the CPU; leave it out (--device)")
-    if precision == "bfloat16":
+    if precision not in ("auto", facts.dtype):
         raise BundleError(
-            "precision = bfloat16, but the precision of an exported bundle is chosen when it is exported; leave it out"
+            f"precision = {precision}, but this export computes in {facts.dtype}, as chosen when it was exported; "
+            "leave it out (--precision), or export the bundle again in another precision (--dtype)"
         )
 
 
@@ -91,8 +94,8 @@ def _check_graph_speed(facts: GraphBundleFacts) -> None:
 
     if not multiplies_8_bits():
         warnings.warn(
-            "this processor has no instructions for products of 8 bits, so this export may be slower on it than one in "
-            "float32 (`tanzaku export --dtype auto` on this machine measures both and takes the faster)",
+            f"{NO_8_BITS}, so this export may be slower on it than one in float32 (`tanzaku export --dtype auto` on "
+            "this machine measures both and takes the faster)",
             TanzakuWarning,
             stacklevel=2,
         )
