@@ -64,6 +64,17 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    choose_precision("auto", device="cpu") == "float32", reason="this processor has no instructions for bfloat16"
+)
+def test_in_bfloat16_the_bundles_own_speed_is_measured(bert: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", bert, "bitfit", {})
+    made = export(bundle, tmp_path / "out", to="openvino", dtype="bfloat16").certificate
+    assert made.dtype == "bfloat16"
+    assert made.bfloat16_documents_per_second is not None
+
+
+@pytest.mark.slow
 def test_only_openvino_computes_in_bfloat16(bert: Path, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", bert, "bitfit", {})
     with pytest.raises(BundleError, match="no export to onnx that computes in bfloat16; export to openvino"):

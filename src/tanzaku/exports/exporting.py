@@ -28,6 +28,7 @@ from tanzaku.ship.certificate import (
     bundle_bytes,
     certify,
     check_certificate,
+    find_fault,
     measure_form,
     texts_of,
     write_certificate,
@@ -92,7 +93,8 @@ def export(
         language: Of the model card.
 
     Raises:
-        BundleError: There is no such export of this bundle, it is not what it should be, or something lies in `out`.
+        BundleError: There is no such export of this bundle, it is not what it should be, this processor can't compare
+            it, or something lies in `out`.
         DataError: The dataset has other labels.
         TanzakuError: An extra is not installed.
     """
@@ -100,12 +102,14 @@ def export(
     chosen: Dtype = "float32" if dtype == "auto" else dtype
     form = choose_form(source.folder, source.facts, to, chosen)
     request = _request(source, form, dataset, encoder=encoder, max_flips=max_flips)
+    if chosen == "bfloat16":
+        _check_bfloat16(request)
     notes = [] if form == to else [f"The head of this bundle is none of transformers' own, so this is for {form}."]
     with _building(Path(out), force=force) as staging:
         if dtype == "auto" and form in GRAPH_FORMS and isinstance(source.facts, EncoderBundleFacts):
             certificate = _write_faster(request, staging, notes)
         else:
-            certificate = _write(request, staging, chosen, _Baseline(request, with_bfloat16=chosen == "int8"))
+            certificate = _write(request, staging, chosen, _Baseline(request, with_bfloat16=chosen != "float32"))
             check_certificate(certificate, max_flips=max_flips)
         _write_card(request, staging, language)
     return Exported(Path(out), form, certificate.dtype, certificate, (*notes, *_remarks(certificate, source.folder)))
@@ -214,13 +218,14 @@ def _choose(certificates: dict[Dtype, Certificate], max_flips: float | None, not
     check_certificate(certificates["float32"], max_flips=max_flips)
     speeds = {dtype: one.after.documents_per_second for dtype, one in certificates.items()}
     for dtype in sorted(speeds, key=lambda one: -speeds[one]):
-        try:
-            check_certificate(certificates[dtype], max_flips=max_flips)
-        except BundleError as error:
-            notes.append(f"{dtype} is refused: {error}.")
+        if (fault := find_fault(certificates[dtype], max_flips=max_flips)) is not None:
+            notes.append(f"{dtype} can't be used: {fault.reason}.")
             continue
         shown = ", ".join(f"{speed:,.1f} in {one}" for one, speed in speeds.items())
-        notes.append(f"{dtype} was chosen, which is the fastest on this processor: documents a second are {shown}.")
+        notes.append(
+            f"{dtype} was chosen, the fastest of those that may be used: documents a second on this processor are "
+            f"{shown}."
+        )
         break
     return dtype
 
@@ -252,9 +257,10 @@ def _classifier(request: _Request, precision: Literal["float32", "bfloat16"]) ->
 def _reader(request: _Request, folder: Path) -> Predictor:
     if request.form in GRAPH_FORMS:
         from tanzaku.ship.classifier import Classifier
+        from tanzaku.ship.scorers import NO_8_BITS
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TanzakuWarning)  # how slow 8 bits may be: it is measured
+            warnings.filterwarnings("ignore", NO_8_BITS, TanzakuWarning)  # how slow they are is measured
             return Classifier.load(folder)
     from tanzaku.exports.reading import read_folder
 
@@ -278,6 +284,15 @@ def _computes_in_bfloat16(request: _Request) -> bool:
 
     is_encoder = isinstance(request.bundle.facts, EncoderBundleFacts)
     return is_encoder and choose_precision("auto", device="cpu") == "bfloat16"
+
+
+def _check_bfloat16(request: _Request) -> None:
+    """Refuse what would be compared in float32, as the graph computes where there are no instructions for bfloat16."""
+    if not _computes_in_bfloat16(request):
+        raise BundleError(
+            "this processor has no instructions for bfloat16, so an export in it can't be compared with the bundle "
+            "here; export on a machine that has them (avx512_bf16 or amx_bf16), or choose float32 or int8 (--dtype)"
+        )
 
 
 def _calibration_texts(dataset: Dataset | None) -> Sequence[str]:

@@ -179,6 +179,14 @@ def certify(
     )
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Why a form is refused, and what can be done."""
+
+    reason: str
+    remedy: str
+
+
 def check_certificate(certificate: Certificate, *, max_flips: float | None) -> None:
     """Refuse a form that is not what it should be.
 
@@ -190,24 +198,32 @@ def check_certificate(certificate: Certificate, *, max_flips: float | None) -> N
         BundleError: A text has other token ids, the logits of a form in float32 differ by more than rounding, or more
             texts than `max_flips` allows got another label.
     """
-    nothing = "; nothing was written"
+    if (fault := find_fault(certificate, max_flips=max_flips)) is not None:
+        raise BundleError(f"{fault.reason}; nothing was written; {fault.remedy}")
+
+
+def find_fault(certificate: Certificate, *, max_flips: float | None) -> Fault | None:
+    """What `check_certificate` refuses a form for; None where it is what it should be."""
     if certificate.token_ids_equal not in (None, certificate.texts):
         wrong = certificate.texts - certificate.token_ids_equal
-        raise BundleError(
-            f"{wrong} of {certificate.texts} texts have other token ids in the export than in the bundle{nothing}; "
-            "please report this with the encoder's name"
+        return Fault(
+            f"{wrong} of {certificate.texts} texts have other token ids in the export than in the bundle",
+            "please report this with the encoder's name",
         )
     if certificate.dtype == "float32" and certificate.largest_logit_difference > _ROUNDING:
-        raise BundleError(
+        return Fault(
             f"the export's logits differ from the bundle's by up to {certificate.largest_logit_difference:.2g}, which "
-            f"is more than rounding explains{nothing}; please report this with the method and the encoder's name"
+            "is more than rounding explains",
+            "please report this with the method and the encoder's name",
         )
     share = certificate.flips / certificate.texts
     if max_flips is not None and share > max_flips:
-        raise BundleError(
+        return Fault(
             f"{certificate.flips} of {certificate.texts} texts ({100 * share:.2f} %) got another label, and at most "
-            f"{100 * max_flips:g} % may (--max-flips){nothing}; choose float32, or allow more"
+            f"{100 * max_flips:g} % may (--max-flips)",
+            "choose float32, or allow more",
         )
+    return None
 
 
 def write_certificate(folder: Path, certificate: Certificate) -> None:
