@@ -322,15 +322,15 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
 def test_jobs_are_made_at_the_same_time_and_share_the_threads(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     arms = [{"method": "full", "learning_rate": 1e30}, {"method": "head"}, {"method": "full"}, {"method": "lora"}]
-    events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=400), jobs=2)
+    events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=800), jobs=2)
     # A third run starts when one of the first two has ended, here with a failure.
     assert [type(event) for event in events[:4]] == [RunStarts, RunStarts, RunEnds, RunStarts]
     records = {event.run.run_id: event.record for event in events if isinstance(event, RunEnds)}
     assert sorted(record.status for record in records.values()) == ["failed", "finished", "finished", "finished"]
     finished = [record for record in records.values() if record.status == "finished"]
-    assert {record.environment.threads for record in finished} == {2}
+    assert {record.environment.threads for record in finished} == {1}
     one, two = sorted((record.started, record.ended) for record in finished)[:2]
     assert two[0] < one[1], "no run began before another ended"
 
