@@ -8,12 +8,12 @@ said to be missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import budgets, fit, promises
-from benchmarks.marked import with_marked
+from benchmarks.marked import Record, made, section, with_marked
 from benchmarks.record import read_alone
 from tanzaku.drawing.charts import Axis, Chart, Line, Point
 from tanzaku.files import write_atomically
@@ -25,42 +25,31 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "fit.md"
 FIGURE = DOCS / "images" / "budgets.svg"
 BEGIN, END = "<!-- measured: python -m benchmarks.fit_page -->\n", "<!-- end of what was measured -->\n"
-Record = Mapping[str, Any]
 
 
 def measured(fits: Record | None, sizes: Record | None, promised: Record | None) -> str:
     """The text between the markers, from the records that there are."""
     parts = [
-        _section("### Budgets and the best candidate", fits, _fits, "benchmarks.fit SETS LIVEDOOR"),
-        _section("### Accuracy by size, compared with fastText", sizes, _sizes, "benchmarks.budgets LIVEDOOR"),
-        _section(
+        section("### Budgets and the best candidate", fits, _fits, "benchmarks.fit SETS LIVEDOOR"),
+        section("### Accuracy by size, compared with fastText", sizes, _sizes, "benchmarks.budgets LIVEDOOR"),
+        section(
             "### Gains of more labels, and answers with few mistakes", promised, _promised, "benchmarks.promises FILES"
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _section(heading: str, record: Record | None, write: Callable[[Record], Sequence[str]], command: str) -> str:
-    if record is None:
-        return f"{heading}\n\nNot measured yet: `python -m {command}` makes the record."
-    return "\n".join([heading, "", *write(record)])
-
-
-def _made(record: Record, name: str) -> str:
+def _made(record: Record, path: Path) -> str:
     again = [part for part, one in record["parts"].items() if one["made"]["starts"] > 1]
-    resumed = f"; interrupted and resumed: {', '.join(again)}" if again else ""
-    return (
-        f"`{record['command']}` on {record['machine']['cpu']}, {record['machine']['physical_cores']} cores, ended "
-        f"{record['ended'][:10]}{resumed} ([record](../records/benchmarks/{name}.json))"
-    )
+    return made(record, path, more=f"; interrupted and resumed: {', '.join(again)}" if again else "")
 
 
 def _fits(record: Record) -> list[str]:
     return [
-        f"{_made(record, 'fit')}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of one "
-        "point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The test "
-        "documents had no part in the choice. The best candidate is the one with the highest accuracy on the folds, "
-        "trained and packed in the same way; the difference from it has a 95 % interval over documents.",
+        f"{_made(record, fit.RECORD)}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of "
+        "one point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The "
+        "test documents had no part in the choice. The best candidate is the one with the highest accuracy on the "
+        "folds, trained and packed in the same way; the difference from it has a 95 % interval over documents.",
         "",
         *fit.rows(record["parts"]),
     ]
@@ -69,9 +58,9 @@ def _fits(record: Record) -> list[str]:
 def _sizes(record: Record) -> list[str]:
     (documents,) = {part["test_documents"] for part in record["parts"].values()}
     return [
-        f"{_made(record, 'budgets')}: `tanzaku fit --max-mb` and fastText 0.9.2 with `-autotune-modelsize`, each with "
-        f"{record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the same "
-        f"{documents:,} test documents. fastText read words of MeCab. Where its autotune with a size failed, its "
+        f"{_made(record, budgets.RECORD)}: `tanzaku fit --max-mb` and fastText 0.9.2 with `-autotune-modelsize`, each "
+        f"with {record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the "
+        f"same {documents:,} test documents. fastText read words of MeCab. Where its autotune with a size failed, its "
         "autotune without a size was quantised to the size.",
         "",
         *budgets.rows(record["parts"]),
@@ -83,10 +72,10 @@ def _sizes(record: Record) -> list[str]:
 def _promised(record: Record) -> list[str]:
     some = next(iter(record["parts"].values()))
     return [
-        f"{_made(record, 'promises')}: {some['labels']} labelled documents were drawn {some['draws']} times from each "
-        "set, and TF-IDF was fitted to them as `tanzaku fit` does. Then the promised number of labels was added, and "
-        "the change of the accuracy was measured on up to 3,000 other documents. The last column is how often the 95 % "
-        "interval covers the change, with the standard error of the measurement.",
+        f"{_made(record, promises.RECORD)}: {some['labels']} labelled documents were drawn {some['draws']} times from "
+        "each set, and TF-IDF was fitted to them as `tanzaku fit` does. Then the promised number of labels was "
+        "added, and the change of the accuracy was measured on up to 3,000 other documents. The last column is how "
+        "often the 95 % interval covers the change, with the standard error of the measurement.",
         "",
         *promises.gain_rows(record["parts"]),
         "",

@@ -7,62 +7,45 @@ It replaces the text between the two markers of each page. What has no record ye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks import certificates
-from benchmarks.marked import with_marked
+from benchmarks.marked import Record, made, section, with_marked
 from benchmarks.record import CERTIFICATES, ENGINES, INT8, RUNTIME, SERVING, read_alone
 from tanzaku.files import write_atomically
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured: python -m benchmarks.pages -->\n", "<!-- end of what was measured -->\n"
 _START = "start of ray"  # measured once
-Record = Mapping[str, Any]
 
 
 def measured_exports(compared: Record | None, certified: Record | None, runtime: Record | None) -> str:
     """What stands in docs/export.md."""
     return _joined(
-        _section("### The certificates", certified, _certificates, "benchmarks.certificates BUNDLE=DATA"),
-        _section("### 8 bits", compared, _int8, "benchmarks.int8 BUNDLE=DATA"),
-        _section("### The runtime without PyTorch", runtime, _runtime, "benchmarks.runtime EXTRA=EXPORT"),
+        section("### The certificates", certified, _certificates, "benchmarks.certificates BUNDLE=DATA"),
+        section("### 8 bits", compared, _int8, "benchmarks.int8 BUNDLE=DATA"),
+        section("### The runtime without PyTorch", runtime, _runtime, "benchmarks.runtime EXTRA=EXPORT"),
     )
 
 
 def measured_server(record: Record | None) -> str:
     """What stands in docs/serve.md."""
-    return _joined(_section("### Under load", record, _serving, "benchmarks.serving BUNDLE"))
+    return _joined(section("### Under load", record, _serving, "benchmarks.serving BUNDLE"))
 
 
 def measured_engines(record: Record | None) -> str:
     """What stands in docs/scale.md."""
-    return _joined(_section("### Engines and Ray Data", record, _engines, "benchmarks.engines"))
+    return _joined(section("### Engines and Ray Data", record, _engines, "benchmarks.engines"))
 
 
 def _joined(*sections: str) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _section(heading: str, record: Record | None, write: Callable[[Record], Sequence[str]], command: str) -> str:
-    if record is None:
-        return f"{heading}\n\nNot measured yet: `python -m {command}` makes the record."
-    return "\n".join([heading, "", *write(record)])
-
-
-def _made(record: Record, path: Path) -> str:
-    machine = record["machine"]
-    return (
-        f"`{record['command']}` on {machine['cpu']}, {machine['physical_cores']} cores, ended {record['ended'][:10]} "
-        f"([record](../records/benchmarks/{path.name}))"
-    )
-
-
 def _certificates(record: Record) -> list[str]:
     return [
-        f"{_made(record, CERTIFICATES)}. Before is the bundle in float32 by PyTorch; one thread.",
+        f"{made(record, CERTIFICATES)}. Before is the bundle in float32 by PyTorch; one thread.",
         "",
         *certificates.rows(record),
         "",
@@ -74,7 +57,7 @@ def _certificates(record: Record) -> list[str]:
 
 def _int8(record: Record) -> list[str]:
     lines = [
-        f"{_made(record, INT8)}; its instructions: {', '.join(record['instructions'])}. The forms took turns in one "
+        f"{made(record, INT8)}; its instructions: {', '.join(record['instructions'])}. The forms took turns in one "
         "thread on test texts; times as fast is by the processor's seconds, relative to PyTorch in float32.",
         "",
         "| data | texts | characters per text | form | documents per processor second | times as fast | accuracy (%) "
@@ -93,7 +76,7 @@ def _int8(record: Record) -> list[str]:
 
 def _runtime(record: Record) -> list[str]:
     lines = [
-        f"{_made(record, RUNTIME)}: installed in a new environment, without pip and setuptools. The first label is "
+        f"{made(record, RUNTIME)}: installed in a new environment, without pip and setuptools. The first label is "
         "that of an export in float32, in a new process of `tanzaku classify`; medians of three.",
         "",
         "| extra | installed by pip, MB | without compiled modules | in the image | seconds to the first label "
@@ -111,7 +94,7 @@ def _runtime(record: Record) -> list[str]:
 def _serving(record: Record) -> list[str]:
     scale, memory = record["scale"], record["memory"]
     lines = [
-        f"{_made(record, SERVING)}: {scale['adapters']} adapters of one encoder, texts of {record['characters']} "
+        f"{made(record, SERVING)}: {scale['adapters']} adapters of one encoder, texts of {record['characters']} "
         f"characters, one in a request, each for a task at random. The capacity was measured with {scale['workers']} "
         f"requests at once for {scale['capacity_seconds']:g} seconds: {record['capacity_per_second']:.1f} a second.",
         "",
@@ -144,7 +127,7 @@ def _serving(record: Record) -> list[str]:
 def _engines(record: Record) -> list[str]:
     scale, found, seconds = record["scale"], record["ratios"], record["seconds"]
     lines = [
-        f"{_made(record, ENGINES)}: a study of {scale['runs']} small runs (LoRA on tanzaku-mini, "
+        f"{made(record, ENGINES)}: a study of {scale['runs']} small runs (LoRA on tanzaku-mini, "
         f"{scale['max_tokens']} tokens, one epoch of the sample corpus), and short documents. All of it was made "
         f"{scale['rounds']} times, in turn.",
         "",
