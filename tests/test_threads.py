@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import tanzaku.threads
 from tanzaku.cli import app
-from tanzaku.threads import settle_threads, settled_threads, usable_cores
+from tanzaku.threads import settle_threads, settled_threads, threads_of_each, usable_cores
 
 NAMES = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 STUDY = """name = "short"
@@ -123,3 +123,9 @@ def test_logical_cores_that_share_a_physical_one_count_once(tmp_path: Path, monk
         (tmp_path / f"cpu{number}").write_text(f"{number % 4},{number % 4 + 4}\n", encoding="ascii")
     assert usable_cores() == 4
     assert usable_cores(physical=True) == 3
+
+
+@pytest.mark.parametrize(("jobs", "threads"), [(None, None), (1, None), (2, 2), (3, 1), (9, 1)])
+def test_jobs_share_the_threads(monkeypatch: pytest.MonkeyPatch, jobs: int | None, threads: int | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads_of_each(jobs) == threads

@@ -42,6 +42,12 @@ def settled_threads() -> int:
     return int(given) if given.isdecimal() and int(given) > 0 else usable_cores(physical=True)
 
 
+def threads_of_each(jobs: int | None) -> int | None:
+    """How many threads each of so many jobs computes with, which are done at the same time and share those that
+    `settled_threads` has. None where one has all of them."""
+    return max(1, settled_threads() // jobs) if jobs and jobs > 1 else None
+
+
 def usable_cores(*, physical: bool = False) -> int:
     """The cores that this process may use: those of its affinity, and no more than its cgroups have processor time for.
 

@@ -12,7 +12,7 @@ from tanzaku.study.engines.interface import Begun, Over
 from tanzaku.study.making import Shown, conclude, make_run
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import StartedChild, StudyInterrupted, first_to_end
-from tanzaku.threads import settled_threads
+from tanzaku.threads import threads_of_each
 
 
 class ProcessEngine:
@@ -32,7 +32,7 @@ class ProcessEngine:
         self.capacity = jobs
         self._facts: dict[str, Any] = {"dataset": dataset, "study": study}
         self._shown: Shown = shown or ("lines" if jobs > 1 else "bar")
-        self._threads = None if jobs == 1 else max(1, settled_threads() // jobs)
+        self._threads = threads_of_each(jobs)
         self._deadline = deadline
         self._begun: deque[PlannedRun] = deque()
         self._runs: dict[StartedChild, PlannedRun] = {}

@@ -35,7 +35,7 @@ from tanzaku.study.process import (
 )
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import EncoderRunSpec
-from tanzaku.threads import settled_threads
+from tanzaku.threads import threads_of_each
 from tanzaku.training.stopping import BestBy, epoch_key
 
 if TYPE_CHECKING:
@@ -156,9 +156,8 @@ def _started(trial: PlannedTrial, dataset: Dataset, verdict: Verdict, jobs: int)
     def answer(epochs: list[dict[str, Any]]) -> bool:
         return verdict([EpochRecord.model_validate(epoch) for epoch in epochs])
 
-    threads = None if jobs == 1 else max(1, settled_threads() // jobs)
     arguments = {"trial": trial, "dataset": dataset, "in_lines": jobs > 1}
-    return StartedChild(try_out, arguments, name=trial.folder.name, answer=answer, threads=threads)
+    return StartedChild(try_out, arguments, name=trial.folder.name, answer=answer, threads=threads_of_each(jobs))
 
 
 def conclude(trial: PlannedTrial, ended: Ended) -> None:
