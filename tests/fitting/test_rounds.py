@@ -1,7 +1,9 @@
 """The race against the clock, with runs that take the seconds they are given: what is tried, dropped, brought back."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +17,12 @@ from tanzaku.fitting import rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import Clock, Speed
-from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended
+from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several
+from tanzaku.study.engine import RunEnds, StudyEvent
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.record import RECORD_FILE, FinishedRun
+from tanzaku.study.process import DeadlineOver, StudyInterrupted
+from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord
 
 FOLDS, DOCUMENTS = 5, 30
 
@@ -224,7 +228,7 @@ def test_a_candidate_is_brought_back_only_if_it_fits_among_the_others(world: Wor
 
 
 def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tanzaku.fitting.race.settled_threads", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     making = Making(4)
     assert (making.at_once, making.threads, making.crowding) == (4, 1, 2.0)
     assert (Making(2).crowding, Making().crowding, Making(8, RayOptions()).crowding) == (1.0, 1.0, 1.0)
@@ -235,6 +239,23 @@ def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPat
     speed = Speed(single_seconds=1.0, batch_seconds=0.5, parameters=1)
     assert Clock(1, speed=speed).expected(planned, dataset) == 20
     assert Clock(1, speed=speed, threads=1, crowding=making.crowding).expected(planned, dataset) == 40
+
+
+@pytest.mark.parametrize("stopped", [DeadlineOver, StudyInterrupted])
+def test_ctrl_c_counts_though_the_deadline_passes_while_checkpoints_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: type[StudyInterrupted]
+) -> None:
+    def make_runs(runs: list[PlannedRun], **_: Any) -> Iterator[StudyEvent]:
+        yield RunEnds(runs[0], made, found=False)
+        raise stopped
+
+    made, planned = cast(RunRecord, object()), cast(PlannedRun, SimpleNamespace(spec=SimpleNamespace(kind="text")))
+    monkeypatch.setattr("tanzaku.fitting.race.make_runs", make_runs)
+    expected = contextlib.nullcontext() if stopped is DeadlineOver else pytest.raises(StudyInterrupted)
+    documents = Documents(("a",) * 10, ("x",) * 10)
+    dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
+    with expected:
+        assert make_several([planned], dataset, study="s", deadline=time.monotonic() - 1) == [made]
 
 
 def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:

@@ -23,7 +23,7 @@ from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.predictions import read_predictions
-from tanzaku.study.process import Ended, StartedChild, StudyInterrupted
+from tanzaku.study.process import DeadlineOver, Ended, StartedChild
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
@@ -345,7 +345,7 @@ def test_all_jobs_save_a_checkpoint_when_the_study_is_asked_to_stop(tmp_path: Pa
     )
     plan = plan_study(study, dataset=make_dataset(train=400), out=tmp_path)
     events = make_runs(plan.runs, dataset=plan.dataset, study=study.name, jobs=2, deadline=time.monotonic() + 8)
-    with pytest.raises(StudyInterrupted):
+    with pytest.raises(DeadlineOver):
         list(events)
     assert len(list(tmp_path.glob("*/checkpoints/step-*"))) >= 2
     assert {path.parts[-3] for path in tmp_path.glob("*/checkpoints/step-*")} == {run.run_id for run in plan.runs}

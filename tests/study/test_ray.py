@@ -24,7 +24,7 @@ from tanzaku.study.engines.ray import RayEngine
 from tanzaku.study.engines.ray_worker import Begins, Board, Shared, pack_encoder, place_encoder
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.process import FINISHED, INTERRUPTED, Ended, StudyInterrupted
+from tanzaku.study.process import FINISHED, INTERRUPTED, DeadlineOver, Ended, StudyInterrupted
 from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
@@ -210,7 +210,7 @@ def test_asked_to_stop_all_runs_save_a_checkpoint(tmp_path: Path, tiny_encoder: 
     events = make_runs(
         plan.runs, dataset=plan.dataset, study=study.name, ray=RayOptions(), deadline=time.monotonic() + 12
     )
-    with pytest.raises(StudyInterrupted):
+    with pytest.raises(DeadlineOver):
         list(events)
     # There was room for two.
     begun = {path.parent.name for path in tmp_path.glob("*/log.jsonl")}

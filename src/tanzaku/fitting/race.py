@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,9 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.making import Shown
 from tanzaku.study.naming import Name
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.process import StudyInterrupted
+from tanzaku.study.process import DeadlineOver
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
-from tanzaku.threads import settled_threads
+from tanzaku.threads import settled_threads, threads_of_each
 from tanzaku.words import Language
 
 Reason = Literal["megabytes", "milliseconds", "memory", "time", "failed", "worse"]
@@ -127,7 +127,7 @@ class Making:
         """Of each run that shares the machine with others; None where each run has all threads."""
         if self.ray is not None:
             return self.ray.threads_per_run(self.jobs)
-        return max(1, settled_threads() // self.jobs) if self.jobs and self.jobs > 1 else None
+        return threads_of_each(self.jobs)
 
 
 @dataclass
@@ -215,16 +215,17 @@ def make_run(
 def make_several(
     runs: Sequence[PlannedRun], dataset: Dataset, *, study: str, deadline: float | None, **making: Any
 ) -> list[FinishedRun | FailedRun]:
-    """Make runs; gives the records of those that ended before the deadline."""
+    """Make runs; gives the records of those that ended before the deadline.
+
+    Raises:
+        StudyInterrupted: Somebody asked it to stop, even if the deadline passed while the runs saved checkpoints.
+    """
     records = []
-    try:
-        shown: Shown | None = "nothing" if all(run.spec.kind == "text" for run in runs) else None  # there are no steps
+    shown: Shown | None = "nothing" if all(run.spec.kind == "text" for run in runs) else None  # there are no steps
+    with contextlib.suppress(DeadlineOver):
         for event in make_runs(list(runs), dataset=dataset, study=study, deadline=deadline, shown=shown, **making):
             if isinstance(event, RunEnds):
                 records.append(event.record)
-    except StudyInterrupted:
-        if deadline is None or time.monotonic() < deadline:
-            raise
     return records
 
 

@@ -76,7 +76,8 @@ def make_runs(
         shown: What the runs print; None takes a bar for one job and lines for several.
 
     Raises:
-        StudyInterrupted: A run was asked to stop (Ctrl-C, SIGTERM or the deadline).
+        DeadlineOver: The deadline is over, and the runs were asked to stop; a `StudyInterrupted`.
+        StudyInterrupted: A run was asked to stop (Ctrl-C or SIGTERM).
         ProcessError: A run could not be written, for a full disk for instance; no later run could. Or Ray can't be
             used.
     """

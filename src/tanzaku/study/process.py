@@ -35,6 +35,10 @@ class StudyInterrupted(Exception):  # noqa: N818 - somebody asked for it, so it 
     """The study was asked to stop; the same command resumes it."""
 
 
+class DeadlineOver(StudyInterrupted):
+    """There is no time left, and nobody asked it to stop."""
+
+
 def process_context() -> Any:
     """Fork from a server process that has imported everything heavy and done nothing else, where there is fork."""
     if sys.platform != "linux":
@@ -152,14 +156,14 @@ def first_to_end(children: Sequence[StartedChild], *, deadline: float | None = N
     """Answer the children's questions until one of them has ended.
 
     Raises:
-        KeyboardInterrupt: The deadline (of `time.monotonic`) is over, or the terminal's Ctrl-C came, which it sends to
-            the children as well.
+        DeadlineOver: The deadline (of `time.monotonic`) is over.
+        KeyboardInterrupt: The terminal's Ctrl-C came, which it sends to the children as well.
     """
     while ready := wait([source for child in children for source in child.sources()], _seconds_until(deadline)):
         ended = [child for child in children if child.has_ended(ready)]
         if ended:
             return ended[0]
-    raise KeyboardInterrupt
+    raise DeadlineOver
 
 
 def run_child(

@@ -14,7 +14,16 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.errors import ProcessError, TanzakuError
 from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.preparation import prepare_training, tokenized_splits
-from tanzaku.study.process import FAILED, FINISHED, INTERRUPTED, Child, StartedChild, describe_death, first_to_end
+from tanzaku.study.process import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    Child,
+    DeadlineOver,
+    StartedChild,
+    describe_death,
+    first_to_end,
+)
 from tanzaku.study.record import CHECKPOINT_FOLDER
 from tanzaku.training.checkpoint import Checkpoints
 from tanzaku.training.events import Interrupted
@@ -70,7 +79,7 @@ def _complaint(helpers: Sequence[StartedChild]) -> str | None:
     for helper in helpers:
         try:
             first_to_end([helper], deadline=deadline)
-        except KeyboardInterrupt:  # it still runs
+        except DeadlineOver:  # it still runs
             continue
         ended = helper.join()
         if ended.complaint or ended.status < 0:

@@ -42,7 +42,8 @@ class Engine(Protocol):
         """Wait for what happens next to the runs that it was given.
 
         Raises:
-            StudyInterrupted: It was asked to stop (Ctrl-C, SIGTERM or the deadline).
+            DeadlineOver: The deadline is over; a `StudyInterrupted`.
+            StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
             ProcessError: A run could not be written, for a full disk for instance; no later run could.
         """
         ...

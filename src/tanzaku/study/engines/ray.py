@@ -35,7 +35,7 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.ray_worker import Answer, Begins, Board, Made, Shared, pack_encoder, work
 from tanzaku.study.making import conclude, lock_of
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun
-from tanzaku.study.process import UNWRITABLE, Ended, StudyInterrupted, is_of_the_disk, unwritable
+from tanzaku.study.process import UNWRITABLE, DeadlineOver, Ended, StudyInterrupted, is_of_the_disk, unwritable
 from tanzaku.study.record import RECORD_FILE
 
 _MOST_RUNS = 1000  # that Ray is given at the same time
@@ -116,7 +116,7 @@ class RayEngine:
         """Wait for what happens next; see `Engine`."""
         while not self._happened:
             if self._deadline is not None and time.monotonic() > self._deadline:
-                raise StudyInterrupted
+                raise DeadlineOver
             try:
                 if over := self._wait():
                     self._happened.append(over)
