@@ -1,14 +1,20 @@
 """`tanzaku export` as a whole: what is written, the certificate, and what is refused."""
 
 import json
+import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
 from tanzaku.data.prepared import Preparation, write_prepared
+from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.exports.exporting import _choose, _remarks
 from tanzaku.ship.certificate import Certificate, Dtype, Side, check_certificate, read_certificate
@@ -107,6 +113,26 @@ def test_without_bfloat16_instructions_nothing_is_exported_in_it(
 
 
 @pytest.mark.slow
+def test_peft_opens_an_adapter_of_the_included_encoder_as_the_card_says(tmp_path: Path) -> None:
+    """Its weights are stored in 4 bits, which only Tanzaku reads, until they are written for transformers."""
+    mini = resolve_encoder("tanzaku-mini").folder
+    made = make_bundle(tmp_path / "bundle", mini, "lora", {"rank": 2}, pooling="mean")
+    out = tmp_path / "out"
+    done = _run("export", made, "--to", "peft", "--out", out)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert read_certificate(out).largest_logit_difference < 1e-4
+    _, _, rest = (out / "README.md").read_text(encoding="utf-8").partition("```python\n")
+    code = rest.partition("```")[0]
+    assert "tanzaku encoder export" in code
+    assert _run("encoder", "export", "tanzaku-mini", out / "encoder").exit_code == 0
+    shown = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=out, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    logits = [float(number) for number in re.findall(r"-?\d+\.\d+(?:e[+-]?\d+)?", shown.stdout)]
+    expected = Classifier.load(made, precision="float32").scores(["海に船がある。"])[0]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)  # as many digits as PyTorch prints
+
+
+@pytest.mark.slow
 @pytest.mark.xdist_group("graphs")
 def test_auto_takes_the_faster_one_and_flips_over_the_limit_are_refused(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +157,12 @@ def test_a_certificate_that_is_worse_than_allowed_is_refused(terms: Path, tmp_pa
         check_certificate(flipped, max_flips=0.01)
     with pytest.raises(BundleError, match="more than rounding explains"):
         check_certificate(good.model_copy(update={"largest_logit_difference": 0.5}), max_flips=None)
+    large = {"largest_logit": 40.0, "largest_logit_difference": 0.02}  # rounding is relative
+    check_certificate(good.model_copy(update=large), max_flips=None)
+    with pytest.raises(BundleError, match="are not finite numbers; nothing was written"):
+        check_certificate(flipped.model_copy(update={"largest_logit_difference": math.nan}), max_flips=None)
+    with pytest.raises(BundleError, match=r"\(--max-flips\); nothing was written; allow more"):
+        check_certificate(good.model_copy(update={"flips": 3}), max_flips=0.0)
     with pytest.raises(BundleError, match="2 of 200 texts have other token ids"):
         check_certificate(good.model_copy(update={"token_ids_equal": 198}), max_flips=None)
 

@@ -13,6 +13,7 @@ import pytest
 from tanzaku.errors import BundleError
 from tanzaku.exports.folders import write_folder
 from tanzaku.exports.forms import choose_form
+from tanzaku.exports.reading import read_folder
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import Form
@@ -114,6 +115,9 @@ def test_every_method_opens_in_other_libraries_with_the_bundles_logits(
             write_folder(open_bundle(bundle), folder, form=form, encoder=None)
             folders[str(folder)] = (form, str(encoder), reading.get("pooling", "cls"))
             expected[str(folder)] = Classifier.load(bundle, precision="float32").scores(TEXTS)
+            # What the certificate compares, in which short texts are padded.
+            padded = read_folder(open_bundle(bundle), folder, form=form, encoder=None).scores(TEXTS)
+            np.testing.assert_allclose(padded, expected[str(folder)], rtol=0, atol=1e-4)
     assert len(folders) > 35
     content = {"folders": folders, "texts": TEXTS, "labels": ["山", "海", "空"]}
     content["labels"] = list(_facts(bundle).label_names)

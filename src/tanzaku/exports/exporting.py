@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.forms import GRAPH_FORMS, choose_form
 from tanzaku.files import atomic_folder
@@ -189,7 +190,8 @@ def _write_card(request: _Request, folder: Path, language: Language) -> None:
     facts, form = request.bundle.facts, request.form
     lines: Sequence[str] = ()
     if form not in GRAPH_FORMS and isinstance(facts, EncoderBundleFacts):
-        lines = snippet_of(facts, form)
+        compact = form == "peft" and files_of(_encoder(request, facts)).weights_format == "q4"
+        lines = snippet_of(facts, form, compact=compact)
     write_card(folder, facts, form=form, snippet=lines, language=language)
 
 
@@ -272,11 +274,14 @@ def _needed_bytes(request: _Request) -> int:
     size, facts = bundle_bytes(request.bundle.folder), request.bundle.facts
     if not isinstance(facts, EncoderBundleFacts) or facts.whole:
         return size
-    from tanzaku.encoders.source import files_of, resolve_encoder
-
-    revision = facts.encoder.revision if request.encoder is None else None
-    source = resolve_encoder(request.encoder or facts.encoder.name, revision=revision)
+    source = _encoder(request, facts)
     return size + sum((source.folder / name).stat().st_size for name in files_of(source).weights)
+
+
+def _encoder(request: _Request, facts: EncoderBundleFacts) -> EncoderSource:
+    """The encoder that the bundle was made from."""
+    revision = facts.encoder.revision if request.encoder is None else None
+    return resolve_encoder(request.encoder or facts.encoder.name, revision=revision)
 
 
 def _computes_in_bfloat16(request: _Request) -> bool:

@@ -143,7 +143,8 @@ def _bare_config(config: dict[str, Any], prefix: str) -> dict[str, Any]:
     def without(name: str) -> str:
         return name.removeprefix(f"{prefix}.")
 
-    changed = dict(config) | {"task_type": "FEATURE_EXTRACTION", "modules_to_save": None}
+    without_head = {"task_type": "FEATURE_EXTRACTION", "modules_to_save": None, "exclude_modules": None}
+    changed = dict(config) | {key: value for key, value in without_head.items() if key in config}
     for key in ("target_modules", "feedforward_modules"):
         if isinstance(changed.get(key), list):
             changed[key] = [without(name) for name in changed[key]]

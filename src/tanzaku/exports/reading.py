@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,18 @@ from tanzaku.ship.loading import find_encoder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tanzaku.encoders.source import EncoderSource
+
+
+_TEXTS_AT_A_TIME = 32  # as sentence-transformers has it
+
 
 class FolderReader:
-    """Classifies one text after the other with a model of transformers.
+    """Classifies with a model of transformers, texts of like lengths at a time.
 
     Args:
         tokenizer: From the export.
-        logits: From a text's tokens, as transformers' tokenizers give them, to (1, labels).
+        logits: From the tokens of some texts, as transformers' tokenizers give them, padded, to (texts, labels).
         max_tokens: The most tokens of a text.
     """
 
@@ -36,15 +43,24 @@ class FolderReader:
         """(texts, labels) float32."""
         import torch
 
+        found: dict[int, np.ndarray] = {}
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         with torch.inference_mode():
-            return np.concatenate([self._logits(self._encode(text, "pt")).numpy() for text in texts])
+            for start in range(0, len(order), _TEXTS_AT_A_TIME):
+                rows = order[start : start + _TEXTS_AT_A_TIME]
+                tokens = self._encode([texts[row] for row in rows], padding=True, return_tensors="pt")
+                found |= zip(rows, self._logits(tokens).numpy(), strict=True)
+        return np.stack([found[row] for row in range(len(texts))])
 
     def token_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The tokens of each text."""
-        return [np.asarray(self._encode(text, None)["input_ids"], dtype=np.int32) for text in texts]
+        return [np.asarray(ids, dtype=np.int32) for ids in self._encode(texts)["input_ids"]]
 
-    def _encode(self, text: str, tensors: str | None) -> Any:
-        return self._tokenizer(clean_text(text), truncation=True, max_length=self._max_tokens, return_tensors=tensors)
+    def _encode(self, texts: Sequence[str], **options: Any) -> Any:
+        cleaned = [clean_text(text) for text in texts]
+        return self._tokenizer(
+            cleaned, truncation=True, max_length=self._max_tokens, return_attention_mask=True, **options
+        )
 
 
 def read_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | None) -> FolderReader:
@@ -59,11 +75,12 @@ def read_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | None
     from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
     from tanzaku.encoders.quiet import quiet_transformers
+    from tanzaku.methods.peft_adapter import quiet_attaching
 
     facts = bundle.facts
     if not isinstance(facts, EncoderBundleFacts):
         raise BundleError(f"{facts.method['name']} adapts no encoder, so there is no export to {form}")
-    with quiet_transformers():
+    with quiet_transformers(), quiet_attaching():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         logits: Callable[[Any], Tensor]
         if form == "transformers":
@@ -89,8 +106,13 @@ def _pooled(model: Any, modes: Sequence[str], weight: Tensor, bias: Tensor) -> C
     import torch
 
     def logits(tokens: Any) -> Tensor:
-        hidden = model(**tokens).last_hidden_state  # (1, tokens, hidden)
-        pooled = [hidden.mean(dim=1) if mode == "mean" else hidden.amax(dim=1) for mode in modes]
+        hidden = model(**tokens).last_hidden_state  # (texts, tokens, hidden)
+        mask = tokens["attention_mask"].unsqueeze(-1)
+        pools = {
+            "mean": lambda: (hidden * mask).sum(dim=1) / mask.sum(dim=1),
+            "max": lambda: hidden.masked_fill(mask == 0, -torch.inf).amax(dim=1),
+        }
+        pooled = [pools[mode]() for mode in modes]
         return torch.nn.functional.linear(torch.cat(pooled, dim=-1), weight, bias)
 
     return logits
@@ -105,7 +127,22 @@ def _pooling_of(folder: Path) -> tuple[list[str], Tensor, Tensor]:
     return modes, dense["linear.weight"], dense["linear.bias"]
 
 
+@contextmanager
+def _for_transformers(source: EncoderSource) -> Iterator[Path]:
+    """The encoder's folder, or where only Tanzaku reads its weights, one that `tanzaku encoder export` would write."""
+    from tanzaku.encoders.export import export_encoder
+    from tanzaku.encoders.source import files_of
+
+    if files_of(source).weights_format != "q4":
+        yield source.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tanzaku-") as folder:
+        export_encoder(source, Path(folder) / "encoder")
+        yield Path(folder) / "encoder"
+
+
 def _adapted(facts: EncoderBundleFacts, folder: Path, encoder: str | None) -> Callable[[Any], Tensor]:
+    import torch
     from peft import PeftModel
     from safetensors.torch import load_file
     from transformers import AutoModel, AutoModelForSequenceClassification
@@ -113,10 +150,13 @@ def _adapted(facts: EncoderBundleFacts, folder: Path, encoder: str | None) -> Ca
     source = find_encoder(
         facts.encoder, fingerprint=facts.base.fingerprint, other_name=encoder, needed_by=f"the export {folder}"
     )
-    if facts.encoder.pooling == "cls":
-        base = AutoModelForSequenceClassification.from_pretrained(source.folder, num_labels=len(facts.label_names))
-        return _plain(PeftModel.from_pretrained(base, folder).eval())
-    bare = PeftModel.from_pretrained(AutoModel.from_pretrained(source.folder), folder).eval()
+    wide = {"dtype": torch.float32}
+    with _for_transformers(source) as base:
+        if facts.encoder.pooling == "cls":
+            labels = len(facts.label_names)
+            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels, **wide)
+            return _plain(PeftModel.from_pretrained(model, folder).eval())
+        bare = PeftModel.from_pretrained(AutoModel.from_pretrained(base, **wide), folder).eval()
     head = load_file(folder / HEAD_FILE)
     modes = ["mean"] if facts.encoder.pooling == "mean" else ["mean", "max"]
     return _pooled(bare, modes, head["weight"], head["bias"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from tanzaku.ship.bundle import EncoderBundleFacts
@@ -31,7 +32,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-base = AutoModelForSequenceClassification.from_pretrained({encoder!r}, num_labels={labels})
+base = AutoModelForSequenceClassification.from_pretrained({encoder!r}, num_labels={labels}, dtype=torch.float32)
 model = PeftModel.from_pretrained(base, ".").eval()
 tokenizer = AutoTokenizer.from_pretrained(".")
 with torch.inference_mode():
@@ -44,7 +45,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-model = PeftModel.from_pretrained(AutoModel.from_pretrained({encoder!r}), ".").eval()
+base = AutoModel.from_pretrained({encoder!r}, dtype=torch.float32)
+model = PeftModel.from_pretrained(base, ".").eval()
 tokenizer = AutoTokenizer.from_pretrained(".")
 head = load_file("head.safetensors")
 with torch.inference_mode():
@@ -55,19 +57,21 @@ with torch.inference_mode():
 """
 
 
-def snippet_of(facts: EncoderBundleFacts, form: Form) -> list[str]:
-    """The lines for an export."""
+def snippet_of(facts: EncoderBundleFacts, form: Form, *, compact: bool = False) -> list[str]:
+    """The lines for an export; for PEFT, `compact` says that the encoder has to be written for transformers first."""
     if form == "transformers":
         return _TRANSFORMERS
     if form == "sentence-transformers":
         return _SENTENCE_TRANSFORMERS
     named = facts.encoder.name
+    encoder = "THE ENCODER'S FOLDER" if Path(named).is_absolute() else named  # no path of this machine
+    first = [f"# Write the encoder for transformers first: tanzaku encoder export {shlex.quote(encoder)} encoder", ""]
     mean = "hidden.mean(dim=1)"
     both = f"torch.cat([{mean}, hidden.amax(dim=1)], dim=-1)"
-    return (
+    lines = (
         (_PEFT_PLAIN if facts.encoder.pooling == "cls" else _PEFT_BARE)
         .format(
-            encoder="THE ENCODER'S FOLDER" if Path(named).is_absolute() else named,  # no path of this machine
+            encoder="./encoder" if compact else encoder,
             labels=len(facts.label_names),
             length=facts.encoder.max_tokens,
             features=mean if facts.encoder.pooling == "mean" else both,
@@ -75,3 +79,4 @@ def snippet_of(facts: EncoderBundleFacts, form: Form) -> list[str]:
         )
         .splitlines()
     )
+    return [*first, *lines] if compact else lines

@@ -39,7 +39,7 @@ class PeftMethod(EncoderMethod, ABC):
         if not (folder / WEIGHTS_FILE).is_file():
             raise MethodError(f"{folder} holds no {WEIGHTS_FILE}; give the folder that a run saved")
         try:
-            with _quiet_attaching():
+            with quiet_attaching():
                 # PEFT would leave what the file lacks as it was drawn at random.
                 warnings.filterwarnings("error", message="Found missing adapter keys")
                 adapted: nn.Module = PeftModel.from_pretrained(model, folder)
@@ -74,7 +74,7 @@ def wrap(model: nn.Module, config: PeftConfig) -> nn.Module:
     """The model in PEFT's `PeftModelForSequenceClassification`."""
     from peft import get_peft_model
 
-    with _quiet_attaching():
+    with quiet_attaching():
         adapted: nn.Module = get_peft_model(cast("Any", model), config)
         return adapted
 
@@ -93,7 +93,7 @@ def quiet_peft() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_attaching() -> Iterator[None]:
+def quiet_attaching() -> Iterator[None]:
     """Keep back what is no fault, too.
 
     PEFT warns of layers without a width that it knows, LayerNorm among them, though our methods check the layers first,

@@ -6,6 +6,7 @@ Both classify the same texts, in one thread. `certificate.json` has the result.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -34,7 +35,8 @@ CERTIFICATE_FILE = "certificate.json"
 # Classifying thousands would take minutes, and tell no more of a form that should give the same labels.
 MOST_TEXTS = 1000
 _TIMED_TEXTS, _WARM_UP = 50, 3
-# Of float32 forms: sums in another order differ by less, and anything else by more. As a share of the largest logit.
+# Of float32 forms: sums in another order differ by less, and anything else by more. As a share of the largest logit,
+# where that is over 1.
 _ROUNDING = 1e-3
 
 Form = Literal["bundle", "transformers", "sentence-transformers", "peft", "onnx", "openvino"]
@@ -71,6 +73,7 @@ class Certificate(Facts):
     texts_from: str
     texts_sha256: str
     token_ids_equal: Annotated[int | None, Field(description="Texts with equal token ids; None where words are read.")]
+    largest_logit: Annotated[float, Field(description="Of the bundle, whatever its sign.")]
     largest_logit_difference: float
     flips: Annotated[int, Field(description="Texts that got another label.")]
     flips_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval of their share.")]
@@ -168,6 +171,7 @@ def certify(
         texts_from=texts.origin,
         texts_sha256=_sha256(texts.texts),
         token_ids_equal=equal,
+        largest_logit=float(np.abs(before.scores).max()),
         largest_logit_difference=float(np.abs(before.scores - after.scores).max()),
         flips=flips,
         flips_interval=accuracy_interval(flips, len(texts.texts)),
@@ -195,8 +199,8 @@ def check_certificate(certificate: Certificate, *, max_flips: float | None) -> N
         max_flips: The largest share of texts that may get another label; None allows any in fewer bits.
 
     Raises:
-        BundleError: A text has other token ids, the logits of a form in float32 differ by more than rounding, or more
-            texts than `max_flips` allows got another label.
+        BundleError: A text has other token ids, logits are not finite, those of a form in float32 differ by more than
+            rounding, or more texts than `max_flips` allows got another label.
     """
     if (fault := find_fault(certificate, max_flips=max_flips)) is not None:
         raise BundleError(f"{fault.reason}; nothing was written; {fault.remedy}")
@@ -210,7 +214,13 @@ def find_fault(certificate: Certificate, *, max_flips: float | None) -> Fault | 
             f"{wrong} of {certificate.texts} texts have other token ids in the export than in the bundle",
             "please report this with the encoder's name",
         )
-    if certificate.dtype == "float32" and certificate.largest_logit_difference > _ROUNDING:
+    if not math.isfinite(certificate.largest_logit_difference):
+        return Fault(
+            f"logits of the bundle or of the form in {certificate.dtype} are not finite numbers",
+            "check the bundle with `tanzaku evaluate`, or choose another --dtype",
+        )
+    bound = _ROUNDING * max(1.0, certificate.largest_logit)
+    if certificate.dtype == "float32" and certificate.largest_logit_difference > bound:
         return Fault(
             f"the export's logits differ from the bundle's by up to {certificate.largest_logit_difference:.2g}, which "
             "is more than rounding explains",
@@ -221,7 +231,7 @@ def find_fault(certificate: Certificate, *, max_flips: float | None) -> Fault | 
         return Fault(
             f"{certificate.flips} of {certificate.texts} texts ({100 * share:.2f} %) got another label, and at most "
             f"{100 * max_flips:g} % may (--max-flips)",
-            "choose float32, or allow more",
+            "allow more" if certificate.dtype == "float32" else "choose float32, or allow more",
         )
     return None
 
