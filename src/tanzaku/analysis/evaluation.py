@@ -62,7 +62,8 @@ class Evaluation:
     accuracy: float
     accuracy_interval: Range
     macro_f1: float
-    macro_f1_interval: Range
+    macro_f1_interval: Range | None
+    """None where the documents say nothing of it, as if all are right."""
     majority: Majority
     """What always answering the most frequent class of these documents gives."""
     classes: tuple[ClassEvaluation, ...]
@@ -111,8 +112,10 @@ def evaluate(
     )
 
 
-def macro_f1_interval(classes: np.ndarray, predicted: np.ndarray, *, labels: int) -> Range:
+def macro_f1_interval(classes: np.ndarray, predicted: np.ndarray, *, labels: int) -> Range | None:
     """The 95 % interval of macro-F1: its value and 1.96 standard errors of the bootstrap to either side.
+
+    None where all resamples have the same value, as if all documents are right: that does not make it certain.
 
     Args:
         classes: True class indices, (documents,) int; at least one document.
@@ -123,7 +126,7 @@ def macro_f1_interval(classes: np.ndarray, predicted: np.ndarray, *, labels: int
 
     scores = macro_f1_scores(classes, predicted[None], labels=labels)
     value, half = float(scores.values[0]), 1.96 * float(scores.covariance[0, 0]) ** 0.5
-    return max(0.0, value - half), min(1.0, value + half)
+    return (max(0.0, value - half), min(1.0, value + half)) if half else None
 
 
 def _class(index: int, label: str, classes: np.ndarray, predicted: np.ndarray) -> ClassEvaluation:

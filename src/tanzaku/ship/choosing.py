@@ -50,9 +50,8 @@ def choose_run(source: Path, *, margin: float = DEFAULT_MARGIN, choose_by: Choos
     runs = [ChosenRun(run.folder, run.record) for run in runs_below(source) if not isinstance(run.record, FailedRun)]
     finished = [run.record for run in runs]
     if not finished:
-        raise BundleError(
-            f"{source} contains no finished run; give the folder that `tanzaku study run` wrote, or one run's in it"
-        )
+        what = "contains no finished run" if source.is_dir() else "there is no such folder"
+        raise BundleError(f"{source}: {what}; give the folder that `tanzaku study run` wrote, or one run's in it")
     section = _only_section(finished, source)
     measure = what_chooses(finished, asked=choose_by)
     choice = choose_arm(section.arms, choose_by=measure, margin=margin)
