@@ -44,7 +44,8 @@ def test_a_parquet_file_is_cut_anywhere(
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_json_lines_are_cut_at_rows_and_blank_lines_are_none(tmp_path: Path, mark: str, rows: int) -> None:
     lines = [json.dumps(row, ensure_ascii=False) for row in _rows(11)]
-    lines[4:4] = ["", "  "]
+    # What strings strip and bytes don't, too.
+    lines[4:4] = ["", "  ", "\u3000", "\u00a0\t", "\u0085", "\x1c"]
     (tmp_path / "texts.jsonl").write_text(mark + "\n" + "\n".join(lines) + "\n\n", encoding="utf-8", newline="\n")
     _check(tmp_path / "texts.jsonl", 11, rows)
 
@@ -60,6 +61,23 @@ def test_a_row_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     source.write_bytes(b'{"text": "\xff"}\n')
     with pytest.raises(DataError, match="line 1: is not valid UTF-8"):
         list(read_shard(source, shards_of(source, options, rows=2)[0], options))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_a_file_that_lost_rows_since_they_were_counted_is_refused(tmp_path: Path, ending: str) -> None:
+    source = tmp_path / f"texts{ending}"
+
+    def write(count: int) -> None:
+        if ending == ".parquet":
+            pq.write_table(pa.table({"title": ["題"] * count, "body": ["文"] * count}), source)
+        else:
+            source.write_text('{"title": "題", "body": "文"}\n' * count, encoding="utf-8")
+
+    write(5)
+    *_, last = shards_of(source, _OPTIONS, rows=3)
+    write(4)
+    with pytest.raises(DataError, match="only 1 of the 2 rows that were counted from row 4 on"):
+        list(read_shard(source, last, _OPTIONS))
 
 
 def test_what_can_not_be_cut_is_refused(tmp_path: Path) -> None:

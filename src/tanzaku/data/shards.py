@@ -69,12 +69,21 @@ def _json_shards(source: Path, rows: int) -> list[Shard]:
     offset = count = 0
     with source.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if line.removeprefix(_MARK if number == 1 else b"").strip():
+            if not _is_blank(_unmarked(line, number)):
                 if count % rows == 0:
                     shards.append(Shard(first=count + 1, rows=rows, offset=offset, line=number))
                 count += 1
             offset += len(line)
     return _with_last(shards, count)
+
+
+def _unmarked(line: bytes, number: int) -> bytes:
+    return line.removeprefix(_MARK) if number == 1 else line
+
+
+def _is_blank(line: bytes) -> bool:
+    """Whether a line is no row; unlike bytes, strings also strip the ideographic space and others."""
+    return not line.decode("utf-8", errors="replace").strip()
 
 
 def _with_last(shards: list[Shard], count: int) -> list[Shard]:
@@ -88,19 +97,29 @@ def _json_lines(source: Path, shard: Shard, options: ReadOptions) -> Iterator[st
     left = shard.rows
     with source.open("rb") as lines:
         lines.seek(shard.offset)
-        for number, raw in enumerate(lines, start=shard.line):
+        for number, marked in enumerate(lines, start=shard.line):
+            line = _unmarked(marked, number)
+            if _is_blank(line):
+                continue
             place = f"{source}: line {number}"
             try:
-                line = raw.removeprefix(_MARK if shard.offset == 0 and number == 1 else b"").decode("utf-8")
+                text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(f"{place}: is not valid UTF-8: {error.reason}") from error
-            if not line.strip():
-                continue
-            row = parse_json_row(line, place, keys=options.text_columns, remedy=_REMEDY)
+            row = parse_json_row(text, place, keys=options.text_columns, remedy=_REMEDY)
             yield options.join([text_of(row[name], place) for name in options.text_columns])
             left -= 1
             if left == 0:
                 return
+    raise _other_rows(source, shard, left)
+
+
+def _other_rows(source: Path, shard: Shard, left: int) -> DataError:
+    """The error that a file has fewer rows than were counted."""
+    return DataError(
+        f"{source}: has only {shard.rows - left:,} of the {shard.rows:,} rows that were counted from row "
+        f"{shard.first:,} on. It has changed since; start again, in another folder"
+    )
 
 
 def _parquet_shards(source: Path, options: ReadOptions, rows: int) -> list[Shard]:
@@ -136,6 +155,7 @@ def _parquet(source: Path, shard: Shard, options: ReadOptions) -> Iterator[str]:
                     return
     except (pa.ArrowException, OSError) as error:
         raise not_parquet(source, error) from error
+    raise _other_rows(source, shard, shard.first + shard.rows - number)
 
 
 def _groups(file: Any, shard: Shard) -> tuple[list[int], int]:
