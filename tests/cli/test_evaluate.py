@@ -2,9 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.cells import cell_len
 from sklearn.metrics import f1_score
@@ -13,6 +16,7 @@ from typer.testing import CliRunner, Result
 from tanzaku.cli import app
 from tanzaku.errors import TanzakuError
 from tanzaku.ship.classifier import Classifier
+from tests import bundles
 from tests.ship.conftest import Study, study
 
 __all__ = ["study"]  # the fixture
@@ -125,3 +129,26 @@ def test_bad_files_are_errors_with_a_remedy(study: Study, labelled: Path, tmp_pa
     assert "there are no documents to evaluate on" in _fails(bundle, path)
     (tmp_path / "texts.txt").write_text("海\n", encoding="utf-8")
     assert "a .txt file has no columns" in _fails(bundle, tmp_path / "texts.txt")
+
+
+def test_labels_are_read_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = dict(zip(bundles.DATASET.label_names, ("true", "false", "1"), strict=True))
+    train = replace(bundles.DATASET.train, labels=tuple(names[label] for label in bundles.DATASET.train.labels))
+    dataset = replace(bundles.DATASET, label_names=tuple(names.values()), train=train)
+    monkeypatch.setattr(bundles, "DATASET", dataset)
+    bundle = bundles.make_bundle(tmp_path / "bundle", tmp_path, "tfidf-svm", {})
+    given = [True, False, 1, 1.0, "true", " 1\u3000"]
+    rows = [{"text": f"海{number}", "label": label} for number, label in enumerate(given)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = _evaluate(bundle, path, "--format", "json")
+    assert done.exit_code == 0, done.exception
+    found = {one["label"]: one["documents"] for one in json.loads(done.stdout)["classes"]}
+    assert found == {"true": 2, "false": 1, "1": 3}
+    path.write_text('{"text": "海", "label": ["true", "1"]}\n', encoding="utf-8")
+    assert "document 1: the label is ['true', '1'], a list. Tanzaku gives each document one label" in _fails(
+        bundle, path
+    )
+    table = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["海", "山"], "label": [1.0, float("nan")]}), table)
+    assert "document 2 has no label" in _fails(bundle, table)

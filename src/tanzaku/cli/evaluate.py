@@ -1,7 +1,7 @@
 """`tanzaku evaluate`: how good a bundle is on labelled documents."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -62,7 +62,7 @@ def evaluate(
     promise.check()
     documents = _read(file, reading, label_column=label_column)
     classifier = model.load(folder_of(bundle))
-    _check_labels(documents, classifier, file)
+    documents = _with_known_labels(documents, classifier, file)
     evaluation = _evaluate(documents, classifier, promise)
     content = _as_json(evaluation, documents)
     text = evaluation_text(evaluation, documents.texts)
@@ -74,6 +74,9 @@ def evaluate(
 
 
 def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
+    """Texts and labels, read as in training."""
+    from tanzaku.data.characters import is_empty
+    from tanzaku.data.rows import label_of
     from tanzaku.data.streaming import stream_rows
 
     rows = stream_rows(file, reading.options(), keep_columns=True)
@@ -84,27 +87,31 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
                 f"{file}: there is no column named {label_column!r}. The columns are: "
                 f"{', '.join(map(repr, row.columns))}. Name the one with the labels with --label-column."
             )
-        label = row.columns[label_column]
-        if label is None or not str(label).strip():
+        label = label_of(row.columns[label_column], f"{file}: document {number}")
+        if is_empty(label):
             raise DataError(f"{file}: document {number} has no label in the column {label_column!r}. Give it one.")
         found.texts.append(row.text)
-        found.labels.append(str(label).strip())
+        found.labels.append(label)
     if not found.texts:
         raise DataError(f"{file}: there are no documents to evaluate on. Give a file with texts and labels.")
     return found
 
 
-def _check_labels(documents: _Documents, classifier: "Classifier", file: Path) -> None:
+def _with_known_labels(documents: _Documents, classifier: "Classifier", file: Path) -> _Documents:
+    """The documents with the bundle's labels, which need not have the same white space around them."""
     from collections import Counter
 
-    unknown = Counter(label for label in documents.labels if label not in classifier.label_names)
+    known = classifier.label_names
+    labels = [label if label in known else label.strip() for label in documents.labels]
+    unknown = Counter(label for label in labels if label not in known)
     if unknown:
         named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(_MOST_NAMED))
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise DataError(
             f"{file} has labels that the bundle does not have: {named}{more}. The bundle's labels are: "
-            f"{', '.join(map(repr, classifier.label_names))}. Rename or remove these documents."
+            f"{', '.join(map(repr, known))}. Rename or remove these documents."
         )
+    return replace(documents, labels=labels)
 
 
 def _evaluate(documents: _Documents, classifier: "Classifier", promise: Promise) -> "Evaluation":
