@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -113,6 +114,19 @@ def test_its_folder_has_the_numbers_the_text_and_the_curve(study: Study, labelle
     assert (out / "evaluation.txt").read_text(encoding="utf-8") == done.stdout
     assert json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["documents"] == 30
     assert "is not empty" in _fails(study.bundles["tfidf-svm"], labelled, *COLUMNS, "--out", out)
+
+
+def test_a_sheet_that_is_not_read_is_reported(study: Study, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for name in ("1月", "2月"):
+        sheet = book.create_sheet(name)
+        for row in (["text", "label"], ["海", study.dataset.label_names[0]]):
+            sheet.append(row)
+    book.save(path := tmp_path / "months.xlsx")
+    done = _evaluate(study.bundles["tfidf-svm"], path)
+    assert done.exit_code == 0, done.exception
+    warning = f"warning: {path}: the sheet '1月' was read, and not '2月'; --sheet names another."
+    assert done.stderr.splitlines() == [warning]
 
 
 def test_bad_files_are_errors_with_a_remedy(study: Study, labelled: Path, tmp_path: Path) -> None:

@@ -77,9 +77,10 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
     """Texts and labels, read as in training."""
     from tanzaku.data.characters import is_empty
     from tanzaku.data.rows import label_of
-    from tanzaku.data.streaming import stream_rows
+    from tanzaku.data.streaming import stream_rows, warn_of_other_sheets
 
-    rows = stream_rows(file, reading.options(), keep_columns=True)
+    options = reading.options()
+    rows = stream_rows(file, options, keep_columns=True)
     found = _Documents([], [])
     for number, row in enumerate(rows, start=1):
         if label_column not in row.columns:
@@ -94,6 +95,7 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
         found.labels.append(label)
     if not found.texts:
         raise DataError(f"{file}: there are no documents to evaluate on. Give a file with texts and labels.")
+    warn_of_other_sheets(file, options)
     return found
 
 

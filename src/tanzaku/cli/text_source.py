@@ -52,10 +52,16 @@ class Source:
         return column_names(self.file, self.options)
 
     def check(self, refuse: "Refuse | None" = None) -> None:
-        """Read the first text of a file, so that a missing column is reported before a model is loaded."""
+        """Read the first text of a file, so that a missing column is reported before a model is loaded.
+
+        Warns of what of the file is not read at all.
+        """
+        from tanzaku.data.streaming import warn_of_other_sheets
+
         if self.file is not None:
             with closing(cast("Generator[Row]", self.open(refuse))) as rows:
                 next(rows, None)
+            warn_of_other_sheets(self.file, self.options)
 
 
 def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_columns: bool) -> Source:

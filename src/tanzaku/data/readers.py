@@ -188,16 +188,20 @@ def _of_nothing(source: Source, problems: list[Finding]) -> RawDocuments:
 def _read_sheet(source: Source, options: ReadOptions) -> RawDocuments:
     rows = SheetRows(io.BytesIO(source.content()), source.name, sheet=options.sheet)
     problems = []
-    if options.sheet is None and rows.others:
-        message = (
-            f"the sheet {rows.sheet!r} was read, and not {', '.join(map(repr, rows.others))}; --sheet names another."
-        )
+    if (message := unread_sheets(rows, options)) is not None:
         problems.append(Finding("other-sheets", message, "warning"))
     table = Table(rows=_numbered(rows, "row {line}"), problems=problems)
     documents = documents_of(table, options, blank=lambda: rows.blank)
     if not len(documents) and not reading_problems(documents):
         raise DataError(f"{source.name}: the sheet {rows.sheet!r} has no rows below the names of the columns.")
     return documents
+
+
+def unread_sheets(rows: SheetRows, options: ReadOptions) -> str | None:
+    """That other sheets were not read, if there are some and none was named."""
+    if options.sheet is not None or not rows.others:
+        return None
+    return f"the sheet {rows.sheet!r} was read, and not {', '.join(map(repr, rows.others))}; --sheet names another."
 
 
 def _read_json_lines(source: Source, options: ReadOptions) -> RawDocuments:

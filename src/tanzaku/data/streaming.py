@@ -1,6 +1,7 @@
 """Texts without labels, one after the other, from a file of any size: what a classifier reads."""
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
 from tanzaku.data.separated import SeparatedRows, check_fields
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
-from tanzaku.errors import DataError
+from tanzaku.errors import DataError, TanzakuWarning
 
 _PARQUET_ROWS = 1024  # read at once
 
@@ -112,6 +113,22 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
         return ()
     rows = _sheet_rows(source, options) if ending in SPREADSHEETS else _table_rows(source, options)
     return next((tuple(name.strip() for name in row) for _, row in rows), ())
+
+
+def warn_of_other_sheets(source: Path, options: ReadOptions) -> None:
+    """Warn if a spreadsheet has more sheets with values than the one that `stream_rows` reads.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    if source.suffix.lower() not in SPREADSHEETS:
+        return
+    from tanzaku.data.readers import unread_sheets
+
+    with source.open("rb") as content:
+        message = unread_sheets(SheetRows(content, source, sheet=options.sheet), options)
+    if message is not None:
+        warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
 
 
 def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODING) -> Iterator[str]:
