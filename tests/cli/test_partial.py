@@ -132,15 +132,20 @@ def test_a_process_that_is_killed_leaves_what_can_be_continued(bundle: Path, tmp
     deadline = time.monotonic() + 120
     while not notes.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    begun = (tmp_path / "labels.csv.partial").read_bytes()
+    for option in ("--resume", "--force"):
+        assert f"another process is classifying into {out}; wait for it" in _fails(bundle, "海", "--out", out, option)
+    assert (tmp_path / "labels.csv.partial").read_bytes() == begun
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdin.close()
     assert notes.exists()
     assert not out.exists()
     _succeeds(bundle, "--out", out, "--resume", given=given)
-    _succeeds(bundle, "--out", tmp_path / "whole.csv", given=given)
-    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    _succeeds(bundle, "--out", tmp_path / "new" / "whole.csv", given=given)
+    assert out.read_bytes() == (tmp_path / "new" / "whole.csv").read_bytes()
     assert len(out.read_bytes().splitlines()) == len(TEXTS) + 1
+    assert _left(tmp_path) == set()
 
 
 def _interrupted(bundle: Path, folder: Path) -> list[object]:
@@ -233,6 +238,18 @@ def test_a_workbook_has_texts_as_texts_and_is_read_again(bundle: Path, tmp_path:
     assert len(rows[5][0]) == 32_767
     assert all(row[1] == 1.5 and isinstance(row[4], float) for row in rows[1:])
     assert next(iter(stream_rows(out))).text == "=1+1"
+
+
+def test_a_sheet_that_is_not_read_is_reported(bundle: Path, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for name, text in (("1月", "海"), ("2月", "山"), ("empty", None)):
+        sheet = book.create_sheet(name)
+        for value in ("text", text) if text else ():
+            sheet.append([value])
+    book.save(path := tmp_path / "months.xlsx")
+    warning = f"warning: {path}: the sheet '1月' was read, and not '2月'; --sheet names another."
+    assert _succeeds(bundle, path, "--format", "csv").stderr.splitlines() == [warning]
+    assert _succeeds(bundle, path, "--format", "csv", "--sheet", "2月").stderr == ""
 
 
 @pytest.mark.parametrize(

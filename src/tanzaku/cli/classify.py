@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO, cast
@@ -75,11 +75,11 @@ def classify(
     abstaining.check(promise)
     skipped = Skipped() if faults.on_error == "skip" else None
     source.check(refuse=(lambda _: None) if skipped else None)
-    partial = _begin(output) if output.out and bulk.engine == "inline" else None
-    folder = folder_of(bundle)
-    classifier = model.load(folder)
-    job = _Job(classifier, source, output, model, abstaining.answers(promise, classifier), skipped)
-    _run_with_ray(job, folder, bulk) if bulk.engine == "ray" else _run(job, folder, partial)
+    with _begin(output) if output.out and bulk.engine == "inline" else nullcontext() as partial:
+        folder = folder_of(bundle)
+        classifier = model.load(folder)
+        job = _Job(classifier, source, output, model, abstaining.answers(promise, classifier), skipped)
+        _run_with_ray(job, folder, bulk) if bulk.engine == "ray" else _run(job, folder, partial)
 
 
 def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
@@ -97,7 +97,7 @@ def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
     )
 
 
-def _begin(output: Output) -> "Partial":
+def _begin(output: Output) -> "AbstractContextManager[Partial]":
     from tanzaku.cli.partial import Partial  # its notes are pydantic's, which --help does not need
 
     return Partial.begin(output)

@@ -3,7 +3,8 @@
 Lines are written to FILE.partial. After some of the classifier's chunks, FILE.partial.json notes how many bytes and
 texts are whole by then. `--resume` cuts the file there, reads the same rows again, makes sure that they are the same,
 and classifies the others in the same batches, so that the result is the same to the bit. At the end, the file is
-renamed.
+renamed. FILE.partial.lock keeps
+other processes from writing the same file meanwhile.
 """
 
 import hashlib
@@ -13,17 +14,18 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
+from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from tanzaku.cli.classifying import Output
 from tanzaku.cli.predictions import Format
 from tanzaku.cli.tally import Tally
-from tanzaku.errors import DataError, TanzakuWarning, describe_validation_error
+from tanzaku.errors import DataError, ProcessError, TanzakuWarning, describe_validation_error
 from tanzaku.facts import Facts
 from tanzaku.files import check_writable, sync_directory, write_atomically
 
@@ -96,31 +98,52 @@ class Partial:
     resumes: bool
 
     @classmethod
-    def begin(cls, output: Output) -> "Partial":
-        """Make sure that the file can be written, before a model is loaded.
+    @contextmanager
+    def begin(cls, output: Output) -> "Iterator[Partial]":
+        """Make sure that the file can be written, before a model is loaded, and that nobody else writes it meanwhile.
 
         Raises:
             DataError: It is there already, or an interrupted one is, and no option says what is to become of it.
             OSError: Its folder can't be written.
+            ProcessError: Another process is writing it.
         """
         out = output.out
         assert out is not None
         encoding = "utf-8" if output.kind is Format.XLSX else output.output_encoding or "utf-8"
         partial = cls(out, output.kind, encoding, output.resume)
-        if out.is_dir() or (out.exists() and not output.force):
-            what = "is a folder" if out.is_dir() else "is there already"
-            raise DataError(
-                f"--out {out} {what}; name another file{'' if out.is_dir() else ', or replace it (--force)'}"
-            )
         check_writable(out.parent)
-        if output.force:
-            partial._remove()
-        elif partial._notes.exists() and partial._lines.exists() and not output.resume:
-            raise DataError(
-                f"{partial._lines} is what an interrupted classification left; continue it with --resume, or start "
-                "again with --force"
-            )
-        return partial
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial._locked():
+            if out.is_dir() or (out.exists() and not output.force):
+                what = "is a folder" if out.is_dir() else "is there already"
+                raise DataError(
+                    f"--out {out} {what}; name another file{'' if out.is_dir() else ', or replace it (--force)'}"
+                )
+            if output.force:
+                partial._remove()
+            elif partial._notes.exists() and partial._lines.exists() and not output.resume:
+                raise DataError(
+                    f"{partial._lines} is what an interrupted classification left; continue it with --resume, or start "
+                    "again with --force"
+                )
+            yield partial
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.out.with_name(f"{self.out.name}.partial.lock")
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ProcessError(
+                f"another process is classifying into {self.out}; wait for it, or choose another file"
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps a file that is open
+                path.unlink()
+            lock.release()
 
     @property
     def _lines(self) -> Path:
