@@ -4,10 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.errors import DataError
 from tanzaku.fitting.splits import fewer, split_for_fit
 
 
@@ -26,7 +27,13 @@ def test_each_document_is_tested_once_and_no_class_or_group_is_torn(
 ) -> None:
     groups = data.draw(st.lists(st.integers(0, 20), min_size=len(labels), max_size=len(labels)))
     documents = _documents(labels)
-    splits = split_for_fit(documents, groups, name="made", seed=seed, folds=3)
+    try:
+        splits = split_for_fit(documents, groups, name="made", seed=seed, folds=3)
+    except DataError:
+        assert (
+            min(len({group for group, one in zip(groups, labels, strict=True) if one == label}) for label in labels) < 4
+        )
+        reject()
     others = {*splits.whole.train.texts, *splits.whole.val.texts}
     assert sorted(_all(splits.whole)) == sorted(documents.texts)
     tested = Counter(text for fold in splits.folds for text in fold.test.texts)
@@ -35,6 +42,7 @@ def test_each_document_is_tested_once_and_no_class_or_group_is_torn(
     group_of = dict(zip(documents.texts, groups, strict=True))
     for dataset in (splits.whole, *splits.folds):
         parts = [{group_of[text] for text in part.texts} for part in (dataset.train, dataset.val, dataset.test)]
+        assert all(map(len, (dataset.train, dataset.val, dataset.test)))
         assert set(dataset.train.labels) == set(labels)
         assert not parts[0] & parts[2]
     for fold in splits.folds:
@@ -65,3 +73,21 @@ def test_fewer_documents_have_every_class(share: float) -> None:
     assert set(less.train.texts) < set(fold.train.texts)
     assert np.isclose(len(less.train), share * len(fold.train), atol=3)
     assert less.test == fold.test
+
+
+@pytest.mark.parametrize(("classes", "each"), [(10, 2), (10, 3), (193, 2), (193, 3), (2, 3)])
+def test_classes_of_a_few_documents_leave_no_split_empty_and_train_has_most(classes: int, each: int) -> None:
+    labels = [f"class {row % classes}" for row in range(classes * each)]
+    splits = split_for_fit(_documents(labels), range(len(labels)), name="made", seed=42)
+    assert len(splits.folds) == 5
+    for dataset in (splits.whole, *splits.folds):
+        assert set(dataset.train.labels) == set(labels)
+        assert all(map(len, (dataset.train, dataset.val, dataset.test)))
+        assert len(dataset.train) > 0.5 * len(_all(dataset))
+    assert len(splits.whole.test) <= max(1, round(0.25 * len(labels)))
+
+
+@pytest.mark.parametrize("labels", [[str(row) for row in range(10)], list("aabb")])
+def test_too_few_documents_are_refused_with_the_remedy(labels: list[str]) -> None:
+    with pytest.raises(DataError, match=r"has [12].*Add documents, or pass --merge-small 5:その他 or --drop-small 5"):
+        split_for_fit(_documents(labels), range(len(labels)), name="made", seed=42)

@@ -6,11 +6,15 @@ others. So all methods are measured alike, those that choose an epoch and those 
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.grouping import assign_groups
+from tanzaku.data.labels import short
+from tanzaku.data.raw import listed
 from tanzaku.data.split import pick
 
 TEST_SHARE = 0.2
@@ -18,6 +22,10 @@ VALIDATION_SHARE = 0.1
 FOLDS = 5
 ENOUGH = 1000
 """With so many documents a single fold decides: its 95 % interval is about ±2 points at 90 %."""
+_FEWEST_GROUPS = 4
+"""Of a class: one to test on in the end, one to test a fold on, one to choose the epoch on, and one to train on."""
+_FEWEST_ROWS = 5  # so many of each class are tested in the end and in the folds
+_SMALL = ""  # no class has this name
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,40 @@ def split_for_fit(documents: Documents, groups: Sequence[int], *, name: str, see
         groups: Row i's group, such as that of rows with the same text.
         name: Of the data sets.
         seed: Of the order in which groups are dealt out.
-        folds: How many; where there are so many documents that the first one has `ENOUGH`, only that is made.
+        folds: How many; where there are so many documents that the first one has `ENOUGH`, only that is made, and
+            fewer where there is nothing to test some of them on.
+
+    Raises:
+        DataError: There are too few documents, or groups, to test and to train on.
     """
     every = list(range(len(documents)))
     others, test = _apart(every, documents, groups, share=TEST_SHARE, seed=seed)
     parts = _parts(others, documents, groups, shares=[1 / folds] * folds, seed=seed)
     if len(parts[0]) >= ENOUGH:
         parts = parts[:1]
-    made = []
-    for number, part in enumerate(parts, start=1):
+    made: list[Dataset] = []
+    for part in parts:
         there = set(part)
         held = _held(part, [row for row in others if row not in there], documents, groups)
-        made.append(_dataset(others, held, documents, groups, name=f"{name}-fold-{number}", seed=seed))
-    return Splits(_dataset([*others, *test], test, documents, groups, name=name, seed=seed), tuple(made))
+        fold = _dataset(others, held, documents, groups, name=f"{name}-fold-{len(made) + 1}", seed=seed)
+        if len(fold.test) and len(fold.val):
+            made.append(fold)
+    whole = _dataset(every, test, documents, groups, name=name, seed=seed)
+    if not made or not len(whole.test) or not len(whole.val):
+        raise_errors([_too_few(documents, groups)])
+    return Splits(whole, tuple(made))
+
+
+def _too_few(documents: Documents, groups: Sequence[int]) -> Finding:
+    """The problem that nothing is left to test on, to choose the epoch on, or to train on."""
+    found = Counter(label for label, _ in set(zip(documents.labels, groups, strict=True)))
+    small = [f"{short(label)} has {size}" for label, size in sorted(found.items()) if size < _FEWEST_GROUPS]
+    message = (
+        "there are too few documents: some are tested on, others choose the epoch, and each class must be trained on. "
+        f"A class needs {_FEWEST_GROUPS} different texts at least (those that read alike count once): {listed(small)}. "
+        f"Add documents, or pass --merge-small {_FEWEST_ROWS}:その他 or --drop-small {_FEWEST_ROWS}."
+    )
+    return Finding("too-few", message)
 
 
 def fewer(fold: Dataset, *, share: float, seed: int) -> Dataset:
@@ -95,7 +124,10 @@ def _apart(
 ) -> tuple[list[int], list[int]]:
     """The rows that stay and those that are taken, in row order. The one side has every class, `whole` the other."""
     kept, taken = _parts(rows, documents, groups, shares=[1 - share, share], seed=seed)
-    taken = sorted({*taken, *_lacking(taken, kept, documents)}) if whole else _held(taken, kept, documents, groups)
+    if whole:
+        taken = sorted({*taken, *_lacking(taken, kept, documents)})
+    else:
+        taken = _held(taken, kept, documents, groups) or _spare(rows, documents, groups)
     held = set(taken)
     return [row for row in rows if row not in held], taken
 
@@ -103,16 +135,42 @@ def _apart(
 def _parts(
     rows: Sequence[int], documents: Documents, groups: Sequence[int], *, shares: Sequence[float], seed: int
 ) -> list[list[int]]:
-    labels = [documents.labels[row] for row in rows]
-    parts = assign_groups(labels, [groups[row] for row in rows], shares=shares, seed=seed)
-    return [[rows[place] for place in part] for part in parts]
+    labels, of_rows = [documents.labels[row] for row in rows], [groups[row] for row in rows]
+    strata = _strata(labels, of_rows, share=min(shares, default=1.0))
+    return [[rows[place] for place in part] for part in assign_groups(strata, of_rows, shares=shares, seed=seed)]
+
+
+def _strata(labels: Sequence[str], groups: Sequence[int], *, share: float) -> list[str]:
+    """The labels, but one for all classes that have too few groups for a part with this share to get one of each: if it
+    did all the same, of many such classes it would get far more than its share."""
+    found = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
+    return [_SMALL if found[label] * share < 1 - 1e-9 else label for label in labels]
 
 
 def _held(taken: Sequence[int], kept: Sequence[int], documents: Documents, groups: Sequence[int]) -> list[int]:
-    """`taken` without the groups of classes that the kept rows would lack: what is not trained on can't be tested."""
-    lacking = {documents.labels[row] for row in taken} - {documents.labels[row] for row in kept}
-    back = {groups[row] for row in taken if documents.labels[row] in lacking}
-    return sorted(row for row in taken if groups[row] not in back)
+    """`taken` without a group of each class that the kept rows lack: what is not trained on can't be tested."""
+    there = {documents.labels[row] for row in kept}
+    back: set[int] = set()
+    for rows in _smallest_first(taken, groups):
+        if not (labels := {documents.labels[row] for row in rows}) <= there:
+            back.update(rows)
+            there |= labels
+    return sorted(set(taken) - back)
+
+
+def _spare(rows: Sequence[int], documents: Documents, groups: Sequence[int]) -> list[int]:
+    """The smallest group of rows whose classes the other rows have too; empty if there is none."""
+    found = Counter(label for label, _ in {(documents.labels[row], groups[row]) for row in rows})
+    every = _smallest_first(rows, groups)
+    return next((one for one in every if all(found[documents.labels[row]] > 1 for row in one)), [])
+
+
+def _smallest_first(rows: Sequence[int], groups: Sequence[int]) -> list[list[int]]:
+    """The rows of each group."""
+    rows_of: defaultdict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        rows_of[groups[row]].append(row)
+    return sorted(rows_of.values(), key=len)
 
 
 def _lacking(taken: Sequence[int], kept: Sequence[int], documents: Documents) -> list[int]:
