@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import DataError
-from tanzaku.fitting.splits import fewer, split_for_fit
+from tanzaku.fitting.splits import fewer, split_for_fit, warnings_of
 
 
 def _documents(labels: list[str]) -> Documents:
@@ -91,3 +91,39 @@ def test_classes_of_a_few_documents_leave_no_split_empty_and_train_has_most(clas
 def test_too_few_documents_are_refused_with_the_remedy(labels: list[str]) -> None:
     with pytest.raises(DataError, match=r"has [12].*Add documents, or pass --merge-small 5:その他 or --drop-small 5"):
         split_for_fit(_documents(labels), range(len(labels)), name="made", seed=42)
+
+
+@pytest.mark.parametrize(("count", "found"), [(2, "'a' has 2; 'b' has 2"), (3, "'a' has 3; 'b' has 3")])
+def test_too_few_groups_are_refused_with_how_many_are_needed(count: int, found: str) -> None:
+    labels, groups = ["a", "b"] * 30, [row // 2 % count for row in range(60)]
+    with pytest.raises(DataError, match=f"documents of 4 groups at least .*: {found}.*--group-column"):
+        split_for_fit(_documents(labels), groups, name="made", seed=42, by_column=True)
+    groups = [row // 2 % 4 for row in range(60)]
+    splits = split_for_fit(_documents(labels), groups, name="made", seed=42, by_column=True)
+    assert [len(set(fold.test.labels)) for fold in splits.folds] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("count", "large", "each"), [(200, 140, 4), (6000, 1500, 660)])
+def test_a_group_larger_than_a_fold_is_trained_on_in_every_fold(count: int, large: int, each: int) -> None:
+    labels = [str(row % 2) for row in range(count)]
+    groups = [0 if row < large else row // 10 for row in range(count)]
+    splits = split_for_fit(_documents(labels), groups, name="made", seed=42, by_column=True)
+    assert splits.large_groups == (large,)
+    assert [str(one) for one in warnings_of(splits)] == [
+        f"1 group is larger than a fold, with {large:,} documents: trained on in every fold, and never classified "
+        "there. What is measured concerns the other groups only."
+    ]
+    huge = {f"text {row}" for row in range(large)}
+    assert len(splits.folds) > 1
+    for fold in splits.folds:
+        assert huge <= {*fold.train.texts, *fold.val.texts}
+        assert len(fold.test) == pytest.approx(each, abs=10)
+
+
+def test_a_single_fold_decides_only_if_it_has_many_groups() -> None:
+    """Of 8,000 documents a fold has 1,280: enough, but not where they are nearly one group."""
+    labels = [str(row % 2) for row in range(8000)]
+    some = split_for_fit(_documents(labels), [row // 1000 for row in range(8000)], name="made", seed=0)
+    many = split_for_fit(_documents(labels), [row // 10 for row in range(8000)], name="made", seed=0)
+    assert (len(some.folds), len(many.folds)) == (5, 1)
+    assert (some.large_groups, warnings_of(many)) == ((), [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tanzaku.data.decoding import readable_name
+from tanzaku.data.findings import warn_of
 from tanzaku.errors import BundleError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
@@ -17,7 +18,7 @@ from tanzaku.fitting.job import Job, folders, prepare, study_name
 from tanzaku.fitting.options import FitOptions
 from tanzaku.fitting.race import FitEvent, Making
 from tanzaku.fitting.sentences import verdict_text
-from tanzaku.fitting.splits import split_for_fit
+from tanzaku.fitting.splits import split_for_fit, warnings_of
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.study.engines.cluster import connected
 from tanzaku.study.spec import StudySpec
@@ -112,7 +113,15 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     folder, bundle = folders(asked.study, asked.out, name=name)
     check_writable(folder)
     check_writable(bundle)
-    splits = split_for_fit(read.documents, read.groups, name=read.name, seed=asked.seed, folds=asked.folds)
+    splits = split_for_fit(
+        read.documents,
+        read.groups,
+        name=read.name,
+        seed=asked.seed,
+        folds=asked.folds,
+        by_column=asked.read_options.group_column is not None,
+    )
+    warn_of(warnings_of(splits))
     return Job(
         name=name,
         title=readable_name(read.name),

@@ -16,6 +16,7 @@ from tanzaku.data.grouping import assign_groups
 from tanzaku.data.labels import short
 from tanzaku.data.raw import listed
 from tanzaku.data.split import pick
+from tanzaku.display import counted
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
@@ -25,6 +26,7 @@ ENOUGH = 1000
 _FEWEST_GROUPS = 4
 """Of a class: one to test on in the end, one to test a fold on, one to choose the epoch on, and one to train on."""
 _FEWEST_ROWS = 5  # so many of each class are tested in the end and in the folds
+_SHARE_OF_GROUP = 0.1  # of the documents of a fold that decides without the others, at most
 _SMALL = ""  # no class has this name
 
 
@@ -34,6 +36,8 @@ class Splits:
 
     whole: Dataset
     folds: tuple[Dataset, ...]
+    large_groups: tuple[int, ...] = ()
+    """How many documents each group has that is larger than a fold, and therefore trained on in every fold."""
 
     @property
     def documents(self) -> int:
@@ -41,25 +45,32 @@ class Splits:
         return sum(len(fold.test) for fold in self.folds)
 
 
-def split_for_fit(documents: Documents, groups: Sequence[int], *, name: str, seed: int, folds: int = FOLDS) -> Splits:
+def split_for_fit(
+    documents: Documents, groups: Sequence[int], *, name: str, seed: int, folds: int = FOLDS, by_column: bool = False
+) -> Splits:
     """Set test documents aside, and make the folds of the others: class by class, groups whole.
+
+    A group that is larger than a fold is trained on in every fold: as one of them, it would make folds that can't be
+    compared.
 
     Args:
         documents: All of them.
         groups: Row i's group, such as that of rows with the same text.
         name: Of the data sets.
         seed: Of the order in which groups are dealt out.
-        folds: How many; where there are so many documents that the first one has `ENOUGH`, only that is made, and
-            fewer where there is nothing to test some of them on.
+        folds: How many; fewer where there is nothing to test some of them on, and a single one where one that has many
+            groups has `ENOUGH` documents.
+        by_column: The groups are those of a column, and not only of documents with the same text.
 
     Raises:
         DataError: There are too few documents, or groups, to test and to train on.
     """
     every = list(range(len(documents)))
     others, test = _apart(every, documents, groups, share=TEST_SHARE, seed=seed)
-    parts = _parts(others, documents, groups, shares=[1 / folds] * folds, seed=seed)
-    if len(parts[0]) >= ENOUGH:
-        parts = parts[:1]
+    large = _large(others, groups, folds=folds)
+    dealt = [row for row in others if groups[row] not in large]
+    parts = _parts(dealt, documents, groups, shares=[1 / folds] * folds, seed=seed)
+    parts = next(([part] for part in parts if _is_enough(part, groups)), parts)
     made: list[Dataset] = []
     for part in parts:
         there = set(part)
@@ -69,20 +80,58 @@ def split_for_fit(documents: Documents, groups: Sequence[int], *, name: str, see
             made.append(fold)
     whole = _dataset(every, test, documents, groups, name=name, seed=seed)
     if not made or not len(whole.test) or not len(whole.val):
-        raise_errors([_too_few(documents, groups)])
-    return Splits(whole, tuple(made))
+        raise_errors([_too_few(documents, groups, by_column=by_column)])
+    return Splits(whole, tuple(made), tuple(sorted(large.values(), reverse=True)))
 
 
-def _too_few(documents: Documents, groups: Sequence[int]) -> Finding:
+def warnings_of(splits: Splits) -> list[Finding]:
+    """What about the split documents should be looked at."""
+    if not (large := splits.large_groups):
+        return []
+    sizes = ", ".join(f"{size:,}" for size in large)
+    message = (
+        f"{counted(len(large), 'group is', 'groups are')} larger than a fold, with {sizes} documents: trained on in "
+        "every fold, and never classified there. What is measured concerns the other groups only."
+    )
+    return [Finding("large-groups", message, "warning")]
+
+
+def _large(rows: Sequence[int], groups: Sequence[int], *, folds: int) -> dict[int, int]:
+    """The groups with more rows than a fold, and how many: where each fold is a group, more than half of all rows."""
+    sizes = Counter(groups[row] for row in rows)
+    most = len(rows) / (folds if len(sizes) > folds else 2)
+    return {group: size for group, size in sizes.items() if size > most}
+
+
+def _is_enough(part: Sequence[int], groups: Sequence[int]) -> bool:
+    """Whether a fold can decide without the others: no group decides for it."""
+    if len(part) < ENOUGH:
+        return False
+    return max(Counter(groups[row] for row in part).values()) <= _SHARE_OF_GROUP * len(part)
+
+
+def _too_few(documents: Documents, groups: Sequence[int], *, by_column: bool) -> Finding:
     """The problem that nothing is left to test on, to choose the epoch on, or to train on."""
     found = Counter(label for label, _ in set(zip(documents.labels, groups, strict=True)))
     small = [f"{short(label)} has {size}" for label, size in sorted(found.items()) if size < _FEWEST_GROUPS]
+    why = "some documents are tested on, others choose the epoch, and each class must be trained on"
+    if not by_column:
+        message = (
+            f"there are too few documents: {why}. A class needs {_FEWEST_GROUPS} different texts at least (those that "
+            f"read alike count once): {listed(small)}. Add documents, or pass --merge-small {_FEWEST_ROWS}:その他 or "
+            f"--drop-small {_FEWEST_ROWS}."
+        )
+        return Finding("too-few", message)
+    largest = Counter(groups).most_common(1)[0][1]
+    sizes = listed(small) if small else f"the largest group has {largest:,} of the {len(groups):,} documents"
     message = (
-        "there are too few documents: some are tested on, others choose the epoch, and each class must be trained on. "
-        f"A class needs {_FEWEST_GROUPS} different texts at least (those that read alike count once): {listed(small)}. "
-        f"Add documents, or pass --merge-small {_FEWEST_ROWS}:その他 or --drop-small {_FEWEST_ROWS}."
+        f"the groups are too few or too large to be kept whole: {why}. A class needs documents of {_FEWEST_GROUPS} "
+        f"groups at least (documents with the same text are one): {sizes}. Add documents of other groups, name "
+        "a column with smaller groups with --group-column, or leave it out if they have nothing in common. "
+        f"Classes of a few documents can be merged or left out with --merge-small {_FEWEST_ROWS}:その他 or "
+        f"--drop-small {_FEWEST_ROWS}."
     )
-    return Finding("too-few", message)
+    return Finding("too-few-groups", message)
 
 
 def fewer(fold: Dataset, *, share: float, seed: int) -> Dataset:
