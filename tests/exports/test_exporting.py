@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,19 @@ from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.exports.exporting import _choose, _remarks
-from tanzaku.ship.certificate import Certificate, Dtype, Side, check_certificate, read_certificate
+from tanzaku.ship.certificate import (
+    Certificate,
+    Dtype,
+    Measured,
+    Side,
+    Texts,
+    certify,
+    check_certificate,
+    read_certificate,
+    write_certificate,
+)
 from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.manifest import write_manifest
 from tests.bundles import DATASET, make_bundle
 
 
@@ -97,6 +109,31 @@ def test_what_lies_in_the_folder_is_not_replaced(terms: Path, tmp_path: Path) ->
     assert _run("export", terms, "--to", "onnx", "--out", out, "--force").exit_code == 0
     twice = _run("export", out, "--to", "onnx", "--out", tmp_path / "twice")
     assert "was exported already" in str(twice.exception)
+
+
+def test_a_bundle_is_not_replaced_even_if_it_has_a_certificate(terms: Path, tmp_path: Path) -> None:
+    eight_bits, link = tmp_path / "int8", tmp_path / "link"
+    shutil.copytree(terms, eight_bits)
+    side = Side(size_bytes=1, accuracy=None, median_ms=1, percentile_95_ms=1, documents_per_second=1)
+    scores = np.array([[2.0, 1.0, 0.0]], np.float32)
+    measured = Measured(scores, None, side)
+    write_certificate(
+        eight_bits, certify(measured, measured, Texts(["海"], None, "given"), form="bundle", dtype="int8")
+    )
+    write_manifest(eight_bits)
+    link.symlink_to(eight_bits, target_is_directory=True)
+    before = {path: path.read_bytes() for path in eight_bits.rglob("*") if path.is_file()}
+    for source, out, message in (
+        (terms, eight_bits, "contains something that is not an export"),
+        (eight_bits, eight_bits, "is, or is in, the bundle that is to be exported"),
+        (eight_bits, link, "is, or is in, the bundle that is to be exported"),
+        (link, tmp_path / "other" / ".." / "int8", "is, or is in, the bundle that is to be exported"),
+        (eight_bits, link / "new", "is, or is in, the bundle that is to be exported"),
+    ):
+        refused = _run("export", source, "--to", "onnx", "--out", out, "--force")
+        assert isinstance(refused.exception, BundleError)
+        assert message in str(refused.exception)
+    assert {path: path.read_bytes() for path in eight_bits.rglob("*") if path.is_file()} == before
 
 
 def test_without_bfloat16_instructions_nothing_is_exported_in_it(

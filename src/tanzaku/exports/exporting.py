@@ -19,7 +19,6 @@ from tanzaku.exports.forms import GRAPH_FORMS, choose_form
 from tanzaku.files import atomic_folder
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import (
-    CERTIFICATE_FILE,
     Certificate,
     Dtype,
     Form,
@@ -31,6 +30,7 @@ from tanzaku.ship.certificate import (
     check_certificate,
     find_fault,
     measure_form,
+    read_certificate,
     texts_of,
     write_certificate,
 )
@@ -106,7 +106,7 @@ def export(
     if chosen == "bfloat16":
         _check_bfloat16(request)
     notes = [] if form == to else [f"The head of this bundle is none of transformers' own, so this is for {form}."]
-    with _building(Path(out), force=force) as staging:
+    with _building(Path(out), source=source.folder, force=force) as staging:
         if dtype == "auto" and form in GRAPH_FORMS and isinstance(source.facts, EncoderBundleFacts):
             certificate = _write_faster(request, staging, notes)
         else:
@@ -310,18 +310,29 @@ def _calibration_texts(dataset: Dataset | None) -> Sequence[str]:
 
 
 @contextmanager
-def _building(out: Path, *, force: bool) -> Iterator[Path]:
+def _building(out: Path, *, source: Path, force: bool) -> Iterator[Path]:
     """A new folder to build in, which takes the place `out` where all went well.
 
     Raises:
-        BundleError: Something lies in `out`; `force` replaces an export, and nothing else.
+        BundleError: Something lies in `out`, or it is in the bundle; `force` replaces an export, and nothing else.
     """
     if out.name in ("", ".."):
         raise BundleError(f"an export is built in a folder next to {out}, which has no name; name a new folder")
+    whole = out.resolve()
+    if any(place.exists() and place.samefile(source) for place in (whole, *whole.parents)):
+        raise BundleError(f"{out} is, or is in, the bundle that is to be exported; choose a new folder")
     if out.exists() and not (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
-        if not (out / CERTIFICATE_FILE).is_file():
+        if not _is_export(out):
             raise BundleError(f"{out} contains something that is not an export; choose a new folder")
         if not force:
             raise BundleError(f"{out} already contains an export; choose a new folder, or replace it with --force")
     with atomic_folder(out, replace=True) as staging:
         yield staging
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder has the certificate of an export; a bundle in 8 or 4 bits has one too, which says so."""
+    try:
+        return read_certificate(folder).form != "bundle"
+    except BundleError:
+        return False
