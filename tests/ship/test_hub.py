@@ -118,6 +118,26 @@ def test_what_is_there_is_only_replaced_on_request(hub: Hub, bundle: Path) -> No
         push(bundle, NAME, force=True)
 
 
+def test_a_card_is_only_replaced_on_request_and_never_removed(hub: Hub, bundle: Path) -> None:
+    push(bundle, NAME)
+    there = hub.repositories[NAME]
+    for path in (there / name for name in _files(there) - {"README.md", ".gitattributes"}):
+        path.unlink()
+    (there / "README.md").write_text("mine", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"already contains a model card \(README\.md\); choose another name, or use"):
+        push(bundle, NAME)
+    assert _files(there) == {"README.md", ".gitattributes"}
+    card = (bundle / "README.md").read_bytes()
+    (bundle / "README.md").unlink()
+    push(bundle, NAME)
+    push(bundle, NAME, force=True)
+    assert (there / "README.md").read_text(encoding="utf-8") == "mine"
+    assert _files(there) == _files(bundle) | {"README.md", ".gitattributes"}
+    (bundle / "README.md").write_bytes(card)
+    push(bundle, NAME, force=True)
+    assert (there / "README.md").read_bytes() == card
+
+
 def test_a_branch_is_made_and_can_be_named(hub: Hub, bundle: Path) -> None:
     push(bundle, NAME)
     (bundle / "README.md").write_text("---\nlicense: mit\n---\nsecond", encoding="utf-8")

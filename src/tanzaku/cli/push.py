@@ -19,7 +19,7 @@ def push(
         str | None, typer.Option(metavar="BRANCH", help="Branch to upload to; made if missing.", show_default="main")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a bundle or an export that is already in the repository.")
+        bool, typer.Option("--force", help="Replace a bundle, an export or a README.md that is already there.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Verify the bundle and list what would be uploaded; connect to nothing.")

@@ -114,7 +114,7 @@ def push(
         name: `owner/name`, a new repository unless `force` is set or it has no files yet.
         private: Make the new repository private.
         revision: The branch, made if there is none; None is the main one.
-        force: Replace the bundle or export that is there.
+        force: Replace the bundle, export or model card that is there.
         dry_run: Only verify, and say what would be uploaded.
 
     Raises:
@@ -191,7 +191,8 @@ def _upload(
     from tanzaku import __version__
 
     there = _prepare(api, name, upload, private=private, revision=revision, force=force)
-    removed = sorted(set(there) - set(upload.files) - {_KEPT})
+    # A card is only replaced: what is written there may be somebody's own.
+    removed = sorted(set(there) - set(upload.files) - {_KEPT, CARD_FILE})
     api.create_commit(
         name,
         operations=[
@@ -222,12 +223,14 @@ def _prepare(api: HfApi, name: str, upload: Upload, *, private: bool, revision: 
     except RevisionNotFoundError:
         api.create_branch(name, branch=str(revision))
         return _listing(api, name, revision)  # those of the main branch, which stay there
-    if not set(there) - {_KEPT, CARD_FILE}:
+    others = set(there) - {_KEPT}
+    if not others - ({CARD_FILE} - set(upload.files)):
         return there
-    if not {MANIFEST_FILE, CERTIFICATE_FILE} & set(there):
+    if others != {CARD_FILE} and not {MANIFEST_FILE, CERTIFICATE_FILE} & others:
         raise BundleError(f"{upload.address} contains something that is not a bundle or an export; choose another name")
     if not force:
-        raise BundleError(f"{upload.address} already contains a bundle; choose another name, or use --force")
+        what = f"a model card ({CARD_FILE})" if others == {CARD_FILE} else "a bundle"
+        raise BundleError(f"{upload.address} already contains {what}; choose another name, or use --force")
     return there
 
 
