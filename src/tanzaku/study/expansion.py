@@ -31,6 +31,8 @@ from tanzaku.study.spec import (
 Model = TypeVar("Model", bound=BaseModel)
 # Which of a field's kinds a complaint is about.
 _TAG = re.compile(r"(constrained-|literal\[|function-|lax-or-strict|list\[|tuple\[|dict\[).*|float|int|str|bool|none")
+_WITH_RATES = ", ".join(RECIPES["default"].methods)
+_RATES = f'; set it, or recipe = "default" at the top, which has one for {_WITH_RATES}'
 
 
 def read_study(path: str | Path, *, overrides: Sequence[str] = (), check_arms: bool = True) -> StudySpec:
@@ -277,7 +279,7 @@ def _complaint(error: ValidationError, kind: type[BaseModel], where: tuple[str, 
     if first["type"] == "extra_forbidden":
         return _unknown("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
     if first["type"] == "missing":
-        return f"{place} is missing"
+        return f"{place} is missing{_RATES if place == 'learning_rate' else ''}"
     # A field of several kinds has a complaint for each of them.
     messages = [
         one["msg"].removeprefix("Value error, ") for one in error.errors() if tuple(_without_tags(one["loc"])) == where
