@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
+from tanzaku.cli.serve import _named as named_bundles
 from tanzaku.errors import BundleError
 from tanzaku.ship.bundle import open_bundle, read_facts
 from tanzaku.ship.cards.write import write_card
@@ -89,6 +90,27 @@ def test_a_bundle_goes_to_the_hub_and_back(hub: Hub, bundle: Path, tmp_path: Pat
     labelled = tmp_path / "labelled.csv"
     labelled.write_text(f"text,label\n海,{DATASET.label_names[0]}\n", encoding="utf-8")
     assert _run("evaluate", f"hf://{NAME}", labelled).exit_code == 0
+
+
+def test_every_command_that_takes_a_bundle_takes_an_address(hub: Hub, bundle: Path, tmp_path: Path) -> None:
+    push(bundle, NAME)
+    address = f"hf://{NAME}"
+    done = _run("export", address, "--to", "onnx", "--out", tmp_path / "onnx")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert open_bundle(tmp_path / "onnx").facts.label_names == DATASET.label_names
+    assert _run("push", address, "our-group/copy").exit_code == 0
+    assert _files(hub.repositories["our-group/copy"]) == _files(bundle) | {".gitattributes"}
+    refused = _run("compress", address, "--rank", 1, "--out", tmp_path / "small")
+    assert "which has no ranks to cut" in str(refused.exception)
+    named = named_bundles([address, f"news={address}@main"])
+    assert set(named) == {"classifier", "news"}
+    assert set(map(_names_of, named.values())) == {read_facts(bundle).label_names}
+    missing = _run("export", "our-group/none", "--to", "onnx", "--out", tmp_path / "none")
+    assert "or hf://our-group/none for one on the hub" in str(missing.exception)
+
+
+def _names_of(folder: Path) -> tuple[str, ...]:
+    return open_bundle(folder).facts.label_names
 
 
 def test_without_a_connection_the_cache_is_used(hub: Hub, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

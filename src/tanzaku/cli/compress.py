@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.card import CardLanguage
+from tanzaku.cli.classifying import folder_of
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def compress(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote from a LoRA run.")],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE", help="Folder that `tanzaku pack` wrote from a LoRA run, or hf://owner/name[@revision]."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the new bundle, new or empty.")],
     rank: Annotated[int | None, typer.Option(help="Reduce every layer's update to this rank.")] = None,
     energy: Annotated[
@@ -56,8 +62,9 @@ def compress(
     from tanzaku.ship.compress import compress as make
 
     dataset = load_dataset(data, test=False) if data is not None else None
-    bytes_before = folder_bytes(bundle / MODEL_FOLDER)  # --out may be the same folder
-    made = make(bundle, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force, language=language)
+    source = folder_of(bundle)
+    bytes_before = folder_bytes(source / MODEL_FOLDER)  # --out may be the same folder
+    made = make(source, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force, language=language)
     console = plain_console(stderr=True, soft_wrap=True)
     if isinstance(made.facts, EncoderBundleFacts) and made.facts.compressed:
         bytes_after = folder_bytes(made.folder / MODEL_FOLDER)

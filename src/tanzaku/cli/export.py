@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tanzaku.cli.card import CardLanguage
+from tanzaku.cli.classifying import BundleName
 from tanzaku.cli.flips import max_flips_option, share_of
 from tanzaku.cli.messages import command
 from tanzaku.cli.threads import Threads
@@ -39,7 +40,7 @@ class Comparing:
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote.")],
+    bundle: BundleName,
     to: Annotated[
         Literal["transformers", "sentence-transformers", "peft", "onnx", "openvino"],
         typer.Option(help="What the folder is for."),

@@ -1,6 +1,5 @@
 """`tanzaku push`: upload a bundle or an export to the Hugging Face hub."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,11 @@ from tanzaku.display import counted, plain_console
 
 def push(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` or `tanzaku export` wrote.")
+        str,
+        typer.Argument(
+            metavar="BUNDLE",
+            help="Folder that `tanzaku pack` or `tanzaku export` wrote, or a bundle hf://owner/name[@revision].",
+        ),
     ],
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the model on the hub.")],
     private: Annotated[bool, typer.Option("--private", help="Make the new repository private.")] = False,

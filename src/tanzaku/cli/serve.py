@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tanzaku.cli.classifying import folder_of
 from tanzaku.cli.options import Command, ModelOptions, with_options
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
@@ -80,7 +81,10 @@ class Computing:
 def serve(
     bundles: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]BUNDLE", help="Bundles; a task has the name of its folder if none is given."),
+        typer.Argument(
+            metavar="[NAME=]BUNDLE",
+            help="Bundles, also hf://owner/name[@revision]; a task has the name of its folder if none is given.",
+        ),
     ],
     *,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
@@ -101,6 +105,7 @@ def serve(
     ```
     tanzaku serve my-bundle
     tanzaku serve news=bundles/news-v2 topics=bundles/topics --port 9000
+    tanzaku serve hf://my-name/my-classifier
     tanzaku serve bundles/* --host 0.0.0.0 --token-file token.txt
     tanzaku serve my-bundle --bundles bundles --admin-token-file admin.txt
     ```
@@ -124,14 +129,23 @@ def serve(
 
 def _named(bundles: list[str]) -> dict[str, Path]:
     """The bundles by the names of their tasks."""
-    named: dict[str, Path] = {}
+    named: dict[str, str] = {}
     for given in bundles:
-        name, equals, folder = given.partition("=")
-        path = Path(folder) if equals and not Path(given).is_dir() else Path(given)
-        name = name if path == Path(folder) and equals else path.resolve().name
+        name, equals, place = given.partition("=")
+        if not equals or Path(given).is_dir():
+            name, place = _task_of(given), given
         if name in named:
             raise BundleError(
-                f"two bundles would be the task {name!r}: {named[name]} and {path}; name one: OTHER={path}"
+                f"two bundles would be the task {name!r}: {named[name]} and {place}; name one: OTHER={place}"
             )
-        named[name] = path
-    return named
+        named[name] = place
+    return {name: folder_of(place) for name, place in named.items()}
+
+
+def _task_of(bundle: str) -> str:
+    """The name of a task to which none was given."""
+    from tanzaku.ship.hub import PREFIX
+
+    if bundle.startswith(PREFIX):
+        return bundle.removeprefix(PREFIX).partition("@")[0].rstrip("/").rpartition("/")[2]
+    return Path(bundle).resolve().name

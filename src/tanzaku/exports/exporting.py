@@ -34,6 +34,7 @@ from tanzaku.ship.certificate import (
     texts_of,
     write_certificate,
 )
+from tanzaku.ship.hub import bundle_folder
 from tanzaku.ship.manifest import is_litter, write_manifest
 from tanzaku.ship.validation import check_labels
 from tanzaku.words import Language
@@ -81,7 +82,7 @@ def export(
     """Write a bundle in another form, and `certificate.json` with it.
 
     Args:
-        bundle: What `pack` wrote.
+        bundle: What `pack` wrote, or `hf://owner/name[@revision]` for one on the hub.
         out: The new folder, which is complete or does not exist.
         to: "transformers", "sentence-transformers", "peft", "onnx" or "openvino".
         dtype: Of the matrices; "bfloat16" is for openvino. "auto" is the fastest one for onnx and openvino that
@@ -99,7 +100,7 @@ def export(
         DataError: The dataset has other labels.
         TanzakuError: An extra is not installed.
     """
-    source = open_bundle(bundle)
+    source = open_bundle(bundle_folder(bundle))
     chosen: Dtype = "float32" if dtype == "auto" else dtype
     form = choose_form(source.folder, source.facts, to, chosen)
     request = _request(source, form, dataset, encoder=encoder, max_flips=max_flips)

@@ -12,6 +12,7 @@ from tanzaku.errors import BundleError
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, EncoderBundleFacts, open_bundle
+from tanzaku.ship.hub import bundle_folder
 from tanzaku.ship.validation import check_labels, validate
 from tanzaku.words import Language
 
@@ -38,7 +39,7 @@ def compress(
     the new bundle says what that kept.
 
     Args:
-        bundle: What `pack` or this function wrote.
+        bundle: What `pack` or this function wrote, or `hf://owner/name[@revision]` for one on the hub.
         out: The new bundle's folder, new or empty.
         rank: The rank of every layer; those of a smaller one stay as they are. Either this or `energy`.
         energy: The share, over 0 up to 1, of a layer's squared Frobenius norm that is kept, by the smallest rank that
@@ -53,7 +54,7 @@ def compress(
         BundleError: The bundle holds no low-rank adapter, rank or energy are out of range, or something lies in `out`.
         DataError: The dataset has other labels.
     """
-    source = open_bundle(bundle)
+    source = open_bundle(bundle_folder(bundle))
     packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)

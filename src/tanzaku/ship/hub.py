@@ -110,7 +110,8 @@ def push(
     """Upload a bundle or an export as one commit.
 
     Args:
-        folder: What `tanzaku pack` or `tanzaku export` wrote; its checksums are verified first.
+        folder: What `tanzaku pack` or `tanzaku export` wrote, or `hf://owner/name[@revision]` for a bundle on the hub;
+            its checksums are verified first.
         name: `owner/name`, a new repository unless `force` is set or it has no files yet.
         private: Make the new repository private.
         revision: The branch, made if there is none; None is the main one.
@@ -121,10 +122,10 @@ def push(
         BundleError: The bundle is damaged, there is no token, the hub can't be reached or refuses it, or something is
             there already.
     """
-    folder = Path(folder)
     if not is_hub_id(name):
         raise BundleError(f"{name!r} is not a name on the hub; write it as owner/name")
     require_extra("hub", purpose="the upload")
+    folder = bundle_folder(folder)
     upload = _check(folder, name, revision)
     if dry_run:
         return upload
