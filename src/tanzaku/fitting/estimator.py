@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.grouping import same_text, together
 from tanzaku.data.split import hold_out, pick
 from tanzaku.encoders.source import EMBEDDED_NAME
 from tanzaku.errors import DataError
@@ -50,7 +51,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         recipe: Fills in what the options do not say, as in a study.
         validation_fraction: The share of each class that is not trained on: the epoch is chosen on it, and
             probabilities are calibrated on it. With 0, the epoch is chosen on the training documents, and probabilities
-            are those that are typical of the method. A class with one document is only trained on.
+            are those that are typical of the method. Documents with the same text stay together, and a class with only
+            one text is only trained on.
         with_encoder: Pack the encoder's weights too, so that a pickle needs nothing else.
         random_state: The run's seed; an instance of `RandomState` or None draws it.
         options: Options of the method and settings of `[training]` and `[encoder]`, as in an arm of a study, such as
@@ -206,7 +208,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return tuple(names[one] for one in classes)
 
     def _dataset(self, documents: Documents, *, seed: int) -> Dataset:
-        kept, taken = _held_out(documents.labels, share=self.validation_fraction, seed=seed)
+        kept, taken = _held_out(documents, share=self.validation_fraction, seed=seed)
         val = pick(documents, taken or kept)
         return Dataset(
             name=_NAME,
@@ -258,16 +260,27 @@ def _generators_as_they_were() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _held_out(labels: Sequence[str], *, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """The rows that are trained on, and those that are not, of classes with two documents at least."""
+def _held_out(documents: Documents, *, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """The rows that are trained on, and those that are not, of classes with two different texts at least.
+
+    Rows with the same text stay together: a text that is trained on too would make probabilities look too good. Bagging
+    repeats texts, and so do many files.
+    """
     if not 0 <= share < 1:
         raise InvalidInputError(f"validation_fraction = {share!r}; give a share from 0 to below 1")
-    sizes = Counter(labels)
-    rows = [row for row, label in enumerate(labels) if sizes[label] > 1] if share else []
+    texts, labels = documents.texts, documents.labels
+    groups = together([same_text(text) for text in texts])  # the number of the first row of a text
+    sizes = Counter(labels[first] for first in set(groups))
+    rows = [row for row, first in enumerate(groups) if sizes[labels[first]] > 1] if share else []
     if not rows:
         return list(range(len(labels))), []
-    _, taken = hold_out([labels[row] for row in rows], share=share, seed=seed)
+    firsts = [groups[row] for row in rows]
+    _, taken = hold_out([labels[first] for first in firsts], share=share, seed=seed, groups=firsts)
     held = {rows[place] for place in taken}
+    # A class may have only texts that another class has too. It is trained on in any case.
+    lacking = set(labels) - {label for row, label in enumerate(labels) if row not in held}
+    back = {groups[row] for row in held if labels[row] in lacking}
+    held -= {row for row in held if groups[row] in back}
     return [row for row in range(len(labels)) if row not in held], sorted(held)
 
 
