@@ -136,6 +136,23 @@ def test_a_bundle_is_only_replaced_by_the_same_command(fitted: Fitted) -> None:
         fit(fitted.source, **{**fitted.arguments, "margin": 0.02})
 
 
+def test_a_bundle_that_other_options_made_is_not_replaced_by_an_earlier_command(fitted: Fitted) -> None:
+    other = {**fitted.arguments, "margin": 1.0}  # so that the smallest is taken
+    bundle = fit(fitted.source, force=True, **other).bundle
+    assert bundle is not None
+    written = _contents(bundle)
+    with pytest.raises(BundleError, match="already contains a bundle; choose a new folder, or replace it with --force"):
+        fit(fitted.source, **fitted.arguments)
+    assert _contents(bundle) == written
+    assert fit(fitted.source, **other).already_done
+    fit(fitted.source, force=True, **fitted.arguments)
+    assert _contents(bundle) != written
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_bundle_promises_the_error_rates_of_the_verdict(fitted: Fitted) -> None:
     findings = fitted.result.report.findings
     assert {found is None for _, found in findings.answers} == {True, False}

@@ -25,7 +25,7 @@ from tanzaku.fitting.candidates import (
 from tanzaku.fitting.clock import FINAL_SHARE, Clock, Speed, training_passes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
-from tanzaku.fitting.job import RUNS, STUDY_FILE, Job
+from tanzaku.fitting.job import STUDY_FILE, Job
 from tanzaku.fitting.race import Entry, Fold, Race, has_ended
 from tanzaku.fitting.rounds import read_entry, run_race
 from tanzaku.study.expansion import expand, parse_study
@@ -88,7 +88,7 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     every = _study(job, settings, candidates)  # all arms are valid, those that are left out too
     history = History(job.folder)
     past = history.call(_asked(job, arms, source))
-    check_bundle_folder(job.out, past, runs=job.folder / RUNS, force=job.force)
+    check_bundle_folder(job.out, past, force=job.force)
     entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS)

@@ -168,6 +168,7 @@ def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun,
     if race.budgets.exceeded(costs):
         return costs
     predict_in_fewer_bits(planned, entry.form, bundle, dataset)
+    compared.history.note_bundle(compared.past, bundle)
     with atomic_folder(job.out, replace=True) as staging:
         shutil.copytree(bundle, staging, dirs_exist_ok=True)
     compared.outcome.bundle = bundle_facts(job.out, run=key, language=job.language)

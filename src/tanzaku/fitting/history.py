@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file, write_json_atomically
 from tanzaku.fitting.race import Behind, Entry
 from tanzaku.ship.building import check_out
-from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.manifest import MANIFEST_FILE
 
 HISTORY_FILE = "fit.json"
@@ -57,6 +56,8 @@ class Past:
     """Whole rounds that were made."""
     outcome: Outcome | None = None
     """Of the one with the most time that was finished."""
+    bundles: list[str] = field(default_factory=list)
+    """The hashes of the manifests of all bundles that they wrote."""
 
 
 class History:
@@ -97,21 +98,28 @@ class History:
         """The most whole rounds of any call."""
         return max((one.rounds for one in self._calls), default=0)
 
+    def note_bundle(self, past: Past, bundle: Path) -> None:
+        """Note a bundle before it is put into its folder, so that a call which is interrupted then may replace it."""
+        manifest = sha256_of_file(bundle / MANIFEST_FILE)
+        if manifest not in past.bundles:
+            past.bundles.append(manifest)
+        self.write()
+
     def write(self) -> None:
         """Write the file."""
         write_json_atomically(self._path, {"calls": [asdict(one) for one in self._calls]})
 
 
-def check_bundle_folder(out: Path, past: Past, *, runs: Path, force: bool) -> None:
-    """Make sure, before anything long, that the bundle can be written: the folder is empty, or has a bundle that a call
-    which asked the same made of one of the study's runs.
+def check_bundle_folder(out: Path, past: Past, *, force: bool) -> None:
+    """Make sure, before anything long, that the bundle can be written: the folder is empty, or has a bundle of a call
+    that asked the same. That of a call which asked something else is only replaced with `force`.
 
     Raises:
         BundleError: Something else lies there.
     """
-    if (out / MANIFEST_FILE).is_file() and not force and past.rounds:
-        force = (runs / open_bundle(out).facts.run.run_id).is_dir()
-    check_out(out, force=force)
+    manifest = out / MANIFEST_FILE
+    own = bool(past.bundles) and manifest.is_file() and sha256_of_file(manifest) in past.bundles
+    check_out(out, force=force or own)
 
 
 def bundle_facts(out: Path, *, run: str, language: str) -> Mapping[str, Any] | None:
