@@ -6,6 +6,8 @@ from typing import Any
 
 from tanzaku.errors import DataError
 
+_AS_LIST = ("to_pylist", "to_list", "tolist")
+
 
 def is_table(source: object) -> bool:
     """Whether an object has named columns: `columns` or `column_names`, and `source[name]`."""
@@ -26,6 +28,25 @@ def table_rows(source: Any, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]
     """
     values = [_values(source[_key(source, name)]) for name in columns]
     return ((*map(_without_missing, row),) for row in zip(*values, strict=True))
+
+
+def is_column(source: object) -> bool:
+    """Whether an object is a column of values: a list, an array, or the column of a table of any library."""
+    if isinstance(source, str | bytes | Mapping) or is_table(source):
+        return False
+    return isinstance(source, Sequence) or any(hasattr(source, method) for method in _AS_LIST)
+
+
+def column_values(column: Any) -> list[Any]:
+    """The values of a column; a missing value of any library is None.
+
+    Raises:
+        DataError: It is an array of several dimensions, or of none.
+    """
+    shape = getattr(column, "shape", (0,))
+    if len(shape) != 1:
+        raise DataError(f"an array has the shape {tuple(shape)}; texts and labels are columns, of the shape (n,)")
+    return [*map(_without_missing, _values(column))]
 
 
 def label_names(source: Any, column: str) -> Sequence[str] | None:
@@ -55,7 +76,7 @@ def _key(source: Any, name: str) -> Any:
 
 
 def _values(column: Any) -> list[Any]:
-    for method in ("to_pylist", "to_list", "tolist"):
+    for method in _AS_LIST:
         if hasattr(column, method):
             return list(getattr(column, method)())
     return list(column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from tanzaku.data.grouping import same_text, together
 from tanzaku.data.intake import read_labelled
 from tanzaku.data.labels import few_texts
 from tanzaku.data.loading import load_dataset
+from tanzaku.data.memory import column_values, is_column
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import MANIFEST
 from tanzaku.data.readers import source_of
+from tanzaku.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
     """Read and check labelled documents.
 
     Args:
-        source: As for `read_labelled`; also two lists, of texts and labels, a `Dataset` of ours, or the folder of one.
+        source: As for `read_labelled`; also a tuple of two columns, texts and labels (lists, arrays or columns of
+            tables), a `Dataset` of ours, or the folder of one.
         options: How to read it.
 
     Raises:
@@ -46,7 +48,7 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
             tuple(value for split in splits for value in getattr(split, name)) for name in ("texts", "labels")
         )
         return Labelled(Documents(texts, labels), tuple(together([same_text(one) for one in texts])), source.name)
-    given = source_of(list(zip(*source, strict=True)) if _is_two_lists(source) else source)
+    given = source_of(_pairs(source))
     rows, findings = read_labelled(given, options)
     warn_of([*findings, *few_texts(rows.keys, rows.labels)])
     raise_errors(findings)
@@ -54,10 +56,11 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
     return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name)
 
 
-def _is_two_lists(source: Any) -> bool:
-    """Whether it is a tuple of texts and labels, and not a list of pairs."""
-    return (
-        isinstance(source, tuple)
-        and len(source) == 2
-        and all(isinstance(one, Sequence) and not isinstance(one, str) for one in source)
-    )
+def _pairs(source: Any) -> Any:
+    """A tuple of two columns, texts and labels, as pairs; anything else, such as a list of pairs, as it is."""
+    if not (isinstance(source, tuple) and len(source) == 2 and all(map(is_column, source))):
+        return source
+    texts, labels = map(column_values, source)
+    if len(texts) != len(labels):
+        raise DataError(f"there are {len(texts)} texts and {len(labels)} labels; give each text its label")
+    return list(zip(texts, labels, strict=True))

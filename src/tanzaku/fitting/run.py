@@ -81,8 +81,8 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     `minutes`, it continues with what there was no time for.
 
     Args:
-        source: A file or folder, a DataFrame or another table, pairs (text, label), two lists (texts, labels), a
-            `Dataset`, or the folder of one.
+        source: A file or folder, a DataFrame or another table, pairs (text, label), a tuple (texts, labels) of lists,
+            arrays or columns, a `Dataset`, or the folder of one.
         listener: Called before each run.
         options: Those of `FitOptions`, such as `text="body"`, `max_mb=2` and `out="my-classifier"`.
 
