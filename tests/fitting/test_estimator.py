@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import tanzaku
 from tanzaku.errors import DataError, MethodError, SpecError
-from tanzaku.fitting.estimator import InvalidInputError, TextClassifier
+from tanzaku.fitting.estimator import InvalidInputError, InvalidOptionError, TextClassifier
 from tests.fitting.inquiries import inquiries
 from tests.tiny import make_documents
 
@@ -190,22 +190,48 @@ WORD_OF = {"空": 10, "海": 2, "山": 1}
         ({}, TEXTS, LABELS[:-1], "60 texts and 59 labels"),
         ({}, TEXTS, ["海"] * 60, "only 1 class, '海'"),
         ({}, pd.DataFrame({"text": TEXTS}), LABELS, r"the shape \(60, 1\)"),
-        ({"validation_fraction": 1}, TEXTS, LABELS, "validation_fraction = 1;"),
+        ({"validation_fraction": 1}, TEXTS, LABELS, "validation_fraction = 1; give a share from 0.001 to 0.999, or 0"),
+        ({"validation_fraction": 0.0005}, TEXTS, LABELS, "validation_fraction = 0.0005; give a share from 0.001"),
+        ({"validation_fraction": "0.1"}, TEXTS, LABELS, "validation_fraction = '0.1'; give a share from 0.001"),
+        (
+            {"validation_fraction": 0.6},
+            [*TEXTS, "月一", "月二"],
+            [*LABELS, "月", "月"],
+            "validation_fraction = 0.6 leaves nothing to train on of the class '月', which has 2 different texts; give "
+            "0.5 or less, or more texts$",
+        ),
     ],
 )
 def test_input_that_can_not_be_used_is_named(options: dict[str, Any], texts: Any, labels: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message) as caught:
         TextClassifier(**QUICK, **options).fit(texts, labels)
-    assert isinstance(caught.value, DataError | ValueError)
+    assert isinstance(caught.value, DataError)
+    assert isinstance(caught.value, ValueError)
 
 
 def test_unknown_methods_and_options_are_named_when_it_fits() -> None:
-    with pytest.raises(SpecError, match="there is no method 'svm'"):
+    with pytest.raises(InvalidOptionError, match="there is no method 'svm'") as caught:
         TextClassifier("svm").fit(TEXTS, LABELS)
-    with pytest.raises(SpecError, match="unknown option 'penality'; did you mean 'penalty'"):
-        TextClassifier("tfidf-svm").set_params(penality=1).fit(TEXTS, LABELS)
+    assert isinstance(caught.value, SpecError)
+    assert isinstance(caught.value, ValueError)
+    with pytest.raises(InvalidOptionError, match="unknown option 'penality'; did you mean 'penalty'"):
+        TextClassifier("tfidf-svm", penality=1).fit(TEXTS, LABELS)
+    with pytest.raises(InvalidOptionError, match="penalty = -1"):
+        TextClassifier("tfidf-svm", penalty=-1).fit(TEXTS, LABELS)
     with pytest.raises(NotFittedError):
         TextClassifier(**QUICK).predict(TEXTS)
+
+
+def test_only_parameters_that_there_are_can_be_set() -> None:
+    estimator = TextClassifier(**QUICK)
+    for name in ("nonsense", "penality", "rank", "epochs", "steps__penalty"):
+        with pytest.raises(ValueError, match=f"^tfidf-svm: unknown option '{name}'"):
+            estimator.set_params(**{name: 3})
+    assert estimator.get_params() == TextClassifier(**QUICK).get_params()
+    assert estimator.set_params(penalty=2.0, validation_fraction=0.2).get_params()["penalty"] == 2.0
+    # Options of the method that is set with them, in any order.
+    options = {"rank": 4, "epochs": 2, "max_tokens": 32, "method": "lora"}
+    assert estimator.set_params(**options).get_params().items() >= options.items()
 
 
 def test_a_method_without_weights_refuses_them(monkeypatch: pytest.MonkeyPatch) -> None:

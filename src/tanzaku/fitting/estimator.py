@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import tempfile
 import zipfile
@@ -20,14 +21,15 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.grouping import same_text, together
-from tanzaku.data.split import hold_out, pick
+from tanzaku.data.split import Splitter, hold_out, pick
 from tanzaku.encoders.source import EMBEDDED_NAME
-from tanzaku.errors import DataError
+from tanzaku.errors import DataError, SpecError
 from tanzaku.study.recipes import RecipeName
 from tanzaku.words import Language
 
 if TYPE_CHECKING:
     from tanzaku.ship.classifier import Classifier
+    from tanzaku.study.spec import StudySpec
 
 _NAME = "text-classifier"  # of the study and the data in the bundle
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip file can date: equal bundles give equal bytes
@@ -35,6 +37,10 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip file can date: equal bundles giv
 
 class InvalidInputError(DataError, ValueError):
     """Texts, labels or weights that can't be used; scikit-learn's tools expect a `ValueError`."""
+
+
+class InvalidOptionError(SpecError, ValueError):
+    """A method or an option that there is not, or a value that it can't have."""
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
@@ -88,7 +94,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return {**super().get_params(deep=deep), **self._options()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; names that `__init__` does not have are options of the method."""
+        """Set parameters; names that `__init__` does not have are options of the method.
+
+        Raises:
+            InvalidOptionError: The method has no option of a name. Values are checked when it is fitted.
+        """
+        self._check_names(params.get("method", self.method), set(params))
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -109,8 +120,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             sample_weight: How much each document counts, (documents,); None for all alike.
 
         Raises:
-            InvalidInputError: Texts, labels and weights do not fit, or there is only one class.
-            TanzakuError: The method, its options or the encoder can't be used.
+            InvalidInputError: Texts, labels and weights do not fit, there is only one class, or `validation_fraction`
+                leaves a class nothing to train on.
+            InvalidOptionError: There is no such method, or it has no such option or value.
+            TanzakuError: The encoder can't be used, or the method can't weight documents.
         """
         texts, labels = _texts(X), _labels(y)
         weights = _weights(sample_weight, documents=len(texts))
@@ -181,24 +194,47 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             if name not in named and not name.startswith("_") and not name.endswith("_")
         }
 
+    def _check_names(self, method: object, names: set[str]) -> None:
+        """Make sure that there are parameters of some names with this method.
+
+        Nothing is said of a method that there is not: `fit` does that, since scikit-learn's checks set anything.
+
+        Raises:
+            InvalidOptionError: There is none of a name.
+        """
+        from tanzaku.methods import METHODS
+        from tanzaku.study.expansion import option_names, unknown_name
+
+        if not isinstance(method, str) or method not in METHODS:
+            return
+        known = option_names(METHODS[method]).union(self._get_param_names())
+        if unknown := sorted(names - known):
+            raise InvalidOptionError(f"{method}: {unknown_name('option', unknown[0], sorted(known))}")
+
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def _study(self, seed: int) -> dict[str, Any]:
+    def _study(self, seed: int) -> StudySpec:
         from tanzaku.methods import TextMethod
+        from tanzaku.study.expansion import parse_study
         from tanzaku.study.spec import method_named
 
         options = {name: [value] if isinstance(value, list) else value for name, value in self._options().items()}
-        text_method = issubclass(method_named(self.method, where="method"), TextMethod)
-        return {
-            "name": _NAME,
-            "seeds": [seed],
-            "recipe": self.recipe,
-            "data": {"source": _NAME},
-            "arms": [{"method": self.method, **options}],
-        } | ({} if text_method else {"encoder": {"name": self.encoder}})
+        try:
+            text_method = issubclass(method_named(self.method, where="method"), TextMethod)
+            self._check_names(self.method, set(options))
+            content = {
+                "name": _NAME,
+                "seeds": [seed],
+                "recipe": self.recipe,
+                "data": {"source": _NAME},
+                "arms": [{"method": self.method, **options}],
+            } | ({} if text_method else {"encoder": {"name": self.encoder}})
+            return parse_study(content, where=type(self).__name__)
+        except SpecError as error:
+            raise InvalidOptionError(str(error)) from error
 
     def _names(self, classes: Sequence[int] | np.ndarray | range) -> tuple[str, ...]:
         """The labels' names in the bundle: the labels themselves, where they are different strings."""
@@ -234,14 +270,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return loaded
 
 
-def _train(dataset: Dataset, study: dict[str, Any], folder: Path, *, with_encoder: bool) -> Path:
+def _train(dataset: Dataset, study: StudySpec, folder: Path, *, with_encoder: bool) -> Path:
     """The bundle of the study's only run."""
     from tanzaku.ship.packing import pack
-    from tanzaku.study.expansion import parse_study
     from tanzaku.study.plan import plan_study
     from tanzaku.study.run import run
 
-    plan = plan_study(parse_study(study), dataset=dataset, out=folder / "runs")
+    plan = plan_study(study, dataset=dataset, out=folder / "runs")
     run(plan.runs[0], dataset=plan.dataset, study=plan.study)
     return pack(plan.runs[0].folder, folder / "bundle", with_encoder=with_encoder).folder
 
@@ -266,11 +301,16 @@ def _held_out(documents: Documents, *, share: float, seed: int) -> tuple[list[in
     Rows with the same text stay together: a text that is trained on too would make probabilities look too good. Bagging
     repeats texts, and so do many files.
     """
-    if not 0 <= share < 1:
-        raise InvalidInputError(f"validation_fraction = {share!r}; give a share from 0 to below 1")
+    needed = _needed(share)
     texts, labels = documents.texts, documents.labels
     groups = together([same_text(text) for text in texts])  # the number of the first row of a text
     sizes = Counter(labels[first] for first in set(groups))
+    for label, size in sorted(sizes.items()):
+        if 1 < size < needed:
+            raise InvalidInputError(
+                f"validation_fraction = {share:g} leaves nothing to train on of the class {label!r}, which has {size} "
+                f"different texts; give {math.floor(1000 * (size - 1) / size) / 1000:g} or less, or more texts"
+            )
     rows = [row for row, first in enumerate(groups) if sizes[labels[first]] > 1] if share else []
     if not rows:
         return list(range(len(labels))), []
@@ -282,6 +322,18 @@ def _held_out(documents: Documents, *, share: float, seed: int) -> tuple[list[in
     back = {groups[row] for row in held if labels[row] in lacking}
     held -= {row for row in held if groups[row] in back}
     return [row for row in range(len(labels)) if row not in held], sorted(held)
+
+
+def _needed(share: float) -> int:
+    """So many different texts a class needs so that some are trained on, unless it has one only."""
+    if share == 0:
+        return 0
+    try:
+        return Splitter.needed(share)
+    except (DataError, TypeError) as error:
+        raise InvalidInputError(
+            f"validation_fraction = {share!r}; give a share from 0.001 to 0.999, or 0 to train on all documents"
+        ) from error
 
 
 def _texts(texts: Any) -> tuple[str, ...]:

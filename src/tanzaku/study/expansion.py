@@ -94,7 +94,7 @@ def _check_shared(study: StudySpec, *, where: str) -> None:
         ("training", study.training, TrainingSpec),
     ):
         if unknown := sorted(set(names) - set(kind.model_fields)):
-            raise SpecError(f"{where}: {section}: {_unknown('key', unknown[0], kind.model_fields)}")
+            raise SpecError(f"{where}: {section}: {unknown_name('key', unknown[0], kind.model_fields)}")
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
@@ -135,6 +135,14 @@ def expand_arm(study: StudySpec, arm: Mapping[str, Any], *, seed: int, where: st
         yield from _expand_text_arm(study, kind, arm, seed=seed, where=where)
 
 
+def option_names(kind: type[EncoderMethod] | type[TextMethod]) -> set[str]:
+    """What an arm of a method can set, apart from the method and the recipe."""
+    if not issubclass(kind, EncoderMethod):
+        return set(kind.model_fields)
+    trainable = set(TrainingSpec.model_fields) - set(kind.settings_without_effect)
+    return set(kind.model_fields) | trainable | set(ENCODER_SETTINGS)
+
+
 def expand_encoder_arm(
     study: StudySpec, kind: type[EncoderMethod], arm: Mapping[str, Any], *, seed: int, where: str
 ) -> Iterator[EncoderRunSpec]:
@@ -150,7 +158,7 @@ def expand_encoder_arm(
         raise SpecError(f"{where}: {useless[0]} does nothing for this method; leave it out")
     training = {name: value for name, value in study.training.items() if name not in ignored}
     trainable, readable = set(TrainingSpec.model_fields) - ignored, set(ENCODER_SETTINGS)
-    _check_options(options, set(kind.model_fields) | trainable | readable, where=where)
+    _check_options(options, option_names(kind), where=where)
     if study.encoder is None:
         raise SpecError(f"{where}: the method adapts an encoder, but the study has no [encoder]; give it a name")
     for recipe, values in _points(study, kind, name, options, where=where):
@@ -173,7 +181,7 @@ def _expand_text_arm(
 ) -> Iterator[TextRunSpec]:
     name, options = _name_and_options(arm)
     where = f"{where} ({name})"
-    _check_options(options, set(kind.model_fields), where=where)
+    _check_options(options, option_names(kind), where=where)
     for recipe, values in _points(study, kind, name, options, where=where):
         method = _validated(kind, _chosen({**recipe, **values}, set(kind.model_fields)), where=where)
         own_seed = SEED_OF_DETERMINISTIC if method.deterministic else seed
@@ -193,7 +201,7 @@ def _name_and_options(arm: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _check_options(options: Mapping[str, Any], known: set[str], *, where: str) -> None:
     if unknown := set(options) - known - {"recipe"}:
-        raise SpecError(f"{where}: {_unknown('option', sorted(unknown)[0], sorted(known))}")
+        raise SpecError(f"{where}: {unknown_name('option', sorted(unknown)[0], sorted(known))}")
 
 
 def _points(
@@ -277,7 +285,7 @@ def _complaint(error: ValidationError, kind: type[BaseModel], where: tuple[str, 
     first = next(one for one in error.errors() if tuple(_without_tags(one["loc"])) == where)
     place = ".".join(where)
     if first["type"] == "extra_forbidden":
-        return _unknown("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
+        return unknown_name("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
     if first["type"] == "missing":
         return f"{place} is missing{_RATES if place == 'learning_rate' else ''}"
     # A field of several kinds has a complaint for each of them.
@@ -288,7 +296,7 @@ def _complaint(error: ValidationError, kind: type[BaseModel], where: tuple[str, 
     return f"{place} = {first['input']!r}: {said}" if place else said
 
 
-def _unknown(what: str, name: str, choices: Iterable[str]) -> str:
+def unknown_name(what: str, name: str, choices: Iterable[str]) -> str:
     """What to say of a name that is none of the choices; `name` may be a place, of which the last part is unknown."""
     known = list(choices)
     meant = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
