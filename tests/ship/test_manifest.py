@@ -141,8 +141,22 @@ def test_a_manifest_that_is_none_says_so(folder: Path, content: str, complaint: 
 
 def test_a_folder_without_one_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(
-        BundleError, match=r"is not a bundle: manifest\.json is missing; give a folder that `tanzaku pack`"
+        BundleError, match=r"is not a bundle: manifest\.json is missing; give a folder that `tanzaku fit` or"
     ):
+        check_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("bundle.json", r"is incomplete: manifest\.json is missing; copy or pack it again"),
+        ("study.json", "it is of a study: pack the classifier with `tanzaku pack .* --out my-bundle`"),
+        ("record.json", "pack the classifier with"),
+    ],
+)
+def test_a_folder_without_one_says_what_it_seems_to_be(tmp_path: Path, file: str, remedy: str) -> None:
+    (tmp_path / file).touch()
+    with pytest.raises(BundleError, match=remedy):
         check_manifest(tmp_path)
 
 

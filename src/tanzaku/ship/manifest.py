@@ -1,6 +1,7 @@
 """The manifest of a bundle: the SHA-256 of every file in it, written last. It detects damage; it is not a signature."""
 
 import json
+import shlex
 from pathlib import Path
 
 from tanzaku.errors import BundleError
@@ -86,9 +87,7 @@ def _read(folder: Path) -> dict[str, str]:
         on_hub = f", or hf://{folder} for one on the hub" if len(folder.parts) == 2 and not folder.is_absolute() else ""
         raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote{on_hub}")
     if not path.is_file():
-        raise BundleError(
-            f"{folder} is not a bundle: {MANIFEST_FILE} is missing; give a folder that `tanzaku pack` wrote"
-        )
+        raise BundleError(_without_manifest(folder))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -106,6 +105,19 @@ def _read(folder: Path) -> dict[str, str]:
     if not isinstance(sums, dict):
         raise BundleError(f"{path} names no files; copy or pack the bundle again")
     return sums
+
+
+def _without_manifest(folder: Path) -> str:
+    """What to say of a folder that has no manifest, by what lies in it."""
+    if (folder / "bundle.json").is_file():
+        return f"the bundle {folder} is incomplete: {MANIFEST_FILE} is missing; copy or pack it again"
+    missing = f"{folder} is not a bundle: {MANIFEST_FILE} is missing"
+    if any((folder / name).is_file() for name in ("study.json", "study.toml", "record.json")):  # of a study, fit or run
+        pack = f"tanzaku pack {shlex.quote(str(folder))} --out my-bundle"
+        return (
+            f"{missing}; it is of a study: pack the classifier with `{pack}`, or give the one that `tanzaku fit` wrote"
+        )
+    return f"{missing}; give a folder that `tanzaku fit` or `tanzaku pack` wrote"
 
 
 def _names_in(folder: Path) -> list[str]:
