@@ -35,7 +35,7 @@ def check_bundle(folder: Path, *, encoder: str | None = None) -> Iterator[Check]
         facts = open_bundle(folder).facts
         held_out = read_held_out(folder)
     except TanzakuError as error:
-        yield Check("bundle", "fail", str(error), "pack the run again with `tanzaku pack`, or copy the bundle again")
+        yield Check("bundle", "fail", str(error))  # which has the remedy
         return
     size = bundle_bytes(folder)
     yield Check("bundle", "ok", f"all files are as the manifest says: {size:,} bytes ({size / 1e6:.2f} MB)")
