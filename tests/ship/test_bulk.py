@@ -1,6 +1,8 @@
 """Files that Ray Data classifies: as one process does, and resumed where an interruption left them."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,10 +35,25 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path
     return make_bundle(tmp_path_factory.mktemp("bundle") / "bundle", tiny_encoder, "tfidf-svm", {})
 
 
-@pytest.mark.parametrize(("ending", "workers"), [(".parquet", 2), (".jsonl", 1)])
+@pytest.fixture(scope="module")
+def cached_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the hub's client keeps it: relative links to files whose names are their checksums."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "blobs").mkdir()
+    snapshot = cache / "snapshots" / "0123abcd"
+    for number, file in enumerate(path for path in bundle.rglob("*") if path.is_file()):
+        shutil.copyfile(file, cache / "blobs" / str(number))
+        link = snapshot / file.relative_to(bundle)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path(os.path.relpath(cache / "blobs" / str(number), link.parent)))
+    return snapshot
+
+
+@pytest.mark.parametrize(("place", "ending", "workers"), [("bundle", ".parquet", 2), ("cached_bundle", ".jsonl", 1)])
 def test_a_file_gets_the_labels_that_one_process_gives_it(
-    tmp_path: Path, bundle: Path, ending: str, workers: int
+    tmp_path: Path, request: pytest.FixtureRequest, place: str, ending: str, workers: int
 ) -> None:
+    bundle: Path = request.getfixturevalue(place)
     classifier = Classifier.load(bundle)
     minimum = sorted(one.probability for one in classifier(_TEXTS))[_ROWS // 2]
     expected = classifier(_TEXTS, min_probability=minimum, otherwise="?")
