@@ -142,7 +142,14 @@ def test_bad_files_are_errors_with_a_remedy(study: Study, labelled: Path, tmp_pa
     path.write_text("text,label\n", encoding="utf-8")
     assert "there are no documents to evaluate on" in _fails(bundle, path)
     (tmp_path / "texts.txt").write_text("海\n", encoding="utf-8")
-    assert "a .txt file has no columns" in _fails(bundle, tmp_path / "texts.txt")
+    assert "no columns that could be kept. Give a table that has the labels" in _fails(bundle, tmp_path / "texts.txt")
+    path.write_text("text,label,label\n海,海,山\n", encoding="utf-8")
+    assert "2 columns are named 'label', so they can't be told apart. Rename all but one, or name" in _fails(
+        bundle, path
+    )
+    label = study.dataset.label_names[0]
+    path.write_text(f"id,id,text,label\n1,2,海,{label}\n", encoding="utf-8")
+    assert _evaluate(bundle, path).exit_code == 0
 
 
 def test_labels_are_read_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

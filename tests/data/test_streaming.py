@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.readers import read_documents
-from tanzaku.data.streaming import column_names, stream_lines, stream_rows, stream_texts
+from tanzaku.data.streaming import Remedies, column_names, stream_lines, stream_rows, stream_texts
 from tanzaku.errors import DataError
 
 TEXTS = ["海", '引用"符, と\n改行\tと\r\n行', "", "終わり\u2028行"]
@@ -195,5 +195,12 @@ def test_columns_of_the_same_name_are_not_kept_silently(tmp_path: Path, ending: 
     else:
         pq.write_table(pa.Table.from_arrays([["海"], ["1"], ["2"]], names=["text", "date", "date"]), path)
     assert [row.text for row in stream_rows(path)] == ["海"]
-    with pytest.raises(DataError, match="2 columns are named 'date', so --keep-columns"):
+    with pytest.raises(DataError, match=r"2 columns are named 'date', .* apart.* or leave --keep-columns out"):
         list(stream_rows(path, keep_columns=True))
+    remedies = Remedies(repeated="Ask Mr. Sato.", text="Ask Ms. Ito.")
+    with pytest.raises(DataError, match=r"told apart\. Ask Mr\. Sato\."):
+        list(stream_rows(path, keep_columns=True, remedies=remedies, distinct=("date",)))
+    with pytest.raises(DataError, match=r"no column named 'body'.* Ask Ms\. Ito\."):
+        list(stream_rows(path, ReadOptions(text_column="body"), remedies=remedies))
+    kept = [row.columns for row in stream_rows(path, keep_columns=True, distinct=("text",))]
+    assert kept == [{"text": "海", "date": "2"}]

@@ -77,10 +77,14 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
     """Texts and labels, read as in training."""
     from tanzaku.data.characters import is_empty
     from tanzaku.data.rows import label_of
-    from tanzaku.data.streaming import stream_rows, warn_of_other_sheets
+    from tanzaku.data.streaming import Remedies, stream_rows, warn_of_other_sheets
 
     options = reading.options()
-    rows = stream_rows(file, options, keep_columns=True)
+    remedies = Remedies(
+        repeated="Rename all but one, or name another column with --label-column.",
+        none="Give a table that has the labels too.",
+    )
+    rows = stream_rows(file, options, keep_columns=True, distinct=(label_column,), remedies=remedies)
     found = _Documents([], [])
     for number, row in enumerate(rows, start=1):
         if label_column not in row.columns:

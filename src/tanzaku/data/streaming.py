@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,12 +42,36 @@ def raise_fault(error: RowError) -> None:
     raise error
 
 
+@dataclass(frozen=True)
+class Remedies:
+    """What a user can do about columns, in the words of the caller; `tanzaku classify` has the defaults."""
+
+    text: str = "Name the one with the texts with --column."
+    """No column, or several, have the text column's name."""
+    repeated: str = "Give each column a name of its own, or leave --keep-columns out."
+    """Columns that are to be kept have the same name."""
+    none: str = "Leave --keep-columns out."
+    """The file has no columns that could be kept."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """As `stream_rows` takes them."""
+
+    keep: bool
+    distinct: Collection[str] | None
+    refuse: Refuse
+    remedies: Remedies
+
+
 def stream_rows(
     source: Path,
     options: ReadOptions | None = None,
     *,
     keep_columns: bool = False,
+    distinct: Collection[str] | None = None,
     refuse: Refuse = raise_fault,
+    remedies: Remedies | None = None,
 ) -> Iterator[Row]:
     """The rows of a file, in their order; only as much as is needed is held in memory.
 
@@ -59,15 +83,19 @@ def stream_rows(
         options: How to read it: `text_column` and `text_separator`, which a `.txt` does not have, `encoding`,
             `delimiter`, `quotes` and `sheet`. The others have no effect.
         keep_columns: Give the other columns of each row too. A `.txt` has none.
+        distinct: The columns among them whose names no other may have; None: all. Of others with the same name, the
+            last one is kept.
         refuse: Gets each row that can't be read, when its turn comes: one with too few fields, a line that is not JSON,
             a text that is a number. What is wrong with the rest of the file too, such as quotes or bytes that don't fit
             the encoding, is raised in any case.
+        remedies: What errors advise.
 
     Raises:
         DataError: At once, if the file is missing, or its ending unknown or wrong; else, when a row's turn comes, if it
             can't be read; the message names the row.
     """
     options = options or ReadOptions()
+    wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies())
     if not source.is_file():
         raise DataError(f"{source}: there is no such file. Check the path.")
     ending = source.suffix.lower()
@@ -90,8 +118,8 @@ def stream_rows(
             "out."
         )
     if ending == ".txt" and keep_columns:
-        raise DataError(f"{source}: a .txt file has no columns that could be kept. Leave --keep-columns out.")
-    return _READERS[ending](source, options, keep_columns, refuse)
+        raise DataError(f"{source}: a .txt file has no columns that could be kept. {wanted.remedies.none}")
+    return _READERS[ending](source, options, wanted)
 
 
 def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
@@ -160,7 +188,7 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
         lines.detach()  # the stream is its owner's to close
 
 
-def _lines(source: Path, options: ReadOptions, _keep: bool, _refuse: Refuse) -> Iterator[Row]:
+def _lines(source: Path, options: ReadOptions, _wanted: _Wanted) -> Iterator[Row]:
     return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, newline=None))
 
 
@@ -203,12 +231,12 @@ def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
         yield from SheetRows(content, source, sheet=options.sheet)
 
 
-def _separated(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
-    return _below_header(source, _table_rows(source, options), "row {number} (line {line})", options, keep, refuse)
+def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
+    return _below_header(source, _table_rows(source, options), "row {number} (line {line})", options, wanted)
 
 
-def _sheet(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
-    return _below_header(source, _sheet_rows(source, options), "row {line}", options, keep, refuse)
+def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
+    return _below_header(source, _sheet_rows(source, options), "row {line}", options, wanted)
 
 
 def _below_header(
@@ -216,80 +244,77 @@ def _below_header(
     rows: Iterator[tuple[int, list[str]]],
     place: str,
     options: ReadOptions,
-    keep: bool,
-    refuse: Refuse,
+    wanted: _Wanted,
 ) -> Iterator[Row]:
     _, first = next(rows, (0, None))
     if first is None:
         raise DataError(f"{source}: is empty. A first line with the columns' names is needed.")
     header = [name.strip() for name in first]
-    texts_at = _text_places(source, header, options, keep)
+    texts_at = _text_places(source, header, options, wanted)
     for number, (line, row) in enumerate(rows, start=1):
         try:
             check_fields(row, header, f"{source}: {place.format(number=number, line=line)}")
         except RowError as error:
-            refuse(error)
+            wanted.refuse(error)
             continue
         text = options.join([row[index] for index in texts_at])
-        yield Row(text, dict(zip(header, row, strict=True)) if keep else {})
+        yield Row(text, dict(zip(header, row, strict=True)) if wanted.keep else {})
 
 
-def _text_places(source: Path, columns: list[str], options: ReadOptions, keep: bool) -> list[int]:
+def _text_places(source: Path, columns: list[str], options: ReadOptions, wanted: _Wanted) -> list[int]:
     repeated = [name for name in columns if columns.count(name) > 1]
-    if keep and repeated and not set(options.text_columns) & set(repeated):
+    unclear = [name for name in repeated if wanted.distinct is None or name in wanted.distinct]
+    if wanted.keep and unclear and not set(options.text_columns) & set(repeated):
         raise DataError(
-            f"{source}: {columns.count(repeated[0])} columns are named {repeated[0]!r}, so --keep-columns can't tell "
-            "them apart. Give each column a name of its own, or leave --keep-columns out."
+            f"{source}: {columns.count(unclear[0])} columns are named {unclear[0]!r}, so they can't be told apart. "
+            f"{wanted.remedies.repeated}"
         )
-    return [column_index(source, columns, name, remedy=_NAME_THE_COLUMN) for name in options.text_columns]
+    return [column_index(source, columns, name, remedy=wanted.remedies.text) for name in options.text_columns]
 
 
-_NAME_THE_COLUMN = "Name the one with the texts with --column."
-
-
-def _json_lines(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
+def _json_lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
     # Line feeds alone end a row: a carriage return is white space in JSON.
     for number, line in enumerate(_decoded(source, options.encoding, newline="\n"), start=1):
         if not line.strip():
             continue
         place = f"{source}: line {number}"
         try:
-            row = parse_json_row(line, place, keys=options.text_columns, remedy=_NAME_THE_COLUMN)
+            row = parse_json_row(line, place, keys=options.text_columns, remedy=wanted.remedies.text)
             text = _joined(row, place, options)
         except RowError as error:
-            refuse(error)
+            wanted.refuse(error)
             continue
-        yield Row(text, row if keep else {})
+        yield Row(text, row if wanted.keep else {})
 
 
 def _joined(row: Mapping[str, Any], place: str, options: ReadOptions) -> str:
     return options.join([text_of(row[name], place) for name in options.text_columns])
 
 
-def _parquet(source: Path, options: ReadOptions, keep: bool, refuse: Refuse) -> Iterator[Row]:
+def _parquet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
         with pq.ParquetFile(source) as file:
-            _text_places(source, file.schema_arrow.names, options, keep)
-            wanted = None if keep else [*options.text_columns]
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+            _text_places(source, file.schema_arrow.names, options, wanted)
+            columns = None if wanted.keep else [*options.text_columns]
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
                 for row in batch.to_pylist():
                     number += 1
                     try:
                         text = _joined(row, f"{source}: row {number}", options)
                     except RowError as error:
-                        refuse(error)
+                        wanted.refuse(error)
                         continue
-                    yield Row(text, row if keep else {})
+                    yield Row(text, row if wanted.keep else {})
     except (pa.ArrowException, OSError) as error:
         raise not_parquet(source, error) from error
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_READERS: dict[str, Callable[[Path, ReadOptions, bool, Refuse], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path, ReadOptions, _Wanted], Iterator[Row]]] = {
     ".txt": _lines,
     **dict.fromkeys(_DELIMITERS, _separated),
     **dict.fromkeys(SPREADSHEETS, _sheet),
