@@ -252,6 +252,24 @@ def test_a_sheet_that_is_not_read_is_reported(bundle: Path, tmp_path: Path) -> N
     assert _succeeds(bundle, path, "--format", "csv", "--sheet", "2月").stderr == ""
 
 
+def test_half_a_character_is_escaped_or_its_column_named(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"text": "海", "name": "\\ud800x", "\\udfff": 1}\n', encoding="utf-8")
+    keeping = [bundle, path, "--keep-columns"]
+    _succeeds(*keeping, "--out", tmp_path / "labels.jsonl")
+    row = json.loads((tmp_path / "labels.jsonl").read_bytes())
+    assert (row["name"], row["\udfff"], row["text"]) == ("\ud800x", 1, "海")
+    message = r"row 1: the column '%s' contains '\%s', half a surrogate pair.* correct .* or use --format jsonl"
+    path.write_text('{"text": "海", "name": "\\ud800x"}\n', encoding="utf-8")
+    for name in ("labels.csv", "labels.xlsx"):
+        assert re.search(message % ("name", r"\ud800"), _fails(*keeping, "--out", tmp_path / name, "--force"))
+    assert re.search(message % ("name", r"\ud800"), _fails(*keeping, "--format", "csv"))
+    path.write_text('{"text": "海", "name": "🌊"}\n', encoding="utf-8")
+    assert "row 1: the column 'name' contains '🌊', which cp932 can't encode; use" in _fails(
+        *keeping, "--format", "csv", "--output-encoding", "cp932"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

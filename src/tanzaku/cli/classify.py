@@ -15,12 +15,11 @@ import typer
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
 from tanzaku.cli.bulk import Bulk
 from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading, folder_of
-from tanzaku.cli.predictions import Format, Layout, writer
+from tanzaku.cli.predictions import Format, Layout, unwritable, writer
 from tanzaku.cli.tally import Skipped, Tally
 from tanzaku.cli.text_source import Source, source_of
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
-from tanzaku.errors import DataError
 
 if TYPE_CHECKING:
     from tanzaku.cli.partial import Partial
@@ -232,10 +231,7 @@ def _classify(
             try:
                 write(number, row, prediction)
             except UnicodeEncodeError as error:
-                raise DataError(
-                    f"text {number} contains {error.object[error.start]!r}, which {error.encoding} can't encode; use "
-                    "--output-encoding utf-8-sig, which Excel opens too"
-                ) from error
+                raise unwritable(error, number, row) from error
             tally.add(number, row.text, answered=prediction.suggestion is None)
             after_each(number, row)
 

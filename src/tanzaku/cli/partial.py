@@ -63,12 +63,14 @@ class Journal:
     _digest: Any
     _ends: Iterator[int]
     """How many texts there are after each chunk."""
+    _has_header: bool
+    """Whether lines depend on the names of the columns, which are noted then."""
     _end: int = 0
     _noted: float = field(default=-_SECONDS)
 
     def note(self, number: int, row: "Row") -> None:
         """Take note of a line that was written."""
-        if not self.columns:
+        if self._has_header and not self.columns:
             self.columns = tuple(row.columns)
         _update(self._digest, number, row)
         while self._end < self.tally.texts:
@@ -189,6 +191,7 @@ class Partial:
                 _path=self._notes,
                 _digest=digest,
                 _ends=itertools.accumulate(chunk_sizes(chunk)),
+                _has_header=self.kind is not Format.JSONL,
             )
             stream.flush()
             os.fsync(stream.fileno())

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +54,7 @@ class Layout:
 
 
 _COLUMNS = ("label", "probability", "score")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what JSON can escape and no encoding has
 
 Write = Callable[[int, "Row", "Prediction"], None]
 
@@ -89,9 +91,26 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
             content["suggestion"] = prediction.suggestion
         columns = {name: _json_value(value) for name, value in row.columns.items()}
         content = {**columns, **{unused_name(name, columns): value for name, value in content.items()}}
-        stream.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        line = json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
+        stream.write(_HALF_CHARACTER.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
 
     return write
+
+
+def unwritable(error: UnicodeEncodeError, number: int, row: "Row") -> DataError:
+    """The error that the output's encoding lacks a character of a row, and what can be done about it."""
+    character = error.object[error.start]
+    columns = (name for name, value in row.columns.items() if character in f"{name}{value}")
+    place = next((f"row {number}: the column {name!r}" for name in columns), f"text {number}")
+    if _HALF_CHARACTER.match(character):
+        return DataError(
+            f"{place} contains {character!r}, half a surrogate pair, which is not a character; correct the escapes "
+            "(\\ud800 to \\udfff) in the file, or use --format jsonl, which keeps them"
+        )
+    return DataError(
+        f"{place} contains {character!r}, which {error.encoding} can't encode; use --output-encoding utf-8-sig, which "
+        "Excel opens too"
+    )
 
 
 def _json_value(value: Any) -> Any:
