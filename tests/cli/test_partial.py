@@ -252,6 +252,24 @@ def test_a_sheet_that_is_not_read_is_reported(bundle: Path, tmp_path: Path) -> N
     assert _succeeds(bundle, path, "--format", "csv", "--sheet", "2月").stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--no-text"], "--no-text has no effect with --engine ray; leave it out"),
+        (["--chunk", 64], "--chunk has no effect with --engine ray; leave it out"),
+        (["--device", "cuda"], "--device has no effect with --engine ray, whose .* --gpus-per-worker"),
+        (["--top", 2], "--top has no effect with --engine ray; leave it out"),
+    ],
+)
+def test_options_without_effect_on_ray_are_refused(
+    bundle: Path, tmp_path: Path, options: list[object], message: str
+) -> None:
+    (tmp_path / "texts.jsonl").touch()  # without a row, so without a need for Ray
+    given = [bundle, tmp_path / "texts.jsonl", "--engine", "ray", "--out", tmp_path / "labels"]
+    assert re.search(message, _fails(*given, *options))
+    assert not (tmp_path / "labels").exists()
+
+
 def test_half_a_character_is_escaped_or_its_column_named(bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.jsonl"
     path.write_text('{"text": "海", "name": "\\ud800x", "\\udfff": 1}\n', encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tanzaku.cli.abstaining import Answers
-from tanzaku.cli.classifying import Faults, Output
+from tanzaku.cli.classifying import Faults, Model, Output
 from tanzaku.display import plain_console
 from tanzaku.errors import DataError
 
@@ -59,7 +59,7 @@ class Bulk:
         int, typer.Option(min=1, help="Number of rows in each file of labels.", rich_help_panel=_PANEL)
     ] = 20_000
 
-    def check(self, file: Path | None, output: Output, faults: Faults) -> None:
+    def check(self, file: Path | None, output: Output, faults: Faults, model: Model) -> None:
         """Refuse options that can't be combined, before a model is loaded; `file` is None for other texts."""
         if self.engine == "ray":
             if file is None or output.out is None:
@@ -67,14 +67,21 @@ class Bulk:
             ignored = {
                 "format": output.format,
                 "top": output.top > 1,
+                "no-text": output.no_text,
                 "keep-columns": output.keep_columns,
                 "output-encoding": output.output_encoding,
                 "resume": output.resume,
                 "force": output.force,
                 "on-error": faults.on_error != "stop",
+                "chunk": model.chunk is not None,
             }
             if given := [name for name, value in ignored.items() if value]:
                 raise DataError(f"--{given[0]} has no effect with --engine ray; leave it out")
+            if model.device != "auto":
+                raise DataError(
+                    "--device has no effect with --engine ray, whose workers compute on the CPU unless "
+                    "--gpus-per-worker gives them GPUs; leave it out"
+                )
             return
         output.check()
         for one in fields(self):

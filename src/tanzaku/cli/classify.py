@@ -70,7 +70,7 @@ def classify(
     """
     del threads  # settled already
     source = source_of(texts or [], file, reading, keep_columns=output.keep_columns)
-    bulk.check(source.file, output, faults)
+    bulk.check(source.file, output, faults, model)
     abstaining.check(promise)
     skipped = Skipped() if faults.on_error == "skip" else None
     source.check(refuse=(lambda _: None) if skipped else None)
