@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.cli.card import CardLanguage
-from tanzaku.cli.classifying import folder_of
+from tanzaku.cli.classifying import BundleName, folder_of
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 def compress(
-    bundle: Annotated[
-        str,
-        typer.Argument(
-            metavar="BUNDLE", help="Folder that `tanzaku pack` wrote from a LoRA run, or hf://owner/name[@revision]."
-        ),
-    ],
+    bundle: BundleName,
     out: Annotated[Path, typer.Option(help="Folder for the new bundle, new or empty.")],
     rank: Annotated[int | None, typer.Option(help="Reduce every layer's update to this rank.")] = None,
     energy: Annotated[

@@ -112,13 +112,6 @@ def stream_rows(
     name = "xlsx" if ending in SPREADSHEETS else ending.removeprefix(".")
     if ending != ".txt" and (other := disguised(start_of(source), read_as=name)) is not None:
         raise DataError(f"{source}: {other}")
-    if ending == ".txt" and options.text_columns != ReadOptions().text_columns:
-        raise DataError(
-            f"{source}: a .txt file has one text a line and no column {options.text_columns[0]!r}. Leave the column "
-            "out."
-        )
-    if ending == ".txt" and keep_columns:
-        raise DataError(f"{source}: a .txt file has no columns that could be kept. {wanted.remedies.none}")
     return _READERS[ending](source, options, wanted)
 
 
@@ -188,7 +181,14 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
         lines.detach()  # the stream is its owner's to close
 
 
-def _lines(source: Path, options: ReadOptions, _wanted: _Wanted) -> Iterator[Row]:
+def _lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
+    if options.text_columns != ReadOptions().text_columns:
+        raise DataError(
+            f"{source}: a .txt file has one text a line and no column {options.text_columns[0]!r}. Leave the column "
+            "out."
+        )
+    if wanted.keep:
+        raise DataError(f"{source}: a .txt file has no columns that could be kept. {wanted.remedies.none}")
     return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, newline=None))
 
 
