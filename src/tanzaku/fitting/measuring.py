@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -44,12 +45,18 @@ def measure_bundle(bundle: Path, texts: Sequence[str]) -> Measured:
 
     Args:
         bundle: Its folder.
-        texts: Documents such as it is going to classify, one at least; the first 200 are taken.
+        texts: Documents such as it is going to classify, one at least; 200 are drawn from them.
 
     Raises:
         ProcessError: The process failed; the message has what it said.
     """
-    return _in_process({"bundle": str(bundle), "texts": list(texts[:_TEXTS])})
+    return _in_process({"bundle": str(bundle), "texts": drawn(texts)})
+
+
+def drawn(texts: Sequence[str]) -> list[str]:
+    """Those that are classified: drawn from all, since documents that lie together may be of one class and length. The
+    order is random too, so that this also holds for the first of them, where there is time for no more."""
+    return random.Random(0).sample(list(texts), min(_TEXTS, len(texts)))
 
 
 def measure_encoder(encoder: dict[str, Any], texts: Sequence[str], *, labels: int) -> Measured:
@@ -60,7 +67,7 @@ def measure_encoder(encoder: dict[str, Any], texts: Sequence[str], *, labels: in
         texts: Documents.
         labels: Classes of the head.
     """
-    return _in_process({"encoder": encoder, "labels": labels, "texts": list(texts[:_TEXTS])})
+    return _in_process({"encoder": encoder, "labels": labels, "texts": drawn(texts)})
 
 
 def _in_process(request: dict[str, Any]) -> Measured:
