@@ -21,7 +21,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import write_prepared
 from tanzaku.display import plain_console
-from tanzaku.errors import BundleError, DataError, SpecError
+from tanzaku.errors import BundleError, DataError, SpecError, TanzakuWarning
 from tanzaku.fitting import race
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
@@ -420,6 +420,22 @@ def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:
     page = result.report.page.read_text(encoding="utf-8")
     assert "Macro-F1 (%)" in page
     assert shown in page
+
+
+def test_what_nothing_is_known_about_is_said(tmp_path: Path) -> None:
+    texts, labels = inquiries(120)
+    source = ([*texts, "別の件です。", "他の話です。"], [*labels, "稀", "希"])
+    with pytest.warns(TanzakuWarning, match="fewer than 5 different texts"):
+        result = fit(source, study=tmp_path, candidates=[MANY_TERMS], folds=2)
+    findings = result.report.findings
+    assert (findings.only_trained, findings.without_test) == (2, ("希", "稀"))
+    page = result.report.page.read_text(encoding="utf-8")
+    for said in (
+        "The folds say nothing about 2 documents that were trained on in every fold",
+        "None of the test documents is of 希, 稀.",
+    ):
+        assert said in str(result.report)
+        assert said in page.replace("\u00a0", " ")
 
 
 def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -127,3 +127,16 @@ def test_a_single_fold_decides_only_if_it_has_many_groups() -> None:
     many = split_for_fit(_documents(labels), [row // 10 for row in range(8000)], name="made", seed=0)
     assert (len(some.folds), len(many.folds)) == (5, 1)
     assert (some.large_groups, warnings_of(many)) == ((), [])
+
+
+def test_documents_that_no_fold_classifies_are_counted() -> None:
+    labels = ["a"] * 30 + ["b"] * 30 + ["c", "d"]
+    splits = split_for_fit(_documents(labels), range(62), name="made", seed=0)
+    assert splits.without_test == ("c", "d")
+    assert splits.only_trained == 2
+    others = len(splits.whole.train) + len(splits.whole.val)
+    assert splits.documents + splits.only_trained == others
+    groups = [0 if row < 140 else row for row in range(200)]
+    splits = split_for_fit(_documents(["a", "b"] * 100), groups, name="made", seed=42)
+    assert (splits.only_trained, splits.without_test) == (140, ())
+    assert split_for_fit(_documents(["a", "b"] * 4000), range(8000), name="made", seed=0).only_trained == 0

@@ -73,6 +73,8 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         label_names=job.whole.label_names,
         folds=rounds,
         planned_folds=race.folds,
+        only_trained=job.only_trained,
+        without_test=job.without_test,
         margin=job.margin,
         selection=selection,
         candidates=_tried(compared, live, selection, chosen),

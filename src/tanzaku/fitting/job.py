@@ -39,6 +39,10 @@ class Job:
     whole: Dataset
     """With the test documents."""
     folds: tuple[Dataset, ...]
+    only_trained: int
+    """How many of the documents are trained on in every fold; see `tanzaku.fitting.splits.Splits`."""
+    without_test: tuple[str, ...]
+    """The classes that the test set has no documents of."""
     budgets: Budgets
     margin: float
     minutes: float

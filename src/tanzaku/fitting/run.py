@@ -129,6 +129,8 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         out=bundle,
         whole=prepare(splits, folder),
         folds=splits.folds,
+        only_trained=splits.only_trained,
+        without_test=splits.without_test,
         budgets=budgets,
         margin=asked.margin,
         minutes=asked.minutes,

@@ -185,7 +185,7 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
         majority=formats.percent(selection.majority),
     )
     if chosen is None or chosen.selected is None:
-        return [majority]
+        return [*_only_trained(findings, words), majority]
     documents = words.plural("{n:,} document", "{n:,} documents", selection.documents)
     found = words.text(
         "It classified {accuracy} % of {documents} correctly that it was not trained on (95 % interval {interval}, "
@@ -196,7 +196,28 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
         folds=words.plural("{n} fold", "{n} folds", findings.folds),
     )
     f1 = [words.text("Its macro-F1 is {score} %.", score=formats.percent(chosen.selected.score))]
-    return [found, *(f1 if _by_f1(findings) else ()), majority, *_compared(findings, chosen, words)]
+    return [
+        found,
+        *(f1 if _by_f1(findings) else ()),
+        *_only_trained(findings, words),
+        majority,
+        *_compared(findings, chosen, words),
+    ]
+
+
+def _only_trained(findings: FitFindings, words: Words) -> list[str]:
+    """What the folds say nothing about."""
+    if not findings.only_trained:
+        return []
+    return [
+        words.plural(
+            "The folds say nothing about {n:,} document that was trained on in every fold, because its class has so "
+            "few documents or its group so many.",
+            "The folds say nothing about {n:,} documents that were trained on in every fold, because their classes "
+            "have so few documents or their groups so many.",
+            findings.only_trained,
+        )
+    ]
 
 
 def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
@@ -292,11 +313,14 @@ def _test(findings: FitFindings, words: Words) -> str | None:
         tested=words.plural("{n:,} test document", "{n:,} test documents", test.documents),
         interval=f"{formats.percent(low)}–{formats.percent(high)}",
     )
-    if not _by_f1(findings):
-        return accuracy
-    return words.joined(
-        [accuracy, words.text("Its macro-F1 there is {score} %.", score=formats.percent(test.macro_f1))]
-    )
+    sentences = [accuracy]
+    if _by_f1(findings):
+        sentences.append(words.text("Its macro-F1 there is {score} %.", score=formats.percent(test.macro_f1)))
+    if findings.without_test:
+        sentences.append(
+            words.text("None of the test documents is of {classes}.", classes=words.listed(findings.without_test))
+        )
+    return words.joined(sentences)
 
 
 def _answers(findings: FitFindings, words: Words) -> str | None:

@@ -38,11 +38,19 @@ class Splits:
     folds: tuple[Dataset, ...]
     large_groups: tuple[int, ...] = ()
     """How many documents each group has that is larger than a fold, and therefore trained on in every fold."""
+    only_trained: int = 0
+    """How many documents are trained on in every fold: those of large groups, and some of classes with few documents,
+    since each class must be trained on."""
 
     @property
     def documents(self) -> int:
         """How many documents the folds classify together."""
         return sum(len(fold.test) for fold in self.folds)
+
+    @property
+    def without_test(self) -> tuple[str, ...]:
+        """The classes that the test set has no documents of."""
+        return tuple(sorted(set(self.whole.label_names) - set(self.whole.test.labels)))
 
 
 def split_for_fit(
@@ -81,7 +89,8 @@ def split_for_fit(
     whole = _dataset(every, test, documents, groups, name=name, seed=seed)
     if not made or not len(whole.test) or not len(whole.val):
         raise_errors([_too_few(documents, groups, by_column=by_column)])
-    return Splits(whole, tuple(made), tuple(sorted(large.values(), reverse=True)))
+    only_trained = len(others) - len(dealt) + sum(map(len, parts)) - sum(len(fold.test) for fold in made)
+    return Splits(whole, tuple(made), tuple(sorted(large.values(), reverse=True)), only_trained)
 
 
 def warnings_of(splits: Splits) -> list[Finding]:

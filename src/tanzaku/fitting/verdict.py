@@ -109,6 +109,10 @@ class FitFindings:
     folds: int
     """Rounds that were completed."""
     planned_folds: int
+    only_trained: int
+    """How many documents were trained on in every fold, and classified in none."""
+    without_test: tuple[str, ...]
+    """The classes that the test set has no documents of."""
     margin: float
     selection: Selection | None
     """None where no candidate was left."""
