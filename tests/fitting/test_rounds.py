@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.fitting import rounds
+from tanzaku.fitting import finish, rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import Clock, Speed
@@ -277,6 +277,32 @@ def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
     clock.learn(planned, cast(FinishedRun, record), dataset)
     assert clock.expected(planned, dataset) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(20, False), (30, True)])
+def test_a_share_of_a_fold_takes_a_share_of_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, made: bool
+) -> None:
+    """The part is a quarter of the fold already: it is trained on in 25 s."""
+    kind = Kind("quarter", 25, wrong=1)
+    planned = cast(PlannedRun, Planned(kind, world.folder / "quarter"))
+    world.clock = FakeClock(seconds)
+    race = SimpleNamespace(clock=world.clock, begin=lambda *_, **__: None, study="s", making=Making())
+    spec = SimpleNamespace(model_copy=lambda update: update)
+    monkeypatch.setattr(finish, "plan_study", lambda *_, **__: SimpleNamespace(runs=[planned], dataset=None))
+    monkeypatch.setattr(finish, "make_run", world.make_run)
+    documents = Documents(("a",) * 10, ("x",) * 10)
+    part = Dataset(name="part", train=documents, val=documents, test=documents, label_names=("x",))
+    finish._trained_on(
+        cast(Any, SimpleNamespace(folder=world.folder)),
+        cast(Any, SimpleNamespace(race=race, spec=spec)),
+        Candidate({"method": "quarter"}, ("text",)),
+        1,
+        share=0.25,
+        part=part,
+    )
+    assert bool(world.made) is made
+    assert world.clock.now == (25 if made else 0)  # it is not begun in vain
 
 
 def test_what_is_surely_worse_drops_out_with_the_figures(world: World) -> None:

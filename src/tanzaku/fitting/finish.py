@@ -206,7 +206,7 @@ def _trained_on(
     out = job.folder / FOLDS_FOLDER / str(number) / f"share-{share:g}"
     plan = plan_study(compared.spec.model_copy(update=only), dataset=part, out=out)
     planned = plan.runs[0]
-    if not has_ended(planned) and not race.clock.left > share * race.clock.expected(planned, part):
+    if not has_ended(planned) and not race.clock.left > race.clock.expected(planned, part):
         return None
     race.begin(candidate, planned, fold=number, share=share)
     record = make_run(planned, plan.dataset, study=race.study, deadline=race.clock.deadline, ray=race.making.ray)
