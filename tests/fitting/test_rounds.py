@@ -16,8 +16,9 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.fitting import finish, rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
-from tanzaku.fitting.clock import Clock, Speed
+from tanzaku.fitting.clock import Clock, Speed, final_share
 from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several
+from tanzaku.fitting.splits import split_for_fit
 from tanzaku.study.engine import RunEnds, StudyEvent
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
@@ -100,7 +101,7 @@ class World:
         self.clock.now = max(ends)
 
     def race(
-        self, kinds: Sequence[Kind], *, seconds: float, before: int = 0, jobs: int = 1
+        self, kinds: Sequence[Kind], *, seconds: float, before: int = 0, jobs: int = 1, final_share: float = 1.25
     ) -> tuple[int, dict[str, Entry]]:
         """The whole rounds, and each candidate's entry."""
         self.clock = FakeClock(seconds)
@@ -120,6 +121,7 @@ class World:
             choose_by="accuracy",
             clock=self.clock,
             costs=CostsFile(self.folder / "costs.json"),
+            final_share=final_share,
             scratch=self.folder / "scratch",
             listener=lambda _: None,
             making=Making(jobs),
@@ -260,10 +262,11 @@ def test_ctrl_c_counts_though_the_deadline_passes_while_checkpoints_are_saved(
 
 def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
     """Three jobs with room for two at the same time: the third waits, and the next batch for it."""
-    race = SimpleNamespace(making=Making(3, RayOptions()), at_once=2)
+    race = SimpleNamespace(making=Making(3, RayOptions()), at_once=2, final_share=1.25)
     waiting = [[10.0, 10.0], [4.0], [2.0, 2.0], [8.0, 8.0]]
     assert rounds._needed(cast(Race, race), waiting) == (10 + 2 + 8) + (10 + 2 + 8) + 1.25 * 10
-    assert rounds._needed(cast(Race, SimpleNamespace(making=Making(), at_once=1)), waiting) == 24 + 20 + 12.5
+    one = SimpleNamespace(making=Making(), at_once=1, final_share=1.25)
+    assert rounds._needed(cast(Race, one), waiting) == 24 + 20 + 12.5
 
 
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 60), (2, 60), (4, 120)])
@@ -277,6 +280,18 @@ def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
     clock.learn(planned, cast(FinishedRun, record), dataset)
     assert clock.expected(planned, dataset) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_the_final_training_takes_as_long_as_its_documents(world: World, folds: int) -> None:
+    """With two folds, as two runs: each has half of the documents that it has."""
+    documents = Documents(tuple(map(str, range(1000))), ("a", "b") * 500)
+    splits = split_for_fit(documents, range(1000), name="made", seed=0, folds=folds)
+    share = final_share(splits.whole, splits.folds[0])
+    assert share == pytest.approx(folds / (folds - 1), abs=0.02)
+    slow = Kind("slow", 20, wrong=1)
+    _, entries = world.race([slow], seconds=20 * (1 + 1.5), final_share=share)
+    assert entries["slow"].reason == ("time" if folds == 2 else None)
 
 
 @pytest.mark.parametrize(("seconds", "made"), [(20, False), (30, True)])

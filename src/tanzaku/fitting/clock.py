@@ -15,8 +15,6 @@ _STEP_PASSES = 3  # forward, and about twice as much backward
 _STEP_SECONDS = 5e-9
 """What it takes, for each parameter, to add up its gradient and let AdamW change it: full fine-tuning of the included
 encoder took 0.15 s a step more than LoRA on a core of an AMD EPYC."""
-FINAL_SHARE = 1.25
-"""The final training has all documents of the folds: as long as so many runs of five folds' documents."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,11 @@ class Clock:
         if not spec.method.saves_whole_model:
             return passes
         return passes + epochs * train / batch * _STEP_SECONDS * self._speed.parameters
+
+
+def final_share(whole: Dataset, fold: Dataset) -> float:
+    """As how many runs on a fold the final training takes, which has the documents that the fold classifies too."""
+    return len(whole.train) / max(1, len(fold.train))
 
 
 def training_passes(train: int, val: int, *, epochs: int) -> int:

@@ -22,7 +22,7 @@ from tanzaku.fitting.candidates import (
     least_bytes,
     parameters_of,
 )
-from tanzaku.fitting.clock import FINAL_SHARE, Clock, Speed, training_passes
+from tanzaku.fitting.clock import Clock, Speed, final_share, training_passes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
 from tanzaku.fitting.job import STUDY_FILE, Job
@@ -129,6 +129,7 @@ def _race(
         choose_by=job.choose_by,
         clock=Clock(job.minutes, speed=speed, threads=job.making.threads, crowding=job.making.crowding),
         costs=costs,
+        final_share=final_share(job.whole, job.folds[0]),
         scratch=job.folder / _SCRATCH,
         listener=job.listener,
         making=job.making,
@@ -206,7 +207,7 @@ def _epochs(job: Job, speed: Speed) -> int:
 
     def fits(epochs: int) -> bool:
         seconds = speed.batch_seconds * training_passes(len(fold.train), len(fold.val), epochs=epochs)
-        return (len(job.folds) + FINAL_SHARE) * seconds <= _SHARE_OF_TIME * 60 * job.minutes
+        return (len(job.folds) + final_share(job.whole, fold)) * seconds <= _SHARE_OF_TIME * 60 * job.minutes
 
     fewest = next((epochs for epochs in _EPOCHS if epochs * len(fold.train) / batch >= _STEPS), max(_EPOCHS))
     return next((epochs for epochs in reversed(_EPOCHS) if epochs <= fewest or fits(epochs)), fewest)

@@ -155,6 +155,8 @@ class Race:
     choose_by: ChooseBy
     clock: Clock
     costs: CostsFile
+    final_share: float
+    """As how many runs on a fold the final training takes."""
     scratch: Path
     """A folder for bundles that are only weighed."""
     listener: Listener

@@ -17,7 +17,6 @@ import numpy as np
 
 from tanzaku.analysis.selection import hopeless, scores_of
 from tanzaku.fitting.candidates import Candidate
-from tanzaku.fitting.clock import FINAL_SHARE
 from tanzaku.fitting.forms import predictions, weigh
 from tanzaku.fitting.race import (
     Behind,
@@ -107,7 +106,7 @@ def _has_time(race: Race, planned: PlannedRun, fold: Fold) -> bool:
         return True
     expected = race.clock.expected(planned, fold.dataset)
     rounds = max(min(race.folds, _ROUNDS), race.rounds_before) if fold.number == 1 else 1
-    return race.clock.left > (rounds + FINAL_SHARE) * expected
+    return race.clock.left > (rounds + race.final_share) * expected
 
 
 def _give_up(race: Race, candidate: Candidate, fold: Fold) -> bool:
@@ -136,7 +135,7 @@ def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
     candidates = list(waiting)
     rounds = zip_longest(*candidates, fillvalue=0.0)
     longest = max((max(one, default=0.0) for one in candidates), default=0.0)
-    return sum(_seconds_of_round(race, one) for one in rounds) + FINAL_SHARE * longest
+    return sum(_seconds_of_round(race, one) for one in rounds) + race.final_share * longest
 
 
 def _seconds_of_round(race: Race, runs: Sequence[float]) -> float:
