@@ -269,6 +269,20 @@ def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
     assert rounds._needed(cast(Race, one), waiting) == 24 + 20 + 12.5
 
 
+def test_a_resumed_run_took_as_long_as_all_its_sessions() -> None:
+    clock = Clock(1, speed=None)
+    documents = Documents(("a",) * 10, ("x",) * 10)
+    dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
+    spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
+    costs = SimpleNamespace(train_seconds_with_evaluation=290.0, test_seconds=5.0)
+    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:20+00:00"}
+    planned = cast(PlannedRun, SimpleNamespace(spec=spec))
+    for resumptions, seconds in ((1, 295), (0, 20)):
+        record = SimpleNamespace(**times, resumptions=resumptions, costs=costs)
+        clock.learn(planned, cast(FinishedRun, record), dataset)
+        assert clock.expected(planned, dataset) == pytest.approx(seconds)
+
+
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 60), (2, 60), (4, 120)])
 def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds: float) -> None:
     clock = Clock(1, speed=None, threads=2)
@@ -276,7 +290,7 @@ def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00"}
-    record = SimpleNamespace(**times, environment=SimpleNamespace(threads=threads))
+    record = SimpleNamespace(**times, resumptions=0, environment=SimpleNamespace(threads=threads))
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
     clock.learn(planned, cast(FinishedRun, record), dataset)
     assert clock.expected(planned, dataset) == pytest.approx(seconds)
