@@ -63,6 +63,8 @@ class Fitted:
     """Of the second call."""
     source: Path
     arguments: dict[str, Any]
+    seconds_left: float
+    """When the first call was stopped."""
 
 
 def _ends(folder: Path) -> dict[str, str]:
@@ -96,15 +98,22 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
     with pytest.raises(StudyInterrupted):
         fit(source, listener=stop, **arguments)
     before = _ends(folder / "classifier-study")
+    left = events[-1].seconds_left
     events.clear()
     # Now two candidates at the same time.
-    return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source, arguments)
+    return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source, arguments, left)
 
 
 def test_it_resumes_without_repeating_what_had_ended(fitted: Fitted) -> None:
     after = _ends(fitted.result.folder)
     assert len(fitted.before) == 2
     assert fitted.before.items() <= after.items()
+
+
+def test_the_time_of_a_call_that_was_interrupted_counts(fitted: Fitted) -> None:
+    assert fitted.events[0].seconds_left <= fitted.seconds_left < 20 * 60
+    (call,) = json.loads((fitted.result.folder / HISTORY_FILE).read_text(encoding="utf-8"))["calls"]
+    assert call["seconds"] >= 20 * 60 - fitted.events[-1].seconds_left
 
 
 def test_the_same_command_shows_the_finished_result_again_at_once(fitted: Fitted) -> None:

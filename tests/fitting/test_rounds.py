@@ -269,6 +269,20 @@ def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
     assert rounds._needed(cast(Race, one), waiting) == 24 + 20 + 12.5
 
 
+def test_a_call_that_resumes_has_the_rest_of_the_time() -> None:
+    first = Clock(20, speed=None)
+    assert 0 <= first.used < 60
+    resumed = Clock(20, used=15 * 60, speed=None)
+    assert 4 * 60 < resumed.left <= 5 * 60
+    assert 15 * 60 <= resumed.used < 16 * 60
+    over = Clock(20, used=25 * 60, speed=None)
+    assert (over.left, over.used) == (0, 25 * 60)
+    over.deadline = 0  # long ago: what took longer does not count
+    assert over.used == 25 * 60
+    first.deadline = 0
+    assert first.used == 20 * 60
+
+
 def test_a_resumed_run_took_as_long_as_all_its_sessions() -> None:
     clock = Clock(1, speed=None)
     documents = Documents(("a",) * 10, ("x",) * 10)

@@ -52,7 +52,9 @@ class ComparisonOptions:
     margin: Annotated[
         float, typer.Option(min=0, help="How many percentage points worse than the best the classifier may be.")
     ] = 0.5
-    minutes: Annotated[float, typer.Option(help="The time budget; the final training is not cut off.")] = 20.0
+    minutes: Annotated[
+        float, typer.Option(help="The time budget, over all interruptions; the final training is not cut off.")
+    ] = 20.0
     choose_by: Annotated[
         Literal["accuracy", "macro_f1"],
         typer.Option(help="What candidates are compared by; macro_f1 gives rare classes more weight."),
@@ -93,8 +95,8 @@ def fit(
 
     Candidates of all sizes are compared by cross-validation, the cheap ones first; those that can't meet a budget are
     not trained. The recommended one is trained, measured on test documents that were set aside, and packed. Run the
-    same command again to resume after an interruption; with more --minutes, it continues with what there was no time
-    for.
+    same command again to resume after an interruption, with what is left of --minutes; with more --minutes, it
+    continues with what there was no time for.
 
     The classifier's folder is written to standard output; progress, the candidates and the verdict to standard error.
     The study's folder has report.html, and study.toml with the candidates for `tanzaku study run`. The exit status is 1

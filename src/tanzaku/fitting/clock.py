@@ -33,16 +33,25 @@ class Clock:
     """The time budget, and how long runs take.
 
     Args:
-        minutes: The budget, from now on.
+        minutes: The budget.
+        used: The seconds of it that earlier calls used.
         speed: The encoder's with one thread; None without an encoder.
         threads: Of each run that shares the machine with others; None where each run has all threads.
         crowding: How many runs share a core, so that each takes so many times as long as the speed says.
     """
 
     def __init__(
-        self, minutes: float, *, speed: Speed | None, threads: int | None = None, crowding: float = 1.0
+        self,
+        minutes: float,
+        *,
+        used: float = 0.0,
+        speed: Speed | None,
+        threads: int | None = None,
+        crowding: float = 1.0,
     ) -> None:
-        self.deadline = time.monotonic() + 60 * minutes
+        self.deadline = time.monotonic() + 60 * minutes - used
+        self._budget = 60 * minutes
+        self._used = used
         self._speed = speed
         self._threads = threads
         self._crowding = crowding
@@ -53,6 +62,11 @@ class Clock:
     def left(self) -> float:
         """Seconds, never below 0."""
         return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def used(self) -> float:
+        """Seconds of the budget, with those of earlier calls; what is not cut off when it is over does not count."""
+        return max(self._used, self._budget - self.left)
 
     def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
         """Note how long a run took, which tells also how long others of its kind are going to take."""

@@ -103,7 +103,8 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     adapting = any(candidate.adapts_encoder for candidate in left)
     spec = _study(job, settings if adapting else {}, left)
     _write_study(spec, job.folder)
-    race = _race(job, spec, left, entries, names=_names(every, candidates), speed=speed, costs=costs)
+    names = _names(every, candidates)
+    race = _race(job, spec, left, entries, names=names, used=past.seconds, speed=speed, costs=costs)
     return _raced(race, job, spec, history, past)
 
 
@@ -114,9 +115,11 @@ def _race(
     entries: Sequence[Entry],
     *,
     names: Mapping[int, Mapping[Language, Name]],
+    used: float,
     speed: Speed | None,
     costs: CostsFile,
 ) -> Race:
+    threads, crowding = job.making.threads, job.making.crowding
     return Race(
         study=spec.name,
         candidates=candidates,
@@ -127,7 +130,7 @@ def _race(
         labels=len(job.whole.label_names),
         margin=job.margin,
         choose_by=job.choose_by,
-        clock=Clock(job.minutes, speed=speed, threads=job.making.threads, crowding=job.making.crowding),
+        clock=Clock(job.minutes, used=used, speed=speed, threads=threads, crowding=crowding),
         costs=costs,
         final_share=final_share(job.whole, job.folds[0]),
         scratch=job.folder / _SCRATCH,
@@ -145,15 +148,22 @@ def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past) 
     if again:
         race.clock = Clock(0, speed=None)
 
+    def note_time() -> None:
+        past.seconds = race.clock.used
+        history.write()
+
     def completed(rounds: int) -> None:
         past.rounds = max(past.rounds, rounds)
-        history.write()
+        note_time()
 
     if before is None or not again:
         history.write()
         race.rounds_before = min(history.rounds, _rounds_made(race, folds))
-        race.completed = completed
-        rounds = run_race(race, folds)
+        race.completed, race.note_time = completed, note_time
+        try:
+            rounds = run_race(race, folds)
+        finally:
+            note_time()
         before = Outcome.of(race.entries, minutes=job.minutes, rounds=rounds)
     return Compared(spec, race, folds[: before.rounds], history, past, before, again)
 

@@ -54,6 +54,8 @@ class Past:
     """Of the candidates that train the encoder; None where that was not decided."""
     rounds: int = 0
     """Whole rounds that were made."""
+    seconds: float = 0.0
+    """Of the time budget that were used."""
     outcome: Outcome | None = None
     """Of the one with the most time that was finished."""
     bundles: list[str] = field(default_factory=list)

@@ -33,7 +33,8 @@ class FitOptions:
         shared_encoder: The encoder is there anyway where the classifier is going to work, and does not count.
         margin: How much worse than the best candidate the recommended one may be, a share; see
             `tanzaku.analysis.selection`.
-        minutes: The time budget. The final training is not cut off, so that a fit may take somewhat longer.
+        minutes: The time budget, of all calls that ask the same together. The final training is not cut off, so that a
+            fit may take somewhat longer.
         out: The bundle's folder, new or empty; None takes `bundle` in the study's folder.
         study: The study's folder; None takes `out` with "-study" at the end, or a folder in `runs`.
         encoder: The encoder that methods adapt; None tries only methods that need none.

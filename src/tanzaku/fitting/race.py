@@ -167,6 +167,8 @@ class Race:
     """Whole rounds that an earlier call has made of these candidates; none of them is given up for lack of time."""
     completed: Callable[[int], None] = lambda _: None
     """Called after each whole round, with its number."""
+    note_time: Callable[[], None] = lambda: None
+    """Called before each run, and in the end: notes how much of the time budget was used, for a call that resumes."""
 
     def of(self, candidate: Candidate) -> list[Entry]:
         """The candidate's entries that are left."""
@@ -188,6 +190,7 @@ class Race:
         """Tell the listener of a run that is about to be made, unless it was made before."""
         if has_ended(planned):
             return
+        self.note_time()
         name, left = self.name(candidate), self.clock.left
         self.listener(RunBegins(planned, name, fold, self.folds, left, share=share, documents=documents))
 

@@ -77,8 +77,8 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
 
     A fifth of the documents is set aside as the test set. The candidates are compared by cross-validation on the
     others, the cheap ones first; the recommended one is trained on all of these, measured on the test set, and packed.
-    The same call resumes an interrupted fit. If the fit was finished, it returns the same result at once; with more
-    `minutes`, it continues with what there was no time for.
+    The same call resumes an interrupted fit, with what is left of its `minutes`. If the fit was finished, it returns
+    the same result at once; with more `minutes`, it continues with what there was no time for.
 
     Args:
         source: A file or folder, a DataFrame or another table, pairs (text, label), a tuple (texts, labels) of lists,
@@ -99,7 +99,10 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
 
     with connected(asked.ray):
         compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
-        findings = finish(job, compared)
+        try:
+            findings = finish(job, compared)
+        finally:
+            compared.race.note_time()
     report = _report(findings, job)
     bundle = job.out if findings.final else None
     return FitResult(report, compared.spec, job.folder, bundle, already_done=compared.again)
