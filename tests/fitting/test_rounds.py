@@ -17,6 +17,8 @@ from tanzaku.fitting import finish, rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import Clock, Speed, final_share
+from tanzaku.fitting.compare import epochs_of
+from tanzaku.fitting.history import Outcome, Past
 from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several
 from tanzaku.fitting.splits import split_for_fit
 from tanzaku.study.engine import RunEnds, StudyEvent
@@ -269,12 +271,37 @@ def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
     assert rounds._needed(cast(Race, one), waiting) == 24 + 20 + 12.5
 
 
+def test_more_time_gives_more_epochs_unless_a_result_is_only_shown_again() -> None:
+    documents = Documents(tuple(map(str, range(30_000))), ("a", "b") * 15_000)
+    splits = split_for_fit(documents, range(30_000), name="made", seed=0)
+    speed = Speed(single_seconds=0.02, batch_seconds=0.01, parameters=1)
+
+    def epochs(minutes: float, past: Past) -> int:
+        job = SimpleNamespace(minutes=minutes, folds=splits.folds, whole=splits.whole)
+        return epochs_of(cast(Any, job), speed, past)
+
+    past = Past({})
+    assert epochs(20, past) == 2
+    past.seconds = 19 * 60
+    assert epochs(20, past) == 2  # resumed with little time left
+    past.outcome = Outcome(20, 1, [], epochs=2)
+    assert epochs(600, past) == 5
+    assert (epochs(20, past), past.epochs) == (2, 5)  # the longer call was interrupted
+    past.outcome = Outcome(600, 1, [], epochs=5)
+    past.seconds = 600 * 60
+    assert (epochs(20, past), epochs(620, past)) == (5, 5)
+    assert epochs(620, Past({}, epochs=2, seconds=600 * 60)) == 2  # the other 20 minutes are too few for more
+
+
 def test_a_call_that_resumes_has_the_rest_of_the_time() -> None:
     first = Clock(20, speed=None)
     assert 0 <= first.used < 60
     resumed = Clock(20, used=15 * 60, speed=None)
     assert 4 * 60 < resumed.left <= 5 * 60
     assert 15 * 60 <= resumed.used < 16 * 60
+    resumed.restart()
+    assert 19 * 60 < resumed.left <= 20 * 60
+    assert resumed.used < 60
     over = Clock(20, used=25 * 60, speed=None)
     assert (over.left, over.used) == (0, 25 * 60)
     over.deadline = 0  # long ago: what took longer does not count

@@ -68,6 +68,11 @@ class Clock:
         """Seconds of the budget, with those of earlier calls; what is not cut off when it is over does not count."""
         return max(self._used, self._budget - self.left)
 
+    def restart(self) -> None:
+        """Forget what earlier calls used."""
+        self.deadline += self._used
+        self._used = 0.0
+
     def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
         """Note how long a run took, which tells also how long others of its kind are going to take."""
         took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()

@@ -93,9 +93,9 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS)
     speed = _drop_too_slow(entries, settings, source, job, costs)
-    if usual and speed is not None:
-        past.epochs = past.epochs or _epochs(job, speed)
-        candidates = _with_epochs(candidates, entries, past.epochs)
+    epochs = epochs_of(job, speed, past) if usual and speed is not None else None
+    if epochs is not None:
+        candidates = _with_epochs(candidates, entries, epochs)
         every = _study(job, settings, candidates)
     left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
     if not left:
@@ -105,7 +105,7 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     _write_study(spec, job.folder)
     names = _names(every, candidates)
     race = _race(job, spec, left, entries, names=names, used=past.seconds, speed=speed, costs=costs)
-    return _raced(race, job, spec, history, past)
+    return _raced(race, job, spec, history, past, epochs=epochs)
 
 
 def _race(
@@ -140,7 +140,7 @@ def _race(
     )
 
 
-def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past) -> Compared:
+def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past, *, epochs: int | None) -> Compared:
     folds = [_fold(job, spec, number) for number in range(1, len(job.folds) + 1)]
     before = past.outcome
     again = before is not None and job.minutes <= before.minutes and _restore(race, folds, before)
@@ -157,6 +157,8 @@ def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past) 
         note_time()
 
     if before is None or not again:
+        if before is not None and job.minutes <= before.minutes:  # its runs are gone: they take their time again
+            race.clock.restart()
         history.write()
         race.rounds_before = min(history.rounds, _rounds_made(race, folds))
         race.completed, race.note_time = completed, note_time
@@ -164,7 +166,7 @@ def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past) 
             rounds = run_race(race, folds)
         finally:
             note_time()
-        before = Outcome.of(race.entries, minutes=job.minutes, rounds=rounds)
+        before = Outcome.of(race.entries, minutes=job.minutes, rounds=rounds, epochs=epochs)
     return Compared(spec, race, folds[: before.rounds], history, past, before, again)
 
 
@@ -209,15 +211,30 @@ def _restore(race: Race, folds: Sequence[Fold], outcome: Outcome) -> bool:
     return True
 
 
-def _epochs(job: Job, speed: Speed) -> int:
-    """So many for candidates that train the encoder: fewer where that is what the time allows and there are enough
-    documents for it."""
+def epochs_of(job: Job, speed: Speed, past: Past) -> int:
+    """So many for candidates that train the encoder: those of a result that is only shown again, or else those of
+    earlier calls, or more where the time that is left allows them, with which the candidates are trained again.
+
+    Args:
+        job: What was asked for.
+        speed: The encoder's.
+        past: Of the calls that asked the same; it notes the most epochs.
+    """
+    before = past.outcome
+    if before is not None and job.minutes <= before.minutes and (shown := before.epochs or past.epochs):
+        return shown
+    past.epochs = max(past.epochs or 0, _epochs(job, speed, seconds=60 * job.minutes - past.seconds))
+    return past.epochs
+
+
+def _epochs(job: Job, speed: Speed, *, seconds: float) -> int:
+    """Fewer where that is what the time allows and there are enough documents for it."""
     fold = job.folds[0]
     batch = int(RECIPES["default"].shared["batch_size"])
 
     def fits(epochs: int) -> bool:
-        seconds = speed.batch_seconds * training_passes(len(fold.train), len(fold.val), epochs=epochs)
-        return (len(job.folds) + final_share(job.whole, fold)) * seconds <= _SHARE_OF_TIME * 60 * job.minutes
+        run = speed.batch_seconds * training_passes(len(fold.train), len(fold.val), epochs=epochs)
+        return (len(job.folds) + final_share(job.whole, fold)) * run <= _SHARE_OF_TIME * seconds
 
     fewest = next((epochs for epochs in _EPOCHS if epochs * len(fold.train) / batch >= _STEPS), max(_EPOCHS))
     return next((epochs for epochs in reversed(_EPOCHS) if epochs <= fewest or fits(epochs)), fewest)

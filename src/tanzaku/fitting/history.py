@@ -28,13 +28,15 @@ class Outcome:
     """Whole rounds that decided."""
     dropped: Sequence[Mapping[str, Any] | None]
     """For each entry of the race, why and how it dropped out."""
+    epochs: int | None = None
+    """Of the candidates that train the encoder; None where that was not decided."""
     bundle: Mapping[str, Any] | None = None
     """The run and the form of the bundle, its language, and the hash of its manifest."""
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], *, minutes: float, rounds: int) -> Outcome:
+    def of(cls, entries: Sequence[Entry], *, minutes: float, rounds: int, epochs: int | None) -> Outcome:
         """Take down how entries came out of the race."""
-        return cls(minutes, rounds, [None if entry.live else _facts(entry) for entry in entries])
+        return cls(minutes, rounds, [None if entry.live else _facts(entry) for entry in entries], epochs)
 
     def restore(self, entries: Sequence[Entry]) -> None:
         """Let the entries drop out that did."""
@@ -51,7 +53,7 @@ class Past:
     asked: Mapping[str, Any]
     """Everything that the result depends on but the time and the documents."""
     epochs: int | None = None
-    """Of the candidates that train the encoder; None where that was not decided."""
+    """Of the candidates that train the encoder, the most of any call; None where that was not decided."""
     rounds: int = 0
     """Whole rounds that were made."""
     seconds: float = 0.0
