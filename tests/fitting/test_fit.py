@@ -23,12 +23,13 @@ from tanzaku.data.prepared import write_prepared
 from tanzaku.display import plain_console
 from tanzaku.errors import BundleError, DataError, SpecError, TanzakuWarning
 from tanzaku.fitting import race
+from tanzaku.fitting.candidate_table import candidates_table, remark
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
 from tanzaku.fitting.history import HISTORY_FILE
 from tanzaku.fitting.race import Behind, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
-from tanzaku.fitting.sentences import candidates_table, remark, verdict_text, why_no_promise
+from tanzaku.fitting.sentences import verdict_text, why_no_promise
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
@@ -378,6 +379,27 @@ def test_why_a_candidate_dropped_out_is_a_sentence(fitted: Fitted) -> None:
     assert remarks("megabytes", "") == "larger than --max-mb allows"
     assert remarks("time", "") == "no time left"
     assert remarks("failed", "no memory left") == "failed: no memory left"
+
+
+def test_what_there_was_no_time_for_is_said(fitted: Fitted) -> None:
+    findings = fitted.result.report.findings
+    assert findings.recommended is not None
+    late = [
+        replace(one, reason="time", selected=None, behind=None) for one in findings.candidates if one.form != "text"
+    ]
+    text = [one for one in findings.candidates if one.form == "text"]
+    short = replace(findings, candidates=(*text, *late), folds=1)
+    said = verdict_text(short, words=ENGLISH).every
+    assert "Only 1 of the 2 folds decided, because there was no time for the others." in said
+    assert "There was no time to compare 1 other candidate; the table shows how much more it needs." in said
+    assert "No other candidate that was compared was more accurate." in said
+    lonely = replace(short, candidates=(findings.recommended, *late))
+    assert "No other candidate was compared with it." in verdict_text(lonely, words=ENGLISH).every
+    none = replace(short, candidates=tuple(late), selection=None, folds=0, final=None)
+    assert any(one.startswith("There was no time") for one in verdict_text(none, words=ENGLISH).every)
+    every = " ".join(verdict_text(findings, words=ENGLISH).every)
+    assert "no time" not in every
+    assert "No other candidate was more accurate." in every
 
 
 def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:

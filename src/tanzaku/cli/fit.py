@@ -153,7 +153,7 @@ def _say(event: FitEvent, console: Console, said: set[str]) -> None:
 
 def _conclude(result: FitResult, console: Console, *, language: Literal["en", "ja"]) -> None:
     from tanzaku.cli.tables import print_table
-    from tanzaku.fitting.sentences import candidates_table
+    from tanzaku.fitting.candidate_table import candidates_table
     from tanzaku.report.render import markdown_table
     from tanzaku.words import words_of
 

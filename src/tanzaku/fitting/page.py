@@ -8,9 +8,10 @@ from pathlib import Path
 from tanzaku.analysis.recommendation import non_inferiority
 from tanzaku.display import number
 from tanzaku.drawing.svg import SAMPLE
+from tanzaku.fitting.candidate_table import by_size, candidate_name, candidate_parts, candidates_table
 from tanzaku.fitting.charts import answer_rows, curve_drawing, reliability_drawing
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.sentences import by_size, candidate_name, candidate_parts, candidates_table, verdict_text
+from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.verdict import FitFindings
 from tanzaku.report import formats
 from tanzaku.report.templates import template

@@ -1,4 +1,4 @@
-"""What a fit found, in words: the verdict, and the table of candidates. For the page and the terminal."""
+"""What a fit found, in words: the verdict. For the page and the terminal."""
 
 from __future__ import annotations
 
@@ -7,29 +7,12 @@ from dataclasses import dataclass
 from tanzaku.analysis.abstention import fewest_documents
 from tanzaku.analysis.learning_curve import Gain
 from tanzaku.display import number
+from tanzaku.fitting.candidate_table import REASONS, candidate_name, is_by_f1, megabytes_of
 from tanzaku.fitting.verdict import FitFindings, TriedCandidate
 from tanzaku.report import formats
-from tanzaku.report.names import joined
-from tanzaku.report.render import Column, Table
-from tanzaku.words import Words, message
+from tanzaku.words import Words
 
 _HALF = 0.5
-_NARROWEST = 20  # characters of a column of words, in a terminal
-_FORMS = {
-    "text": "",
-    "whole": message("with the encoder"),
-    "int8": message("with the encoder, 8 bits"),
-    "int4": message("with the encoder, 4 bits"),
-    "stored": message("with the encoder"),
-    "adapter": message("adapter only"),
-}
-_REASONS = {
-    "megabytes": message("larger than --max-mb allows"),
-    "milliseconds": message("slower than --max-ms allows"),
-    "memory": message("more memory than --max-memory-mb allows"),
-    "time": message("no time left"),
-    "failed": message("failed"),
-}
 
 
 @dataclass(frozen=True)
@@ -64,98 +47,6 @@ def verdict_text(findings: FitFindings, *, words: Words) -> VerdictText:
     )
 
 
-def candidate_name(candidate: TriedCandidate, *, words: Words) -> str:
-    """The arm with the form in which it is packed."""
-    name = str(candidate.names[words.language])
-    if not (form := _FORMS[candidate.form]):
-        return name
-    return words.text("{name} ({form})", name=name, form=words.text(form))
-
-
-def candidate_parts(candidate: TriedCandidate, *, words: Words) -> tuple[str, str]:
-    """The method with its rank, and what else there is to its name."""
-    name = candidate.names[words.language]
-    form = _FORMS[candidate.form]
-    return joined(name.with_rank), ", ".join([*map(joined, name.details), *([words.text(form)] if form else [])])
-
-
-def by_size(findings: FitFindings) -> list[TriedCandidate]:
-    """The candidates in the order of the table, the smallest first."""
-    return sorted(findings.candidates, key=_size)
-
-
-def candidates_table(findings: FitFindings, *, words: Words) -> Table:
-    """Every candidate: how it did and what it costs, or why it dropped out; the smallest first."""
-    by_f1 = _by_f1(findings)
-    columns = (
-        Column(words.text("Candidate")),
-        Column(words.text("Accuracy (%)"), numeric=True, place=1),
-        Column(words.text("95 % interval"), numeric=True, place=7),
-        *((Column(words.text("Macro-F1 (%)"), numeric=True, place=2),) if by_f1 else ()),
-        Column(words.text("Difference from the best"), numeric=True, place=6),
-        Column(words.text("Total size (MB)"), numeric=True, place=3),
-        Column(words.text("ms per document"), numeric=True, place=5),
-        Column(words.text("Documents per second"), numeric=True, place=8),
-        Column(words.text("Memory (MB)"), numeric=True, place=9),
-        Column(words.text("Remarks"), place=4, narrowest=_NARROWEST),
-    )
-    caption = words.text("All candidates, the smallest first")
-    return Table(caption, columns, tuple(_row(one, words, by_f1=by_f1) for one in by_size(findings)))
-
-
-def _by_f1(findings: FitFindings) -> bool:
-    """Whether candidates were compared by macro-F1, and not by the accuracy."""
-    return findings.selection is not None and findings.selection.choose_by == "macro_f1"
-
-
-def _row(one: TriedCandidate, words: Words, *, by_f1: bool) -> tuple[str, ...]:
-    selected, costs = one.selected, one.costs
-    difference = selected.from_best if selected else None
-    return (
-        candidate_name(one, words=words),
-        formats.percent(selected.accuracy) if selected else formats.NONE,
-        formats.interval(selected.interval if selected else None),
-        *((formats.percent(selected.score) if selected else formats.NONE,) if by_f1 else ()),
-        formats.points(difference.mean) if difference else formats.NONE,
-        _megabytes(one, words),
-        formats.milliseconds(costs.milliseconds) if costs else formats.NONE,
-        formats.rate(costs.documents_per_second) if costs else formats.NONE,
-        formats.count(costs.memory_bytes / 1e6) if costs else formats.NONE,
-        remark(one, words=words),
-    )
-
-
-def remark(one: TriedCandidate, *, words: Words) -> str:
-    """Whether a candidate was taken, and if not, what else there is to report of it."""
-    if one.recommended:
-        return words.text("recommended")
-    if one.reason is not None:
-        return _why(one, words)
-    if one.selected is None:
-        return ""
-    if one.selected.at_chance:
-        return words.text("not distinguishable from always answering the most frequent class")
-    if one.best:
-        return words.text("best")
-    return words.text("not distinguishable from the best") if one.selected.indistinct else ""
-
-
-def _why(one: TriedCandidate, words: Words) -> str:
-    """Why a candidate dropped out."""
-    if one.reason == "worse" and (behind := one.behind) is not None:
-        return words.text(
-            "worse than the best: {score} % compared with {best} % on {documents} ({folds})",
-            score=formats.percent(behind.score),
-            best=formats.percent(behind.best),
-            documents=words.plural("{n:,} document", "{n:,} documents", behind.documents),
-            folds=words.plural("{n} fold", "{n} folds", behind.folds),
-        )
-    if one.reason == "time" and one.detail:
-        return words.text("no time left; it would need about {duration} more", duration=one.detail)
-    text = words.text(_REASONS[one.reason]) if one.reason else ""
-    return f"{text}: {one.detail}" if one.detail else text
-
-
 def _take(findings: FitFindings, words: Words) -> str:
     chosen = findings.recommended
     if chosen is not None and chosen.costs is not None:
@@ -179,13 +70,13 @@ def _take(findings: FitFindings, words: Words) -> str:
 def _sure(findings: FitFindings, words: Words) -> list[str]:
     selection, chosen = findings.selection, findings.recommended
     if selection is None:
-        return []
+        return _no_time(findings, words)
     majority = words.text(
         "Always answering the most frequent class would be right for {majority} %.",
         majority=formats.percent(selection.majority),
     )
     if chosen is None or chosen.selected is None:
-        return [*_only_trained(findings, words), majority]
+        return [*_no_time(findings, words), *_only_trained(findings, words), majority]
     documents = words.plural("{n:,} document", "{n:,} documents", selection.documents)
     found = words.text(
         "It classified {accuracy} % of {documents} correctly that it was not trained on (95 % interval {interval}, "
@@ -198,11 +89,34 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
     f1 = [words.text("Its macro-F1 is {score} %.", score=formats.percent(chosen.selected.score))]
     return [
         found,
-        *(f1 if _by_f1(findings) else ()),
+        *(f1 if is_by_f1(findings) else ()),
+        *_no_time(findings, words),
         *_only_trained(findings, words),
         majority,
         *_compared(findings, chosen, words),
     ]
+
+
+def _no_time(findings: FitFindings, words: Words) -> list[str]:
+    """How much less was compared than there is, because the time was over."""
+    sentences = []
+    if 0 < findings.folds < findings.planned_folds:
+        sentences.append(
+            words.text(
+                "Only {decided} of the {folds} folds decided, because there was no time for the others.",
+                decided=findings.folds,
+                folds=findings.planned_folds,
+            )
+        )
+    if findings.without_time:
+        sentences.append(
+            words.plural(
+                "There was no time to compare {n} other candidate; the table shows how much more it needs.",
+                "There was no time to compare {n} other candidates; the table shows how much more each of them needs.",
+                findings.without_time,
+            )
+        )
+    return sentences
 
 
 def _only_trained(findings: FitFindings, words: Words) -> list[str]:
@@ -228,18 +142,14 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
             words.text(
                 "The best was {best}, but after the final training: {reason}.",
                 best=candidate_name(best, words=words),
-                reason=words.text(_REASONS[best.reason]),
+                reason=words.text(REASONS[best.reason]),
             )
         ]
     if best is None or best.selected is None or selected is None:
         return []
     margin = number(100 * findings.margin)
     if chosen.best or selected.from_best is None:
-        sentences = [
-            words.text("No other candidate had a higher macro-F1.")
-            if _by_f1(findings)
-            else words.text("No other candidate was more accurate.")
-        ]
+        sentences = [_none_better(findings, chosen, words)]
     else:
         compared = {
             "best": candidate_name(best, words=words),
@@ -253,7 +163,7 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
                 "{interval}).",
                 **compared,
             )
-            if _by_f1(findings)
+            if is_by_f1(findings)
             else words.text(
                 "The best was {best} with {score} %: the difference is {points} points (95 % interval {interval}).",
                 **compared,
@@ -269,6 +179,24 @@ def _compared(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
     return [*sentences, *_smallest(findings, chosen, words)]
 
 
+def _none_better(findings: FitFindings, chosen: TriedCandidate, words: Words) -> str:
+    """That the recommended candidate was the best, and of which."""
+    others = [one for one in findings.candidates if one is not chosen]
+    if not any(one.selected is not None or one.behind is not None for one in others):
+        return words.text("No other candidate was compared with it.")
+    if findings.without_time:
+        return (
+            words.text("No other candidate that was compared had a higher macro-F1.")
+            if is_by_f1(findings)
+            else words.text("No other candidate that was compared was more accurate.")
+        )
+    return (
+        words.text("No other candidate had a higher macro-F1.")
+        if is_by_f1(findings)
+        else words.text("No other candidate was more accurate.")
+    )
+
+
 def _smallest(findings: FitFindings, chosen: TriedCandidate, words: Words) -> list[str]:
     """The smallest candidate that can't be distinguished from the best, where that is not the recommended one."""
     selection = findings.selection
@@ -281,10 +209,10 @@ def _smallest(findings: FitFindings, chosen: TriedCandidate, words: Words) -> li
         return []
     about = {
         "name": candidate_name(smallest, words=words),
-        "megabytes": _megabytes(smallest, words),
+        "megabytes": megabytes_of(smallest, words),
         "score": formats.percent(selected.score),
     }
-    if _by_f1(findings):
+    if is_by_f1(findings):
         return [
             words.text(
                 "The smallest that can't be distinguished from the best is {name}: {megabytes} MB, macro-F1 {score} %.",
@@ -314,7 +242,7 @@ def _test(findings: FitFindings, words: Words) -> str | None:
         interval=f"{formats.percent(low)}–{formats.percent(high)}",
     )
     sentences = [accuracy]
-    if _by_f1(findings):
+    if is_by_f1(findings):
         sentences.append(words.text("Its macro-F1 there is {score} %.", score=formats.percent(test.macro_f1)))
     if findings.without_test:
         sentences.append(
@@ -371,15 +299,3 @@ def _more(gain: Gain, words: Words) -> str:
         low=formats.points(gain.low),
         high=formats.points(gain.high),
     )
-
-
-def _megabytes(one: TriedCandidate, words: Words) -> str:
-    if one.costs is not None and one.costs.total_bytes:
-        return formats.megabytes(one.costs.total_bytes / 1e6)
-    if not one.least_bytes:
-        return formats.NONE
-    return words.text("{megabytes} or more", megabytes=formats.megabytes(one.least_bytes / 1e6))
-
-
-def _size(one: TriedCandidate) -> float:
-    return one.costs.total_bytes if one.costs is not None and one.costs.total_bytes else one.least_bytes

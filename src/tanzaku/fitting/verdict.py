@@ -132,6 +132,11 @@ class FitFindings:
         return self.folds < self.planned_folds or any(one.reason == "time" for one in self.candidates)
 
     @property
+    def without_time(self) -> int:
+        """How many arms were not compared, or not on all folds, because there was no time."""
+        return len({str(one.name) for one in self.candidates if one.reason == "time"})
+
+    @property
     def recommended(self) -> TriedCandidate | None:
         """The candidate that was taken."""
         return next((one for one in self.candidates if one.recommended), None)
