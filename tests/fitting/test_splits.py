@@ -140,3 +140,17 @@ def test_documents_that_no_fold_classifies_are_counted() -> None:
     splits = split_for_fit(_documents(["a", "b"] * 100), groups, name="made", seed=42)
     assert (splits.only_trained, splits.without_test) == (140, ())
     assert split_for_fit(_documents(["a", "b"] * 4000), range(8000), name="made", seed=0).only_trained == 0
+
+
+def test_sizes_that_are_not_the_usual_ones_are_warned_about() -> None:
+    """Of classes with a single document, none can be tested; of classes with two, half could be, but is not."""
+    single = [f"class {row}" for row in range(50)]
+    splits = split_for_fit(_documents([*single, *"ab" * 5]), range(60), name="made", seed=42)
+    (found,) = warnings_of(splits)
+    sizes = [len(part) for part in (splits.whole.train, splits.whole.val, splits.whole.test)]
+    assert str(found).startswith(
+        f"of 60 documents, {sizes[0]} are trained on in the end, {sizes[1]} choose the epoch and {sizes[2]} are the "
+        "test set. It would be 72%, 8% and 20% if"
+    )
+    for labels in ([f"class {row % 193}" for row in range(386)], ["a", "b"] * 5, ["a", "b", "c"] * 50):
+        assert warnings_of(split_for_fit(_documents(labels), range(len(labels)), name="made", seed=42)) == []

@@ -70,6 +70,7 @@ def finish(job: Job, compared: Compared) -> FitFindings:
     return FitFindings(
         name=job.title,
         documents=sum(map(len, (job.whole.train, job.whole.val, job.whole.test))),
+        test_documents=len(job.whole.test),
         label_names=job.whole.label_names,
         folds=rounds,
         planned_folds=race.folds,

@@ -75,7 +75,7 @@ class FitResult:
 def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, **options: Any) -> FitResult:
     """Find the smallest classifier that does the job within the budgets, and pack it.
 
-    A fifth of the documents is set aside as the test set. The candidates are compared by cross-validation on the
+    About a fifth of the documents is set aside as the test set. The candidates are compared by cross-validation on the
     others, the cheap ones first; the recommended one is trained on all of these, measured on the test set, and packed.
     The same call resumes an interrupted fit, with what is left of its `minutes`. If the fit was finished, it returns
     the same result at once; with more `minutes`, it continues with what there was no time for.

@@ -27,6 +27,7 @@ _FEWEST_GROUPS = 4
 """Of a class: one to test on in the end, one to test a fold on, one to choose the epoch on, and one to train on."""
 _FEWEST_ROWS = 5  # so many of each class are tested in the end and in the folds
 _SHARE_OF_GROUP = 0.1  # of the documents of a fold that decides without the others, at most
+_FEW, _TOLERANCE = 2, 0.05  # documents, and as a share: so much more or less is not worth a warning
 _SMALL = ""  # no class has this name
 
 
@@ -95,7 +96,11 @@ def split_for_fit(
 
 def warnings_of(splits: Splits) -> list[Finding]:
     """What about the split documents should be looked at."""
-    if not (large := splits.large_groups):
+    return [*_large_groups(splits.large_groups), *_unusual_sizes(splits.whole)]
+
+
+def _large_groups(large: Sequence[int]) -> list[Finding]:
+    if not large:
         return []
     sizes = ", ".join(f"{size:,}" for size in large)
     message = (
@@ -103,6 +108,22 @@ def warnings_of(splits: Splits) -> list[Finding]:
         "every fold, and never classified there. What is measured concerns the other groups only."
     )
     return [Finding("large-groups", message, "warning")]
+
+
+def _unusual_sizes(whole: Dataset) -> list[Finding]:
+    """A warning where the test or the validation set has not about its share of the documents."""
+    train, val, test = len(whole.train), len(whole.val), len(whole.test)
+    total = train + val + test
+    off = max(abs(test - TEST_SHARE * total), abs(val - VALIDATION_SHARE * (train + val)))
+    if off <= max(_FEW, _TOLERANCE * total):
+        return []
+    usual = ((1 - VALIDATION_SHARE) * (1 - TEST_SHARE), VALIDATION_SHARE * (1 - TEST_SHARE), TEST_SHARE)
+    shares = "{:.0%}, {:.0%} and {:.0%}".format(*usual)
+    message = (
+        f"of {total:,} documents, {train:,} are trained on in the end, {val:,} choose the epoch and {test:,} are the "
+        f"test set. It would be {shares} if each class did not have to be trained on and no group had to be kept whole."
+    )
+    return [Finding("unusual-sizes", message, "warning")]
 
 
 def _large(rows: Sequence[int], groups: Sequence[int], *, folds: int) -> dict[int, int]:

@@ -105,6 +105,7 @@ class FitFindings:
 
     name: str
     documents: int
+    test_documents: int
     label_names: tuple[str, ...]
     folds: int
     """Rounds that were completed."""
