@@ -273,7 +273,7 @@ def test_the_study_file_has_the_runs_that_were_made(fitted: Fitted) -> None:
     study = tanzaku.read_study(fitted.result.folder / "study.toml")
     assert study == fitted.result.study
     made = read_records(fitted.result.folder / "runs")
-    assert [record.method for record in made] == ["tfidf-svm"]
+    assert {record.method for record in made} == {"tfidf-svm"}
     dataset = tanzaku.load_dataset(study.data.source)
     assert made[0].data.fingerprint == dataset.fingerprint
     assert isinstance(made[0], FinishedRun)
