@@ -153,7 +153,7 @@ def test_without_bfloat16_instructions_nothing_is_exported_in_it(
 def test_peft_opens_an_adapter_of_the_included_encoder_as_the_card_says(tmp_path: Path) -> None:
     """Its weights are stored in 4 bits, which only Tanzaku reads, until they are written for transformers."""
     mini = resolve_encoder("tanzaku-mini").folder
-    made = make_bundle(tmp_path / "bundle", mini, "lora", {"rank": 2}, pooling="mean")
+    made = make_bundle(tmp_path / "bundle", mini, "lora", {"rank": 2, "targets": ["all-linear"]}, pooling="mean")
     out = tmp_path / "out"
     done = _run("export", made, "--to", "peft", "--out", out)
     assert done.exit_code == 0, (done.stderr, done.exception)
@@ -162,7 +162,8 @@ def test_peft_opens_an_adapter_of_the_included_encoder_as_the_card_says(tmp_path
     code = rest.partition("```")[0]
     assert "tanzaku encoder export" in code
     assert _run("encoder", "export", "tanzaku-mini", out / "encoder").exit_code == 0
-    shown = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=out, capture_output=True, text=True)
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    shown = subprocess.run(command, cwd=out, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr[-2000:]
     logits = [float(number) for number in re.findall(r"-?\d+\.\d+(?:e[+-]?\d+)?", shown.stdout)]
     expected = Classifier.load(made, precision="float32").scores(["海に船がある。"])[0]

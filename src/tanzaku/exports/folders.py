@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +30,7 @@ HEAD_FILE = "head.safetensors"
 
 _MODULES = "sentence_transformers.models"
 _PEFT_PREFIX = "base_model.model."
+_OF_THE_ADAPTER = re.compile(r"\.(?:lora_|ia3_|ln_tuning_)")  # begins what follows a layer's name
 
 
 def write_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | None) -> None:
@@ -127,8 +130,8 @@ def _write_peft(bundle: Bundle, facts: EncoderBundleFacts, model: PreTrainedMode
     if facts.encoder.pooling == "cls":
         shutil.copyfile(saved / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     else:
-        config = _bare_config(config, model.base_model_prefix)
-        _write_bare_adapter(saved, folder, model.base_model_prefix)
+        adapted = _write_bare_adapter(saved, folder, model.base_model_prefix)
+        config = _bare_config(config, model.base_model_prefix, adapted)
     named = absolute_name(facts.encoder.name)
     config["base_model_name_or_path"] = None if Path(named).is_absolute() else named  # no path of this machine
     write_json_atomically(folder / "adapter_config.json", config)
@@ -139,7 +142,13 @@ def _read_config(saved: Path) -> dict[str, Any]:
     return config
 
 
-def _bare_config(config: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _bare_config(config: dict[str, Any], prefix: str, adapted: Sequence[str]) -> dict[str, Any]:
+    """The configuration of an adapter of some layers of the bare encoder.
+
+    They have their full names. PEFT itself stores endings that are unique in the model that it adapted, such as
+    "dense", and a bare encoder may have a pooler with such a layer too.
+    """
+
     def without(name: str) -> str:
         return name.removeprefix(f"{prefix}.")
 
@@ -147,14 +156,16 @@ def _bare_config(config: dict[str, Any], prefix: str) -> dict[str, Any]:
     changed = dict(config) | {key: value for key, value in without_head.items() if key in config}
     for key in ("target_modules", "feedforward_modules"):
         if isinstance(changed.get(key), list):
-            changed[key] = [without(name) for name in changed[key]]
+            endings = tuple(f".{without(name)}" for name in changed[key])
+            changed[key] = [name for name in adapted if f".{name}".endswith(endings)]
     for key in ("rank_pattern", "alpha_pattern"):
         if isinstance(changed.get(key), dict):
             changed[key] = {without(name): value for name, value in changed[key].items()}
     return changed
 
 
-def _write_bare_adapter(saved: Path, folder: Path, prefix: str) -> None:
+def _write_bare_adapter(saved: Path, folder: Path, prefix: str) -> list[str]:
+    """Write the adapter and the head; gives the names of the layers that are adapted."""
     from safetensors.torch import load_file, save_file
 
     adapter, head = {}, {}
@@ -166,3 +177,5 @@ def _write_bare_adapter(saved: Path, folder: Path, prefix: str) -> None:
             head[name.rpartition(".")[2]] = tensor
     save_file(adapter, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     save_file(head, folder / HEAD_FILE)
+    layers = (_OF_THE_ADAPTER.split(name.removeprefix(_PEFT_PREFIX))[0] for name in adapter)
+    return sorted(dict.fromkeys(layers))
