@@ -28,7 +28,7 @@ from tanzaku.errors import BundleError
 from tanzaku.exports.exporting import DtypeChoice, export
 from tanzaku.files import write_json_atomically
 from tanzaku.machine import describe_machine
-from tanzaku.provenance import now
+from tanzaku.provenance import now, versions
 from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.certificate import Form
 
@@ -36,6 +36,7 @@ _DTYPES: dict[Form, tuple[DtypeChoice, ...]] = {
     "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
 }
+_SAID_ONCE = {"version", "tanzaku", "made", "processor", "versions", "texts_from", "texts_sha256"}  # by the record
 
 
 def certificates_of(bundle: Path, dataset: Dataset, folder: Path) -> Iterator[dict[str, Any]]:
@@ -57,7 +58,7 @@ def certificates_of(bundle: Path, dataset: Dataset, folder: Path) -> Iterator[di
                 yield entry | {"reason": str(error)}
                 continue
             if found.form == form:
-                yield entry | {"certificate": found.certificate.model_dump(mode="json")}
+                yield entry | {"certificate": found.certificate.model_dump(mode="json", exclude=_SAID_ONCE)}
             else:
                 yield entry | {"reason": " ".join(found.notes)}
 
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown.append(f"{Path(bundle).name}={Path(data).name}")  # a record says nothing of the machine's paths
     command = shlex.join(["python", "-m", "benchmarks.certificates", *shown, "--texts", str(options.texts)])
     record = {"machine": asdict(describe_machine()), **origin(command, started=started), "measured": measured}
+    record["versions"] |= versions(("onnxruntime", "openvino"))
     write_json_atomically(options.out, record)
     print(json.dumps(record, ensure_ascii=False, indent=2))
 
