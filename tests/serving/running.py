@@ -43,6 +43,7 @@ def running(service: Service) -> Iterator[Running]:
         lifespan="off",
         log_config=None,
         access_log=False,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -73,3 +73,66 @@ def test_a_late_request_is_dropped_and_the_next_is_answered() -> None:
     assert sum(len(turn) for turn in pool.turns) <= TURN_TEXTS + 1
     with pytest.raises(LateError, match="shutting down"):
         engine.score(pool, "after", ["x"], deadline=_later())
+
+
+class _SlowToStack:
+    """Scores that become an array only when the gate opens: after the engine has decided to give them."""
+
+    def __init__(self) -> None:
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+    def __call__(self, items: Sequence[tuple[str, str]]) -> list[np.ndarray]:
+        return [self for _ in items]  # type: ignore[misc]
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        self.asked.set()
+        self.gate.wait(10)
+        return np.zeros(1, dtype=np.float32)
+
+
+def test_a_request_may_give_up_while_its_scores_are_given() -> None:
+    slow, pool, engine = _SlowToStack(), _Lengths(), Engine()
+    pool.gate.set()
+    with pytest.raises(LateError, match="took longer"):
+        engine.score(slow, "late", ["x"], deadline=_later(0.1))
+    assert slow.asked.wait(10)
+    slow.gate.set()
+    assert engine.score(pool, "next", ["abc"], deadline=_later(10))[0, 0] == 3
+    assert engine.is_alive()
+    engine.close()
+
+
+def test_no_failure_ends_the_engine() -> None:
+    """Not that of counting, nor scores that are no table, which stay with their request."""
+
+    def count(texts: int, requests: int) -> None:
+        raise RuntimeError("counter")
+
+    class Ragged(_Lengths):
+        def __call__(self, items: Sequence[tuple[str, str]]) -> list[np.ndarray]:
+            return [np.zeros(1 + len(text), dtype=np.float32) for _, text in items]
+
+    pool, engine = Ragged(), Engine(observe=count)
+    with pytest.raises(ValueError, match="shape"):
+        engine.score(pool, "ragged", ["a", "ab"], deadline=_later(10))
+    assert engine.score(pool, "next", ["abc"], deadline=_later(10)).shape == (1, 4)
+    assert engine.is_alive()
+    engine.close()
+
+
+def test_closing_finishes_the_turn_in_progress_and_fails_the_rest() -> None:
+    pool, engine = _Lengths(), Engine()
+    with ThreadPoolExecutor() as threads:
+        short = threads.submit(engine.score, pool, "short", ["x"], deadline=_later())
+        long = threads.submit(engine.score, pool, "long", ["x"] * 1000, deadline=_later())
+        while engine.waiting() < 1001:
+            time.sleep(0.001)
+        closing = threads.submit(engine.close)
+        while engine.is_alive():
+            time.sleep(0.001)
+        pool.gate.set()
+        closing.result()
+        errors = [type(one.exception()) for one in (short, long)]
+    assert LateError in errors
+    assert sum(len(turn) for turn in pool.turns) <= TURN_TEXTS
+    assert "shutting down" in str(long.exception())

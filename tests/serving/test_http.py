@@ -275,6 +275,33 @@ def test_replacing_a_task_while_requests_run_drops_none(guarded: Running, bundle
     assert "not below" in outside.json()["error"]
 
 
+def test_a_server_that_can_not_compute_is_not_healthy(bundles: dict[str, Path]) -> None:
+    with running(Service(Tasks())) as server, server.client() as client:
+        assert client.get("/healthz").status_code == 200
+        server.service.engine.close()
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
+
+
+def test_requests_that_a_shutdown_does_not_wait_for_get_503(bundles: dict[str, Path]) -> None:
+    """The request can't be answered before the server has given it up."""
+    tasks = Tasks(precision="float32", device="cpu")
+    task = tasks.load("svm", bundles["svm"])
+    scorer, held = task.pool._scorer, threading.Event()  # type: ignore[attr-defined]
+    task.pool._scorer = lambda texts, listener: held.wait(20) and scorer(texts, listener=listener)  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as threads:
+        with running(Service(tasks, limits=Limits(shutdown_seconds=1))) as server:
+            table = "text\n" + "".join(f"海に船が{number}ある\n" for number in range(200))
+            future = threads.submit(httpx.post, f"{server.url}/v1/tables?filename=a.csv", content=table, timeout=60)
+            future.add_done_callback(lambda _: held.set())
+            while server.service.engine.waiting() < 200 and not future.done():
+                time.sleep(0.005)
+        answer = future.result()
+    assert (answer.status_code, answer.json()["error_type"]) == (503, "unhealthy")
+    assert answer.headers["retry-after"] == "5"
+    assert "shutting down" in answer.json()["error"]
+
+
 def test_logs_have_no_texts(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="tanzaku.serving"), server.client() as client:
         client.post("/v1/classify", json={"task": "svm", "texts": [TEXT]}).raise_for_status()

@@ -73,19 +73,22 @@ def make_app(service: Service, *, host: str = "127.0.0.1") -> App:
 def _health_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["health"], responses=_ERRORS)
 
-    @router.get("/healthz")
+    def health(response: Response, *, good: bool) -> Health:
+        if good:
+            return Health(status="ok")
+        response.status_code = 503
+        return Health(status="not ready")
+
+    @router.get("/healthz", responses={503: {"model": Health}})
     @router.get("/health", include_in_schema=False)  # text-embeddings-inference's name
-    async def healthz() -> Health:
-        """Whether the server answers at all."""
-        return Health(status="ok")
+    async def healthz(response: Response) -> Health:
+        """Whether the server works: status 503 if nothing computes any more and it has to be restarted."""
+        return health(response, good=service.engine.is_alive())
 
     @router.get("/readyz", responses={503: {"model": Health}})
     async def readyz(response: Response) -> Health:
         """Whether the server can classify: status 503 while it has no task."""
-        if service.is_ready():
-            return Health(status="ok")
-        response.status_code = 503
-        return Health(status="not ready")
+        return health(response, good=service.is_ready())
 
     page, policy = read_page()
 

@@ -6,19 +6,24 @@ waits for the same pool, so a request with many texts does not hold up one with 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
 
 from tanzaku.errors import TanzakuError
+from tanzaku.serving.watching import log
 
 # Texts of a turn: a turn can't be interrupted, and with the embedded encoder, long texts and two cores takes a second.
 TURN_TEXTS = 16
+SHUTTING_DOWN = "the server is shutting down; send the request again"
 
 
 class Pool(Protocol):
@@ -51,7 +56,14 @@ class _Job:
         """Add the scores of those texts."""
         self.rows += rows
         if len(self.rows) == len(self.texts):
-            self.future.set_result(np.stack(self.rows))
+            result = np.stack(self.rows)
+            with suppress(InvalidStateError):  # cancelled: the request's time is over
+                self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, unless there is an answer, or nobody waits for one."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
 
 
 class Engine:
@@ -84,7 +96,7 @@ class Engine:
         job = _Job(pool, model, texts, deadline=deadline)
         with self._changed:
             if self._closed:
-                raise LateError("the server is shutting down; send the request again")
+                raise LateError(SHUTTING_DOWN)
             self._jobs.setdefault(pool, deque()).append(job)
             self._changed.notify()
         try:
@@ -106,7 +118,7 @@ class Engine:
             return sum(len(job.texts) - len(job.rows) for jobs in self._jobs.values() for job in jobs)
 
     def close(self) -> None:
-        """Compute what waits, and end the thread."""
+        """End the thread after the turn in progress; what waits then fails with a `LateError`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -115,19 +127,31 @@ class Engine:
     def _run(self) -> None:
         while (turn := self._next_turn()) is not None:
             pool, parts = turn
-            self._compute(pool, parts)
-            self._observe(sum(len(items) for _, items in parts), len(parts))
+            try:
+                self._compute(pool, parts)
+                self._observe(sum(len(items) for _, items in parts), len(parts))
+            except Exception as error:  # without this thread no request would be answered any more
+                log(
+                    "failure",
+                    level=logging.ERROR,
+                    error=type(error).__name__,
+                    trace=traceback.format_tb(error.__traceback__)[-6:],
+                )
+                for job, _ in parts:
+                    job.fail(error)
+                del job
             del pool, parts, turn  # nothing may keep a task in memory that was removed
 
     def _next_turn(self) -> tuple[Pool, list[tuple[_Job, list[tuple[Any, str]]]]] | None:
-        """The pool whose turn it is with some texts of its requests; None when there is nothing left to do."""
+        """The pool whose turn it is with some texts of its requests; None when the engine was closed."""
         with self._changed:
             while True:
                 self._drop_finished()
+                if self._closed:
+                    self._fail_waiting()
+                    return None
                 if self._jobs:
                     break
-                if self._closed:
-                    return None
                 self._changed.wait()
             pool, jobs = next(iter(self._jobs.items()))
             self._jobs[pool] = self._jobs.pop(pool)  # the other pools come first next time
@@ -144,27 +168,26 @@ class Engine:
             else:
                 del self._jobs[pool]
 
+    def _fail_waiting(self) -> None:
+        for jobs in self._jobs.values():
+            for job in jobs:
+                job.fail(LateError(SHUTTING_DOWN))
+        self._jobs.clear()
+
     def _compute(self, pool: Pool, parts: list[tuple[_Job, list[tuple[Any, str]]]]) -> None:
         try:
             rows = list(pool([item for _, items in parts for item in items]))
         except Exception as error:
             if len(parts) == 1:
-                _fail(parts[0][0], error)
+                parts[0][0].fail(error)
                 return
             for part in parts:  # what is wrong with one request must not reach the others
                 self._compute(pool, [part])
             return
         start = 0
         for job, items in parts:
-            _give(job, rows[start : start + len(items)])
+            try:
+                job.give(rows[start : start + len(items)])
+            except Exception as error:
+                job.fail(error)
             start += len(items)
-
-
-def _give(job: _Job, rows: Sequence[np.ndarray]) -> None:
-    if not job.future.cancelled():
-        job.give(rows)
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.future.cancelled():
-        job.future.set_exception(error)

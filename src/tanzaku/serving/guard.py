@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from tanzaku.serving.engine import SHUTTING_DOWN
 from tanzaku.serving.failures import ApiError
 from tanzaku.serving.service import Service
 from tanzaku.serving.tokens import bearer_of
@@ -64,6 +65,8 @@ class Guard:
             await answer.fail(failure)
         except _ClientLeftError:
             answer.status = 499
+        except asyncio.CancelledError:  # by the server's shutdown, whose time is over
+            await answer.fail(ApiError(503, SHUTTING_DOWN, {"retry-after": "5", "connection": "close"}))
         except Exception as error:
             # Without the error's message, which may quote a text.
             log(
