@@ -43,6 +43,26 @@ def test_the_column_with_the_longest_texts_is_found() -> None:
     assert (table.column, table.texts) == ("ご意見", ["空が見える、とてもよい", "海"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp932", "euc-jp", "iso-2022-jp"])
+@pytest.mark.parametrize("text", ["空が見える、とてもよい。", "a" * 70_000 + "ほんはほん。"])
+def test_japanese_encodings_are_told_apart(encoding: str, text: str) -> None:
+    content = f"id,text\n1,{text}\n".encode(encoding)
+    assert read_table(content, name="a.csv", column=None, most_rows=9).texts == [text]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text\n海\n".encode("euc-jp"), "a.csv: can be cp932 and euc-jp alike.* UTF-8"),
+        (b"text\n\x81 \n", "a.csv, line 2: the byte 0x81 .* Save it as UTF-8"),
+    ],
+)
+def test_an_unclear_encoding_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        read_table(content, name="a.csv", column=None, most_rows=9)
+    assert "--encoding" not in str(raised.value)
+
+
 def test_spreadsheets_come_back_as_spreadsheets_without_formulas() -> None:
     content = _sheet([["text", "n"], ["=1+1 は数式", 1], ["海", 2]])
     table = read_table(content, name="a.xlsx", column="text", most_rows=9)

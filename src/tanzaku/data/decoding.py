@@ -11,6 +11,7 @@ DEFAULT_ENCODING = "utf-8"
 _LIKELY_ENCODINGS = ("utf-8", "cp932", "euc-jp", "iso-2022-jp")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _ESCAPES = (b"\x1b$B", b"\x1b$@")  # of ISO-2022-JP, whose bytes are valid UTF-8
+_ALIKE = ("cp932", "euc-jp")  # in which the same bytes can be valid
 _SAMPLED_BYTES = 65_536
 _CONTROLS = "".join(chr(number) for number in (*range(9), *range(14, 32), *range(127, 160)))
 
@@ -80,6 +81,36 @@ def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choo
     return text
 
 
+def detect_encoding(data: bytes, *, name: str) -> str:
+    """The encoding of a whole file from somebody who does not say which: UTF-8 if it is valid, else the likeliest one.
+
+    Args:
+        data: The file's bytes.
+        name: Names the file in errors.
+
+    Raises:
+        EncodingError: The bytes are valid in no likely encoding, or make as much sense in two of them.
+    """
+    try:
+        decode(data, name=name, can_choose=False)
+    except EncodingError as error:
+        if error.fitting is None:
+            raise
+        decode(data, name=name, encoding=error.fitting, can_choose=False)  # the end too
+        if error.fitting not in _ALIKE or not all(_decodes(data, encoding) for encoding in _ALIKE):
+            return error.fitting
+        half_width = [_is_half_width(one) for one in data.decode("cp932", errors="ignore") if not one.isascii()]
+        if all(half_width):  # rare in one encoding, and short in the other: either may be meant
+            fault = f"{name}: can be {' and '.join(_ALIKE)} alike, with different texts."
+            raise EncodingError(fault, "Save it as UTF-8.", fitting=None) from error
+        return "euc-jp" if any(half_width) else error.fitting
+    return marked_encoding(data[:2], DEFAULT_ENCODING)
+
+
+def _is_half_width(character: str) -> bool:
+    return "\uff61" <= character <= "\uff9f"
+
+
 def marked_encoding(start: bytes, encoding: str) -> str:
     """The encoding that a byte order mark shows where UTF-8 is expected; otherwise the expected one."""
     return _BYTE_ORDER_MARKS.get(start[:2], "utf-8") if _is_utf8(encoding) else encoding
@@ -122,7 +153,7 @@ def fitting_encoding(data: bytes, tried: str) -> str | None:
 def _strangeness(data: bytes, encoding: str) -> float:
     """The share of characters that Japanese texts hardly have: half-width katakana, private use, controls."""
     text = codecs.getincrementaldecoder(encoding)().decode(data[:_SAMPLED_BYTES])
-    strange = sum("\uff61" <= one <= "\uff9f" or "\ue000" <= one <= "\uf8ff" or one in _CONTROLS for one in text)
+    strange = sum(_is_half_width(one) or "\ue000" <= one <= "\uf8ff" or one in _CONTROLS for one in text)
     return round(strange / max(1, len(text)), 2)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from tanzaku.data.decoding import DEFAULT_ENCODING, detect_encoding
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.rows import unused_name
 from tanzaku.data.streaming import Row, column_names, stream_rows
@@ -57,7 +58,7 @@ class Table:
 
 
 def read_table(content: bytes, *, name: str, column: str | None, most_rows: int) -> Table:
-    """Read a .csv (UTF-8 or cp932), .tsv or .xlsx file.
+    """Read a .csv, .tsv (in the encoding that `detect_encoding` finds) or .xlsx file.
 
     Args:
         content: The file.
@@ -74,7 +75,7 @@ def read_table(content: bytes, *, name: str, column: str | None, most_rows: int)
         raise ApiError(415, f"{name!r} is not a table that can be read; send a .csv, .tsv or .xlsx file")
     if ending == ".xlsx":
         _check_size(content)
-    encoding = "utf-8" if ending == ".xlsx" or _is_unicode(content) else "cp932"
+    encoding = DEFAULT_ENCODING if ending == ".xlsx" else detect_encoding(content, name=name)
     with tempfile.TemporaryDirectory(prefix="tanzaku-table-") as folder:
         path = Path(folder) / f"table{ending}"
         path.write_bytes(content)
@@ -113,16 +114,6 @@ def _text_column(path: Path, columns: Sequence[str], encoding: str) -> str:
     options = ReadOptions(text_column=columns[0], encoding=encoding)
     first = list(itertools.islice(stream_rows(path, options, keep_columns=True), _FIRST_ROWS))
     return max(columns, key=lambda name: sum(len(str(row.columns.get(name) or "")) for row in first))
-
-
-def _is_unicode(content: bytes) -> bool:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16, which the reader recognises
-        return True
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _check_size(content: bytes) -> None:
