@@ -1,6 +1,9 @@
 """Files of texts, given back with labels."""
 
+import datetime
 import io
+import math
+import zipfile
 from pathlib import PurePath
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from openpyxl import Workbook, load_workbook
 
 from tanzaku.errors import DataError, TanzakuError
+from tanzaku.serving.engine import Engine, LateError
 from tanzaku.serving.failures import ApiError
 from tanzaku.serving.tables import Table, read_table, write_table
 from tanzaku.ship.classifier import Prediction
@@ -16,13 +20,29 @@ from tests.corruption import damaged, outcome
 LABELLED = [Prediction("空", 0.75, 1.0), Prediction("海", 0.5, 1.0)]
 
 
-def _sheet(rows: list[list[object]]) -> bytes:
+def _sheet(rows: list[list[object]], **others: list[list[object]]) -> bytes:
     book = Workbook()
     for row in rows:
         book.active.append(row)
+    for title, other in others.items():
+        sheet = book.create_sheet(title)
+        for row in other:
+            sheet.append(row)
     content = io.BytesIO()
     book.save(content)
     return content.getvalue()
+
+
+def _with_xml(content: bytes, xml: bytes) -> bytes:
+    """The spreadsheet with more rows, as XML, at the end of its sheet."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                part = part.replace(b"</sheetData>", xml + b"</sheetData>")
+            new.writestr(name, part)
+    return changed.getvalue()
 
 
 def test_columns_are_kept_and_names_in_use_are_left_alone() -> None:
@@ -71,6 +91,55 @@ def test_spreadsheets_come_back_as_spreadsheets_without_formulas() -> None:
     assert [cell.value for cell in sheet[1]] == ["text", "n", "label", "probability"]
     assert (sheet["A3"].value, sheet["C3"].value, sheet["D3"].value) == ("海", "海", 0.5)
     assert sheet["A2"].data_type in ("s", "inlineStr")
+
+
+def test_spreadsheets_keep_types_and_cells_and_name_the_sheets_that_are_left_out() -> None:
+    day = datetime.datetime(2026, 1, 2)
+    rows: list[list[object]] = [["id", "text"], [12, "海"], [day, 34], *([n, "空"] for n in range(12))]
+    content = _sheet([*rows, [1.5, "山", None, "a note"]], 空=[], 他=[["x"]])
+    table = read_table(content, name="a.xlsx", column=None, most_rows=99)
+    assert (table.column, table.texts[:3], table.texts[-1]) == ("text", ["海", "34", "空"], "山")
+    assert (table.sheet, table.other_sheets) == ("Sheet", ("他",))
+    written, _ = write_table(table, [LABELLED[0]] * len(table.texts))
+    sheet = load_workbook(io.BytesIO(written)).active
+    assert [sheet.cell(2, 1).value, sheet.cell(3, 1).value, sheet.cell(3, 2).value] == [12, day, 34]
+    assert [cell.value for cell in sheet[sheet.max_row]] == [1.5, "山", None, "a note", "空", 0.75]
+    assert sheet.title == "Sheet"
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        (b"<row>" + b"<c/>" * 2_100_000 + b"</row>", "too large when it is unpacked"),
+        (b"<row/>" + b" " * 31_000_000, "too large when it is unpacked"),
+        (b'<row r="999999999"/>', "more than 1000000 cells, empty ones included"),
+        (b'<row><c r="XFD9"/></row>' * 100, "more than 1000000 cells"),
+        (
+            b'<row><c r="XFD9"><v>1</v></c></row>' + b'<row><c r="A10"><v>1</v></c></row>' * 70,
+            "more than 1000000 cells",
+        ),
+    ],
+    ids=["tags", "bytes", "rows", "columns", "wide"],
+)
+def test_a_small_spreadsheet_can_not_keep_the_server_busy(xml: bytes, message: str) -> None:
+    content = _with_xml(_sheet([["text"], ["海"]]), xml)
+    assert len(content) < 200_000
+    with pytest.raises(ApiError, match=message) as raised:
+        read_table(content, name="a.xlsx", column=None, most_rows=200)
+    assert raised.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", b"text\na\nb\n"), ("a.xlsx", _sheet([["text"], ["a"], ["b"]]))]
+)
+def test_reading_ends_when_the_time_is_over(name: str, content: bytes) -> None:
+    engine = Engine()
+    assert read_table(content, name=name, column=None, most_rows=9, check=lambda: engine.check(math.inf)).texts
+    with pytest.raises(LateError, match="took longer"):
+        read_table(content, name=name, column=None, most_rows=9, check=lambda: engine.check(0))
+    engine.close()
+    with pytest.raises(LateError, match="shutting down"):
+        read_table(content, name=name, column=None, most_rows=9, check=lambda: engine.check(math.inf))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tanzaku.errors import DataError
 _ONE_OBJECT = "Each line is to hold one JSON object."
 
 
-def column_index(source: Path, columns: Sequence[str], wanted: str, *, remedy: str) -> int:
+def column_index(source: Path | str, columns: Sequence[str], wanted: str, *, remedy: str) -> int:
     """Where the column is.
 
     Raises:

@@ -5,8 +5,9 @@ import itertools
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +29,7 @@ _DAMAGES = (
     SyntaxError,
     TypeError,
     AttributeError,
-    NotImplementedError,
+    RuntimeError,  # encrypted, or compressed in a way that is not known
 )
 
 
@@ -82,6 +83,57 @@ class SheetRows:
                 yield number, row
             else:
                 empty += begun
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The first sheet of a spreadsheet that is not empty, read in one pass.
+
+    Attributes:
+        title: Its name.
+        rows: Its rows that have a value, with the values as they are, up to the last one of each row.
+        others: The other sheets that are not empty.
+    """
+
+    title: str
+    rows: list[tuple[Any, ...]]
+    others: tuple[str, ...]
+
+
+def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Callable[[int], None]) -> Sheet:
+    """Read a spreadsheet that may be made to waste time.
+
+    Args:
+        content: The file.
+        source: Names the file in errors.
+        most: Read at most so many rows that have a value.
+        watch: Gets the number of cells of each row, also of an empty one, before the next is read; it may raise.
+
+    Raises:
+        DataError: The file is not a spreadsheet.
+    """
+    with _workbook(content, source) as book:
+        title: str = book.worksheets[0].title
+        rows: list[tuple[Any, ...]] = []
+        others: list[str] = []
+        for worksheet in book.worksheets:
+            filled = _with_values(worksheet, watch)
+            if not rows:
+                rows = list(itertools.islice(filled, most))
+                title = worksheet.title if rows else title
+            elif next(filled, None) is not None:
+                others.append(worksheet.title)
+        return Sheet(title, rows, tuple(others))
+
+
+def _with_values(worksheet: Any, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
+    for row in _values(worksheet):
+        watch(len(row))
+        width = len(row)
+        while width and not cell_text(row[width - 1]).strip():
+            width -= 1
+        if width:
+            yield row[:width]
 
 
 def cell_text(value: Any) -> str:

@@ -28,7 +28,7 @@ from tanzaku.serving.schemas import (
     TaskAnswer,
     TasksAnswer,
 )
-from tanzaku.serving.service import Service, describe_task
+from tanzaku.serving.service import LabelledFile, Service, describe_task
 from tanzaku.serving.tasks import NAME_PATTERN, UnknownTaskError
 
 Result = TypeVar("Result")
@@ -167,7 +167,7 @@ def _table_routes(service: Service, threads: _Threads) -> APIRouter:
         return Response(
             file.content,
             media_type=file.media_type,
-            headers={"x-text-column": quote(file.column), "x-rows": str(file.rows)},
+            headers=_told(file),
         )
 
     return router
@@ -201,6 +201,16 @@ def _task_routes(service: Service, threads: _Threads) -> APIRouter:
         await threads.run(lambda: service.remove(name))
 
     return router
+
+
+def _told(file: LabelledFile) -> dict[str, str]:
+    """What of a table was labelled; names are percent-encoded, and several separated by commas."""
+    told = {"x-text-column": quote(file.column), "x-rows": str(file.rows)}
+    if file.sheet is not None:
+        told["x-sheet"] = quote(file.sheet)
+    if file.other_sheets:
+        told["x-other-sheets"] = ",".join(quote(name, safe="") for name in file.other_sheets)
+    return told
 
 
 def _answer(failure: ApiError) -> JSONResponse:

@@ -23,6 +23,10 @@ from tanzaku.serving.watching import log
 
 # Texts of a turn: a turn can't be interrupted, and with the embedded encoder, long texts and two cores takes a second.
 TURN_TEXTS = 16
+_LATE = (
+    "the request took longer than the server allows; send fewer or shorter texts, or send it again when the server has "
+    "less to do"
+)
 SHUTTING_DOWN = "the server is shutting down; send the request again"
 
 
@@ -103,10 +107,18 @@ class Engine:
             return job.future.result(timeout=max(0.0, deadline - time.monotonic()))
         except (TimeoutError, CancelledError) as error:
             job.future.cancel()
-            raise LateError(
-                "the request took longer than the server allows; send fewer or shorter texts, or send it again when "
-                "the server has less to do"
-            ) from error
+            raise LateError(_LATE) from error
+
+    def check(self, deadline: float) -> None:
+        """Make sure that what a request prepares is still wanted.
+
+        Raises:
+            LateError: The deadline (of `time.monotonic`) has passed, or the engine was closed.
+        """
+        if self._closed:
+            raise LateError(SHUTTING_DOWN)
+        if time.monotonic() >= deadline:
+            raise LateError(_LATE)
 
     def is_alive(self) -> bool:
         """Whether the thread computes."""

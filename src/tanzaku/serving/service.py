@@ -36,12 +36,17 @@ from tanzaku.study.summary import SplitScores
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """A table with labels: the file, its media type, the column that was read, and how many rows there are."""
+    """A table with labels: the file, its media type, the column that was read, and how many rows there are.
+
+    Of a spreadsheet, `sheet` was read, and `other_sheets`, which have values too, were not.
+    """
 
     content: bytes
     media_type: str
     column: str
     rows: int
+    sheet: str | None = None
+    other_sheets: tuple[str, ...] = ()
 
 
 @dataclass
@@ -104,17 +109,26 @@ class Service:
     def label_table(self, content: bytes, task: Task, *, name: str, column: str | None) -> LabelledFile:
         """A table with the labels of its texts."""
         limits = self.limits
-        table = read_table(content, name=name, column=column, most_rows=limits.max_rows)
-        self.check_lengths(table.texts)
-        predictions = self.classifier(task, seconds=limits.table_seconds)(table.texts)
+        deadline = time.monotonic() + limits.table_seconds
+        table = read_table(
+            content,
+            name=name,
+            column=column,
+            most_rows=limits.max_rows,
+            check=lambda: self.engine.check(deadline),
+        )
+        texts = table.texts
+        self.check_lengths(texts)
+        predictions = task.classifier(self.engine, deadline=deadline)(texts)
         self.metrics.texts.labels(task.name).inc(len(predictions))
         labelled, media_type = write_table(table, predictions)
-        return LabelledFile(labelled, media_type, table.column, len(predictions))
+        return LabelledFile(
+            labelled, media_type, table.column, len(predictions), sheet=table.sheet, other_sheets=table.other_sheets
+        )
 
-    def classifier(self, task: Task, *, seconds: float | None = None) -> Classifier:
-        """The task's classifier for a request that may take so long; without a number, as long as any request."""
-        allowed = self.limits.request_seconds if seconds is None else seconds
-        return task.classifier(self.engine, deadline=time.monotonic() + allowed)
+    def classifier(self, task: Task) -> Classifier:
+        """The task's classifier for a request that begins now."""
+        return task.classifier(self.engine, deadline=time.monotonic() + self.limits.request_seconds)
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """Refuse too many texts, and texts that are too long."""

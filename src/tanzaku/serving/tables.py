@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, detect_encoding
+from tanzaku.data.decoding import detect_encoding
+from tanzaku.data.disguise import START, disguised
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.rows import unused_name
-from tanzaku.data.streaming import Row, column_names, stream_rows
+from tanzaku.data.raw import RowError
+from tanzaku.data.rows import column_index, unused_name
+from tanzaku.data.spreadsheet import cell_text, read_sheet
+from tanzaku.data.streaming import Remedies, column_names, stream_rows
 from tanzaku.errors import DataError
 from tanzaku.serving.failures import ApiError
 
@@ -30,9 +36,20 @@ _MEDIA_TYPES = {
 # What texts are called in tables that people have, the likeliest first.
 _TEXT_COLUMNS = ("text", "本文", "テキスト", "内容", "body", "content", "文章")
 _FIRST_ROWS = 20
-# A spreadsheet is a ZIP file, which a few bytes can make expand to gigabytes.
-_MOST_EXPANDED = 100_000_000
+# A spreadsheet is a ZIP file of XML, which a few bytes can make expand to gigabytes, or to millions of empty cells.
+# Each tag takes microseconds and about a hundred bytes to read; a cell with a value has four.
+_MOST_EXPANDED = 30_000_000
+_MOST_TAGS = 2_000_000
+_MOST_CELLS = 1_000_000  # those between others, for which there is no tag, too
+_EXPANDED_AT_ONCE = 1_000_000
+_LONGEST_TITLE = 31
+_UNUSABLE_IN_TITLES = re.compile(r"[\\*?:/\[\]]")
 _ADDED = ("label", "probability")
+_REMEDIES = Remedies(
+    text="Name the one with the texts with the parameter column.", repeated="Give each column a name of its own."
+)
+# What a row that can't be read needs, where the reader's own remedy is an option of the command line.
+_ROW_REMEDIES = {"quotes": 'Double the quotes inside a quoted field ("").'}
 
 
 @dataclass(frozen=True)
@@ -43,52 +60,45 @@ class Table:
         name: The file's name, whose ending says what it is.
         columns: The names of its columns.
         column: The one with the texts.
-        rows: Its rows.
+        rows: The values of each row, as many as there are columns.
+        texts: The text of each row.
+        sheet: The sheet of a spreadsheet that was read.
+        other_sheets: The others that are not empty.
     """
 
     name: str
     columns: tuple[str, ...]
     column: str
-    rows: Sequence[Row]
-
-    @property
-    def texts(self) -> list[str]:
-        """The text of each row."""
-        return [row.text for row in self.rows]
+    rows: Sequence[Sequence[Any]]
+    texts: Sequence[str]
+    sheet: str | None = None
+    other_sheets: tuple[str, ...] = ()
 
 
-def read_table(content: bytes, *, name: str, column: str | None, most_rows: int) -> Table:
-    """Read a .csv, .tsv (in the encoding that `detect_encoding` finds) or .xlsx file.
+def read_table(
+    content: bytes, *, name: str, column: str | None, most_rows: int, check: Callable[[], None] = lambda: None
+) -> Table:
+    """Read a .csv or .tsv file, in the encoding that `detect_encoding` finds, or a .xlsx file's first filled sheet.
 
     Args:
         content: The file.
         name: Its name.
         column: The column with the texts; None: one with a usual name, or the one with the longest texts.
         most_rows: Refuse a table with more rows.
+        check: Called for each row; it may raise an error that ends the reading.
 
     Raises:
         DataError: It can't be read.
-        ApiError: It has too many rows, or is of another kind.
+        ApiError: It has too many rows or cells, or is of another kind.
     """
     ending = PurePath(name).suffix.lower()
     if ending not in _MEDIA_TYPES:
         raise ApiError(415, f"{name!r} is not a table that can be read; send a .csv, .tsv or .xlsx file")
-    if ending == ".xlsx":
-        _check_size(content)
-    encoding = DEFAULT_ENCODING if ending == ".xlsx" else detect_encoding(content, name=name)
-    with tempfile.TemporaryDirectory(prefix="tanzaku-table-") as folder:
-        path = Path(folder) / f"table{ending}"
-        path.write_bytes(content)
-        try:
-            columns = column_names(path, ReadOptions(encoding=encoding))
-            chosen = column or _text_column(path, columns, encoding)
-            options = ReadOptions(text_column=chosen, encoding=encoding)
-            rows = list(itertools.islice(stream_rows(path, options, keep_columns=True), most_rows + 1))
-        except DataError as error:
-            raise DataError(str(error).replace(str(path), name)) from error
-    if len(rows) > most_rows:
+    read = _read_spreadsheet if ending == ".xlsx" else _read_separated
+    table = read(content, name, column, most_rows, check)
+    if len(table.rows) > most_rows:
         raise ApiError(413, f"{name} has more than {most_rows} rows; cut it into several files")
-    return Table(name, columns, chosen, rows)
+    return table
 
 
 def write_table(table: Table, predictions: Sequence[Prediction]) -> tuple[bytes, str]:
@@ -96,43 +106,121 @@ def write_table(table: Table, predictions: Sequence[Prediction]) -> tuple[bytes,
     names = [unused_name(name, table.columns) for name in _ADDED]
     rows: list[list[Any]] = [[*table.columns, *names]]
     for row, prediction in zip(table.rows, predictions, strict=True):
-        kept = [row.columns.get(name) for name in table.columns]
-        rows.append([*kept, prediction.label, round(prediction.probability, 6)])
+        rows.append([*row, prediction.label, round(prediction.probability, 6)])
     ending = PurePath(table.name).suffix.lower()
     if ending == ".xlsx":
-        return _spreadsheet(rows), _MEDIA_TYPES[ending]
+        return _spreadsheet(rows, title=table.sheet), _MEDIA_TYPES[ending]
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if ending == ".tsv" else ",").writerows(rows)
     return text.getvalue().encode("utf-8-sig"), _MEDIA_TYPES[ending]  # Excel needs the mark
 
 
-def _text_column(path: Path, columns: Sequence[str], encoding: str) -> str:
-    if not columns:
-        raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
+def _read_separated(content: bytes, name: str, column: str | None, most_rows: int, check: Callable[[], None]) -> Table:
+    encoding = detect_encoding(content, name=name)
+    with tempfile.TemporaryDirectory(prefix="tanzaku-table-") as folder:
+        path = Path(folder) / f"table{PurePath(name).suffix.lower()}"
+        path.write_bytes(content)
+        try:
+            columns = column_names(path, ReadOptions(encoding=encoding))
+            if not columns:
+                raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
+            options = ReadOptions(text_column=column or columns[0], encoding=encoding)
+            found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES)
+            rows = [
+                [row.columns[one] for one in columns] for row in _checked(itertools.islice(found, most_rows + 1), check)
+            ]
+        except RowError as error:
+            remedy = _ROW_REMEDIES.get(error.kind, error.remedy)
+            raise DataError(f"{error.fault.replace(str(path), name)}. {remedy}") from error
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), name)) from error
+    chosen = column or _text_column(columns, rows)
+    return Table(name, columns, chosen, rows, [row[columns.index(chosen)] for row in rows])
+
+
+def _read_spreadsheet(
+    content: bytes, name: str, column: str | None, most_rows: int, check: Callable[[], None]
+) -> Table:
+    if other := disguised(content[:START], read_as="xlsx"):
+        raise DataError(f"{name}: {other}")
+    _check_size(content, name)
+    cells = 0
+
+    def watch(width: int) -> None:
+        nonlocal cells
+        check()
+        cells += max(1, width)
+        if cells > _MOST_CELLS:
+            raise ApiError(
+                413,
+                f"{name} has more than {_MOST_CELLS} cells, empty ones included; delete empty rows and columns and "
+                "other sheets, or cut it into several files",
+            )
+
+    sheet = read_sheet(io.BytesIO(content), name, most=most_rows + 2, watch=watch)
+    if not sheet.rows:
+        raise DataError(f"{name}: is empty. A first row with the columns' names is needed.")
+    width = max(map(len, sheet.rows))
+    if width * len(sheet.rows) > _MOST_CELLS:
+        raise ApiError(413, f"{name} has more than {_MOST_CELLS} cells; cut it into several files")
+    header, *rows = ([*row, *[None] * (width - len(row))] for row in sheet.rows)
+    columns = tuple(cell_text(value).strip() for value in header)
+    chosen = column or _text_column(columns, rows)
+    place = column_index(name, columns, chosen, remedy=_REMEDIES.text)
+    return Table(name, columns, chosen, rows, [cell_text(row[place]) for row in rows], sheet.title, sheet.others)
+
+
+Item = TypeVar("Item")
+
+
+def _checked(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]:
+    for item in items:
+        check()
+        yield item
+
+
+def _text_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     if usual := next((name for name in _TEXT_COLUMNS if name in columns), None):
         return usual
-    options = ReadOptions(text_column=columns[0], encoding=encoding)
-    first = list(itertools.islice(stream_rows(path, options, keep_columns=True), _FIRST_ROWS))
-    return max(columns, key=lambda name: sum(len(str(row.columns.get(name) or "")) for row in first))
+    lengths = [sum(len(cell_text(row[place])) for row in rows[:_FIRST_ROWS]) for place in range(len(columns))]
+    return max(zip(lengths, columns, strict=True), key=lambda one: one[0])[1]
 
 
-def _check_size(content: bytes) -> None:
+def _check_size(content: bytes, name: str) -> None:
+    """Refuse what would take long to read; it is only unpacked here."""
+    size = tags = 0
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
-            size = sum(entry.file_size for entry in file.infolist())
+            for some in itertools.chain.from_iterable(_expanded(file, entry) for entry in file.infolist()):
+                size += len(some)
+                tags += some.count(b"<")
+                if size > _MOST_EXPANDED or tags > _MOST_TAGS:
+                    raise ApiError(
+                        413,
+                        f"the spreadsheet {name} is too large when it is unpacked; delete empty rows and columns, "
+                        "other sheets and pictures, or cut it into several files",
+                    )
     except (zipfile.BadZipFile, ValueError, OSError):
         return  # the reader says what is wrong
-    if size > _MOST_EXPANDED:
-        raise ApiError(413, f"the spreadsheet expands to {size} bytes; send a smaller one")
 
 
-def _spreadsheet(rows: list[list[Any]]) -> bytes:
+def _expanded(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """As much of an entry as can be unpacked; the reader, which may not need it, says what is wrong with it."""
+    with (
+        suppress(zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError),
+        file.open(entry) as part,
+    ):
+        while some := part.read(_EXPANDED_AT_ONCE):
+            yield some
+
+
+def _spreadsheet(rows: list[list[Any]], *, title: str | None) -> bytes:
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
-    sheet = book.create_sheet("labels")
+    sheet = book.create_sheet(_UNUSABLE_IN_TITLES.sub(" ", title or "labels")[:_LONGEST_TITLE])
     for row in rows:
         cells = []
         for value in row:
