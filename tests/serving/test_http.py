@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -62,6 +63,37 @@ def test_unsure_texts_are_not_answered(server: Running) -> None:
         impossible = client.post("/v1/classify", json={"task": "mean", "texts": [TEXT], "error_rate": 0.01})
     assert (impossible.status_code, impossible.json()["error_type"]) == (422, "validation")
     assert "can't be promised" in impossible.json()["error"]
+    assert impossible.json()["error"].endswith("or give min_probability instead of error_rate")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "message"),
+    [
+        ("/v1/classify", b'{"texts": ["a"]}', None, "with the header Content-Type: application/json"),
+        ("/v1/classify", b'{"texts": ["a"]}', "text/plain", "with the header Content-Type: application/json"),
+        ("/v1/classify", b'{"texts": ["abc", "de', "application/json", "the body is not valid JSON: .*character 18"),
+        ("/v1/classify", b"[]", "application/json", "body: give a JSON object"),
+        *(
+            (
+                "/v1/classify",
+                f'{{"texts": ["a"], "{name}": {value}}}'.encode(),
+                "application/json",
+                f"{name}: give a number",
+            )
+            for name, value in (("min_probability", '"80%"'), ("min_probability", 80), ("error_rate", '"2%"'))
+        ),
+        ("/v1/classify", b'{"texts": ["a"]}', "application/json", "name the task of the request in its field task"),
+        ("/predict", b'{"inputs": "a"}', "application/json", "name the task in the address: /v1/tasks/NAME/predict"),
+        ("/v1/tables?filename=a.csv", b"text", None, "name the task of the request in its parameter task"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_in_its_own_terms(
+    server: Running, path: str, body: bytes, kind: str | None, message: str
+) -> None:
+    with server.client() as client:
+        answer = client.post(path, content=body, headers={"Content-Type": kind} if kind else {})
+    assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
+    assert re.search(message, answer.json()["error"]), answer.text
 
 
 def test_linear_explanations_add_up_to_the_score(server: Running, bundles: dict[str, Path]) -> None:

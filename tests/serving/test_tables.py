@@ -159,6 +159,21 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
     assert PurePath(name).suffix in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "column", "message"),
+    [
+        ("a.csv", b"id,id,text\n1,2,y\n", "text", "Give each column a name of its own"),
+        ("a.csv", b'text\n"a\n', None, "Double the quotes inside a quoted field"),
+        ("a.csv", b"text\na\n", "body", "with the parameter column"),
+        ("a.xlsx", _sheet([["text"], ["a"]]), "body", "with the parameter column"),
+    ],
+)
+def test_remedies_are_those_of_a_client(name: str, content: bytes, column: str | None, message: str) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        read_table(content, name=name, column=column, most_rows=9)
+    assert "--" not in str(raised.value)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx"])
 def test_a_damaged_upload_is_an_error_of_ours_or_a_table(ending: str) -> None:
     rows = [("本文", "番号"), ("海に船がある。", "1"), ("山に雪が降る。", "2")]

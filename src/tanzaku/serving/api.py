@@ -18,6 +18,7 @@ from tanzaku.serving.failures import ApiError
 from tanzaku.serving.guard import App, Guard
 from tanzaku.serving.page import read_page
 from tanzaku.serving.schemas import (
+    SHARES,
     ClassifyAnswer,
     ClassifyRequest,
     ErrorAnswer,
@@ -111,14 +112,14 @@ def _classifying_routes(service: Service, threads: _Threads) -> APIRouter:
     @router.post("/v1/classify")
     async def classify(request: Request, content: ClassifyRequest) -> ClassifyAnswer:
         """Classify texts with one task."""
-        task = service.tasks.get(content.task)
+        task = service.tasks.get(content.task, how="name the task of the request in its field task")
         request.state.task, request.state.texts = task.name, len(content.texts)
         return await threads.run(lambda: service.classify(content, task))
 
     async def predict(
         request: Request, content: PredictRequest, name: str | None
     ) -> list[PredictScore] | list[list[PredictScore]]:
-        task = service.tasks.get(name)
+        task = service.tasks.get(name, how="name the task in the address: /v1/tasks/NAME/predict")
         request.state.task = task.name
         return await threads.run(lambda: service.predict(content, task))
 
@@ -159,7 +160,7 @@ def _table_routes(service: Service, threads: _Threads) -> APIRouter:
         column: Annotated[str | None, Query(description="Column of the texts; otherwise it is guessed.")] = None,
     ) -> Response:
         """Send a table, and get it back with two more columns: the label of each row's text, and its probability."""
-        chosen = service.tasks.get(task)
+        chosen = service.tasks.get(task, how="name the task of the request in its parameter task")
         request.state.task = chosen.name
         content = await request.body()
         file = await threads.run(lambda: service.label_table(content, chosen, name=filename, column=column))
@@ -222,13 +223,27 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
     return _answer(error)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """What is wrong with a request, without quoting it."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part).encode("utf-8", "replace").decode() for part in first["loc"])
     reason = first["msg"].removeprefix("Value error, ").encode("utf-8", "replace").decode()
+    if first["type"] == "json_invalid":
+        at = first["loc"][-1]
+        return _answer(ApiError(422, f"the body is not valid JSON: {first['ctx']['error']} (character {at})"))
+    if place == "body" and not _is_json(request):
+        return _answer(ApiError(422, "send the body as JSON, with the header Content-Type: application/json"))
+    if place == "body":
+        reason = "give a JSON object, such as {…}"
+    if first["loc"][-1] in SHARES:
+        reason = "give a number between 0 and 1, such as 0.95"
     return _answer(ApiError(422, f"{place}: {reason}"))
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

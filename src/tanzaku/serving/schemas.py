@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 _Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+SHARES = frozenset({"min_probability", "error_rate", "confidence"})
+"""The fields that are a number between 0 and 1."""
 
 
 class ErrorAnswer(BaseModel):

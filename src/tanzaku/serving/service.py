@@ -31,6 +31,7 @@ from tanzaku.serving.tokens import Tokens
 from tanzaku.serving.watching import Metrics
 from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.classifier import Classifier, Prediction
+from tanzaku.ship.held_out import threshold_of
 from tanzaku.study.summary import SplitScores
 
 
@@ -79,7 +80,7 @@ class Service:
             )
         check_characters(request.otherwise, place="otherwise")
         classifier = self.classifier(task)
-        minimum = self._minimum(request, classifier)
+        minimum = _minimum(request, task)
         predictions = classifier(request.texts, all_labels=True, min_probability=minimum, otherwise=request.otherwise)
         explanations = (
             [explain(classifier, clean_text(text), contributions=task.contributions) for text in request.texts]
@@ -173,12 +174,20 @@ class Service:
         """Whether requests can be answered."""
         return self.engine.is_alive() and bool(self.tasks.all())
 
-    def _minimum(self, request: ClassifyRequest, classifier: Classifier) -> float | None:
-        if request.error_rate is None:
-            return request.min_probability
-        if request.min_probability is not None:
-            raise ApiError(422, "min_probability and error_rate both set the threshold; give one of them")
-        return classifier.threshold(request.error_rate, confidence=request.confidence).probability
+
+def _minimum(request: ClassifyRequest, task: Task) -> float | None:
+    """From which probability on texts are answered."""
+    if request.error_rate is None:
+        return request.min_probability
+    if request.min_probability is not None:
+        raise ApiError(422, "min_probability and error_rate both set the threshold; give one of them")
+    found = threshold_of(
+        task.held_out,
+        error_rate=request.error_rate,
+        confidence=request.confidence,
+        instead="give min_probability instead of error_rate",
+    )
+    return found.probability
 
 
 def describe_task(task: Task) -> TaskAnswer:

@@ -146,8 +146,12 @@ class Tasks:
             self._tasks = {other: one for other, one in self._tasks.items() if other != name}
             return task
 
-    def get(self, name: str | None = None) -> Task:
+    def get(self, name: str | None = None, *, how: str = "name the task of the request") -> Task:
         """The task of that name; without a name, the only one.
+
+        Args:
+            name: Its name.
+            how: What a client is to do if there are several and none is named.
 
         Raises:
             UnknownTaskError: There is no such task.
@@ -162,7 +166,7 @@ class Tasks:
             raise UnknownTaskError("the server has no tasks")
         names = ", ".join(map(repr, sorted(tasks)[:20]))
         if name is None:
-            raise TanzakuError(f"name the task of the request; the tasks are: {names}")
+            raise TanzakuError(f"{how}; the tasks are: {names}")
         raise UnknownTaskError(f"there is no task {name!r}; the tasks are: {names}")
 
     def all(self) -> list[Task]:

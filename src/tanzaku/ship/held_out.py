@@ -40,8 +40,20 @@ class HeldOut:
         return "documents of its cross-validation" if self.cross_validated else "validation documents"
 
 
-def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: float) -> Threshold:
+def threshold_of(
+    held_out: HeldOut | None,
+    *,
+    error_rate: float,
+    confidence: float,
+    instead: str = "give a probability (--min-probability)",
+) -> Threshold:
     """The lowest threshold with which a bundle keeps an error rate.
+
+    Args:
+        held_out: By what it is promised.
+        error_rate: The share of wrong ones among the answers.
+        confidence: With which this is promised.
+        instead: What the caller can do if it can't be, for errors.
 
     Raises:
         BundleError: A share is out of range, or the promise can't be made; the message says what can be.
@@ -53,7 +65,7 @@ def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: flo
         raise BundleError(
             "an error rate can't be promised, because the bundle keeps nothing of held-out documents: its weights were "
             "changed after the run, or all documents were trained on; pack or compress it with --data, export it in "
-            "float32, or give a probability (--min-probability)"
+            f"float32, or {instead}"
         )
     found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
     if found is not None:
@@ -70,7 +82,7 @@ def threshold_of(held_out: HeldOut | None, *, error_rate: float, confidence: flo
         f"an error rate below {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
         f"{reason}. "
         f"Of all rates, {remedy}; {'give fit more' if held_out.cross_validated else 'train with more validation'} "
-        f"documents, or give a probability (--min-probability)"
+        f"documents, or {instead}"
     )
 
 
