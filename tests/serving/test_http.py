@@ -110,6 +110,16 @@ def test_linear_explanations_add_up_to_the_score(server: Running, bundles: dict[
     assert total + offset[label] == pytest.approx(got["score"], abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["svm", "mean"])
+def test_phrases_are_those_of_the_text_that_was_sent(server: Running, name: str) -> None:
+    text = "\u200b空が\u200b\u200b見る。雲は海に\xad行く、山を\0見る。\ufeff"
+    with server.client() as client:
+        answer = client.post("/v1/classify", json={"task": name, "texts": [text], "explain": True}).raise_for_status()
+    phrases = answer.json()["predictions"][0]["explanation"]["phrases"]
+    assert "".join(phrase["text"] for phrase in phrases) == text
+    assert [phrase["text"] for phrase in phrases] == [text[phrase["start"] : phrase["end"]] for phrase in phrases]
+
+
 def test_other_explanations_leave_out_each_phrase(server: Running) -> None:
     with server.client() as client:
         request = {"task": "mean", "texts": [TEXT], "explain": True}

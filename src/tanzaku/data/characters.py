@@ -49,6 +49,16 @@ def clean_text(text: str) -> str:
     return _OUTSIDE_EMOJI.sub("", _INVISIBLE.sub("", _SPACE.sub(" ", text)))
 
 
+def clean_places(text: str) -> list[int]:
+    """Where in the text each character of `clean_text(text)` stands; it is the same one, or a space instead."""
+    if not _ANY.search(text):
+        return list(range(len(text)))
+    spaced = _SPACE.sub(" ", text)
+    places = [at for at, one in enumerate(spaced) if not _INVISIBLE.match(one)]
+    gone = {found.start() for found in _OUTSIDE_EMOJI.finditer("".join(spaced[at] for at in places))}
+    return [place for at, place in enumerate(places) if at not in gone]
+
+
 def is_empty(text: str) -> bool:
     """Whether nothing but white space is left of the text when it is read."""
     return not clean_text(text).strip()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tanzaku.data.characters import clean_places, clean_text
 from tanzaku.ship.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Kind = Literal["linear", "leave-one-out"]
 
 @dataclass(frozen=True)
 class Phrase:
-    """A part of a text, `text[start:end]`, and how much it speaks for the label; with a negative weight, against it."""
+    """A part of a text as it came, `text[start:end]`, and how much it speaks for the label; if negative, against it."""
 
     text: str
     start: int
@@ -65,6 +66,16 @@ def cut_phrases(text: str, *, most: int = MOST_PHRASES) -> list[tuple[int, int]]
     return [(found[at][0], found[min(at + size, len(found)) - 1][1]) for at in range(0, len(found), size)]
 
 
+def spans_before_cleaning(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans of a text that has not been cleaned, for those that cover the cleaned one; they cover all of it.
+
+    Characters that are left out when it is read belong to the phrase before them, or to the first.
+    """
+    places = clean_places(text)
+    starts = [places[start] if start else 0 for start, _ in spans]
+    return list(zip(starts, [*starts[1:], len(text)], strict=True)) if spans else []
+
+
 def explain(
     classifier: Classifier, text: str, *, contributions: Callable[[str], list[Contribution] | None] | None
 ) -> Explanation:
@@ -72,12 +83,14 @@ def explain(
 
     Args:
         classifier: What classified it.
-        text: As `tanzaku.data.characters.clean_text` gives it.
-        contributions: What each part of a text adds to the scores, where that is known exactly.
+        text: As it came.
+        contributions: What each part of a cleaned text adds to the scores, where that is known exactly.
     """
-    spans = cut_phrases(text)
-    parts = None if contributions is None else contributions(text)
-    scores = classifier.scores([text, *_without_each(text, spans)] if parts is None else [text])  # (texts, labels)
+    cleaned = clean_text(text)
+    spans = cut_phrases(cleaned)
+    parts = None if contributions is None else contributions(cleaned)
+    # (texts, labels)
+    scores = classifier.scores([cleaned, *_without_each(cleaned, spans)] if parts is None else [cleaned])
     label = int(scores[0].argmax())
     if parts is None:
         odds = _log_odds(scores / classifier.facts.calibration.temperature, label)
@@ -86,7 +99,8 @@ def explain(
     else:
         weights, kind = _sums(parts, spans, label), "linear"
     phrases = [
-        Phrase(text[start:end], start, end, float(weight)) for (start, end), weight in zip(spans, weights, strict=True)
+        Phrase(text[start:end], start, end, float(weight))
+        for (start, end), weight in zip(spans_before_cleaning(text, spans), weights, strict=True)
     ]
     return Explanation(classifier.label_names[label], kind, phrases)
 

@@ -46,7 +46,7 @@ class LabelScore(BaseModel):
 
 
 class PhraseWeight(BaseModel):
-    """A phrase, `text[start:end]` in characters, and how much it speaks for the label."""
+    """A phrase, `text[start:end]` of the request's text in characters, and how much it speaks for the label."""
 
     text: str
     start: int

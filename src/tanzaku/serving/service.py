@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tanzaku.data.characters import check_characters, clean_text
+from tanzaku.data.characters import check_characters
 from tanzaku.errors import BundleError
 from tanzaku.serving.engine import Engine
 from tanzaku.serving.explaining import Explanation, explain
@@ -83,7 +83,7 @@ class Service:
         minimum = _minimum(request, task)
         predictions = classifier(request.texts, all_labels=True, min_probability=minimum, otherwise=request.otherwise)
         explanations = (
-            [explain(classifier, clean_text(text), contributions=task.contributions) for text in request.texts]
+            [explain(classifier, text, contributions=task.contributions) for text in request.texts]
             if request.explain
             else [None] * len(predictions)
         )
