@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 from playwright.sync_api import Browser, Page, expect
 
 from tanzaku.serving.page import read_page
@@ -79,6 +80,21 @@ def test_a_table_comes_back_with_labels(page: Page, tmp_path: Path) -> None:
     assert [line.rsplit(",", 2)[0] for line in lines[1:]] == ["1,空が見る", '2,"海,魚"']
 
 
+def test_sheets_that_are_left_out_are_named(page: Page, tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["text"])
+    book.active.append(["海"])
+    book.create_sheet("他, その他").append(["x"])
+    book.save(file := tmp_path / "a.xlsx")
+    page.locator("#task").select_option("svm")
+    page.locator("#file").set_input_files(file)
+    page.get_by_role("button", name="Label", exact=True).click()
+    expect(page.locator("#labelled")).to_contain_text("1 rows are labelled; the texts are in “text”")
+    expect(page.locator("#labelled")).to_contain_text(
+        "Only the sheet “Sheet” was labelled. These are not in the file: 他, その他."
+    )
+
+
 def test_the_language_can_be_changed_and_errors_are_shown(page: Page) -> None:
     page.get_by_role("button", name="日本語").click()
     expect(page.locator("html")).to_have_attribute("lang", "ja")
@@ -87,7 +103,10 @@ def test_the_language_can_be_changed_and_errors_are_shown(page: Page) -> None:
     page.get_by_role("button", name="分類する").click()
     expect(page.get_by_role("alert")).to_contain_text("20001 characters")
     expect(page.locator("#tasks tbody tr")).to_have_count(9)
-    expect(page.locator("#tasks tbody tr").first).to_contain_text("50.0% (テスト)")
+    accuracy = page.locator("#tasks tbody tr").first
+    expect(accuracy).to_contain_text(re.compile(r"50\.0% \(テスト\)\d+ 件、95% 区間 \d+\.\d%～\d+\.\d%"))
+    page.get_by_role("button", name="English").click()
+    expect(accuracy).to_contain_text(re.compile(r"50\.0% \(test\)\d+ documents, 95% interval \d+\.\d%–\d+\.\d%"))
 
 
 def test_every_field_has_a_label_and_a_phone_shows_all_of_it(page: Page) -> None:
