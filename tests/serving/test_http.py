@@ -336,7 +336,7 @@ def test_requests_that_a_shutdown_does_not_wait_for_get_503(bundles: dict[str, P
             table = "text\n" + "".join(f"海に船が{number}ある\n" for number in range(200))
             future = threads.submit(httpx.post, f"{server.url}/v1/tables?filename=a.csv", content=table, timeout=60)
             future.add_done_callback(lambda _: held.set())
-            while server.service.engine.waiting() < 200 and not future.done():
+            while server.service.engine.waiting() == 0 and not future.done():
                 time.sleep(0.005)
         answer = future.result()
     assert (answer.status_code, answer.json()["error_type"]) == (503, "unhealthy")

@@ -84,8 +84,13 @@ def test_an_unclear_encoding_is_refused(content: bytes, message: str) -> None:
 
 
 def test_spreadsheets_come_back_as_spreadsheets_without_formulas() -> None:
-    content = _sheet([["text", "n"], ["=1+1 は数式", 1], ["海", 2]])
-    table = read_table(content, name="a.xlsx", column="text", most_rows=9)
+    book = Workbook()
+    for row in (["text", "n"], ["=1+1 は数式", 1], ["海", 2]):
+        book.active.append(row)
+    book.active["A2"].data_type = "s"
+    content = io.BytesIO()
+    book.save(content)
+    table = read_table(content.getvalue(), name="a.xlsx", column="text", most_rows=9)
     written, _ = write_table(table, LABELLED)
     sheet = load_workbook(io.BytesIO(written)).active
     assert [cell.value for cell in sheet[1]] == ["text", "n", "label", "probability"]
