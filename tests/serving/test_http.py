@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tanzaku.errors import BundleError
 from tanzaku.serving.limits import Limits
+from tanzaku.serving.schemas import ClassifyRequest
 from tanzaku.serving.service import Service, describe_task
 from tanzaku.serving.tasks import Tasks
 from tanzaku.serving.tokens import Tokens
@@ -63,7 +65,14 @@ def test_unsure_texts_are_not_answered(server: Running) -> None:
         impossible = client.post("/v1/classify", json={"task": "mean", "texts": [TEXT], "error_rate": 0.01})
     assert (impossible.status_code, impossible.json()["error_type"]) == (422, "validation")
     assert "can't be promised" in impossible.json()["error"]
-    assert impossible.json()["error"].endswith("or give min_probability instead of error_rate")
+    assert impossible.json()["error"].endswith("; give min_probability instead of error_rate, or a higher error_rate")
+
+
+def test_a_client_is_not_advised_to_pack_the_bundle_again(server: Running) -> None:
+    task = replace(server.service.tasks.get("svm"), held_out=None)
+    with pytest.raises(BundleError, match=r"nothing of held-out documents.* give min_probability") as raised:
+        server.service.classify(ClassifyRequest(texts=[TEXT], error_rate=0.1), task)
+    assert "--" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

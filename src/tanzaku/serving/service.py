@@ -185,7 +185,7 @@ def _minimum(request: ClassifyRequest, task: Task) -> float | None:
         task.held_out,
         error_rate=request.error_rate,
         confidence=request.confidence,
-        instead="give min_probability instead of error_rate",
+        remedy="give min_probability instead of error_rate, or a higher error_rate",
     )
     return found.probability
 

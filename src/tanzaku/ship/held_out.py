@@ -20,6 +20,7 @@ from tanzaku.ship.manifest import write_manifest
 
 HELD_OUT_FILE = "held-out.safetensors"
 _STEPS = 10_000  # the probabilities have four decimals
+_GIVE_A_PROBABILITY = "give a probability (--min-probability)"
 _DOCUMENTS, _FOLDS = "documents", "cross-validation"  # of the file's metadata
 
 
@@ -45,7 +46,7 @@ def threshold_of(
     *,
     error_rate: float,
     confidence: float,
-    instead: str = "give a probability (--min-probability)",
+    remedy: str | None = None,
 ) -> Threshold:
     """The lowest threshold with which a bundle keeps an error rate.
 
@@ -53,7 +54,7 @@ def threshold_of(
         held_out: By what it is promised.
         error_rate: The share of wrong ones among the answers.
         confidence: With which this is promised.
-        instead: What the caller can do if it can't be, for errors.
+        remedy: What the caller can do if it can't be, for errors; None: what a user of the bundle can do.
 
     Raises:
         BundleError: A share is out of range, or the promise can't be made; the message says what can be.
@@ -64,8 +65,8 @@ def threshold_of(
     if held_out is None:
         raise BundleError(
             "an error rate can't be promised, because the bundle keeps nothing of held-out documents: its weights were "
-            "changed after the run, or all documents were trained on; pack or compress it with --data, export it in "
-            f"float32, or {instead}"
+            "changed after the run, or all documents were trained on; "
+            + (remedy or f"pack or compress it with --data, export it in float32, or {_GIVE_A_PROBABILITY}")
         )
     found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
     if found is not None:
@@ -77,12 +78,11 @@ def threshold_of(
         else f"from the {documents:,} {held_out.documents}: the most probable ones contain too many mistakes"
     )
     lowest = lowest_promise(held_out.probabilities, held_out.correct, confidence=confidence)
-    remedy = f"the lowest is about {100 * lowest.error_rate:g} %" if lowest else "none can be promised"
+    possible = f"the lowest is about {100 * lowest.error_rate:g} %" if lowest else "none can be promised"
+    more = "give fit more documents" if held_out.cross_validated else "train with more validation documents"
     raise BundleError(
         f"an error rate below {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
-        f"{reason}. "
-        f"Of all rates, {remedy}; {'give fit more' if held_out.cross_validated else 'train with more validation'} "
-        f"documents, or {instead}"
+        f"{reason}. Of all rates, {possible}; {remedy or f'{more}, or {_GIVE_A_PROBABILITY}'}"
     )
 
 
