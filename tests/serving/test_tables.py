@@ -64,7 +64,7 @@ def test_the_column_with_the_longest_texts_is_found() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp932", "euc-jp", "iso-2022-jp"])
-@pytest.mark.parametrize("text", ["空が見える、とてもよい。", "a" * 70_000 + "ほんはほん。"])
+@pytest.mark.parametrize("text", ["空が見える、とてもよい。", "a" * 70_000 + "ほんはほん。"], ids=["short", "long"])
 def test_japanese_encodings_are_told_apart(encoding: str, text: str) -> None:
     content = f"id,text\n1,{text}\n".encode(encoding)
     assert read_table(content, name="a.csv", column=None, most_rows=9).texts == [text]
@@ -172,6 +172,7 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
         ("a.csv", b"text\na\n", "body", "with the parameter column"),
         ("a.xlsx", _sheet([["text"], ["a"]]), "body", "with the parameter column"),
     ],
+    ids=["repeated", "quotes", "csv", "xlsx"],
 )
 def test_remedies_are_those_of_a_client(name: str, content: bytes, column: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message) as raised:
