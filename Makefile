@@ -16,13 +16,16 @@ $(VENV)/installed: pyproject.toml mini/pyproject.toml constraints.txt
 
 setup: $(VENV)/installed
 
+# Many tests wait for processes that they start, so one more than there are cores, and at most four: each takes gigabytes.
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 3 ? cores + 1 : 4)))
+
 # Each file's tests stay in one process, slow tests go alone and first; see tests/conftest.py.
 test: setup programs
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The same tests, with which lines and branches they run: a summary, and htmlcov/index.html.
 coverage: setup programs
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term --cov-report=html
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term --cov-report=html
 
 # The tests of report.html need a Chromium, those of tables.tex a LaTeX. They are installed only on a CI machine, where we
 # are root on Debian; elsewhere a message says what is missing, and those tests are skipped.
