@@ -41,6 +41,20 @@ def test_awkward_texts_come_back_as_they_were(tmp_path: Path) -> None:
         assert [row["text"] for row in csv.DictReader(handle)] == list(AWKWARD)
 
 
+def test_groups_are_a_column_of_their_own_and_without_them_nothing_changes(tmp_path: Path) -> None:
+    plain = preparation(("x", "y", "z"))
+    manifest = write_prepared(plain, tmp_path / "plain")
+    assert "groups" not in manifest
+    assert (tmp_path / "plain" / "train.csv").read_text(encoding="utf-8").startswith('"text","label"\n"x","a"\n')
+    documents = replace(plain.dataset.train, groups=("客,一", None, "0"))
+    grouped = replace(plain, dataset=replace(plain.dataset, train=documents, test=documents))
+    manifest = write_prepared(grouped, tmp_path / "grouped")
+    assert manifest["groups"] == {"train": 2, "test": 2}
+    assert manifest["fingerprint"] != plain.dataset.fingerprint
+    assert read_prepared(tmp_path / "grouped") == grouped.dataset
+    assert read_prepared(tmp_path / "plain").train.groups is None
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=5).map(tuple))
 def test_any_text_comes_back_as_it_was(tmp_path: Path, texts: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """What a fit reads: tables, columns of any library, and what `tanzaku data import` wrote."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.importing import import_documents
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.options import ReadOptions
-from tanzaku.errors import DataError
+from tanzaku.data.prepared import write_prepared
+from tanzaku.errors import DataError, TanzakuWarning
 from tanzaku.fitting.documents import labelled
+from tanzaku.fitting.splits import split_for_fit
 from tests.fitting.inquiries import inquiries
 
 TEXTS, LABELS = inquiries(60)
@@ -42,3 +48,40 @@ def test_texts_and_labels_are_columns_of_any_library(columns: Any) -> None:
 def test_columns_that_do_not_fit_are_named(columns: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         labelled(columns, ReadOptions())
+
+
+def _grouped(folder: Path) -> Path:
+    """200 documents of 25 groups, prepared."""
+    texts, labels = inquiries(200)
+    table = pd.DataFrame({"text": texts, "label": labels, "g": [row // 8 for row in range(200)]})
+    write_prepared(import_documents(table, reading=ReadOptions(group_column="g")), folder)
+    return folder
+
+
+def test_prepared_data_keeps_its_groups(tmp_path: Path) -> None:
+    for source in (_grouped(tmp_path), load_dataset(tmp_path)):
+        read = labelled(source, ReadOptions())
+        assert len(set(read.groups)) == 25
+        assert read.documents.groups is not None
+        whole = split_for_fit(read.documents, read.groups, name="inquiries", seed=42).whole
+        of_split = [set(split.groups or ()) for split in (whole.train, whole.val, whole.test)]
+        assert all(of_split)
+        assert not (of_split[0] | of_split[1]) & of_split[2]
+
+
+def test_options_without_effect_on_prepared_data_are_refused(tmp_path: Path) -> None:
+    folder = _grouped(tmp_path)
+    for options, message in (
+        ({"text_column": "nonsense", "label_column": "nolabel"}, "--text-column, --label-column can't have an effect"),
+        ({"group_column": "g"}, "--group-column can't have an effect on it. Leave that out, or give the original"),
+        ({"drop_small": 1000}, "is prepared data, .*: --drop-small can't"),
+        ({"quotes": False}, "--no-quotes"),
+    ):
+        with pytest.raises(DataError, match=message):
+            labelled(folder, ReadOptions(**options))
+
+
+def test_small_classes_of_prepared_data_are_warned_about() -> None:
+    documents = [Documents((f"{split}甲", f"{split}乙"), ("a", "b")) for split in ("一", "二", "三")]
+    with pytest.warns(TanzakuWarning, match="classes with fewer than 5 different texts .*'a' has 3; 'b' has 3"):
+        labelled(Dataset("few", *documents, ("a", "b")), ReadOptions())

@@ -15,11 +15,15 @@ class Documents:
 
     `weights[i]` says how much the row counts in training: a row of weight 2 as much as two rows of weight 1. None where
     all count alike. Measures and intervals always count rows.
+
+    `groups[i]` names the row's group, such as a customer: rows of a group are not independent of each other. None is a
+    row without one, or a table without groups.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     weights: tuple[float, ...] | None = None
+    groups: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -45,11 +49,11 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every text, label and weight of the splits, in order: equal data, equal fingerprint."""
+        """SHA-256 over every text, label, weight and group of the splits, in order: equal data, equal fingerprint."""
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
             digest.update(len(split).to_bytes(8, "little"))
-            for value in (*split.texts, *split.labels):
+            for value in (*split.texts, *split.labels, *(group or "" for group in split.groups or ())):
                 encoded = value.encode("utf-8")
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)

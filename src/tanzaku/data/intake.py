@@ -59,8 +59,9 @@ class LabelledRows:
 
     @property
     def documents(self) -> Documents:
-        """Texts and labels only."""
-        return Documents(tuple(self.texts), tuple(self.labels))
+        """Texts and labels, and the groups if a column has them."""
+        groups = tuple(self.groups) if self.groups else None
+        return Documents(tuple(self.texts), tuple(self.labels), groups=groups)
 
     def together(self, *, duplicates: bool = True) -> list[int] | None:
         """Numbers of the rows, equal for those that a split must not separate; None if it may separate all.

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ MANIFEST = "manifest.json"
 _FORMAT = "tanzaku-data"
 _CLEANING = "text"  # the option that names how Livedoor's articles, and the sample's, were made into texts
 _VERSION = 1
+_GROUP = "group"
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,22 @@ def _read_split(folder: Path, split: str, manifest: dict[str, Any]) -> Documents
             f"{path}: is not the file that {MANIFEST} vouches for (its SHA-256 differs): it was edited, or its line "
             "breaks were converted. Prepare the data again, or bring your own changes in with `tanzaku data import`."
         )
-    rows = read_documents(path, options=ReadOptions(delimiter=","))
-    return Documents(tuple(rows.texts), tuple(rows.labels))
+    grouped = split in dict(manifest.get("groups") or {})
+    rows = read_documents(path, options=ReadOptions(delimiter=",", group_column=_GROUP if grouped else None))
+    groups = tuple(group or None for group in rows.groups) if grouped else None
+    return Documents(tuple(rows.texts), tuple(rows.labels), groups=groups)
 
 
 def _csv_bytes(documents: Documents) -> bytes:
-    """Columns `text` and `label`, every field in quotes: no text can be taken for anything else than a text."""
+    """Columns `text` and `label`, and `group` if there are groups; every field in quotes: no text can be taken for
+    anything else than a text."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(("text", "label"))
-    writer.writerows(zip(documents.texts, documents.labels, strict=True))
+    columns: dict[str, Sequence[str]] = {"text": documents.texts, "label": documents.labels}
+    if documents.groups is not None:
+        columns[_GROUP] = [group or "" for group in documents.groups]
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return stream.getvalue().encode("utf-8")
 
 
@@ -181,12 +189,19 @@ def _manifest(preparation: Preparation, contents: dict[str, bytes]) -> dict[str,
         "renamed": preparation.renamed,
         "label_names": list(dataset.label_names),
         "counts": counts_of(dataset),
+        **({"groups": groups} if (groups := _groups_of(dataset)) else {}),
         "files": {
             name: {"rows": len(getattr(dataset, Path(name).stem)), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()
         },
         "fingerprint": dataset.fingerprint,
     }
+
+
+def _groups_of(dataset: Dataset) -> dict[str, int]:
+    """How many groups the rows of each split are of; only splits whose rows have groups."""
+    splits = documents_by_split(dataset).items()
+    return {split: len(set(rows.groups) - {None}) for split, rows in splits if rows.groups is not None}
 
 
 def documents_by_split(dataset: Dataset) -> dict[str, Documents]:

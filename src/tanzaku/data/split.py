@@ -207,11 +207,12 @@ def _dataset(documents: Documents, split: Split, *, name: str) -> Dataset:
 
 def pick(documents: Documents, rows: Sequence[int]) -> Documents:
     """The documents of these rows, in this order."""
-    weights = documents.weights
+    weights, groups = documents.weights, documents.groups
     return Documents(
         tuple(documents.texts[row] for row in rows),
         tuple(documents.labels[row] for row in rows),
         None if weights is None else tuple(weights[row] for row in rows),
+        None if groups is None else tuple(groups[row] for row in rows),
     )
 
 

@@ -18,6 +18,8 @@ from tanzaku.data.prepared import MANIFEST
 from tanzaku.data.readers import source_of
 from tanzaku.errors import DataError
 
+_OPTIONS = {"quotes": "--no-quotes"}
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -38,22 +40,39 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
 
     Raises:
         ProblemsError: Rows, columns or labels can't be used: everything at once.
-        DataError: The source can't be read at all.
+        DataError: The source can't be read at all, or an option has no effect on it.
     """
     if isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file():
         source = load_dataset(source)  # what `data import` wrote
     if isinstance(source, Dataset):
-        splits = (source.train, source.val, source.test)
-        texts, labels = (
-            tuple(value for split in splits for value in getattr(split, name)) for name in ("texts", "labels")
-        )
-        return Labelled(Documents(texts, labels), tuple(together([same_text(one) for one in texts])), source.name)
+        return _whole(source, options)
     given = source_of(_pairs(source))
     rows, findings = read_labelled(given, options)
     warn_of([*findings, *few_texts(rows.keys, rows.labels)])
     raise_errors(findings)
     name = given.path.stem if given.path is not None else "documents"
     return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name)
+
+
+def _whole(dataset: Dataset, options: ReadOptions) -> Labelled:
+    """All documents of a data set, which were read and tidied before."""
+    usual = ReadOptions().as_json()
+    if given := [name for name, value in options.as_json().items() if value != usual[name]]:
+        named = ", ".join(_OPTIONS.get(name, f"--{name.replace('_', '-')}") for name in given)
+        raise DataError(
+            f"{dataset.name} is prepared data, whose documents were read and tidied before: {named} can't have an "
+            "effect on it. Leave that out, or give the original documents"
+        )
+    splits = (dataset.train, dataset.val, dataset.test)
+    texts = tuple(text for split in splits for text in split.texts)
+    labels = tuple(label for split in splits for label in split.labels)
+    grouped = any(split.groups for split in splits)
+    groups = tuple(group for split in splits for group in split.groups or [None] * len(split)) if grouped else None
+    keys = [same_text(text) for text in texts]
+    warn_of(few_texts(keys, labels))
+    return Labelled(
+        Documents(texts, labels, groups=groups), tuple(together(keys, *([groups] if groups else []))), dataset.name
+    )
 
 
 def _pairs(source: Any) -> Any:
