@@ -151,9 +151,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Calibrated probabilities (documents, labels), columns as in `classes_`."""
         check_is_fitted(self, "bundle_")
-        classifier = self._classifier
         names = self._names(range(len(self.classes_)))
-        rows = [prediction.probabilities or {} for prediction in classifier(_texts(X), all_labels=True)]
+        rows = [prediction.probabilities or {} for prediction in self._classifier(_texts(X), all_labels=True)]
         return np.array([[row[name] for name in names] for row in rows]).reshape(len(rows), len(names))
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
