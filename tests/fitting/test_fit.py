@@ -85,6 +85,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
         "margin": 0.01,
         "out": folder / "classifier",
         "encoder": str(tiny_encoder),
+        "shared_dictionary": True,  # which the encoder's tokenizer needs
         "candidates": [FEW_TERMS, MANY_TERMS, HEAD],
         "folds": 2,
         "language": "ja",
@@ -501,6 +502,7 @@ def test_the_test_accuracy_is_that_of_the_bundle_in_fewer_bits(tmp_path: Path, t
         candidates=[{"method": "full", "epochs": 4, "learning_rate": 1e-2, "patience": 4, "max_tokens": 32}],
         folds=2,
         max_mb=0.06,
+        shared_dictionary=True,
     )
     final = result.report.findings.final
     assert final is not None
@@ -516,6 +518,25 @@ def test_nothing_is_trained_if_no_candidate_can_meet_the_budgets(tmp_path: Path,
     with pytest.raises(SpecError, match=r"no candidate can meet the budgets: the smallest takes \S+ MB at least"):
         fit(inquiries(40), study=tmp_path, encoder=str(tiny_encoder), candidates=[HEAD], max_mb=0.001)
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_the_dictionary_for_words_is_counted(tmp_path: Path, fitted: Fitted) -> None:
+    words = {**FEW_TERMS, "analyzer": "mecab"}
+    with pytest.raises(SpecError, match=r"no candidate can meet the budgets: the smallest takes 52\.9\d MB at least"):
+        fit(inquiries(40), study=tmp_path, encoder=None, candidates=[words], max_mb=1)
+    assert not list(tmp_path.rglob("record.json"))
+    findings = fitted.result.report.findings
+    assert "MeCab" not in str(fitted.result.report)
+    chosen = findings.recommended
+    assert chosen is not None
+    assert chosen.costs is not None
+    costs = replace(chosen.costs, total_bytes=53_000_000, dictionary_bytes=52_900_000)
+    candidates = tuple(replace(one, costs=costs) if one is chosen else one for one in findings.candidates)
+    sentences = verdict_text(replace(findings, candidates=candidates), words=ENGLISH).every
+    assert ": 53.0 MB, " in sentences[0]
+    assert sentences[1].startswith(
+        "Of this, 52.9 MB are the dictionary for MeCab, which is not in the classifier's folder"
+    )
 
 
 def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ class BudgetOptions:
     """What the classifier may cost where it is used."""
 
     max_mb: Annotated[
-        float | None, typer.Option(help="The most megabytes of all files that the classifier needs, its encoder's too.")
+        float | None,
+        typer.Option(
+            help="The most megabytes of all files that the classifier needs, its encoder's and MeCab's dictionary too."
+        ),
     ] = None
     max_ms: Annotated[
         float | None,
@@ -42,6 +45,13 @@ class BudgetOptions:
     shared_encoder: Annotated[
         bool,
         typer.Option("--shared-encoder", help="The encoder is there anyway, so only what is added to it counts."),
+    ] = False
+    shared_dictionary: Annotated[
+        bool,
+        typer.Option(
+            "--shared-dictionary",
+            help="MeCab's dictionary (53 MB), which TF-IDF of words needs, is there anyway and does not count.",
+        ),
     ] = False
 
 
@@ -107,6 +117,7 @@ def fit(
     ```
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --out my-classifier
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --max-ms 20 --margin 1 --out mine
+    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --shared-dictionary --out mine
     tanzaku fit reviews.csv --encoder none --minutes 2 --out my-classifier --language ja
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --jobs 2 --out my-classifier
     ```

@@ -101,6 +101,17 @@ def japanese_settings(source: EncoderSource) -> dict[str, Any]:
     return added
 
 
+def dictionaries_of(source: EncoderSource) -> tuple[str, ...]:
+    """The packages with dictionaries that the tokenizer needs, by the names of their modules, such as `"ipadic"`."""
+    if tokenizer_class_name(source) != JAPANESE_CLASS:
+        return ()
+    settings = japanese_settings(source)
+    if settings["word_tokenizer_type"] == "sudachi":
+        return ("sudachidict_core",)
+    dictionary = settings.get("mecab_kwargs", {}).get("mecab_dic")
+    return (dictionary,) if dictionary in _DICTIONARY_PACKAGES else ()
+
+
 def missing_packages(source: EncoderSource) -> tuple[str, ...]:
     """What pip would have to install for the tokenizer, by the names that pip knows."""
     if tokenizer_class_name(source) != JAPANESE_CLASS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,9 @@ class Costs(Measured):
     """What a bundle costs where it is used."""
 
     total_bytes: int
-    """All files that the classifier needs; an encoder that is there anyway is not among them."""
+    """All files that the classifier needs, with the dictionary; what is there anyway is not among them."""
+    dictionary_bytes: int = 0
+    """Of these, those of the package with MeCab's dictionary."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Budgets:
     """
 
     megabytes: float | None = None
-    """Millions of bytes of all files that the classifier needs."""
+    """Millions of bytes of all files that the classifier needs, and of MeCab's dictionary."""
     milliseconds: float | None = None
     """The median of one document at a time, on this machine with one thread."""
     memory_megabytes: float | None = None
@@ -62,10 +64,16 @@ class Budgets:
 
 
 class CostsFile:
-    """What was measured, by name, in a file: a fit that resumes measures nothing twice."""
+    """What was measured, by name, in a file: a fit that resumes measures nothing twice.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        shared_dictionary: Leave dictionaries out of what is given, since they are there anyway; the file has them.
+    """
+
+    def __init__(self, path: Path, *, shared_dictionary: bool = False) -> None:
         self._path = path
+        self._shared_dictionary = shared_dictionary
         try:
             self._known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # not there, or cut off: it is measured again
@@ -74,14 +82,21 @@ class CostsFile:
     def get(self, key: str) -> Costs | None:
         """What was measured under a name before."""
         found = self._known.get(key)
-        return None if found is None else Costs(**found)  # type: ignore[arg-type]
+        if found is None:
+            return None
+        costs = Costs(**found)  # type: ignore[arg-type]
+        if not self._shared_dictionary:
+            return costs
+        return replace(costs, total_bytes=costs.total_bytes - costs.dictionary_bytes, dictionary_bytes=0)
 
-    def measure(self, key: str, bundle: Path, texts: Sequence[str]) -> Costs:
-        """Weigh and time a bundle, unless that was done before under this name."""
+    def measure(self, key: str, bundle: Path, texts: Sequence[str], *, dictionary_bytes: int = 0) -> Costs:
+        """Weigh and time a bundle, unless that was done before under this name; `dictionary_bytes` is what it needs in
+        addition."""
         if (known := self.get(key)) is not None:
             return known
         measured = measure_bundle(bundle, texts)
-        return self._keep(key, Costs(**asdict(measured), total_bytes=bundle_bytes(bundle)))
+        total = bundle_bytes(bundle) + dictionary_bytes
+        return self._keep(key, Costs(**asdict(measured), total_bytes=total, dictionary_bytes=dictionary_bytes))
 
     def encoder(self, encoder: dict[str, object], texts: Sequence[str], *, labels: int, fingerprint: str) -> Costs:
         """Time an encoder that is not trained yet, with a head for so many labels, unless that was done before."""
@@ -93,4 +108,6 @@ class CostsFile:
     def _keep(self, key: str, costs: Costs) -> Costs:
         self._known[key] = asdict(costs)
         write_json_atomically(self._path, self._known)
-        return costs
+        known = self.get(key)
+        assert known is not None
+        return known

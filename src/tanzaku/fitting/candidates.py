@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.methods import METHODS, EncoderMethod, TextMethod
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.spec import method_named
 
@@ -54,6 +54,12 @@ class Candidate:
 
     arm: Mapping[str, Any]
     forms: tuple[Form, ...]
+
+    @property
+    def method(self) -> EncoderMethod | TextMethod:
+        """With the options of the arm, which are valid."""
+        kind = METHODS[self.arm["method"]]
+        return kind.model_validate({name: value for name, value in self.arm.items() if name in kind.model_fields})
 
     @property
     def adapts_encoder(self) -> bool:
@@ -131,8 +137,7 @@ def least_bytes(candidate: Candidate, form: Form, source: EncoderSource | None, 
         return sum((source.folder / name).stat().st_size for name in names)
 
     if form in ("adapter", "stored"):
-        options = {name: value for name, value in candidate.arm.items() if name in _options(candidate)}
-        method = METHODS[candidate.arm["method"]].model_validate(options)
+        method = candidate.method
         assert isinstance(method, EncoderMethod)
         own = size([*files.tokenizer, *files.weights]) if form == "stored" else 0
         return own + 4 * method.trainable_parameters(_bare(source, labels=labels), head=("classifier",))
@@ -148,7 +153,3 @@ def _bare(source: EncoderSource, *, labels: int) -> PreTrainedModel:
     from tanzaku.encoders.load import bare_classifier, load_config
 
     return bare_classifier(load_config(source), labels=labels, pooling=RECIPES["default"].shared["pooling"])
-
-
-def _options(candidate: Candidate) -> set[str]:
-    return set(METHODS[candidate.arm["method"]].model_fields)

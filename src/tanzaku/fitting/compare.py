@@ -23,6 +23,7 @@ from tanzaku.fitting.candidates import (
     parameters_of,
 )
 from tanzaku.fitting.clock import Clock, Speed, final_share, training_passes
+from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
 from tanzaku.fitting.job import STUDY_FILE, Job
@@ -91,7 +92,7 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     check_bundle_folder(job.out, past, force=job.force)
     entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
     _drop_too_large(entries, source, job)
-    costs = CostsFile(job.folder / _COSTS)
+    costs = CostsFile(job.folder / _COSTS, shared_dictionary=job.shared_dictionary)
     speed = _drop_too_slow(entries, settings, source, job, costs)
     epochs = epochs_of(job, speed, past) if usual and speed is not None else None
     if epochs is not None:
@@ -176,6 +177,7 @@ def _asked(job: Job, arms: Sequence[Mapping[str, Any]], source: EncoderSource | 
         "arms": [dict(arm) for arm in arms],
         "encoder": source.fingerprint if source else None,
         "shared_encoder": job.shared_encoder,
+        "shared_dictionary": job.shared_dictionary,
         "budgets": asdict(job.budgets),
         "margin": job.margin,
         "choose_by": job.choose_by,
@@ -294,12 +296,13 @@ def _names(spec: StudySpec, candidates: Sequence[Candidate]) -> dict[int, dict[L
 
 
 def _drop_too_large(entries: Sequence[Entry], source: EncoderSource | None, job: Job) -> None:
+    labels = len(job.whole.label_names)
     for entry in entries:
-        if entry.candidate.adapts_encoder:
-            labels = len(job.whole.label_names)
-            entry.least_bytes = least_bytes(entry.candidate, entry.form, source, labels=labels)
-            if job.budgets.too_large(entry.least_bytes):
-                entry.drop("megabytes")
+        entry.least_bytes = least_bytes(entry.candidate, entry.form, source, labels=labels)
+        if not job.shared_dictionary:
+            entry.least_bytes += dictionary_bytes(entry.candidate.method, entry.form, source)
+        if job.budgets.too_large(entry.least_bytes):
+            entry.drop("megabytes")
 
 
 def _drop_too_slow(

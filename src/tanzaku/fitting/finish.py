@@ -16,7 +16,7 @@ from tanzaku.files import atomic_folder
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
-from tanzaku.fitting.forms import costs_key, pack_form, predict_in_fewer_bits, predictions_of
+from tanzaku.fitting.forms import costs_key, dictionary_of, pack_form, predict_in_fewer_bits, predictions_of
 from tanzaku.fitting.history import bundle_facts
 from tanzaku.fitting.job import RUNS, Job
 from tanzaku.fitting.race import (
@@ -167,7 +167,8 @@ def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun,
     bundle = race.scratch / "final"
     held_out = _held_out(compared, entry)
     pack_form(planned, entry.form, bundle, compare=True, language=job.language, held_out=held_out)
-    costs = race.costs.measure(key, bundle, job.whole.test.texts)
+    needed = dictionary_of(planned, entry.form)
+    costs = race.costs.measure(key, bundle, job.whole.test.texts, dictionary_bytes=needed)
     if race.budgets.exceeded(costs):
         return costs
     predict_in_fewer_bits(planned, entry.form, bundle, dataset)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Form
+from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.race import Race, classes_of
 from tanzaku.ship.held_out import HeldOut, replace_held_out
 from tanzaku.ship.packing import pack
@@ -49,6 +50,11 @@ def costs_key(planned: PlannedRun, form: Form) -> str:
     return f"{planned.run_id}/{form}"
 
 
+def dictionary_of(planned: PlannedRun, form: Form) -> int:
+    """The bytes of the dictionary that a run's bundle needs."""
+    return dictionary_bytes(planned.spec.method, form, getattr(planned, "encoder", None))
+
+
 def weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Costs:
     """What the bundle of a fold's run costs, measured unless that is known."""
     key = costs_key(planned, form)
@@ -56,7 +62,7 @@ def weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Cost
         return known
     bundle = race.scratch / f"{planned.run_id}-{form}"
     pack_form(planned, form, bundle, compare=False)
-    costs = race.costs.measure(key, bundle, dataset.test.texts)
+    costs = race.costs.measure(key, bundle, dataset.test.texts, dictionary_bytes=dictionary_of(planned, form))
     predict_in_fewer_bits(planned, form, bundle, dataset)
     shutil.rmtree(bundle)
     return costs

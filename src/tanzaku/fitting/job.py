@@ -49,6 +49,7 @@ class Job:
     seed: int
     choose_by: ChooseBy
     shared_encoder: bool
+    shared_dictionary: bool
     language: Language
     """Of the report and the bundle's model card."""
     listener: Callable[[FitEvent], None]

@@ -27,10 +27,12 @@ class FitOptions:
         label: The column of the labels.
         group: The column of the groups, if there is one; the documents of a group are never on both sides of a split.
         reading: How to read the source, and what to do about rows and labels, instead of these three.
-        max_mb: The most megabytes of all files that the classifier needs, its encoder's too; None for no limit.
+        max_mb: The most megabytes of all files that the classifier needs, with its encoder's and MeCab's dictionary;
+            None for no limit.
         max_ms: The most milliseconds for one document, the median on this machine with one thread.
         max_memory_mb: The most megabytes of memory of a process that classifies, with one thread.
         shared_encoder: The encoder is there anyway where the classifier is going to work, and does not count.
+        shared_dictionary: MeCab's dictionary is there anyway, and does not count.
         margin: How much worse than the best candidate the recommended one may be, a share; see
             `tanzaku.analysis.selection`.
         minutes: The time budget, of all calls that ask the same together. The final training is not cut off, so that a
@@ -57,6 +59,7 @@ class FitOptions:
     max_ms: float | None = None
     max_memory_mb: float | None = None
     shared_encoder: bool = False
+    shared_dictionary: bool = False
     margin: float = DEFAULT_MARGIN
     minutes: float = 20.0
     out: str | Path | None = None

@@ -140,6 +140,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         seed=asked.seed,
         choose_by=asked.choose_by,
         shared_encoder=asked.shared_encoder,
+        shared_dictionary=asked.shared_dictionary,
         language=asked.language,
         listener=listener,
         making=Making(asked.jobs, asked.ray),

@@ -88,6 +88,7 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
     )
     f1 = [words.text("Its macro-F1 is {score} %.", score=formats.percent(chosen.selected.score))]
     return [
+        *_dictionary(chosen, words),
         found,
         *(f1 if is_by_f1(findings) else ()),
         *_no_time(findings, words),
@@ -130,6 +131,19 @@ def _only_trained(findings: FitFindings, words: Words) -> list[str]:
             "The folds say nothing about {n:,} documents that were trained on in every fold, because their classes "
             "have so few documents or their groups so many.",
             findings.only_trained,
+        )
+    ]
+
+
+def _dictionary(chosen: TriedCandidate, words: Words) -> list[str]:
+    """How much of the classifier is a dictionary that is not in its folder."""
+    if chosen.costs is None or not chosen.costs.dictionary_bytes:
+        return []
+    return [
+        words.text(
+            "Of this, {megabytes} MB are the dictionary for MeCab, which is not in the classifier's folder but "
+            "installed as a Python package.",
+            megabytes=formats.megabytes(chosen.costs.dictionary_bytes / 1e6),
         )
     ]
 

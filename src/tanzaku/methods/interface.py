@@ -51,6 +51,13 @@ class _Options(BaseModel):
         labels = [item for item in cls.model_fields[option].metadata if isinstance(item, OptionLabel)]
         return labels[0] if labels else OptionLabel.of(option)
 
+    def dictionaries(self) -> tuple[str, ...]:
+        """The packages with dictionaries that classifying needs, by the names of their modules, such as `"ipadic"`.
+
+        Those that the tokenizer of an adapted encoder needs are not among them.
+        """
+        return ()
+
     def as_trained(self) -> Self:
         """The method with its `measuring_options` at their defaults: equal to another that trains the same."""
         defaults = {name: type(self).model_fields[name].get_default() for name in self.measuring_options}

@@ -66,6 +66,16 @@ class StaticEmbeddings(TextMethod):
     smoothing: Annotated[float, Field(gt=0, description="a in the weight a/(a + p) of a token.")] = 1e-3
     penalty: Annotated[float, Field(gt=0, description="C of the logistic regression.")] = 10.0
 
+    def dictionaries(self) -> tuple[str, ...]:
+        """Those of the tokenizer, which is the encoder's.
+
+        Raises:
+            EncoderError: There is no such encoder.
+        """
+        from tanzaku.encoders.tokenizer import dictionaries_of
+
+        return dictionaries_of(resolve_encoder(self.vectors_from))
+
     def fit(
         self,
         texts: Sequence[str],

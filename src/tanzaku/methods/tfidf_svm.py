@@ -58,6 +58,10 @@ class TfidfSvm(TextMethod):
         OptionLabel("{value} bits", ja="{value} ビット"),
     ] = 32
 
+    def dictionaries(self) -> tuple[str, ...]:
+        """MeCab's, where terms are words."""
+        return ("ipadic",) if self.analyzer == "mecab" else ()
+
     def fit(
         self,
         texts: Sequence[str],
