@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from tanzaku.analysis.abstention import choose_threshold, fewest_documents, lowest_promise, p_values_of_first
+from tanzaku.analysis.abstention import (
+    choose_threshold,
+    fewest_documents,
+    lowest_promise,
+    one_of_each,
+    p_values_of_first,
+)
+from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 
 
@@ -143,3 +150,43 @@ def test_a_lower_confidence_answers_more() -> None:
     assert found[1] is not None
     assert found[0].answered < found[1].answered
     assert math.isclose(found[0].coverage, found[0].answered / 1500)
+
+
+def test_one_document_of_each_group_is_drawn_at_random() -> None:
+    groups = np.repeat(np.arange(300), np.arange(300) % 4 + 1)
+    rows = one_of_each(groups)
+    assert groups[rows].tolist() == list(range(300))
+    assert rows.tolist() == one_of_each(groups).tolist()
+    place = rows - np.searchsorted(groups, np.arange(300))
+    assert np.bincount(place[3::4], minlength=4).min() > 5  # of groups of four, each of the four
+
+
+@pytest.mark.parametrize("correlation", [0.9, 0.3])
+def test_promises_and_intervals_hold_for_documents_in_groups(correlation: float) -> None:
+    """Of 50 groups of 8 documents, which are right or wrong together more often than others."""
+    random, draws = np.random.default_rng(0), 300
+    groups = np.repeat(np.arange(50), 8)
+    broken, covered, falsely, alone = 0, 0, 0, 0
+    for _ in range(draws):
+        base = random.uniform(0.5, 1, 50)  # how probable the labels of a group are, and how often they are right
+        probabilities = np.clip(np.repeat(base, 8) + random.normal(0, 0.01, 400), 0, 1)
+        right = np.stack([_together(random, base, correlation) for _ in range(2)])
+        rows = one_of_each(groups)
+        found = choose_threshold(probabilities[rows], right[0][rows], error_rate=0.2)
+        broken += found is not None and (1 - max(0.5, found.probability)) / 2 > 0.2
+        whole = choose_threshold(probabilities, right[0], error_rate=0.2)
+        alone += whole is not None and (1 - max(0.5, whole.probability)) / 2 > 0.2
+        interval = accuracy_interval_over_both(accuracy_scores(right, groups), [0])
+        covered += interval.low <= 0.75 <= interval.high
+        falsely += compare_accuracies(right, [0], [1], groups).p_value < 0.05
+    assert broken <= 0.08 * draws  # 5 % and three standard errors
+    assert covered >= 0.92 * draws
+    assert falsely <= 0.08 * draws
+    assert correlation < 0.9 or alone > broken
+
+
+def _together(random: np.random.Generator, base: np.ndarray, correlation: float) -> np.ndarray:
+    """Whether documents are right: by a number of their group, or else by one of their own."""
+    own, common = random.random((50, 8)), random.random((50, 1))
+    found: np.ndarray = (np.where(random.random((50, 8)) < correlation, common, own) < base[:, None]).ravel()
+    return found

@@ -98,3 +98,14 @@ def test_a_classifier_without_errors_gains_nothing_to_speak_of() -> None:
     curve = learning_curve((40, 80, 160), np.ones((3, 200), dtype=bool), trainings=5, start=200, more=[200])
     assert curve.gains[0].mean < 0.002
     assert curve.gains[0].high < 0.01
+
+
+def test_documents_of_a_group_do_not_count_as_independent() -> None:
+    random, groups = np.random.default_rng(0), np.repeat(np.arange(40), 10)
+    right = np.repeat(random.random((3, 40)) < np.array([[0.6], [0.7], [0.8]]), 10, axis=1)  # together, of a group
+    apart, grouped = (
+        learning_curve([100, 200, 400], right, trainings=5, start=400, more=[400], groups=one) for one in (None, groups)
+    )
+    assert grouped.gains[0].mean == pytest.approx(apart.gains[0].mean)
+    assert grouped.gains[0].high - grouped.gains[0].low > 1.5 * (apart.gains[0].high - apart.gains[0].low)
+    assert grouped.points[0].interval.half_width > 2.5 * apart.points[0].interval.half_width

@@ -1,11 +1,15 @@
 """Which candidate is taken: never one at chance level, the smallest that is near the best, and how sure that is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from tanzaku.analysis.selection import Selectable, hopeless, select
+from tanzaku.measure.metrics import wilson_interval
 
 CLASSES = np.arange(200) % 2
 
@@ -125,6 +129,29 @@ def test_what_is_hopeless_is_found_by_what_is_chosen_by() -> None:
     candidates = [Selectable(frequent, 1), Selectable(balanced, 1)]
     assert hopeless(candidates, classes, labels=2, margin=0.01, choose_by="accuracy") == [1]
     assert hopeless(candidates, classes, labels=2, margin=0.01, choose_by="macro_f1") == [0]
+
+
+def test_documents_of_a_group_do_not_count_as_independent() -> None:
+    """Of 40 groups of 10 documents, of which all are right or wrong together, as of 40 documents."""
+    groups = np.repeat(np.arange(40), 10)
+    classes = np.arange(400) % 2
+    right = [np.repeat(np.arange(40) < count, 10) for count in (32, 26)]
+    candidates = [
+        Selectable(np.where(one, classes, 1 - classes), size) for one, size in zip(right, (9, 1), strict=True)
+    ]
+    options: dict[str, Any] = {"labels": 2, "margin": 0.0, "choose_by": "accuracy"}
+    apart, grouped = (select(candidates, classes, **options, groups=one) for one in (None, groups))
+    low, high = wilson_interval(0.8, 40, quantile=float(t.ppf(0.975, 39)))
+    assert grouped.candidates[0].interval.low == pytest.approx(low, abs=0.01)
+    assert grouped.candidates[0].interval.high == pytest.approx(high, abs=0.01)
+    assert (apart.candidates[1].indistinct, grouped.candidates[1].indistinct) == (False, False)
+    right[1] = np.repeat((np.arange(40) < 29) | (np.arange(40) == 35), 10)
+    candidates[1] = Selectable(np.where(right[1], classes, 1 - classes), 1)
+    apart, grouped = (select(candidates, classes, **options, groups=one) for one in (None, groups))
+    assert (apart.candidates[1].indistinct, grouped.candidates[1].indistinct) == (False, True)
+    for by in ("accuracy", "macro_f1"):
+        options |= {"choose_by": by}
+        assert [hopeless(candidates, classes, **options, groups=one) for one in (None, groups)] == [[1], []]
 
 
 def test_choosing_among_random_candidates_seldom_finds_one() -> None:

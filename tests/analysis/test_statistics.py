@@ -425,3 +425,18 @@ def test_in_simulated_studies_macro_f1_raises_no_more_false_alarms_than_promised
         scores = macro_f1_scores(classes, predicted, labels=3, resamples=200)
         alarms += compare(scores, [0, 1], [2, 3]).p_value < 0.05
     assert alarms / studies <= 0.05 + 3 * (0.05 * 0.95 / studies) ** 0.5
+
+
+def test_groups_of_one_document_are_as_documents_and_equal_documents_as_one() -> None:
+    correct = np.random.default_rng(3).random((3, 50)) < 0.8
+    documents, groups = accuracy_scores(correct), accuracy_scores(correct, np.arange(50)[::-1] + 7)
+    assert np.allclose(documents.covariance, groups.covariance)
+    assert groups.freedom == 49
+    copies = accuracy_scores(np.repeat(correct, 4, axis=1), np.repeat(np.arange(50), 4))
+    assert np.allclose(copies.covariance, documents.covariance)
+    found, of_copies = (
+        compare_accuracies(right, [0], [1], group)
+        for right, group in ((correct, np.arange(50)), (np.repeat(correct, 4, axis=1), np.repeat(np.arange(50), 4)))
+    )
+    assert of_copies.interval.low == pytest.approx(found.interval.low)
+    assert of_copies.p_value == pytest.approx(found.p_value)

@@ -30,7 +30,9 @@ from tanzaku.fitting.history import HISTORY_FILE
 from tanzaku.fitting.race import Behind, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
 from tanzaku.fitting.sentences import verdict_text, why_no_promise
+from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.certificate import bundle_bytes
+from tanzaku.ship.held_out import read_held_out
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
@@ -430,9 +432,11 @@ def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tm
     assert "but after the final training: larger than --max-mb allows" in str(result.report)
 
 
-def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:
+def test_macro_f1_and_groups_are_said_to_decide(tmp_path: Path) -> None:
+    texts, labels = inquiries(120)
     result = fit(
-        inquiries(120),
+        pd.DataFrame({"text": texts, "label": labels, "customer": [row // 3 for row in range(120)]}),
+        group="customer",
         study=tmp_path,
         candidates=[{**FEW_TERMS, "max_terms": 60}, MANY_TERMS],
         folds=2,
@@ -452,6 +456,16 @@ def test_what_is_compared_by_macro_f1_is_said_to_be(tmp_path: Path) -> None:
     page = result.report.page.read_text(encoding="utf-8")
     assert "Macro-F1 (%)" in page
     assert shown in page
+    assert findings.groups == 32  # of 40, those that have no test documents
+    assert "These documents are of 32 groups, and those of a group do not count as independent." in page
+    test, bundle = findings.final.test, result.bundle
+    assert test.accuracy_interval != accuracy_interval(test.correct, test.documents)
+    held_out = bundle and read_held_out(bundle)
+    assert held_out is not None
+    assert len(held_out.correct) == 32  # a document of each
+    promised = [found for _, found in findings.answers if found]
+    assert {found.documents for found in promised} == {32}
+    assert "For this, one document of each group counts." in page
 
 
 def test_what_nothing_is_known_about_is_said(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 The promise: with the stated confidence, over validation sets of that size, the error rate among all texts whose
 probability reaches the threshold is at most the one that was asked for. It is made by fixed-sequence testing, as in
-"Learn then Test" (Angelopoulos et al. 2021, arXiv 2110.01052), with the exact binomial test of each threshold.
+"Learn then Test" (Angelopoulos et al. 2021, arXiv 2110.01052), with the exact binomial test of each threshold. The test
+needs independent documents: of documents in groups, `one_of_each` takes some.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 DEFAULT_CONFIDENCE = 0.95
 _ROUNDING = 1e-9
+_SEED = 0  # equal documents give equal promises
 _MOST_STARTS = 5
 _FOR_EACH_START = 4  # times the fewest documents that can promise anything
 _RATES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
@@ -87,6 +89,22 @@ def choose_threshold(
         return None
     found = float(thresholds[chosen]), int(answered[chosen]), int(wrong[chosen])
     return Threshold(found[0], error_rate, confidence, documents, answered=found[1], wrong=found[2])
+
+
+def one_of_each(groups: np.ndarray) -> np.ndarray:
+    """The rows, in order, of one document of each group, drawn at random; equal groups give equal rows.
+
+    Documents of a group are often right or wrong together, so that the binomial test would take them for more evidence
+    than they are. One of each are independent of each other, so that the test is exact for them, whatever the
+    correlation within groups; what is promised is the error rate where each group counts alike.
+
+    Args:
+        groups: The documents' groups, (documents,) int.
+    """
+    order = np.random.default_rng(_SEED).permutation(len(groups))
+    _, first = np.unique(groups[order], return_index=True)
+    rows: np.ndarray = np.sort(order[first])
+    return rows
 
 
 def fewest_documents(*, error_rate: float, confidence: float = DEFAULT_CONFIDENCE) -> int:

@@ -64,7 +64,13 @@ class LearningCurve:
 
 
 def learning_curve(
-    sizes: Sequence[float], correct: np.ndarray, *, trainings: int, start: float, more: Sequence[int]
+    sizes: Sequence[float],
+    correct: np.ndarray,
+    *,
+    trainings: int,
+    start: float,
+    more: Sequence[int],
+    groups: np.ndarray | None = None,
 ) -> LearningCurve:
     """Fit the law, and say what `more` training documents would bring.
 
@@ -74,17 +80,19 @@ def learning_curve(
         trainings: How many classifiers classified the documents after each size, such as one a fold.
         start: Training documents of the classifier that labels would be added to.
         more: Numbers of further training documents, in addition to `start`.
+        groups: The documents' groups, (documents,) int, if there are any: whole groups are resampled.
     """
     order = np.argsort(sizes)
     numbers, right = np.asarray(sizes, dtype=np.float64)[order], correct[order]
     generator = np.random.default_rng(_SEED)
-    errors = _resampled(right, generator)  # (1 + resamples, sizes); the first are the measured ones
+    # (1 + resamples, sizes); the first are the measured ones
+    errors = _resampled(right, generator) if groups is None else _resampled_groups(right, groups, generator)
     noise = generator.standard_normal(errors.shape) * _training_error(errors, numbers * trainings)
     noise[0] = 0.0
     least = 0.5 / (right.shape[1] + 1)
     law = _Law.fit(numbers, np.maximum(errors + noise, least))
     gains = _realised(law, start, more=more, generator=generator)  # (1 + resamples, more)
-    accuracies = accuracy_scores(right)
+    accuracies = accuracy_scores(right, groups)
     return LearningCurve(
         points=tuple(
             CurvePoint(float(size), float(right[row].mean()), accuracy_interval_over_both(accuracies, [row]))
@@ -107,6 +115,17 @@ def _resampled(right: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     counts = generator.multinomial(documents, alike / documents, size=_RESAMPLES)  # (resamples, kinds)
     wrong = np.concatenate([alike[None], counts]) @ kinds  # (1 + resamples, sizes)
     errors: np.ndarray = (wrong + 0.5) / (documents + 1)
+    return errors
+
+
+def _resampled_groups(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """As `_resampled`, of whole groups."""
+    _, places = np.unique(groups, return_inverse=True)
+    members = np.bincount(places)
+    wrong_of = np.stack([np.bincount(places, weights=row) for row in ~right], axis=1)  # (groups, sizes)
+    drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=_RESAMPLES)
+    counts = np.concatenate([np.ones((1, len(members)), dtype=int), drawn])
+    errors: np.ndarray = (counts @ wrong_of + 0.5) / (counts @ members + 1)[:, None]
     return errors
 
 

@@ -3,7 +3,8 @@
 Other than `tanzaku.analysis.recommendation`, which takes the validation set of a study as it is, this knows how little
 a few documents can decide. Of many candidates the best looks better than it is, so that a smaller one that is worse by
 no more than one standard error of their difference is taken (the one-standard-error rule of Breiman, Friedman, Olshen
-and Stone 1984), and one that can't be distinguished from always answering the most frequent class never is.
+and Stone 1984), and one that can't be distinguished from always answering the most frequent class never is. Documents
+of a group do not count as independent: see `tanzaku.analysis.statistics`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Selected:
 
     accuracy: float
     interval: Interval
-    """Wilson's 95 % interval of the accuracy, over documents."""
+    """Wilson's 95 % interval of the accuracy, over documents or their groups."""
     score: float
     """What was chosen by: the accuracy or macro-F1."""
     over_majority: Difference
@@ -93,7 +94,13 @@ class Selection:
 
 
 def select(
-    candidates: Sequence[Selectable], classes: np.ndarray, *, labels: int, margin: float, choose_by: ChooseBy
+    candidates: Sequence[Selectable],
+    classes: np.ndarray,
+    *,
+    labels: int,
+    margin: float,
+    choose_by: ChooseBy,
+    groups: np.ndarray | None = None,
 ) -> Selection:
     """Choose a candidate.
 
@@ -104,10 +111,11 @@ def select(
         margin: How much worse than the best the recommended candidate may look, a share; one standard error of the
             difference where that is more.
         choose_by: What of the documents candidates are compared by.
+        groups: The documents' groups, (documents,) int, if there are any.
     """
     frequent = np.full(len(classes), np.bincount(classes).argmax())
     rows = np.stack([*(one.predicted for one in candidates), frequent])  # (candidates + 1, documents)
-    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by)
+    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by, groups=groups)
     best, selected = _compare(scored, [one.total_bytes for one in candidates])
     usable = [place for place, one in enumerate(selected) if not one.at_chance]
     near = [place for place in usable if _is_near(selected[place].from_best, margin=margin)]
@@ -140,12 +148,21 @@ class _Scored:
     accuracies: RunScores
     f1: RunScores | None
     """None where they are compared by the accuracy."""
+    groups: np.ndarray | None = None
 
     @classmethod
-    def of(cls, rows: np.ndarray, classes: np.ndarray, *, labels: int, choose_by: ChooseBy) -> _Scored:
+    def of(
+        cls,
+        rows: np.ndarray,
+        classes: np.ndarray,
+        *,
+        labels: int,
+        choose_by: ChooseBy,
+        groups: np.ndarray | None = None,
+    ) -> _Scored:
         """Of predictions (rows, documents) int."""
-        f1 = macro_f1_scores(classes, rows, labels=labels) if choose_by == "macro_f1" else None
-        return cls(rows == classes, accuracy_scores(rows == classes), f1)
+        f1 = macro_f1_scores(classes, rows, labels=labels, groups=groups) if choose_by == "macro_f1" else None
+        return cls(rows == classes, accuracy_scores(rows == classes, groups), f1, groups)
 
     @property
     def values(self) -> np.ndarray:
@@ -154,7 +171,9 @@ class _Scored:
 
     def difference(self, one: int, other: int) -> Difference:
         """The first row's score less the second's."""
-        return compare(self.f1, [one], [other]) if self.f1 else compare_accuracies(self.correct, [one], [other])
+        if self.f1:
+            return compare(self.f1, [one], [other])
+        return compare_accuracies(self.correct, [one], [other], self.groups)
 
 
 def _compare(scored: _Scored, sizes: Sequence[int]) -> tuple[int, tuple[Selected, ...]]:
@@ -191,6 +210,7 @@ def hopeless(
     margin: float,
     choose_by: ChooseBy,
     looks: int = 1,
+    groups: np.ndarray | None = None,
 ) -> list[int]:
     """The candidates whose score is significantly lower than the best's by more than the margin: more documents are
     not going to change that.
@@ -205,15 +225,17 @@ def hopeless(
         margin: A share.
         choose_by: What of the documents candidates are compared by.
         looks: How often this is asked while documents are added.
+        groups: As for `select`.
     """
-    from scipy.special import ndtri
+    from scipy.stats import t
 
     rows = np.stack([one.predicted for one in candidates])
-    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by)
+    scored = _Scored.of(rows, classes, labels=labels, choose_by=choose_by, groups=groups)
     best = int(scored.values.argmax())
     others = [place for place in range(len(candidates)) if place != best]
     pairs = max(1, len(candidates) * (len(candidates) - 1) // 2)
-    wider = float(ndtri(1 - _LEVEL / 2 / (pairs * looks)) / ndtri(1 - _LEVEL / 2))
+    freedom = scored.accuracies.freedom
+    wider = float(t.ppf(1 - _LEVEL / 2 / (pairs * looks), freedom) / t.ppf(1 - _LEVEL / 2, freedom))
     differences = {place: scored.difference(place, best) for place in others}
     return [
         place

@@ -12,6 +12,12 @@ another share of correct ones). Each function says which of the two it covers.
   With two seeds that differ much, `accuracy_interval_over_both` covers some 90 % instead of 95 %; from three on it is
   close.
 - `exact_mcnemar` covers documents, for one model against one other.
+
+Documents of a group, such as those of one customer, are not independent of each other. Given their groups, the
+functions take the variance over groups instead of documents (that of a share of samples in clusters of unequal sizes,
+Cochran 1977, chapter 9A), the t distribution with as many degrees of freedom as groups less one, and for Wilson's and
+Newcombe's intervals the number of independent documents that would give this variance, at most the number that there is
+(Korn and Graubard 1998; Dean and Pagano 2015 compare such intervals).
 """
 
 from __future__ import annotations
@@ -56,6 +62,11 @@ class RunScores:
     covariance: np.ndarray
     """(runs, runs) float64: of the values, over samples of as many documents."""
     documents: int
+    group_size: float = 1.0
+    """Of an average document's group."""
+    freedom: float = float("inf")
+    """Degrees of freedom of the covariance: of groups one less than there are; of documents, as good as infinitely
+    many."""
 
     @property
     def runs(self) -> int:
@@ -83,19 +94,50 @@ def outcome_of(difference: Difference, *, p_value: float) -> Outcome:
     return "better" if difference.mean > 0 else "worse"
 
 
-def accuracy_scores(correct: np.ndarray) -> RunScores:
+def accuracy_scores(correct: np.ndarray, groups: np.ndarray | None = None) -> RunScores:
     """Accuracies, from whether each run took each document right, (runs, documents) bool.
 
     Two documents are added to the covariance that every run has right by the toss of a coin of its own: for two runs
-    that is the variance of Agresti and Min (2005), and two runs that never differ do not look infinitely certain.
+    that is the variance of Agresti and Min (2005), and two runs that never differ do not look infinitely certain. With
+    `groups`, (documents,) int, two groups are added instead.
     """
     right = correct.astype(np.float64)
     runs, documents = right.shape
+    if groups is not None:
+        return _accuracy_scores_of_groups(right, groups)
     total = documents + 2
     sums = right.sum(axis=1) + 1  # (runs,)
     products = right @ right.T + 0.5 + 0.5 * np.eye(runs)  # (runs, runs)
     covariance = (products - np.outer(sums, sums) / total) / total**2
     return RunScores(right.mean(axis=1), covariance, documents)
+
+
+def _accuracy_scores_of_groups(right: np.ndarray, groups: np.ndarray) -> RunScores:
+    runs, documents = right.shape
+    size, count = _group_size(groups), len(np.unique(groups))
+    total = documents + 2 * size
+    shares = (right.sum(axis=1) + size) / total
+    sums = _sums(right - shares[:, None], groups)
+    half = 0.5 - shares
+    added = 2 * size**2 * (np.outer(half, half) + 0.25 * np.eye(runs))
+    covariance = (sums @ sums.T + added) / total**2
+    return RunScores(right.mean(axis=1), covariance, documents, group_size=size, freedom=max(1, count - 1))
+
+
+def _group_size(groups: np.ndarray | None) -> float:
+    """The mean over documents of the size of their group; 1 without groups."""
+    if groups is None:
+        return 1.0
+    sizes = np.unique(groups, return_counts=True)[1]
+    return float((sizes**2).sum() / sizes.sum())
+
+
+def _sums(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The sums of each row over each group, (rows, groups); without groups, the rows themselves."""
+    if groups is None:
+        return rows
+    _, places = np.unique(groups, return_inverse=True)
+    return np.stack([np.bincount(places, weights=row) for row in rows])
 
 
 def accuracy_scores_from_counts(correct: Sequence[int], documents: int) -> RunScores:
@@ -112,7 +154,12 @@ def accuracy_scores_from_counts(correct: Sequence[int], documents: int) -> RunSc
 
 
 def macro_f1_scores(
-    classes: np.ndarray, predicted: np.ndarray, *, labels: int, resamples: int | None = None
+    classes: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    labels: int,
+    resamples: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> RunScores:
     """Macro-F1 of runs, its covariance by the bootstrap: the same resampled documents for all of them.
 
@@ -123,18 +170,21 @@ def macro_f1_scores(
             the predicted ones, as in `measure.metrics.measure`.
         resamples: How often as many documents are drawn with replacement; 2,000 times, or down to 200 where there are
             more than 10,000 documents.
+        groups: The documents' groups, (documents,) int: whole groups are drawn instead of documents.
     """
     documents = len(classes)
+    kinds, places = np.unique(np.arange(documents) if groups is None else groups, return_inverse=True)
+    freedom = float("inf") if groups is None else max(1, len(kinds) - 1)
     resamples = resamples or min(_MOST_RESAMPLES, max(_FEWEST_RESAMPLES, _CELLS // documents))
     generator = np.random.default_rng(_RESAMPLING_SEED)
     at_once = max(1, min(resamples, _CELLS_AT_ONCE // documents))
     parts = []
     for start in range(0, resamples, at_once):
-        weights = _resampled(generator, documents, times=min(at_once, resamples - start))
+        weights = _resampled(generator, len(kinds), times=min(at_once, resamples - start))[:, places]
         parts.append(_macro_f1(classes, predicted, labels=labels, weights=weights))
     values = _macro_f1(classes, predicted, labels=labels, weights=np.ones((1, documents), dtype=np.float32))[0]
     covariance = np.atleast_2d(np.cov(np.concatenate(parts), rowvar=False))
-    return RunScores(values, covariance, documents)
+    return RunScores(values, covariance, documents, freedom=freedom)
 
 
 def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> Interval:
@@ -170,7 +220,9 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
     return Difference(mean, Interval(mean - half, mean + half, kind="both"), p_value, test="t")
 
 
-def compare_accuracies(correct: np.ndarray, first: Sequence[int], second: Sequence[int]) -> Difference:
+def compare_accuracies(
+    correct: np.ndarray, first: Sequence[int], second: Sequence[int], groups: np.ndarray | None = None
+) -> Difference:
     """As `compare`, with McNemar's exact p-value where each side has one run, and an interval that suits shares.
 
     The interval is Newcombe's (1998, "Improved confidence intervals for the difference between binomial proportions
@@ -182,12 +234,14 @@ def compare_accuracies(correct: np.ndarray, first: Sequence[int], second: Sequen
         correct: Whether each run took each document right, (runs, documents) bool.
         first: Places of one arm's runs.
         second: Places of another's.
+        groups: The documents' groups, (documents,) int, if there are any. The p-value is then that of `compare`.
     """
-    scores = accuracy_scores(correct[[*first, *second]])
+    scores = accuracy_scores(correct[[*first, *second]], groups)
     one, other = list(range(len(first))), list(range(len(first), scores.runs))
     tested = compare(scores, one, other)
-    interval = _newcombe(scores, one, other, correlation=_correlation(correct[[*first, *second]], one, other))
-    if scores.runs > 2:
+    correlation = _correlation(correct[[*first, *second]], one, other, groups)
+    interval = _newcombe(scores, one, other, correlation=correlation)
+    if scores.runs > 2 or groups is not None:
         return replace(tested, interval=interval)
     return Difference(tested.mean, interval, exact_mcnemar(*correct[[*first, *second]]), test="mcnemar")
 
@@ -228,7 +282,7 @@ def _variance(scores: RunScores, arms: Sequence[list[int]], *, signs: Sequence[i
     for runs, sign in zip(arms, signs, strict=True):
         weights[runs] += sign / len(runs)
     variance = float(weights @ scores.covariance @ weights)
-    noise = 0.0  # of the seeds' part, by Satterthwaite; documents are so many that theirs has next to none
+    noise = variance**2 / scores.freedom  # of both parts, by Satterthwaite
     for runs in arms:
         count = len(runs)
         if count < 2:
@@ -247,25 +301,29 @@ def _wilson(accuracies: RunScores, runs: list[int], *, variance: float, freedom:
     from scipy import stats
 
     share = float(accuracies.values[runs].mean())
-    added = (share * accuracies.documents + 1) / (accuracies.documents + 2)  # with `accuracy_scores`' two documents
+    size, documents = accuracies.group_size, accuracies.documents
+    added = (share * documents + size) / (documents + 2 * size)  # with the two documents or groups of `accuracy_scores`
     effective = max(1.0, added * (1 - added) / variance - 2)
+    if np.isfinite(accuracies.freedom):  # documents of a group are seldom more different than others, but may look so
+        effective = min(effective, documents)
     return wilson_interval(share, effective, quantile=float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)))
 
 
-def _correlation(correct: np.ndarray, first: list[int], second: list[int]) -> float:
+def _correlation(correct: np.ndarray, first: list[int], second: list[int], groups: np.ndarray | None = None) -> float:
     """Of two arms' mean accuracies, as Newcombe's method 10 estimates it.
 
-    A positive covariance is reduced by half a document, down to 0, and an arm that is right everywhere, or nowhere, is
-    correlated with none. With one run each and n documents, of which both take a right, either one alone b and c, and
-    neither d, it is his φ = (ad - bc - n/2) / √((a + b)(c + d)(a + c)(b + d)).
+    A positive covariance is reduced by half a document, or half a group, down to 0, and an arm that is right
+    everywhere, or nowhere, is correlated with none. With one run each and n documents, of which both take a right,
+    either one alone b and c, and neither d, it is his φ = (ad - bc - n/2) / √((a + b)(c + d)(a + c)(b + d)).
     """
     right = correct.astype(np.float64)
     documents = right.shape[1]
-    means = RunScores(right.mean(axis=1), np.cov(right, bias=True) / documents, documents)
+    sums = _sums(right - right.mean(axis=1, keepdims=True), groups)
+    means = RunScores(right.mean(axis=1), sums @ sums.T / documents**2, documents)
     variances = [_variance(means, [runs], signs=[1])[0] for runs in (first, second)]
     covariance = float(means.covariance[np.ix_(first, second)].mean())
     if covariance > 0:
-        covariance = max(0.0, covariance - 1 / (2 * documents**2))
+        covariance = max(0.0, covariance - _group_size(groups) ** 2 / (2 * documents**2))
     return covariance / (variances[0] * variances[1]) ** 0.5 if min(variances) > 0 else 0.0
 
 

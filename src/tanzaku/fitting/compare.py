@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encoder
@@ -27,7 +28,7 @@ from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.race import Entry, Fold, Race, has_ended
+from tanzaku.fitting.race import Entry, Fold, Race, groups_of, has_ended
 from tanzaku.fitting.rounds import read_entry, run_race
 from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.naming import Name, Namer, arms_of_runs
@@ -60,6 +61,11 @@ class Compared:
     """Of the race."""
     again: bool
     """Whether it was finished before, with as much time at least."""
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Of the test documents of `folds`, (documents,) int; None where they have none."""
+        return groups_of([fold.dataset.test for fold in self.folds])
 
     def planned(self, candidate: Candidate, runs: Sequence[PlannedRun]) -> PlannedRun:
         """The candidate's run among those of a plan."""
@@ -138,6 +144,7 @@ def _race(
         listener=job.listener,
         making=job.making,
         at_once=job.making.at_once,
+        groups=groups_of([fold.test for fold in job.folds]),
     )
 
 

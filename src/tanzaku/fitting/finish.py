@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tanzaku.analysis.abstention import Threshold, choose_threshold
+from tanzaku.analysis.abstention import Threshold, choose_threshold, one_of_each
 from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.selection import Selection, select
+from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores
 from tanzaku.data.dataset import Dataset
 from tanzaku.files import atomic_folder
 from tanzaku.fitting.budgets import Costs
@@ -22,17 +24,18 @@ from tanzaku.fitting.job import RUNS, Job
 from tanzaku.fitting.race import (
     Entry,
     classes_of,
+    groups_of,
     has_ended,
     make_run,
     selectable,
 )
 from tanzaku.fitting.splits import fewer
 from tanzaku.fitting.verdict import Final, FitFindings, TriedCandidate, mistakes_of
-from tanzaku.measure.metrics import measure
+from tanzaku.measure.metrics import Measures, measure
 from tanzaku.ship.held_out import HeldOut
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.predictions import read_predictions
+from tanzaku.study.predictions import StoredPredictions, read_predictions
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.spec import DataSpec
 
@@ -51,12 +54,14 @@ def finish(job: Job, compared: Compared) -> FitFindings:
     """
     race, rounds = compared.race, len(compared.folds)
     live = race.live if rounds else []
+    groups = compared.groups
     classes = np.concatenate([classes_of(fold.dataset) for fold in compared.folds]) if rounds else np.zeros(0, np.int64)
     selection = final = mistakes = curve = chosen = reliability = None
     answers: tuple[tuple[float, Threshold | None], ...] = ()
     if live:
         labels = len(job.whole.label_names)
-        selection = select(selectable(live, rounds), classes, labels=labels, margin=job.margin, choose_by=job.choose_by)
+        made, by = selectable(live, rounds), job.choose_by
+        selection = select(made, classes, labels=labels, margin=job.margin, choose_by=by, groups=groups)
         chosen, final = _train_final(job, compared, [live[place] for place in selection.order])
     if chosen is not None:
         texts = [text for fold in compared.folds for text in fold.dataset.test.texts]
@@ -84,6 +89,7 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         curve=curve,
         reliability=reliability,
         answers=answers,
+        groups=None if groups is None else len(np.unique(groups)),
     )
 
 
@@ -91,22 +97,34 @@ def _probabilities(
     compared: Compared, chosen: Entry
 ) -> tuple[Reliability | None, tuple[tuple[float, Threshold | None], ...]]:
     """How far the probabilities of the documents of all folds can be trusted, and what they promise."""
-    if (held_out := _held_out(compared, chosen)) is None:
+    if (every := _classified(compared, chosen)) is None or (held_out := _held_out(compared, chosen)) is None:
         return None, ()
     probabilities, correct = held_out.probabilities, held_out.correct
     answers = tuple((rate, choose_threshold(probabilities, correct, error_rate=rate)) for rate in _ERROR_RATES)
-    return reliability_of(probabilities, correct), answers
+    return reliability_of(*every), answers
 
 
 def _held_out(compared: Compared, entry: Entry) -> HeldOut | None:
-    """The documents of all folds, each as a model classified it that had no part in it: what the bundle promises error
-    rates by. None where there are no probabilities."""
+    """The documents of all folds, or one of each of their groups: what the bundle promises error rates by. None where
+    there are no probabilities."""
+    if (every := _classified(compared, entry)) is None:
+        return None
+    probabilities, correct = every
+    if (groups := compared.groups) is not None:
+        rows = one_of_each(groups)
+        probabilities, correct = probabilities[rows], correct[rows]
+    return HeldOut(probabilities, correct, cross_validated=True)
+
+
+def _classified(compared: Compared, entry: Entry) -> tuple[np.ndarray, np.ndarray] | None:
+    """How probable its label of each document of all folds is, and whether it is right, by a model that had no part in
+    the document. None where there are no probabilities."""
     made = [predictions_of(compared.planned(entry.candidate, fold.runs), entry.form) for fold in compared.folds]
     if any(one.probabilities is None for one in made):
         return None
     probabilities = np.concatenate([one.probabilities for one in made if one.probabilities is not None])
     correct = np.concatenate([np.array(one.classes) == np.array(one.predicted) for one in made])
-    return HeldOut(probabilities, correct, cross_validated=True)
+    return probabilities, correct
 
 
 def _tried(
@@ -150,10 +168,20 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
             entry.drop(over)
             continue
         made = predictions_of(planned, entry.form)
-        test = measure(np.array(made.classes), np.array(made.predicted), label_names=plan.dataset.label_names)
+        test = _tested(plan.dataset, made)
         entry.costs = costs
         return entry, Final(record, entry.form, costs, test, len(job.whole.train), len(job.whole.val))
     return None, None
+
+
+def _tested(dataset: Dataset, made: StoredPredictions) -> Measures:
+    """What was made of the test documents, with an interval over their groups if they have some."""
+    classes, predicted = np.array(made.classes), np.array(made.predicted)
+    test = measure(classes, predicted, label_names=dataset.label_names)
+    if (groups := groups_of([dataset.test])) is None:
+        return test
+    interval = accuracy_interval_over_both(accuracy_scores((classes == predicted)[None], groups), [0])
+    return replace(test, accuracy_interval=(interval.low, interval.high))
 
 
 def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun, dataset: Dataset) -> Costs:
@@ -196,7 +224,9 @@ def _curve(job: Job, compared: Compared, candidate: Candidate) -> LearningCurve 
     correct = np.stack([np.concatenate(of_size) for of_size in zip(*rows, strict=True)])  # (sizes, documents)
     start = len(job.whole.train)  # of the final training
     more = sorted({nice(0.5 * start), nice(1.5 * start)})
-    return learning_curve(np.mean(sizes, axis=0).tolist(), correct, trainings=len(rows), start=start, more=more)
+    groups = None if compared.groups is None else compared.groups[: correct.shape[1]]
+    measured = np.mean(sizes, axis=0).tolist()
+    return learning_curve(measured, correct, trainings=len(rows), start=start, more=more, groups=groups)
 
 
 def _trained_on(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tanzaku.analysis.selection import Selectable
-from tanzaku.data.dataset import Dataset
+from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate, Form
 from tanzaku.fitting.clock import Clock
@@ -161,6 +161,8 @@ class Race:
     """A folder for bundles that are only weighed."""
     listener: Listener
     making: Making
+    groups: np.ndarray | None = None
+    """Of the test documents of all folds, (documents,) int; None where they have none."""
     at_once: int = 1
     """So many of the runs that are made together are counted on to be made at the same time."""
     rounds_before: int = 0
@@ -238,6 +240,18 @@ def classes_of(dataset: Dataset) -> np.ndarray:
     """The class indices of the test documents, (documents,) int64."""
     index = {name: place for place, name in enumerate(dataset.label_names)}
     return np.array([index[label] for label in dataset.test.labels], dtype=np.int64)
+
+
+def groups_of(splits: Sequence[Documents]) -> np.ndarray | None:
+    """The numbers of the groups of some documents, one after the other, (documents,) int64: a document without a group
+    has one of its own. None where none has a group."""
+    if not any(split.groups for split in splits):
+        return None
+    names = [group for split in splits for group in split.groups or [None] * len(split)]
+    numbers: np.ndarray = np.unique(
+        [f"of {name}" if name is not None else f"{row}" for row, name in enumerate(names)], return_inverse=True
+    )[1]
+    return numbers
 
 
 def selectable(entries: Sequence[Entry], rounds: int) -> list[Selectable]:

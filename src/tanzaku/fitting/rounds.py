@@ -233,7 +233,8 @@ def _drop_hopeless(race: Race, classes: np.ndarray, among: Sequence[Entry], *, r
         return
     found, looks = selectable(live, rounds), race.folds - 1
     labels, choose_by = race.labels, race.choose_by
-    worse = hopeless(found, classes, labels=labels, margin=race.margin, choose_by=choose_by, looks=looks)
+    groups = None if race.groups is None else race.groups[: len(classes)]
+    worse = hopeless(found, classes, labels=labels, margin=race.margin, choose_by=choose_by, looks=looks, groups=groups)
     scores = scores_of(found, classes, labels=labels, choose_by=choose_by)
     for place in worse:
         if any(live[place] is entry for entry in among):

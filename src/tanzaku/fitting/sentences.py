@@ -90,6 +90,7 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
     return [
         *_dictionary(chosen, words),
         found,
+        *_groups(findings, words),
         *(f1 if is_by_f1(findings) else ()),
         *_no_time(findings, words),
         *_only_trained(findings, words),
@@ -131,6 +132,19 @@ def _only_trained(findings: FitFindings, words: Words) -> list[str]:
             "The folds say nothing about {n:,} documents that were trained on in every fold, because their classes "
             "have so few documents or their groups so many.",
             findings.only_trained,
+        )
+    ]
+
+
+def _groups(findings: FitFindings, words: Words) -> list[str]:
+    """That documents of a group are not independent."""
+    if findings.groups is None:
+        return []
+    return [
+        words.plural(
+            "These documents are of {n:,} group, and those of a group do not count as independent.",
+            "These documents are of {n:,} groups, and those of a group do not count as independent.",
+            findings.groups,
         )
     ]
 
@@ -282,6 +296,8 @@ def _answers(findings: FitFindings, words: Words) -> str | None:
         rate=rate,
         confidence=number(100 * shown.confidence),
     )
+    if findings.groups is not None:
+        promise = words.joined([promise, words.text("For this, one document of each group counts.")])
     lower = next(
         ((rate, one) for rate, one in reversed(findings.answers) if one is None and rate < found[0].error_rate), None
     )

@@ -126,6 +126,8 @@ class FitFindings:
     answers: tuple[tuple[float, Threshold | None], ...] = ()
     """By the largest share of its answers that may be wrong, from which probability on it answers; None where no
     threshold promises that."""
+    groups: int | None = None
+    """Of the documents of the folds; None where no column has groups."""
 
     @property
     def more_to_try(self) -> bool:
