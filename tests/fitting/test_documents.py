@@ -82,6 +82,6 @@ def test_options_without_effect_on_prepared_data_are_refused(tmp_path: Path) -> 
 
 
 def test_small_classes_of_prepared_data_are_warned_about() -> None:
-    documents = [Documents((f"{split}甲", f"{split}乙"), ("a", "b")) for split in ("一", "二", "三")]
+    train, val, test = (Documents((f"{split}甲", f"{split}乙"), ("a", "b")) for split in ("一", "二", "三"))
     with pytest.warns(TanzakuWarning, match="classes with fewer than 5 different texts .*'a' has 3; 'b' has 3"):
-        labelled(Dataset("few", *documents, ("a", "b")), ReadOptions())
+        labelled(Dataset("few", train, val, test, ("a", "b")), ReadOptions())
