@@ -135,7 +135,9 @@ def test_a_small_spreadsheet_can_not_keep_the_server_busy(xml: bytes, message: s
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.csv", b"text\na\nb\n"), ("a.xlsx", _sheet([["text"], ["a"], ["b"]]))]
+    ("name", "content"),
+    [("a.csv", b"text\na\nb\n"), ("a.xlsx", _sheet([["text"], ["a"], ["b"]]))],
+    ids=["csv", "xlsx"],
 )
 def test_reading_ends_when_the_time_is_over(name: str, content: bytes) -> None:
     engine = Engine()
