@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml mini/pyproject.toml constraints.txt
 setup: $(VENV)/installed
 
 # Many tests wait for processes that they start, so one more than there are cores, and at most four: each takes gigabytes.
-WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 3 ? cores + 1 : 4)))
+WORKERS := $(shell cores=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((cores < 3 ? cores + 1 : 4)))
 
 # Each file's tests stay in one process, slow tests go alone and first; see tests/conftest.py.
 test: setup programs
