@@ -276,15 +276,16 @@ def test_more_time_gives_more_epochs_unless_a_result_is_only_shown_again() -> No
     splits = split_for_fit(documents, range(30_000), name="made", seed=0)
     speed = Speed(single_seconds=0.02, batch_seconds=0.01, parameters=1)
 
-    def epochs(minutes: float, past: Past) -> int:
+    def epochs(minutes: float, past: Past, candidates: int = 1) -> int:
         job = SimpleNamespace(minutes=minutes, folds=splits.folds, whole=splits.whole)
-        return epochs_of(cast(Any, job), speed, past)
+        return epochs_of(cast(Any, job), speed, past, candidates=candidates)
 
     past = Past({})
     assert epochs(20, past) == 2
     past.seconds = 19 * 60
     assert epochs(20, past) == 2  # resumed with little time left
     past.outcome = Outcome(20, 1, [], epochs=2)
+    assert epochs(600, past, candidates=5) == 2  # enough for more of one candidate, but all are trained again
     assert epochs(600, past) == 5
     assert (epochs(20, past), past.epochs) == (2, 5)  # the longer call was interrupted
     past.outcome = Outcome(600, 1, [], epochs=5)

@@ -100,7 +100,8 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS, shared_dictionary=job.shared_dictionary)
     speed = _drop_too_slow(entries, settings, source, job, costs)
-    epochs = epochs_of(job, speed, past) if usual and speed is not None else None
+    trained = {id(entry.candidate) for entry in entries if entry.live and _trains_encoder(entry.candidate)}
+    epochs = epochs_of(job, speed, past, candidates=len(trained)) if usual and speed is not None else None
     if epochs is not None:
         candidates = _with_epochs(candidates, entries, epochs)
         every = _study(job, settings, candidates)
@@ -220,19 +221,24 @@ def _restore(race: Race, folds: Sequence[Fold], outcome: Outcome) -> bool:
     return True
 
 
-def epochs_of(job: Job, speed: Speed, past: Past) -> int:
+def epochs_of(job: Job, speed: Speed, past: Past, *, candidates: int) -> int:
     """So many for candidates that train the encoder: those of a result that is only shown again, or else those of
-    earlier calls, or more where the time that is left allows them, with which the candidates are trained again.
+    earlier calls, or more where the time that is left is enough to train all candidates again with them.
 
     Args:
         job: What was asked for.
         speed: The encoder's.
         past: Of the calls that asked the same; it notes the most epochs.
+        candidates: How many train the encoder.
     """
     before = past.outcome
     if before is not None and job.minutes <= before.minutes and (shown := before.epochs or past.epochs):
         return shown
-    past.epochs = max(past.epochs or 0, _epochs(job, speed, seconds=60 * job.minutes - past.seconds))
+    seconds = 60 * job.minutes - past.seconds
+    if past.epochs is None:
+        past.epochs = _epochs(job, speed, seconds=seconds)
+    elif candidates:
+        past.epochs = max(past.epochs, _epochs(job, speed, seconds=seconds / candidates))
     return past.epochs
 
 
@@ -253,11 +259,14 @@ def _with_epochs(candidates: Sequence[Candidate], entries: Sequence[Entry], epoc
     """The candidates, of which those that train the encoder have so many epochs; in the entries too."""
     changed = {}
     for one in candidates:
-        trains = one.adapts_encoder and one.arm["method"] != "head"
-        changed[id(one)] = replace(one, arm={**one.arm, "epochs": epochs}) if trains else one
+        changed[id(one)] = replace(one, arm={**one.arm, "epochs": epochs}) if _trains_encoder(one) else one
     for entry in entries:
         entry.candidate = changed[id(entry.candidate)]
     return tuple(changed.values())
+
+
+def _trains_encoder(candidate: Candidate) -> bool:
+    return candidate.adapts_encoder and candidate.arm["method"] != "head"
 
 
 def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]) -> StudySpec:

@@ -122,7 +122,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         name=read.name,
         seed=asked.seed,
         folds=asked.folds,
-        by_column=asked.read_options.group_column is not None,
+        by_column=asked.read_options.group_column is not None or read.documents.groups is not None,
     )
     warn_of(warnings_of(splits))
     return Job(
