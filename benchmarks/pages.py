@@ -45,7 +45,8 @@ def _joined(*sections: str) -> str:
 
 def _certificates(record: Record) -> list[str]:
     return [
-        f"{made(record, CERTIFICATES)}. Before is the bundle in float32 by PyTorch; one thread.",
+        f"{made(record, CERTIFICATES)}. Before is the bundle in float32 by PyTorch; one thread. "
+        "The megabytes before include the encoder that the bundle needs, those of a `peft` export do not.",
         "",
         *certificates.rows(record),
         "",

@@ -93,9 +93,11 @@ class _SlowToStack:
 def test_a_request_may_give_up_while_its_scores_are_given() -> None:
     slow, pool, engine = _SlowToStack(), _Lengths(), Engine()
     pool.gate.set()
-    with pytest.raises(LateError, match="took longer"):
-        engine.score(slow, "late", ["x"], deadline=_later(0.1))
-    assert slow.asked.wait(10)
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(engine.score, slow, "late", ["x"], deadline=_later(3))
+        assert slow.asked.wait(10)  # before the deadline, or the job would not be taken at all
+        with pytest.raises(LateError, match="took longer"):
+            late.result()
     slow.gate.set()
     assert engine.score(pool, "next", ["abc"], deadline=_later(10))[0, 0] == 3
     assert engine.is_alive()

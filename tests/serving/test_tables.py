@@ -170,16 +170,22 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
     ("name", "content", "column", "message"),
     [
         ("a.csv", b"id,id,text\n1,2,y\n", "text", "Give each column a name of its own"),
+        ("a.csv", b"id,id,text\n1,2,y\n", None, "Give each column a name of its own"),
         ("a.csv", b'text\n"a\n', None, "Double the quotes inside a quoted field"),
         ("a.csv", b"text\na\n", "body", "with the parameter column"),
         ("a.xlsx", _sheet([["text"], ["a"]]), "body", "with the parameter column"),
     ],
-    ids=["repeated", "quotes", "csv", "xlsx"],
+    ids=["repeated", "first", "quotes", "csv", "xlsx"],
 )
 def test_remedies_are_those_of_a_client(name: str, content: bytes, column: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message) as raised:
         read_table(content, name=name, column=column, most_rows=9)
     assert "--" not in str(raised.value)
+
+
+def test_the_column_with_the_texts_is_one_that_can_be_named() -> None:
+    rows: list[list[object]] = [["n", "words", "", ""], [1, "海が見える", "a long remark", "another one"]]
+    assert read_table(_sheet(rows), name="a.xlsx", column=None, most_rows=9).column == "words"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx"])

@@ -3,8 +3,7 @@
 Lines are written to FILE.partial. After some of the classifier's chunks, FILE.partial.json notes how many bytes and
 texts are whole by then. `--resume` cuts the file there, reads the same rows again, makes sure that they are the same,
 and classifies the others in the same batches, so that the result is the same to the bit. At the end, the file is
-renamed. FILE.partial.lock keeps
-other processes from writing the same file meanwhile.
+renamed. FILE.partial.lock keeps other processes from writing the same file meanwhile.
 """
 
 import hashlib

@@ -124,7 +124,7 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
             columns = column_names(path, ReadOptions(encoding=encoding))
             if not columns:
                 raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
-            options = ReadOptions(text_column=column or columns[0], encoding=encoding)
+            options = ReadOptions(text_column=column or next(iter(_distinct(columns)), columns[0]), encoding=encoding)
             found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES)
             rows = [
                 [row.columns[one] for one in columns] for row in _checked(itertools.islice(found, most_rows + 1), check)
@@ -180,10 +180,20 @@ def _checked(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]
 
 
 def _text_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A usual name, or the column with the longest texts of those that a name belongs to."""
     if usual := next((name for name in _TEXT_COLUMNS if name in columns), None):
         return usual
-    lengths = [sum(len(cell_text(row[place])) for row in rows[:_FIRST_ROWS]) for place in range(len(columns))]
-    return max(zip(lengths, columns, strict=True), key=lambda one: one[0])[1]
+
+    def length(name: str) -> int:
+        place = columns.index(name)
+        return sum(len(cell_text(row[place])) for row in rows[:_FIRST_ROWS])
+
+    return max(_distinct(columns), key=length, default=columns[0])
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    """The names that only one column has."""
+    return [name for name in columns if name and columns.count(name) == 1]
 
 
 def _check_size(content: bytes, name: str) -> None:

@@ -46,7 +46,7 @@ Dtype = Literal["float32", "bfloat16", "int8", "int4"]
 class Side(Facts):
     """One of the two that are compared."""
 
-    size_bytes: Annotated[int, Field(description="Of its folder, and of the encoder that it needs.")]
+    size_bytes: Annotated[int, Field(description="Of its folder; of a bundle, also of the encoder that it needs.")]
     accuracy: Annotated[float | None, Field(description="On the texts; None where they have no labels.")]
     median_ms: Annotated[float, Field(description="Milliseconds a document, one at a time.")]
     percentile_95_ms: Annotated[float, Field(description="The same; 5 % of the documents take longer.")]
@@ -265,8 +265,8 @@ def describe_certificate(certificate: Certificate) -> list[str]:
     if before.accuracy is not None and after.accuracy is not None:
         lines.append(f"  accuracy: {100 * before.accuracy:.2f} % before, {100 * after.accuracy:.2f} % after")
     lines += [
-        f"  size, with an encoder that is needed: {before.size_bytes / 1e6:.2f} MB before, "
-        f"{after.size_bytes / 1e6:.2f} MB after",
+        f"  size: {before.size_bytes / 1e6:.2f} MB before, with the encoder that it needs, "
+        f"{after.size_bytes / 1e6:.2f} MB after{', without it' if certificate.form == 'peft' else ''}",
         f"  milliseconds a document, one at a time: median {before.median_ms:.1f} before, {after.median_ms:.1f} after; "
         f"95th percentile {before.percentile_95_ms:.1f} before, {after.percentile_95_ms:.1f} after",
         f"  documents a second, all at once: {before.documents_per_second:,.1f} before, "
