@@ -154,6 +154,34 @@ def test_documents_of_a_group_do_not_count_as_independent() -> None:
         assert [hopeless(candidates, classes, **options, groups=one) for one in (None, groups)] == [[1], []]
 
 
+def _of_groups(wrong: int, *, groups: int) -> np.ndarray:
+    """Predictions of two classes, of groups of 50 documents, the last ones of each wrong."""
+    classes = np.arange(50 * groups) % 2
+    return np.where(np.arange(50 * groups) % 50 < 50 - wrong, classes, 1 - classes)
+
+
+@pytest.mark.parametrize("choose_by", ["accuracy", "macro_f1"])
+def test_few_groups_decide_nothing_by_either_measure(choose_by: Any) -> None:
+    """The one is right for 98 %, the other for 70 %, in each group alike."""
+    for groups, decided in ((1, []), (2, []), (4, []), (20, [1])):
+        candidates = [Selectable(_of_groups(wrong, groups=groups), 1) for wrong in (1, 15)]
+        of, classes = np.repeat(np.arange(groups), 50), np.arange(50 * groups) % 2
+        found = hopeless(candidates, classes, labels=2, margin=0.0, choose_by=choose_by, looks=4, groups=of)
+        assert found == decided
+
+
+def test_a_standard_error_over_groups_is_one_whatever_the_quantile() -> None:
+    """Worse by 16 points in each of 8 groups: more than the standard error, but less than the half-width / 1.96."""
+    classes, groups = np.arange(400) % 2, np.repeat(np.arange(8), 50)
+    candidates = [Selectable(_of_groups(wrong, groups=8), size) for wrong, size in ((0, 9), (8, 1))]
+    selection = select(candidates, classes, labels=2, margin=0.0, choose_by="accuracy", groups=groups)
+    difference = selection.candidates[1].from_best
+    assert difference is not None
+    assert difference.standard_error < 0.16 < difference.interval.half_width / 1.96
+    assert [one.at_chance for one in selection.candidates] == [False, False]
+    assert selection.recommended == 0
+
+
 def test_choosing_among_random_candidates_seldom_finds_one() -> None:
     """Of candidates that guess, the best of ten looks better than the majority class by luck."""
     random = np.random.default_rng(0)

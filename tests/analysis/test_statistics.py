@@ -440,3 +440,18 @@ def test_groups_of_one_document_are_as_documents_and_equal_documents_as_one() ->
     )
     assert of_copies.interval.low == pytest.approx(found.interval.low)
     assert of_copies.p_value == pytest.approx(found.p_value)
+
+
+def test_macro_f1_is_as_uncertain_over_few_groups_as_the_accuracy() -> None:
+    classes, groups = np.arange(240) % 2, np.repeat(np.arange(4), 60)
+    right = np.arange(240) % 60 < np.array([[57], [42]])  # in each group alike
+    predicted = np.where(right, classes, 1 - classes)
+    of_f1 = compare(macro_f1_scores(classes, predicted, labels=2, groups=groups), [0], [1])
+    of_accuracy = compare_accuracies(right, [0], [1], groups)
+    assert of_f1.p_value == pytest.approx(of_accuracy.p_value, rel=0.1)
+    assert of_f1.p_value > 0.1
+    alone = np.zeros(240, dtype=int)
+    of_f1 = compare(macro_f1_scores(classes, predicted, labels=2, groups=alone), [0], [1])
+    of_accuracy = compare_accuracies(right, [0], [1], alone)
+    for found in (of_f1, of_accuracy):
+        assert (found.p_value, found.interval.low, found.interval.high) == (1.0, -1.0, 1.0)

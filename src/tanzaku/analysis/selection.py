@@ -248,4 +248,4 @@ def _is_near(from_best: Difference | None, *, margin: float) -> bool:
     """Whether a candidate is worse by no more than the margin, or one standard error of the difference."""
     if from_best is None:
         return True
-    return from_best.mean >= -max(margin, from_best.interval.half_width / 1.96) - _ROUNDING
+    return from_best.mean >= -max(margin, from_best.standard_error) - _ROUNDING

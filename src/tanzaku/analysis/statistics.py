@@ -17,13 +17,14 @@ Documents of a group, such as those of one customer, are not independent of each
 functions take the variance over groups instead of documents (that of a share of samples in clusters of unequal sizes,
 Cochran 1977, chapter 9A), the t distribution with as many degrees of freedom as groups less one, and for Wilson's and
 Newcombe's intervals the number of independent documents that would give this variance, at most the number that there is
-(Korn and Graubard 1998; Dean and Pagano 2015 compare such intervals).
+(Korn and Graubard 1998; Dean and Pagano 2015 compare such intervals). Fewer than `FEWEST_GROUPS` groups decide nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -32,10 +33,13 @@ from tanzaku.measure.metrics import wilson_interval
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
+FEWEST_GROUPS = 3
+"""With fewer, how groups differ is hardly known: no two classifiers are distinguished then."""
 # Of the documents: the standard error of a bootstrapped standard error is then 1.6 % of it; with many documents, for
 # the time that it takes, as few as give 5 %.
 _MOST_RESAMPLES, _FEWEST_RESAMPLES, _CELLS = 2000, 200, 20_000_000
 _RESAMPLING_SEED = 0  # equal records give equal reports
+_NORMAL_QUANTILE = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _CELLS_AT_ONCE = 4_000_000  # resamples times documents that are held in memory
 
 
@@ -73,6 +77,11 @@ class RunScores:
         """How many runs there are."""
         return len(self.values)
 
+    @property
+    def decides(self) -> bool:
+        """Whether there are enough groups to tell runs apart; without groups, always."""
+        return self.freedom >= FEWEST_GROUPS - 1
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -82,6 +91,13 @@ class Difference:
     interval: Interval
     p_value: float
     test: Literal["mcnemar", "t"]
+    quantile: float = _NORMAL_QUANTILE
+    """As how many standard errors the interval's half-width was computed: the normal distribution's, or Student's t."""
+
+    @property
+    def standard_error(self) -> float:
+        """That the interval stands for."""
+        return self.interval.half_width / self.quantile
 
 
 Outcome = Literal["better", "worse", "not distinguishable"]
@@ -102,9 +118,9 @@ def accuracy_scores(correct: np.ndarray, groups: np.ndarray | None = None) -> Ru
     `groups`, (documents,) int, two groups are added instead.
     """
     right = correct.astype(np.float64)
-    runs, documents = right.shape
     if groups is not None:
         return _accuracy_scores_of_groups(right, groups)
+    runs, documents = right.shape
     total = documents + 2
     sums = right.sum(axis=1) + 1  # (runs,)
     products = right @ right.T + 0.5 + 0.5 * np.eye(runs)  # (runs, runs)
@@ -113,15 +129,20 @@ def accuracy_scores(correct: np.ndarray, groups: np.ndarray | None = None) -> Ru
 
 
 def _accuracy_scores_of_groups(right: np.ndarray, groups: np.ndarray) -> RunScores:
-    runs, documents = right.shape
+    documents = right.shape[1]
     size, count = _group_size(groups), len(np.unique(groups))
     total = documents + 2 * size
     shares = (right.sum(axis=1) + size) / total
     sums = _sums(right - shares[:, None], groups)
-    half = 0.5 - shares
-    added = 2 * size**2 * (np.outer(half, half) + 0.25 * np.eye(runs))
-    covariance = (sums @ sums.T + added) / total**2
+    covariance = sums @ sums.T / total**2 + _of_added_groups(shares, size=size, documents=documents)
     return RunScores(right.mean(axis=1), covariance, documents, group_size=size, freedom=max(1, count - 1))
+
+
+def _of_added_groups(shares: np.ndarray, *, size: float, documents: int) -> np.ndarray:
+    """What two groups that each run has right by the toss of a coin add to the covariance of shares, (runs, runs)."""
+    half = 0.5 - shares
+    added: np.ndarray = 2 * size**2 * (np.outer(half, half) + 0.25 * np.eye(len(shares)))
+    return added / (documents + 2 * size) ** 2
 
 
 def _group_size(groups: np.ndarray | None) -> float:
@@ -170,11 +191,12 @@ def macro_f1_scores(
             the predicted ones, as in `measure.metrics.measure`.
         resamples: How often as many documents are drawn with replacement; 2,000 times, or down to 200 where there are
             more than 10,000 documents.
-        groups: The documents' groups, (documents,) int: whole groups are drawn instead of documents.
+        groups: The documents' groups, (documents,) int: whole groups are drawn instead of documents. Since the
+            bootstrap's variance of m groups is too small by (m - 1)/m, and may be nothing at all where runs are equally
+            good in each of a few groups, it is corrected by that, and the two groups of `accuracy_scores` are added.
     """
     documents = len(classes)
     kinds, places = np.unique(np.arange(documents) if groups is None else groups, return_inverse=True)
-    freedom = float("inf") if groups is None else max(1, len(kinds) - 1)
     resamples = resamples or min(_MOST_RESAMPLES, max(_FEWEST_RESAMPLES, _CELLS // documents))
     generator = np.random.default_rng(_RESAMPLING_SEED)
     at_once = max(1, min(resamples, _CELLS_AT_ONCE // documents))
@@ -184,7 +206,11 @@ def macro_f1_scores(
         parts.append(_macro_f1(classes, predicted, labels=labels, weights=weights))
     values = _macro_f1(classes, predicted, labels=labels, weights=np.ones((1, documents), dtype=np.float32))[0]
     covariance = np.atleast_2d(np.cov(np.concatenate(parts), rowvar=False))
-    return RunScores(values, covariance, documents, freedom=freedom)
+    if groups is None:
+        return RunScores(values, covariance, documents)
+    size, freedom = _group_size(groups), max(1, len(kinds) - 1)
+    covariance = covariance * len(kinds) / freedom + _of_added_groups(values, size=size, documents=documents)
+    return RunScores(values, covariance, documents, group_size=size, freedom=freedom)
 
 
 def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> Interval:
@@ -208,16 +234,22 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
         scores: Of all runs.
         first: Places of one arm's runs.
         second: Places of another's, none of them the first's.
+
+    Returns:
+        With a p-value of 1 and an interval of all differences where there are fewer than `FEWEST_GROUPS` groups.
     """
     from scipy import stats
 
     mean = float(scores.values[list(first)].mean() - scores.values[list(second)].mean())
+    if not scores.decides:
+        return Difference(mean, Interval(-1.0, 1.0, kind="both"), 1.0, test="t")
     variance, freedom = _variance(scores, [list(first), list(second)], signs=[1, -1])
     error = variance**0.5
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    low, high = mean - quantile * error, mean + quantile * error
     statistic = abs(mean) / error if error > 0 else 0.0 if mean == 0 else float("inf")
     p_value = float(2 * stats.t.sf(statistic, freedom))
-    return Difference(mean, Interval(mean - half, mean + half, kind="both"), p_value, test="t")
+    return Difference(mean, Interval(low, high, kind="both"), p_value, test="t", quantile=quantile)
 
 
 def compare_accuracies(
@@ -239,6 +271,8 @@ def compare_accuracies(
     scores = accuracy_scores(correct[[*first, *second]], groups)
     one, other = list(range(len(first))), list(range(len(first), scores.runs))
     tested = compare(scores, one, other)
+    if not scores.decides:
+        return tested
     correlation = _correlation(correct[[*first, *second]], one, other, groups)
     interval = _newcombe(scores, one, other, correlation=correlation)
     if scores.runs > 2 or groups is not None:
