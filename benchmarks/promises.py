@@ -160,7 +160,9 @@ def _curve(method: TfidfSvm, models: Sequence[Trained], splits: Splits) -> Learn
     sizes = [float(np.mean([len(part.train) for part in of_share])) for of_share in (*parts, splits.folds)]
     start = len(splits.whole.train)
     more = [nice(0.5 * start), nice(1.5 * start)]
-    return learning_curve(sizes, np.stack(rows), trainings=len(splits.folds), start=start, more=more)
+    curve = learning_curve(sizes, np.stack(rows), trainings=len(splits.folds), start=start, more=more)
+    assert curve is not None  # there are no groups
+    return curve
 
 
 def _trained(method: TfidfSvm, dataset: Dataset) -> Trained:

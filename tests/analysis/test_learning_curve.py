@@ -45,7 +45,12 @@ def _curve(world: Centroids, labelled: np.ndarray, *, more: int) -> LearningCurv
         rows.append([labelled[part] @ direction > 0 for direction in directions])
     correct = np.stack([np.concatenate(of_size) for of_size in zip(*rows, strict=True)])
     sizes = [share * (1 - 1 / FOLDS) * len(labelled) for share in SHARES]
-    return learning_curve(sizes, correct, trainings=FOLDS, start=len(labelled), more=[more])
+    return _of_enough(learning_curve(sizes, correct, trainings=FOLDS, start=len(labelled), more=[more]))
+
+
+def _of_enough(curve: LearningCurve | None) -> LearningCurve:
+    assert curve is not None
+    return curve
 
 
 @pytest.mark.parametrize(("dimensions", "distance", "documents"), [(50, 2.0, 300), (200, 2.5, 300), (20, 1.0, 150)])
@@ -84,7 +89,7 @@ def _simulate(documents: int, *, sizes: tuple[int, ...]) -> np.ndarray:
 def test_points_are_in_the_order_of_their_sizes_and_more_labels_bring_more() -> None:
     sizes = (40, 80, 160)
     correct = _simulate(20_000, sizes=sizes)
-    curve = learning_curve(sizes[::-1], correct[::-1], trainings=5, start=200, more=[100, 1000])
+    curve = _of_enough(learning_curve(sizes[::-1], correct[::-1], trainings=5, start=200, more=[100, 1000]))
     assert [point.labels for point in curve.points] == list(sizes)
     assert [point.accuracy for point in curve.points] == pytest.approx(correct.mean(axis=1).tolist())
     # The law is the true one: the gains are its differences from 200 documents on, and so is the lift from 160 to 200.
@@ -95,7 +100,8 @@ def test_points_are_in_the_order_of_their_sizes_and_more_labels_bring_more() -> 
 
 
 def test_a_classifier_without_errors_gains_nothing_to_speak_of() -> None:
-    curve = learning_curve((40, 80, 160), np.ones((3, 200), dtype=bool), trainings=5, start=200, more=[200])
+    right = np.ones((3, 200), dtype=bool)
+    curve = _of_enough(learning_curve((40, 80, 160), right, trainings=5, start=200, more=[200]))
     assert curve.gains[0].mean < 0.002
     assert curve.gains[0].high < 0.01
 
@@ -104,8 +110,23 @@ def test_documents_of_a_group_do_not_count_as_independent() -> None:
     random, groups = np.random.default_rng(0), np.repeat(np.arange(40), 10)
     right = np.repeat(random.random((3, 40)) < np.array([[0.6], [0.7], [0.8]]), 10, axis=1)  # together, of a group
     apart, grouped = (
-        learning_curve([100, 200, 400], right, trainings=5, start=400, more=[400], groups=one) for one in (None, groups)
+        _of_enough(learning_curve([100, 200, 400], right, trainings=5, start=400, more=[400], groups=one))
+        for one in (None, groups)
     )
     assert grouped.gains[0].mean == pytest.approx(apart.gains[0].mean)
     assert grouped.gains[0].high - grouped.gains[0].low > 1.5 * (apart.gains[0].high - apart.gains[0].low)
     assert grouped.points[0].interval.half_width > 2.5 * apart.points[0].interval.half_width
+
+
+def test_few_groups_give_a_wide_interval_and_fewer_give_no_curve() -> None:
+    """300 documents in each number of groups, of which every second one is easier after each training in turn."""
+    found: dict[int, LearningCurve | None] = {}
+    for count in (1, 2, 4, 20):
+        groups = np.arange(300) * count // 300
+        place = np.arange(300) * count % 300 / 300  # within the group, a share
+        sizes, middle = np.arange(3)[:, None], np.array([[0.6], [0.7], [0.8]])
+        right = place < middle + 0.1 * (-1) ** (groups + sizes)
+        found[count] = learning_curve([100, 200, 400], right, trainings=5, start=400, more=[400], groups=groups)
+    assert (found[1], found[2]) == (None, None)
+    few, many = (_of_enough(found[count]).gains[0] for count in (4, 20))
+    assert few.high - few.low > 2.5 * (many.high - many.low)

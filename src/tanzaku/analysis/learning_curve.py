@@ -12,6 +12,9 @@ Errors of classifiers fall about as a power of the number of training documents 
 c and the last one's size come from TF-IDF on real documents (`python -m benchmarks.promises`), where the intervals
 cover the gain after a training on more labels in about 95 % of the cases. An interval that left out the last three
 would cover it in half of them.
+
+Where documents have groups, whole groups are resampled. Resamples of m groups vary too little, and how much is known
+from m - 1 differences only, so that deviations from the measured errors are widened as for Student's t.
 """
 
 from __future__ import annotations
@@ -21,7 +24,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tanzaku.analysis.statistics import Interval, accuracy_interval_over_both, accuracy_scores
+from tanzaku.analysis.statistics import (
+    CONFIDENCE,
+    FEWEST_GROUPS,
+    Interval,
+    accuracy_interval_over_both,
+    accuracy_scores,
+)
 
 _RESAMPLES = 2000
 _SEED = 0  # equal records give equal reports
@@ -71,7 +80,7 @@ def learning_curve(
     start: float,
     more: Sequence[int],
     groups: np.ndarray | None = None,
-) -> LearningCurve:
+) -> LearningCurve | None:
     """Fit the law, and say what `more` training documents would bring.
 
     Args:
@@ -81,7 +90,12 @@ def learning_curve(
         start: Training documents of the classifier that labels would be added to.
         more: Numbers of further training documents, in addition to `start`.
         groups: The documents' groups, (documents,) int, if there are any: whole groups are resampled.
+
+    Returns:
+        None where there are fewer than `FEWEST_GROUPS` groups, of which nobody knows how much they differ from others.
     """
+    if groups is not None and len(np.unique(groups)) < FEWEST_GROUPS:
+        return None
     order = np.argsort(sizes)
     numbers, right = np.asarray(sizes, dtype=np.float64)[order], correct[order]
     generator = np.random.default_rng(_SEED)
@@ -119,14 +133,19 @@ def _resampled(right: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _resampled_groups(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """As `_resampled`, of whole groups."""
+    """As `_resampled`, of whole groups, three at least; deviations are wider by √(m/(m - 1)) for m groups, and by the
+    quantile of Student's t in relation to the normal distribution's."""
+    from scipy import stats
+
     _, places = np.unique(groups, return_inverse=True)
     members = np.bincount(places)
     wrong_of = np.stack([np.bincount(places, weights=row) for row in ~right], axis=1)  # (groups, sizes)
     drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=_RESAMPLES)
     counts = np.concatenate([np.ones((1, len(members)), dtype=int), drawn])
     errors: np.ndarray = (counts @ wrong_of + 0.5) / (counts @ members + 1)[:, None]
-    return errors
+    freedom, level = len(members) - 1, (1 + CONFIDENCE) / 2
+    wider = (len(members) / freedom) ** 0.5 * float(stats.t.ppf(level, freedom) / stats.norm.ppf(level))
+    return np.clip(errors[0] + wider * (errors - errors[0]), 0.0, 1.0)
 
 
 def _training_error(errors: np.ndarray, documents: np.ndarray | float) -> np.ndarray:
