@@ -1,6 +1,7 @@
 """Documents set aside for the test, and folds: every document is tested once, classes and groups are heeded."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.errors import DataError
-from tanzaku.fitting.splits import fewer, split_for_fit, warnings_of
+from tanzaku.fitting.splits import Splits, fewer, split_for_fit, warnings_of
 
 
 def _documents(labels: list[str]) -> Documents:
@@ -127,6 +128,29 @@ def test_a_single_fold_decides_only_if_it_has_many_groups() -> None:
     many = split_for_fit(_documents(labels), [row // 10 for row in range(8000)], name="made", seed=0)
     assert (len(some.folds), len(many.folds)) == (5, 1)
     assert (some.large_groups, warnings_of(many)) == ((), [])
+
+
+def _of_groups(groups: list[int]) -> Splits:
+    names, labels = tuple(map(str, groups)), tuple(str(row % 2) for row in range(len(groups)))
+    documents = Documents(tuple(f"text {row}" for row in range(len(groups))), labels, groups=names)
+    return split_for_fit(documents, groups, name="made", seed=42, by_column=True)
+
+
+@pytest.mark.parametrize("choose_by", ["accuracy", "macro_f1"])
+def test_groups_that_could_not_tell_a_good_classifier_from_chance_are_warned_about(choose_by: Any) -> None:
+    few, many = (_of_groups([row // 40 for row in range(40 * count)]) for count in (5, 20))
+    assert (few.groups, many.groups) == (4, 16)
+    (found,) = (one for one in warnings_of(few, choose_by=choose_by) if one.kind == "few-groups")
+    assert "are of 4 groups, and those of a group do not count as independent" in found.message
+    assert "Add documents of other groups" in found.message
+    assert warnings_of(many, choose_by=choose_by) == []
+
+
+def test_groups_that_can_decide_nothing_are_refused() -> None:
+    """Of five groups, one is larger than a fold, one is tested in the end, and one chooses the epoch."""
+    groups = np.repeat(np.arange(5), [80, 10, 10, 10, 10]).tolist()
+    with pytest.raises(DataError, match=r"would classify are of [12] groups?: with fewer than 3.*other groups"):
+        _of_groups(groups)
 
 
 def test_documents_that_no_fold_classifies_are_counted() -> None:

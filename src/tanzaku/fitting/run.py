@@ -124,7 +124,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         folds=asked.folds,
         by_column=asked.read_options.group_column is not None or read.documents.groups is not None,
     )
-    warn_of(warnings_of(splits))
+    warn_of(warnings_of(splits, choose_by=asked.choose_by))
     return Job(
         name=name,
         title=readable_name(read.name),

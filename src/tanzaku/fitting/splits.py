@@ -10,6 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tanzaku.analysis.selection import Selectable, select
+from tanzaku.analysis.statistics import FEWEST_GROUPS
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.grouping import assign_groups
@@ -17,6 +21,8 @@ from tanzaku.data.labels import short
 from tanzaku.data.raw import listed
 from tanzaku.data.split import pick
 from tanzaku.display import counted
+from tanzaku.fitting.race import classes_of, groups_of
+from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
@@ -27,6 +33,11 @@ _FEWEST_GROUPS = 4
 """Of a class: one to test on in the end, one to test a fold on, one to choose the epoch on, and one to train on."""
 _FEWEST_ROWS = 5  # so many of each class are tested in the end and in the folds
 _SHARE_OF_GROUP = 0.1  # of the documents of a fold that decides without the others, at most
+_MANY_GROUPS = 30  # with so many, it is not their number that leaves something undecided
+_MORE_GROUPS = (
+    "Add documents of other groups, name a column with smaller groups with --group-column, or leave it out if they "
+    "have nothing in common."
+)
 _FEW, _TOLERANCE = 2, 0.05  # documents, and as a share: so much more or less is not worth a warning
 _SMALL = ""  # no class has this name
 
@@ -47,6 +58,12 @@ class Splits:
     def documents(self) -> int:
         """How many documents the folds classify together."""
         return sum(len(fold.test) for fold in self.folds)
+
+    @property
+    def groups(self) -> int | None:
+        """Of how many groups the documents are that the folds classify; None where no column has groups."""
+        found = groups_of([fold.test for fold in self.folds])
+        return None if found is None else len(np.unique(found))
 
     @property
     def without_test(self) -> tuple[str, ...]:
@@ -72,7 +89,7 @@ def split_for_fit(
         by_column: The groups are those of a column, and not only of documents with the same text.
 
     Raises:
-        DataError: There are too few documents, or groups, to test and to train on.
+        DataError: There are too few documents, or groups, to test and to train on, or to compare candidates.
     """
     every = list(range(len(documents)))
     others, test = _apart(every, documents, groups, share=TEST_SHARE, seed=seed)
@@ -91,12 +108,56 @@ def split_for_fit(
     if not made or not len(whole.test) or not len(whole.val):
         raise_errors([_too_few(documents, groups, by_column=by_column)])
     only_trained = len(others) - len(dealt) + sum(map(len, parts)) - sum(len(fold.test) for fold in made)
-    return Splits(whole, tuple(made), tuple(sorted(large.values(), reverse=True)), only_trained)
+    splits = Splits(whole, tuple(made), tuple(sorted(large.values(), reverse=True)), only_trained)
+    raise_errors(_undecided(splits.groups))
+    return splits
 
 
-def warnings_of(splits: Splits) -> list[Finding]:
-    """What about the split documents should be looked at."""
-    return [*_large_groups(splits.large_groups), *_unusual_sizes(splits.whole)]
+def warnings_of(splits: Splits, *, choose_by: ChooseBy = DEFAULT_CHOOSE_BY) -> list[Finding]:
+    """What about the split documents should be looked at.
+
+    Args:
+        splits: From `split_for_fit`.
+        choose_by: What of the folds' documents candidates will be compared by.
+    """
+    return [
+        *_large_groups(splits.large_groups),
+        *_unusual_sizes(splits.whole),
+        *_few_groups(splits, choose_by=choose_by),
+    ]
+
+
+def _undecided(groups: int | None) -> list[Finding]:
+    """The problem that candidates can't be compared at all."""
+    if groups is None or groups >= FEWEST_GROUPS:
+        return []
+    message = (
+        f"the documents that the folds would classify are of {counted(groups, 'group', 'groups')}: with fewer than "
+        f"{FEWEST_GROUPS}, no candidate can be distinguished from always answering the most frequent class. "
+        f"{_MORE_GROUPS}"
+    )
+    return [Finding("too-few-groups", message)]
+
+
+def _few_groups(splits: Splits, *, choose_by: ChooseBy) -> list[Finding]:
+    """A warning where even a classifier with a tenth of the mistakes that always answering the most frequent class
+    makes would count as being at chance level, and hence not be recommended."""
+    groups, found = groups_of([fold.test for fold in splits.folds]), splits.groups
+    if groups is None or found is None or found >= _MANY_GROUPS:
+        return []
+    classes = np.concatenate([classes_of(fold) for fold in splits.folds])
+    frequent, labels = np.bincount(classes).argmax(), len(splits.whole.label_names)
+    predicted = classes.copy()
+    predicted[np.flatnonzero(classes != frequent)[9::10]] = frequent
+    good = [Selectable(predicted, 0)]
+    if select(good, classes, labels=labels, margin=0.0, choose_by=choose_by, groups=groups).recommended is not None:
+        return []
+    message = (
+        f"the documents that the folds classify are of {counted(found, 'group', 'groups')}, and those of a group do "
+        "not count as independent: even a classifier with a tenth of the mistakes could not be distinguished from "
+        f"always answering the most frequent class, so that probably none is going to be recommended. {_MORE_GROUPS}"
+    )
+    return [Finding("few-groups", message, "warning")]
 
 
 def _large_groups(large: Sequence[int]) -> list[Finding]:
@@ -156,8 +217,7 @@ def _too_few(documents: Documents, groups: Sequence[int], *, by_column: bool) ->
     sizes = listed(small) if small else f"the largest group has {largest:,} of the {len(groups):,} documents"
     message = (
         f"the groups are too few or too large to be kept whole: {why}. A class needs documents of {_FEWEST_GROUPS} "
-        f"groups at least (documents with the same text are one): {sizes}. Add documents of other groups, name "
-        "a column with smaller groups with --group-column, or leave it out if they have nothing in common. "
+        f"groups at least (documents with the same text are one): {sizes}. {_MORE_GROUPS} "
         f"Classes of a few documents can be merged or left out with --merge-small {_FEWEST_ROWS}:その他 or "
         f"--drop-small {_FEWEST_ROWS}."
     )
