@@ -145,7 +145,8 @@ def _resampled_groups(right: np.ndarray, groups: np.ndarray, generator: np.rando
     errors: np.ndarray = (counts @ wrong_of + 0.5) / (counts @ members + 1)[:, None]
     freedom, level = len(members) - 1, (1 + CONFIDENCE) / 2
     wider = (len(members) / freedom) ** 0.5 * float(stats.t.ppf(level, freedom) / stats.norm.ppf(level))
-    return np.clip(errors[0] + wider * (errors - errors[0]), 0.0, 1.0)
+    widened: np.ndarray = np.clip(errors[0] + wider * (errors - errors[0]), 0.0, 1.0)
+    return widened
 
 
 def _training_error(errors: np.ndarray, documents: np.ndarray | float) -> np.ndarray:
