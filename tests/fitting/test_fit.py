@@ -32,6 +32,7 @@ from tanzaku.fitting.race import Behind, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, fit
 from tanzaku.fitting.sentences import verdict_text, why_no_promise
 from tanzaku.measure.metrics import accuracy_interval
+from tanzaku.ship.bundle import read_facts
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import read_held_out
 from tanzaku.study.predictions import read_predictions
@@ -462,6 +463,16 @@ def test_macro_f1_and_groups_are_said_to_decide(tmp_path: Path) -> None:
     test, bundle = findings.final.test, result.bundle
     assert test.accuracy_interval != accuracy_interval(test.correct, test.documents)
     assert bundle is not None
+    run = read_facts(bundle).run
+    assert run.test.accuracy_interval == test.accuracy_interval
+    assert run.val.accuracy_interval != accuracy_interval(
+        round(run.val.accuracy * run.val.documents), run.val.documents
+    )
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    low, high = test.accuracy_interval
+    assert f"({100 * low:.2f}–{100 * high:.2f} %)" in card
+    assert "The intervals are about other groups of documents" in card
+    assert "| Precision | Recall | F1 |" in card
     held_out = read_held_out(bundle)
     assert held_out is not None
     assert len(held_out.correct) == 33  # a document of each

@@ -112,20 +112,30 @@ def evaluate(
     )
 
 
-def macro_f1_interval(classes: np.ndarray, predicted: np.ndarray, *, labels: int) -> Range | None:
+def macro_f1_interval(
+    classes: np.ndarray, predicted: np.ndarray, *, labels: int, groups: np.ndarray | None = None
+) -> Range | None:
     """The 95 % interval of macro-F1: its value and 1.96 standard errors of the bootstrap to either side.
 
-    None where all resamples have the same value, as if all documents are right: that does not make it certain.
+    None where all resamples have the same value, as if all documents are right: that does not make it certain. Over
+    groups, with Student's t instead of 1.96, and None where there are too few of them.
 
     Args:
         classes: True class indices, (documents,) int; at least one document.
         predicted: Predicted ones, (documents,) int.
         labels: How many classes there are.
+        groups: The documents' groups, (documents,) int, if there are any.
     """
-    from tanzaku.analysis.statistics import macro_f1_scores
+    from tanzaku.analysis.statistics import CONFIDENCE, macro_f1_scores
 
-    scores = macro_f1_scores(classes, predicted[None], labels=labels)
-    value, half = float(scores.values[0]), 1.96 * float(scores.covariance[0, 0]) ** 0.5
+    scores, quantile = macro_f1_scores(classes, predicted[None], labels=labels, groups=groups), 1.96
+    if not scores.decides:
+        return None
+    if groups is not None:
+        from scipy import stats
+
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, scores.freedom))
+    value, half = float(scores.values[0]), quantile * float(scores.covariance[0, 0]) ** 0.5
     return (max(0.0, value - half), min(1.0, value + half)) if half else None
 
 

@@ -61,6 +61,9 @@ class RunFacts(Facts):
     test_is_validation: Annotated[
         bool, Field(description="Whether both sets have the same documents, which chose the model.")
     ] = False
+    over_groups: Annotated[
+        bool, Field(description="Whether intervals are over groups of documents, which are not independent.")
+    ] = False
     training: Annotated[dict[str, Any] | None, Field(description="The run's resolved [training] section.")] = None
 
 

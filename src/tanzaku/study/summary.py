@@ -41,7 +41,7 @@ class SplitScores(Facts):
 
     documents: int
     accuracy: float
-    accuracy_interval: Annotated[tuple[float, float], Field(description="95 % Wilson interval.")]
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 %, Wilson's, over documents or groups.")]
     macro_f1: float
 
 

@@ -20,6 +20,8 @@ _HEADINGS = (
     message("Label"),
     message("Precision (95 % interval)"),
     message("Recall (95 % interval)"),
+    message("Precision"),
+    message("Recall"),
     message("F1"),
     message("Test documents"),
     message("Training documents"),
@@ -48,9 +50,16 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
             ),
         ),
     ]
-    intervals = words.text(
-        "The intervals are about other documents of the same kind: Wilson's for the accuracy, 1.96 standard errors of "
-        "the bootstrap for macro-F1."
+    intervals = (
+        words.text(
+            "The intervals are about other groups of documents of the same kind, because those of a group do not count "
+            "as independent: Wilson's for the accuracy, the bootstrap's with Student's t for macro-F1."
+        )
+        if card.facts.run.over_groups
+        else words.text(
+            "The intervals are about other documents of the same kind: Wilson's for the accuracy, 1.96 standard errors "
+            "of the bootstrap for macro-F1."
+        )
     )
     yield words.joined([*(note for name, note in notes if name in named), intervals])
     for sentence in _changes(card, words):
@@ -118,29 +127,34 @@ def labels(card: CardFacts, words: Words) -> Iterator[str]:
             [[escape_markdown(name), f"{trained.get(name, 0):,}"] for name in names],
         )
         return
-    heads = ("Label", "Precision (95 % interval)", "Recall (95 % interval)", "F1")
+    shares = ("Precision (95 % interval)", "Recall (95 % interval)")
+    heads = ("Label", *(("Precision", "Recall") if run.over_groups else shares), "F1")
     more = ("Test documents", "Training documents")
-    rows = [_class_row(name, run.test_classes[name], trained.get(name, 0)) for name in names]
+    rows = [
+        _class_row(name, run.test_classes[name], trained.get(name, 0), intervals=not run.over_groups) for name in names
+    ]
     yield from table([words.text(head) for head in (*heads, *more)], rows)
 
 
-def _class_row(name: str, scores: ClassScores, trained: int) -> list[str]:
+def _class_row(name: str, scores: ClassScores, trained: int, *, intervals: bool) -> list[str]:
     hits = round(scores.recall * scores.support)
     called = round(hits / scores.precision) if scores.precision else 0
     return [
         escape_markdown(name),
-        _share(hits, called),
-        _share(hits, scores.support),
+        _share(hits, called, interval=intervals),
+        _share(hits, scores.support, interval=intervals),
         percent(scores.f1),
         f"{scores.support:,}",
         f"{trained:,}",
     ]
 
 
-def _share(hits: int, documents: int) -> str:
-    """A share with its interval. Nobody knows that of no documents."""
+def _share(hits: int, documents: int, *, interval: bool) -> str:
+    """A share, with its interval over documents if they are independent. Nobody knows that of no documents."""
     if not documents:
         return NONE
+    if not interval:
+        return percent(hits / documents)
     return f"{percent(hits / documents)} ({ends(accuracy_interval(hits, documents))})"
 
 
