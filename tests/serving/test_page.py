@@ -89,7 +89,7 @@ def test_sheets_that_are_left_out_are_named(page: Page, tmp_path: Path) -> None:
     page.locator("#task").select_option("svm")
     page.locator("#file").set_input_files(file)
     page.get_by_role("button", name="Label", exact=True).click()
-    expect(page.locator("#labelled")).to_contain_text("1 rows are labelled; the texts are in “text”")
+    expect(page.locator("#labelled")).to_contain_text("1 row is labelled; the texts are in “text”")
     expect(page.locator("#labelled")).to_contain_text(
         "Only the sheet “Sheet” was labelled. These are not in the file: 他, その他."
     )
