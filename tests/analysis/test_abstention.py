@@ -166,7 +166,7 @@ def test_promises_and_intervals_hold_for_documents_in_groups(correlation: float)
     """Of 50 groups of 8 documents, which are right or wrong together more often than others."""
     random, draws = np.random.default_rng(0), 300
     groups = np.repeat(np.arange(50), 8)
-    broken, covered, falsely, alone = 0, 0, 0, 0
+    broken, covered, falsely, naive = 0, 0, 0, 0
     for _ in range(draws):
         base = random.uniform(0.5, 1, 50)  # how probable the labels of a group are, and how often they are right
         probabilities = np.clip(np.repeat(base, 8) + random.normal(0, 0.01, 400), 0, 1)
@@ -175,14 +175,14 @@ def test_promises_and_intervals_hold_for_documents_in_groups(correlation: float)
         found = choose_threshold(probabilities[rows], right[0][rows], error_rate=0.2)
         broken += found is not None and (1 - max(0.5, found.probability)) / 2 > 0.2
         whole = choose_threshold(probabilities, right[0], error_rate=0.2)
-        alone += whole is not None and (1 - max(0.5, whole.probability)) / 2 > 0.2
+        naive += whole is not None and (1 - max(0.5, whole.probability)) / 2 > 0.2
         interval = accuracy_interval_over_both(accuracy_scores(right, groups), [0])
         covered += interval.low <= 0.75 <= interval.high
         falsely += compare_accuracies(right, [0], [1], groups).p_value < 0.05
     assert broken <= 0.08 * draws  # 5 % and three standard errors
     assert covered >= 0.92 * draws
     assert falsely <= 0.08 * draws
-    assert correlation < 0.9 or alone > broken
+    assert correlation < 0.9 or naive > broken
 
 
 def _together(random: np.random.Generator, base: np.ndarray, correlation: float) -> np.ndarray:

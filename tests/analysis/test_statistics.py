@@ -450,8 +450,8 @@ def test_macro_f1_is_as_uncertain_over_few_groups_as_the_accuracy() -> None:
     of_accuracy = compare_accuracies(right, [0], [1], groups)
     assert of_f1.p_value == pytest.approx(of_accuracy.p_value, rel=0.1)
     assert of_f1.p_value > 0.1
-    alone = np.zeros(240, dtype=int)
-    of_f1 = compare(macro_f1_scores(classes, predicted, labels=2, groups=alone), [0], [1])
-    of_accuracy = compare_accuracies(right, [0], [1], alone)
+    one_group = np.zeros(240, dtype=int)
+    of_f1 = compare(macro_f1_scores(classes, predicted, labels=2, groups=one_group), [0], [1])
+    of_accuracy = compare_accuracies(right, [0], [1], one_group)
     for found in (of_f1, of_accuracy):
         assert (found.p_value, found.interval.low, found.interval.high) == (1.0, -1.0, 1.0)

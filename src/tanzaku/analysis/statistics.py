@@ -348,7 +348,7 @@ def _correlation(correct: np.ndarray, first: list[int], second: list[int], group
 
     A positive covariance is reduced by half a document, or half a group, down to 0, and an arm that is right
     everywhere, or nowhere, is correlated with none. With one run each and n documents, of which both take a right,
-    either one alone b and c, and neither d, it is his φ = (ad - bc - n/2) / √((a + b)(c + d)(a + c)(b + d)).
+    only the first b, only the second c, and neither d, it is his φ = (ad - bc - n/2) / √((a + b)(c + d)(a + c)(b + d)).
     """
     right = correct.astype(np.float64)
     documents = right.shape[1]
