@@ -9,6 +9,7 @@ import re
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -184,16 +185,18 @@ def _text_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     if usual := next((name for name in _TEXT_COLUMNS if name in columns), None):
         return usual
 
+    places = _distinct(columns)
+
     def length(name: str) -> int:
-        place = columns.index(name)
-        return sum(len(cell_text(row[place])) for row in rows[:_FIRST_ROWS])
+        return sum(len(cell_text(row[places[name]])) for row in rows[:_FIRST_ROWS])
 
-    return max(_distinct(columns), key=length, default=columns[0])
+    return max(places, key=length, default=columns[0])
 
 
-def _distinct(columns: Sequence[str]) -> list[str]:
-    """The names that only one column has."""
-    return [name for name in columns if name and columns.count(name) == 1]
+def _distinct(columns: Sequence[str]) -> dict[str, int]:
+    """The places of the columns whose names no other has; there may be thousands."""
+    columns_of = Counter(columns)
+    return {name: place for place, name in enumerate(columns) if name and columns_of[name] == 1}
 
 
 def _check_size(content: bytes, name: str) -> None:
