@@ -40,6 +40,7 @@ from tanzaku.fitting.candidates import Form
 from tanzaku.fitting.verdict import TriedCandidate
 from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.study.process import StudyInterrupted
+from tanzaku.threads import settle_threads
 
 RECORD = RECORDS / "budgets.json"
 MEGABYTES = (1.0, 2.0, 8.0, 64.0)
@@ -186,6 +187,7 @@ def _fasttext_cells(side: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure every size that is not done yet, and write the record."""
+    settle_threads()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("livedoor", type=Path, nargs="?", help="folder of `tanzaku data livedoor`")
     parser.add_argument("--minutes", type=float, default=20.0, help="of each side and size (default: 20)")

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 import tanzaku
+from benchmarks.inquiries import write_inquiries
 from benchmarks.outside import Outside, measure_outside
 from benchmarks.record import RECORDS
 from benchmarks.resuming import BUILD, Parts
@@ -46,7 +47,7 @@ from tanzaku.fitting.run import FitResult
 from tanzaku.fitting.verdict import TriedCandidate
 from tanzaku.study.plan import plan_study
 from tanzaku.study.process import StudyInterrupted
-from tests.fitting.inquiries import write_inquiries
+from tanzaku.threads import settle_threads
 
 RECORD = RECORDS / "fit.json"
 MARGIN = 0.01
@@ -227,6 +228,7 @@ def _points(difference: Mapping[str, float]) -> str:
 
 def main() -> None:
     """Fit every task that is not done yet, and write the record."""
+    settle_threads()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path, nargs="?", help="folder with the three sets")
     parser.add_argument("livedoor", type=Path, nargs="?", help="folder of `tanzaku data livedoor`")

@@ -1,5 +1,6 @@
 """The whole benchmark, with a toy encoder; what its numbers are says nothing, that they are all there does."""
 
+import ast
 import json
 import re
 import runpy
@@ -231,3 +232,14 @@ def test_both_classifiers_say_the_same() -> None:
     assert classes.tolist() == [int(one["label"].removeprefix("LABEL_")) for one in theirs]
     assert highest.tolist() == pytest.approx([one["score"] for one in theirs], abs=1e-5)
     assert len({round(value, 5) for value in highest.tolist()}) > 10  # the texts are told apart
+
+
+def test_no_benchmark_imports_the_tests() -> None:
+    """Importing them sets the number of threads to one, for all processes that are started later."""
+    found = {
+        (path.name, node.module)
+        for path in (ROOT / "benchmarks").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tests"
+    }
+    assert not found

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from benchmarks.inquiries import inquiries
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.importing import import_documents
 from tanzaku.data.loading import load_dataset
@@ -16,7 +17,6 @@ from tanzaku.data.prepared import write_prepared
 from tanzaku.errors import DataError, TanzakuWarning
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.splits import split_for_fit
-from tests.fitting.inquiries import inquiries
 
 TEXTS, LABELS = inquiries(60)
 

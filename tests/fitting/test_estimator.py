@@ -21,9 +21,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import tanzaku
+from benchmarks.inquiries import inquiries
 from tanzaku.errors import DataError, MethodError, SpecError
 from tanzaku.fitting.estimator import InvalidInputError, InvalidOptionError, TextClassifier
-from tests.fitting.inquiries import inquiries
 from tests.tiny import make_documents
 
 DOCUMENTS = make_documents(60, seed=1)

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import tanzaku
+from benchmarks.inquiries import inquiries, write_inquiries
 from tanzaku.analysis.abstention import Threshold
 from tanzaku.cli.fit import _conclude, _say
 from tanzaku.data.dataset import Dataset
@@ -41,7 +42,6 @@ from tanzaku.study.record import FinishedRun
 from tanzaku.study.runs import read_records
 from tanzaku.words import ENGLISH, words_of
 from tests.browser import chromium
-from tests.fitting.inquiries import inquiries, write_inquiries
 from tests.report.page.test_browser import FITS
 from tests.tiny import make_documents
 

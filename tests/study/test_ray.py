@@ -12,6 +12,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from benchmarks.inquiries import write_inquiries
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import ProcessError
@@ -32,7 +33,6 @@ from tanzaku.study.tune.on_ray import _Round
 from tanzaku.study.tune.on_ray import work as make_on_worker
 from tanzaku.study.tune.search import SearchEnds, search
 from tanzaku.study.tune.trial import PlannedTrial, read_result
-from tests.fitting.inquiries import write_inquiries
 from tests.forked import Forked
 from tests.study.compared import assert_same_runs, remount, training_process, wait_for_a_run
 from tests.study.made import blind_dataset, make_study
