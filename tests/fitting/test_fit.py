@@ -29,13 +29,15 @@ from tanzaku.fitting.candidate_table import candidates_table, remark
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
 from tanzaku.fitting.history import HISTORY_FILE
-from tanzaku.fitting.race import Behind, Reason, RunBegins
-from tanzaku.fitting.run import FitResult, fit
+from tanzaku.fitting.options import FitOptions
+from tanzaku.fitting.race import Behind, Making, Reason, RunBegins
+from tanzaku.fitting.run import FitResult, _job, fit
 from tanzaku.fitting.sentences import verdict_text, why_no_promise
 from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import read_facts
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import read_held_out
+from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FinishedRun
@@ -108,6 +110,20 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
     events.clear()
     # Now two candidates at the same time.
     return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source, arguments, left)
+
+
+@pytest.mark.parametrize(
+    ("asked", "making"),
+    [({}, Making(2)), ({"jobs": 1}, Making(1)), ({"ray": RayOptions()}, Making(None, RayOptions()))],
+    ids=["usual", "asked", "ray"],
+)
+def test_each_core_trains_a_candidate_unless_jobs_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], making: Making
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    source = write_inquiries(tmp_path / "inquiries.csv")
+    options = FitOptions.of({"text": "本文", "label": "分類", "out": tmp_path / "classifier", **asked})
+    assert _job(source, options, lambda _: None).making == making
 
 
 def test_it_resumes_without_repeating_what_had_ended(fitted: Fitted) -> None:

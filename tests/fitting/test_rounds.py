@@ -19,8 +19,9 @@ from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import Clock, Speed, final_share
 from tanzaku.fitting.compare import epochs_of
 from tanzaku.fitting.history import Outcome, Past
-from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several
+from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several, usual_jobs
 from tanzaku.fitting.splits import split_for_fit
+from tanzaku.machine import describe_machine
 from tanzaku.study.engine import RunEnds, StudyEvent
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
@@ -229,6 +230,19 @@ def test_a_candidate_is_brought_back_only_if_it_fits_among_the_others(world: Wor
     kinds = [Kind("a", 10, wrong=1), Kind("b", 3, wrong=4), Kind("c", 10, wrong=1), Kind("d", 3, wrong=4)]
     done, _ = world.race(kinds, seconds=seconds, jobs=2)
     assert done == FOLDS
+
+
+@pytest.mark.parametrize(
+    ("threads", "gigabytes", "gpu", "jobs"),
+    [(2, 24, None, 2), (1, 24, None, 1), (16, 64, None, 8), (8, 16, None, 4), (4, 2, None, 1), (16, 64, "H200", 1)],
+)
+def test_as_many_candidates_at_once_as_there_are_threads_and_memory(
+    monkeypatch: pytest.MonkeyPatch, threads: int, gigabytes: int, gpu: str | None, jobs: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    machine = replace(describe_machine(), memory_bytes=gigabytes * 10**9, gpu=gpu)
+    monkeypatch.setattr("tanzaku.fitting.race.describe_machine", lambda: machine)
+    assert usual_jobs() == jobs
 
 
 def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The options that say what makes the runs of a study, and how many at the same time."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 _PANEL = "Ray (--engine ray)"
 
 
+def jobs_option(**layout: Any) -> Any:
+    """The option --jobs; `layout` is typer's: its help, and what the default is."""
+    return typer.Option("--jobs", "-j", min=1, **layout)
+
+
 @dataclass(frozen=True)
 class Engines:
     """Options for making runs at the same time."""
 
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
+        jobs_option(
             help="Number of runs made at the same time; they share the threads.",
             show_default="1; with Ray, as many as there is room for",
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tanzaku.cli.engines import Engines
+from tanzaku.cli.engines import Engines, jobs_option
 from tanzaku.cli.messages import command
 from tanzaku.cli.reading import Reading
 from tanzaku.cli.threads import Threads
@@ -89,6 +89,20 @@ class Writing:
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is already in the folder.")] = False
 
 
+@dataclass(frozen=True)
+class FitEngines(Engines):
+    """Options for training candidates at the same time."""
+
+    jobs: Annotated[
+        int | None,
+        jobs_option(
+            help="Number of candidates trained at the same time; they share the threads.",
+            show_default="one per core, at most 8 and one per 4 GB of memory; 1 with a GPU; with Ray, as many as there "
+            "is room for",
+        ),
+    ] = None
+
+
 def fit(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="A file, a folder per class, or what `tanzaku data import` wrote.")
@@ -98,7 +112,7 @@ def fit(
     budgets: BudgetOptions,
     comparison: ComparisonOptions,
     writing: Writing,
-    engines: Engines,
+    engines: FitEngines,
     threads: Threads = None,
 ) -> None:
     """Find the smallest classifier for your documents that is good enough and within the budgets, and pack it.
@@ -119,14 +133,14 @@ def fit(
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --max-ms 20 --margin 1 --out mine
     tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --max-mb 2 --shared-dictionary --out mine
     tanzaku fit reviews.csv --encoder none --minutes 2 --out my-classifier --language ja
-    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --jobs 2 --out my-classifier
+    tanzaku fit inquiries.csv --text-column 本文 --label-column 分類 --jobs 1 --out my-classifier
     ```
     """
     del threads  # settled already
     console = plain_console(stderr=True, soft_wrap=True)
     options = {**asdict(budgets), **asdict(comparison), **asdict(writing)}
     options |= {"margin": comparison.margin / 100, "out": out, "reading": reading.options()}
-    options |= {"jobs": engines.jobs, "ray": engines.ray()}
+    options |= {"jobs": 1 if engines.engine == "inline" else engines.jobs, "ray": engines.ray()}
     if comparison.encoder == "none":
         options["encoder"] = None
     _conclude(_run(source, options, console), console, language=writing.language)

@@ -45,8 +45,8 @@ class FitOptions:
         folds: Of the cross-validation, 2 or more; a single one decides where it has 1,000 documents.
         seed: Of the splits and the runs.
         language: Of the report, "en" or "ja".
-        jobs: How many candidates are trained at the same time; they share the threads. None is 1, and with Ray as many
-            as there is room for.
+        jobs: How many candidates are trained at the same time; they share the threads. None takes `usual_jobs`, and
+            with Ray as many as there is room for.
         ray: Train them with Ray.
         force: Replace a bundle that lies in `out`.
     """

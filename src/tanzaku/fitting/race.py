@@ -18,6 +18,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate, Form
 from tanzaku.fitting.clock import Clock
+from tanzaku.machine import describe_machine
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.engine import RunEnds, make_runs
 from tanzaku.study.engines.cluster import room
@@ -29,6 +30,9 @@ from tanzaku.study.process import DeadlineOver
 from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
 from tanzaku.threads import settled_threads, threads_of_each
 from tanzaku.words import Language
+
+_MOST_JOBS = 8
+_JOB_BYTES = 4_000_000_000  # an encoder of the base size with all its weights, and long documents
 
 Reason = Literal["megabytes", "milliseconds", "memory", "time", "failed", "worse"]
 """Why an entry dropped out."""
@@ -95,6 +99,19 @@ class RunBegins:
 
 FitEvent = RunBegins
 Listener = Callable[[FitEvent], None]
+
+
+def usual_jobs() -> int:
+    """How many candidates are trained at the same time if nobody says: one for each thread, at most eight, and no more
+    than there are 4 GB of memory for; one where a GPU trains them.
+
+    A small encoder's operations on short documents are too short to be divided among threads. Two runs at the same
+    time, with one thread each, are therefore almost twice as fast as one after the other with two threads.
+    """
+    machine = describe_machine()
+    if machine.gpu is not None:
+        return 1
+    return max(1, min(settled_threads(), _MOST_JOBS, machine.memory_bytes // _JOB_BYTES))
 
 
 @dataclass(frozen=True)

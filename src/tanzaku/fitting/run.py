@@ -16,7 +16,7 @@ from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.job import Job, folders, prepare, study_name
 from tanzaku.fitting.options import FitOptions
-from tanzaku.fitting.race import FitEvent, Making
+from tanzaku.fitting.race import FitEvent, Making, usual_jobs
 from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.splits import split_for_fit, warnings_of
 from tanzaku.fitting.verdict import FitFindings
@@ -143,7 +143,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         shared_dictionary=asked.shared_dictionary,
         language=asked.language,
         listener=listener,
-        making=Making(asked.jobs, asked.ray),
+        making=Making(asked.jobs or (None if asked.ray else usual_jobs()), asked.ray),
         force=asked.force,
     )
 
