@@ -276,6 +276,17 @@ def test_ctrl_c_counts_though_the_deadline_passes_while_checkpoints_are_saved(
         assert make_several([planned], dataset, study="s", deadline=time.monotonic() - 1) == [made]
 
 
+def test_no_core_waits_while_a_long_run_follows_a_short_one(world: World) -> None:
+    """The short one is made without the long ones, which are then made at the same time; but runs that take about as
+    long are not separated."""
+    kinds = [CHEAP, Kind("large", 40, wrong=1), Kind("larger", 45, wrong=1), Kind("half", 20, wrong=1)]
+    done, _ = world.race(kinds, seconds=1000, jobs=2)
+    assert (done, world.clock.now) == (FOLDS, FOLDS * (1 + 45 + 20))
+    kinds = [Kind("half-2", 20, wrong=1), *(replace(kind, name=f"{kind.name}-2") for kind in kinds[1:3])]
+    done, _ = world.race(kinds, seconds=1000, jobs=2)
+    assert (done, world.clock.now) == (FOLDS, FOLDS * (40 + 45))
+
+
 def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
     """Three jobs with room for two at the same time: the third waits, and the next batch for it."""
     race = SimpleNamespace(making=Making(3, RayOptions()), at_once=2, final_share=1.25)

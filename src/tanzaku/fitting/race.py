@@ -122,11 +122,6 @@ class Making:
     ray: RayOptions | None = None
 
     @property
-    def together(self) -> int | None:
-        """So many of a round are made before they are measured; None for all."""
-        return self.jobs if self.ray else self.jobs or 1
-
-    @property
     def at_once(self) -> int:
         """So many runs can be made at the same time; with Ray, as long as it is connected."""
         if self.ray is None:

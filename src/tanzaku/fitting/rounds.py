@@ -35,7 +35,9 @@ from tanzaku.study.record import FailedRun
 
 _Item = TypeVar("_Item")
 
-_CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
+_CHEAP = (
+    5  # what takes less than such a part of the longest run's time is not worth leaving out, nor does it wait for it
+)
 _ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
 
 
@@ -66,7 +68,8 @@ def _round(race: Race, folds: Sequence[Fold], fold: Fold, truth: list[np.ndarray
     if rounds:
         _drop_for_time(race, folds, np.concatenate(truth), rounds=rounds)
         pairs = _pairs(race, fold)
-    for some in _pieces(pairs, race.making.together or max(1, len(pairs))):
+    seconds = [0.0 if has_ended(run) else race.clock.expected(run, fold.dataset) for _, run in pairs]
+    for some in _batches(race, pairs, seconds):
         if not _measure_some(race, some, fold):
             return False
     truth.append(classes_of(fold.dataset))
@@ -139,8 +142,25 @@ def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
 
 
 def _seconds_of_round(race: Race, runs: Sequence[float]) -> float:
-    together = _pieces(runs, race.making.together or len(runs))
-    return sum(max(at_once) for some in together for at_once in _pieces(some, race.at_once))
+    return sum(max(at_once) for some in _batches(race, runs, runs) for at_once in _pieces(some, race.at_once))
+
+
+def _batches(race: Race, items: Sequence[_Item], seconds: Sequence[float]) -> Iterator[Sequence[_Item]]:
+    """What is made together, in order: with Ray, which fills the places that become free, as many as it is asked for;
+    on this machine, no more than there are jobs, and none that would wait long for another one's end."""
+    if race.making.ray is not None:
+        yield from _pieces(items, race.making.jobs or max(1, len(items)))
+        return
+    start = 0
+    for end in range(1, len(items) + 1):
+        if end - start == race.making.at_once or end == len(items) or _far_apart(seconds[start : end + 1]):
+            yield items[start:end]
+            start = end
+
+
+def _far_apart(seconds: Sequence[float]) -> bool:
+    """Whether the shortest of some runs takes a small part of the longest one's time; seconds differ by chance."""
+    return max(seconds) + 1 > _CHEAP * (min(seconds) + 1)
 
 
 def _pieces(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
