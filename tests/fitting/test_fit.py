@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import read_facts
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import read_held_out
+from tanzaku.study.engine import StudyEvent
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
@@ -234,9 +236,9 @@ def test_text_methods_have_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have no steps, so that it would stay empty."""
     shown: list[str | None] = []
 
-    def watched(*_: Any, **options: Any) -> tuple[()]:
+    def watched(*_: Any, **options: Any) -> Iterator[StudyEvent]:
         shown.append(options["shown"])
-        return ()
+        yield from ()
 
     monkeypatch.setattr(race, "make_runs", watched)
     documents = make_documents(8, seed=0)

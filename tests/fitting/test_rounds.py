@@ -3,7 +3,8 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,10 @@ class Planned:
     def run_id(self) -> str:
         return self.folder.name
 
+    @property
+    def spec(self) -> SimpleNamespace:
+        return SimpleNamespace(kind="encoder")
+
 
 class FakeClock(Clock):
     """Goes only as fast as runs are made."""
@@ -93,15 +98,33 @@ class World:
             self.made.append(planned.run_id)
         return object()
 
-    def make_several(self, runs: Sequence[Planned], dataset: Dataset, **_: Any) -> None:
-        """Runs that share the time."""
-        began = self.clock.now
-        ends = []
-        for planned in runs:
-            self.clock.now = began
-            self.make_run(planned, dataset)
-            ends.append(self.clock.now)
-        self.clock.now = max(ends)
+    def make_several(
+        self,
+        runs: Sequence[Planned],
+        dataset: Dataset,
+        *,
+        jobs: int | None,
+        begins: Callable[[Planned], bool],
+        ended: Callable[[Planned, object], object],
+        **_: Any,
+    ) -> None:
+        """Runs that share the time: each begins when one of those before has ended."""
+        waiting = deque(runs)
+        running: list[tuple[float, Planned]] = []
+        while waiting or running:
+            while waiting and len(running) < (jobs or 1):
+                planned = waiting.popleft()
+                if has_ended(cast(PlannedRun, planned)):
+                    ended(planned, object())
+                elif begins(planned):
+                    running.append((self.clock.now + planned.kind.seconds, planned))
+            if running:
+                running.sort(key=lambda one: one[0])
+                end, first = running.pop(0)
+                rest = replace(first.kind, seconds=end - self.clock.now)
+                if self.make_run(replace(first, kind=rest), dataset) is None:
+                    return
+                ended(first, object())
 
     def race(
         self, kinds: Sequence[Kind], *, seconds: float, before: int = 0, jobs: int = 1, final_share: float = 1.25
@@ -267,32 +290,39 @@ def test_ctrl_c_counts_though_the_deadline_passes_while_checkpoints_are_saved(
         yield RunEnds(runs[0], made, found=False)
         raise stopped
 
-    made, planned = cast(RunRecord, object()), cast(PlannedRun, SimpleNamespace(spec=SimpleNamespace(kind="text")))
+    made, records = cast(RunRecord, object()), list[RunRecord]()
+    planned = cast(PlannedRun, SimpleNamespace(spec=SimpleNamespace(kind="text")))
     monkeypatch.setattr("tanzaku.fitting.race.make_runs", make_runs)
     expected = contextlib.nullcontext() if stopped is DeadlineOver else pytest.raises(StudyInterrupted)
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     with expected:
-        assert make_several([planned], dataset, study="s", deadline=time.monotonic() - 1) == [made]
+        make_several(
+            [planned], dataset, study="s", deadline=time.monotonic() - 1, ended=lambda _, record: records.append(record)
+        )
+    assert records == [made]
 
 
-def test_no_core_waits_while_a_long_run_follows_a_short_one(world: World) -> None:
-    """The short one is made without the long ones, which are then made at the same time; but runs that take about as
-    long are not separated."""
+def test_no_core_waits_while_others_are_trained(world: World) -> None:
     kinds = [CHEAP, Kind("large", 40, wrong=1), Kind("larger", 45, wrong=1), Kind("half", 20, wrong=1)]
     done, _ = world.race(kinds, seconds=1000, jobs=2)
-    assert (done, world.clock.now) == (FOLDS, FOLDS * (1 + 45 + 20))
-    kinds = [Kind("half-2", 20, wrong=1), *(replace(kind, name=f"{kind.name}-2") for kind in kinds[1:3])]
-    done, _ = world.race(kinds, seconds=1000, jobs=2)
-    assert (done, world.clock.now) == (FOLDS, FOLDS * (40 + 45))
+    assert (done, world.clock.now) == (FOLDS, FOLDS * (40 + 20))  # next to the short one and the larger one
 
 
-def test_each_batch_takes_as_long_as_its_slowest_run(world: World) -> None:
-    """Three jobs with room for two at the same time: the third waits, and the next batch for it."""
-    race = SimpleNamespace(making=Making(3, RayOptions()), at_once=2, final_share=1.25)
+def test_a_run_is_only_begun_if_there_is_time_when_its_turn_comes(world: World) -> None:
+    """The first two take longer than expected; then the third does not fit any more."""
+    kinds = [Kind("a", 40, wrong=1, expected=10), Kind("b", 40, wrong=1, expected=10), Kind("c", 30, wrong=1)]
+    _, entries = world.race(kinds, seconds=150, jobs=2)
+    assert (entries["a"].reason, entries["c"].reason) == (None, "time")
+    assert not [name for name in world.made if name.startswith("c")]
+
+
+def test_each_run_is_counted_from_when_there_is_a_place_for_it() -> None:
+    """With two places, the third run begins after the second one, which is the shorter one."""
+    race = SimpleNamespace(at_once=2, final_share=1.25)
     waiting = [[10.0, 10.0], [4.0], [2.0, 2.0], [8.0, 8.0]]
-    assert rounds._needed(cast(Race, race), waiting) == (10 + 2 + 8) + (10 + 2 + 8) + 1.25 * 10
-    one = SimpleNamespace(making=Making(), at_once=1, final_share=1.25)
+    assert rounds._needed(cast(Race, race), waiting) == (4 + 2 + 8) + (2 + 8) + 1.25 * 10
+    one = SimpleNamespace(at_once=1, final_share=1.25)
     assert rounds._needed(cast(Race, one), waiting) == 24 + 20 + 12.5
 
 

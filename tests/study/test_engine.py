@@ -22,6 +22,7 @@ from tanzaku.errors import EncoderError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
+from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import DeadlineOver, Ended, StartedChild
 from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_record
@@ -333,6 +334,29 @@ def test_jobs_are_made_at_the_same_time_and_share_the_threads(
     assert {record.environment.threads for record in finished} == {1}
     one, two = sorted((record.started, record.ended) for record in finished)[:2]
     assert two[0] < one[1], "no run began before another ended"
+
+
+def test_a_run_is_asked_for_when_its_turn_comes_and_left_out_if_it_is_refused(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    study = _study(tiny_encoder, arms=[{"method": "tfidf-svm", "penalty": [0.5, 1.0, 5.0]}])
+    plan = plan_study(study, dataset=make_dataset(), out=tmp_path)
+    ended: list[str] = []
+    asked: list[tuple[str, int]] = []
+
+    def begins(run: PlannedRun) -> bool:
+        asked.append((run.run_id, len(ended)))
+        return run is not plan.runs[1]
+
+    for event in make_runs(plan.runs, dataset=plan.dataset, study=study.name, begins=begins):
+        if isinstance(event, RunEnds):
+            ended.append(event.run.run_id)
+    first, second, third = (run.run_id for run in plan.runs)
+    assert ended == [first, third]
+    assert asked == [(first, 0), (second, 1), (third, 1)]
+    assert not plan.runs[1].folder.exists()
+    _make(study, tmp_path, make_dataset(), begins=lambda run: asked.append((run.run_id, 0)))
+    assert asked[3:] == [(second, 0)]  # those that have a record are not begun
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ class Race:
     groups: np.ndarray | None = None
     """Of the test documents of all folds, (documents,) int; None where they have none."""
     at_once: int = 1
-    """So many of the runs that are made together are counted on to be made at the same time."""
+    """So many runs are counted on to be made at the same time."""
     rounds_before: int = 0
     """Whole rounds that an earlier call has made of these candidates; none of them is given up for lack of time."""
     completed: Callable[[int], None] = lambda _: None
@@ -219,33 +219,45 @@ def has_ended(planned: PlannedRun) -> bool:
     return (planned.folder / RECORD_FILE).exists()
 
 
+Record = FinishedRun | FailedRun
+
+
 def make_run(
     planned: PlannedRun, dataset: Dataset, *, study: str, deadline: float | None, ray: RayOptions | None = None
-) -> FinishedRun | FailedRun | None:
+) -> Record | None:
     """Make a run in a process of its own, unless it is there; None where the deadline (of `time.monotonic`) stopped it.
 
     Raises:
         StudyInterrupted: Somebody asked it to stop.
     """
-    made = make_several([planned], dataset, study=study, deadline=deadline, ray=ray)
+    made: list[Record] = []
+    make_several(
+        [planned], dataset, study=study, deadline=deadline, ended=lambda _, record: made.append(record), ray=ray
+    )
     return made[0] if made else None
 
 
 def make_several(
-    runs: Sequence[PlannedRun], dataset: Dataset, *, study: str, deadline: float | None, **making: Any
-) -> list[FinishedRun | FailedRun]:
-    """Make runs; gives the records of those that ended before the deadline.
+    runs: Sequence[PlannedRun],
+    dataset: Dataset,
+    *,
+    study: str,
+    deadline: float | None,
+    ended: Callable[[PlannedRun, Record], object],
+    **making: Any,
+) -> None:
+    """Make runs until the deadline, and call `ended` for each that has ended, before the next one is begun.
 
     Raises:
         StudyInterrupted: Somebody asked it to stop, even if the deadline passed while the runs saved checkpoints.
     """
-    records = []
     shown: Shown | None = "nothing" if all(run.spec.kind == "text" for run in runs) else None  # there are no steps
-    with contextlib.suppress(DeadlineOver):
-        for event in make_runs(list(runs), dataset=dataset, study=study, deadline=deadline, shown=shown, **making):
+    made = make_runs(list(runs), dataset=dataset, study=study, deadline=deadline, shown=shown, **making)
+    # Whatever stops `ended`, the runs are asked to save checkpoints at once.
+    with contextlib.suppress(DeadlineOver), contextlib.closing(made) as events:
+        for event in events:
             if isinstance(event, RunEnds):
-                records.append(event.record)
-    return records
+                ended(event.run, event.record)
 
 
 def classes_of(dataset: Dataset) -> np.ndarray:

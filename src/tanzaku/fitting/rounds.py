@@ -9,9 +9,10 @@ lack of it. Rounds that an earlier call completed are never given up: what has n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from heapq import heapreplace
+from itertools import groupby, zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from tanzaku.fitting.race import (
     Entry,
     Fold,
     Race,
+    Record,
     classes_of,
     duration,
     has_ended,
@@ -31,13 +33,9 @@ from tanzaku.fitting.race import (
     selectable,
 )
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.record import FailedRun
+from tanzaku.study.record import FailedRun, read_record
 
-_Item = TypeVar("_Item")
-
-_CHEAP = (
-    5  # what takes less than such a part of the longest run's time is not worth leaving out, nor does it wait for it
-)
+_CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
 _ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
 
 
@@ -68,9 +66,8 @@ def _round(race: Race, folds: Sequence[Fold], fold: Fold, truth: list[np.ndarray
     if rounds:
         _drop_for_time(race, folds, np.concatenate(truth), rounds=rounds)
         pairs = _pairs(race, fold)
-    seconds = [0.0 if has_ended(run) else race.clock.expected(run, fold.dataset) for _, run in pairs]
-    for some in _batches(race, pairs, seconds):
-        if not _measure_some(race, some, fold):
+    for _, some in groupby(pairs, key=lambda pair: pair[1].spec.kind == "text"):
+        if not _measure_some(race, list(some), fold):
             return False
     truth.append(classes_of(fold.dataset))
     race.completed(fold.number)
@@ -84,20 +81,33 @@ def _pairs(race: Race, fold: Fold) -> list[tuple[Candidate, PlannedRun]]:
 
 
 def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fold: Fold) -> bool:
-    """Train candidates at the same time, and then measure one after the other; False where the time was over."""
-    for candidate, planned in pairs:
-        if not _has_time(race, planned, fold) and not _give_up(race, candidate, fold):
+    """Train candidates, as many at the same time as there are jobs, and measure each one when its training has ended;
+    False where the time was over."""
+    candidates = {planned.run_id: candidate for candidate, planned in pairs}
+    over, measured = False, set[str]()
+
+    def begins(planned: PlannedRun) -> bool:
+        nonlocal over
+        candidate = candidates[planned.run_id]
+        if not over and not _has_time(race, planned, fold):
+            over = not _give_up(race, candidate, fold)
+        if over or not race.of(candidate):
             return False
-    pairs = [pair for pair in pairs if race.of(pair[0])]
-    for candidate, planned in pairs:
         race.begin(candidate, planned, fold=fold.number)
-    if len(pairs) > 1 or race.making.ray:
-        making, deadline = race.making, race.clock.deadline
-        runs = [planned for _, planned in pairs]
-        make_several(runs, fold.dataset, study=race.study, deadline=deadline, jobs=making.jobs, ray=making.ray)
-    return all(
-        _measure(race, candidate, planned, fold) or _give_up(race, candidate, fold) for candidate, planned in pairs
-    )
+        return True
+
+    def ended(planned: PlannedRun, record: Record) -> None:
+        _measure(race, candidates[planned.run_id], planned, record, fold)
+        measured.add(planned.run_id)
+
+    runs = [planned for _, planned in pairs]
+    facts: dict[str, Any] = {"study": race.study, "deadline": race.clock.deadline, "ended": ended, "begins": begins}
+    make_several(runs, fold.dataset, **facts, jobs=race.making.jobs, ray=race.making.ray)
+    for planned in runs:
+        if planned.run_id not in measured and has_ended(planned):  # while it was asked to stop
+            ended(planned, read_record(planned.folder))
+    left = [candidate for candidate, planned in pairs if planned.run_id not in measured and race.of(candidate)]
+    return all(_give_up(race, candidate, fold) for candidate in left)
 
 
 def _has_time(race: Race, planned: PlannedRun, fold: Fold) -> bool:
@@ -132,8 +142,7 @@ def _waiting(race: Race, candidate: Candidate, folds: Iterable[Fold]) -> list[fl
 def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
     """The seconds of the runs that some candidates still need, with the final training of one of them.
 
-    Runs that are made at the same time take as long as the slowest of them. The seconds were measured of runs that
-    shared the machine, so they include what is gained or lost by that.
+    The seconds were measured of runs that shared the machine, so they include what is gained or lost by that.
     """
     candidates = list(waiting)
     rounds = zip_longest(*candidates, fillvalue=0.0)
@@ -142,29 +151,11 @@ def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
 
 
 def _seconds_of_round(race: Race, runs: Sequence[float]) -> float:
-    return sum(max(at_once) for some in _batches(race, runs, runs) for at_once in _pieces(some, race.at_once))
-
-
-def _batches(race: Race, items: Sequence[_Item], seconds: Sequence[float]) -> Iterator[Sequence[_Item]]:
-    """What is made together, in order: with Ray, which fills the places that become free, as many as it is asked for;
-    on this machine, no more than there are jobs, and none that would wait long for another one's end."""
-    if race.making.ray is not None:
-        yield from _pieces(items, race.making.jobs or max(1, len(items)))
-        return
-    start = 0
-    for end in range(1, len(items) + 1):
-        if end - start == race.making.at_once or end == len(items) or _far_apart(seconds[start : end + 1]):
-            yield items[start:end]
-            start = end
-
-
-def _far_apart(seconds: Sequence[float]) -> bool:
-    """Whether the shortest of some runs takes a small part of the longest one's time; seconds differ by chance."""
-    return max(seconds) + 1 > _CHEAP * (min(seconds) + 1)
-
-
-def _pieces(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+    """Each run begins, in their order, when there is a place for it."""
+    free = [0.0] * race.at_once  # when each place is
+    for seconds in runs:
+        heapreplace(free, free[0] + seconds)
+    return max(free)
 
 
 def _drop_for_time(race: Race, folds: Sequence[Fold], classes: np.ndarray, *, rounds: int) -> None:
@@ -206,7 +197,11 @@ def _use_what_is_left(race: Race, folds: Sequence[Fold], truth: Sequence[np.ndar
         for fold in folds:
             pair = next(pair for pair in zip(race.candidates, fold.runs, strict=True) if pair[0] is candidate)
             race.begin(*pair, fold=fold.number)
-            if not _measure(race, *pair, fold):
+            deadline, ray = race.clock.deadline, race.making.ray
+            record = make_run(pair[1], fold.dataset, study=race.study, deadline=deadline, ray=ray)
+            if record is not None:
+                _measure(race, *pair, record, fold)
+            else:
                 for entry in race.of(candidate):
                     entry.drop("time")
             _drop_hopeless(race, np.concatenate(truth[: fold.number]), race.of(candidate), rounds=fold.number)
@@ -220,16 +215,12 @@ def _fits(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> bool:
     return not waiting or race.clock.left > _needed(race, [waiting])
 
 
-def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) -> bool:
-    """Train a candidate on a fold, and see what its forms predict and cost; False where the time was over."""
-    making, deadline = race.making, race.clock.deadline
-    record = make_run(planned, fold.dataset, study=race.study, deadline=deadline, ray=making.ray)
-    if record is None:
-        return False
+def _measure(race: Race, candidate: Candidate, planned: PlannedRun, record: Record, fold: Fold) -> None:
+    """See what the forms of a candidate that was trained on a fold predict and cost."""
     if isinstance(record, FailedRun):
         for entry in race.of(candidate):
             entry.drop("failed", record.error)
-        return True
+        return
     race.clock.learn(planned, record, fold.dataset)
     for entry in race.of(candidate):
         if fold.number == 1:
@@ -238,7 +229,6 @@ def _measure(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold) 
                 entry.drop(over)
                 continue
         read_entry(race, entry, planned, fold)
-    return True
 
 
 def read_entry(race: Race, entry: Entry, planned: PlannedRun, fold: Fold) -> None:

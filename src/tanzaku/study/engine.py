@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from filelock import Timeout
@@ -58,7 +58,8 @@ def make_runs(
     jobs: int | None = None,
     ray: RayOptions | None = None,
     shown: Shown | None = None,
-) -> Iterator[StudyEvent]:
+    begins: Callable[[PlannedRun], bool] = lambda _: True,
+) -> Generator[StudyEvent, None, None]:
     """Make the runs; those that have a record are not made again.
 
     A failed run is kept, with its error, and the others go on. A run that another process is making is waited for at
@@ -74,6 +75,7 @@ def make_runs(
             and with Ray as many as there is room for.
         ray: Make them with Ray.
         shown: What the runs print; None takes a bar for one job and lines for several.
+        begins: Called when there is a place for a run; the run is left out if this is false.
 
     Raises:
         DeadlineOver: The deadline is over, and the runs were asked to stop; a `StudyInterrupted`.
@@ -88,10 +90,12 @@ def make_runs(
         from tanzaku.study.engines.ray import RayEngine
 
         engine = RayEngine(ray, jobs=jobs, dataset=dataset, study=study, deadline=deadline)
-    return _make_with(engine, runs, retry_failed=retry_failed)
+    return _make_with(engine, runs, retry_failed=retry_failed, begins=begins)
 
 
-def _make_with(engine: Engine, runs: list[PlannedRun], *, retry_failed: bool) -> Iterator[StudyEvent]:
+def _make_with(
+    engine: Engine, runs: list[PlannedRun], *, retry_failed: bool, begins: Callable[[PlannedRun], bool]
+) -> Generator[StudyEvent, None, None]:
     numbers = {run.run_id: number for number, run in enumerate(runs, start=1)}
     waiting, busy = deque(runs), deque[PlannedRun]()
     started, held = set[str](), set[str]()
@@ -104,8 +108,9 @@ def _make_with(engine: Engine, runs: list[PlannedRun], *, retry_failed: bool) ->
                 if record is not None:
                     yield RunEnds(planned, record, found=True)
                     continue
-                engine.start(planned)
-                given += 1
+                if planned.run_id in held or begins(planned):
+                    engine.start(planned)
+                    given += 1
             if given:
                 match engine.next():
                     case Begun(run):
