@@ -55,7 +55,8 @@ class Planned:
 
     @property
     def spec(self) -> SimpleNamespace:
-        return SimpleNamespace(kind="encoder")
+        trains = not self.kind.name.startswith("cheap")
+        return SimpleNamespace(kind="encoder", method=SimpleNamespace(name="lora" if trains else "head"))
 
 
 class FakeClock(Clock):
@@ -221,6 +222,20 @@ def test_no_candidate_is_left_out_that_fits_into_the_time_that_is_left(world: Wo
     assert done == FOLDS
     assert (entries["head"].reason, entries["larger"].reason, entries["large"].reason) == (None, None, "time")
     assert set(entries["head"].predicted) == set(range(1, FOLDS + 1))
+
+
+@pytest.mark.parametrize(
+    ("enough", "seconds", "rounds"), [(60, 110, 2), (30, 80, 1), (60, 80, None), (30, 60, None), (30, 500, FOLDS)]
+)
+def test_a_candidate_is_tried_if_the_rounds_that_fit_classify_enough_documents(
+    world: World, monkeypatch: pytest.MonkeyPatch, enough: int, seconds: float, rounds: int | None
+) -> None:
+    """Three rounds and the final training would take 127 s."""
+    monkeypatch.setattr("tanzaku.fitting.rounds._ENOUGH_DOCUMENTS", enough)
+    done, entries = world.race([CHEAP, Kind("quickest", 30, wrong=1), Kind("slower", 35, wrong=1)], seconds=seconds)
+    assert done == (FOLDS if rounds is None else rounds)
+    assert entries["quickest"].reason == ("time" if rounds is None else None)
+    assert entries["slower"].reason == ("time" if rounds != FOLDS else None)
 
 
 def test_time_that_is_left_in_the_end_is_used(world: World) -> None:

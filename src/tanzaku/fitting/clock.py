@@ -82,14 +82,14 @@ class Clock:
             # One that had more threads, since it did not share the machine, takes longer: at most by their ratio.
             took *= max(1.0, record.environment.threads / self._threads)
         self._known[_arm(planned)] = took / max(1, len(dataset.train))
-        if _trains_encoder(planned.spec) and (expected := self._by_speed(planned.spec, dataset)):
+        if trains_encoder(planned.spec) and (expected := self._by_speed(planned.spec, dataset)):
             self._factor = took / expected
 
     def expected(self, planned: PlannedRun, dataset: Dataset) -> float:
         """Seconds that a run is going to take: as long as another of its arm, or else as the encoder's speed says."""
         if (known := self._known.get(_arm(planned))) is not None:
             return known * len(dataset.train)
-        factor = self._factor if _trains_encoder(planned.spec) else 1.0
+        factor = self._factor if trains_encoder(planned.spec) else 1.0
         return factor * self._by_speed(planned.spec, dataset)
 
     def _by_speed(self, spec: RunSpec, dataset: Dataset) -> float:
@@ -99,7 +99,7 @@ class Clock:
         if spec.kind == "text" or self._speed is None:
             return 0.0
         train, others = len(dataset.train), len(dataset.val) + len(dataset.test)
-        if not _trains_encoder(spec):  # whose features are computed once, document by document
+        if not trains_encoder(spec):  # whose features are computed once, document by document
             return self._speed.single_seconds * train + self._speed.batch_seconds * others
         epochs, batch = spec.training.epochs, spec.training.batch_size
         passes = self._speed.batch_seconds * training_passes(train, len(dataset.val), epochs=epochs)
@@ -118,7 +118,8 @@ def training_passes(train: int, val: int, *, epochs: int) -> int:
     return epochs * (_STEP_PASSES * train + val)
 
 
-def _trains_encoder(spec: RunSpec) -> bool:
+def trains_encoder(spec: RunSpec) -> bool:
+    """Whether a run trains the encoder or an adapter in it, not only what follows it."""
     return spec.kind != "text" and spec.method.name != "head"
 
 

@@ -9,6 +9,7 @@ lack of it. Rounds that an earlier call completed are never given up: what has n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from heapq import heapreplace
 from itertools import groupby, zip_longest
@@ -18,6 +19,7 @@ import numpy as np
 
 from tanzaku.analysis.selection import hopeless, scores_of
 from tanzaku.fitting.candidates import Candidate
+from tanzaku.fitting.clock import trains_encoder
 from tanzaku.fitting.forms import predictions, weigh
 from tanzaku.fitting.race import (
     Behind,
@@ -36,7 +38,9 @@ from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import FailedRun, read_record
 
 _CHEAP = 5  # runs that take less than such a part of the longest one's time are not worth to be left out
-_ROUNDS = 3  # so many must fit into the time, so that it is worth to begin with a candidate
+# So many rounds must fit into the time, so that it is worth to begin with a candidate; or fewer that classify so many
+# documents, where no candidate that trains the encoder would be tried otherwise.
+_ROUNDS, _ENOUGH_DOCUMENTS = 3, 300
 
 
 def run_race(race: Race, folds: Sequence[Fold]) -> int:
@@ -84,12 +88,12 @@ def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fol
     """Train candidates, as many at the same time as there are jobs, and measure each one when its training has ended;
     False where the time was over."""
     candidates = {planned.run_id: candidate for candidate, planned in pairs}
-    over, measured = False, set[str]()
+    over, measured, rounds = False, set[str](), _rounds_to_begin(race, pairs, fold)
 
     def begins(planned: PlannedRun) -> bool:
         nonlocal over
         candidate = candidates[planned.run_id]
-        if not over and not _has_time(race, planned, fold):
+        if not over and not _has_time(race, planned, fold, rounds=rounds):
             over = not _give_up(race, candidate, fold)
         if over or not race.of(candidate):
             return False
@@ -110,16 +114,26 @@ def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fol
     return all(_give_up(race, candidate, fold) for candidate in left)
 
 
-def _has_time(race: Race, planned: PlannedRun, fold: Fold) -> bool:
-    """Whether a run fits into what is left, with the final training like it.
+def _rounds_to_begin(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fold: Fold) -> int:
+    """How many rounds must fit into the time so that a candidate is begun, with the one of this fold."""
+    if fold.number > 1:
+        return 1
+    rounds = max(min(race.folds, _ROUNDS), race.rounds_before)
+    training = [planned for _, planned in pairs if trains_encoder(planned.spec)]
+    if not training or any(map(has_ended, training)):
+        return rounds
+    quickest = min(race.clock.expected(planned, fold.dataset) for planned in training)
+    fitting = (race.clock.left - race.final_share * quickest) / max(quickest, 1e-9)
+    fewest = max(1, race.rounds_before, math.ceil(_ENOUGH_DOCUMENTS / len(fold.dataset.test)))
+    return rounds if fitting >= rounds else max(min(rounds, fewest), math.floor(fitting))
 
-    In the first round, further ones like it must fit too. A run that was made before takes no time.
-    """
-    if has_ended(planned):
-        return True
-    expected = race.clock.expected(planned, fold.dataset)
-    rounds = max(min(race.folds, _ROUNDS), race.rounds_before) if fold.number == 1 else 1
-    return race.clock.left > (rounds + race.final_share) * expected
+
+def _has_time(race: Race, planned: PlannedRun, fold: Fold, *, rounds: int) -> bool:
+    """Whether so many runs of a candidate fit into what is left, with the final training like them. A run that was made
+    before takes no time."""
+    return has_ended(planned) or race.clock.left > (rounds + race.final_share) * race.clock.expected(
+        planned, fold.dataset
+    )
 
 
 def _give_up(race: Race, candidate: Candidate, fold: Fold) -> bool:
