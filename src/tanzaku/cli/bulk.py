@@ -59,7 +59,7 @@ class Bulk:
         int, typer.Option(min=1, help="Number of rows in each file of labels.", rich_help_panel=_PANEL)
     ] = 20_000
 
-    def check(self, file: Path | None, output: Output, faults: Faults, model: Model) -> None:
+    def check(self, file: Path | None, output: Output, faults: Faults, model: Model, threads: int | None) -> None:
         """Refuse options that can't be combined, before a model is loaded; `file` is None for other texts."""
         if self.engine == "ray":
             if file is None or output.out is None:
@@ -81,6 +81,11 @@ class Bulk:
                 raise DataError(
                     "--device has no effect with --engine ray, whose workers compute on the CPU unless "
                     "--gpus-per-worker gives them GPUs; leave it out"
+                )
+            if threads is not None:
+                raise DataError(
+                    "--threads has no effect with --engine ray, whose workers compute with as many threads as "
+                    "--cpus-per-worker; leave it out"
                 )
             return
         output.check()
@@ -115,7 +120,13 @@ class Bulk:
         )
         with _progress() as listen:
             rows = classify_file(bundle, file, out, reading=reading, options=options, listener=listen)
-        plain_console(stderr=True, soft_wrap=True).print(f"{rows:,} rows have labels in {out}")
+        say_where(rows, "row", out)
+
+
+def say_where(count: int, unit: str, out: Path) -> None:
+    """Report on standard error how many labels there are and where they are."""
+    counted = f"1 {unit} has a label" if count == 1 else f"{count:,} {unit}s have labels"
+    plain_console(stderr=True, soft_wrap=True).print(f"{counted} in {out}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 import typer
 
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
-from tanzaku.cli.bulk import Bulk
+from tanzaku.cli.bulk import Bulk, say_where
 from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading, folder_of
 from tanzaku.cli.predictions import Format, Layout, unwritable, writer
 from tanzaku.cli.tally import Skipped, Tally
@@ -68,9 +68,8 @@ def classify(
     tanzaku classify my-bundle big.parquet --column body --engine ray --out labels/
     ```
     """
-    del threads  # settled already
     source = source_of(texts or [], file, reading, keep_columns=output.keep_columns)
-    bulk.check(source.file, output, faults, model)
+    bulk.check(source.file, output, faults, model, threads)
     abstaining.check(promise)
     skipped = Skipped() if faults.on_error == "skip" else None
     source.check(refuse=(lambda _: None) if skipped else None)
@@ -111,6 +110,8 @@ def _run(job: "_Job", bundle: Path, partial: "Partial | None") -> None:
         return
     tally.warn()
     job.answers.report(answered=tally.answered, texts=tally.texts)
+    if job.output.out:
+        say_where(tally.texts, "text", job.output.out)
     if job.skipped and job.skipped.count:
         job.skipped.warn()
         raise typer.Exit(SKIPPED_STATUS)
