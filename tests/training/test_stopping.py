@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tanzaku.training.stopping import EarlyStopping, epoch_key
+from tanzaku.training.stopping import EarlyStopping, watched_value
 
 
 def _reference(losses: list[float], patience: int, threshold: float, arguments: TrainingArguments) -> tuple[int, int]:
@@ -77,31 +77,44 @@ def test_without_patience_it_never_stops() -> None:
     assert stopping.best_epoch == 1
 
 
-def test_by_accuracy_the_loss_decides_between_equals() -> None:
+def _kept(accuracies: list[float], documents: int) -> tuple[list[int], EarlyStopping]:
+    """The epochs that were the best so far, one after the other."""
     stopping = EarlyStopping(patience=2)
-    epochs = [(0.9, 0.5), (0.7, 0.5), (0.8, 0.5), (1.5, 0.6), (1.4, 0.55)]  # loss and accuracy
-    kept = [
-        stopping.update(*epoch_key(loss=loss, accuracy=accuracy, best_by="accuracy"), epoch=epoch)
-        for epoch, (loss, accuracy) in enumerate(epochs, start=1)
-    ]
-    assert kept == [True, True, False, True, False]
-    assert stopping.best_epoch == 4
-    assert stopping.epochs_without_improvement == 1
+    values = [watched_value(loss=9.0, accuracy=accuracy, best_by="accuracy") for accuracy in accuracies]
+    kept = [n for n, value in enumerate(values, start=1) if stopping.update(value, epoch=n, documents=documents)]
+    return kept, stopping
 
 
-@given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from([0.2, 0.5, 0.9])), min_size=1, max_size=12))
-def test_the_best_epoch_is_the_first_of_the_least(epochs: list[tuple[float, float]]) -> None:
-    for best_by in ("loss", "accuracy"):
-        stopping = EarlyStopping(patience=None)
-        orders = [epoch_key(loss=loss, accuracy=accuracy, best_by=best_by) for loss, accuracy in epochs]
-        for epoch, order in enumerate(orders, start=1):
-            stopping.update(*order, epoch=epoch)
-        assert stopping.best_epoch == orders.index(min(orders)) + 1
+def test_by_accuracy_the_latest_within_a_standard_error_is_the_best() -> None:
+    accuracies = [0.5, 0.8, 0.77, 0.75, 0.78, 0.7]
+    kept, stopping = _kept(accuracies, documents=100)  # the standard error of 80 % is 4 points
+    assert (kept, stopping.best_epoch) == ([1, 2, 3, 5], 5)
+    assert stopping.best_value == pytest.approx(0.2)
+    assert stopping.epochs_without_improvement == 4, "patience counts from the most accurate epoch"
+    assert _kept(accuracies, documents=300)[0] == [1, 2, 5]  # 2.3 points
+    assert _kept(accuracies, documents=10_000)[0] == [1, 2]  # 0.4 points
 
 
-def test_an_epoch_is_judged_by_its_loss_or_by_its_wrong_answers_and_then_its_loss() -> None:
-    assert epoch_key(loss=0.5, accuracy=0.75, best_by="loss") == (0.5, 0.0)
-    assert epoch_key(loss=0.5, accuracy=0.75, best_by="accuracy") == (0.25, 0.5)
+def test_by_accuracy_the_latest_of_equals_is_the_best_also_without_an_error() -> None:
+    assert _kept([0.9, 1.0, 1.0, 0.99], documents=100)[0] == [1, 2, 3]
+    assert _kept([0.0, 0.0, 0.25], documents=4)[0] == [1, 2, 3]
+
+
+@given(correct=st.lists(st.integers(0, 40), min_size=1, max_size=12))
+def test_by_accuracy_the_best_epoch_is_that_of_the_whole_history(correct: list[int]) -> None:
+    accuracies = [number / 40 for number in correct]
+    highest = max(accuracies)
+    lowest = highest - math.sqrt(highest * (1 - highest) / 40)
+    within = [n for n, accuracy in enumerate(accuracies, start=1) if accuracy >= lowest - 1e-12]
+    assert _kept(accuracies, documents=40)[1].best_epoch == within[-1]
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=12))
+def test_by_loss_the_best_epoch_is_the_first_of_the_least(losses: list[float]) -> None:
+    stopping = EarlyStopping(patience=None)
+    for epoch, loss in enumerate(losses, start=1):
+        stopping.update(watched_value(loss=loss, accuracy=0.5, best_by="loss"), epoch=epoch)
+    assert stopping.best_epoch == losses.index(min(losses)) + 1
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.5, 0.5, 0.7]])

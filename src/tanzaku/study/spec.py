@@ -136,7 +136,8 @@ class TrainingSpec(_Spec):
         Literal["loss", "accuracy"],
         Field(
             description="What of the validation set chooses the best epoch, whose weights are kept, and is watched by "
-            "`patience`; of equally accurate epochs that with the lower loss."
+            "`patience`. By loss, the epoch with the lowest; by accuracy, the latest that is at most a standard error "
+            "below the highest."
         ),
     ] = "loss"
     padding: Annotated[

@@ -35,7 +35,7 @@ from tanzaku.training.losses import SoftLabelLoss, Whole, batch_loss
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.peers import Peers
 from tanzaku.training.schedule import Plateau, Schedule
-from tanzaku.training.stopping import BestBy, EarlyStopping, epoch_key
+from tanzaku.training.stopping import BestBy, EarlyStopping, watched_value
 
 
 @dataclass
@@ -232,8 +232,9 @@ class Training:
         if self.plateau:
             self.plateau.update(evaluation.loss)
         accuracy = float((evaluation.logits.argmax(axis=1) == self.val.classes).mean())
-        value, tie = epoch_key(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
-        if self.stopping.update(value, tie, epoch=state.epoch):
+        value = watched_value(loss=evaluation.loss, accuracy=accuracy, best_by=self.best_by)
+        documents = len(self.val) if self.best_by == "accuracy" else None
+        if self.stopping.update(value, epoch=state.epoch, documents=documents):
             self._best = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters.items()}
         result = EpochResult(
             epoch=state.epoch,

@@ -7,13 +7,9 @@ from typing import Any, Literal
 BestBy = Literal["loss", "accuracy"]
 
 
-def epoch_key(*, loss: float, accuracy: float, best_by: BestBy) -> tuple[float, float]:
-    """What the best epoch has the least of, and what decides between epochs that are equal in it.
-
-    By loss that is the validation loss alone, as `Trainer` has it; by accuracy the share of wrong answers, then the
-    loss.
-    """
-    return (loss, 0.0) if best_by == "loss" else (1.0 - accuracy, loss)
+def watched_value(*, loss: float, accuracy: float, best_by: BestBy) -> float:
+    """What of the validation set should fall: its loss, or the share of its documents that are classified wrongly."""
+    return loss if best_by == "loss" else 1.0 - accuracy
 
 
 @dataclass
@@ -23,6 +19,11 @@ class EarlyStopping:
     The best value follows every fall, however small; the count of epochs without improvement goes back to 0 only where
     the value falls by more than `threshold` below the best so far. One that is not a number improves nothing.
 
+    By loss the best epoch is the one with the best value. By accuracy it is the latest whose value is at most one
+    standard error above the best: with 100 documents, the accuracies of two epochs often differ by chance, and weights
+    that were trained for longer, at a learning rate that has fallen further, tend to be better. This is the rule of one
+    standard error (Breiman et al. 1984, section 3.4.3), with the latest epoch in the place of the simplest model.
+
     Args:
         patience: Stop after so many evaluations without improvement; None never stops.
         threshold: The fall that counts, in units of the value.
@@ -31,17 +32,25 @@ class EarlyStopping:
     patience: int | None
     threshold: float = 0.0
     best_value: float = math.inf
-    best_tie: float = math.inf
     best_epoch: int | None = None
     epochs_without_improvement: int = 0
 
-    def update(self, value: float, tie: float = 0.0, *, epoch: int) -> bool:
-        """Take in what `epoch_key` says of an epoch; True where it is the best so far."""
+    def update(self, value: float, *, epoch: int, documents: int | None = None) -> bool:
+        """Take in the value after an epoch; True where it is the best epoch so far.
+
+        Args:
+            value: What `watched_value` gives.
+            epoch: Its number.
+            documents: The value is the share of wrong answers among so many; None where it is a loss.
+        """
         improves = self.best_epoch is None or (value < self.best_value and self.best_value - value > self.threshold)
         self.epochs_without_improvement = 0 if improves else self.epochs_without_improvement + 1
-        if not (value, tie) < (self.best_value, self.best_tie):
+        falls = value < self.best_value
+        if falls:
+            self.best_value = value
+        if not (falls if documents is None else value <= self.best_value + _standard_error(self.best_value, documents)):
             return False
-        self.best_value, self.best_tie, self.best_epoch = value, tie, epoch
+        self.best_epoch = epoch
         return True
 
     @property
@@ -51,14 +60,18 @@ class EarlyStopping:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps; JSON has no infinity, which stands before the first epoch, so it is None."""
-        values = {name: getattr(self, name) for name in _STATE}
-        return {name: None if value == math.inf else value for name, value in values.items()}
+        return {
+            "best_value": None if self.best_value == math.inf else self.best_value,
+            "best_epoch": self.best_epoch,
+            "epochs_without_improvement": self.epochs_without_improvement,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what `state` gave."""
-        for name in _STATE:
-            infinite = state[name] is None and name in ("best_value", "best_tie")
-            setattr(self, name, math.inf if infinite else state[name])
+        self.best_value = math.inf if state["best_value"] is None else state["best_value"]
+        self.best_epoch = state["best_epoch"]
+        self.epochs_without_improvement = state["epochs_without_improvement"]
 
 
-_STATE = ("best_value", "best_tie", "best_epoch", "epochs_without_improvement")
+def _standard_error(share: float, documents: int) -> float:
+    return math.sqrt(share * (1.0 - share) / documents)

@@ -31,6 +31,7 @@ from tanzaku.study.tune.record import TrialRecord, TuningRecord
 from tanzaku.study.tune.search import SearchEnds, SearchStarts, TrialEnds, TrialStarts, _Search, search
 from tanzaku.study.tune.space import search_space
 from tanzaku.study.tune.trial import PlannedTrial, TrialResult, Verdict, _run_and_record, make_trials, read_result
+from tanzaku.training.stopping import BestBy
 from tests.forked import Forked, call
 from tests.study.made import blind_dataset, make_search
 from tests.tiny import make_dataset
@@ -403,17 +404,28 @@ class _Trainless:
         self.time_is_over = self._stopped > 0
 
 
-def _epoch(number: int, loss: float) -> EpochRecord:
+def _epoch(number: int, loss: float, accuracy: float = 0.5) -> EpochRecord:
     return EpochRecord(
         epoch=number,
         steps=number,
         train_loss=loss,
         val_loss=loss,
-        val_accuracy=0.5,
+        val_accuracy=accuracy,
         learning_rate=1e-3,
         train_seconds=1,
         eval_seconds=1,
     )
+
+
+def test_a_trial_is_judged_by_the_epoch_that_a_run_would_keep() -> None:
+    history = (_epoch(1, 0.7, 0.6), _epoch(2, 0.9, 0.8), _epoch(3, 0.8, 0.77), _epoch(4, 1.0, 0.7))
+
+    def kept(best_by: BestBy) -> EpochRecord | None:
+        return TrialResult(status="finished", history=history, best_by=best_by, val_documents=100).best
+
+    assert kept("loss") == history[0]
+    assert kept("accuracy") == history[2]  # within the 4 points of a standard error
+    assert TrialResult(status="failed").best is None
 
 
 def test_a_search_whose_time_is_over_amid_a_round_ends_as_an_undisturbed_one(

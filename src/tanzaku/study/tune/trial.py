@@ -36,7 +36,7 @@ from tanzaku.study.process import (
 from tanzaku.study.record import CHECKPOINT_FOLDER, EpochRecord
 from tanzaku.study.spec import EncoderRunSpec
 from tanzaku.threads import threads_of_each
-from tanzaku.training.stopping import BestBy, epoch_key
+from tanzaku.training.stopping import BestBy, EarlyStopping, watched_value
 
 if TYPE_CHECKING:
     from tanzaku.encoders.load import EncoderSource
@@ -55,14 +55,18 @@ class TrialResult(Facts):
     history: tuple[EpochRecord, ...] = ()
     trainable_parameters: int | None = None
     best_by: BestBy = "loss"
+    val_documents: int | None = None
 
     @property
     def best(self) -> EpochRecord | None:
         """The epoch whose weights a run keeps."""
-        return min(self.history, key=self._order, default=None)
-
-    def _order(self, epoch: EpochRecord) -> tuple[float, float]:
-        return epoch_key(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
+        stopping, best = EarlyStopping(None), None
+        documents = self.val_documents if self.best_by == "accuracy" else None
+        for epoch in self.history:
+            value = watched_value(loss=epoch.val_loss, accuracy=epoch.val_accuracy, best_by=self.best_by)
+            if stopping.update(value, epoch=epoch.epoch, documents=documents):
+                best = epoch
+        return best
 
     @property
     def seconds(self) -> float:
@@ -281,6 +285,7 @@ def _train(
         history=_recorded(history),
         trainable_parameters=sum(p.numel() for p in prepared.training.model.parameters() if p.requires_grad),
         best_by=prepared.training.best_by,
+        val_documents=len(prepared.training.val),
     )
 
 
