@@ -55,8 +55,9 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
     for ours, theirs in zip(expected.token_ids(TEXTS) or [], found.token_ids(TEXTS) or [], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     logits = expected.scores(TEXTS)
-    # In 8 bits the tiny encoder, whose weights are random, loses more than a trained one.
-    allowed = {"float32": 1e-4, "bfloat16": 0.02 * np.abs(logits).max(), "int8": 0.2 * np.abs(logits).max()}[dtype]
+    # In 8 bits the tiny encoder, whose weights are random, loses more than a trained one; most on processors without
+    # VNNI, whose sums of 8-bit products may saturate.
+    allowed = {"float32": 1e-4, "bfloat16": 0.02 * np.abs(logits).max(), "int8": 0.3 * np.abs(logits).max()}[dtype]
     difference = np.abs(found.scores(TEXTS) - logits).max()
     assert difference <= allowed
     if dtype == "bfloat16" and choose_precision("auto", device="cpu") == "bfloat16":

@@ -7,7 +7,7 @@ import pytest
 
 from tanzaku.report.write import read_page, report_texts
 from tests.report.test_latex_tables import check_numbers
-from tests.typesetting import ROOT, Typeset, preambles, typeset
+from tests.typesetting import ROOT, Typeset, preambles, typeset, with_installed_font
 
 ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
@@ -45,7 +45,8 @@ def test_every_study_s_tables_fit_the_page_and_have_the_numbers_of_its_csv_files
         for report in reports
     ]
     latin, japanese = preambles()
-    made: Typeset = typeset(engine, latin if engine == "pdflatex" else japanese, tables, folder=tmp_path)
+    document = latin if engine == "pdflatex" else with_installed_font(japanese)
+    made: Typeset = typeset(engine, document, tables, folder=tmp_path)
     assert made.overfull == []
     assert made.missing == []
     checked = 0
