@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 BestBy = Literal["loss", "accuracy"]
+_ROUNDING = 1e-9  # 0.24 is above 0.2 + 0.04 in floating point
 
 
 def watched_value(*, loss: float, accuracy: float, best_by: BestBy) -> float:
@@ -48,10 +49,10 @@ class EarlyStopping:
         falls = value < self.best_value
         if falls:
             self.best_value = value
-        if not (falls if documents is None else value <= self.best_value + _standard_error(self.best_value, documents)):
-            return False
-        self.best_epoch = epoch
-        return True
+        best = falls if documents is None else value <= self.best_value + _error(self.best_value, documents) + _ROUNDING
+        if best:
+            self.best_epoch = epoch
+        return best
 
     @property
     def should_stop(self) -> bool:
@@ -73,5 +74,5 @@ class EarlyStopping:
         self.epochs_without_improvement = state["epochs_without_improvement"]
 
 
-def _standard_error(share: float, documents: int) -> float:
+def _error(share: float, documents: int) -> float:
     return math.sqrt(share * (1.0 - share) / documents)
