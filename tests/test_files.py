@@ -46,3 +46,14 @@ def test_a_folder_takes_the_place_of_a_full_one_only_where_that_is_wished_and_al
         (beside / "second").touch()
     assert [path.name for path in out.iterdir()] == ["second"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_that_write_the_same_folder_do_not_share_what_is_not_ready(tmp_path: Path) -> None:
+    """Processes of two containers may have the same number."""
+    out = tmp_path / "out"
+    with atomic_folder(out, replace=True) as first, atomic_folder(out, replace=True) as second:
+        (first / "first").touch()
+        (second / "second").touch()
+        assert [path.name for path in first.iterdir()] == ["first"]
+    assert [path.name for path in out.iterdir()] == ["first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ def sync_file(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
+def _staging_of(path: Path) -> Path:
+    """A new name next to `path`; with the process's number alone, two containers would share it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) so that `path` holds the old content or the new one, whatever dies when.
 
@@ -44,7 +50,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        staging = _staging_of(path)
         try:
             with staging.open("wb") as handle:
                 handle.write(data)
@@ -115,8 +121,7 @@ def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     given, out = out, out.absolute()
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
-    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
+    staging = _staging_of(out)
     try:
         with errors_naming(given):
             staging.mkdir(parents=True)
@@ -137,7 +142,7 @@ def _put(staging: Path, out: Path) -> None:
     if not out.exists():
         staging.rename(out)
         return
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    old = _staging_of(out)
     out.rename(old)
     staging.rename(out)
     shutil.rmtree(old)

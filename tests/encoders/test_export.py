@@ -15,10 +15,11 @@ from transformers import AutoModel, AutoTokenizer
 from tanzaku.encoders.export import export_encoder
 from tanzaku.encoders.files import Q4_FILE
 from tanzaku.encoders.load import load_classifier, load_encoder
+from tanzaku.encoders.quantized import quantize_matrices
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.errors import EncoderError, TanzakuError
-from tests.checkpoints import make_roberta, sentences
+from tests.checkpoints import make_mecab_bert, make_roberta, sentences
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,41 @@ def test_the_command_writes_the_folder_and_prints_its_path(encoder: Path, tmp_pa
     )
     assert done.stdout == f"{out}\n"
     assert f"{sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB in q4" in done.stderr
+
+
+def test_what_was_packed_in_eight_bits_is_exported_as_wide_weights(encoder: Path, tmp_path: Path) -> None:
+    """And its parameters are counted, not its scales."""
+    narrow = shutil.copytree(encoder, tmp_path / "narrow")
+    weights = {name: tensor.float() for name, tensor in load_file(encoder / "model.safetensors").items()}
+    save_file(quantize_matrices(weights, head=()), narrow / "model.safetensors", metadata={"format": "pt"})
+    exported = export_encoder(resolve_encoder(str(narrow)), tmp_path / "wide", dtype="float32")
+    wide = load_file(tmp_path / "wide" / "model.safetensors")
+    assert wide.keys() == weights.keys()
+    assert all(tensor.dtype == torch.float32 for tensor in wide.values() if tensor.is_floating_point())
+    for name, tensor in weights.items():
+        torch.testing.assert_close(wide[name], tensor, rtol=0, atol=float(tensor.abs().max()) / 127)
+    assert exported.parameters == sum(tensor.numel() for tensor in weights.values())
+
+
+def test_tied_weights_of_a_pickle_are_written_and_count_once(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", layout="bin")
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    table = weights["bert.embeddings.word_embeddings.weight"]
+    torch.save(weights | {"cls.predictions.decoder.weight": table}, folder / "pytorch_model.bin")
+    exported = export_encoder(resolve_encoder(str(folder)), tmp_path / "out", dtype="float32")
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(written["cls.predictions.decoder.weight"], table)
+    assert torch.equal(written["bert.embeddings.word_embeddings.weight"], table)
+    kept = {name: tensor for name, tensor in weights.items() if name != "cls.predictions.decoder.weight"}
+    assert exported.parameters == sum(tensor.numel() for tensor in kept.values() if tensor.is_floating_point())
+
+
+def test_weights_that_float16_cannot_hold_are_refused(encoder: Path, tmp_path: Path) -> None:
+    large = shutil.copytree(encoder, tmp_path / "large")
+    weights = {name: tensor.float() for name, tensor in load_file(encoder / "model.safetensors").items()}
+    name = next(iter(weights))
+    weights[name].view(-1)[0] = 70_000.0
+    save_file(weights, large / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=rf"{name} has a weight of 70000, which is too large for float16; use"):
+        export_encoder(resolve_encoder(str(large)), tmp_path / "out")
+    export_encoder(resolve_encoder(str(large)), tmp_path / "out", dtype="float32")

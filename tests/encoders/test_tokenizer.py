@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 import sentencepiece
 from transformers import BertJapaneseTokenizer
 
+from tanzaku.encoders.config import load_config
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.errors import EncoderError, TanzakuWarning
 from tests.checkpoints import (
@@ -219,3 +221,15 @@ def test_the_other_dictionary_is_warned_of(tmp_path: Path, vocabulary: str, used
     _write_vocabulary(folder, pieces + [f"[unused{number}]" for number in range(6000 - len(pieces))])
     with pytest.warns(TanzakuWarning, match=f"cut with {used}, but the vocabulary looks as if made with {vocabulary}"):
         _load(folder)
+
+
+def test_settings_of_another_type_are_named(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    write_json(folder / "tokenizer_config.json", settings | {"mecab_kwargs": ["ipadic"]})
+    with pytest.raises(EncoderError, match=r"mecab_kwargs in .*tokenizer_config\.json is not a table of options"):
+        _load(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", config | {"model_type": ["bert"]})
+    with pytest.raises(EncoderError, match=r"names the model_type \['bert'\], which this transformers does not have"):
+        load_config(resolve_encoder(str(folder)))

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tanzaku.encoders.load import load_classifier, resolve_encoder
+from tanzaku.encoders.quantized import quantize_matrices
 from tanzaku.encoders.weights import read_weights
 from tanzaku.errors import EncoderError
-from tests.checkpoints import make_mecab_bert, write_json
+from tests.checkpoints import make_mecab_bert, make_roberta, write_json
 
 
 class _TouchesAMarker:
@@ -96,3 +98,12 @@ def test_the_model_does_not_follow_the_file(tmp_path: Path) -> None:
         handle.seek(-4096, os.SEEK_END)
         handle.write(b"\x3f" * 4096)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_in_few_bits_that_do_not_fit_their_scales_are_named(tmp_path: Path) -> None:
+    folder = make_roberta(tmp_path / "encoder")
+    weights = quantize_matrices(load_file(folder / "model.safetensors"), head=())
+    scales = next(name for name in weights if name.endswith(".int8_scales"))
+    save_file(weights | {scales: torch.ones(7, 3)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match="weights in few bits don't go with their scales"):
+        read_weights(resolve_encoder(str(folder)))

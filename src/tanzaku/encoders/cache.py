@@ -23,7 +23,11 @@ _ARRAYS = {"ids": np.dtype(np.int32), "offsets": np.dtype(np.int64)}
 _MANIFEST = "manifest.json"
 _PUT_ATTEMPTS = 3
 # A new version of any of these may cut a text otherwise.
-_PACKAGES = ("transformers", "tokenizers", "sentencepiece", "fugashi", "ipadic", "unidic-lite", "unidic")
+_PACKAGES = (
+    *("transformers", "tokenizers", "sentencepiece"),
+    *("fugashi", "ipadic", "unidic-lite", "unidic"),
+    *("sudachipy", "sudachidict-core", "rhoknp"),
+)
 
 
 def tokens_folder() -> Path:

@@ -35,7 +35,7 @@ def load_config(source: EncoderSource) -> PretrainedConfig:
     settings = read_settings(source, CONFIG_FILE)
     _refuse_code(settings, source)
     model_type = settings.get("model_type")
-    if model_type not in CONFIG_MAPPING_NAMES:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
         wrong = (
             f"the model_type {model_type!r}, which this transformers does not have" if model_type else "no model_type"
         )

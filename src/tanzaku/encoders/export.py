@@ -8,11 +8,13 @@ from typing import Literal
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tanzaku.encoders.compact import pack_weights
 from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings
-from tanzaku.encoders.weights import read_stored_weights
+from tanzaku.encoders.weights import parameters_of, read_stored_weights, without_shared_memory
+from tanzaku.errors import EncoderError
 from tanzaku.files import atomic_folder, write_atomically
 
 ExportDtype = Literal["float16", "float32", "q4"]
@@ -40,7 +42,7 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
             `AutoTokenizer`; one in "q4" (see `tanzaku.encoders.compact`) opens only in Tanzaku.
 
     Raises:
-        EncoderError: The weights are damaged, or "q4" would change them.
+        EncoderError: The weights are damaged, or `dtype` can't hold them.
         TanzakuError: Something lies in `out`.
     """
     files = files_of(source)
@@ -48,21 +50,31 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
     if dtype == "q4":
         written = pack_weights(weights)
     else:
-        wide = getattr(torch, dtype)
-        written = {
-            name: (tensor.to(wide) if tensor.is_floating_point() else tensor).contiguous()
-            for name, tensor in weights.items()
-        }
+        written = {name: _converted(name, tensor, dtype) for name, tensor in weights.items()}
     settings = {key: value for key, value in read_settings(source, CONFIG_FILE).items() if key != "torch_dtype"}
     settings["dtype"] = "float32" if dtype == "float32" else "float16"
     with atomic_folder(out) as folder:
         write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
         for name in (*files.tokenizer, *(name for name in _PAPERS if (source.folder / name).is_file())):
             shutil.copyfile(source.folder / name, folder / name)
-        save_file(written, folder / (Q4_FILE if dtype == "q4" else SAFETENSORS_FILE), metadata={"format": "pt"})
+        save_file(
+            without_shared_memory(written),
+            folder / (Q4_FILE if dtype == "q4" else SAFETENSORS_FILE),
+            metadata={"format": "pt"},
+        )
         after = sum(path.stat().st_size for path in folder.iterdir())
     return Exported(
         bytes_before=sum((source.folder / name).stat().st_size for name in files.names),
         bytes_after=after,
-        parameters=sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point()),
+        parameters=parameters_of(weights),
     )
+
+
+def _converted(name: str, tensor: Tensor, dtype: str) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    converted = tensor.to(getattr(torch, dtype))
+    if not converted.isfinite().all():
+        largest = float(tensor.abs().max())
+        raise EncoderError(f"{name} has a weight of {largest:g}, which is too large for {dtype}; use --dtype float32")
+    return converted

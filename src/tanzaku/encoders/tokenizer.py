@@ -89,8 +89,16 @@ def japanese_settings(source: EncoderSource) -> dict[str, Any]:
     The checkpoints of 2019 and 2020 leave out what was the default when they were published: words by MeCab with
     IPADIC. transformers has changed both since (the dictionary to unidic-lite in 2024, pull request 33372), and would
     segment them otherwise than they were pretrained, without a word.
+
+    Raises:
+        EncoderError: The checkpoint's settings are damaged.
     """
     settings = read_settings(source, TOKENIZER_CONFIG_FILE)
+    if not isinstance(settings.get("mecab_kwargs") or {}, dict):
+        raise EncoderError(
+            f"encoder {source.name!r}: mecab_kwargs in {source.folder / TOKENIZER_CONFIG_FILE} is not a table of "
+            "options; download the file again"
+        )
     words = settings.get("word_tokenizer_type") or "mecab"
     added: dict[str, Any] = {"word_tokenizer_type": words}
     if "subword_tokenizer_type" not in settings and (source.folder / "vocab.txt").is_file():

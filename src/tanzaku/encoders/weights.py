@@ -3,6 +3,7 @@
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -28,16 +29,17 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
         EncoderError: A file is damaged, or holds more than tensors, or values that are infinite or not numbers.
     """
     # Always a copy: a file mapped into memory could change under the model.
-    return dequantize_matrices(
-        {
-            name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-            for name, tensor in read_stored_weights(source).items()
-        }
-    )
+    return {
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in read_stored_weights(source).items()
+    }
 
 
 def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     """All tensors of an encoder's checkpoint by name, on the CPU, in the dtypes that its files have.
+
+    What Tanzaku stored in 4 bits is float16, what it stored in 8 bits float32. Tied tensors of a `pytorch_model.bin`
+    share their memory.
 
     Raises:
         EncoderError: As `read_weights`.
@@ -47,14 +49,35 @@ def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = {}
     for name in shard_names(source.folder, files):
         weights.update(read(source.folder / name))
-    if files.weights_format == "q4":
-        weights = unpack_weights(weights)
+    try:
+        weights = dequantize_matrices(unpack_weights(weights) if files.weights_format == "q4" else weights)
+    except (RuntimeError, ValueError) as error:
+        raise EncoderError(
+            f"encoder {source.name!r}: its weights in few bits don't go with their scales ({error}); fetch them again"
+        ) from error
     if wrong := sorted(name for name, tensor in weights.items() if not _is_finite(tensor)):
         raise EncoderError(
             f"encoder {source.name!r}: {len(wrong)} of its {len(weights)} tensors hold values that are infinite or not "
             f"numbers, such as {wrong[0]}; fetch the weights again, or choose another encoder"
         )
     return weights
+
+
+def parameters_of(weights: Mapping[str, torch.Tensor]) -> int:
+    """How many numbers the floating-point tensors hold; tied ones count once."""
+    tensors = {(one.data_ptr(), one.shape): one for one in weights.values() if one.is_floating_point()}
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def without_shared_memory(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors as safetensors can store them: contiguous, and tied ones as copies."""
+    stored: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        shared = tensor.untyped_storage().data_ptr() in seen
+        stored[name] = tensor.clone(memory_format=torch.contiguous_format) if shared else tensor.contiguous()
+        seen.add(stored[name].untyped_storage().data_ptr())
+    return stored
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

@@ -1,6 +1,6 @@
 """What a pretraining and a distillation share: batches, optimisers, the loop, one process at a time, records' facts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -167,7 +167,7 @@ def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) ->
         "identity": inputs.identity,
         "options": inputs.options.model_dump(mode="json"),
         "compute": asdict(inputs.compute),
-        "sources": tuple(_source_facts(text, stream) for text in inputs.texts),
+        "sources": tuple(_source_facts(text, inputs.texts, stream) for text in inputs.texts),
         "stream": StreamFacts(
             documents=stream.documents,
             characters=stream.characters,
@@ -245,6 +245,7 @@ def encoder_facts(model: PreTrainedModel, source: EncoderSource | None) -> Encod
     )
 
 
-def _source_facts(text: TextSource, stream: TokenStream) -> SourceFacts:
-    characters = stream.characters_of[text.sha256]
+def _source_facts(text: TextSource, texts: Sequence[TextSource], stream: TokenStream) -> SourceFacts:
+    alike = sum(other.sha256 == text.sha256 for other in texts)
+    characters = stream.characters_of[text.sha256] // alike
     return SourceFacts(name=text.path.name, sha256=text.sha256, size=text.size, characters=characters)

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM
 
-from tanzaku.encoders.fit import IPADIC_WORDS, dictionary_of_vocabulary, golden_pieces
+from tanzaku.encoders.fit import GOLDEN_SENTENCES, IPADIC_WORDS, dictionary_of_vocabulary, golden_pieces
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
 from tanzaku.encoders.trimming.pieces import backend, choose_pieces, merge_pairs, merged_piece, needed_pieces
@@ -304,3 +304,29 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TanzakuError, match="already exists and is not empty"):
         trim(source, ["海"], tmp_path / "full")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "full"]
+
+
+def test_a_word_that_wordpiece_gave_up_may_have_other_pieces(tmp_path: Path) -> None:
+    """ "qxz" begins with "qx", and no piece is "##z"; without "qx" it is "q" and "##xz"."""
+    characters = sorted({character for text in (*GOLDEN_SENTENCES, *sentences()) for character in text} - set(" qxz"))
+    pieces = [*SPECIAL, *characters, *(f"##{one}" for one in characters), "q", "w", "qx", "##xz"]
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    source = resolve_encoder(str(_save_bert(tmp_path / "encoder", tokenizer)))
+    lines = ["q wxz", "qxz"] * 20
+    record = trim(source, lines, tmp_path / "trimmed", characters="seen", held_out=0.5)
+    trimmed = load_tokenizer(resolve_encoder(str(tmp_path / "trimmed")))
+    assert "qx" not in trimmed.get_vocab()
+    assert trimmed.tokenize("qxz") == ["q", "##xz"]
+    assert record.held_out is not None
+    assert record.held_out.unknown_before > record.held_out.unknown == 0
+
+
+def test_about_the_share_of_lines_that_was_asked_for_is_held_out(tmp_path: Path) -> None:
+    source = resolve_encoder(str(KINDS["bert-character"][0](tmp_path / "encoder")))
+    for share in (0.05, 0.3, 0.4, 0.45, 0.5):
+        record = trim(source, ["海に船がある。"] * 200, tmp_path / f"out-{share}", held_out=share, min_count=1)
+        assert record.held_out is not None
+        assert (record.held_out.lines, record.lines) == (round(200 * share), 200 - round(200 * share))

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from tanzaku.encoders.export import export_encoder
-from tanzaku.encoders.load import load_classifier, load_encoder, resolve_encoder
-from tanzaku.errors import EncoderError, SpecError
+from tanzaku.encoders.load import load_classifier, load_encoder, load_tokenizer, resolve_encoder
+from tanzaku.errors import DataError, EncoderError, SpecError
 from tanzaku.pretraining.distillation.objective import cut_shorter
 from tanzaku.pretraining.distillation.options import read_distill_options
 from tanzaku.pretraining.distillation.run import distill
@@ -245,6 +245,23 @@ def test_inputs_that_can_not_be_used(teacher: Path, text: Path, tmp_path: Path) 
     (other / "vocab.txt").write_text(vocabulary, encoding="utf-8")
     with pytest.raises(EncoderError, match="has another vocabulary than the teacher"):
         _distill(teacher, text, tmp_path / "out", steps=1, student=str(other))
+    assert not (tmp_path / "out").exists()
+
+
+def test_similarities_need_three_sequences_in_a_batch_and_in_the_held_out_text(
+    teacher: Path, text: Path, tmp_path: Path
+) -> None:
+    alike: dict[str, Any] = {"steps": 1, "pooled_loss": "similarities", "max_tokens": 64}
+    with pytest.raises(SpecError, match=r"takes 3, but batch_tokens holds 2 of 64 tokens; give 192 or more"):
+        _distill(teacher, text, tmp_path / "out", **alike, batch_tokens=128)
+    tokenizer, short, tokens = load_tokenizer(resolve_encoder(str(teacher))), tmp_path / "short.txt", 0
+    lines = text.read_text(encoding="utf-8").splitlines()
+    while tokens < 1500:  # of which a tenth is held out: two sequences
+        tokens += len(tokenizer(lines[-1], add_special_tokens=False)["input_ids"])
+        with short.open("a", encoding="utf-8") as handle:
+            handle.write(lines.pop() + "\n")
+    with pytest.raises(DataError, match=r"takes 3 held-out sequences of 64 tokens, and the text has [12]; give more"):
+        _distill(teacher, short, tmp_path / "out", **alike, batch_tokens=192)
     assert not (tmp_path / "out").exists()
 
 

@@ -71,6 +71,11 @@ def needed_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     for sentence in GOLDEN_SENTENCES:
         needed.update(tokenizer(sentence)["input_ids"])
     if isinstance(tokenizer, BertJapaneseTokenizer):
+        if not hasattr(tokenizer, "vocab"):  # transformers sets it for every other type of subwords
+            raise EncoderError(
+                "the vocabulary of a BertJapaneseTokenizer with SentencePiece can't be cut; choose an encoder with "
+                "WordPiece or characters"
+            )
         return needed
     model = backend(tokenizer)["model"]
     match model["type"]:

@@ -22,7 +22,7 @@ from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.encoders.trimming.pieces import Characters, choose_pieces
 from tanzaku.encoders.trimming.record import RECORD_FILE, HeldOut, Parity, Size, TextFacts, TrimmingRecord
 from tanzaku.encoders.trimming.tokenizer import write_cut_tokenizer
-from tanzaku.encoders.weights import read_stored_weights
+from tanzaku.encoders.weights import parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.errors import EncoderError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.provenance import now, versions
@@ -55,7 +55,7 @@ def trim(
 ) -> TrimmingRecord:
     """Cut an encoder's vocabulary to what some texts need (Abdaoui et al. 2020, arXiv 2010.05609).
 
-    A text whose pieces are all kept is tokenized as before, and its hidden states are the same. This is checked on
+    A text whose pieces are all known and kept is tokenized as before, with the same hidden states. This is checked on
     held-out lines before anything is written.
 
     Args:
@@ -67,7 +67,7 @@ def trim(
         max_pieces: Of these, keep only so many, the most frequent ones.
         characters: "japanese" also keeps every piece that is one character of ASCII or JIS X 0208, so that texts with
             rare characters don't become unknown tokens; "seen" keeps only what was counted.
-        held_out: The share of lines, spread evenly, that are not counted but measured.
+        held_out: The share of lines, spread evenly, that are measured and not counted; at most 2 million characters.
         dtype: Of the written weights; "stored" leaves each tensor as it is.
 
     Raises:
@@ -137,13 +137,12 @@ def _count(
     if not 0 <= held_out <= 0.5:
         raise EncoderError(f"held_out = {held_out}; give a share between 0 and 0.5")
     counted = _Counted(np.zeros(size, dtype=np.int64))
-    every = round(1 / held_out) if held_out else 0
     room = _HELD_OUT_CHARACTERS
     for batch in _batches(line for line in lines if line.strip()):
         learned = []
         for line in batch:
             counted.lines += 1
-            if every and counted.lines % every == 0 and room > 0:
+            if int(counted.lines * held_out) > int((counted.lines - 1) * held_out) and room > 0:
                 counted.held_out.append(line)
                 room -= len(line)
             else:
@@ -182,22 +181,22 @@ def _write(
 ) -> tuple[Size, Size]:
     """Write the trimmed encoder; its size before and after."""
     weights = read_stored_weights(source)
-    parameters = _parameters(weights)
     write_cut_tokenizer(tokenizer, source, kept, folder)
     settings = read_settings(source, CONFIG_FILE)
     rows = int(load_config(source).vocab_size)
     cut = _cut_weights(source, weights, kept, rows=rows)
+    parameters_before, parameters_after = parameters_of(weights), parameters_of(cut)
     if dtype != "stored":
         cut = {name: _converted(tensor, getattr(torch, dtype)) for name, tensor in cut.items()}
         settings = {key: value for key, value in settings.items() if key != "torch_dtype"} | {"dtype": dtype}
     settings = _renumbered(settings, {int(old): new for new, old in enumerate(kept)}) | {"vocab_size": len(kept)}
     write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
-    save_file(cut, folder / SAFETENSORS_FILE, metadata={"format": "pt"})
+    save_file(without_shared_memory(cut), folder / SAFETENSORS_FILE, metadata={"format": "pt"})
     bytes_before = sum((source.folder / name).stat().st_size for name in files_of(source).names)
     bytes_after = sum(path.stat().st_size for path in folder.iterdir())
     return (
-        Size(pieces=rows, parameters=parameters, bytes=bytes_before),
-        Size(pieces=len(kept), parameters=_parameters(cut), bytes=bytes_after),
+        Size(pieces=rows, parameters=parameters_before, bytes=bytes_before),
+        Size(pieces=len(kept), parameters=parameters_after, bytes=bytes_after),
     )
 
 
@@ -220,14 +219,14 @@ def _cut_weights(
             f"encoder {source.name!r}: no tensor has the {rows:,} rows of vocab_size in {CONFIG_FILE}; get it again"
         )
     index = torch.from_numpy(kept)
+    cut: dict[int, Tensor] = {}  # tied tensors stay tied
+    for tensor in weights.values():
+        if tensor.ndim and len(tensor) == rows:
+            cut.setdefault(tensor.data_ptr(), tensor[index])
     return {
-        name: (tensor[index] if tensor.ndim and len(tensor) == rows else tensor).contiguous()
+        name: cut[tensor.data_ptr()] if tensor.ndim and len(tensor) == rows else tensor
         for name, tensor in weights.items()
     }
-
-
-def _parameters(weights: dict[str, Tensor]) -> int:
-    return sum(tensor.numel() for tensor in weights.values() if tensor.is_floating_point())
 
 
 def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -278,12 +277,19 @@ class _Compared:
     def unchanged(self) -> list[int]:
         """The lines that have only kept pieces; each must be the same tokens as before.
 
+        A line with an unknown token need not be: WordPiece gives a word up as unknown where the longest first piece
+        leaves a rest without a piece, and without that first piece, it may find others.
+
         Raises:
-            EncoderError: One is not.
+            EncoderError: One without an unknown token is not.
         """
-        lines = [index for index in range(len(self.lines)) if np.isin(self.before[index], self.kept).all()]
-        for index in lines:
-            if not np.array_equal(self.kept[self.after[index]], self.before[index]):
+        lines = []
+        for index in range(len(self.lines)):
+            if not np.isin(self.before[index], self.kept).all():
+                continue
+            if np.array_equal(self.kept[self.after[index]], self.before[index]):
+                lines.append(index)
+            elif self.unknown[0] not in self.before[index]:
                 raise EncoderError(
                     f"with the kept pieces the tokenizer cuts {self.lines[index][:40]!r} in another way than before, "
                     "though all its pieces are kept; this kind of tokenizer can't be trimmed"

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 # Of cosines before the softmax; differences of some hundredths between sentences matter.
 _TEMPERATURE = 0.05
+FEWEST_ROWS = 3  # whose similarities can be compared: of two, each has only one other
 _SMALL = 1e-9
 
 
@@ -48,7 +49,7 @@ def unexplained_similarities(student: Tensor, teacher: Tensor) -> Tensor:
     tokens. It is divided by that from the teacher's to the uniform distribution, and needs no common width.
 
     Args:
-        student: (rows, hidden of the student); at least three rows.
+        student: (rows, hidden of the student); at least `FEWEST_ROWS`.
         teacher: (rows, hidden of the teacher).
     """
     ours, theirs = (_relations(vectors) for vectors in (student, teacher))

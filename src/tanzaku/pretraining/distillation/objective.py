@@ -11,8 +11,10 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from tanzaku.compute import Compute
+from tanzaku.errors import DataError, SpecError
 from tanzaku.pretraining.batches import PARTS, PackedBatches
 from tanzaku.pretraining.distillation.losses import (
+    FEWEST_ROWS,
     directions,
     unexplained,
     unexplained_similarities,
@@ -73,6 +75,10 @@ class Distillation:
         seed: Of the lengths.
         compute: How the student is computed.
         teacher_compute: How the teacher is.
+
+    Raises:
+        SpecError: A batch has too few sequences for the loss.
+        DataError: The held-out text has.
     """
 
     def __init__(
@@ -98,10 +104,28 @@ class Distillation:
         self._teacher = LayerStates(teacher, after=[theirs for _, theirs in self.matched], compute=teacher_compute)
         same_width = ours.hidden_size == theirs.hidden_size
         self._comparable = same_width or losses.hidden != "none" or losses.pooled == "vectors"
+        if losses.pooled == "similarities":
+            self._check_rows()
         means, self._variances, self._pooled_variance = self._measure_teacher()
         maps = [nn.Identity() if same_width or not self._comparable else _map(ours.hidden_size, mean) for mean in means]
         self._maps = nn.ModuleList(maps).to(compute.device)
         self.model: nn.Module = nn.ModuleDict({"student": student, "projections": self._maps})
+
+    def _check_rows(self) -> None:
+        """Make sure that batches have sequences to compare: of two, each has only one other."""
+        rows, length = self.batches.sequences, self.batches.max_tokens
+        if rows < FEWEST_ROWS:
+            raise SpecError(
+                f"pooled_loss = similarities compares the sequences of a batch and takes {FEWEST_ROWS}, but "
+                f"batch_tokens holds {rows} of {length:,} tokens; give {FEWEST_ROWS * length:,} or more, or "
+                "pooled_loss = vectors or none"
+            )
+        held_out = len(next(self._held_out()))
+        if held_out < FEWEST_ROWS:
+            raise DataError(
+                f"pooled_loss = similarities takes {FEWEST_ROWS} held-out sequences of {length:,} tokens, and the text "
+                f"has {held_out}; give more text, or pooled_loss = vectors or none"
+            )
 
     def loss(self, step: int) -> Tensor:
         """The loss, (), of a step's batch."""
