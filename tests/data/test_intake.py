@@ -186,3 +186,19 @@ def test_labels_of_all_splits_are_renamed_alike_and_the_manifest_says_so(tmp_pat
     assert manifest["renamed"] == {"it": "IT"}
     assert manifest["options"]["normalize_labels"] is True
     assert preparation.notes == ("labels in another spelling: 'it' (3 rows) became 'IT'.",)
+
+
+def test_groups_have_no_error_values_half_characters_or_words_for_missing_ones() -> None:
+    """VLOOKUP writes #N/A, pandas nan: as one group, all these rows would be in the same split."""
+    groups = ["1", "#N/A", "\ud83d", "nan", "nan", "NULL", "2"]
+    frame = pd.DataFrame({"text": [f"本文{n}" for n in range(7)], "label": ["a", "b"] * 3 + ["a"]})
+    frame["k"] = pd.Series(groups, dtype=object)  # Arrow has no half characters
+    rows, findings = read_labelled(frame, ReadOptions(group_column="k"))
+    found = {finding.kind: finding for finding in findings}
+    assert rows.groups == ["1", "nan", "nan", "NULL", "2"]
+    assert "row 2" in found["error-value"].message
+    assert "row 3" in found["half-character"].message
+    assert found["error-value"].severity == found["half-character"].severity == "error"
+    assert found["missing-groups"].severity == "warning"
+    assert "'NULL' (1 row)" in found["missing-groups"].message
+    assert "'nan' (2 rows)" in found["missing-groups"].message

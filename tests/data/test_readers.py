@@ -311,3 +311,15 @@ def test_no_bytes_at_all_raise_anything_but_a_data_error(tmp_path: Path, data: b
     path = write(tmp_path / f"any.{ending}", data)
     with contextlib.suppress(DataError):
         assert len(read_documents(path))
+
+
+def test_an_object_without_a_group_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "海", "label": "a", "k": 1}\n{"text": "空", "label": "b"}\n', encoding="utf-8")
+    assert read_documents(path, options=ReadOptions(group_column="k")).groups == ["1", ""]
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\n\n", b"\xef\xbb\xbf \r\n"])
+def test_json_lines_are_recognised_behind_a_mark_and_blank_lines(start: bytes) -> None:
+    content = start + '{"text": "海", "label": "a"}\n'.encode()
+    assert read_documents(Source("standard input", data=content)).texts == ["海"]

@@ -183,6 +183,7 @@ def _usable(raw: RawDocuments, options: ReadOptions) -> tuple[LabelledRows, list
         places = listed([place for place, group in zip(raw.places, groups, strict=True) if group is None])
         message = f"{counted(groups.count(None), 'row')} without a group can be in any split: {places}."
         findings.append(Finding("no-group", message, "warning"))
+    findings += of_labels.missing_groups(groups)
     rows = LabelledRows(raw.texts, raw.labels, raw.places, groups, dropped, suggestion=raw.suggestion)
     return rows, findings
 

@@ -155,15 +155,31 @@ def not_texts(texts: Sequence[str], *, suggestion: str = "") -> list[Finding]:
 
 def missing_values(labels: Iterable[str]) -> list[Finding]:
     """A warning of labels that programs write where there is no value."""
-    counts = Counter(label for label in labels if plain_label(label) in _MISSING)
-    if not counts:
+    if not (found := _like_missing_ones(labels)):
         return []
-    found = listed([f"{short(label)} ({counted(count, 'row')})" for label, count in sorted(counts.items())])
     message = (
         f"{found}: taken as a class, though programs write this where a value is missing. If it is, empty these cells, "
         "and pass --drop-unlabelled."
     )
     return [Finding("missing-values", message, "warning")]
+
+
+def missing_groups(groups: Iterable[str | None]) -> list[Finding]:
+    """A warning of groups that programs write where there is no value."""
+    if not (found := _like_missing_ones(group for group in groups if group is not None)):
+        return []
+    message = (
+        f"{found}: taken as one group, though programs write this where a value is missing. If it is, empty these "
+        "cells: rows without a group count as independent of each other."
+    )
+    return [Finding("missing-groups", message, "warning")]
+
+
+def _like_missing_ones(names: Iterable[str]) -> str:
+    counts = Counter(name for name in names if plain_label(name) in _MISSING)
+    return (
+        listed([f"{short(name)} ({counted(count, 'row')})" for name, count in sorted(counts.items())]) if counts else ""
+    )
 
 
 def few_texts(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:

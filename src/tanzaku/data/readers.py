@@ -4,6 +4,7 @@ Each gives a `RawDocuments`: texts and labels as they stand in the source, missi
 row the place it came from, so that `tanzaku.data.intake` can report where something is wrong.
 """
 
+import codecs
 import fnmatch
 import io
 import os
@@ -123,7 +124,7 @@ def _format_of(source: Source, wanted: str | None) -> str:
     if source.table is not None:
         return "memory"
     if source.path is None:
-        name = wanted or _format_of_bytes(source.content()[:4])
+        name = wanted or _format_of_bytes(source.start())
     else:
         name = wanted or ("folder" if source.path.is_dir() else _ENDINGS.get(source.path.suffix.lower(), ""))
     if name not in FORMATS or name == "memory":
@@ -140,7 +141,8 @@ def _format_of(source: Source, wanted: str | None) -> str:
 
 
 def _format_of_bytes(start: bytes) -> str:
-    return {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}.get(start) or ("jsonl" if start[:1] == b"{" else "csv")
+    written = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    return {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}.get(start[:4]) or ("jsonl" if written[:1] == b"{" else "csv")
 
 
 def _text_of(source: Source, options: ReadOptions, problems: list[Finding]) -> str:

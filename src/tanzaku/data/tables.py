@@ -82,12 +82,13 @@ def _add(
     count = len(options.text_columns)
     try:
         check_fields(values, names, place)
-        for column in places:
+        for column in places[: count + 1]:
             if values[column] is ABSENT:
                 raise _absent(place, names, values, names[column])
         texts = [text_of(values[column], place) for column in places[:count]]
         label = label_of(values[places[count]], place, names=table.label_names)
-        group = None if options.group_column is None else label_of(values[places[-1]], place, what="group")
+        of_group = None if options.group_column is None or values[places[-1]] is ABSENT else values[places[-1]]
+        group = None if options.group_column is None else label_of(of_group, place, what="group")
         documents.add(options.join(texts), label, place, group=group)
     except RowError as error:
         documents.refuse(error)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tanzaku.data.characters import is_empty
 from tanzaku.data.dataset import Documents
@@ -24,14 +24,18 @@ def unlabelled_rows(documents: RawDocuments) -> list[int]:
     return [row for row, label in enumerate(documents.labels) if is_empty(label)]
 
 
+def _rows(documents: RawDocuments) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The number of each row, and its text, its label and, if there are groups, its group."""
+    columns = [documents.texts, documents.labels, *([documents.groups] if documents.groups else [])]
+    return enumerate(zip(*columns, strict=True))
+
+
 def _broken_rows(documents: RawDocuments) -> list[int]:
-    pairs = zip(documents.texts, documents.labels, strict=True)
-    return [row for row, pair in enumerate(pairs) if not is_text("".join(pair))]
+    return [row for row, values in _rows(documents) if not is_text("".join(values))]
 
 
 def _rows_with_error_values(documents: RawDocuments) -> list[int]:
-    pairs = zip(documents.texts, documents.labels, strict=True)
-    return [row for row, pair in enumerate(pairs) if not ERROR_VALUES.isdisjoint(value.strip() for value in pair)]
+    return [row for row, values in _rows(documents) if not ERROR_VALUES.isdisjoint(value.strip() for value in values)]
 
 
 # Rows that can't be used: their kind, which they are, what they have, and the remedy.
