@@ -11,8 +11,10 @@ from statsmodels.stats.proportion import proportion_confint
 from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
-from tanzaku.analysis.statistics import exact_mcnemar, holm
+from tanzaku.analysis.statistics import compare_accuracies, exact_mcnemar, holm
 from tanzaku.errors import RecordError
+from tanzaku.report.latex_tables import latex_document
+from tanzaku.report.notes import result_notes
 from tanzaku.report.render import Table
 from tanzaku.report.sentences import recommendation_lines
 from tanzaku.report.tables import comparison_table, front_table
@@ -257,6 +259,42 @@ def test_predictions_that_do_not_fit_their_record_are_an_error(tmp_path: Path) -
     write_predictions(folder, classes=classes[:-1], predicted=predicted[:-1])
     with pytest.raises(RecordError, match=r"predictions\.csv has 3685 documents"):
         predictions_of([StoredRun(record, folder)])
+
+
+def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) -> None:
+    """Sorted predictions: the documents of a group are nearly all right or all wrong."""
+    records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (8, 0.82))]
+    sections = sections_of(records)
+    known = {}
+    for record in records:
+        test, val = (predictions_like(record, split=split) for split in ("test", "val"))
+        groups = np.arange(len(test[0])) // 20
+        validation = RunPredictions(*map(np.array, val), groups=np.arange(len(val[0])) // 20)
+        known[run_key(record)] = RunPredictions(*map(np.array, test), groups=groups, validation=validation)
+    found = evidence_of(sections[0], known, margin=0.005)
+    (alone,) = evidence(records)
+    assert (found.groups, alone.groups) == (185, None)
+    correct = np.stack([known[run_key(record)].predicted == known[run_key(record)].classes for record in records])
+    (comparison,), (as_independent,) = found.comparisons, alone.comparisons
+    assert comparison.accuracy == compare_accuracies(correct, [0], [1], groups)
+    assert comparison.accuracy_p > as_independent.accuracy_p
+    assert comparison.macro_f1_p > as_independent.macro_f1_p
+    for arm in sections[0].arms:
+        wide, narrow = found.interval(arm), alone.interval(arm)
+        assert wide is not None
+        assert narrow is not None
+        assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+        assert (wide.over_groups, narrow.over_groups) == (True, False)
+    latex = latex_document(sections, [found], words=words_of("en"))
+    assert "p: t test over seeds and groups of documents, with Holm's" in " ".join(latex.split())
+    assert "Wilson's, over groups of documents." in " ".join(latex.split())
+    assert "McNemar" not in latex
+    assert "McNemar" in latex_document(sections, [alone], words=words_of("en"))
+    assert any("belong to groups" in note for note in result_notes(sections[0], found, words=words_of("en")))
+    few = replace(found, groups=2)
+    assert any("fewer than 3 groups" in note for note in result_notes(sections[0], few, words=words_of("en")))
+    assert not any("fewer than 3" in note for note in result_notes(sections[0], found, words=words_of("en")))
+    assert not any("belong to groups" in note for note in result_notes(sections[0], alone, words=words_of("en")))
 
 
 def test_predictions_of_other_documents_are_an_error() -> None:

@@ -149,11 +149,11 @@ def test_the_variance_is_the_seeds_and_the_documents_each_once() -> None:
     assert found.p_value == pytest.approx(2 * stats.t.sf(0.08 / variance**0.5, freedom))
 
 
-def test_without_any_variance_a_difference_is_certain_and_none_is_none() -> None:
+def test_without_any_variance_a_difference_is_unsure_and_none_is_none() -> None:
     scores = RunScores(np.array([0.9, 0.9, 0.8]), np.zeros((3, 3)), documents=500)
     same, apart = compare(scores, [0], [1]), compare(scores, [0], [2])
     assert (same.mean, same.p_value, same.interval) == (0.0, 1.0, Interval(0.0, 0.0, kind="both"))
-    assert (apart.p_value, apart.interval.half_width, apart.test) == (0.0, 0.0, "t")
+    assert (apart.p_value, apart.interval.half_width, apart.test) == (1.0, 1.0, "t")
 
 
 def test_of_several_runs_newcombes_interval_is_of_their_means() -> None:
@@ -308,6 +308,17 @@ def test_macro_f1_is_resampled_alike_every_time() -> None:
     assert right.values.tolist() == [1.0, 0.0]
 
 
+def test_documents_that_every_sample_has_alike_decide_nothing() -> None:
+    """Five documents, all right or all wrong: no resample differs from them, which proves nothing."""
+    classes = np.array([0, 0, 1, 1, 1])
+    scores = macro_f1_scores(classes, np.stack([classes, 1 - classes, classes]), labels=2)
+    found = compare(scores, [0], [1])
+    assert (found.mean, found.p_value) == (1.0, 1.0)
+    assert (found.interval.low, found.interval.high) == (-1.0, 1.0)
+    same = compare(scores, [0], [2])
+    assert (same.mean, same.p_value, same.interval.low, same.interval.high) == (0.0, 1.0, 0.0, 0.0)
+
+
 def test_resamples_come_in_parts_that_fit_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     classes, predicted = _guessed(60)
     whole = macro_f1_scores(classes, predicted, labels=3, resamples=50)
@@ -413,6 +424,26 @@ def test_in_simulated_studies_a_real_difference_is_found() -> None:
         for _ in range(100)
     )
     assert found >= 90
+
+
+def test_in_simulated_studies_of_several_seeds_groups_count_and_not_their_documents() -> None:
+    """40 groups of 6 documents that are as difficult as each other."""
+    generator, groups = np.random.default_rng(17), np.repeat(np.arange(40), 6)
+    alarms, within = {"groups": 0, "documents": 0}, {"groups": 0, "documents": 0}
+    truth = _true_accuracy(0.1)
+    for _ in range(STUDIES):
+        skill = 2.0 + generator.normal(0, 0.1, (4, 1))
+        # Each arm has groups of its own that it finds difficult.
+        difficulty = np.repeat(generator.normal(0, 1.5, (2, 40)), 6, axis=1)
+        correct = generator.random((4, 240)) < expit(skill + np.repeat(difficulty, 2, axis=0))
+        for name, counted in (("groups", groups), ("documents", None)):
+            alarms[name] += compare_accuracies(correct, [0, 1], [2, 3], counted).p_value < 0.05
+            interval = accuracy_interval_over_both(accuracy_scores(correct[:2], counted), range(2))
+            within[name] += interval.low <= truth <= interval.high
+    assert alarms["groups"] / STUDIES <= 0.05 + _ERROR
+    assert within["groups"] / STUDIES >= 0.95 - _ERROR
+    assert alarms["documents"] / STUDIES > 0.1
+    assert within["documents"] / STUDIES < 0.9
 
 
 def test_in_simulated_studies_macro_f1_raises_no_more_false_alarms_than_promised() -> None:

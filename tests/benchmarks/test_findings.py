@@ -27,7 +27,7 @@ def _correct(method: str, wanted: dict[str, Any]) -> np.ndarray:
         if record.method == method and all(training[name] == value for name, value in wanted.items()):
             pairs = run.predictions()
             assert pairs is not None
-            classes, predicted, _ = pairs
+            classes, predicted, *_ = pairs
             rows.append(np.asarray(classes) == np.asarray(predicted))
     return np.stack(rows)
 

@@ -165,7 +165,7 @@ def test_one_run_gives_the_whole_table(tiny_encoder: Path, tmp_path: Path) -> No
         fresh = _load(Case(tiny_encoder), seed=9)
         opened = method.load(fresh.model, tmp_path / f"r{rank}", head=fresh.head)
         assert {a.shape[0] for a, _ in named_lora_factors(opened).values()} == {rank}
-        classes, predicted, _ = read_predictions(tmp_path / "run" / "ranks" / f"r{rank}")
+        classes, predicted, *_ = read_predictions(tmp_path / "run" / "ranks" / f"r{rank}")
         measured = next(one.test for one in record.ranks if one.rank == rank)
         assert np.mean(np.equal(classes, predicted)) == pytest.approx(measured.accuracy)
 

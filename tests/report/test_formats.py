@@ -33,10 +33,21 @@ def test_seconds(duration: float, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(0.0082, "= 0.0082"), (0.99996, "= 1"), (1.0, "= 1"), (0.00009, "< 0.0001")]
+    ("value", "written"),
+    [
+        (0.0082, "= 0.0082"),
+        (0.99996, "= 1"),
+        (1.0, "= 1"),
+        (0.00009, "< 0.0001"),
+        (0.04994, "= 0.0499"),
+        (0.04996, "< 0.05"),
+        (0.05, "= 0.0500"),
+    ],
 )
 def test_p_values_in_sentences(value: float, written: str) -> None:
     assert formats.p_relation(value) == written
+    if value < 0.99:
+        assert formats.p_value(value) == written.removeprefix("= ").replace(" ", "")
 
 
 def test_spans() -> None:

@@ -31,6 +31,7 @@ from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedEncoderRun
+from tanzaku.study.predictions import read_predictions, write_predictions
 from tanzaku.study.record import FailedRun, read_record, write_record
 from tanzaku.study.run import run_encoder
 from tanzaku.study.spec import StudySpec
@@ -248,6 +249,36 @@ def test_eight_bits_are_measured_on_the_runs_own_data_where_it_still_lies_there(
     # What is known is the run's: a temperature that is near, but no validation documents as this bundle sees them.
     assert gone.facts.calibration == finished(read_record(run)).calibration
     assert read_held_out(gone.folder) is None
+
+
+def test_what_a_bundle_says_is_over_the_groups_of_the_documents(study: Study, tmp_path: Path) -> None:
+    run = shutil.copytree(study.runs["full"], tmp_path / "run")
+    plain = pack(run, tmp_path / "plain")
+    for split, name in ((study.dataset.val, "val-predictions.csv"), (study.dataset.test, "predictions.csv")):
+        stored = read_predictions(run, name=name)
+        groups = [number // 6 for number in range(len(split))]
+        write_predictions(run, **stored._replace(groups=groups)._asdict(), name=name)
+    grouped = pack(run, tmp_path / "grouped")
+    of_plain, of_grouped = plain.facts.run, grouped.facts.run
+    assert (of_plain.over_groups, of_grouped.over_groups) == (False, True)
+    for one, other in ((of_plain.test, of_grouped.test), (of_plain.val, of_grouped.val)):
+        assert one.accuracy == other.accuracy
+        assert one.accuracy_interval != other.accuracy_interval
+    assert of_plain.test_macro_f1_interval != of_grouped.test_macro_f1_interval
+    kept, all_documents = read_held_out(grouped.folder), read_held_out(plain.folder)
+    assert kept is not None
+    assert all_documents is not None
+    assert len(all_documents.correct) == len(study.dataset.val)
+    assert len(kept.correct) == len(kept.probabilities) == len(study.dataset.val) // 6
+
+
+def test_one_document_of_each_group_is_kept_of_those_that_are_classified_again(study: Study, tmp_path: Path) -> None:
+    val = study.dataset.val
+    groups = ("a", "a", "b", None, "b", None, *["c"] * (len(val) - 6))
+    dataset = replace(study.dataset, val=replace(val, groups=groups))
+    kept = read_held_out(pack(study.runs["full"], tmp_path / "narrow", int8=True, dataset=dataset).folder)
+    assert kept is not None
+    assert len(kept.correct) == len(kept.probabilities) == 5
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -15,10 +15,13 @@ from tanzaku.study.predictions import read_predictions, write_predictions
 def test_predictions_round_trip(tmp_path: Path, rows: list[tuple[int, int, int]]) -> None:
     classes, predicted = [row[0] for row in rows], [row[1] for row in rows]
     write_predictions(tmp_path, classes=classes, predicted=predicted)
-    assert read_predictions(tmp_path) == (classes, predicted, None)
+    assert read_predictions(tmp_path) == (classes, predicted, None, None)
     probabilities = [row[2] / 10_000 for row in rows]
     write_predictions(tmp_path, classes=classes, predicted=predicted, probabilities=probabilities)
-    assert read_predictions(tmp_path) == (classes, predicted, probabilities or None)
+    assert read_predictions(tmp_path) == (classes, predicted, probabilities or None, None)
+    groups = [row[2] % 7 for row in rows]
+    write_predictions(tmp_path, classes=classes, predicted=predicted, groups=groups)
+    assert read_predictions(tmp_path) == (classes, predicted, None, groups or None)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,8 @@ def test_predictions_round_trip(tmp_path: Path, rows: list[tuple[int, int, int]]
         ("class,predicted,probability\n-1,0,\n", r"line 2: .*'-1'"),
         ("class,predicted,probability\n1,0,1.5\n", r"line 2: .*1.5 is not a probability"),
         ("class,predicted,probability\n1,0,nan\n", r"line 2: .*nan is not a probability"),
+        ("class,predicted,probability,group\n1,2,,7\n1,2,\n", "line 3: .*3 fields"),
+        ("class,predicted,probability,group\n1,2,,a\n", "line 2: .*'a'"),
         ("class,predicted,probability\n1,0,0.5\n1,0,\n", "has probabilities of only some documents"),
     ],
 )

@@ -53,7 +53,7 @@ def test_the_curve_of_a_run_is_in_its_record(tiny_encoder: Path, tmp_path: Path,
     assert sizes == sorted(sizes)
     assert sizes[-1] == pytest.approx(record.costs.saved_bytes, abs=64)  # the configuration's digits
     for one in record.ranks:
-        classes, predicted, _ = read_predictions(tmp_path / "cut" / "ranks" / f"r{one.rank}")
+        classes, predicted, *_ = read_predictions(tmp_path / "cut" / "ranks" / f"r{one.rank}")
         assert np.mean(np.equal(classes, predicted)) == pytest.approx(one.test.accuracy)
         assert (one.val.documents, one.test.documents) == (12, 15)
 

@@ -118,6 +118,8 @@ class Evidence:
     """Likewise, against training seconds without evaluation."""
     predictions_missing: bool
     """Whether a finished run lacks them, so that its arm is compared with nothing."""
+    groups: int | None
+    """How many groups the test documents belong to, over which the intervals and tests then are; None for none."""
     curves: tuple[RankCurve, ...] = ()
     """Of the arms whose trained adapters were measured at several ranks."""
     reliabilities: tuple[tuple[Arm, Reliability], ...] = ()
@@ -200,6 +202,7 @@ def evidence_of(
         size_front=_front(section.arms, "saved_bytes"),
         time_front=_front(section.arms, "train_seconds"),
         predictions_missing=any(arm.finished and not table.has(arm) for arm in section.arms),
+        groups=None if table.groups is None else len(set(table.groups.tolist())),
         curves=curves_of(section, predictions),
     )
     return replace(found, reliabilities=_reliabilities(found.chosen, predictions, choose_by=choose_by))
@@ -224,7 +227,7 @@ def _intervals(arms: Sequence[Arm], table: Paired) -> tuple[tuple[Arm, Interval]
     found = []
     for arm in arms:
         scores = [record.test for record in arm.finished]
-        if interval := accuracy_interval_of(scores, table.correct_of(arm)):
+        if interval := accuracy_interval_of(scores, table.correct_of(arm), table.groups):
             found.append((arm, interval))
     return tuple(found)
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def accuracy_interval_of(scores: Sequence[Scores | SplitScores], correct: np.ndarray | None) -> Interval | None:
+def accuracy_interval_of(
+    scores: Sequence[Scores | SplitScores], correct: np.ndarray | None, groups: np.ndarray | None = None
+) -> Interval | None:
     """95 % interval of the mean accuracy of runs on the same documents; None for no run.
 
     Of one run it is Wilson's, which covers other documents; of several it covers other seeds and other documents. Where
@@ -22,6 +24,7 @@ def accuracy_interval_of(scores: Sequence[Scores | SplitScores], correct: np.nda
     Args:
         scores: Of each run.
         correct: Whether each run took each document right, (runs, documents) bool; None where predictions are missing.
+        groups: The number of each document's group, (documents,) int; None where all documents are independent.
     """
     from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, accuracy_scores_from_counts
 
@@ -31,5 +34,5 @@ def accuracy_interval_of(scores: Sequence[Scores | SplitScores], correct: np.nda
         documents = scores[0].documents
         accuracies = accuracy_scores_from_counts([round(one.accuracy * documents) for one in scores], documents)
     else:
-        accuracies = accuracy_scores(correct)
+        accuracies = accuracy_scores(correct, groups)
     return accuracy_interval_over_both(accuracies, range(accuracies.runs))

@@ -29,6 +29,8 @@ class Paired:
     """(runs, documents)"""
     rows: Mapping[RunKey, int]
     labels: int
+    groups: np.ndarray | None = None
+    """The number of each document's group, (documents,); None where all documents are independent."""
 
     @classmethod
     def test(cls, section: Section, predictions: Predictions) -> Paired:
@@ -70,6 +72,7 @@ class Paired:
             predicted=np.stack([one.predicted for _, one in known]) if known else np.empty((0, 0), dtype=np.int64),
             rows={run_key(record): row for row, (record, _) in enumerate(known)},
             labels=len(section.data.label_names),
+            groups=next((one.groups for _, one in known if one.groups is not None), None),
         )
 
     def has(self, arm: Arm) -> bool:
@@ -95,13 +98,13 @@ class Paired:
         """Of all runs."""
         from tanzaku.analysis.statistics import macro_f1_scores
 
-        return macro_f1_scores(self.classes, self.predicted, labels=self.labels)
+        return macro_f1_scores(self.classes, self.predicted, labels=self.labels, groups=self.groups)
 
     def compare(self, arm: Arm, other: Arm) -> Difference:
         """The arm's accuracy less the other's."""
         from tanzaku.analysis.statistics import compare_accuracies
 
-        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other))
+        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other), self.groups)
 
     def differences(self, arms: Sequence[Arm], other: Arm, *, measure: ChooseBy) -> list[Difference]:
         """Each arm's accuracy or macro-F1 less the other's."""

@@ -25,6 +25,8 @@ class RunPredictions:
     predicted: np.ndarray
     probabilities: np.ndarray | None = field(default=None, kw_only=True)
     """Calibrated, of the predicted classes, (documents,) float64; None where they are not known."""
+    groups: np.ndarray | None = field(default=None, kw_only=True)
+    """The number of each document's group, (documents,) int64; None where all documents are independent."""
     at_ranks: Mapping[int, np.ndarray] = field(default_factory=dict, kw_only=True)
     """Of its trained adapter at other ranks."""
     validation: RunPredictions | None = field(default=None, kw_only=True)
@@ -82,4 +84,5 @@ def _read(
             f"of them right, but the record says {documents} and {right}; take both from the same run"
         )
     probabilities = None if stored.probabilities is None else np.array(stored.probabilities)
-    return RunPredictions(classes, predicted, probabilities=probabilities)
+    groups = None if stored.groups is None else np.array(stored.groups, dtype=np.int64)
+    return RunPredictions(classes, predicted, probabilities=probabilities, groups=groups)

@@ -182,13 +182,14 @@ def _row(arm: Arm, runs: Sequence[FinishedRun], rank: int, section: Section, pre
     here = [(run, one) for run in runs for one in run.ranks if one.rank == rank]
     separate = _trained_alone(arm, rank, section.arms)
     correct = _correct([run for run, _ in here], predictions, predicted=lambda one: one.at_ranks.get(rank))
-    interval = accuracy_interval_of([one.test for _, one in here], correct)
+    groups = predictions[run_key(here[0][0])].groups if correct is not None else None
+    interval = accuracy_interval_of([one.test for _, one in here], correct, groups)
     difference = None
     if correct is not None and separate is not None and separate is not arm:
         other = _correct(separate.finished, predictions, predicted=lambda one: one.predicted)
         if other is not None:
             first, second = range(len(correct)), range(len(correct), len(correct) + len(other))
-            difference = compare_accuracies(np.concatenate([correct, other]), first, second)
+            difference = compare_accuracies(np.concatenate([correct, other]), first, second, groups)
     return RankRow(rank, tuple(one for _, one in here), interval, separate, difference)
 
 

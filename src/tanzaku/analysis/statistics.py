@@ -50,6 +50,8 @@ class Interval:
     low: float
     high: float
     kind: Literal["wilson", "both"]
+    over_groups: bool = False
+    """Whether it covers other groups of documents, where those of a group are not independent of each other."""
 
     @property
     def half_width(self) -> float:
@@ -222,7 +224,8 @@ def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> I
     """
     variance, freedom = _variance(accuracies, [list(runs)], signs=[1])
     low, high = _wilson(accuracies, list(runs), variance=variance, freedom=freedom)
-    return Interval(low, high, kind="wilson" if len(runs) == 1 else "both")
+    over_groups = bool(np.isfinite(accuracies.freedom))
+    return Interval(low, high, "wilson" if len(runs) == 1 else "both", over_groups)
 
 
 def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> Difference:
@@ -236,18 +239,19 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
         second: Places of another's, none of them the first's.
 
     Returns:
-        With a p-value of 1 and an interval of all differences where there are fewer than `FEWEST_GROUPS` groups.
+        With a p-value of 1 and an interval of all differences where there are fewer than `FEWEST_GROUPS` groups, or
+        where no sample of the few documents shows how the difference varies, which does not make it certain.
     """
     from scipy import stats
 
     mean = float(scores.values[list(first)].mean() - scores.values[list(second)].mean())
-    if not scores.decides:
-        return Difference(mean, Interval(-1.0, 1.0, kind="both"), 1.0, test="t")
     variance, freedom = _variance(scores, [list(first), list(second)], signs=[1, -1])
     error = variance**0.5
+    if not scores.decides or (error == 0 and mean != 0):
+        return Difference(mean, Interval(-1.0, 1.0, kind="both"), 1.0, test="t")
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     low, high = mean - quantile * error, mean + quantile * error
-    statistic = abs(mean) / error if error > 0 else 0.0 if mean == 0 else float("inf")
+    statistic = abs(mean) / error if error > 0 else 0.0
     p_value = float(2 * stats.t.sf(statistic, freedom))
     return Difference(mean, Interval(low, high, kind="both"), p_value, test="t", quantile=quantile)
 

@@ -39,6 +39,14 @@ def together(*columns: Sequence[Hashable | None]) -> list[int]:
     return [root(row) for row in range(len(parents))]
 
 
+def group_numbers(groups: Sequence[str | None]) -> list[int] | None:
+    """A number for each row, the same for rows of a group; a row without a group has one of its own.
+
+    None where no row has a group.
+    """
+    return together(groups) if any(group is not None for group in groups) else None
+
+
 def assign_groups(
     labels: Sequence[str], groups: Sequence[Hashable], *, shares: Sequence[float], seed: int
 ) -> list[list[int]]:

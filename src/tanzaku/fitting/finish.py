@@ -194,7 +194,7 @@ def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun,
         return known
     bundle = race.scratch / "final"
     held_out = _held_out(compared, entry)
-    pack_form(planned, entry.form, bundle, compare=True, language=job.language, held_out=held_out, dataset=dataset)
+    pack_form(planned, entry.form, bundle, compare=True, language=job.language, held_out=held_out)
     needed = dictionary_of(planned, entry.form)
     costs = race.costs.measure(key, bundle, job.whole.test.texts, dictionary_bytes=needed)
     if race.budgets.exceeded(costs):

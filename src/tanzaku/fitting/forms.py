@@ -10,18 +10,11 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Form
 from tanzaku.fitting.dictionaries import dictionary_bytes
-from tanzaku.fitting.race import Race, classes_of, groups_of
-from tanzaku.ship.grouped import replace_intervals
+from tanzaku.fitting.race import Race, classes_of
 from tanzaku.ship.held_out import HeldOut, replace_held_out
 from tanzaku.ship.packing import pack
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.predictions import (
-    PREDICTIONS_FILE,
-    VALIDATION_PREDICTIONS_FILE,
-    StoredPredictions,
-    read_predictions,
-    write_predictions,
-)
+from tanzaku.study.predictions import PREDICTIONS_FILE, StoredPredictions, read_predictions, write_predictions
 from tanzaku.words import Language
 
 _PREDICTIONS: Mapping[Form, str] = {"int8": "int8-predictions.csv", "int4": "int4-predictions.csv"}
@@ -35,10 +28,8 @@ def pack_form(
     compare: bool,
     language: Language = "en",
     held_out: HeldOut | None = None,
-    dataset: Dataset | None = None,
 ) -> None:
-    """Pack a run in one of its forms; `compare` and `language` as for `pack`, and `held_out` for `replace_held_out`.
-    The intervals of its scores are over the groups of `dataset`, the run's, if it is given and has some."""
+    """Pack a run in one of its forms; `compare` and `language` as for `pack`, and `held_out` for `replace_held_out`."""
     shutil.rmtree(out, ignore_errors=True)
     pack(
         planned.folder,
@@ -52,18 +43,6 @@ def pack_form(
     )
     if held_out is not None:
         replace_held_out(out, held_out)
-    if dataset is None:
-        return
-    test, val = groups_of([dataset.test]), groups_of([dataset.val])
-    if test is not None or val is not None:
-        made = read_predictions(planned.folder)
-        chosen = read_predictions(planned.folder, name=VALIDATION_PREDICTIONS_FILE)
-        replace_intervals(
-            out,
-            test=None if test is None else (made, test),
-            val=None if val is None else (chosen, val),
-            language=language,
-        )
 
 
 def costs_key(planned: PlannedRun, form: Form) -> str:

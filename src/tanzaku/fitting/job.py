@@ -15,7 +15,7 @@ from tanzaku.fitting.budgets import Budgets
 from tanzaku.fitting.race import FitEvent, Making
 from tanzaku.fitting.splits import Splits
 from tanzaku.measure.metrics import ChooseBy
-from tanzaku.study.running import RUNS_FOLDER
+from tanzaku.study.listing import RUNS_FOLDER
 from tanzaku.words import Language
 
 STUDY_FILE = "study.toml"

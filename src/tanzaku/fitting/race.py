@@ -15,6 +15,7 @@ import numpy as np
 
 from tanzaku.analysis.selection import Selectable
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.grouping import group_numbers
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate, Form
 from tanzaku.fitting.clock import Clock
@@ -267,15 +268,9 @@ def classes_of(dataset: Dataset) -> np.ndarray:
 
 
 def groups_of(splits: Sequence[Documents]) -> np.ndarray | None:
-    """The numbers of the groups of some documents, one after the other, (documents,) int64: a document without a group
-    has one of its own. None where none has a group."""
-    if not any(split.groups for split in splits):
-        return None
-    names = [group for split in splits for group in split.groups or [None] * len(split)]
-    numbers: np.ndarray = np.unique(
-        [f"of {name}" if name is not None else f"{row}" for row, name in enumerate(names)], return_inverse=True
-    )[1]
-    return numbers
+    """`group_numbers` of the documents of some splits, one after the other, (documents,) int64."""
+    numbers = group_numbers([group for split in splits for group in split.groups or [None] * len(split)])
+    return None if numbers is None else np.array(numbers, dtype=np.int64)
 
 
 def selectable(entries: Sequence[Entry], rounds: int) -> list[Selectable]:

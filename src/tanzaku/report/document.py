@@ -139,6 +139,7 @@ def _section_context(section: Section, evidence: Evidence, words: Words) -> dict
         "recommended": evidence.recommendation,
         "results": tables.results_table(section, evidence, words=words),
         "notes": result_notes(section, evidence, words=words),
+        "over_groups": evidence.groups is not None,
         "compared": [tables.comparison_table(section, evidence, one, words=words) for one in evidence.references],
         "front": tables.front_table(section, evidence, words=words),
         "curves": [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tanzaku.analysis.arms import Estimate
-from tanzaku.analysis.statistics import Interval
+from tanzaku.analysis.statistics import SIGNIFICANCE, Interval
 from tanzaku.display import number
 from tanzaku.words import Words
 
@@ -100,15 +100,23 @@ def points_interval(value: Interval, *, words: Words) -> str:
 
 
 def p_value(value: float) -> str:
-    """Such as `0.0312`; below what is told, `<0.0001`."""
+    """Such as `0.0312`; below what is told, `<0.0001`, and `<0.05` where rounding would hide that it is below."""
+    if _rounds_up_to_the_level(value):
+        return f"<{SIGNIFICANCE:g}"
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
 def p_relation(value: float) -> str:
     """What follows a "p" in a sentence: `= 0.0312`, `< 0.0001` or `= 1`."""
+    if _rounds_up_to_the_level(value):
+        return f"< {SIGNIFICANCE:g}"
     if value < 0.0001:
         return "< 0.0001"
     return "= 1" if round(value, 4) == 1 else f"= {value:.4f}"
+
+
+def _rounds_up_to_the_level(value: float) -> bool:
+    return value < SIGNIFICANCE and f"{value:.4f}" == f"{SIGNIFICANCE:.4f}"
 
 
 def setting(value: Any, *, words: Words) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import averaged_over
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.rank_curves import RankCurve
+from tanzaku.analysis.statistics import Interval
 from tanzaku.report import formats, tables
 from tanzaku.report.latex import PREAMBLE, latex_table
 from tanzaku.report.names import paper_name
@@ -16,9 +17,11 @@ from tanzaku.report.render import Table
 from tanzaku.report.thesis_table import thesis_table
 from tanzaku.words import Words, message
 
-_INTERVAL_NOTES = {
-    "both": message("95 % intervals cover seeds and documents."),
-    "wilson": message("95 % intervals of single runs: Wilson's, over documents."),
+_INTERVAL_NOTES = {  # by kind, and whether the interval is over groups
+    ("both", False): message("95 % intervals cover seeds and documents."),
+    ("both", True): message("95 % intervals cover seeds and groups of documents."),
+    ("wilson", False): message("95 % intervals of single runs: Wilson's, over documents."),
+    ("wilson", True): message("95 % intervals of single runs: Wilson's, over groups of documents."),
 }
 
 
@@ -62,7 +65,7 @@ def paper_tables(section: Section, evidence: Evidence, *, words: Words) -> dict[
 
 
 def _results_caption(section: Section, evidence: Evidence, words: Words) -> str:
-    notes = _kind_notes({found.kind for _, found in evidence.intervals}, words)
+    notes = _interval_notes([found for _, found in evidence.intervals], words)
     if any(len(arm.finished) > 1 for arm in section.arms):
         notes.append(words.text("s.d.: standard deviation over the seeds."))
     if found := evidence.majorities:
@@ -101,6 +104,8 @@ def _costs_caption(section: Section, evidence: Evidence, words: Words) -> str:
 
 def _comparison_caption(section: Section, evidence: Evidence, reference: Arm, words: Words) -> str:
     several, single = words.text("t test over seeds and documents"), words.text("McNemar's exact test")
+    if evidence.groups is not None:
+        several = words.text("t test over seeds and groups of documents")
     exact = {one.accuracy.test == "mcnemar" for one in evidence.against(reference)}
     tests = words.text("{first} or, for single runs, {second}", first=several, second=single)
     return words.text(
@@ -114,7 +119,7 @@ def _comparison_caption(section: Section, evidence: Evidence, reference: Arm, wo
 
 
 def _rank_caption(section: Section, curve: RankCurve, words: Words) -> str:
-    notes = _kind_notes({row.interval.kind for row in curve.rows if row.interval}, words)
+    notes = _interval_notes([row.interval for row in curve.rows if row.interval], words)
     if curve.separate:
         notes.append(
             words.text(
@@ -141,5 +146,6 @@ def _recommended_notes(evidence: Evidence, words: Words) -> list[str]:
     return [words.text(message("⋆: recommended.") if stars == 1 else both)] if stars else []
 
 
-def _kind_notes(kinds: Collection[str], words: Words) -> list[str]:
+def _interval_notes(intervals: Iterable[Interval], words: Words) -> list[str]:
+    kinds = {(interval.kind, interval.over_groups) for interval in intervals}
     return [words.text(note) for kind, note in _INTERVAL_NOTES.items() if kind in kinds]

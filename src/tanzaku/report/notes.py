@@ -5,6 +5,7 @@ from __future__ import annotations
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
+from tanzaku.analysis.statistics import FEWEST_GROUPS
 from tanzaku.report.sentences import class_notes
 from tanzaku.words import Words
 
@@ -42,7 +43,17 @@ def _evidence_notes(evidence: Evidence, words: Words) -> list[str]:
     deterministic = any(arm.deterministic for arm, _ in evidence.intervals)
     indistinct = any(one.outcome == "not distinguishable" for one in evidence.comparisons)
     single = any(one.seeds_covered == "one" for one in evidence.comparisons)
+    few = evidence.groups is not None and evidence.groups < FEWEST_GROUPS
     notes = {
+        text(
+            "The documents belong to groups, and those of a group are not independent of each other. Therefore, the "
+            "intervals and tests of this table and of the comparisons are over groups. The intervals of single runs "
+            "in runs.csv, and those of the reliability of probabilities, still count documents."
+        ): evidence.groups is not None,
+        text(
+            "The test documents belong to fewer than {fewest} groups, which are too few to find any difference.",
+            fewest=FEWEST_GROUPS,
+        ): few,
         text("One run: the interval covers other test documents, not other seeds."): "wilson" in kinds,
         text(
             "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other test "

@@ -19,7 +19,7 @@ from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.names import paper_name
 from tanzaku.report.render import Column, Table
-from tanzaku.report.terms import INTERVAL_KINDS, OUTCOMES, SEEDS_COVERED, setting_name
+from tanzaku.report.terms import OUTCOMES, covered, setting_name
 from tanzaku.words import Words, message
 
 _NO_BREAK = "\u00a0"
@@ -203,7 +203,12 @@ def comparison_table(
             lambda one: "McNemar" if one.accuracy.test == "mcnemar" else "t",
             numeric=False,
         ),
-        _Column(text("Interval covers"), "", lambda one: text(SEEDS_COVERED[one.seeds_covered]), numeric=False),
+        _Column(
+            text("Interval covers"),
+            "",
+            lambda one: text(covered(one.seeds_covered, groups=evidence.groups is not None)),
+            numeric=False,
+        ),
     ]
     caption = caption or text("Compared with {arm}", arm=reference.full_name(words))
     return _table(caption, columns, rows, paper=paper)
@@ -370,7 +375,7 @@ def _runs(arm: Arm, words: Words) -> str:
 
 
 def _kind(interval: Interval | None, words: Words) -> str:
-    return words.text(INTERVAL_KINDS[interval.kind]) if interval else formats.NONE
+    return words.text(covered(interval.kind, groups=interval.over_groups)) if interval else formats.NONE
 
 
 def _epochs(arm: Arm) -> str:

@@ -11,14 +11,29 @@ OUTCOMES = {
     "worse": message("worse"),
     "not distinguishable": message("not distinguishable"),
 }
-INTERVAL_KINDS = {"both": message("documents, seeds"), "wilson": message("documents")}
-SEEDS_COVERED = {**INTERVAL_KINDS, "one": message("documents, one arm's seeds"), "none": message("documents")}
+_DOCUMENTS = {
+    "both": message("documents, seeds"),
+    "wilson": message("documents"),
+    "one": message("documents, one arm's seeds"),
+    "none": message("documents"),
+}
+_GROUPS = {
+    "both": message("groups, seeds"),
+    "wilson": message("groups"),
+    "one": message("groups, one arm's seeds"),
+    "none": message("groups"),
+}
 AXES = {
     "rank": message("rank r"),
     "accuracy": message("test accuracy (%)"),
     "time": message("training time (s)"),
     "size": message("saved size (MB)"),
 }
+
+
+def covered(kind: str, *, groups: bool) -> str:
+    """What an interval covers, by its kind or by whose seeds it covers, where documents belong to groups or not."""
+    return (_GROUPS if groups else _DOCUMENTS)[kind]
 
 
 def setting_name(key: str, *, words: Words) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from tanzaku import __version__
+from tanzaku.analysis.abstention import one_of_each
 from tanzaku.analysis.evaluation import macro_f1_interval
+from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.card import read_card
@@ -36,10 +38,11 @@ from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
 from tanzaku.ship.validation import check_labels
+from tanzaku.study.archive import without_folders
 from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.predictions import StoredPredictions
 from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
-from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun
+from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun, Scores
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import EncoderRunSpec, TextRunSpec
 from tanzaku.study.summary import CalibrationFacts, SplitScores
@@ -158,7 +161,7 @@ def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
     facts = TextBundleFacts(
         tanzaku=__version__,
         label_names=record.data.label_names,
-        method=spec.model_dump(mode="json")["method"],
+        method=without_folders(spec.model_dump(mode="json")["method"]),  # a bundle is handed on, as below
         run=_run_facts(record, run, seed=spec.seed),
         calibration=calibration,
     )
@@ -204,8 +207,14 @@ def _pack_calibration(bundle: Path, run: Path, record: FinishedRun) -> Calibrati
         )
     if not record.calibration.documents:
         return record.calibration  # the validation documents were trained on
-    correct = np.array(held_out.classes) == np.array(held_out.predicted)
-    write_held_out(bundle, probabilities=held_out.probabilities, correct=correct)
+    correct, probabilities = (
+        np.array(held_out.classes) == np.array(held_out.predicted),
+        np.array(held_out.probabilities),
+    )
+    if held_out.groups is not None:  # a promise takes independent documents
+        rows = one_of_each(np.array(held_out.groups))
+        correct, probabilities = correct[rows], probabilities[rows]
+    write_held_out(bundle, probabilities=probabilities, correct=correct)
     return record.calibration
 
 
@@ -219,20 +228,33 @@ def _run_facts(record: FinishedRun, run: Path, *, seed: int) -> RunFacts:
         ended=record.ended,
         versions=record.environment.versions,
         data=record.data.model_copy(update={"source": None}),  # a bundle is handed on, and that is a private path
-        val=SplitScores.model_validate(record.val, from_attributes=True),
-        test=SplitScores.model_validate(record.test, from_attributes=True),
+        val=_split_scores(record.val, val),
+        test=_split_scores(record.test, test),
         val_macro_f1_interval=_macro_f1_interval(val, labels=len(record.data.label_names)),
         test_macro_f1_interval=_macro_f1_interval(test, labels=len(record.data.label_names)),
+        over_groups=any(found is not None and found.groups is not None for found in (val, test)),
         test_classes=record.test.per_class,
         test_is_validation=test is not None and test == val,
         training=record.spec.get("training"),
     )
 
 
+def _split_scores(scores: Scores, found: StoredPredictions | None) -> SplitScores:
+    """The record's, with an interval over groups where documents belong to some."""
+    if found is None or found.groups is None:
+        return SplitScores.model_validate(scores, from_attributes=True)
+    correct = np.array(found.classes) == np.array(found.predicted)
+    interval = accuracy_interval_of([scores], correct[None], np.array(found.groups))
+    assert interval is not None  # there is one run
+    over_groups = scores.model_copy(update={"accuracy_interval": (interval.low, interval.high)})
+    return SplitScores.model_validate(over_groups, from_attributes=True)
+
+
 def _macro_f1_interval(found: StoredPredictions | None, *, labels: int) -> tuple[float, float] | None:
     if found is None:
         return None
-    return macro_f1_interval(np.array(found.classes), np.array(found.predicted), labels=labels)
+    groups = None if found.groups is None else np.array(found.groups)
+    return macro_f1_interval(np.array(found.classes), np.array(found.predicted), labels=labels, groups=groups)
 
 
 def _base_facts(encoder: EncoderFacts, source: EncoderSource) -> BaseFacts:

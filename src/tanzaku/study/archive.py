@@ -3,6 +3,7 @@
 <archive>/study.toml           the study as it was run
 <archive>/runs.jsonl           one record a line, in the order of the runs' names
 <archive>/predictions.parquet  the predictions of every run, one row a document
+<archive>/study.json           only where runs have not ended: the list of all, as in a folder of runs
 
 Models, logs and rendered reports are left out. No file names a place on the machine that made the runs.
 """
@@ -34,7 +35,7 @@ Split = Literal["test", "validation"]
 PredictionKey = tuple[str, Split, int | None]
 """A run's name, the split, and the rank that the trained adapter was cut to; None for the model as it was trained."""
 
-_COLUMNS = ("run", "split", "rank", "document", "class", "predicted", "probability")
+_COLUMNS = ("run", "split", "rank", "document", "class", "predicted", "probability", "group")
 _ABSOLUTE_PATH = re.compile(r"""(?<![\w.~/:])(?:/|[A-Za-z]:\\)(?:[^\s/\\'"()<>,;]+[/\\])+[^\s/\\'"()<>,;:]*""")
 
 
@@ -64,7 +65,8 @@ class Archive:
         from pyarrow import parquet
 
         try:
-            table = parquet.read_table(self.predictions_path).cast(_schema())
+            table = parquet.read_table(self.predictions_path)
+            table = table.cast(_schema(groups=_COLUMNS[-1] in table.column_names))
         except OSError as error:
             raise RecordError(f"the predictions {describe_os_error(error)}") from error
         except (pa.ArrowException, ValueError) as error:
@@ -85,8 +87,12 @@ class Archive:
             probabilities = [round(one, 4) for one in rows["probability"].to_pylist() if one is not None]
             if len(probabilities) not in (0, len(rows)):
                 raise RecordError(f"{self.predictions_path}: only some documents of {key[0]} have probabilities")
-            predicted = rows["predicted"].to_pylist()
-            yield key, StoredPredictions(rows["class"].to_pylist(), predicted, probabilities or None)
+            groups = rows["group"].to_pylist() if "group" in rows.column_names else []
+            known = [group for group in groups if group is not None]
+            if len(known) not in (0, len(groups)):
+                raise RecordError(f"{self.predictions_path}: only some documents of {key[0]} have groups")
+            classes, predicted = (rows[name].to_pylist() for name in ("class", "predicted"))
+            yield key, StoredPredictions(classes, predicted, probabilities or None, known or None)
 
 
 def is_archive(folder: Path) -> bool:
@@ -103,36 +109,41 @@ def read_archive(folder: Path) -> Archive:
     path = folder / ARCHIVED_RUNS_FILE
     records = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        content = path.read_text(encoding="utf-8-sig").rstrip("\n")
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} can't be read ({error})") from error
-    for number, line in enumerate(lines, start=1):
+    # Not `splitlines`: a label may hold other separators of lines.
+    for number, line in enumerate(content.split("\n") if content else [], start=1):
         where, remedy = f"{path}, line {number}", "archive the study again"
         try:
-            content = json.loads(line)
+            record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise RecordError(f"{where} is damaged or cut off ({error}); {remedy}") from error
-        records.append(parse_record(content, where=where, remedy=remedy))
+        records.append(parse_record(record, where=where, remedy=remedy))
     return Archive(folder, tuple(records))
 
 
 def archived_record(record: RunRecord) -> str:
     """A record as a line of `runs.jsonl`, without its end."""
     content = record.model_dump(mode="json")
-    content["data"]["source"] = without_folders(content["data"]["source"])
-    content["spec"]["data"]["source"] = without_folders(content["spec"]["data"]["source"])
-    for encoder in (content["spec"].get("encoder"), content.get("encoder")):
-        if encoder:
-            encoder["name"] = without_folders(encoder["name"])
+    content["data"]["source"] = without_folders(content["data"]["source"])  # and not a label such as "/"
+    for part in ("spec", "encoder"):
+        if part in content:
+            content[part] = without_folders(content[part])
     if "error" in content:
         content["error"] = _ABSOLUTE_PATH.sub(lambda path: _last_part(path[0]), content["error"])
     return RUN_RECORD.validate_python(content).model_dump_json()
 
 
-def without_folders(name: str | None) -> str | None:
-    """A name as it is; of an absolute path, which only one machine has, the last part."""
-    absolute = name and (PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute())
-    return _last_part(name) if name and absolute else name
+def without_folders(content: Any) -> Any:
+    """Settings as they are, but of each absolute path in them, which only one machine has, the last part."""
+    if isinstance(content, dict):
+        return {key: without_folders(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_folders(value) for value in content]
+    if isinstance(content, str) and (PurePosixPath(content).is_absolute() or PureWindowsPath(content).is_absolute()):
+        return _last_part(content)
+    return content
 
 
 def _last_part(path: str) -> str:
@@ -144,29 +155,32 @@ def archived_predictions(predictions: Mapping[PredictionKey, StoredPredictions])
     import pyarrow as pa
     from pyarrow import parquet
 
+    schema = _schema(groups=any(one.groups is not None for one in predictions.values()))
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for key, (classes, predicted, probabilities) in predictions.items():
+    for key, (classes, predicted, probabilities, groups) in predictions.items():
         for name, value in zip(_COLUMNS, key, strict=False):
             columns[name] += [value] * len(classes)
         columns["document"] += range(len(classes))
         columns["class"] += classes
         columns["predicted"] += predicted
         columns["probability"] += probabilities or [None] * len(classes)
+        columns["group"] += groups or [None] * len(classes)
     content = io.BytesIO()
     parquet.write_table(
-        pa.table(columns, schema=_schema()),
+        pa.table({name: columns[name] for name in schema.names}, schema=schema),
         content,
         compression="zstd",
         compression_level=19,
-        use_dictionary=[name for name in _COLUMNS if name != "document"],
+        use_dictionary=[name for name in schema.names if name != "document"],
         column_encoding={"document": "DELTA_BINARY_PACKED"},
         store_schema=False,
     )
     return content.getvalue()
 
 
-def _schema() -> pa.Schema:
+def _schema(*, groups: bool) -> pa.Schema:
+    """The columns; that of the groups is only there where documents have some."""
     import pyarrow as pa
 
-    kinds = (pa.string(), pa.string(), *[pa.int32()] * 4, pa.float32())
-    return pa.schema(list(zip(_COLUMNS, kinds, strict=True)))
+    kinds = (pa.string(), pa.string(), *[pa.int32()] * 4, pa.float32(), *[pa.int32()] * groups)
+    return pa.schema(list(zip(_COLUMNS, kinds, strict=False)))

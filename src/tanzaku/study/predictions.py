@@ -2,7 +2,8 @@
 
 `predictions.csv` has for every test document, in the order of the test split, the index of its class and of the
 predicted one in the record's `data.label_names`, and the calibrated probability of the latter, rounded down to four
-decimals; `val-predictions.csv` has the same of the validation documents. Paired tests between runs need these.
+decimals; `val-predictions.csv` has the same of the validation documents. Paired tests between runs need these. Where
+documents belong to groups, a fourth column has the number of the group.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tanzaku.errors import RecordError, describe_os_error
 from tanzaku.files import write_atomically
@@ -21,11 +22,15 @@ VALIDATION_PREDICTIONS_FILE = "val-predictions.csv"
 
 
 class StoredPredictions(NamedTuple):
-    """What a model made of a split's documents, in their order; `probabilities` are the predicted classes'."""
+    """What a model made of a split's documents, in their order; `probabilities` are the predicted classes'.
+
+    Documents with the same number in `groups` are not independent of each other; None where all are.
+    """
 
     classes: list[int]
     predicted: list[int]
     probabilities: list[float] | None = None
+    groups: list[int] | None = None
 
 
 def write_predictions(
@@ -34,21 +39,28 @@ def write_predictions(
     classes: Sequence[int],
     predicted: Sequence[int],
     probabilities: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
     name: str = PREDICTIONS_FILE,
 ) -> None:
     """Write a file of predictions: a header, then one line a document."""
-    write_atomically(folder / name, predictions_text(classes, predicted, probabilities))
+    write_atomically(folder / name, predictions_text(classes, predicted, probabilities, groups))
 
 
 def predictions_text(
-    classes: Sequence[int], predicted: Sequence[int], probabilities: Sequence[float] | None = None
+    classes: Sequence[int],
+    predicted: Sequence[int],
+    probabilities: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> str:
     """The content of a file of predictions."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_PREDICTIONS_HEADER)
     shown = [""] * len(classes) if probabilities is None else [f"{one:.4f}" for one in probabilities]
-    writer.writerows(zip(classes, predicted, shown, strict=True))
+    columns: list[Sequence[Any]] = [classes, predicted, shown]
+    if groups is not None:
+        columns.append(groups)
+    writer.writerow(_HEADER[: len(columns)])
+    writer.writerows(zip(*columns, strict=True))
     return text.getvalue()
 
 
@@ -67,14 +79,19 @@ def read_predictions(folder: Path, *, labels: int | None = None, name: str = PRE
     classes: list[int] = []
     predicted: list[int] = []
     probabilities: list[float] = []
+    groups: list[int] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             rows = csv.reader(handle, strict=True)
-            if next(rows, None) != _PREDICTIONS_HEADER:
-                raise RecordError(f"{path}: the first line is not {','.join(_PREDICTIONS_HEADER)}; {_TAKE_AGAIN}")
+            header = next(rows, None)
+            if header not in (_HEADER, _HEADER[:-1]):
+                raise RecordError(f"{path}: the first line is not {','.join(_HEADER[:-1])}; {_TAKE_AGAIN}")
             for row in rows:
                 of_class, of_predicted = map(int, row[:2])
-                (probability,) = row[2:]
+                probability, *of_group = row[2:]
+                if len(row) != len(header):
+                    raise ValueError(f"{len(row)} fields")
+                groups += map(int, of_group)
                 if min(of_class, of_predicted) < 0 or (labels and max(of_class, of_predicted) >= labels):
                     raise ValueError(f"{row} with {labels} classes, which are counted from 0")
                 if probability:
@@ -90,7 +107,7 @@ def read_predictions(folder: Path, *, labels: int | None = None, name: str = PRE
         ) from error
     if probabilities and len(probabilities) < len(classes):
         raise RecordError(f"{path} has probabilities of only some documents; {_TAKE_AGAIN}")
-    return StoredPredictions(classes, predicted, probabilities or None)
+    return StoredPredictions(classes, predicted, probabilities or None, groups or None)
 
 
 def _probability(text: str) -> float:
@@ -100,5 +117,5 @@ def _probability(text: str) -> float:
     return value
 
 
-_PREDICTIONS_HEADER = ["class", "predicted", "probability"]
+_HEADER = ["class", "predicted", "probability", "group"]  # the last only where there are groups
 _TAKE_AGAIN = "take the file from the run again, or remove the run's folder to make it again"

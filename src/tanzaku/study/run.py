@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from tanzaku.data.dataset import Dataset, Documents
+from tanzaku.data.grouping import group_numbers
 from tanzaku.errors import MethodError
 from tanzaku.files import errors_naming, folder_bytes, write_atomically
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
@@ -162,6 +163,7 @@ def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.
             classes=classes.tolist(),
             predicted=logits.argmax(axis=1).tolist(),
             probabilities=rounded_down(softmax(logits, temperature=temperature).max(axis=1)).tolist(),
+            groups=group_numbers(split.groups or ()),
             name=name,
         )
 
