@@ -17,7 +17,7 @@ from tanzaku.cli.commands import NAMES, folded_examples
 
 _GROUPS = {
     "data": ["livedoor", "import", "sample", "show"],
-    "study": ["run", "status", "report", "archive", "export", "tune", "schema"],
+    "study": ["run", "status", "report", "archive", "restore", "export", "tune", "schema"],
     "encoder": ["export"],
 }
 _VERBS = [[group, verb] for group, verbs in _GROUPS.items() for verb in verbs]
@@ -43,7 +43,7 @@ _VERBS += [
 
 
 def _help(*command: str, width: int = 80) -> str:
-    done = CliRunner().invoke(app, [*command, "-h"], env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)})
+    done = CliRunner().invoke(app, [*command, "-h"], env={"COLUMNS": str(width)})
     assert done.exit_code == 0, done.output
     return done.stdout
 

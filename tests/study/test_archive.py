@@ -12,18 +12,23 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
+from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import BundleError, RecordError, TanzakuError
 from tanzaku.report.write import read_page, report_texts, write_report
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.packing import pack
-from tanzaku.study.archiving import archive_study
+from tanzaku.study.archiving import archive_study, restore_study
+from tanzaku.study.engine import RunEnds
 from tanzaku.study.expansion import expand, read_study
-from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.listing import ListedRun, StudyList, Unfinished, unfinished_below, write_list
+from tanzaku.study.predictions import read_predictions, write_predictions
 from tanzaku.study.record import FailedRun, RunRecord, read_record, write_record
+from tanzaku.study.running import run_study
 from tanzaku.study.runs import read_records, stored_runs
 from tanzaku.study.states import run_states
 from tests.kinds import adapted
-from tests.report.records import at_ranks, baseline, failed, finished, lora, write_all
+from tests.report.records import LIVEDOOR, at_ranks, baseline, data_facts, failed, finished, lora, write_all
+from tests.tiny import make_dataset
 
 FILE: dict[str, Any] = {
     "name": "thin",
@@ -111,6 +116,24 @@ def test_an_archive_holds_the_records_and_all_predictions(runs: Path, tmp_path: 
         assert (again.folder / name).read_bytes() == (made.folder / name).read_bytes()
 
 
+def test_an_archive_holds_the_groups_of_the_documents_of_runs_that_have_some(runs: Path, tmp_path: Path) -> None:
+    name = _records()[1].run_id
+    stored = read_predictions(runs / name)
+    groups = [number // 3 for number in range(len(stored.classes))]
+    write_predictions(runs / name, **stored._replace(groups=groups)._asdict())
+    archive = archive_study(runs, tmp_path / "thin").folder
+    found = {run.record.run_id: run.predictions() for run in stored_runs(archive)}
+    assert found[name] == stored._replace(groups=groups)
+    assert [one.groups for key, one in found.items() if one is not None and key != name] == [None] * 4
+    assert _contents(restore_study(archive, tmp_path / "again").folder / name) == _contents(runs / name)
+    table = parquet.read_table(archive / "predictions.parquet")
+    some = table["group"].to_pylist()
+    some[table["run"].to_pylist().index(name)] = None
+    parquet.write_table(table.set_column(7, "group", pa.array(some, pa.int32())), archive / "predictions.parquet")
+    with pytest.raises(RecordError, match=f"only some documents of {name} have groups"):
+        stored_runs(archive)[0].predictions()
+
+
 def test_a_folder_above_archives_and_runs_has_the_records_of_both(runs: Path) -> None:
     archive_study(runs, runs.parent / "archived" / "thin")
     records = read_records(runs)
@@ -125,9 +148,11 @@ def test_the_archived_study_can_be_run(runs: Path, tmp_path: Path) -> None:
 
 
 def test_no_path_of_a_machine_is_archived(tmp_path: Path) -> None:
-    record = finished(lora(2), accuracy=0.9)
+    labels = ("/a/b", *LIVEDOOR[1:])
+    record = finished(lora(2), accuracy=0.9, data=data_facts(labels))
     source = "/home/someone/data/livedoor"
     record.spec["data"]["source"], record.spec["encoder"]["name"] = source, "/home/someone/small-encoder"
+    record.spec["training"]["distill"] = {"teacher": "/home/someone/bundles/large", "texts": ["mine.txt"]}
     data = record.data.model_copy(update={"source": source})
     encoder = record.encoder.model_copy(update={"name": r"C:\Users\someone\small-encoder"})
     error = f"{source}/train.csv: can't be read; see https://example.org/a/b and '/home/someone/x'"
@@ -139,6 +164,8 @@ def test_no_path_of_a_machine_is_archived(tmp_path: Path) -> None:
     found, archived_failure = read_records(made.folder)
     archived = adapted(found)
     assert archived.data.source == archived.spec["data"]["source"] == "livedoor"
+    assert archived.spec["training"]["distill"] == {"teacher": "large", "texts": ["mine.txt"]}
+    assert archived.data.label_names == labels
     assert archived.encoder.name == archived.spec["encoder"]["name"] == "small-encoder"
     assert isinstance(archived_failure, FailedRun)
     assert archived_failure.error == "train.csv: can't be read; see https://example.org/a/b and 'x'"
@@ -215,6 +242,110 @@ def test_a_damaged_archive_is_an_error_that_names_the_place(runs: Path, tmp_path
         (folder / "runs.jsonl").write_text("\n".join([lines[0], line, *lines[2:]]), encoding="utf-8")
         with pytest.raises(RecordError, match=complaint):
             read_records(folder)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_restored_folder_has_the_files_of_the_study_s_own(runs: Path, tmp_path: Path) -> None:
+    """Records, and predictions of both splits and all ranks, byte for byte."""
+    archive = archive_study(runs, tmp_path / "thin").folder
+    made = restore_study(archive, tmp_path / "again")
+    assert (made.folder, made.kept) == (tmp_path / "again", ())
+    assert sorted(made.restored) == sorted(state.name for state in run_states(runs))
+    expected, found = _contents(runs), _contents(tmp_path / "again")
+    listed, again = (StudyList.model_validate_json(content.pop("study.json")) for content in (expected, found))
+    assert sorted(again.runs, key=repr) == sorted(listed.runs, key=repr)
+    assert again.study == listed.study
+    assert found == expected
+    assert any(Path(name).parts[1:3] == ("ranks", "r2") for name in expected)
+
+
+def test_the_archive_of_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
+    """Also when it is restored, before any run is made."""
+    runs = _study(tmp_path / "runs", _records()[:2], waiting=("lora-r4", "lora-r16"))
+    archive = archive_study(runs, tmp_path / "thin", unfinished=True).folder
+    assert {path.name for path in archive.iterdir()} == FILES | {"study.json"}
+    restored = restore_study(archive, tmp_path / "again").folder
+    for folder in (runs, archive, restored):
+        assert [state.state for state in run_states(folder)] == ["finished", "finished", "waiting", "waiting"]
+        assert unfinished_below(folder) == Unfinished(missing=2, total=4)
+        assert "2 of 4 runs" in _texts(folder)["report.md"]
+    assert b"someone" not in (archive / "study.json").read_bytes()
+    again = archive_study(restored, tmp_path / "once more", unfinished=True)
+    assert _contents(again.folder) == _contents(archive)
+    whole = archive_study(_study(tmp_path / "whole", _records()), tmp_path / "all").folder
+    assert unfinished_below(whole) is None
+
+
+def test_a_label_may_hold_any_line_separator(tmp_path: Path) -> None:
+    labels = ("a\u2028b\u0085c", *LIVEDOOR[1:])
+    record = finished(lora(2), accuracy=0.9, data=data_facts(labels))
+    archive = archive_study(_study(tmp_path / "runs", [record]), tmp_path / "thin").folder
+    assert [one.data.label_names for one in read_records(archive)] == [labels]
+
+
+def test_runs_that_have_begun_are_not_replaced(runs: Path, tmp_path: Path) -> None:
+    archive = archive_study(runs, tmp_path / "thin").folder
+    before = _contents(runs)
+    gone = runs / _records()[1].run_id
+    shutil.rmtree(gone)
+    mine = runs / _records()[2].run_id / "predictions.csv"
+    mine.write_text("mine", encoding="utf-8")
+    begun = runs / _records()[3].run_id
+    shutil.rmtree(begun)
+    begun.mkdir()
+    (begun / "log.jsonl").touch()  # it may hold a checkpoint, or another model
+    made = restore_study(archive, runs)
+    assert made.restored == (gone.name,)
+    assert len(made.kept) == 5
+    assert [path.name for path in begun.iterdir()] == ["log.jsonl"]
+    shutil.rmtree(begun)
+    assert restore_study(archive, runs).restored == (begun.name,)
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert _contents(runs) == before | {str(mine.relative_to(runs)): b"mine"}
+
+
+def test_only_an_archive_is_restored_and_only_below_the_folder(runs: Path, tmp_path: Path) -> None:
+    for folder, complaint in ((tmp_path / "nowhere", "does not exist"), (runs, "has no runs.jsonl")):
+        with pytest.raises(RecordError, match=f"{complaint}; give the folder that `tanzaku study archive` wrote"):
+            restore_study(folder, tmp_path / "out")
+    archive = archive_study(runs, tmp_path / "thin").folder
+    line = json.loads((archive / "runs.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    for name in ("../elsewhere", "..", "", str(tmp_path / "elsewhere")):
+        (archive / "runs.jsonl").write_text(json.dumps(line | {"run_id": name}), encoding="utf-8")
+        with pytest.raises(RecordError, match="can't be the name of a run's folder"):
+            restore_study(archive, tmp_path / "out")
+    (archive / "runs.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(RecordError, match="is empty"):
+        restore_study(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_goes_on_where_it_was_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_prepared(Preparation(make_dataset(), source={}, options={}), Path("data"))
+    content = {"name": "s", "data": {"source": "data"}, "arms": [{"method": "tfidf-svm", "penalty": [0.5, 1.0, 2.0]}]}
+    records = run_study(content, out="runs/s")
+    shutil.rmtree(Path("runs/s", records[1].run_id))
+    archive_study(Path("runs/s"), unfinished=True)
+    Path("runs").rename("gone")
+    done = CliRunner().invoke(app, ["study", "restore", "records/s"])
+    assert (done.exit_code, done.stdout) == (0, "runs/s\n"), done.output
+    assert done.stderr.splitlines() == [
+        "2 runs restored in runs/s",
+        "Next: tanzaku study run records/s/study.toml --out runs/s",
+    ]
+    heard: list[object] = []
+    again = run_study("records/s/study.toml", out="runs/s", listener=heard.append)
+    assert [event.found for event in heard if isinstance(event, RunEnds)] == [True, False, True]
+    assert [record.run_id for record in again] == [record.run_id for record in records]
+    assert [record.ended for record in again] == [records[0].ended, again[1].ended, records[2].ended]
+    archived = archive_study(Path("runs/s"), replace=True)
+    assert (archived.finished, archived.with_predictions) == (3, 3)
+    done = CliRunner().invoke(app, ["study", "restore", "records/s"])
+    assert "not replaced, since they have begun in this folder: 3 runs" in done.stderr
 
 
 @pytest.mark.usefixtures("no_figures")

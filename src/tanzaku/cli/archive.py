@@ -1,4 +1,4 @@
-"""`tanzaku study archive`: write a study as a few small files for a git repository."""
+"""`tanzaku study archive` and `tanzaku study restore`: a study as a few small files for a git repository, and back."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,4 +46,36 @@ def archive(
         names = ", ".join(run.name for run in made.left_out)
         warn(f"left out because not ended: {counted(len(made.left_out), 'run')} ({names})")
     errors.print(f"Next: {command('study', 'report', made.folder)}")
+    typer.echo(made.folder)
+
+
+def restore(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Folder that `tanzaku study archive` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs.", show_default="runs/<the study's name>")
+    ] = None,
+) -> None:
+    """Write an archive's runs as a folder of runs, so that `tanzaku study run` continues the study.
+
+    Together with `tanzaku study archive --unfinished`, this moves a study to another machine, where the runs that have
+    ended are not made again. An archive has no models, so restored runs are reported but can't be packed. Runs that
+    have begun in the folder are not replaced. The folder's path is written to standard output.
+
+    Examples:
+
+    ```
+    tanzaku study restore records/my-study
+    tanzaku study run records/my-study/study.toml --set data.source=data/my-data
+    tanzaku study archive runs/my-study --force
+    ```
+    """
+    from tanzaku.study.archive import ARCHIVED_STUDY_FILE
+    from tanzaku.study.archiving import restore_study
+
+    made = restore_study(archive, out)
+    errors = plain_console(stderr=True, soft_wrap=True)
+    errors.print(f"{counted(len(made.restored), 'run')} restored in {made.folder}")
+    if made.kept:
+        errors.print(f"not replaced, since they have begun in this folder: {counted(len(made.kept), 'run')}")
+    errors.print(f"Next: {command('study', 'run', archive / ARCHIVED_STUDY_FILE, '--out', made.folder)}")
     typer.echo(made.folder)

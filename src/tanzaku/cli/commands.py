@@ -44,6 +44,7 @@ _MEANT = {
     "report": "study report",
     "tune": "study tune",
     "archive": "study archive",
+    "restore": "study restore",
     "import": "data import",
     "livedoor": "data livedoor",
     "sample": "data sample",

@@ -60,7 +60,12 @@ class ComparisonOptions:
     """How candidates are compared."""
 
     margin: Annotated[
-        float, typer.Option(min=0, help="How many percentage points worse than the best the classifier may be.")
+        float,
+        typer.Option(
+            min=0,
+            help="How many percentage points worse than the best the classifier may be; one standard error of the "
+            "difference if that is more.",
+        ),
     ] = 0.5
     minutes: Annotated[
         float, typer.Option(help="The time budget, over all interruptions; the final training is not cut off.")

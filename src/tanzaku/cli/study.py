@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tanzaku.cli.archive import archive
+from tanzaku.cli.archive import archive, restore
 from tanzaku.cli.commands import Commands
 from tanzaku.cli.engines import StudyEngines
 from tanzaku.cli.live import LiveRuns
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Commands,
-    help="Run a study, show its progress, report on it, archive it, and tune it.",
+    help="Run a study, show its progress, report on it, archive and restore it, and tune it.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -79,10 +79,11 @@ def run(
     """
     del threads  # settled already
     from tanzaku.study.expansion import read_study
+    from tanzaku.study.listing import RUNS_FOLDER
 
     engines.ray()  # refuse what does not go together
     spec = read_study(study, overrides=overrides or ())
-    out = out or Path("runs") / spec.name
+    out = out or RUNS_FOLDER / spec.name
     errors = plain_console(stderr=True)
     if dry_run:
         _list_runs(spec)
@@ -153,6 +154,7 @@ class _Made:
 
 app.command()(with_options(report))
 app.command()(with_options(archive))
+app.command()(with_options(restore))
 app.command()(with_options(export))
 app.command()(with_options(tune))
 app.command()(with_options(schema))

@@ -1,7 +1,8 @@
-"""From a study's folder to its archive."""
+"""From a study's folder to its archive, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ from tanzaku.study.archive import (
     archived_predictions,
     archived_record,
     is_archive,
+    read_archive,
     without_folders,
 )
-from tanzaku.study.listing import StudyList, read_list
-from tanzaku.study.predictions import StoredPredictions
-from tanzaku.study.record import FinishedRun
+from tanzaku.study.expansion import read_study
+from tanzaku.study.listing import RUNS_FOLDER, ListedRun, StudyList, read_list, write_list
+from tanzaku.study.predictions import StoredPredictions, write_predictions
+from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord, write_record
 from tanzaku.study.runs import StoredRun
-from tanzaku.study.states import RunState, run_states
+from tanzaku.study.spec import StudySpec
+from tanzaku.study.states import LOG_FILE, RunState, run_states
 from tanzaku.study.study_file import study_toml
 from tanzaku.study.tune.record import TUNED_FILE, TUNING_FILE
 
@@ -77,6 +81,8 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         (folder / ARCHIVED_STUDY_FILE).write_text(study_toml(_without_machine(study.file)), encoding="utf-8")
         (folder / ARCHIVED_RUNS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
         (folder / ARCHIVED_PREDICTIONS_FILE).write_bytes(archived_predictions(predictions))
+        if left_out:
+            write_list(folder, study.model_copy(update={"file": _without_machine(study.file)}))
     return Archived(
         folder=out,
         finished=sum(run.record.status == "finished" for run in stored),
@@ -85,6 +91,67 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         with_predictions=sum((run.record.run_id, "test", None) in predictions for run in stored),
         size_bytes=folder_bytes(out),
     )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a study's folder got of an archive."""
+
+    folder: Path
+    restored: tuple[str, ...]
+    """Names of the runs that it has now."""
+    kept: tuple[str, ...]
+    """Names of the archive's runs that had begun or ended in it, and are as they were."""
+
+
+def restore_study(archive: Path, out: Path | None = None) -> Restored:
+    """Write an archive's records and predictions as a study's folder has them, so that `run_study` continues there.
+
+    Runs that have begun in `out` are not touched. A restored run has no model.
+
+    Args:
+        archive: The folder that `archive_study` wrote.
+        out: The study's folder; None takes `runs/` and the study's name.
+
+    Raises:
+        RecordError: `archive` is none, or is damaged.
+        SpecError: Its study file is.
+        OSError: `out` can't be written.
+    """
+    if not is_archive(archive):
+        what = f"has no {ARCHIVED_RUNS_FILE}" if archive.is_dir() else "does not exist"
+        raise RecordError(f"{archive} {what}; give the folder that `tanzaku study archive` wrote")
+    read = read_archive(archive)
+    if not read.records:
+        raise RecordError(f"{archive / ARCHIVED_RUNS_FILE} is empty; archive the study again")
+    study = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False)
+    out = out if out is not None else RUNS_FOLDER / study.name
+    missing: list[StoredRun] = []
+    kept: list[str] = []
+    for record in read.records:
+        name = record.run_id
+        if Path(name).parts != (name,) or name == "..":
+            raise RecordError(f"{archive / ARCHIVED_RUNS_FILE}: {name!r} can't be the name of a run's folder")
+        if any((out / name / file).exists() for file in (RECORD_FILE, LOG_FILE)):
+            kept.append(name)
+        else:
+            missing.append(StoredRun(record, archive / name, read))
+    restored = {run.record.run_id: StoredRun(run.record, out / run.record.run_id) for run in missing}
+    for (name, split, rank), predictions in _predictions_of(missing).items():
+        path = restored[name].predictions_path(split, rank=rank)
+        write_predictions(path.parent, **predictions._asdict(), name=path.name)
+    for run in restored.values():  # last, since a run with a record counts as a whole one
+        write_record(run.record, run.folder)
+    if read_list(out) is None:
+        write_list(out, read_list(archive) or _list_of(study, read.records))
+    return Restored(out, tuple(restored), tuple(kept))
+
+
+def _list_of(study: StudySpec, records: Iterable[RunRecord]) -> StudyList:
+    """The list of a study whose runs have all ended."""
+    runs = (ListedRun(name=one.run_id, kind=one.spec["kind"], method=one.method) for one in records)
+    file = study.model_dump(mode="json", exclude_unset=True)
+    return StudyList(study=study.name, overrides=(), file=file, runs=tuple(runs))
 
 
 def _study_of(runs: Path) -> StudyList:
@@ -117,8 +184,4 @@ def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, StoredPredic
 
 def _without_machine(file: dict[str, Any]) -> dict[str, Any]:
     """A study file without folders that only the machine has which ran it."""
-    content = dict(file)
-    for section, name in (("data", "source"), ("encoder", "name")):
-        if section in content and content[section] and name in content[section]:
-            content[section] = {**content[section], name: without_folders(content[section][name])}
-    return content
+    return {name: value if name == "description" else without_folders(value) for name, value in file.items()}

@@ -16,9 +16,11 @@ from pydantic import Field
 from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
+from tanzaku.study.archive import is_archive, read_archive
 from tanzaku.study.record import RECORD_FILE
 
 STUDY_FILE = "study.json"  # above the runs' folders
+RUNS_FOLDER = Path("runs")  # where a study's folder is by default, under its name
 
 
 class ListedRun(Facts):
@@ -74,19 +76,25 @@ class Unfinished:
 
 
 def unfinished_below(runs: Path) -> Unfinished | None:
-    """What is missing of the studies whose folders are `runs` or below it; None if nothing is, as in archives.
+    """What is missing of the studies whose folders or archives are `runs` or below it; None if nothing is.
 
     Raises:
         RecordError: The list of a study is damaged.
     """
     folders = sorted(path.parent for path in runs.glob(f"**/{STUDY_FILE}"))
-    names = [folder / run.name for folder in folders if (study := read_list(folder)) for run in study.runs]
-    missing = sum(not (name / RECORD_FILE).is_file() for name in names)
-    return Unfinished(missing, len(names)) if missing else None
+    ended = [ran for folder in folders if (study := read_list(folder)) for ran in _have_ended(folder, study)]
+    return None if all(ended) else Unfinished(ended.count(False), len(ended))
+
+
+def _have_ended(folder: Path, study: StudyList) -> list[bool]:
+    if is_archive(folder):
+        archived = {record.run_id for record in read_archive(folder).records}
+        return [run.name in archived for run in study.runs]
+    return [(folder / run.name / RECORD_FILE).is_file() for run in study.runs]
 
 
 def read_list(folder: Path) -> StudyList | None:
-    """The list in a study's folder; None where there is none, as in an archive.
+    """The list in a study's folder; None where there is none, as in an archive of a whole study.
 
     Raises:
         RecordError: It is damaged.

@@ -10,7 +10,7 @@ from tanzaku.files import check_writable
 from tanzaku.study.engine import RunEnds, StudyEvent, make_runs
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.expansion import parse_study, read_study
-from tanzaku.study.listing import ListedRun, StudyList, write_list
+from tanzaku.study.listing import RUNS_FOLDER, ListedRun, StudyList, write_list
 from tanzaku.study.making import Shown
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
@@ -20,8 +20,6 @@ from tanzaku.study.tracking.tracker import open_trackers
 
 if TYPE_CHECKING:
     from tanzaku.study.plan import Plan
-
-RUNS_FOLDER = Path("runs")
 
 
 @dataclass(frozen=True)

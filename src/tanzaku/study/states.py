@@ -58,14 +58,17 @@ class RunState:
 def run_states(folder: Path) -> list[RunState]:
     """How far each run in a study's folder is: the study's runs in their order, then others by name.
 
-    In an archive every run has ended.
+    A run that an archive lacks is waiting.
 
     Raises:
         RecordError: A record is damaged, or there is no run.
     """
-    if is_archive(folder):
-        return [RunState(record.run_id, record.status, record) for record in read_archive(folder).records]
     study = read_list(folder)
+    if is_archive(folder):
+        records = {record.run_id: record for record in read_archive(folder).records}
+        names = [run.name for run in study.runs] if study else list(records)
+        found = [(name, records.get(name)) for name in names]
+        return [RunState(name, record.status if record else "waiting", record) for name, record in found]
     listed = {run.name: folder / run.name for run in study.runs} if study else {}
     begun = {path.parent for path in folder.glob(f"*/{LOG_FILE}")}
     there = {path.name: path for path in (*begun, *record_folders(folder, every=True)) if path.name not in listed}
