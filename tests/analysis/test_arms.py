@@ -1,6 +1,7 @@
 """Records to sections and arms, and the figures over seeds."""
 
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from tanzaku.analysis.arms import MAX_TOKENS, POOLING, Arm, arms_of, sections_of
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.report import formats
 from tanzaku.report.names import legend_names, page_name
-from tanzaku.study.record import FinishedEncoderRun, RunRecord
+from tanzaku.study.record import DistillationFacts, FinishedEncoderRun, RunRecord
 from tanzaku.words import LANGUAGES, words_of
 from tests.report.records import baseline, data_facts, encoder_facts, evidence, failed, finished, lora, study, training
 
@@ -183,6 +184,28 @@ def test_arms_that_read_documents_otherwise_have_other_names() -> None:
 
 def _trained(record: FinishedEncoderRun, **settings: object) -> FinishedEncoderRun:
     return record.model_copy(update={"spec": {**record.spec, "training": {**record.spec["training"], **settings}}})
+
+
+def _distilled(seed: int, teacher: str, fingerprint: str) -> FinishedEncoderRun:
+    facts = DistillationFacts(
+        teacher=Path(teacher).name,
+        teacher_fingerprint=fingerprint,
+        teacher_method="full",
+        documents=0,
+        texts_sha256=None,
+    )
+    made = _trained(finished(lora(8), accuracy=0.9, seed=seed), distill={"teacher": teacher, "texts": None})
+    return made.model_copy(update={"distillation": facts})
+
+
+def test_a_teacher_that_was_moved_makes_no_other_arm_and_another_of_the_same_name_does() -> None:
+    moved = [_distilled(1, "large", "a"), _distilled(2, "/data/large", "a"), _distilled(3, r"C:\bundles\large", "a")]
+    (arm,) = arms_of(moved)
+    assert len(arm.finished) == 3
+    two = [_distilled(1, "a/large", "a"), _distilled(2, "a/large", "a"), _distilled(1, "b/large", "b")]
+    arms = arms_of(two)
+    assert sorted(len(arm.finished) for arm in arms) == [1, 2]
+    assert sorted(arm.name for arm in arms) == ["LoRA, distilled from a/large", "LoRA, distilled from b/large"]
 
 
 def test_arms_with_other_schedules_and_rates_have_other_names() -> None:

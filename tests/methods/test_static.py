@@ -9,7 +9,9 @@ import torch
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.token_vectors import token_vectors
 from tanzaku.encoders.tokenizer import load_tokenizer
+from tanzaku.errors import MethodError
 from tanzaku.methods.static import StaticEmbeddings
+from tanzaku.study.spec import RUN_SPEC, TextRunSpec
 from tests.checkpoints import KINDS
 
 TEXTS = ["海に船がある。", "空に雲がある。", "海の魚を見る。", "空の星を見る。"] * 3
@@ -33,3 +35,27 @@ def test_every_tokenizer_gives_vectors_and_a_table_that_reloads(tmp_path: Path, 
     np.testing.assert_allclose(scores, method.scores(fitted, TEXTS), rtol=1e-6)
     # The vectors are random ones: some are too alike to tell every text.
     assert np.mean(scores.argmax(axis=1) == CLASSES) >= 0.75
+
+
+def test_a_run_is_another_one_with_another_encoder_under_the_same_name_and_the_same_where_it_was_moved(
+    tmp_path: Path,
+) -> None:
+    make, _ = KINDS["roberta"]
+
+    def identity(folder: Path) -> str:
+        method = {"name": "static", "vectors_from": str(folder)}
+        content = {"kind": "text", "data": {"source": "sample"}, "seed": 1, "method": method}
+        spec = RUN_SPEC.validate_python(content)
+        assert isinstance(spec, TextRunSpec)
+        return spec.identity(data_fingerprint="d")
+
+    torch.manual_seed(0)
+    make(tmp_path / "encoder")
+    first = identity(tmp_path / "encoder")
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    assert identity(tmp_path / "moved") == first
+    torch.manual_seed(1)
+    make(tmp_path / "encoder")
+    assert identity(tmp_path / "encoder") != first
+    with pytest.raises(MethodError, match="vectors_from: "):
+        identity(tmp_path / "nowhere")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from scipy.special import softmax
 
 from tanzaku.data.dataset import Dataset
@@ -129,7 +130,7 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
     assert list(records) == ["tfidf-svm", "head", "lora", "full"]
     for method, record in records.items():
         assert record.status == "finished"
-        classes, predicted, probabilities = read_predictions(tmp_path / record.run_id)
+        classes, predicted, probabilities, _ = read_predictions(tmp_path / record.run_id)
         assert record.test.accuracy == np.mean(np.array(classes) == np.array(predicted))
         assert [dataset.label_names[index] for index in classes] == list(dataset.test.labels)
         assert record.calibration is not None
@@ -137,7 +138,7 @@ def test_records_hold_what_reports_need_and_finished_runs_are_not_made_again(
         logits = np.load(tmp_path / record.run_id / "test-logits.npy")
         expected = softmax(logits / record.calibration.temperature, axis=1).max(axis=1)
         np.testing.assert_allclose(np.array(probabilities) + 0.5e-4, expected, rtol=0, atol=0.6e-4)
-        classes, predicted, probabilities = read_predictions(tmp_path / record.run_id, name="val-predictions.csv")
+        classes, predicted, probabilities, _ = read_predictions(tmp_path / record.run_id, name="val-predictions.csv")
         assert record.val.accuracy == np.mean(np.array(classes) == np.array(predicted))
         assert [dataset.label_names[index] for index in classes] == list(dataset.val.labels)
         assert probabilities is not None
@@ -392,3 +393,19 @@ def _assert_stopped(out: Path, errors: str) -> int:
     assert "StudyInterrupted" in errors
     assert not list(out.glob("*/record.json"))
     return max(int(checkpoint.name.removeprefix("step-")) for checkpoint in out.glob("*/checkpoints/step-*"))
+
+
+def test_a_run_that_another_process_left_starts_again(tmp_path: Path) -> None:
+    """Whatever shows or tracks the runs hears of it, as of every run that starts."""
+    content = {"name": "s", "data": {"source": "sample"}, "arms": [{"method": "tfidf-svm"}]}
+    plan = plan_study(StudySpec.model_validate(content), dataset=make_dataset(), out=tmp_path)
+    (planned,) = plan.runs
+    planned.folder.mkdir()
+    heard: list[type] = []
+    other = FileLock(planned.folder / "lock")
+    with other:
+        for event in make_runs(plan.runs, dataset=plan.dataset, study="s"):
+            heard.append(type(event))
+            if isinstance(event, RunBusy):
+                other.release()
+    assert heard == [RunStarts, RunBusy, RunStarts, RunEnds]

@@ -125,6 +125,20 @@ def test_a_pretraining_is_named_by_its_budget_and_by_more_where_budgets_are_alik
     ]
 
 
+def test_a_teacher_is_named_by_its_folder_and_by_its_path_where_folders_are_alike() -> None:
+    def distilled(teacher: str, **more: Any) -> RunSpec:
+        return _run(distill={"teacher": teacher, **more})
+
+    assert _full(distilled("a/large"), distilled("b/small")) == [
+        "LoRA, distilled from large",
+        "LoRA, distilled from small",
+    ]
+    alike = [distilled("a/bundle"), distilled("b/bundle")]
+    assert _full(*alike) == ["LoRA, distilled from a/bundle", "LoRA, distilled from b/bundle"]
+    texts = [distilled("large", texts="old/t.txt"), distilled("large", texts="new/t.txt")]
+    assert _full(*texts) == ["LoRA, distilled from large and old/t.txt", "LoRA, distilled from large and new/t.txt"]
+
+
 def test_other_languages_are_asked_for_each_part() -> None:
     class Shouting(Words):
         def text(self, message: str, **values: object) -> str:

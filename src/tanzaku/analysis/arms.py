@@ -17,7 +17,7 @@ from tanzaku.analysis.recommendation import Candidate
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.methods import METHODS, EncoderMethod, MethodClass
 from tanzaku.study.encoder_spec import EncoderSpec
-from tanzaku.study.naming import Name, Namer, flat_settings, shorten_pretraining
+from tanzaku.study.naming import DISTILLATION, Name, Namer, flat_settings, shorten, without_folders_of
 from tanzaku.study.record import EncoderFacts, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.spec import TrainingSpec
 from tanzaku.study.summary import DataFacts
@@ -261,8 +261,7 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
     """Group the records of one section into arms, in the order of the report's rows."""
     groups: dict[str, list[RunRecord]] = {}
     settings: dict[str, dict[str, Any]] = {}
-    for record in records:
-        found = settings_of(record)
+    for record, found in zip(records, _settings_of_all(records), strict=True):
         groups.setdefault(_canonical(found), []).append(record)
         settings.setdefault(_canonical(found), found)
     defaults = dict(_SHOWN_IF_CHANGED)
@@ -272,10 +271,27 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
         key for key, default in defaults.items() if all(one.get(key, default) == default for one in settings.values())
     }
     shown = {name: {key: value for key, value in one.items() if key not in unused} for name, one in settings.items()}
-    shorten_pretraining(list(shown.values()))
+    shorten(list(shown.values()))
     namer = Namer(shown.values())
     arms = (_arm(members, settings=shown[name], namer=namer) for name, members in groups.items())
     return tuple(sorted(arms, key=_order))
+
+
+def _settings_of_all(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """The settings of each record; a teacher and its texts without their folders, which may be others after a move.
+
+    Only where files of one name were different ones do their folders distinguish arms.
+    """
+    settings = [settings_of(record) for record in records]
+    files: dict[str, set[tuple[str, str | None]]] = {}
+    for record, found in zip(records, settings, strict=True):
+        if isinstance(record, FinishedEncoderRun) and (facts := record.distillation) and found.get(DISTILLATION):
+            names = without_folders_of(found[DISTILLATION])
+            files.setdefault(names, set()).add((facts.teacher_fingerprint, facts.texts_sha256))
+    for found in settings:
+        if found.get(DISTILLATION) and len(files.get(names := without_folders_of(found[DISTILLATION]), ())) < 2:
+            found[DISTILLATION] = names
+    return settings
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:

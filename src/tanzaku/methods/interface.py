@@ -224,6 +224,17 @@ class TextMethod(_Options, ABC):
         `weights` are only given where `takes_weights` is set and the documents do not count alike: see `Documents`.
         """
 
+    def with_absolute_paths(self) -> Self:
+        """The method with paths that are found from every folder, such as that of a worker."""
+        return self
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the files that options name, by option; they stand for the names in a run's identity.
+
+        So other files under the same name give another run, and a file that was moved gives the same.
+        """
+        return {}
+
     @abstractmethod
     def scores(self, fitted: Any, texts: Sequence[str]) -> np.ndarray:
         """Scores of shape (texts, labels), float32; the largest of a row is the prediction."""

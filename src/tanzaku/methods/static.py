@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
-from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, files_of, resolve_encoder
+from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, absolute_name, files_of, resolve_encoder
 from tanzaku.errors import EncoderError, MethodError
 from tanzaku.methods.interface import TextMethod
 from tanzaku.methods.labels import OptionLabel, Title
@@ -76,6 +76,24 @@ class StaticEmbeddings(TextMethod):
 
         return dictionaries_of(resolve_encoder(self.vectors_from))
 
+    def with_absolute_paths(self) -> Self:
+        """The method with the absolute path of a local encoder."""
+        return self.model_copy(update={"vectors_from": absolute_name(self.vectors_from)})
+
+    def fingerprints(self) -> dict[str, str]:
+        """That of the encoder.
+
+        Raises:
+            MethodError: There is no such encoder.
+        """
+        return {"vectors_from": self._encoder().fingerprint}
+
+    def _encoder(self) -> EncoderSource:
+        try:
+            return resolve_encoder(self.vectors_from)
+        except EncoderError as error:
+            raise MethodError(f"vectors_from: {error}") from error
+
     def fit(
         self,
         texts: Sequence[str],
@@ -94,8 +112,8 @@ class StaticEmbeddings(TextMethod):
         if set(classes) != set(range(labels)):
             missing = sorted(set(range(labels)) - set(classes))
             raise MethodError(f"no training document has class {missing[0]}; give it at least one")
+        source = self._encoder()
         try:
-            source = resolve_encoder(self.vectors_from)
             tokenizer, vectors = load_tokenizer(source), token_vectors(source)
         except EncoderError as error:
             raise MethodError(f"vectors_from: {error}") from error

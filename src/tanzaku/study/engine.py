@@ -123,6 +123,7 @@ def _make_with(
                     case Over(run):
                         given -= 1
                         busy.append(run)
+                        started.discard(run.run_id)  # it starts again if the other process does not end it
                         if run.run_id not in held:
                             yield RunBusy(run)
                         held.add(run.run_id)

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tanzaku.display import number
@@ -28,7 +29,7 @@ from tanzaku.words import ENGLISH, Words, message, messages
 Settings = Mapping[str, Any]
 """Of an arm, flat: `method.name`, `method.rank`, `training.epochs`, `encoder.max_tokens`."""
 
-_METHOD, _RANK, _PRETRAINING, _DISTILLATION = "method.name", "method.rank", "encoder.pretrain", "training.distill"
+_METHOD, _RANK, _PRETRAINING, DISTILLATION = "method.name", "method.rank", "encoder.pretrain", "training.distill"
 # They change where an encoder is found and how often a run is saved, not what is trained.
 _WITHOUT_EFFECT = {"encoder.name", "encoder.revision", "training.checkpoint_minutes"}
 
@@ -66,7 +67,7 @@ _PHRASES: dict[str, str] = {
     "encoder.pooling": "{value}",
     "encoder.long_text": "{value}",
     _PRETRAINING: message("pretrained {value}"),
-    _DISTILLATION: message("distilled from {value}"),
+    DISTILLATION: message("distilled from {value}"),
 }
 _COUNTS: dict[str, tuple[str, str]] = {
     "training.epochs": messages("{n} epoch", "{n} epochs"),
@@ -109,7 +110,7 @@ _FOLDER = {
     "encoder.max_tokens": "t{}",
     "encoder.max_windows": "w{}",
     _PRETRAINING: "pretrained-{}",
-    _DISTILLATION: "distilled-{}",
+    DISTILLATION: "distilled-{}",
 }
 _FOLDER_CHARACTERS = 50  # before the seed and the identity, so that a line of 80 holds the whole name
 _NAME_DIGITS = (3, 6, 17)  # of a number: the fewest that distinguish the arms
@@ -212,30 +213,46 @@ def flat_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
         for part in ("method", "encoder", "training")
         for key, value in (spec.get(part) or {}).items()
     }
-    if flat.get(_PRETRAINING):
-        flat[_PRETRAINING] = _canonical(flat[_PRETRAINING])
-    if flat.get(_DISTILLATION):
-        flat[_DISTILLATION] = describe_distillation(flat[_DISTILLATION])
+    for key in (_PRETRAINING, DISTILLATION):
+        if flat.get(key):
+            flat[key] = _canonical(flat[key])
     kind = METHODS.get(flat[_METHOD])
     measuring = {f"method.{option}" for option in kind.measuring_options} if kind else set()
     return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT | measuring}
 
 
-def shorten_pretraining(settings: Sequence[dict[str, Any]]) -> None:
-    """Name each pretraining by its budget, such as "8 epochs", or by all its options where budgets are alike."""
-    options = {one[_PRETRAINING]: json.loads(one[_PRETRAINING]) for one in settings if one.get(_PRETRAINING)}
-    names = {text: describe_budget(content) for text, content in options.items()}
-    if len(set(names.values())) < len(names):
-        names = {text: describe_options(content) for text, content in options.items()}
+def shorten(settings: Sequence[dict[str, Any]]) -> None:
+    """Name each pretraining and each distillation in few words, or in full where they would read alike.
+
+    A pretraining is named by its budget, such as "8 epochs", or by all its options; a teacher and its texts by the
+    names of their files, or by their paths.
+    """
+    _shorten(settings, _PRETRAINING, describe_budget, describe_options)
+    _shorten(settings, DISTILLATION, describe_distillation, partial(describe_distillation, paths=True))
+
+
+def without_folders_of(distillation: str) -> str:
+    """A distillation in JSON with only the last parts of the paths of its files."""
+    content = json.loads(distillation)
+    paths = {name: PureWindowsPath(content[name]).name for name in ("teacher", "texts") if content.get(name)}
+    return _canonical(content | paths)
+
+
+def _shorten(settings: Sequence[dict[str, Any]], key: str, *descriptions: Callable[[Mapping[str, Any]], str]) -> None:
+    contents = {one[key]: json.loads(one[key]) for one in settings if one.get(key)}
+    for describe in descriptions:
+        names = {text: describe(content) for text, content in contents.items()}
+        if len(set(names.values())) == len(names):
+            break
     for one in settings:
-        if one.get(_PRETRAINING):
-            one[_PRETRAINING] = names[one[_PRETRAINING]]
+        if one.get(key):
+            one[key] = names[one[key]]
 
 
 def arms_of_runs(runs: Iterable[RunSpec]) -> list[dict[str, Any]]:
     """The flat settings of each run, to be named together."""
     settings = [flat_settings(run.model_dump(mode="json")) for run in runs]
-    shorten_pretraining(settings)
+    shorten(settings)
     return settings
 
 

@@ -55,11 +55,12 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     Raises:
         DataError: A text holds half a surrogate pair, or a file of texts without labels can't be read.
         BundleError: A teacher can't be used.
+        MethodError: A method reads a file that can't be found.
         EncoderError: The encoder can't be found or used.
         SpecError: An arm does not fit the encoder; the message names the arm.
         StudyInterrupted: The pretraining was asked to stop; a later call resumes it.
     """
-    specs = expand(study.with_absolute_encoder())
+    specs = [_with_absolute_paths(spec) for spec in expand(study.with_absolute_encoder())]
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
     _check_processes(with_encoder, processes)
@@ -73,6 +74,12 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     ]
     runs = [replace(run, processes=processes) if isinstance(run, PlannedEncoderRun) else run for run in runs]
     return Plan(study.name, dataset, runs)
+
+
+def _with_absolute_paths(spec: RunSpec) -> RunSpec:
+    if isinstance(spec, TextRunSpec):
+        return spec.model_copy(update={"method": spec.method.with_absolute_paths()})
+    return spec
 
 
 def _check_processes(specs: Sequence[EncoderRunSpec], processes: int) -> None:

@@ -69,9 +69,13 @@ class DistillSpec(_Spec):
     ] = 0.5
 
 
-def describe_distillation(content: Mapping[str, Any]) -> str:
-    """A `DistillSpec`, as a record has it, in few words: "full-bundle", or "full-bundle and texts.txt, weight 0.8"."""
-    named = " and ".join(Path(content[name]).name for name in ("teacher", "texts") if content.get(name))
+def describe_distillation(content: Mapping[str, Any], *, paths: bool = False) -> str:
+    """A `DistillSpec`, as a record has it, in few words: "full-bundle", or "full-bundle and texts.txt, weight 0.8".
+
+    With `paths`, it has the folders of both files too.
+    """
+    given = [content[name] for name in ("teacher", "texts") if content.get(name)]
+    named = " and ".join(given if paths else [Path(name).name for name in given])
     fields = DistillSpec.model_fields
     numbers = {name: content.get(name, fields[name].default) for name in ("temperature", "weight")}
     changed = [f"{name} {value:g}" for name, value in numbers.items() if value != fields[name].default]
@@ -258,8 +262,13 @@ class TextRunSpec(_RunSpec):
     method: TextMethod
 
     def identity(self, *, data_fingerprint: str) -> str:
-        """SHA-256 of all that the run's result depends on; see `EncoderRunSpec.identity`."""
+        """SHA-256 of all that the run's result depends on; see `EncoderRunSpec.identity`.
+
+        Raises:
+            MethodError: The method reads a file that can't be found.
+        """
         content = self.model_dump(mode="json", exclude=_NOT_IDENTITY)
+        content["method"] |= self.method.fingerprints()
         return _sha256(content | {"data_fingerprint": data_fingerprint})
 
 

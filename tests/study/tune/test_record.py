@@ -24,6 +24,7 @@ def test_the_tuned_study_is_read_back_as_the_trials_run(
     content = {
         "name": "small",
         "seeds": [7],
+        "choose_by": "macro_f1",
         "data": {"source": "sample"},
         "encoder": {"name": "an/encoder"} | encoder,
         "arms": [{"method": "lora", "learning_rate": 2e-4} | arm],

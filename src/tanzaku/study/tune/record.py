@@ -120,6 +120,7 @@ def write_tuned(study: StudySpec, best: TrialRecord, folder: Path, *, trials: in
         "description": f"Trial {best.number} of the {trials} that a search for {study.name} made: "
         f"{100 * best.val_accuracy:.2f} % of the validation set, in epoch {best.best_epoch}",
         "seeds": list(seeds),
+        "choose_by": study.choose_by,
         "data": {"source": absolute_source(study.data.source)},
         "encoder": best.spec["encoder"],
         "training": best.spec["training"],
