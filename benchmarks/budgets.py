@@ -8,8 +8,8 @@ one that was most accurate on the folds. fastText reads words of MeCab (IPADIC),
 validates on, and quantises to the size; its file is weighed. MeCab's dictionary is counted for neither of the two.
 fastText runs in a virtual environment that the script makes in build/, with `pip install fasttext-wheel`.
 
-It takes about three hours. The same command resumes after an interruption: sizes that are done are not repeated.
-`python -m benchmarks.fit_page` then writes the table and the figure of docs/fit.md.
+It takes about three hours, with `--minutes 10` one and a half. The same command resumes after an interruption: sizes
+that are done are not repeated. `python -m benchmarks.fit_page` then writes the table and the figure of docs/fit.md.
 
 `--documents 300 --minutes 2` rehearses all of it on a part of the documents, and `--scale tiny` only tries it out, on
 the sample corpus, in a minute or two. Neither writes the record.

@@ -60,13 +60,21 @@ def _sizes(record: Record) -> list[str]:
     return [
         f"{_made(record, budgets.RECORD)}: `tanzaku fit --max-mb` and fastText 0.9.2 with `-autotune-modelsize`, each "
         f"with {record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the "
-        f"same {documents:,} test documents. fastText read words of MeCab. Where its autotune with a size failed, its "
-        "autotune without a size was quantised to the size.",
+        f"same {documents:,} test documents. fastText read words of MeCab, whose dictionary is counted for neither of "
+        "the two. Where its autotune with a size failed, its autotune without a size was quantised to the size."
+        f"{_without_time(record['parts'])}",
         "",
         *budgets.rows(record["parts"]),
         "",
         f"![Accuracy by the megabytes that the classifier may have](images/{FIGURE.name})",
     ]
+
+
+def _without_time(parts: Mapping[str, Any]) -> str:
+    """What the verdict of the largest size says of candidates that there was no time for, if it says something."""
+    largest = max(parts, key=float)
+    told = [one for one in parts[largest]["verdict"] if one.startswith("There was no time")]
+    return "".join(f" The verdict within {largest} MB adds: “{one}”" for one in told)
 
 
 def _promised(record: Record) -> list[str]:

@@ -205,7 +205,7 @@ def test_what_was_promised_is_measured_on_documents_that_come_later(tmp_path: Pa
 
 def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
     none = {"bundle": None, "documents": 9, "made": {"starts": 2}}
-    sizes = {
+    sizes: dict[str, dict[str, Any]] = {
         "1": {"tanzaku": _side(0.9, 0.5), "most_accurate": _side(0.92, 0.9), "fasttext": {"failed": "no end"}},
         "2": {"tanzaku": _side(0.9, 0.5), "most_accurate": _side(0.93, 1.9), "fasttext": _side(0.8, 2)},
     }
@@ -213,6 +213,8 @@ def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
     promise = {"error_rate": 0.05, "promised": 30, "answered": 0.5, "wrong": 0.02, "exceeded": 1}
     drawn = {"draws": 50, "labels": 400, "accuracy": 0.7, "gains": [gain], "promises": [promise]}
     drawn |= {"calibration_error": 0.052, "error_by_chance": 0.021}
+    for one in sizes.values():
+        one["verdict"] = ["Take TF-IDF.", "There was no time to compare 6 other candidates."]
     sizes_record = {**_RECORD, "parts": {size: {**one, **_MADE, "test_documents": 100} for size, one in sizes.items()}}
     text = fit_page.measured(
         {**_RECORD, "parts": {"inquiries": {**part, **_MADE}, "other": none}},
@@ -220,6 +222,7 @@ def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
         {**_RECORD, "parts": {"asdc": {**drawn, **_MADE}}},
     )
     assert "interrupted and resumed: other" in text
+    assert "The verdict within 2 MB adds: “There was no time to compare 6 other candidates.”" in text
     assert "| other | 9 | none |" in text
     assert "| 2 | TF-IDF | 0.50 | 90.00 | TF-IDF | 1.90 | 93.00 | 2.00 | 80.00 |" in text
     assert "| asdc | 70.0 | 200 | 2.00 | 1.75 | 3.00 | 94 |" in text
