@@ -1,6 +1,6 @@
 """Whether what `tanzaku fit` says of the future comes true on real documents: `records/benchmarks/promises.json`.
 
-    python -m benchmarks.promises FILE_OR_FOLDER…
+    python -m benchmarks.promises FILE…
 
 takes labelled documents. It draws 400 of them again and again, as the documents that somebody has labelled, and splits
 them as `tanzaku fit` does. TF-IDF with a linear SVM in three variants is cross-validated and one of them chosen. From
