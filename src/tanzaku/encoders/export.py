@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from tanzaku.encoders.compact import pack_weights
 from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings
-from tanzaku.encoders.weights import parameters_of, read_stored_weights, without_shared_memory
-from tanzaku.errors import EncoderError
+from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.files import atomic_folder, write_atomically
 
 ExportDtype = Literal["float16", "float32", "q4"]
@@ -47,10 +44,7 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
     """
     files = files_of(source)
     weights = read_stored_weights(source)
-    if dtype == "q4":
-        written = pack_weights(weights)
-    else:
-        written = {name: _converted(name, tensor, dtype) for name, tensor in weights.items()}
+    written = pack_weights(weights) if dtype == "q4" else converted(weights, dtype=dtype)
     settings = {key: value for key, value in read_settings(source, CONFIG_FILE).items() if key != "torch_dtype"}
     settings["dtype"] = "float32" if dtype == "float32" else "float16"
     with atomic_folder(out) as folder:
@@ -68,13 +62,3 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
         bytes_after=after,
         parameters=parameters_of(weights),
     )
-
-
-def _converted(name: str, tensor: Tensor, dtype: str) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    converted = tensor.to(getattr(torch, dtype))
-    if not converted.isfinite().all():
-        largest = float(tensor.abs().max())
-        raise EncoderError(f"{name} has a weight of {largest:g}, which is too large for {dtype}; use --dtype float32")
-    return converted

@@ -63,6 +63,23 @@ def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     return weights
 
 
+def converted(weights: Mapping[str, torch.Tensor], *, dtype: str) -> dict[str, torch.Tensor]:
+    """The tensors with all floating-point ones in another dtype, such as "float16".
+
+    Raises:
+        EncoderError: A number is too large for it.
+    """
+    made: dict[str, torch.Tensor] = {}
+    for name, tensor in weights.items():
+        made[name] = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
+        if not _is_finite(made[name]):
+            largest = float(tensor.abs().max())
+            raise EncoderError(
+                f"{name} has a weight of {largest:g}, which is too large for {dtype}; use --dtype float32"
+            )
+    return made
+
+
 def parameters_of(weights: Mapping[str, torch.Tensor]) -> int:
     """How many numbers the floating-point tensors hold; tied ones count once."""
     tensors = {(one.data_ptr(), one.shape): one for one in weights.values() if one.is_floating_point()}

@@ -22,7 +22,7 @@ from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.encoders.trimming.pieces import Characters, choose_pieces
 from tanzaku.encoders.trimming.record import RECORD_FILE, HeldOut, Parity, Size, TextFacts, TrimmingRecord
 from tanzaku.encoders.trimming.tokenizer import write_cut_tokenizer
-from tanzaku.encoders.weights import parameters_of, read_stored_weights, without_shared_memory
+from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.errors import EncoderError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.provenance import now, versions
@@ -187,7 +187,7 @@ def _write(
     cut = _cut_weights(source, weights, kept, rows=rows)
     parameters_before, parameters_after = parameters_of(weights), parameters_of(cut)
     if dtype != "stored":
-        cut = {name: _converted(tensor, getattr(torch, dtype)) for name, tensor in cut.items()}
+        cut = converted(cut, dtype=dtype)
         settings = {key: value for key, value in settings.items() if key != "torch_dtype"} | {"dtype": dtype}
     settings = _renumbered(settings, {int(old): new for new, old in enumerate(kept)}) | {"vocab_size": len(kept)}
     write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
@@ -227,10 +227,6 @@ def _cut_weights(
         name: cut[tensor.data_ptr()] if tensor.ndim and len(tensor) == rows else tensor
         for name, tensor in weights.items()
     }
-
-
-def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _renumbered(settings: dict[str, Any], new_ids: dict[int, int]) -> dict[str, Any]:
