@@ -37,7 +37,7 @@ def sync_file(path: Path) -> None:
 
 
 def _staging_of(path: Path) -> Path:
-    """A new name next to `path`; with the process's number alone, two containers would share it."""
+    """A new name next to `path`. Processes of two containers may have the same number, so that is not enough."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 

@@ -272,15 +272,15 @@ def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) ->
         validation = RunPredictions(*map(np.array, val), groups=np.arange(len(val[0])) // 20)
         known[run_key(record)] = RunPredictions(*map(np.array, test), groups=groups, validation=validation)
     found = evidence_of(sections[0], known, margin=0.005)
-    (alone,) = evidence(records)
-    assert (found.groups, alone.groups) == (185, None)
+    (ungrouped,) = evidence(records)
+    assert (found.groups, ungrouped.groups) == (185, None)
     correct = np.stack([known[run_key(record)].predicted == known[run_key(record)].classes for record in records])
-    (comparison,), (as_independent,) = found.comparisons, alone.comparisons
+    (comparison,), (as_independent,) = found.comparisons, ungrouped.comparisons
     assert comparison.accuracy == compare_accuracies(correct, [0], [1], groups)
     assert comparison.accuracy_p > as_independent.accuracy_p
     assert comparison.macro_f1_p > as_independent.macro_f1_p
     for arm in sections[0].arms:
-        wide, narrow = found.interval(arm), alone.interval(arm)
+        wide, narrow = found.interval(arm), ungrouped.interval(arm)
         assert wide is not None
         assert narrow is not None
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
@@ -289,12 +289,12 @@ def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) ->
     assert "p: t test over seeds and groups of documents, with Holm's" in " ".join(latex.split())
     assert "Wilson's, over groups of documents." in " ".join(latex.split())
     assert "McNemar" not in latex
-    assert "McNemar" in latex_document(sections, [alone], words=words_of("en"))
+    assert "McNemar" in latex_document(sections, [ungrouped], words=words_of("en"))
     assert any("belong to groups" in note for note in result_notes(sections[0], found, words=words_of("en")))
     few = replace(found, groups=2)
     assert any("fewer than 3 groups" in note for note in result_notes(sections[0], few, words=words_of("en")))
     assert not any("fewer than 3" in note for note in result_notes(sections[0], found, words=words_of("en")))
-    assert not any("belong to groups" in note for note in result_notes(sections[0], alone, words=words_of("en")))
+    assert not any("belong to groups" in note for note in result_notes(sections[0], ungrouped, words=words_of("en")))
 
 
 def test_predictions_of_other_documents_are_an_error() -> None:

@@ -87,8 +87,10 @@ def _add(
                 raise _absent(place, names, values, names[column])
         texts = [text_of(values[column], place) for column in places[:count]]
         label = label_of(values[places[count]], place, names=table.label_names)
-        of_group = None if options.group_column is None or values[places[-1]] is ABSENT else values[places[-1]]
-        group = None if options.group_column is None else label_of(of_group, place, what="group")
+        group = None
+        if options.group_column is not None:
+            value = values[places[-1]]
+            group = label_of(None if value is ABSENT else value, place, what="group")
         documents.add(options.join(texts), label, place, group=group)
     except RowError as error:
         documents.refuse(error)
