@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -395,17 +396,21 @@ def _assert_stopped(out: Path, errors: str) -> int:
     return max(int(checkpoint.name.removeprefix("step-")) for checkpoint in out.glob("*/checkpoints/step-*"))
 
 
-def test_a_run_that_another_process_left_starts_again(tmp_path: Path) -> None:
-    """Whatever shows or tracks the runs hears of it, as of every run that starts."""
+def test_a_run_that_another_process_left_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever shows or tracks the runs hears of it, as of every run that starts, and of nothing while it waits."""
     content = {"name": "s", "data": {"source": "sample"}, "arms": [{"method": "tfidf-svm"}]}
     plan = plan_study(StudySpec.model_validate(content), dataset=make_dataset(), out=tmp_path)
     (planned,) = plan.runs
     planned.folder.mkdir()
     heard: list[type] = []
     other = FileLock(planned.folder / "lock")
+    polls = iter([False, False, True])
+
+    def wait(_: float) -> None:
+        if next(polls):
+            other.release()
+
+    monkeypatch.setattr("tanzaku.study.engine.time", SimpleNamespace(sleep=wait))
     with other:
-        for event in make_runs(plan.runs, dataset=plan.dataset, study="s"):
-            heard.append(type(event))
-            if isinstance(event, RunBusy):
-                other.release()
+        heard += [type(event) for event in make_runs(plan.runs, dataset=plan.dataset, study="s")]
     assert heard == [RunStarts, RunBusy, RunStarts, RunEnds]

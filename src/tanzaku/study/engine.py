@@ -40,7 +40,7 @@ class RunEnds:
 
 @dataclass(frozen=True)
 class RunBusy:
-    """Another process is making this run; it is looked at again at the end."""
+    """Another process is making this run; it is waited for at the end, without further events until it is free."""
 
     run: PlannedRun
 
@@ -108,7 +108,9 @@ def _make_with(
                 if record is not None:
                     yield RunEnds(planned, record, found=True)
                     continue
-                if planned.run_id in held or begins(planned):
+                if planned.run_id in held and not _is_free(planned):
+                    busy.append(planned)
+                elif planned.run_id in held or begins(planned):
                     engine.start(planned)
                     given += 1
             if given:
@@ -123,13 +125,19 @@ def _make_with(
                     case Over(run):
                         given -= 1
                         busy.append(run)
-                        started.discard(run.run_id)  # it starts again if the other process does not end it
-                        if run.run_id not in held:
-                            yield RunBusy(run)
                         held.add(run.run_id)
+                        started.discard(run.run_id)  # it starts again if the other process does not end it
+                        yield RunBusy(run)
             elif not waiting and busy:
                 time.sleep(_BUSY_POLL_SECONDS)
                 waiting, busy = busy, waiting
+
+
+def _is_free(planned: PlannedRun) -> bool:
+    """Whether no process is making a run."""
+    with contextlib.suppress(Timeout), lock_of(planned):
+        return True
+    return False
 
 
 def _existing(planned: PlannedRun, *, retry_failed: bool) -> RunRecord | None:
