@@ -196,9 +196,14 @@ def test_runs_that_are_none_of_the_study_s_are_left_out(runs: Path, tmp_path: Pa
 def test_only_an_archive_is_replaced(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "thin"
     archive_study(runs, out)
-    with pytest.raises(TanzakuError, match="already exists"):
+    with pytest.raises(RecordError, match=r"is an archive already; .* replace it with --force"):
         archive_study(runs, out)
+    (out / "report").mkdir()
+    (out / "report" / "report.md").write_text("mine", encoding="utf-8")
+    (out / "notes.txt").touch()
     archive_study(runs, out, replace=True)
+    assert (out / "report" / "report.md").read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in out.iterdir()} == {*FILES, "report", "notes.txt"}
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").touch()
@@ -305,6 +310,42 @@ def test_runs_that_have_begun_are_not_replaced(runs: Path, tmp_path: Path) -> No
     assert restore_study(archive, runs).restored == (begun.name,)
     assert mine.read_text(encoding="utf-8") == "mine"
     assert _contents(runs) == before | {str(mine.relative_to(runs)): b"mine"}
+
+
+def test_a_run_that_has_begun_under_another_name_is_not_restored(tmp_path: Path) -> None:
+    """What stands before a run's identity in its name depends on the study's other arms."""
+    record = _records()[1].model_copy(update={"run_id": "lora-r2-s1-0123456789"})
+    archive = archive_study(_study(tmp_path / "runs", [record]), tmp_path / "thin").folder
+    here = tmp_path / "here"
+    (here / "lora-s1-0123456789").mkdir(parents=True)
+    (here / "lora-s1-0123456789" / "log.jsonl").touch()
+    made = restore_study(archive, here)
+    assert (made.restored, made.kept) == ((), ("lora-r2-s1-0123456789",))
+    assert not (here / "lora-r2-s1-0123456789").exists()
+
+
+def test_a_study_is_restored_into_its_own_folder_only(runs: Path, tmp_path: Path) -> None:
+    """If the archive has more runs than the list there, its list replaces it."""
+    archive = archive_study(runs, tmp_path / "thin").folder
+    other = _study(tmp_path / "other", [])
+    assert len(run_states(restore_study(archive, other).folder)) == len(_records())
+    assert all(state.listed for state in run_states(other))
+    listed = (other / "study.json").read_text(encoding="utf-8")
+    (other / "study.json").write_text(listed.replace('"thin"', '"thick"'), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"has the runs of the study 'thick', and .* those of 'thin'; name another"):
+        restore_study(archive, other)
+
+
+def test_files_of_one_name_in_different_folders_stay_different(tmp_path: Path) -> None:
+    """Else two arms would be one in the archive."""
+    records = []
+    for teacher in ("first", "second"):
+        record = finished(lora(2), accuracy=0.9).model_copy(update={"run_id": teacher})
+        record.spec["training"]["distill"] = {"teacher": f"/home/someone/{teacher}/bundle", "texts": None}
+        records.append(record)
+    made = archive_study(_study(tmp_path / "runs", [*records]), tmp_path / "thin")
+    teachers = [record.spec["training"]["distill"]["teacher"] for record in read_records(made.folder)]
+    assert teachers == ["first/bundle", "second/bundle"]
 
 
 def test_only_an_archive_is_restored_and_only_below_the_folder(runs: Path, tmp_path: Path) -> None:

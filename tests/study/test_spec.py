@@ -129,6 +129,7 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.9.rank=1", r"'9' is not a place in the list; it takes 0 to 2"),
         ("epochs", "give key=value"),
         ("name.x=1", "name is 'small', which holds no further keys"),
+        ("seeds.0.x=1", "0 is 1, which holds no further keys"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path, override: str, complaint: str) -> None:

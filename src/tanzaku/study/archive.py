@@ -35,6 +35,9 @@ Split = Literal["test", "validation"]
 PredictionKey = tuple[str, Split, int | None]
 """A run's name, the split, and the rank that the trained adapter was cut to; None for the model as it was trained."""
 
+ShortPaths = Mapping[str, Mapping[str, str]]
+"""By the name of a setting, absolute paths that it has and what an archive has in place of each."""
+
 _COLUMNS = ("run", "split", "rank", "document", "class", "predicted", "probability", "group")
 _ABSOLUTE_PATH = re.compile(r"""(?<![\w.~/:])(?:/|[A-Za-z]:\\)(?:[^\s/\\'"()<>,;]+[/\\])+[^\s/\\'"()<>,;:]*""")
 
@@ -123,27 +126,76 @@ def read_archive(folder: Path) -> Archive:
     return Archive(folder, tuple(records))
 
 
-def archived_record(record: RunRecord) -> str:
-    """A record as a line of `runs.jsonl`, without its end."""
+def archived_record(record: RunRecord, paths: ShortPaths) -> str:
+    """A record as a line of `runs.jsonl`, without its end.
+
+    Args:
+        record: Of a run.
+        paths: Those of the settings of all runs.
+    """
     content = record.model_dump(mode="json")
     content["data"]["source"] = without_folders(content["data"]["source"])  # and not a label such as "/"
-    for part in ("spec", "encoder"):
-        if part in content:
-            content[part] = without_folders(content[part])
+    content["spec"] = without_folders(content["spec"], paths)
+    if "encoder" in content:
+        content["encoder"] = without_folders(content["encoder"])
     if "error" in content:
         content["error"] = _ABSOLUTE_PATH.sub(lambda path: _last_part(path[0]), content["error"])
     return RUN_RECORD.validate_python(content).model_dump_json()
 
 
-def without_folders(content: Any) -> Any:
-    """Settings as they are, but of each absolute path in them, which only one machine has, the last part."""
+def without_folders(content: Any, paths: ShortPaths | None = None) -> Any:
+    """Settings as they are, but of each absolute path in them, which only one machine has, the end.
+
+    Args:
+        content: Settings in JSON.
+        paths: From `short_paths`, of these settings and others that stay with them; None is of these.
+    """
+    paths = short_paths(content) if paths is None else paths
+
+    def shortened(value: Any, setting: str) -> Any:
+        if isinstance(value, dict):
+            return {key: shortened(inner, key) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [shortened(inner, setting) for inner in value]
+        return paths[setting][value] if _is_absolute(value) else value
+
+    return shortened(content, "")
+
+
+def short_paths(content: Any) -> ShortPaths:
+    """Of each absolute path in settings, as many of its last parts as distinguish it from others of the same setting.
+
+    That is one part, unless files in different folders have the same name: then arms would become one without it.
+    """
+    found: dict[str, set[str]] = {}
+    for setting, path in _absolute_paths(content, ""):
+        found.setdefault(setting, set()).add(path)
+    return {setting: _distinct_ends(paths) for setting, paths in found.items()}
+
+
+def _absolute_paths(content: Any, setting: str) -> Iterator[tuple[str, str]]:
     if isinstance(content, dict):
-        return {key: without_folders(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [without_folders(value) for value in content]
-    if isinstance(content, str) and (PurePosixPath(content).is_absolute() or PureWindowsPath(content).is_absolute()):
-        return _last_part(content)
-    return content
+        for key, value in content.items():
+            yield from _absolute_paths(value, key)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _absolute_paths(value, setting)
+    elif _is_absolute(content):
+        yield setting, content
+
+
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute())
+
+
+def _distinct_ends(paths: set[str]) -> dict[str, str]:
+    parts = {path: PureWindowsPath(path).parts[1:] for path in paths}  # both kinds of slashes are Windows's
+    ends = {}
+    for path, own in parts.items():
+        others = [other for one, other in parts.items() if one != path]
+        lengths = (length for length in range(1, len(own)) if all(one[-length:] != own[-length:] for one in others))
+        ends[path] = "/".join(own[-next(lengths, len(own)) :]) or path
+    return ends
 
 
 def _last_part(path: str) -> str:

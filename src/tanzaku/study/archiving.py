@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tanzaku.data.raw import listed as in_words
 from tanzaku.errors import RecordError
@@ -20,19 +21,21 @@ from tanzaku.study.archive import (
     archived_record,
     is_archive,
     read_archive,
+    short_paths,
     without_folders,
 )
 from tanzaku.study.expansion import read_study
-from tanzaku.study.listing import RUNS_FOLDER, ListedRun, StudyList, read_list, write_list
+from tanzaku.study.listing import RUNS_FOLDER, STUDY_FILE, ListedRun, StudyList, read_list, write_list
 from tanzaku.study.predictions import StoredPredictions, write_predictions
 from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord, write_record
 from tanzaku.study.runs import StoredRun
-from tanzaku.study.spec import StudySpec
+from tanzaku.study.spec import IDENTITY_DIGITS, StudySpec
 from tanzaku.study.states import LOG_FILE, RunState, run_states
 from tanzaku.study.study_file import study_toml
 from tanzaku.study.tune.record import TUNED_FILE, TUNING_FILE
 
 RECORDS_FOLDER = Path("records")
+_IDENTITY = re.compile(rf"-[0-9a-f]{{{IDENTITY_DIGITS}}}$")  # at the end of a run's name
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         runs: The folder that `run_study` wrote. Runs in it that are none of the study's are left out.
         out: The archive's folder; None takes `records/` and the study's name.
         unfinished: Archive the runs that have ended, although others have not.
-        replace: Replace an archive that lies in `out`.
+        replace: Replace an archive that lies in `out`; other files there stay.
 
     Raises:
-        RecordError: A run has not ended, a record or predictions are damaged, or `runs` is not a study's folder.
-        TanzakuError: Something lies in `out` that may not be replaced.
+        RecordError: A run has not ended, a record or predictions are damaged, `runs` is not a study's folder, or `out`
+            is an archive and `replace` is not set.
+        TanzakuError: Something else lies in `out`.
         OSError: `out` can't be written.
     """
     study = _study_of(runs)
@@ -76,13 +80,20 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
     stored.sort(key=lambda run: run.folder)
     predictions = _predictions_of(stored)
     out = out if out is not None else RECORDS_FOLDER / study.study
+    settings = {name: value for name, value in study.file.items() if name != "description"}
+    paths = short_paths([settings, *(run.record.spec for run in stored)])
+    file = study.file | without_folders(settings, paths)
+    if is_archive(out) and not replace:
+        raise RecordError(f"{out} is an archive already; choose another folder with --out, or replace it with --force")
     with atomic_folder(out, replace=replace and is_archive(out)) as folder:
-        lines = [archived_record(run.record) + "\n" for run in stored]
-        (folder / ARCHIVED_STUDY_FILE).write_text(study_toml(_without_machine(study.file)), encoding="utf-8")
+        lines = [archived_record(run.record, paths) + "\n" for run in stored]
+        (folder / ARCHIVED_STUDY_FILE).write_text(study_toml(file), encoding="utf-8")
         (folder / ARCHIVED_RUNS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
         (folder / ARCHIVED_PREDICTIONS_FILE).write_bytes(archived_predictions(predictions))
+        if is_archive(out):
+            _keep_others(out, folder)
         if left_out:
-            write_list(folder, study.model_copy(update={"file": _without_machine(study.file)}))
+            write_list(folder, study.model_copy(update={"file": file}))
     return Archived(
         folder=out,
         finished=sum(run.record.status == "finished" for run in stored),
@@ -91,6 +102,17 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         with_predictions=sum((run.record.run_id, "test", None) in predictions for run in stored),
         size_bytes=folder_bytes(out),
     )
+
+
+def _keep_others(archive: Path, folder: Path) -> None:
+    """Copy what else lies in an archive, such as its report."""
+    for path in archive.iterdir():
+        if path.name in (ARCHIVED_STUDY_FILE, ARCHIVED_RUNS_FILE, ARCHIVED_PREDICTIONS_FILE, STUDY_FILE):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
+            shutil.copy2(path, folder / path.name)
 
 
 @dataclass(frozen=True)
@@ -107,14 +129,14 @@ class Restored:
 def restore_study(archive: Path, out: Path | None = None) -> Restored:
     """Write an archive's records and predictions as a study's folder has them, so that `run_study` continues there.
 
-    Runs that have begun in `out` are not touched. A restored run has no model.
+    Runs that have begun in `out`, by whatever name, are not touched. A restored run has no model.
 
     Args:
         archive: The folder that `archive_study` wrote.
         out: The study's folder; None takes `runs/` and the study's name.
 
     Raises:
-        RecordError: `archive` is none, or is damaged.
+        RecordError: `archive` is none, or is damaged, or `out` is the folder of another study.
         SpecError: Its study file is.
         OSError: `out` can't be written.
     """
@@ -126,13 +148,19 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         raise RecordError(f"{archive / ARCHIVED_RUNS_FILE} is empty; archive the study again")
     study = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False)
     out = out if out is not None else RUNS_FOLDER / study.name
+    listed, archived = read_list(out), read_list(archive) or _list_of(study, read.records)
+    if listed is not None and listed.study != archived.study:
+        raise RecordError(
+            f"{out} has the runs of the study {listed.study!r}, and {archive} those of {archived.study!r}; name "
+            "another folder with --out"
+        )
     missing: list[StoredRun] = []
     kept: list[str] = []
     for record in read.records:
         name = record.run_id
         if Path(name).parts != (name,) or name == "..":
             raise RecordError(f"{archive / ARCHIVED_RUNS_FILE}: {name!r} can't be the name of a run's folder")
-        if any((out / name / file).exists() for file in (RECORD_FILE, LOG_FILE)):
+        if _has_begun(out, name):
             kept.append(name)
         else:
             missing.append(StoredRun(record, archive / name, read))
@@ -142,9 +170,16 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         write_predictions(path.parent, **predictions._asdict(), name=path.name)
     for run in restored.values():  # last, since a run with a record counts as a whole one
         write_record(run.record, run.folder)
-    if read_list(out) is None:
-        write_list(out, read_list(archive) or _list_of(study, read.records))
+    if listed is None or set(listed.runs) < set(archived.runs):
+        write_list(out, archived)
     return Restored(out, tuple(restored), tuple(kept))
+
+
+def _has_begun(folder: Path, name: str) -> bool:
+    """Whether a study's folder has something of a run. What stands before its identity depends on the other arms."""
+    identity = _IDENTITY.search(name)
+    folders = [folder / name, *(folder.glob(f"*{identity[0]}") if identity else ())]
+    return any((one / file).exists() for one in folders for file in (RECORD_FILE, LOG_FILE))
 
 
 def _list_of(study: StudySpec, records: Iterable[RunRecord]) -> StudyList:
@@ -180,8 +215,3 @@ def _predictions_of(stored: list[StoredRun]) -> dict[PredictionKey, StoredPredic
             keys += [(run, "test", one.rank) for one in run.record.ranks]
     known = {(run.record.run_id, split, rank): run.predictions(split, rank=rank) for run, split, rank in keys}
     return {key: pairs for key, pairs in known.items() if pairs is not None}
-
-
-def _without_machine(file: dict[str, Any]) -> dict[str, Any]:
-    """A study file without folders that only the machine has which ran it."""
-    return {name: value if name == "description" else without_folders(value) for name, value in file.items()}

@@ -339,9 +339,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _step_into(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        return place[_list_index(place, part, override)]
-    inner = place.setdefault(part, {})
+    inner = place[_list_index(place, part, override)] if isinstance(place, list) else place.setdefault(part, {})
     if not isinstance(inner, dict | list):
         raise SpecError(f"--set {override}: {part} is {inner!r}, which holds no further keys")
     return inner

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tanzaku.display import counted
 from tanzaku.errors import RecordError
 from tanzaku.study.archive import (
     ARCHIVED_RUNS_FILE,
@@ -77,6 +78,11 @@ def stored_runs(runs: Path, *, every: bool = False) -> list[StoredRun]:
         return stored
     if not runs.is_dir():
         raise RecordError(f"{runs}: there is no such folder; give the one that `tanzaku study run` wrote")
+    if not every and (others := len(runs_below(runs, every=True))):
+        raise RecordError(
+            f"none of the {counted(others, 'run')} in {runs} that have ended is of the study as its file is now; --all "
+            "includes them"
+        )
     begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
     raise RecordError(f"there is no {RECORD_FILE} below {runs}; give the folder that `tanzaku study run` wrote{begun}")
 
