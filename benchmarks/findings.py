@@ -21,11 +21,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of
 from tanzaku.analysis.predictions import RunKey, RunPredictions, predictions_of, run_key
+from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.statistics import (
     Difference,
     Outcome,
     accuracy_interval_over_both,
-    accuracy_scores,
     compare_accuracies,
     holm,
     outcome_of,

@@ -14,7 +14,8 @@ import pytest
 
 from tanzaku.analysis.arms import Arm, sections_of
 from tanzaku.analysis.intervals import accuracy_interval_of
-from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+from tanzaku.analysis.run_scores import accuracy_scores
+from tanzaku.analysis.statistics import accuracy_interval_over_both, compare_accuracies
 from tanzaku.analysis.thesis import PUBLISHED, published_megabytes
 from tanzaku.encoders.source import files_of, resolve_encoder
 from tanzaku.fitting.candidates import parameters_of

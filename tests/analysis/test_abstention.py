@@ -15,7 +15,8 @@ from tanzaku.analysis.abstention import (
     one_of_each,
     p_values_of_first,
 )
-from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, compare_accuracies
+from tanzaku.analysis.run_scores import accuracy_scores
+from tanzaku.analysis.statistics import accuracy_interval_over_both, compare_accuracies
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 
 

@@ -12,19 +12,16 @@ from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from tanzaku.analysis import statistics as module
+from tanzaku.analysis import run_scores, statistics
+from tanzaku.analysis.run_scores import RunScores, accuracy_scores, accuracy_scores_from_counts, macro_f1_scores
 from tanzaku.analysis.statistics import (
     Difference,
     Interval,
-    RunScores,
     accuracy_interval_over_both,
-    accuracy_scores,
-    accuracy_scores_from_counts,
     compare,
     compare_accuracies,
     exact_mcnemar,
     holm,
-    macro_f1_scores,
     outcome_of,
 )
 from tanzaku.measure.metrics import wilson_interval
@@ -152,7 +149,8 @@ def test_the_variance_is_the_seeds_and_the_documents_each_once() -> None:
 def test_without_any_variance_a_difference_is_unsure_and_none_is_none() -> None:
     scores = RunScores(np.array([0.9, 0.9, 0.8]), np.zeros((3, 3)), documents=500)
     same, apart = compare(scores, [0], [1]), compare(scores, [0], [2])
-    assert (same.mean, same.p_value, same.interval) == (0.0, 1.0, Interval(0.0, 0.0, kind="both"))
+    assert (same.mean, same.p_value) == (0.0, 1.0)
+    assert (same.interval.low, same.interval.high) == pytest.approx((-1.96 / 502, 1.96 / 502), rel=1e-3)
     assert (apart.p_value, apart.interval.half_width, apart.test) == (1.0, 1.0, "t")
 
 
@@ -194,7 +192,7 @@ def test_newcombes_interval_of_several_runs_has_the_degrees_of_freedom_of_their_
         low, high = wilson_interval(share, documents, quantile=quantile)
         ends.append((share - low, high - share))
     (down_1, up_1), (down_2, up_2) = ends
-    together = module._correlation(correct, first, second)
+    together = statistics._correlation(correct, first, second)
     mean = values[first].mean() - values[second].mean()
     interval = compare_accuracies(correct, first, second).interval
     assert together > 0.2
@@ -233,6 +231,14 @@ def test_without_predictions_runs_count_as_wrong_on_the_same_documents() -> None
     assert 0 < half_widths[0] < half_widths[1] < half_widths[2]
     assert half_widths[2] == pytest.approx(half_widths[1], rel=0.01)
     assert accuracy_scores_from_counts([180, 170], 200).values.tolist() == [0.9, 0.85]
+    groups = np.arange(200) // 10  # each right or wrong as a whole
+    known, unknown = (
+        accuracy_interval_over_both(scores, [0, 1])
+        for scores in (accuracy_scores(alike, groups), accuracy_scores_from_counts([180, 180], 200, groups))
+    )
+    assert known.half_width < unknown.half_width < 1.1 * known.half_width
+    assert unknown.half_width > 2 * half_widths[2]
+    assert unknown.over_groups
 
 
 @given(_bits)
@@ -316,15 +322,26 @@ def test_documents_that_every_sample_has_alike_decide_nothing() -> None:
     assert (found.mean, found.p_value) == (1.0, 1.0)
     assert (found.interval.low, found.interval.high) == (-1.0, 1.0)
     same = compare(scores, [0], [2])
-    assert (same.mean, same.p_value, same.interval.low, same.interval.high) == (0.0, 1.0, 0.0, 0.0)
+    assert (same.mean, same.p_value) == (0.0, 1.0)
+    assert (same.interval.low, same.interval.high) == pytest.approx((-0.28, 0.28), abs=1e-3)
+
+
+def test_equal_runs_differ_as_little_by_macro_f1_as_by_accuracy() -> None:
+    """And ten documents do not show that they are equal within a point."""
+    classes, predicted = _guessed(10)
+    twice = predicted[[0, 0]]
+    by_f1 = compare(macro_f1_scores(classes, twice, labels=3), [0], [1]).interval
+    by_accuracy = compare(accuracy_scores(twice == classes), [0], [1]).interval
+    assert (by_f1.low, by_f1.high) == pytest.approx((by_accuracy.low, by_accuracy.high))
+    assert by_f1.low < -0.1
 
 
 def test_resamples_come_in_parts_that_fit_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     classes, predicted = _guessed(60)
     whole = macro_f1_scores(classes, predicted, labels=3, resamples=50)
-    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 7 * 60 + 59)  # 7 resamples at once, and 1 at last
+    monkeypatch.setattr(run_scores, "_CELLS_AT_ONCE", 7 * 60 + 59)  # 7 resamples at once, and 1 at last
     assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
-    monkeypatch.setattr(module, "_CELLS_AT_ONCE", 59)
+    monkeypatch.setattr(run_scores, "_CELLS_AT_ONCE", 59)
     assert macro_f1_scores(classes, predicted, labels=3, resamples=50).covariance == pytest.approx(whole.covariance)
 
 
@@ -339,7 +356,7 @@ def test_of_many_documents_fewer_resamples_are_drawn(
 ) -> None:
     classes, predicted = _guessed(documents)
     expected = macro_f1_scores(classes, predicted, labels=3, resamples=resamples)
-    monkeypatch.setattr(module, "_CELLS", int(cells))
+    monkeypatch.setattr(run_scores, "_CELLS", int(cells))
     found = macro_f1_scores(classes, predicted, labels=3)
     assert found.covariance == pytest.approx(expected.covariance, rel=1e-9)
 

@@ -11,7 +11,7 @@ from tanzaku.analysis.arms import sections_of
 from tanzaku.report.document import FigureFile, markdown_document
 from tanzaku.report.notes import result_notes
 from tanzaku.report.write import write_report
-from tanzaku.study.record import MODEL_FOLDER, RunRecord
+from tanzaku.study.record import MODEL_FOLDER, ComputeFacts, RunRecord
 from tanzaku.words import Language, words_of
 from tests.report.records import (
     baseline,
@@ -131,6 +131,20 @@ def test_a_single_thing_is_not_told_as_several() -> None:
     assert "1 run: 1 finished" in text
     assert "- **Machine**: 1 run: Example CPU 3000, 1 core, 1 thread," in text
     assert not re.search(r"(?<![\d.,])1 (runs|epochs|cores|threads)\b", text)
+
+
+def test_the_computation_of_the_encoder_is_told_and_where_it_differs_within_an_arm() -> None:
+    runs = [finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2, 3)]
+    differ = "computed in different ways"
+    text = document(runs)
+    assert "- **Computation**: 3 runs: the fast path, float32\n" in text
+    assert differ not in text
+    other = ComputeFacts(path="transformers", precision="bfloat16")
+    text = document([*runs[:2], runs[2].model_copy(update={"compute": other})])
+    for line in ("2 runs: the fast path, float32", "1 run: transformers, bfloat16", "Some arms have runs that were"):
+        assert f"- **Computation**: {line}" in text
+    apart = finished(lora(2), accuracy=0.9).model_copy(update={"compute": other})
+    assert differ not in document([*runs, apart])
 
 
 def test_a_recommended_arm_with_failed_runs_says_so() -> None:

@@ -126,7 +126,8 @@ def macro_f1_interval(
         labels: How many classes there are.
         groups: The documents' groups, (documents,) int, if there are any.
     """
-    from tanzaku.analysis.statistics import CONFIDENCE, macro_f1_scores
+    from tanzaku.analysis.run_scores import macro_f1_scores
+    from tanzaku.analysis.statistics import CONFIDENCE
 
     scores, quantile = macro_f1_scores(classes, predicted[None], labels=labels, groups=groups), 1.96
     if not scores.decides:

@@ -26,13 +26,15 @@ def accuracy_interval_of(
         correct: Whether each run took each document right, (runs, documents) bool; None where predictions are missing.
         groups: The number of each document's group, (documents,) int; None where all documents are independent.
     """
-    from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores, accuracy_scores_from_counts
+    from tanzaku.analysis.run_scores import accuracy_scores, accuracy_scores_from_counts
+    from tanzaku.analysis.statistics import accuracy_interval_over_both
 
     if not scores:
         return None
     if correct is None:
         documents = scores[0].documents
-        accuracies = accuracy_scores_from_counts([round(one.accuracy * documents) for one in scores], documents)
+        correct_documents = [round(one.accuracy * documents) for one in scores]
+        accuracies = accuracy_scores_from_counts(correct_documents, documents, groups)
     else:
         accuracies = accuracy_scores(correct, groups)
     return accuracy_interval_over_both(accuracies, range(accuracies.runs))

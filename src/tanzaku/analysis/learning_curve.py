@@ -24,13 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tanzaku.analysis.statistics import (
-    CONFIDENCE,
-    FEWEST_GROUPS,
-    Interval,
-    accuracy_interval_over_both,
-    accuracy_scores,
-)
+from tanzaku.analysis.run_scores import FEWEST_GROUPS, accuracy_scores
+from tanzaku.analysis.statistics import CONFIDENCE, Interval, accuracy_interval_over_both
 
 _RESAMPLES = 2000
 _SEED = 0  # equal records give equal reports

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.predictions import Predictions, RunKey, RunPredictions, run_key
-from tanzaku.analysis.statistics import Difference, RunScores
+from tanzaku.analysis.run_scores import RunScores
+from tanzaku.analysis.statistics import Difference
 from tanzaku.errors import RecordError
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.archive import Split
@@ -96,7 +97,7 @@ class Paired:
     @cached_property
     def macro_f1_scores(self) -> RunScores:
         """Of all runs."""
-        from tanzaku.analysis.statistics import macro_f1_scores
+        from tanzaku.analysis.run_scores import macro_f1_scores
 
         return macro_f1_scores(self.classes, self.predicted, labels=self.labels, groups=self.groups)
 

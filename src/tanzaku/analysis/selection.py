@@ -15,16 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tanzaku.analysis.recommendation import Verdict, non_inferiority
+from tanzaku.analysis.run_scores import RunScores, accuracy_scores, macro_f1_scores
 from tanzaku.analysis.statistics import (
     Difference,
     Interval,
-    RunScores,
     accuracy_interval_over_both,
-    accuracy_scores,
     compare,
     compare_accuracies,
     holm,
-    macro_f1_scores,
     outcome_of,
 )
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy

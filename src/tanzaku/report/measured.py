@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,8 @@ def measured_facts(section: Section, *, words: Words) -> list[tuple[str, list[st
             )
         )
     facts.append((words.text("Machine"), machines))
+    if computed := _computed(section, words):
+        facts.append((words.text("Computation"), computed))
     versions = dict.fromkeys(_versions(members[0]) for members in groups.values())
     facts.append((words.text("Versions"), list(versions)))
     return facts
@@ -136,6 +139,30 @@ def _machine(environment: Environment, runs: int, words: Words) -> str:
         platform=environment.platform,
         commit=words.text("{commit} with uncommitted changes", commit=commit) if environment.git_dirty else commit,
     )
+
+
+def _computed(section: Section, words: Words) -> list[str]:
+    """A line for each way in which encoders were computed, and one where it differs within an arm."""
+    encoders = [record for record in section.records if isinstance(record, FinishedEncoderRun)]
+    lines = [
+        words.text(
+            "{runs}: {path}, {precision}",
+            runs=words.plural("{n} run", "{n} runs", runs),
+            path=words.text("the fast path") if path == "fast" else path,
+            precision=precision,
+        )
+        for (path, precision), runs in Counter(_computation(record) for record in encoders).items()
+    ]
+    ways = [{_computation(run) for run in arm.finished if isinstance(run, FinishedEncoderRun)} for arm in section.arms]
+    if any(len(of_arm) > 1 for of_arm in ways):
+        lines.append(
+            words.text("Some arms have runs that were computed in different ways, which also adds to their spread.")
+        )
+    return lines
+
+
+def _computation(record: FinishedEncoderRun) -> tuple[str, str]:
+    return record.compute.path, record.compute.precision
 
 
 def _versions(environment: Environment) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
-from tanzaku.analysis.statistics import FEWEST_GROUPS
+from tanzaku.analysis.run_scores import FEWEST_GROUPS
 from tanzaku.report.sentences import class_notes
 from tanzaku.words import Words
 
