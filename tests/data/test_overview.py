@@ -7,7 +7,7 @@ def test_figures_are_counted_by_split_and_class() -> None:
         "d",
         train=Documents(("ab", "ab", "cdef"), ("x", "X", "x")),
         val=Documents(("g",), ("x",)),
-        test=Documents(("ab", "hij"), ("x", "X")),
+        test=Documents(("ＡＢ ", "hij"), ("x", "X")),  # which reads as "ab" does
         label_names=("X", "x"),
     )
     figures = describe(dataset)

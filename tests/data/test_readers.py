@@ -3,7 +3,9 @@ import csv
 import datetime
 import io
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,9 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.decoding import decode
+from tanzaku.data.findings import warn_of
+from tanzaku.data.intake import read_labelled
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.readers import Source, read_documents
-from tanzaku.errors import DataError, TanzakuError
+from tanzaku.data.raw import RowError
+from tanzaku.data.readers import Source, read_documents, source_of
+from tanzaku.data.rows import label_of
+from tanzaku.data.streaming import stream_texts
+from tanzaku.errors import DataError, TanzakuError, TanzakuWarning
 
 ROWS = [('改行\nと、"引用", comma', "スポーツ"), ("絵文字 🎋\u2028 end", "映画"), (" 前後の空白 ", "スポーツ")]
 
@@ -222,6 +229,70 @@ def test_a_file_from_a_pipe_is_recognised_by_its_content(tmp_path: Path) -> None
         assert list(zip(documents.texts, documents.labels, strict=True)) == ROWS
     with pytest.raises(DataError, match=r"^standard input: line 2: the byte .*--encoding cp932"):
         read_documents(Source("standard input", data="text,label\n本文です,x\n".encode("cp932")))
+    with pytest.raises(DataError, match=r"^standard input: holds one JSON list.*jq -c"):
+        read_documents(Source("standard input", data=b'[\n {"text": "a", "label": "b"}]'))
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+    """Its checksum is that of what was read."""
+    content = write_rows(tmp_path / "rows.csv").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    source = source_of(pipe)
+    writer.join(20)
+    assert (source.name, source.content()) == (str(pipe), content)
+    documents = read_documents(source)
+    assert list(zip(documents.texts, documents.labels, strict=True)) == ROWS
+
+
+def _arrow(rows: list[tuple[Any, ...]], columns: list[str]) -> pa.Table:
+    return pa.table([*map(list, zip(*rows, strict=True))], names=columns)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, _arrow])
+def test_columns_of_one_name_in_memory_are_only_an_error_if_they_are_wanted(make: Any) -> None:
+    rows = [("a", "x", 1, 2), ("b", "y", 3, 4)]
+    documents = read_documents(make(rows, columns=["text", "label", "note", "note"]))
+    assert (documents.texts, documents.labels) == (["a", "b"], ["x", "y"])
+    with pytest.raises(DataError, match="there is no column named 'text'"):
+        read_documents(make(rows, columns=["body", "label", "note", "note"]))
+    with pytest.raises(DataError, match="there are 2 columns named 'text'"):
+        read_documents(make(rows, columns=["text", "label", "text", "note"]))
+
+
+def test_labels_of_numpy_are_names_and_minus_one_is_no_class_of_a_hub_data_set() -> None:
+    pairs = list(zip(["a", "b"], np.array([1, 2]), strict=True))
+    assert read_documents(pairs).labels == ["1", "2"]
+    assert read_documents([("a", np.True_), ("b", np.float64(3.0))]).labels == ["true", "3"]
+    assert label_of(-1, "row 1", names=["配送", "請求"]) == ""
+    with pytest.raises(RowError, match=r"row 1: the label is 2\. The data set names classes 0 to 1"):
+        label_of(2, "row 1", names=["配送", "請求"])
+
+
+def test_rows_that_a_quotation_joined_are_warned_of(tmp_path: Path) -> None:
+    """A text with a line break is no such row, unless each of its lines looks like one."""
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"これは良い。\tpos\n中間\tpos\nしかし高い。"\tneg\n次\tneg\n')
+    rows, findings = read_labelled(path, ReadOptions())
+    with pytest.warns(TanzakuWarning, match=r"lines 2 to 4: a double quote opens.* pass --no-quotes"):
+        warn_of(findings)
+    assert len(rows.documents) == 2
+    assert len(read_documents(path, options=ReadOptions(quotes=False)).texts) == 4
+    with pytest.warns(TanzakuWarning, match=r"a\.tsv: lines 2 to 4: "):
+        assert len(list(stream_texts(path, ReadOptions()))) == 2
+    broken = write(tmp_path / "b.csv", 'text,label\n"一行目\n二行目",pos\n"a\n\nb",neg\n')
+    assert [one.kind for one in read_labelled(broken, ReadOptions())[1] if one.kind == "quotes"] == []
+
+
+def test_a_name_that_is_also_a_value_is_no_header_below(tmp_path: Path) -> None:
+    rows = "".join(f"2026-01-0{day},太郎,text,こんにちは{day}さん,{'ab'[day % 2]}\n" for day in range(1, 7))
+    path = write(tmp_path / "a.csv", f"date,user,type,body,label\n{rows}")
+    with pytest.raises(DataError, match=r"there is no column named 'text'\..*Probably: --text-column body"):
+        read_documents(path)
+    frame = pd.DataFrame({"body": ["text", "b", "c"], "kind": ["label", "y", "y"]})
+    with pytest.raises(DataError, match="there is no column named 'text' or 'label'"):
+        read_documents(frame)  # whose names are above all rows
 
 
 class Features(dict[str, Any]):

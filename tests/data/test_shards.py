@@ -58,6 +58,9 @@ def test_a_row_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     assert list(read_shard(source, first, options)) == ["a", "b"]
     with pytest.raises(DataError, match="line 4: the text is 3"):
         list(read_shard(source, second, options))
+    source.write_bytes(b'{"text": "\\ud83d"}\n')
+    with pytest.raises(DataError, match="line 1: the text has half a surrogate pair"):
+        list(read_shard(source, shards_of(source, options, rows=2)[0], options))
     source.write_bytes(b'{"text": "\xff"}\n')
     with pytest.raises(DataError, match="line 1: is not valid UTF-8"):
         list(read_shard(source, shards_of(source, options, rows=2)[0], options))

@@ -87,6 +87,7 @@ def test_a_file_is_read_as_it_is_taken(tmp_path: Path) -> None:
         ("a.csv", b"text,text\na,b\n", "there are 2 columns named 'text'"),
         ("a.jsonl", b"[1]\n", "line 1: holds a JSON list"),
         ("a.jsonl", b'{"text": 1}\n', "line 1: the text is 1, a int"),
+        ("a.jsonl", b'\n{"text": "\\ud83d"}\n', "line 2: the text has half a surrogate pair"),
         ("a.parquet", b"no parquet", "can't be read as Parquet"),
         ("a.txt", "海\n山".encode("cp932"), r"line 1: the byte .* pass --encoding cp932"),
     ],

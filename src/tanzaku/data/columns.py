@@ -38,7 +38,12 @@ class FoundColumns:
 
 
 def find_columns(
-    names: Sequence[str], sample: Sequence[Sequence[Any]], options: ReadOptions, *, noun: str = "column"
+    names: Sequence[str],
+    sample: Sequence[Sequence[Any]],
+    options: ReadOptions,
+    *,
+    noun: str = "column",
+    first_row: bool = True,
 ) -> FoundColumns:
     """Find the wanted columns by their names.
 
@@ -47,6 +52,7 @@ def find_columns(
         sample: The first rows below it.
         options: The wanted names.
         noun: What a column is called in the source's format.
+        first_row: Whether the names stand in the first row, so that they may have been written below it by mistake.
     """
     wanted = options.columns
     suggestion = suggested_options(names, sample)
@@ -55,13 +61,13 @@ def find_columns(
         message = f"{repeated[0]!r} was named for two purposes. Name different columns. {_CHOOSE}"
         return FoundColumns([*names], None, problems=[Finding("same-column", message)], suggestion=suggestion)
     missing = [name for name in wanted if name not in names]
-    lower = _header_below(sample, missing, names) if missing and noun == "column" else None
+    lower = _header_below(sample, wanted, names) if missing and first_row else None
     if lower is not None:
         return _below(names, sample, options, lower)
     places = [names.index(name) if name in names else _alike(name, names) for name in wanted]
     problems = [_repeated(name, names, noun) for name in wanted if names.count(name) > 1]
     if missing:
-        if noun == "column" and not set(wanted) & set(names) and (row := _data_in_header(names, sample)) is not None:
+        if first_row and not set(wanted) & set(names) and (row := _data_in_header(names, sample)) is not None:
             problems.append(_no_header(names, names[row], options))
         else:
             problems.append(_missing(missing, names, places, options, noun=noun, suggestion=suggestion))
@@ -132,11 +138,13 @@ def _guessed(
     return places
 
 
-def _header_below(sample: Sequence[Sequence[Any]], missing: list[str], names: Sequence[str]) -> int | None:
-    """The row that seems to have the names, as below a title or below merged cells."""
-    rows = [[str(value).strip() for value in row if value is not None] for row in sample[:_TITLE_ROWS]]
+def _header_below(sample: Sequence[Sequence[Any]], wanted: Sequence[str], names: Sequence[str]) -> int | None:
+    """The row that seems to have the names, as below a title or below merged cells: with it there are more of the
+    wanted ones than in the first row, since a single one may also be a value."""
+    rows = [[str(value or "").strip() for value in row] for row in sample[:_TITLE_ROWS]]
+    there = len(set(wanted) & set(names))
     for place, row in enumerate(rows):
-        if set(missing) & set(row):
+        if len(set(wanted) & set(_with_above(row, names))) > there:
             return place
     is_title = sum(bool(name.strip()) for name in names) == 1
     wide = [sum(map(bool, row)) for row in rows]
@@ -146,9 +154,7 @@ def _header_below(sample: Sequence[Sequence[Any]], missing: list[str], names: Se
 
 def _below(names: Sequence[str], sample: Sequence[Sequence[Any]], options: ReadOptions, place: int) -> FoundColumns:
     """The columns by the names that are below the first row."""
-    row = [str(value or "").strip() for value in sample[place]]
-    above = [*names, *[""] * (len(row) - len(names))]
-    merged = [name or above[column].strip() for column, name in enumerate(row)]
+    merged = _with_above([str(value or "").strip() for value in sample[place]], names)
     found = find_columns(merged, sample[place + 1 :], options)
     problem = Finding(
         "header-row",
@@ -157,6 +163,12 @@ def _below(names: Sequence[str], sample: Sequence[Sequence[Any]], options: ReadO
         "has one name per column.",
     )
     return FoundColumns(found.names, found.places, place + 1 + found.skip, [problem, *found.problems], found.suggestion)
+
+
+def _with_above(row: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names in a row, and where it has none, those in the first row."""
+    above = [*names, *[""] * (len(row) - len(names))]
+    return [name or above[column].strip() for column, name in enumerate(row)]
 
 
 def _data_in_header(names: Sequence[str], sample: Sequence[Sequence[Any]]) -> int | None:

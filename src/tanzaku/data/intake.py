@@ -266,7 +266,7 @@ def _conflicts(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Fin
             [" and ".join(f"{place} {label!r}" for label, place in found.items()) for found in several.values()]
         )
         policy = {
-            "keep": "All are kept as they are, in the same split; --conflicts drop leaves them out",
+            "keep": "All are kept as they are; --conflicts drop leaves them out",
             "drop": "All were left out, as --conflicts drop says",
         }[options.conflicts]
         has = counted(len(several), "text has", "texts have")

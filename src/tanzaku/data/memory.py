@@ -21,12 +21,11 @@ def column_names(source: Any) -> list[str]:
 
 
 def table_rows(source: Any, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows of these columns; a missing value of any library is None.
-
-    Raises:
-        DataError: Its columns are in several splits.
-    """
-    values = [_values(source[_key(source, name)]) for name in columns]
+    """The rows of these columns; a missing value of any library is None, and so are those of columns of one name."""
+    names = column_names(source)
+    once = {name: _values(source[_key(source, name)]) for name in columns if names.count(name) == 1}
+    nothing = [None] * max(map(len, once.values()), default=0)
+    values = [once.get(name, nothing) for name in columns]
     return ((*map(_without_missing, row),) for row in zip(*values, strict=True))
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from tanzaku.data.dataset import Dataset
+from tanzaku.data.grouping import same_text
 from tanzaku.data.labels import similar_labels
 from tanzaku.data.prepared import SPLITS, counts_of, documents_by_split
 from tanzaku.data.validate import split_problems
@@ -45,7 +46,7 @@ def _duplicates(dataset: Dataset) -> dict[str, int]:
     for split in SPLITS:
         documents = getattr(dataset, split)
         for text, label in zip(documents.texts, documents.labels, strict=True):
-            places[text].append((split, label))
+            places[same_text(text)].append((split, label))
     repeated = [found for found in places.values() if len(found) > 1]
     return {
         "texts": len(repeated),

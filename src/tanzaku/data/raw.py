@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 from tanzaku.data.findings import Finding
 from tanzaku.errors import DataError
 
+HALF_CHARACTER = (
+    "half-character",
+    "half a surrogate pair, which is not a character",
+    "Correct the escapes (\\ud800 to \\udfff).",
+)
+"""The kind of such a row, what it has, and the remedy."""
+
 
 class RowError(DataError):
     """A row that can't be read: what is wrong with it where, and what to do about rows of this kind."""

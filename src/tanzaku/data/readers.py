@@ -21,7 +21,7 @@ from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
 from tanzaku.data.rows import empty_object, not_parquet, parse_json_row
-from tanzaku.data.separated import SeparatedRows
+from tanzaku.data.separated import SeparatedRows, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
 from tanzaku.data.tables import ABSENT, Table, documents_of
@@ -69,7 +69,10 @@ def source_of(source: Any) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, str | os.PathLike):
-        return Source(str(source), path=Path(source))
+        path = Path(source)
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, which can be read only once
+            return Source(str(source), data=read_bytes(path))
+        return Source(str(source), path=path)
     memory.check_not_splits(source)
     if memory.is_table(source):
         return Source(f"the {type(source).__name__}", table=source)
@@ -142,7 +145,8 @@ def _format_of(source: Source, wanted: str | None) -> str:
 
 def _format_of_bytes(start: bytes) -> str:
     written = start.removeprefix(codecs.BOM_UTF8).lstrip()
-    return {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}.get(start[:4]) or ("jsonl" if written[:1] == b"{" else "csv")
+    known = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}.get(start[:4])
+    return known or ("jsonl" if re.match(rb"(\[\s*)?\{", written) else "csv")
 
 
 def _text_of(source: Source, options: ReadOptions, problems: list[Finding]) -> str:
@@ -169,7 +173,10 @@ def _read_separated(source: Source, options: ReadOptions, *, usual: str) -> RawD
         usual=usual,
     )
     table = Table(rows=_numbered(rows, "row {number} (line {line})"), problems=problems)
-    return documents_of(table, options, blank=lambda: rows.blank)
+    documents = documents_of(table, options, blank=lambda: rows.blank)
+    if (message := describe_joined(rows.joined)) is not None:
+        documents.problems.append(Finding("quotes", message, "warning"))
+    return documents
 
 
 def _numbered(rows: Iterable[tuple[int, list[str]]], place: str) -> Iterator[tuple[str, Sequence[Any]] | RowError]:
@@ -258,7 +265,7 @@ def _read_memory(source: Source, options: ReadOptions) -> RawDocuments:
     names = memory.column_names(source.table)
     wanted = [name for name in names if name in options.columns]
     complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
-    rows = memory.table_rows(source.table, wanted if complete else list(dict.fromkeys(names)))
+    rows = memory.table_rows(source.table, wanted if complete else names)
     classes = memory.label_names(source.table, options.label_column)
     table = Table(rows=_counted(rows), names=wanted if complete else names, label_names=classes)
     return documents_of(table, options)

@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from tanzaku.data.raw import RowError
+from tanzaku.data.decoding import is_text
+from tanzaku.data.raw import HALF_CHARACTER, RowError
 from tanzaku.errors import DataError
 
 _ONE_OBJECT = "Each line is to hold one JSON object."
@@ -67,6 +68,18 @@ def text_of(value: Any, place: str) -> str:
     )
 
 
+def readable_text_of(value: Any, place: str) -> str:
+    """As `text_of`, for texts that are not checked together later.
+
+    Raises:
+        RowError: It is of another type, or holds half a surrogate pair, as JSON can escape it.
+    """
+    text = text_of(value, place)
+    if not is_text(text):
+        raise RowError(f"{place}: the text has {HALF_CHARACTER[1]}", HALF_CHARACTER[2], kind=HALF_CHARACTER[0])
+    return text
+
+
 SINGLE_LABEL = (
     "Tanzaku gives each document one label: keep the main one of each row; or make one column per label with the "
     "values yes and no, and train one classifier for each; or, if it is the name of one class, write it without the "
@@ -86,13 +99,14 @@ def label_of(value: Any, place: str, *, names: Sequence[str] | None = None, what
     Raises:
         RowError: It is of another type.
     """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # of NumPy
+        value = value.item()
     if value is None or (isinstance(value, float) and value != value):  # NaN is pandas' missing value
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        number = int(value)
-        return names[number] if names and 0 <= number < len(names) else str(number)
+        return _class_name(int(value), place, names) if names else str(int(value))
     if isinstance(value, str):
         return value
     several = isinstance(value, list | tuple | set | dict) and what == "label"
@@ -102,6 +116,19 @@ def label_of(value: Any, place: str, *, names: Sequence[str] | None = None, what
         remedy,
         kind="several-labels" if several else f"{what}-type",
     )
+
+
+def _class_name(number: int, place: str, names: Sequence[str]) -> str:
+    """The name of a class by its number; -1 is how Hugging Face's data sets say that there is none."""
+    if number == -1:
+        return ""
+    if not 0 <= number < len(names):
+        raise RowError(
+            f"{place}: the label is {number}",
+            f"The data set names classes 0 to {len(names) - 1}.",
+            kind="label-number",
+        )
+    return names[number]
 
 
 def unused_name(name: str, columns: Collection[str]) -> str:

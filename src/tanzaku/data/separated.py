@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tanzaku.data.raw import RowError
+from tanzaku.data.raw import RowError, listed
 from tanzaku.display import counted
 
 # By how likely they are, where nothing else decides.
@@ -40,6 +40,10 @@ class SeparatedRows:
 
     Raises:
         RowError: While rows are taken: the quotes of a row do not fit.
+
+    Attributes:
+        blank: So many rows of separators only have been left out so far.
+        joined: The first and the last line of each row so far that may be several: see `warn_of_joined`.
     """
 
     def __init__(
@@ -61,11 +65,13 @@ class SeparatedRows:
             delimiter = named[1]
         self.delimiter = delimiter or sniff_delimiter(first, columns=columns, usual=usual, quotes=quotes)
         self.blank = 0
+        self.joined: list[tuple[int, int]] = []
         self._lines = itertools.chain(first, self._lines)
+        self._taken: list[str] = []  # the lines of the row that is being read
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         reader = csv.reader(
-            self._lines,
+            self._noted(),
             delimiter=self.delimiter,
             quoting=csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE,
             strict=True,
@@ -79,9 +85,12 @@ class SeparatedRows:
                     return
                 if any(field.strip() for field in row) or len(row) == columns == 1:
                     columns = columns or len(row)
+                    if self._could_be_several(columns):
+                        self.joined.append((line, reader.line_num + before))
                     yield line, row
                 elif len(row) > 1:
                     self.blank += 1
+                self._taken.clear()
                 line = reader.line_num + before + 1
         except csv.Error as error:
             raise RowError(
@@ -90,6 +99,35 @@ class SeparatedRows:
                 "this file.",
                 kind="quotes",
             ) from error
+
+    def _noted(self) -> Iterator[str]:
+        for line in self._lines:
+            self._taken.append(line)
+            yield line
+
+    def _could_be_several(self, columns: int) -> bool:
+        """Whether each line of the row would be a row with as many fields as the header if quotes were plain text."""
+        if len(self._taken) < 2 or columns < 2:
+            return False
+        with _fields_of_any_length():
+            alone = csv.reader(self._taken, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+            return all(len(row) == columns for row in alone)
+
+
+def describe_joined(joined: Sequence[tuple[int, int]]) -> str | None:
+    """What to say of rows that may be several, since a quotation mark opens in one line and closes in another; None if
+    there are none.
+
+    A text with a line break looks the same only if each of its lines has just as many separators as there are
+    between the columns, so this is a warning and no error.
+    """
+    if not joined:
+        return None
+    shown = listed([f"lines {first} to {last}" for first, last in joined])
+    return (
+        f"{shown}: a double quote opens in the first of these lines and closes in the last, so they became one row. If "
+        "they are rows of their own, pass --no-quotes."
+    )
 
 
 def sniff_delimiter(lines: Sequence[str], *, columns: Sequence[str], usual: str, quotes: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
+from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
 from tanzaku.errors import DataError
 
 _JSON_ENDINGS = (".jsonl", ".ndjson")
@@ -107,7 +107,7 @@ def _json_lines(source: Path, shard: Shard, options: ReadOptions) -> Iterator[st
             except UnicodeDecodeError as error:
                 raise DataError(f"{place}: is not valid UTF-8: {error.reason}") from error
             row = parse_json_row(text, place, keys=options.text_columns, remedy=_REMEDY)
-            yield options.join([text_of(row[name], place) for name in options.text_columns])
+            yield options.join([readable_text_of(row[name], place) for name in options.text_columns])
             left -= 1
             if left == 0:
                 return
@@ -149,7 +149,7 @@ def _parquet(source: Path, shard: Shard, options: ReadOptions) -> Iterator[str]:
                 wanted = batch.slice(min(skipped, len(batch)), shard.first + shard.rows - number)
                 skipped -= len(batch) - len(batch.slice(min(skipped, len(batch))))
                 for row in wanted.to_pylist():
-                    yield options.join([text_of(row[name], f"{source}: row {number}") for name in columns])
+                    yield options.join([readable_text_of(row[name], f"{source}: row {number}") for name in columns])
                     number += 1
                 if number == shard.first + shard.rows:
                     return

@@ -11,8 +11,8 @@ from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, marked_encoding
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
-from tanzaku.data.rows import column_index, not_parquet, parse_json_row, text_of
-from tanzaku.data.separated import SeparatedRows, check_fields
+from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
+from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
 from tanzaku.errors import DataError, TanzakuWarning
@@ -213,16 +213,17 @@ def _codec(encoding: str) -> str:
 
 def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, the header among them."""
-    return iter(
-        SeparatedRows(
-            _decoded(source, options.encoding, newline=""),
-            source,
-            delimiter=delimiter_named(options.delimiter),
-            quotes=options.quotes,
-            columns=options.text_columns,
-            usual=_DELIMITERS[source.suffix.lower()],
-        )
+    rows = SeparatedRows(
+        _decoded(source, options.encoding, newline=""),
+        source,
+        delimiter=delimiter_named(options.delimiter),
+        quotes=options.quotes,
+        columns=options.text_columns,
+        usual=_DELIMITERS[source.suffix.lower()],
     )
+    yield from rows
+    if (message := describe_joined(rows.joined)) is not None:
+        warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
 
 
 def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
@@ -288,7 +289,7 @@ def _json_lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator
 
 
 def _joined(row: Mapping[str, Any], place: str, options: ReadOptions) -> str:
-    return options.join([text_of(row[name], place) for name in options.text_columns])
+    return options.join([readable_text_of(row[name], place) for name in options.text_columns])
 
 
 def _parquet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:

@@ -53,7 +53,7 @@ def documents_of(table: Table, options: ReadOptions, *, blank: Callable[[], int]
         names = [name.strip() if isinstance(name, str) else str(name) for name in first[1]]
     sample = list(islice(table.rows, SAMPLED_ROWS))
     readable = [row[1] for row in sample if not isinstance(row, RowError)]
-    found = find_columns(names, readable, options, noun=table.noun)
+    found = find_columns(names, readable, options, noun=table.noun, first_row=table.names is None)
     documents.problems += found.problems
     documents.suggestion = found.suggestion
     if found.places is None:

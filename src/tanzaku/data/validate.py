@@ -8,8 +8,9 @@ from tanzaku.data.characters import is_empty
 from tanzaku.data.dataset import Documents
 from tanzaku.data.decoding import is_text
 from tanzaku.data.findings import Finding
+from tanzaku.data.grouping import same_text
 from tanzaku.data.labels import short
-from tanzaku.data.raw import RawDocuments, listed
+from tanzaku.data.raw import HALF_CHARACTER, RawDocuments, listed
 from tanzaku.data.spreadsheet import ERROR_VALUES
 from tanzaku.display import counted
 
@@ -42,12 +43,7 @@ def _rows_with_error_values(documents: RawDocuments) -> list[int]:
 _FAULTS: tuple[tuple[str, Callable[[RawDocuments], list[int]], str, str], ...] = (
     ("empty-text", empty_rows, "an empty text", "Fill them, or pass --drop-empty to leave them out."),
     ("no-label", unlabelled_rows, "no label", "Fill them, or pass --drop-unlabelled to leave them out."),
-    (
-        "half-character",
-        _broken_rows,
-        "half a surrogate pair, which is not a character",
-        "Correct the escapes (\\ud800 to \\udfff).",
-    ),
+    (HALF_CHARACTER[0], _broken_rows, *HALF_CHARACTER[1:]),
     (
         "error-value",
         _rows_with_error_values,
@@ -106,7 +102,7 @@ def split_problems(splits: Mapping[str, Documents]) -> list[Finding]:
         for split, documents in splits.items()
         if not len(documents)
     ]
-    known, texts = set(splits["train"].labels), set(splits["train"].texts)
+    known, texts = set(splits["train"].labels), set(map(same_text, splits["train"].texts))
     for split in splits:
         if split == "train" or not len(splits[split]):
             continue
@@ -120,10 +116,10 @@ def split_problems(splits: Mapping[str, Documents]) -> list[Finding]:
         if missing := sorted(known - set(splits[split].labels)):
             message = f"has no documents of {listed([*map(short, missing)])}, so it says nothing about them."
             found.append(Finding("missing-class", message, "warning", split))
-        if shared := sum(text in texts for text in splits[split].texts):
+        if shared := sum(same_text(text) in texts for text in splits[split].texts):
             message = (
                 f"{shared:,} of {counted(len(splits[split]), 'text')} {'is' if shared == 1 else 'are'} in train too, "
-                f"word for word, which makes the figures on {split} look better than they are."
+                f"which makes the figures on {split} look better than they are."
             )
             found.append(Finding("shared-texts", message, "warning", split))
     return found
