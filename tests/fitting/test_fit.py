@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -20,18 +21,23 @@ import tanzaku
 from benchmarks.inquiries import inquiries, write_inquiries
 from tanzaku.analysis.abstention import Threshold
 from tanzaku.cli.fit import _conclude, _say
-from tanzaku.data.dataset import Dataset
+from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import write_prepared
 from tanzaku.display import plain_console
-from tanzaku.errors import BundleError, DataError, SpecError, TanzakuWarning
+from tanzaku.errors import BundleError, DataError, ProcessError, SpecError, TanzakuWarning
+from tanzaku.files import folder_bytes
 from tanzaku.fitting import race
+from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidate_table import candidates_table, remark
+from tanzaku.fitting.charts import answer_rows
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
+from tanzaku.fitting.forms import weigh
 from tanzaku.fitting.history import HISTORY_FILE
+from tanzaku.fitting.measuring import Measured
 from tanzaku.fitting.options import FitOptions
-from tanzaku.fitting.race import Behind, Making, Reason, RunBegins
+from tanzaku.fitting.race import Behind, Making, Race, Reason, RunBegins, forget_failed
 from tanzaku.fitting.run import FitResult, _job, fit
 from tanzaku.fitting.sentences import verdict_text, why_no_promise
 from tanzaku.measure.metrics import accuracy_interval
@@ -40,9 +46,10 @@ from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import read_held_out
 from tanzaku.study.engine import StudyEvent
 from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
-from tanzaku.study.record import FinishedRun
+from tanzaku.study.record import FailedRun, FinishedRun, write_record
 from tanzaku.study.runs import read_records
 from tanzaku.words import ENGLISH, words_of
 from tests.browser import chromium
@@ -411,7 +418,7 @@ def test_what_there_was_no_time_for_is_said(fitted: Fitted) -> None:
         replace(one, reason="time", selected=None, behind=None) for one in findings.candidates if one.form != "text"
     ]
     text = [one for one in findings.candidates if one.form == "text"]
-    short = replace(findings, candidates=(*text, *late), folds=1)
+    short = replace(findings, candidates=(*text, *late), folds=1, time_over=True)
     said = verdict_text(short, words=ENGLISH).every
     assert "Only 1 of the 2 folds decided, because there was no time for the others." in said
     assert "There was no time to compare 1 other candidate; the table shows how much more it needs." in said
@@ -423,6 +430,121 @@ def test_what_there_was_no_time_for_is_said(fitted: Fitted) -> None:
     every = " ".join(verdict_text(findings, words=ENGLISH).every)
     assert "no time" not in every
     assert "No other candidate was more accurate." in every
+
+
+def test_if_no_budget_can_be_met_the_time_is_not_to_blame(tmp_path: Path) -> None:
+    """What a text method's bundle weighs is known only when it has been trained on the first fold."""
+    result = fit(inquiries(60), study=tmp_path, encoder=None, candidates=[FEW_TERMS], folds=3, max_mb=0.001)
+    findings = result.report.findings
+    assert [(one.reason, findings.folds, findings.more_to_try) for one in findings.candidates] == [
+        ("megabytes", 1, False)
+    ]
+    assert "no candidate was left" in str(result.report)
+    assert "no time" not in str(result.report)
+
+
+def test_a_candidate_that_can_not_be_measured_fails_without_the_others_and_is_tried_again_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"study": tmp_path, "candidates": [FEW_TERMS, MANY_TERMS], "folds": 2, "margin": 0.0}
+
+    def broken(race: Race, planned: PlannedRun, *others: Any) -> Costs:
+        if "12" in planned.run_id:
+            raise ProcessError("no memory left")
+        return weigh(race, planned, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tanzaku.fitting.rounds.weigh", broken)
+        few, many = fit(inquiries(60), **options).report.findings.candidates
+    assert (few.reason, few.detail, many.recommended) == ("failed", "no memory left", True)
+    again = fit(inquiries(60), **options)
+    assert (again.already_done, again.report.findings.candidates[0].reason) == (True, "failed")
+    retried = fit(inquiries(60), retry_failed=True, **options)
+    assert not retried.already_done
+    assert retried.report.findings.candidates[0].reason in (None, "worse")
+    run = next(path for path in (tmp_path / "folds" / "1").glob("*/record.json") if "12" in str(path))
+    failed = {"status": "failed", "error": "killed", "costs": None}
+    kept = FailedRun.model_validate(
+        {**{name: one for name, one in json.loads(run.read_text("utf-8")).items() if name in FailedRun.model_fields}}
+        | {name: one for name, one in failed.items() if one}
+    )
+    write_record(kept, run.parent)
+    assert forget_failed(tmp_path) == 1
+    assert not run.exists()
+
+
+def test_what_was_not_weighed_is_weighed_again(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"study": tmp_path, "candidates": [FEW_TERMS, MANY_TERMS], "folds": 2, "margin": 0.0}
+    before = fit(inquiries(60), **options)
+    (tmp_path / "costs.json").unlink()
+    after = fit(inquiries(60), **options)
+    assert not after.already_done
+    sizes = [
+        [one.costs.total_bytes for one in made.report.findings.candidates if one.costs] for made in (before, after)
+    ]
+    assert sizes[0] == sizes[1]
+    assert len(sizes[0]) == 2
+
+
+def test_other_folds_are_another_question(tmp_path: Path) -> None:
+    """Although a single one decides in both cases."""
+    source = inquiries(6600)
+    options: dict[str, Any] = {"study": tmp_path, "candidates": [FEW_TERMS], "encoder": None}
+    assert fit(source, folds=5, **options).report.findings.planned_folds == 1
+    with pytest.raises(BundleError, match="already contains a bundle"):
+        fit(source, folds=4, **options)
+
+
+def test_an_arm_may_read_less_of_each_document_than_the_others(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is not the usual way of reading that is too slow for it."""
+
+    def timed(encoder: dict[str, Any], texts: Any, *, labels: int) -> Measured:
+        del texts, labels
+        return Measured(10_000.0 if encoder["max_tokens"] > 32 else 1.0, 100.0, 1)
+
+    monkeypatch.setattr("tanzaku.fitting.budgets.measure_encoder", timed)
+    long = {**HEAD, "max_tokens": 48}
+    options: dict[str, Any] = {"encoder": str(tiny_encoder), "max_ms": MAX_MS, "folds": 2}
+    findings = fit(inquiries(60), study=tmp_path, candidates=[HEAD, long], **options).report.findings
+    reasons = {one.arm["max_tokens"]: one.reason for one in findings.candidates if one.form == "int4"}
+    assert reasons[48] == "milliseconds"
+    assert reasons[32] != "milliseconds"
+    with pytest.raises(SpecError, match=r"budgets: the encoder takes 10000\.0 ms for one document\. Raise"):
+        fit(inquiries(60), study=tmp_path / "long", candidates=[long], **options)
+
+
+def test_two_fits_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(ProcessError, match="another fit is working in"):
+        fit(inquiries(60), study=tmp_path, candidates=[FEW_TERMS])
+
+
+def test_a_file_that_was_renamed_has_the_same_documents(tmp_path: Path) -> None:
+    source = write_inquiries(tmp_path / "inquiries.csv", 60)
+    options: dict[str, Any] = {"text": "本文", "label": "分類", "study": tmp_path / "s", "candidates": [FEW_TERMS]}
+    fit(source, folds=2, minutes=100_000, **options)  # longer than the system waits at once
+    again = fit(source.rename(tmp_path / "renamed.csv"), folds=2, **options)
+    assert again.already_done
+    assert again.report.findings.name == "renamed"
+
+
+def test_why_no_error_rate_can_be_promised_is_said(fitted: Fitted) -> None:
+    """By as many documents as the promise would rest on."""
+    none = replace(fitted.result.report.findings, answers=((0.05, None), (0.2, None)), held_out=13)
+    answers = verdict_text(none, words=ENGLISH).answers
+    assert answers == "An error rate of 20 % can't be promised: even without a mistake it takes 14 documents."
+    assert answer_rows(none, words=ENGLISH)[0][-1] == "even without a mistake it takes 59 documents"
+
+
+def test_documents_of_a_data_set_are_read_as_the_classifier_reads_others() -> None:
+    """Also those of a publication, which a study uses as they are; weights have no effect, and are refused."""
+    documents = Documents(("あ\u200bい", "う"), ("a", "b"))
+    dataset = Dataset("d", documents, documents, documents, ("a", "b"), published=True)
+    with pytest.warns(TanzakuWarning):
+        assert labelled(dataset, ReadOptions()).documents.texts[:2] == ("あい", "う")
+    with pytest.raises(DataError, match="d has weights of documents, which fit does not use"):
+        labelled(replace(dataset, train=replace(documents, weights=(1.0, 2.0))), ReadOptions())
 
 
 def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:
@@ -531,7 +653,8 @@ def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> 
     assert candidate.form == "adapter"
     assert result.bundle is not None
     assert candidate.costs is not None
-    assert candidate.costs.total_bytes == bundle_bytes(result.bundle)
+    copied = folder_bytes(result.bundle / "encoder")  # its tokenizer, which is there with the encoder
+    assert candidate.costs.total_bytes == bundle_bytes(result.bundle) - copied
     assert not list((result.bundle / "encoder").glob("*.safetensors"))
     right = [
         one.label == label for one, label in zip(result.classifier(documents.texts), documents.labels, strict=True)
@@ -561,14 +684,16 @@ def test_the_test_accuracy_is_that_of_the_bundle_in_fewer_bits(tmp_path: Path, t
 
 
 def test_nothing_is_trained_if_no_candidate_can_meet_the_budgets(tmp_path: Path, tiny_encoder: Path) -> None:
-    with pytest.raises(SpecError, match=r"no candidate can meet the budgets: the smallest takes \S+ MB at least"):
+    with pytest.raises(
+        SpecError, match=r"no candidate can meet the budgets: the smallest takes at least \S+ MB\. Raise"
+    ):
         fit(inquiries(40), study=tmp_path, encoder=str(tiny_encoder), candidates=[HEAD], max_mb=0.001)
     assert not list(tmp_path.rglob("record.json"))
 
 
 def test_the_dictionary_for_words_is_counted(tmp_path: Path, fitted: Fitted) -> None:
     words = {**FEW_TERMS, "analyzer": "mecab"}
-    with pytest.raises(SpecError, match=r"no candidate can meet the budgets: the smallest takes 52\.9\d MB at least"):
+    with pytest.raises(SpecError, match=r"no candidate can meet the budgets: the smallest takes at least 52\.9\d MB"):
         fit(inquiries(40), study=tmp_path, encoder=None, candidates=[words], max_mb=1)
     assert not list(tmp_path.rglob("record.json"))
     findings = fitted.result.report.findings
@@ -604,10 +729,13 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
     [
         ({"max_mb": 0.0}, "max_mb = 0; give a number above 0"),
         ({"minutes": -1}, "minutes = -1"),
+        ({"minutes": float("inf")}, "minutes = inf; give a number above 0, such as 20, or 100000 for no limit"),
+        ({"language": "jp"}, "language = 'jp'; choose among en, ja"),
         ({"folds": 1}, "folds = 1"),
         ({"jobs": 0}, "jobs = 0; give 1 or more"),
         ({"max_megabytes": 1}, "fit has no option 'max_megabytes'; choose among text, label"),
-        ({"candidates": [{**FEW_TERMS, "penalty": [1.0, 5.0]}]}, "give a candidate for each"),
+        ({"candidates": [{**FEW_TERMS, "penalty": [1.0, 5.0]}]}, "give one candidate for each value"),
+        ({"candidates": [FEW_TERMS, MANY_TERMS, FEW_TERMS]}, "'max_terms': 12, .* is given twice; leave one out"),
         ({"candidates": [{"method": "svm"}]}, "there is no method 'svm'"),
     ],
 )

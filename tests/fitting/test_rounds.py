@@ -17,12 +17,13 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.fitting import finish, rounds
 from tanzaku.fitting.budgets import Budgets, Costs, CostsFile
 from tanzaku.fitting.candidates import Candidate
-from tanzaku.fitting.clock import Clock, Speed, final_share
+from tanzaku.fitting.clock import Clock, Speed, Speeds, final_share
 from tanzaku.fitting.compare import epochs_of
 from tanzaku.fitting.history import Outcome, Past
 from tanzaku.fitting.race import Entry, Fold, Making, Race, has_ended, make_several, usual_jobs
 from tanzaku.fitting.splits import split_for_fit
 from tanzaku.machine import describe_machine
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.engine import RunEnds, StudyEvent
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
@@ -63,7 +64,7 @@ class FakeClock(Clock):
     """Goes only as fast as runs are made."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(1, speed=None)
+        super().__init__(1)
         self.deadline, self.now = seconds, 0.0
 
     @property
@@ -86,6 +87,8 @@ class World:
     folder: Path
     clock: FakeClock = field(default_factory=lambda: FakeClock(0))
     made: list[str] = field(default_factory=list)
+    time_over: bool = False
+    """How the last race ended."""
 
     def make_run(self, planned: Planned, dataset: Dataset, **_: Any) -> Any:
         del dataset
@@ -155,7 +158,9 @@ class World:
             at_once=jobs,
             rounds_before=before,
         )
-        return rounds.run_race(race, folds), {kind.name: one for kind, one in zip(kinds, entries, strict=True)}
+        raced = rounds.run_race(race, folds)
+        self.time_over = raced.time_over
+        return raced.rounds, {kind.name: one for kind, one in zip(kinds, entries, strict=True)}
 
     def _fold(self, number: int, kinds: Sequence[Kind]) -> Fold:
         documents = Documents(tuple(map(str, range(DOCUMENTS))), ("a", "b") * (DOCUMENTS // 2))
@@ -212,7 +217,7 @@ def test_what_takes_longer_than_expected_drops_out_and_the_rounds_stay(world: Wo
 def test_without_earlier_rounds_the_best_is_not_dropped_for_being_slow(world: World) -> None:
     slow = Kind("slow", 60, wrong=0, expected=30)
     done, entries = world.race([CHEAP, OTHER, slow], seconds=200)
-    assert (done, entries["slow"].reason) == (3, None)
+    assert (done, entries["slow"].reason, world.time_over) == (3, None, True)
 
 
 def test_no_candidate_is_left_out_that_fits_into_the_time_that_is_left(world: World) -> None:
@@ -243,6 +248,7 @@ def test_time_that_is_left_in_the_end_is_used(world: World) -> None:
     kinds = [CHEAP, Kind("quick", 5, wrong=1, expected=40), Kind("later", 30, wrong=3)]
     _, entries = world.race(kinds, seconds=235)
     assert all(entry.live for entry in entries.values())
+    assert not world.time_over
     assert [name for name in world.made if name.startswith("later")] == [f"later-{one}" for one in range(1, 6)]
 
 
@@ -290,11 +296,17 @@ def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPat
     assert (Making(2).crowding, Making().crowding, Making(8, RayOptions()).crowding) == (1.0, 1.0, 1.0)
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
-    spec = SimpleNamespace(kind="encoder", method=SimpleNamespace(name="head"), model_dump_json=lambda exclude: "arm")
+    usual, short = EncoderSpec(name="e"), EncoderSpec(name="e", max_tokens=8)
+    spec = SimpleNamespace(
+        kind="encoder", method=SimpleNamespace(name="head"), encoder=usual, model_dump_json=lambda exclude: "arm"
+    )
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
     speed = Speed(single_seconds=1.0, batch_seconds=0.5, parameters=1)
-    assert Clock(1, speed=speed).expected(planned, dataset) == 20
-    assert Clock(1, speed=speed, threads=1, crowding=making.crowding).expected(planned, dataset) == 40
+    speeds = Speeds(speed, {usual: speed, short: replace(speed, single_seconds=0.1)})
+    assert Clock(1, speeds=speeds).expected(planned, dataset) == 20
+    assert Clock(1, speeds=speeds, threads=1, crowding=making.crowding).expected(planned, dataset) == 40
+    spec.encoder = short  # an arm that reads fewer tokens is faster
+    assert Clock(1, speeds=speeds).expected(planned, dataset) == 11
 
 
 @pytest.mark.parametrize("stopped", [DeadlineOver, StudyInterrupted])
@@ -365,15 +377,15 @@ def test_more_time_gives_more_epochs_unless_a_result_is_only_shown_again() -> No
 
 
 def test_a_call_that_resumes_has_the_rest_of_the_time() -> None:
-    first = Clock(20, speed=None)
+    first = Clock(20)
     assert 0 <= first.used < 60
-    resumed = Clock(20, used=15 * 60, speed=None)
+    resumed = Clock(20, used=15 * 60)
     assert 4 * 60 < resumed.left <= 5 * 60
     assert 15 * 60 <= resumed.used < 16 * 60
     resumed.restart()
     assert 19 * 60 < resumed.left <= 20 * 60
     assert resumed.used < 60
-    over = Clock(20, used=25 * 60, speed=None)
+    over = Clock(20, used=25 * 60)
     assert (over.left, over.used) == (0, 25 * 60)
     over.deadline = 0  # long ago: what took longer does not count
     assert over.used == 25 * 60
@@ -382,7 +394,7 @@ def test_a_call_that_resumes_has_the_rest_of_the_time() -> None:
 
 
 def test_a_resumed_run_took_as_long_as_all_its_sessions() -> None:
-    clock = Clock(1, speed=None)
+    clock = Clock(1)
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
@@ -397,7 +409,7 @@ def test_a_resumed_run_took_as_long_as_all_its_sessions() -> None:
 
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 60), (2, 60), (4, 120)])
 def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds: float) -> None:
-    clock = Clock(1, speed=None, threads=2)
+    clock = Clock(1, threads=2)
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")

@@ -79,6 +79,9 @@ class ComparisonOptions:
     ] = EMBEDDED_NAME
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5
     seed: Annotated[int, typer.Option(help="Seed of the splits and the runs.")] = 42
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train candidates again that failed in an earlier call.")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ def _conclude(result: FitResult, console: Console, *, language: Literal["en", "j
         console.print(f"\n{markdown_table(table)}")
     for sentence in result.report.sentences:
         console.print(sentence)
+    if failed := len({str(one.name) for one in findings.candidates if one.reason == "failed"}):
+        console.print(f"{counted(failed, 'candidate')} failed; --retry-failed trains them again")
     console.print(str(result.report.page))
     if result.bundle is None:
         raise typer.Exit(1)

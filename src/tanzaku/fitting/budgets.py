@@ -11,7 +11,7 @@ from typing import Literal
 from tanzaku.errors import SpecError
 from tanzaku.files import write_json_atomically
 from tanzaku.fitting.measuring import Measured, measure_bundle, measure_encoder
-from tanzaku.ship.certificate import bundle_bytes
+from tanzaku.study.encoder_spec import ENCODER_NAMES, EncoderSpec
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,31 @@ class CostsFile:
             return costs
         return replace(costs, total_bytes=costs.total_bytes - costs.dictionary_bytes, dictionary_bytes=0)
 
-    def measure(self, key: str, bundle: Path, texts: Sequence[str], *, dictionary_bytes: int = 0) -> Costs:
-        """Weigh and time a bundle, unless that was done before under this name; `dictionary_bytes` is what it needs in
-        addition."""
+    def measure(
+        self, key: str, bundle: Path, texts: Sequence[str], *, own_bytes: int, dictionary_bytes: int = 0
+    ) -> Costs:
+        """Time a bundle, unless that was done before under this name.
+
+        Args:
+            key: The name.
+            bundle: Its folder.
+            texts: Documents.
+            own_bytes: What it weighs, without what is there anyway.
+            dictionary_bytes: What it needs in addition.
+        """
         if (known := self.get(key)) is not None:
             return known
         measured = measure_bundle(bundle, texts)
-        total = bundle_bytes(bundle) + dictionary_bytes
+        total = own_bytes + dictionary_bytes
         return self._keep(key, Costs(**asdict(measured), total_bytes=total, dictionary_bytes=dictionary_bytes))
 
-    def encoder(self, encoder: dict[str, object], texts: Sequence[str], *, labels: int, fingerprint: str) -> Costs:
+    def encoder(self, encoder: EncoderSpec, texts: Sequence[str], *, labels: int, fingerprint: str) -> Costs:
         """Time an encoder that is not trained yet, with a head for so many labels, unless that was done before."""
-        key = f"encoder {fingerprint}"
+        key = f"encoder {fingerprint} {encoder.model_dump_json(exclude=set(ENCODER_NAMES))}"
         if (known := self.get(key)) is not None:
             return known
-        return self._keep(key, Costs(**asdict(measure_encoder(encoder, texts, labels=labels)), total_bytes=0))
+        measured = measure_encoder(encoder.model_dump(mode="json"), texts, labels=labels)
+        return self._keep(key, Costs(**asdict(measured), total_bytes=0))
 
     def _keep(self, key: str, costs: Costs) -> Costs:
         self._known[key] = asdict(costs)

@@ -59,13 +59,12 @@ def reliability_drawing(findings: FitFindings, *, name: str, words: Words) -> Dr
 def answer_rows(findings: FitFindings, *, words: Words) -> Sequence[tuple[str, str, str, str]]:
     """For each error rate: the rate, the share of documents that is answered, the probability from which on, and why
     there is none."""
-    documents = findings.selection.documents if findings.selection else 0
     return [
         (
             f"{100 * rate:g}",
             formats.NONE if found is None else f"{100 * found.coverage:.0f}",
             formats.NONE if found is None else f"{found.probability:.4f}",
-            why_no_promise(rate, documents=documents, words=words) if found is None else "",
+            why_no_promise(rate, documents=findings.held_out, words=words) if found is None else "",
         )
         for rate, found in findings.answers
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tanzaku.data.dataset import Dataset
+from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import FinishedRun
 from tanzaku.study.spec import RunSpec
@@ -29,13 +31,26 @@ class Speed:
     """Of the encoder."""
 
 
+@dataclass(frozen=True)
+class Speeds:
+    """How fast an encoder is, by how it reads documents."""
+
+    usual: Speed
+    """As most candidates read them."""
+    others: Mapping[EncoderSpec, Speed] = field(default_factory=dict)
+
+    def of(self, reading: EncoderSpec) -> Speed:
+        """The speed for a way of reading."""
+        return self.others.get(reading, self.usual)
+
+
 class Clock:
     """The time budget, and how long runs take.
 
     Args:
         minutes: The budget.
         used: The seconds of it that earlier calls used.
-        speed: The encoder's with one thread; None without an encoder.
+        speeds: The encoder's with one thread; None without an encoder.
         threads: Of each run that shares the machine with others; None where each run has all threads.
         crowding: How many runs share a core, so that each takes so many times as long as the speed says.
     """
@@ -45,14 +60,14 @@ class Clock:
         minutes: float,
         *,
         used: float = 0.0,
-        speed: Speed | None,
+        speeds: Speeds | None = None,
         threads: int | None = None,
         crowding: float = 1.0,
     ) -> None:
         self.deadline = time.monotonic() + 60 * minutes - used
         self._budget = 60 * minutes
         self._used = used
-        self._speed = speed
+        self._speeds = speeds
         self._threads = threads
         self._crowding = crowding
         self._known: dict[str, float] = {}  # seconds for each training document, by arm
@@ -96,16 +111,17 @@ class Clock:
         return self._crowding * self._on_a_core(spec, dataset)
 
     def _on_a_core(self, spec: RunSpec, dataset: Dataset) -> float:
-        if spec.kind == "text" or self._speed is None:
+        if spec.kind == "text" or self._speeds is None:
             return 0.0
+        speed = self._speeds.of(spec.encoder)
         train, others = len(dataset.train), len(dataset.val) + len(dataset.test)
         if not trains_encoder(spec):  # whose features are computed once, document by document
-            return self._speed.single_seconds * train + self._speed.batch_seconds * others
+            return speed.single_seconds * train + speed.batch_seconds * others
         epochs, batch = spec.training.epochs, spec.training.batch_size
-        passes = self._speed.batch_seconds * training_passes(train, len(dataset.val), epochs=epochs)
+        passes = speed.batch_seconds * training_passes(train, len(dataset.val), epochs=epochs)
         if not spec.method.saves_whole_model:
             return passes
-        return passes + epochs * train / batch * _STEP_SECONDS * self._speed.parameters
+        return passes + epochs * train / batch * _STEP_SECONDS * speed.parameters
 
 
 def final_share(whole: Dataset, fold: Dataset) -> float:

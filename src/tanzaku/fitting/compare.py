@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,14 @@ from tanzaku.fitting.candidates import (
     least_bytes,
     parameters_of,
 )
-from tanzaku.fitting.clock import Clock, Speed, final_share, training_passes
+from tanzaku.fitting.clock import Clock, Speed, Speeds, final_share, training_passes
 from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
 from tanzaku.fitting.job import STUDY_FILE, Job
-from tanzaku.fitting.race import Entry, Fold, Race, groups_of, has_ended
+from tanzaku.fitting.race import Entry, Fold, Race, forget_failed, groups_of, has_ended
 from tanzaku.fitting.rounds import read_entry, run_race
+from tanzaku.study.encoder_spec import ENCODER_SETTINGS, EncoderSpec
 from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.naming import Name, Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
@@ -99,20 +101,20 @@ def compare(job: Job, *, encoder: str | None, arms: Sequence[Mapping[str, Any]] 
     entries = [Entry(candidate, form) for candidate in candidates for form in candidate.forms]
     _drop_too_large(entries, source, job)
     costs = CostsFile(job.folder / _COSTS, shared_dictionary=job.shared_dictionary)
-    speed = _drop_too_slow(entries, settings, source, job, costs)
+    speeds = _drop_too_slow(entries, settings, source, job, costs)
     trained = {id(entry.candidate) for entry in entries if entry.live and _trains_encoder(entry.candidate)}
-    epochs = epochs_of(job, speed, past, candidates=len(trained)) if usual and speed is not None else None
+    epochs = epochs_of(job, speeds.usual, past, candidates=len(trained)) if usual and speeds is not None else None
     if epochs is not None:
         candidates = _with_epochs(candidates, entries, epochs)
         every = _study(job, settings, candidates)
     left = [one for one in candidates if any(entry.live for entry in entries if entry.candidate is one)]
     if not left:
-        raise SpecError(f"no candidate can meet the budgets: {_least(entries)}; raise a budget, or add text methods")
+        raise SpecError(f"no candidate can meet the budgets: {_least(entries)}. Raise a budget, or add text methods")
     adapting = any(candidate.adapts_encoder for candidate in left)
     spec = _study(job, settings if adapting else {}, left)
     _write_study(spec, job.folder)
     names = _names(every, candidates)
-    race = _race(job, spec, left, entries, names=names, used=past.seconds, speed=speed, costs=costs)
+    race = _race(job, spec, left, entries, names=names, used=past.seconds, speeds=speeds, costs=costs)
     return _raced(race, job, spec, history, past, epochs=epochs)
 
 
@@ -124,7 +126,7 @@ def _race(
     *,
     names: Mapping[int, Mapping[Language, Name]],
     used: float,
-    speed: Speed | None,
+    speeds: Speeds | None,
     costs: CostsFile,
 ) -> Race:
     threads, crowding = job.making.threads, job.making.crowding
@@ -138,7 +140,7 @@ def _race(
         labels=len(job.whole.label_names),
         margin=job.margin,
         choose_by=job.choose_by,
-        clock=Clock(job.minutes, used=used, speed=speed, threads=threads, crowding=crowding),
+        clock=Clock(job.minutes, used=used, speeds=speeds, threads=threads, crowding=crowding),
         costs=costs,
         final_share=final_share(job.whole, job.folds[0]),
         scratch=job.folder / _SCRATCH,
@@ -152,10 +154,11 @@ def _race(
 def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past, *, epochs: int | None) -> Compared:
     folds = [_fold(job, spec, number) for number in range(1, len(job.folds) + 1)]
     before = past.outcome
-    again = before is not None and job.minutes <= before.minutes and _restore(race, folds, before)
+    retried = job.retry_failed and (forget_failed(job.folder) > 0 or (before is not None and before.failures > 0))
+    again = before is not None and job.minutes <= before.minutes and not retried and _restore(race, folds, before)
 
     if again:
-        race.clock = Clock(0, speed=None)
+        race.clock = Clock(0)
 
     def note_time() -> None:
         past.seconds = race.clock.used
@@ -172,10 +175,10 @@ def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past, 
         race.rounds_before = min(history.rounds, _rounds_made(race, folds))
         race.completed, race.note_time = completed, note_time
         try:
-            rounds = run_race(race, folds)
+            raced = run_race(race, folds)
         finally:
             note_time()
-        before = Outcome.of(race.entries, minutes=job.minutes, rounds=rounds, epochs=epochs)
+        before = Outcome.of(race.entries, raced, minutes=job.minutes, epochs=epochs)
     return Compared(spec, race, folds[: before.rounds], history, past, before, again)
 
 
@@ -189,7 +192,7 @@ def _asked(job: Job, arms: Sequence[Mapping[str, Any]], source: EncoderSource | 
         "budgets": asdict(job.budgets),
         "margin": job.margin,
         "choose_by": job.choose_by,
-        "folds": len(job.folds),
+        "folds": [fold.fingerprint for fold in job.folds],
         "seed": job.seed,
     }
 
@@ -211,6 +214,8 @@ def _restore(race: Race, folds: Sequence[Fold], outcome: Outcome) -> bool:
     runs = {id(one): [fold.runs[place] for fold in folds] for place, one in enumerate(race.candidates)}
     taken = [entry for entry, dropped in zip(race.entries, outcome.dropped, strict=True) if dropped is None]
     if not all(map(has_ended, (run for entry in taken for run in runs[id(entry.candidate)][: outcome.rounds]))):
+        return False
+    if any(race.costs.get(costs_key(runs[id(entry.candidate)][0], entry.form)) is None for entry in taken):
         return False
     outcome.restore(race.entries)
     for entry in race.entries:
@@ -281,8 +286,13 @@ def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]
         "arms": [dict(candidate.arm) for candidate in candidates],
     }
     spec = parse_study(content, where="candidates")
+    arms = [dict(candidate.arm) for candidate in candidates]
+    if repeated := next((arm for place, arm in enumerate(arms) if arm in arms[:place]), None):
+        raise SpecError(f"candidates: {repeated} is given twice; leave one out")
     if len(expand(spec)) != len(candidates):
-        raise SpecError("candidates: an option has a list of values; give a candidate for each of them")
+        raise SpecError(
+            "candidates: two are the same run, or an option has a list of values; give one candidate for each value"
+        )
     return spec
 
 
@@ -327,22 +337,41 @@ def _drop_too_slow(
     source: EncoderSource | None,
     job: Job,
     costs: CostsFile,
-) -> Speed | None:
-    """Drop what adapts an encoder that is too slow itself; how fast the encoder is, None where none is needed."""
+) -> Speeds | None:
+    """Drop what adapts an encoder that is too slow itself; how fast the encoder is, None where none is needed.
+
+    An arm may read documents in a way of its own, such as fewer tokens of each, so each way is timed.
+    """
     adapting = [entry for entry in entries if entry.live and entry.candidate.adapts_encoder]
     if not adapting or source is None:
         return None
-    reading = {**settings["encoder"], "pooling": RECIPES["default"].shared["pooling"]}
-    labels = len(job.whole.label_names)
-    measured = costs.encoder(reading, job.whole.train.texts, labels=labels, fingerprint=source.fingerprint)
-    limit = job.budgets.milliseconds
-    if limit is not None and measured.milliseconds > limit:
-        for entry in adapting:
+    labels, usual = len(job.whole.label_names), _reading(settings)
+    parameters = parameters_of(source, labels=labels)
+    speeds: dict[EncoderSpec, Speed] = {}
+    for entry in adapting:
+        reading = _reading(settings, entry.candidate.arm)
+        texts, fingerprint = job.whole.train.texts, source.fingerprint
+        measured = costs.encoder(reading, texts, labels=labels, fingerprint=fingerprint)
+        speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters)
+        if job.budgets.milliseconds is not None and measured.milliseconds > job.budgets.milliseconds:
             entry.costs = replace(measured, total_bytes=entry.least_bytes)
             entry.drop("milliseconds")
-    return Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters_of(source, labels=labels))
+    return Speeds(speeds.get(usual, next(iter(speeds.values()))), speeds)
+
+
+def _reading(settings: Mapping[str, Any], arm: Mapping[str, Any] = MappingProxyType({})) -> EncoderSpec:
+    """How an arm reads documents, by default as the study does."""
+    own = {name: value for name, value in arm.items() if name in ENCODER_SETTINGS}
+    shared = {"pooling": RECIPES["default"].shared["pooling"], **settings["encoder"]}
+    return EncoderSpec.model_validate(shared | own)
 
 
 def _least(entries: Sequence[Entry]) -> str:
+    """What those would take that would take least."""
     smallest = min(entries, key=lambda entry: entry.least_bytes)
-    return f"the smallest takes {smallest.least_bytes / 1e6:.2f} MB at least"
+    least = f"the smallest takes at least {smallest.least_bytes / 1e6:.2f} MB"
+    slow = [entry.costs.milliseconds for entry in entries if entry.reason == "milliseconds" and entry.costs]
+    if not slow:
+        return least
+    fastest = f"the encoder takes {min(slow):.1f} ms for one document"
+    return fastest if len(slow) == len(entries) else f"{least}, and {fastest}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import raise_errors, warn_of
 from tanzaku.data.grouping import same_text, together
@@ -63,7 +64,13 @@ def _whole(dataset: Dataset, options: ReadOptions) -> Labelled:
             f"{dataset.name} is prepared data, whose documents were read and tidied before: {named} can't have an "
             "effect on it. Leave that out, or give the original documents"
         )
+    dataset = clean_dataset(replace(dataset, published=False))  # as the classifier is going to read others
     splits = (dataset.train, dataset.val, dataset.test)
+    if any(split.weights is not None for split in splits):
+        raise DataError(
+            f"{dataset.name} has weights of documents, which fit does not use; leave them out, or train a "
+            "`tanzaku.TextClassifier`"
+        )
     texts = tuple(text for split in splits for text in split.texts)
     labels = tuple(label for split in splits for label in split.labels)
     grouped = any(split.groups for split in splits)

@@ -11,14 +11,15 @@ import numpy as np
 from tanzaku.analysis.abstention import Threshold, choose_threshold, one_of_each
 from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 from tanzaku.analysis.reliability import Reliability, reliability_of
+from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.selection import Selection, select
-from tanzaku.analysis.statistics import accuracy_interval_over_both, accuracy_scores
+from tanzaku.analysis.statistics import accuracy_interval_over_both
 from tanzaku.data.dataset import Dataset
 from tanzaku.files import atomic_folder
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.compare import FOLDS_FOLDER, Compared
-from tanzaku.fitting.forms import costs_key, dictionary_of, pack_form, predict_in_fewer_bits, predictions_of
+from tanzaku.fitting.forms import costs_key, measure_form, pack_form, predict_in_fewer_bits, predictions_of
 from tanzaku.fitting.history import bundle_facts
 from tanzaku.fitting.job import RUNS, Job
 from tanzaku.fitting.race import (
@@ -58,6 +59,7 @@ def finish(job: Job, compared: Compared) -> FitFindings:
     classes = np.concatenate([classes_of(fold.dataset) for fold in compared.folds]) if rounds else np.zeros(0, np.int64)
     selection = final = mistakes = curve = chosen = reliability = None
     answers: tuple[tuple[float, Threshold | None], ...] = ()
+    held_out = None
     if live:
         labels = len(job.whole.label_names)
         made, by = selectable(live, rounds), job.choose_by
@@ -68,7 +70,8 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         predicted = selectable([chosen], rounds)[0].predicted
         mistakes = mistakes_of(texts, classes, predicted, label_names=job.whole.label_names)
         curve = _curve(job, compared, chosen.candidate)
-        reliability, answers = _probabilities(compared, chosen)
+        held_out = _held_out(compared, chosen)
+        reliability, answers = _probabilities(compared, chosen, held_out)
     shutil.rmtree(race.scratch, ignore_errors=True)
     compared.past.outcome = compared.outcome
     compared.history.write()
@@ -79,6 +82,7 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         label_names=job.whole.label_names,
         folds=rounds,
         planned_folds=race.folds,
+        time_over=compared.outcome.time_over,
         only_trained=job.only_trained,
         without_test=job.without_test,
         margin=job.margin,
@@ -89,15 +93,16 @@ def finish(job: Job, compared: Compared) -> FitFindings:
         curve=curve,
         reliability=reliability,
         answers=answers,
+        held_out=0 if held_out is None else len(held_out.correct),
         groups=None if groups is None else len(np.unique(groups)),
     )
 
 
 def _probabilities(
-    compared: Compared, chosen: Entry
+    compared: Compared, chosen: Entry, held_out: HeldOut | None
 ) -> tuple[Reliability | None, tuple[tuple[float, Threshold | None], ...]]:
     """How far the probabilities of the documents of all folds can be trusted, and what they promise."""
-    if (every := _classified(compared, chosen)) is None or (held_out := _held_out(compared, chosen)) is None:
+    if (every := _classified(compared, chosen)) is None or held_out is None:
         return None, ()
     probabilities, correct = held_out.probabilities, held_out.correct
     answers = tuple((rate, choose_threshold(probabilities, correct, error_rate=rate)) for rate in _ERROR_RATES)
@@ -195,8 +200,7 @@ def _pack_final(job: Job, compared: Compared, entry: Entry, planned: PlannedRun,
     bundle = race.scratch / "final"
     held_out = _held_out(compared, entry)
     pack_form(planned, entry.form, bundle, compare=True, language=job.language, held_out=held_out)
-    needed = dictionary_of(planned, entry.form)
-    costs = race.costs.measure(key, bundle, job.whole.test.texts, dictionary_bytes=needed)
+    costs = measure_form(race.costs, planned, entry.form, bundle, job.whole.test.texts)
     if race.budgets.exceeded(costs):
         return costs
     predict_in_fewer_bits(planned, entry.form, bundle, dataset)

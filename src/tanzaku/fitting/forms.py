@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tanzaku.data.dataset import Dataset
-from tanzaku.fitting.budgets import Costs
+from tanzaku.files import folder_bytes
+from tanzaku.fitting.budgets import Costs, CostsFile
 from tanzaku.fitting.candidates import Form
 from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.race import Race, classes_of
+from tanzaku.ship.bundle import ENCODER_FOLDER
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import HeldOut, replace_held_out
 from tanzaku.ship.packing import pack
 from tanzaku.study.planned import PlannedRun
@@ -50,19 +53,20 @@ def costs_key(planned: PlannedRun, form: Form) -> str:
     return f"{planned.run_id}/{form}"
 
 
-def dictionary_of(planned: PlannedRun, form: Form) -> int:
-    """The bytes of the dictionary that a run's bundle needs."""
-    return dictionary_bytes(planned.spec.method, form, getattr(planned, "encoder", None))
+def measure_form(costs: CostsFile, planned: PlannedRun, form: Form, bundle: Path, texts: Sequence[str]) -> Costs:
+    """What a run's bundle costs. If the encoder is there anyway, so is its tokenizer, and its copy does not count."""
+    own = bundle_bytes(bundle) - (folder_bytes(bundle / ENCODER_FOLDER) if form == "adapter" else 0)
+    needed = dictionary_bytes(planned.spec.method, form, getattr(planned, "encoder", None))
+    return costs.measure(costs_key(planned, form), bundle, texts, own_bytes=own, dictionary_bytes=needed)
 
 
 def weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Costs:
     """What the bundle of a fold's run costs, measured unless that is known."""
-    key = costs_key(planned, form)
-    if (known := race.costs.get(key)) is not None:
+    if (known := race.costs.get(costs_key(planned, form))) is not None:
         return known
     bundle = race.scratch / f"{planned.run_id}-{form}"
     pack_form(planned, form, bundle, compare=False)
-    costs = race.costs.measure(key, bundle, dataset.test.texts, dictionary_bytes=dictionary_of(planned, form))
+    costs = measure_form(race.costs, planned, form, bundle, dataset.test.texts)
     predict_in_fewer_bits(planned, form, bundle, dataset)
     shutil.rmtree(bundle)
     return costs

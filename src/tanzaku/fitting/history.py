@@ -12,6 +12,7 @@ from typing import Any
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file, write_json_atomically
 from tanzaku.fitting.race import Behind, Entry
+from tanzaku.fitting.rounds import Raced
 from tanzaku.ship.building import check_out
 from tanzaku.ship.manifest import MANIFEST_FILE
 
@@ -28,15 +29,23 @@ class Outcome:
     """Whole rounds that decided."""
     dropped: Sequence[Mapping[str, Any] | None]
     """For each entry of the race, why and how it dropped out."""
+    time_over: bool = False
+    """Whether there would have been more rounds with more time."""
     epochs: int | None = None
     """Of the candidates that train the encoder; None where that was not decided."""
     bundle: Mapping[str, Any] | None = None
     """The run and the form of the bundle, its language, and the hash of its manifest."""
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], *, minutes: float, rounds: int, epochs: int | None) -> Outcome:
+    def of(cls, entries: Sequence[Entry], raced: Raced, *, minutes: float, epochs: int | None) -> Outcome:
         """Take down how entries came out of the race."""
-        return cls(minutes, rounds, [None if entry.live else _facts(entry) for entry in entries], epochs)
+        dropped = [None if entry.live else _facts(entry) for entry in entries]
+        return cls(minutes, raced.rounds, dropped, raced.time_over, epochs)
+
+    @property
+    def failures(self) -> int:
+        """How many entries dropped out because something failed."""
+        return sum(dropped is not None and dropped["reason"] == "failed" for dropped in self.dropped)
 
     def restore(self, entries: Sequence[Entry]) -> None:
         """Let the entries drop out that did."""

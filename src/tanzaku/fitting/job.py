@@ -55,6 +55,8 @@ class Job:
     listener: Callable[[FitEvent], None]
     making: Making
     """What trains the candidates."""
+    retry_failed: bool
+    """Make runs again that failed before."""
     force: bool
     """Replace a bundle that lies in `out`."""
 
@@ -81,11 +83,13 @@ def prepare(splits: Splits, folder: Path) -> Dataset:
     """
     data = folder / DATA_FOLDER
     whole = splits.whole
-    if (data / MANIFEST).exists() and read_manifest(data).get("fingerprint") != whole.fingerprint:
-        raise DataError(
-            f"{folder} holds a fit of other documents, or with another seed; name another folder with --study, or "
-            "remove it"
-        )
-    options = {"text": "cleaned"} if whole.published else {}
-    write_prepared(Preparation(whole, source={}, options=options), data)
-    return replace(load_dataset(data), name=whole.name)
+    if (data / MANIFEST).exists():
+        before = read_manifest(data)
+        if before.get("fingerprint") != whole.fingerprint:
+            raise DataError(
+                f"{folder} holds a fit of other documents, or with another seed; name another folder with --study, or "
+                "remove it"
+            )
+        whole = replace(whole, name=before.get("name", whole.name))  # the same documents in a file that was renamed
+    write_prepared(Preparation(whole, source={}, options={}), data)
+    return replace(load_dataset(data), name=splits.whole.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tanzaku.fitting.budgets import Budgets
 from tanzaku.fitting.splits import FOLDS
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.engines.options import RayOptions
-from tanzaku.words import Language
+from tanzaku.words import LANGUAGES, Language
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class FitOptions:
         jobs: How many candidates are trained at the same time; they share the threads. None takes `usual_jobs`, and
             with Ray as many as there is room for.
         ray: Train them with Ray.
+        retry_failed: Train candidates again that failed in an earlier call.
         force: Replace a bundle that lies in `out`.
     """
 
@@ -72,6 +74,7 @@ class FitOptions:
     language: Language = "en"
     jobs: int | None = None
     ray: RayOptions | None = None
+    retry_failed: bool = False
     force: bool = False
 
     @classmethod
@@ -85,12 +88,14 @@ class FitOptions:
         if unknown := sorted(set(options) - set(names)):
             raise SpecError(f"fit has no option {unknown[0]!r}; choose among {', '.join(names)}")
         made = cls(**options)
-        if not made.minutes > 0:
-            raise SpecError(f"minutes = {made.minutes:g}; give a number above 0")
+        if not 0 < made.minutes < inf:
+            raise SpecError(f"minutes = {made.minutes:g}; give a number above 0, such as 20, or 100000 for no limit")
         if made.folds < 2:
             raise SpecError(f"folds = {made.folds}; give 2 or more")
         if not made.margin >= 0:
             raise SpecError(f"margin = {made.margin:g}; give a share of 0 or more, such as 0.01 for one point")
+        if made.language not in LANGUAGES:
+            raise SpecError(f"language = {made.language!r}; choose among {', '.join(LANGUAGES)}")
         if made.jobs is not None and made.jobs < 1:
             raise SpecError(f"jobs = {made.jobs}; give 1 or more")
         return made

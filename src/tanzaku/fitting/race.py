@@ -28,7 +28,7 @@ from tanzaku.study.making import Shown
 from tanzaku.study.naming import Name
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import DeadlineOver
-from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun
+from tanzaku.study.record import RECORD_FILE, FailedRun, FinishedRun, read_record
 from tanzaku.threads import settled_threads, threads_of_each
 from tanzaku.words import Language
 
@@ -220,6 +220,14 @@ def has_ended(planned: PlannedRun) -> bool:
     return (planned.folder / RECORD_FILE).exists()
 
 
+def forget_failed(folder: Path) -> int:
+    """Remove the records of all runs below a folder that failed, so that they are made again; how many there were."""
+    failed = [path for path in folder.rglob(RECORD_FILE) if read_record(path.parent).status == "failed"]
+    for path in failed:
+        path.unlink()
+    return len(failed)
+
+
 Record = FinishedRun | FailedRun
 
 
@@ -274,14 +282,13 @@ def groups_of(splits: Sequence[Documents]) -> np.ndarray | None:
 
 
 def selectable(entries: Sequence[Entry], rounds: int) -> list[Selectable]:
-    """Entries with their predictions of the first folds."""
-    return [
-        Selectable(
-            np.concatenate([entry.predicted[number] for number in range(1, rounds + 1)]),
-            entry.costs.total_bytes if entry.costs else 0,
-        )
-        for entry in entries
-    ]
+    """Entries that were measured, with their predictions of the first folds."""
+    found = []
+    for entry in entries:
+        assert entry.costs is not None, f"{entry.candidate.arm} was not weighed"
+        predicted = np.concatenate([entry.predicted[number] for number in range(1, rounds + 1)])
+        found.append(Selectable(predicted, entry.costs.total_bytes))
+    return found
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import groupby, zip_longest
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tanzaku.analysis.selection import hopeless, scores_of
+from tanzaku.errors import BundleError, ProcessError
 from tanzaku.fitting.candidates import Candidate
 from tanzaku.fitting.clock import trains_encoder
 from tanzaku.fitting.forms import predictions, weigh
@@ -43,21 +45,34 @@ _CHEAP = 5  # runs that take less than such a part of the longest one's time are
 _ROUNDS, _ENOUGH_DOCUMENTS = 3, 300
 
 
-def run_race(race: Race, folds: Sequence[Fold]) -> int:
-    """Race until all folds are done, nothing is left, or the time is over; how many whole rounds there were.
+@dataclass(frozen=True)
+class Raced:
+    """How a race ended."""
+
+    rounds: int
+    """Whole ones."""
+    time_over: bool
+    """Whether there would have been more with more time."""
+
+
+def run_race(race: Race, folds: Sequence[Fold]) -> Raced:
+    """Race until all folds are done, nothing is left, or the time is over.
 
     Raises:
         StudyInterrupted: It was asked to stop; the same call resumes it.
     """
     truth: list[np.ndarray] = []
+    time_over = False
     for fold in folds:
-        if not race.live or not _round(race, folds, fold, truth):
+        if not race.live:
+            break
+        if time_over := not _round(race, folds, fold, truth):
             break
     _use_what_is_left(race, folds[: len(truth)], truth)
     for entry in race.entries:
         if entry.reason == "time" and (needed := _needed(race, [_waiting(race, entry.candidate, folds)])) >= 1:
             entry.detail = duration(needed)
-    return len(truth)
+    return Raced(len(truth), time_over)
 
 
 def _round(race: Race, folds: Sequence[Fold], fold: Fold, truth: list[np.ndarray]) -> bool:
@@ -237,12 +252,15 @@ def _measure(race: Race, candidate: Candidate, planned: PlannedRun, record: Reco
         return
     race.clock.learn(planned, record, fold.dataset)
     for entry in race.of(candidate):
-        if fold.number == 1:
-            entry.costs = weigh(race, planned, entry.form, fold.dataset)
-            if over := race.budgets.exceeded(entry.costs):
-                entry.drop(over)
-                continue
-        read_entry(race, entry, planned, fold)
+        try:
+            if fold.number == 1:
+                entry.costs = weigh(race, planned, entry.form, fold.dataset)
+                if over := race.budgets.exceeded(entry.costs):
+                    entry.drop(over)
+                    continue
+            read_entry(race, entry, planned, fold)
+        except (BundleError, ProcessError) as error:  # the others are not to suffer from it
+            entry.drop("failed", str(error))
 
 
 def read_entry(race: Race, entry: Entry, planned: PlannedRun, fold: Fold) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from tanzaku.data.decoding import readable_name
 from tanzaku.data.findings import warn_of
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, ProcessError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tanzaku.ship.classifier import Classifier
 
 PAGE = "report.html"
+_LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
 
     Raises:
         TanzakuError: Ray, documents, encoder, candidates or options can't be used; see the subclasses.
+        ProcessError: Another fit is working in the study's folder.
         StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
         OSError: The bundle's folder or the study's can't be written.
     """
@@ -97,7 +102,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     from tanzaku.fitting.compare import compare  # these import PyTorch: after the cheap checks
     from tanzaku.fitting.finish import finish
 
-    with connected(asked.ray):
+    with _alone_in(job.folder), connected(asked.ray):
         compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
         try:
             findings = finish(job, compared)
@@ -106,6 +111,26 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     report = _report(findings, job)
     bundle = job.out if findings.final else None
     return FitResult(report, compared.spec, job.folder, bundle, already_done=compared.again)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other fits out of a study's folder: they would write the same files.
+
+    Raises:
+        ProcessError: One is working in it.
+    """
+    lock = FileLock(folder / _LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ProcessError(
+            f"another fit is working in {folder}; wait until it has ended, or name another folder with --study"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -> Job:
@@ -144,6 +169,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         language=asked.language,
         listener=listener,
         making=Making(asked.jobs or (None if asked.ray else usual_jobs()), asked.ray),
+        retry_failed=asked.retry_failed,
         force=asked.force,
     )
 

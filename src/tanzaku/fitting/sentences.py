@@ -62,9 +62,7 @@ def _take(findings: FitFindings, words: Words) -> str:
         return words.text(
             "No classifier can be recommended: none can be distinguished from always answering the most frequent class."
         )
-    return words.text(
-        "No classifier can be recommended: after the final training, none met the budgets; the table shows why."
-    )
+    return words.text("No classifier can be recommended: none was left after the final training; the table shows why.")
 
 
 def _sure(findings: FitFindings, words: Words) -> list[str]:
@@ -102,7 +100,7 @@ def _sure(findings: FitFindings, words: Words) -> list[str]:
 def _no_time(findings: FitFindings, words: Words) -> list[str]:
     """How much less was compared than there is, because the time was over."""
     sentences = []
-    if 0 < findings.folds < findings.planned_folds:
+    if findings.time_over and findings.folds:
         sentences.append(
             words.text(
                 "Only {decided} of the {folds} folds decided, because there was no time for the others.",
@@ -281,9 +279,11 @@ def _test(findings: FitFindings, words: Words) -> str | None:
 
 def _answers(findings: FitFindings, words: Words) -> str | None:
     """Of the lowest error rate with which it answers half of the documents, or else of the highest one."""
+    if not findings.answers:
+        return None
     found = [one for _, one in findings.answers if one is not None]
     if not found:
-        return None
+        return _no_promise(findings, findings.answers[-1][0], words)
     shown = next((one for one in found if one.coverage >= _HALF), found[-1])
     rate = number(100 * shown.error_rate)
     promise = words.text(
@@ -303,12 +303,15 @@ def _answers(findings: FitFindings, words: Words) -> str | None:
     )
     if lower is None:
         return promise
-    why = words.text(
-        "A rate of {rate} % can't be promised: {reason}.",
-        rate=number(100 * lower[0]),
-        reason=why_no_promise(lower[0], documents=shown.documents, words=words),
+    return words.joined([promise, _no_promise(findings, lower[0], words)])
+
+
+def _no_promise(findings: FitFindings, error_rate: float, words: Words) -> str:
+    return words.text(
+        "An error rate of {rate} % can't be promised: {reason}.",
+        rate=number(100 * error_rate),
+        reason=why_no_promise(error_rate, documents=findings.held_out, words=words),
     )
-    return words.joined([promise, why])
 
 
 def why_no_promise(error_rate: float, *, documents: int, words: Words) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tanzaku.analysis.run_scores import FEWEST_GROUPS
 from tanzaku.analysis.selection import Selectable, select
-from tanzaku.analysis.statistics import FEWEST_GROUPS
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.grouping import assign_groups

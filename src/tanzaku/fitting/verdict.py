@@ -110,6 +110,8 @@ class FitFindings:
     folds: int
     """Rounds that were completed."""
     planned_folds: int
+    time_over: bool
+    """Whether there was no time for the other rounds."""
     only_trained: int
     """How many documents were trained on in every fold, and classified in none."""
     without_test: tuple[str, ...]
@@ -126,13 +128,15 @@ class FitFindings:
     answers: tuple[tuple[float, Threshold | None], ...] = ()
     """By the largest share of its answers that may be wrong, from which probability on it answers; None where no
     threshold promises that."""
+    held_out: int = 0
+    """Documents by which `answers` are promised: those of the folds, or one of each of their groups."""
     groups: int | None = None
     """Of the documents of the folds; None where no column has groups."""
 
     @property
     def more_to_try(self) -> bool:
         """Whether there was something for which there was no time."""
-        return self.folds < self.planned_folds or any(one.reason == "time" for one in self.candidates)
+        return self.time_over or any(one.reason == "time" for one in self.candidates)
 
     @property
     def without_time(self) -> int:

@@ -18,6 +18,7 @@ from tanzaku.processes import end_with_parent, without_main
 from tanzaku.threads import settle_threads
 
 FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
+_LONGEST_WAIT = 3600.0  # seconds; the system waits for a few weeks at most
 # What every other run would fail of as well.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _PRELOADED = [
@@ -159,11 +160,13 @@ def first_to_end(children: Sequence[StartedChild], *, deadline: float | None = N
         DeadlineOver: The deadline (of `time.monotonic`) is over.
         KeyboardInterrupt: The terminal's Ctrl-C came, which it sends to the children as well.
     """
-    while ready := wait([source for child in children for source in child.sources()], _seconds_until(deadline)):
+    while True:
+        ready = wait([source for child in children for source in child.sources()], _seconds_until(deadline))
         ended = [child for child in children if child.has_ended(ready)]
         if ended:
             return ended[0]
-    raise DeadlineOver
+        if not ready and deadline is not None and time.monotonic() >= deadline:
+            raise DeadlineOver
 
 
 def run_child(
@@ -183,7 +186,7 @@ def run_child(
 
 
 def _seconds_until(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    return None if deadline is None else min(_LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
 
 
 def _begin(work: Callable[..., int], parent: Connection, threads: int | None, arguments: dict[str, Any]) -> None:
