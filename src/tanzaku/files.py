@@ -106,6 +106,16 @@ def check_writable(folder: Path) -> None:
         raise OSError(error.errno, f"this folder can't be written ({error.strerror})", str(folder)) from error
 
 
+def check_new(folder: Path) -> None:
+    """Make sure that a folder is new or empty.
+
+    Raises:
+        TanzakuError: It is not.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TanzakuError(f"{folder.absolute()} already exists and is not empty; choose another folder, or remove it")
+
+
 @contextmanager
 def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A new folder next to `out` to write files into; it becomes `out` where all went well, and is removed otherwise.
@@ -119,8 +129,10 @@ def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         OSError: `out` can't be written; the error names it.
     """
     given, out = out, out.absolute()
-    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TanzakuError(f"{out} already exists and is not empty; choose another folder, or remove it")
+    if not replace:
+        check_new(out)
+    if out.is_symlink():
+        out = out.resolve()  # the folder is replaced, and not the link to it
     staging = _staging_of(out)
     try:
         with errors_naming(given):

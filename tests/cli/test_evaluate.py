@@ -113,7 +113,7 @@ def test_its_folder_has_the_numbers_the_text_and_the_curve(study: Study, labelle
     }
     assert (out / "evaluation.txt").read_text(encoding="utf-8") == done.stdout
     assert json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["documents"] == 30
-    assert "is not empty" in _fails(study.bundles["tfidf-svm"], labelled, *COLUMNS, "--out", out)
+    assert "is not empty" in _fails(tmp_path / "no bundle", labelled, *COLUMNS, "--out", out)  # said before all else
 
 
 def test_a_sheet_that_is_not_read_is_reported(study: Study, tmp_path: Path) -> None:

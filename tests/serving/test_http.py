@@ -334,6 +334,31 @@ def test_a_server_that_can_not_compute_is_not_healthy(bundles: dict[str, Path]) 
     assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
 
 
+def test_a_mistake_of_the_server_is_an_error_in_the_usual_form(
+    bundles: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an id, under which the log has more, but not the error's words, which may quote a text."""
+    tasks = Tasks(precision="float32", device="cpu")
+    task = tasks.load("svm", bundles["svm"])
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(f"out of memory at {TEXT}")
+
+    task.pool._scorer = broken  # type: ignore[attr-defined]
+    with (
+        caplog.at_level(logging.INFO, logger="tanzaku.serving"),
+        running(Service(tasks)) as server,
+        server.client() as client,
+    ):
+        answer = client.post("/v1/classify", json={"task": "svm", "texts": [TEXT]})
+        assert client.get("/healthz").status_code == 200
+    assert (answer.status_code, answer.json()["error_type"]) == (500, "backend")
+    assert answer.headers["x-request-id"] in answer.json()["error"]
+    written = [json.dumps(record.facts, ensure_ascii=False) for record in caplog.records if hasattr(record, "facts")]
+    assert any(answer.headers["x-request-id"] in line and "RuntimeError" in line for line in written)
+    assert TEXT not in "".join(written)
+
+
 def test_requests_that_a_shutdown_does_not_wait_for_get_503(bundles: dict[str, Path]) -> None:
     """The request can't be answered before the server has given it up."""
     tasks = Tasks(precision="float32", device="cpu")

@@ -134,6 +134,20 @@ def test_a_small_spreadsheet_can_not_keep_the_server_busy(xml: bytes, message: s
     assert raised.value.status == 413
 
 
+def test_entities_of_a_spreadsheet_are_not_expanded() -> None:
+    """A few kilobytes of them can stand for gigabytes."""
+    content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>&a;</v></c></row>')
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                part = b'<!DOCTYPE worksheet [<!ENTITY a "sea">]>' + part[part.index(b"<worksheet") :]
+            new.writestr(name, part)
+    with pytest.raises(DataError, match=r"a\.xlsx"):
+        read_table(changed.getvalue(), name="a.xlsx", column=None, most_rows=99)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.csv", b"text\na\nb\n"), ("a.xlsx", _sheet([["text"], ["a"], ["b"]]))],

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
 from tanzaku.cli.serve import _named as named_bundles
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.ship.bundle import open_bundle, read_facts
 from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.classifier import Classifier
@@ -117,11 +117,31 @@ def test_without_a_connection_the_cache_is_used(hub: Hub, bundle: Path, monkeypa
     push(bundle, NAME)
     fetched = bundle_folder(f"hf://{NAME}")
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert bundle_folder(f"hf://{NAME}") == fetched
+    with pytest.warns(TanzakuWarning, match=r":9 can't be reached.*; the copy in the hub's cache is used"):
+        assert bundle_folder(f"hf://{NAME}") == fetched
+    weights = fetched / "model" / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.unlink()  # as if the connection had broken off
+    with pytest.raises(
+        BundleError, match=r":9 can't be reached.*, and the hub's cache lacks model/weights\.safetensors"
+    ):
+        bundle_folder(f"hf://{NAME}")
+    weights.write_bytes(kept)
     with pytest.raises(BundleError, match=r"the bundle hf://our-group/other can't be fetched: .*:9 can't be reached"):
         bundle_folder("hf://our-group/other")
     with pytest.raises(BundleError, match=r"was not uploaded to .*: http://127.0.0.1:9 can't be reached"):
         push(bundle, NAME)
+
+
+def test_what_the_hub_refuses_is_not_taken_from_the_cache(
+    hub: Hub, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older copy would give the labels of an older classifier."""
+    push(bundle, NAME)
+    bundle_folder(f"hf://{NAME}")
+    shutil.rmtree(hub.repositories.pop(NAME))
+    with pytest.raises(BundleError, match=rf"the bundle hf://{NAME} can't be fetched: "):
+        bundle_folder(f"hf://{NAME}")
 
 
 def test_what_is_there_is_only_replaced_on_request(hub: Hub, bundle: Path) -> None:
@@ -135,6 +155,12 @@ def test_what_is_there_is_only_replaced_on_request(hub: Hub, bundle: Path) -> No
     assert (bundle_folder(f"hf://{NAME}") / "README.md").read_text(encoding="utf-8").endswith("edited")
     with pytest.raises(BundleError, match="exists already and is public; make it private on the hub"):
         push(bundle, NAME, force=True, private=True)
+    (hub.repositories[NAME] / "LICENSE").write_text("mine", encoding="utf-8")
+    push(bundle, NAME, force=True)
+    assert (hub.repositories[NAME] / "LICENSE").is_file()
+    (hub.repositories[NAME] / "manifest.json").write_text('{"name": "a web application"}', encoding="utf-8")
+    with pytest.raises(BundleError, match="contains something that is not a bundle or an export"):
+        push(bundle, NAME, force=True)
     (hub.repositories[NAME] / "manifest.json").unlink()
     with pytest.raises(BundleError, match="contains something that is not a bundle or an export"):
         push(bundle, NAME, force=True)

@@ -38,7 +38,7 @@ from tanzaku.study.spec import StudySpec
 from tests.checkpoints import make_mecab_bert
 from tests.kinds import encoder_facts, encoder_run, finished
 from tests.ship.conftest import METHODS, Study
-from tests.tiny import make_encoder
+from tests.tiny import make_dataset, make_encoder
 
 
 def _files(folder: Path) -> set[str]:
@@ -469,6 +469,42 @@ def test_nothing_is_overwritten_unless_it_is_a_bundle_and_wished(study: Study, t
     with pytest.raises(BundleError, match="contains something that is not a bundle"):
         pack(study.runs["lora"], study.encoder, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    write_prepared(Preparation(make_dataset(), source={}, options={}), tmp_path / "data")  # it has a manifest.json
+    with pytest.raises(BundleError, match="contains something that is not a bundle"):
+        pack(study.runs["lora"], tmp_path / "data", force=True)
+    assert (tmp_path / "data" / "train.csv").is_file()
+    (out / "README.md").write_text("of which there is a new one", encoding="utf-8")
+    for mine in ("notes.txt", ".git/HEAD"):
+        (out / mine).parent.mkdir(exist_ok=True)
+        (out / mine).write_text("mine", encoding="utf-8")
+        with pytest.raises(
+            BundleError, match=rf"out contains {mine}, which is no part of the bundle and would be lost"
+        ):
+            pack(study.runs["lora"], out, force=True)
+        (out / mine).unlink()
+    (out / ".git").rmdir()
+    pack(study.runs["lora"], out, force=True)
+
+
+def test_a_link_to_a_bundle_stays_one(study: Study, tmp_path: Path) -> None:
+    pack(study.runs["lora"], tmp_path / "news-v1")
+    link = tmp_path / "current"
+    link.symlink_to("news-v1")
+    pack(study.runs["head"], link, force=True)
+    assert link.is_symlink()
+    assert open_bundle(tmp_path / "news-v1").facts.method["name"] == "head"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "news-v1"]
+
+
+def test_no_path_of_a_teacher_is_packed(study: Study, tmp_path: Path) -> None:
+    def distilled(content: dict[str, Any]) -> None:
+        content["spec"]["training"]["distill"] = {"teacher": "/home/me/teacher", "texts": ["/home/me/texts.txt"]}
+
+    runs = _copies(study, tmp_path / "runs", {"a": distilled})
+    pack(runs / "a", tmp_path / "out")
+    assert b"teacher" in (tmp_path / "out" / "bundle.json").read_bytes()
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or b"/home/me" not in path.read_bytes(), path
 
 
 def test_the_run_that_one_stands_in_is_packed_but_not_to_there(

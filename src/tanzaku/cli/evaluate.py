@@ -60,16 +60,17 @@ def evaluate(
     """
     del threads  # settled already
     promise.check()
+    if out is not None:
+        _check_out(out)
     documents = _read(file, reading, label_column=label_column)
     classifier = model.load(folder_of(bundle))
     documents = _with_known_labels(documents, classifier, file)
     evaluation = _evaluate(documents, classifier, promise)
     content = _as_json(evaluation, documents)
     text = evaluation_text(evaluation, documents.texts)
-    if out is not None:
-        _write(out, evaluation, content, text)
     typer.echo(json.dumps(content, ensure_ascii=False, indent=2) if format == "json" else text, nl=format == "json")
     if out is not None:
+        _write(out, evaluation, content, text)
         plain_console(stderr=True, soft_wrap=True).print(f"Written to {out}.")
 
 
@@ -144,11 +145,18 @@ def _as_json(evaluation: "Evaluation", documents: _Documents) -> dict[str, Any]:
     return content
 
 
-def _write(out: Path, evaluation: "Evaluation", content: dict[str, Any], text: str) -> None:
+def _check_out(out: Path) -> None:
+    """Whether the evaluation can be written, before a model is loaded."""
     from tanzaku.extras import require_extra
-    from tanzaku.files import atomic_folder, write_json_atomically
+    from tanzaku.files import check_new, check_writable
 
     require_extra("report", purpose="the reliability curve of --out")
+    check_new(out)
+    check_writable(out)
+
+
+def _write(out: Path, evaluation: "Evaluation", content: dict[str, Any], text: str) -> None:
+    from tanzaku.files import atomic_folder, write_json_atomically
     from tanzaku.report.figures import render_chart
     from tanzaku.report.reliability_chart import reliability_chart
     from tanzaku.words import words_of

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from tanzaku import __version__
 from tanzaku.errors import TanzakuError
 from tanzaku.serving.engine import LateError
-from tanzaku.serving.failures import ApiError
+from tanzaku.serving.failures import ApiError, mistake
 from tanzaku.serving.guard import App, Guard
 from tanzaku.serving.page import read_page
 from tanzaku.serving.schemas import (
@@ -64,6 +64,7 @@ def make_app(service: Service, *, host: str = "127.0.0.1") -> App:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(TanzakuError, _unusable)
+    app.add_exception_handler(Exception, _mistaken)
     app.include_router(_health_routes(service))
     threads = _Threads(service)
     for routes in (_classifying_routes, _table_routes, _task_routes):
@@ -249,6 +250,12 @@ def _is_json(request: Request) -> bool:
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return _answer(ApiError(error.status_code, str(error.detail), dict(error.headers or {})))
+
+
+async def _mistaken(request: Request, error: Exception) -> JSONResponse:
+    """An error of ours; the guard, which the error reaches next, logs it."""
+    del error
+    return _answer(mistake(request.state.request_id))
 
 
 async def _unusable(_: Request, error: Exception) -> JSONResponse:

@@ -39,3 +39,8 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The body."""
         return json.dumps(self.content(), ensure_ascii=False).encode()
+
+
+def mistake(request_id: str) -> ApiError:
+    """What is answered where the server itself failed."""
+    return ApiError(500, f"the server made a mistake; its log has more under the id {request_id}")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tanzaku.serving.engine import SHUTTING_DOWN
-from tanzaku.serving.failures import ApiError
+from tanzaku.serving.failures import ApiError, mistake
 from tanzaku.serving.service import Service
 from tanzaku.serving.tokens import bearer_of
 from tanzaku.serving.watching import log
@@ -76,7 +76,7 @@ class Guard:
                 error=type(error).__name__,
                 trace=traceback.format_tb(error.__traceback__)[-6:],
             )
-            await answer.fail(ApiError(500, f"the server made a mistake; its log has more under the id {answer.id}"))
+            await answer.fail(mistake(answer.id))
         finally:
             self._note(scope, answer)
 
@@ -179,7 +179,7 @@ class _Answer:
     def __init__(self, scope: Message, send: Send) -> None:
         scope.setdefault("state", {})
         self._send = send
-        self.id = uuid.uuid4().hex[:12]
+        self.id = scope["state"]["request_id"] = uuid.uuid4().hex[:12]
         self.started = time.perf_counter()
         self.status = 0
         self.begun: Callable[[], None] | None = None

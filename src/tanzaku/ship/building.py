@@ -10,8 +10,10 @@ from tanzaku.errors import BundleError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, read_facts
 from tanzaku.ship.cards.write import write_card
-from tanzaku.ship.manifest import MANIFEST_FILE, is_litter, write_manifest
+from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, names_in_manifest, write_manifest
 from tanzaku.words import Language
+
+_OF_GIT = (".gitattributes", ".gitignore")
 
 
 @contextmanager
@@ -45,13 +47,26 @@ def check_out(out: Path, *, force: bool) -> None:
     """Make sure that a bundle can be built in `out`.
 
     Raises:
-        BundleError: Something lies there; `force` allows a bundle, and nothing else.
+        BundleError: Something lies there; `force` allows a bundle, and nothing else with it but its model card.
     """
     if out.name in ("", ".."):
         raise BundleError(f"a bundle is built in a folder next to {out}, which has no name; name a new folder")
     if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         return
-    if not (out / MANIFEST_FILE).is_file():
+    named = names_in_manifest(out / MANIFEST_FILE)
+    if named is None:  # prepared data and others have a file of that name too
         raise BundleError(f"{out} contains something that is not a bundle; choose a new folder")
     if not force:
         raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")
+    others = [name for name in _names_below(out) if name not in named | {MANIFEST_FILE, CARD_FILE}]
+    if others:
+        raise BundleError(
+            f"{out} contains {others[0]}, which is no part of the bundle and would be lost; move it away, or choose a "
+            "new folder"
+        )
+
+
+def _names_below(out: Path) -> list[str]:
+    """The files in a folder, but for those that the hub's client and file managers leave there."""
+    paths = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file() and not is_litter(path))
+    return [path.as_posix() for path in paths if path.parts[0] != ".cache" and path.name not in _OF_GIT]

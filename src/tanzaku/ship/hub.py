@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tanzaku.encoders.card import is_hub_id
-from tanzaku.errors import BundleError
+from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
-from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, is_not_checked, may_hold
+from tanzaku.ship.manifest import (
+    CARD_FILE,
+    MANIFEST_FILE,
+    is_litter,
+    is_not_checked,
+    may_hold,
+    names_in_manifest,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -20,6 +29,7 @@ PREFIX = "hf://"
 # A Path of such an address has lost a slash.
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^@]+?)/?(?:@(?P<revision>[^@]+))?")
 _KEPT = ".gitattributes"  # the hub's own
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ def _fetch(name: str, *, revision: str | None) -> Path:
 
     from tanzaku.encoders.hub import explain
 
+    address = f"hf://{name}" + (f" at revision {revision!r}" if revision else "")
     if constants.is_offline_mode():
         failure, remedy = "the hub was not asked, because HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"
     else:
@@ -68,14 +79,37 @@ def _fetch(name: str, *, revision: str | None) -> Path:
         # Whatever the client raises, the bundle was not fetched; the message carries the cause.
         except Exception as error:
             failure, remedy = explain(error, name, revision)
+            if _is_an_answer(error):
+                raise BundleError(f"the bundle {address} can't be fetched: {failure}; {remedy}") from error
     try:
-        cached = HfApi().snapshot_download(
-            name, revision=revision, allow_patterns=[MANIFEST_FILE], local_files_only=True
+        cached = Path(
+            HfApi().snapshot_download(name, revision=revision, allow_patterns=[MANIFEST_FILE], local_files_only=True)
         )
     except (LocalEntryNotFoundError, IncompleteSnapshotError) as error:
-        at = f" at revision {revision!r}" if revision else ""
-        raise BundleError(f"the bundle hf://{name}{at} can't be fetched: {failure}; {remedy}") from error
-    return Path(cached)
+        raise BundleError(f"the bundle {address} can't be fetched: {failure}; {remedy}") from error
+    named = names_in_manifest(cached / MANIFEST_FILE) or ()
+    if missing := sorted(file for file in named if not (cached / file).exists()):  # of a download that broke off
+        raise BundleError(
+            f"the bundle {address} can't be fetched: {failure}, and the hub's cache lacks {missing[0]}; {remedy}"
+        )
+    if not constants.is_offline_mode():
+        warnings.warn(
+            f"{address}: {failure}; the copy in the hub's cache is used, which may not be the newest",
+            TanzakuWarning,
+            stacklevel=2,
+        )
+    return cached
+
+
+def _is_an_answer(error: Exception) -> bool:
+    """Whether the hub refused, or this machine's disk did, as opposed to a connection that is not there."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if isinstance(error, LocalEntryNotFoundError):  # what the client makes of a lost connection
+        return False
+    if isinstance(error, HfHubHTTPError):
+        return error.response is not None and error.response.status_code < 500
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
 def _download(api: HfApi, name: str, revision: str | None) -> Path:
@@ -192,8 +226,8 @@ def _upload(
     from tanzaku import __version__
 
     there = _prepare(api, name, upload, private=private, revision=revision, force=force)
-    # A card is only replaced: what is written there may be somebody's own.
-    removed = sorted(set(there) - set(upload.files) - {_KEPT, CARD_FILE})
+    # What can't be part of a bundle, such as a licence or a picture, and the card are somebody's own.
+    removed = [file for file in sorted(set(there) - set(upload.files)) if may_hold(file)]
     api.create_commit(
         name,
         operations=[
@@ -227,12 +261,18 @@ def _prepare(api: HfApi, name: str, upload: Upload, *, private: bool, revision: 
     others = set(there) - {_KEPT}
     if not others - ({CARD_FILE} - set(upload.files)):
         return there
-    if others != {CARD_FILE} and not {MANIFEST_FILE, CERTIFICATE_FILE} & others:
+    ours = CERTIFICATE_FILE in others or (MANIFEST_FILE in others and _is_bundle(api, name, revision))
+    if others != {CARD_FILE} and not ours:
         raise BundleError(f"{upload.address} contains something that is not a bundle or an export; choose another name")
     if not force:
         what = f"a model card ({CARD_FILE})" if others == {CARD_FILE} else "a bundle"
         raise BundleError(f"{upload.address} already contains {what}; choose another name, or use --force")
     return there
+
+
+def _is_bundle(api: HfApi, name: str, revision: str | None) -> bool:
+    """Whether a repository's manifest is that of a bundle; others have a file of that name too."""
+    return names_in_manifest(Path(api.hf_hub_download(name, MANIFEST_FILE, revision=revision))) is not None
 
 
 def _explain(error: Exception, name: str) -> str:

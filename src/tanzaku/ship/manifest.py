@@ -75,6 +75,22 @@ def check_manifest(folder: Path) -> None:
             )
 
 
+def names_in_manifest(path: Path) -> frozenset[str] | None:
+    """The files that the manifest of a bundle names, whatever its version; None if it is none of a bundle."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or not _is_of_a_bundle(content.get("format")):
+        return None
+    files = content.get("files")
+    return frozenset(files) if isinstance(files, dict) else frozenset()
+
+
+def _is_of_a_bundle(found: object) -> bool:
+    return str(found).startswith(_FORMAT.rstrip("0123456789"))
+
+
 def may_hold(name: str) -> bool:
     """Whether a bundle may hold a file of this kind: none that can hold a pickle or code."""
     return name.endswith(_ENDINGS) or name == _OPENVINO_WEIGHTS
@@ -93,7 +109,7 @@ def _read(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); copy or pack the bundle again") from error
     found = content.get("format") if isinstance(content, dict) else None
-    if not str(found).startswith(_FORMAT.rstrip("0123456789")):
+    if not _is_of_a_bundle(found):
         raise BundleError(
             f"{folder} is not a bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote"
         )

@@ -182,7 +182,7 @@ def _pack_encoder(
     facts = EncoderBundleFacts(
         tanzaku=__version__,
         label_names=record.data.label_names,
-        method=spec.model_dump(mode="json")["method"],
+        method=without_folders(spec.model_dump(mode="json")["method"]),
         encoder=settings,
         base=_base_facts(record.encoder, source),
         whole=stored is not None,
@@ -235,7 +235,7 @@ def _run_facts(record: FinishedRun, run: Path, *, seed: int) -> RunFacts:
         over_groups=any(found is not None and found.groups is not None for found in (val, test)),
         test_classes=record.test.per_class,
         test_is_validation=test is not None and test == val,
-        training=record.spec.get("training"),
+        training=without_folders(record.spec.get("training")),
     )
 
 
