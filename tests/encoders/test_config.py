@@ -8,6 +8,7 @@ from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ModernBertConfig,
     PretrainedConfig,
@@ -31,6 +32,7 @@ CONFIGS: dict[str, Any] = {
     "bert": lambda: BertConfig(**_SIZES),
     "bert, the classifier's own": lambda: BertConfig(**_SIZES, classifier_dropout=0.25),
     "roberta": lambda: RobertaConfig(**_SIZES),
+    "deberta, the classifier's own": lambda: DebertaV2Config(**_SIZES, cls_dropout=0.25),
     "distilbert": lambda: DistilBertConfig(vocab_size=50, dim=32, n_layers=2, n_heads=2, hidden_dim=64),
     "modernbert": lambda: ModernBertConfig(**_SIZES, **_SPECIAL),
 }

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, DistilBertConfig
 
 from tanzaku.encoders.load import SequenceClassifier, bare_classifier, load_classifier, resolve_encoder
 from tanzaku.encoders.pooled import reading_of
@@ -21,6 +21,7 @@ from tanzaku.methods.peft_adapter import quiet_peft
 from tanzaku.study.encoder_spec import ENCODER_SETTINGS
 from tanzaku.study.spec import TrainingSpec
 from tanzaku.training.batches import Batch
+from tests.checkpoints import make_mecab_bert, make_roberta
 from tests.forked import call
 from tests.tiny import WORDS, make_documents
 
@@ -177,6 +178,43 @@ def test_is_the_identity_at_initialisation(encoder: Case, name: str, options: di
     expected = _logits(bare.model)
     adapted = _method(name, options).attach(bare.model, head=bare.head)
     torch.testing.assert_close(_logits(adapted), expected, rtol=0, atol=_rounding(options))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("full", {}), ("head", {}), ("lora", {"rank": 2}), ("adalora", {}), ("ia3", {}), ("ln-tuning", {})],
+)
+def test_a_head_that_was_fine_tuned_for_other_labels_is_trained_saved_and_merged_as_a_whole(
+    kind: str, name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of RoBERTa's and DistilBERT's, only the last layer is drawn anew."""
+    folder = tmp_path / "encoder"
+    if kind == "roberta":
+        make_roberta(folder)
+        config = AutoConfig.from_pretrained(folder)
+    else:
+        make_mecab_bert(folder)
+        vocabulary = AutoConfig.from_pretrained(folder).vocab_size
+        config = DistilBertConfig(vocab_size=vocabulary, dim=32, n_layers=2, n_heads=4, hidden_dim=64)
+    config.num_labels = 5
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    loaded = _load(Case(folder))
+    method = _method(name, options)
+    model = method.attach(loaded.model, head=loaded.head)
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    declared = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    _train_a_little(model)
+    changed = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
+    assert changed <= declared
+    assert {key for key in declared - changed if "position" not in key and "token_type" not in key} == set()
+    expected = _logits(model)
+    method.save(model, tmp_path / "saved")
+    fresh = _load(Case(folder))
+    again = method.load(fresh.model, tmp_path / "saved", head=fresh.head)
+    torch.testing.assert_close(_logits(again), expected, rtol=0, atol=1e-6)
+    if method.mergeable:
+        torch.testing.assert_close(_logits(method.merge(again)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)

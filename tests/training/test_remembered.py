@@ -85,6 +85,18 @@ def test_a_document_is_computed_once_in_training_and_once_in_evaluation(computed
     assert computed == [1, 1, 1, 1, 3]
 
 
+def test_a_document_that_occurs_twice_keeps_the_features_of_its_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed evaluation meets the first batch first, too; in another batch, they may differ by rounding."""
+    model, forward = _frozen()
+    model.eval()
+    remembered = RememberedFeatures(forward)
+    first = remembered(model, _batch((0, 1)))
+    features = FastForward.features
+    monkeypatch.setattr(FastForward, "features", lambda self, batch: features(self, batch) + 1)
+    remembered(model, _batch((0, 5)))
+    assert torch.equal(remembered(model, _batch((0, 1))), first)
+
+
 def test_a_document_has_the_same_features_to_the_bit_whatever_was_seen_before() -> None:
     model, forward = _frozen()
     model.train()

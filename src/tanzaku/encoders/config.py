@@ -22,6 +22,7 @@ _HIDDEN_DROPOUTS = (
     "classifier_dropout",
     "classifier_dropout_prob",
     "seq_classif_dropout",
+    "cls_dropout",
 )
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 

@@ -44,10 +44,10 @@ __all__ = [
 class SequenceClassifier:
     """An encoder with a classification head, float32, on the CPU.
 
-    `head` names the modules that start from random numbers, such as `("classifier",)` or
-    `("bert.pooler", "classifier")`: the largest ones of which the checkpoint has no weight at all, and always the
-    projection onto the labels. Every method trains and saves these in full. `unused` names the tensors of the
-    checkpoint's encoder that the model has no place for.
+    `head` names the modules that every method trains and saves in full, such as `("classifier",)` or
+    `("bert.pooler", "classifier")`: in the encoder, the largest ones of which the checkpoint has no weight at all;
+    after it, what has the projection onto the labels or others that start from random numbers. `unused` names the
+    tensors of the checkpoint's encoder that the model has no place for.
     """
 
     model: PreTrainedModel
@@ -150,7 +150,7 @@ def build_classifier(
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
     _refuse_holes(source, missing, prefix=f"{model.base_model_prefix}.")
-    head = _largest_modules(model, missing | projection)
+    head = _head(model, missing | projection)
     return SequenceClassifier(model=model, head=head, unused=unused_tensors(model, info["unexpected_keys"]))
 
 
@@ -162,7 +162,8 @@ def load_encoder(source: EncoderSource, *, pooler: bool = True) -> PreTrainedMod
         pooler: Whether an architecture that has a pooler gets it.
 
     Raises:
-        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder, or the
+            encoder does not compute what is assumed of it; see `encoder_checks`.
     """
     config = load_config(source)
     with quiet_transformers():
@@ -179,7 +180,11 @@ def load_encoder(source: EncoderSource, *, pooler: bool = True) -> PreTrainedMod
         except (RuntimeError, ValueError, KeyError) as error:
             raise EncoderError(f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error})") from error
     _refuse_holes(source, info["missing_keys"], prefix="")
-    return model.eval()
+    model.eval()
+    unused = unused_tensors(model, info["unexpected_keys"])
+    for check in encoder_checks(model, unused=unused, where=f"encoder {source.name!r}").values():
+        check()
+    return model
 
 
 def encoder_class(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -270,7 +275,22 @@ def _refuse_holes(source: EncoderSource, missing: Iterable[str], *, prefix: str)
         )
 
 
-def _largest_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
+def _head(model: PreTrainedModel, new: set[str]) -> tuple[str, ...]:
+    """The modules that are trained in full: of the encoder, the new ones; of what follows it, all that has a new part.
+
+    A checkpoint that was fine-tuned may have a part of the head, such as RoBERTa's `classifier.dense`, which is trained
+    on from there: PEFT takes `classifier` as a whole, and all that is called alike, such as DistilBERT's
+    `pre_classifier`.
+    """
+    encoder = f"{model.base_model_prefix}."
+    inside = [name for name in _largest_modules(model, new) if name.startswith(encoder)]
+    after = {name.partition(".")[0] for name in new if not name.startswith(encoder)}
+    called_alike = [name for name, _ in model.named_children() if name.endswith(tuple(after)) and f"{name}." != encoder]
+    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    return tuple(sorted({*inside, *after, *called_alike}, key=order.__getitem__))
+
+
+def _largest_modules(model: nn.Module, names: set[str]) -> set[str]:
     """The fewest modules that cover the parameters `names`, without any other parameter in them."""
     parameters = [name for name, _ in model.named_parameters()]
     modules = set()
@@ -281,5 +301,4 @@ def _largest_modules(model: nn.Module, names: set[str]) -> tuple[str, ...]:
             if length == len(parts) or all(other in names for other in parameters if other.startswith(f"{module}.")):
                 modules.add(module)
                 break
-    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
-    return tuple(sorted(modules, key=order.__getitem__))
+    return modules

@@ -40,7 +40,7 @@ class StaticEmbeddings(TextMethod):
     """The mean of a document's token vectors, and a logistic regression on it.
 
     The vectors are what an encoder makes of each token without a context, reduced by a principal component analysis
-    and weighted by a/(a + p) with the token's share p of the training documents' tokens (smooth inverse frequency).
+    and weighted by a/(a + p) with the token's mean share p of a training document's tokens (smooth inverse frequency).
     Both steps and the head are linear, so that a token needs no vector to classify, only a score for each label: the
     encoder itself is not needed again, and the table has 8 bits a score.
     """

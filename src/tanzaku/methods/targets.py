@@ -26,6 +26,7 @@ _KEY = {"key", "key_proj", "k_proj", "k_lin"}
 _VALUE = {"value", "value_proj", "v_proj", "v_lin"}
 _FUSED = {"Wqkv", "qkv", "qkv_proj", "in_proj"}  # one matrix for query, key and value: ModernBERT, DeBERTa
 _ATTENDED = {"dense", "out_lin", "out_proj", "o_proj", "Wo"}
+_OF_ENTITIES = {"w2e_query", "e2w_query", "e2e_query"}  # LUKE's, which are computed only if entities are given
 
 
 def _several(value: Any) -> Any:
@@ -176,5 +177,5 @@ _BELONGS: dict[str, Callable[[str], bool]] = {
     "qv": lambda rest: _is_attention(rest) and _last(rest) in _QUERY | _VALUE,
     "attention": _is_of_attention,
     "ffn": lambda rest: not _is_attention(rest),
-    "all-linear": bool,
+    "all-linear": lambda rest: _last(rest) not in _OF_ENTITIES,
 }

@@ -34,7 +34,8 @@ class RememberedFeatures:
         keys = [(model.training, _digest(part)) for part in parts]
         missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in self._known}
         if missing and not model.training:
-            self._known |= zip(keys, self._features(batch), strict=True)
+            for key, features in zip(keys, self._features(batch), strict=True):
+                self._known.setdefault(key, features)  # a document that occurs twice has those of the first batch
         elif missing:
             self._known |= {key: self._features(part)[0] for key, part in missing.items()}
         return self._forward.classify(torch.stack([self._known[key] for key in keys]), batch)

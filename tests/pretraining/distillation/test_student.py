@@ -3,6 +3,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    DebertaV2Config,
+    ElectraConfig,
+    LukeConfig,
+    PretrainedConfig,
+)
 
 from tanzaku.compute import Compute
 from tanzaku.encoders.load import load_encoder, resolve_encoder
@@ -19,6 +27,14 @@ from tanzaku.pretraining.distillation.student import (
 from tests.checkpoints import KINDS
 from tests.tiny import make_encoder
 
+_SIZES: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 32,
+}
 _PLAIN = Compute(device="cpu", precision="float32", attention="eager")
 _FAST = Compute(device="cpu", precision="float32", attention="eager", path="fast")
 
@@ -69,6 +85,42 @@ def test_every_kind_of_encoder_can_be_cut(kind: str, tmp_path: Path) -> None:
     assert only.shape == first.shape == (24, 32)
     if kind != "modernbert":  # which normalises the last layer's states once more
         assert torch.equal(only, first)
+
+
+def test_a_student_of_modernbert_begins_with_its_first_layer(tmp_path: Path) -> None:
+    """Which does not normalise what its attention reads, as the others do."""
+    make, _ = KINDS["modernbert"]
+    theirs = _teacher(make(tmp_path))
+    assert _student(theirs, layers=1).started_from == (0,)
+    with pytest.raises(
+        EncoderError, match=r"no place for the teacher's layers\.0\.attn_norm\.weight.*begin with layer 0"
+    ):
+        _student(theirs, layers=1, chosen=(1,))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DebertaV2Config(**_SIZES, pooler_hidden_size=32),
+        ElectraConfig(**_SIZES, embedding_size=32),
+        ElectraConfig(**_SIZES, embedding_size=16),
+        LukeConfig(**_SIZES, entity_vocab_size=9, entity_emb_size=8),
+    ],
+    ids=["deberta", "electra", "small electra", "luke"],
+)
+def test_a_narrower_student_of_another_architecture_can_be_saved_and_loaded(
+    config: PretrainedConfig, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = _student(AutoModel.from_config(config).eval(), layers=2, hidden=16).model.eval()
+    ids = torch.randint(5, 20, (2, 12))
+    with torch.no_grad():
+        expected = model(input_ids=ids).last_hidden_state
+        assert expected.shape == (2, 12, 16)
+        model.save_pretrained(tmp_path)
+        again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+        assert torch.equal(again.base_model(input_ids=ids).last_hidden_state, expected)
+        assert again(input_ids=ids).logits.isfinite().all()
 
 
 def test_a_narrower_student_keeps_most_inner_products_of_the_embeddings(teacher: Path) -> None:

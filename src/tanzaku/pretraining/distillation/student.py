@@ -17,6 +17,9 @@ from tanzaku.errors import EncoderError
 from tanzaku.methods.targets import place_of
 from tanzaku.pretraining.distillation.options import StudentShape
 
+# What configurations call other widths that are usually the layers': of DeBERTa's pooler, of ELECTRA's tables.
+_AS_WIDE = ("pooler_hidden_size", "embedding_size")
+
 
 @dataclass(frozen=True)
 class Student:
@@ -56,7 +59,7 @@ def new_student(
         EncoderError: The shape does not fit the teacher.
     """
     config = _config(teacher.config, shape)
-    numbers = tuple(chosen) if chosen is not None else evenly_spaced(shape.layers, of=teacher.config.num_hidden_layers)
+    numbers = tuple(chosen) if chosen is not None else _usual_layers(teacher, shape.layers)
     if numbers[-1] >= teacher.config.num_hidden_layers:
         last = teacher.config.num_hidden_layers - 1
         raise EncoderError(f"layers: the teacher has no layer {numbers[-1]}; its layers are numbered 0 to {last}")
@@ -80,6 +83,16 @@ def new_student(
         started_from=numbers if copied else None,
         has_embeddings=config.hidden_size == teacher.config.hidden_size,
     )
+
+
+def _usual_layers(teacher: PreTrainedModel, layers: int) -> tuple[int, ...]:
+    """Evenly spaced ones; the first is the teacher's first if that has other parts than the others, as ModernBERT's."""
+    numbers = evenly_spaced(layers, of=teacher.config.num_hidden_layers)
+    parts: dict[int, set[str]] = {0: set(), numbers[0]: set()}
+    for name, _ in teacher.named_parameters():
+        if (place := place_of(name)) is not None and place.number in parts:
+            parts[place.number].add(place.inside)
+    return numbers if parts[0] == parts[numbers[0]] else (0, *numbers[1:])
 
 
 def existing_student(source: EncoderSource, teacher: PreTrainedModel, *, dropout: float) -> Student:
@@ -135,6 +148,9 @@ def _config(teacher: PretrainedConfig, shape: StudentShape) -> PretrainedConfig:
             )
         head = teacher.hidden_size // teacher.num_attention_heads
         config.hidden_size = hidden
+        for name in _AS_WIDE:
+            if getattr(teacher, name, None) == teacher.hidden_size:
+                setattr(config, name, hidden)
         config.num_attention_heads = shape.heads or max(1, hidden // head)
         config.intermediate_size = shape.intermediate or teacher.intermediate_size * hidden // teacher.hidden_size
         if hidden % config.num_attention_heads:
@@ -173,9 +189,14 @@ def _copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, numbers: Se
 
 def _load(student: PreTrainedModel, weights: dict[str, Tensor]) -> None:
     try:
-        missing, _ = student.load_state_dict(weights, strict=False)
+        missing, unexpected = student.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise EncoderError(f"the teacher's layers can't be copied into the student: {error}") from error
+    if lost := [name for name in unexpected if place_of(name) is not None]:
+        raise EncoderError(
+            f"layers: the student has no place for the teacher's {lost[0]}, since the first layer of such an encoder "
+            "has other parts than the others; begin with layer 0"
+        )
     if missing := [name for name in missing if name in dict(student.named_parameters())]:
         raise EncoderError(
             f"the teacher has no copy of the student's {missing[0]}; its layers share weights or differ from each "
@@ -207,8 +228,13 @@ def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> N
     width = student.config.hidden_size
     projection = directions[:, -width:].flip(1).float()  # (hidden, width)
     for name, module in ours.items():
-        if name in tables and tables[name].weight.shape[0] == len(module.weight):
-            module.weight.copy_(tables[name].weight @ projection)
+        shape, theirs = tuple(module.weight.shape), tables[name].weight if name in tables else None
+        if theirs is None or shape[0] != len(theirs):
+            continue
+        if shape == theirs.shape:  # of a width of its own, such as LUKE's table of entities
+            module.weight.copy_(theirs)
+        elif shape[1] == width and theirs.shape[1] == len(projection):
+            module.weight.copy_(theirs @ projection)
 
 
 def _set_dropout(model: nn.Module, probability: float) -> None:
