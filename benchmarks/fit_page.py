@@ -58,7 +58,8 @@ def _fits(record: Record) -> list[str]:
 def _sizes(record: Record) -> list[str]:
     (documents,) = {part["test_documents"] for part in record["parts"].values()}
     return [
-        f"{_made(record, budgets.RECORD)}: `tanzaku fit --max-mb` and fastText 0.9.2 with `-autotune-modelsize`, each "
+        f"{_made(record, budgets.RECORD)}: `tanzaku fit --max-mb N --margin 1 --shared-dictionary` and fastText 0.9.2 "
+        "with `-autotune-modelsize`, each "
         f"with {record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the "
         f"same {documents:,} test documents. fastText read words of MeCab, whose dictionary is counted for neither of "
         "the two. Where its autotune with a size failed, its autotune without a size was quantised to the size."
@@ -93,8 +94,8 @@ def _promised(record: Record) -> list[str]:
         "",
         *promises.promise_rows(record["parts"]),
         "",
-        f"Its expected calibration error, in points, and what chance would make of it: {_errors(record)}. About 30 "
-        "documents were left for the temperature.",
+        "The final classifier's expected calibration error in points, and in brackets the error that chance would "
+        f"cause: {_errors(record)}. Its temperature was fitted on about 30 documents.",
     ]
 
 
