@@ -44,8 +44,8 @@ _SHARES = {"lora_step_base_share_of_limit"}
 
 _HEAD = """# Performance
 
-`python -m benchmarks.page` writes this page from [records/benchmarks](../records/benchmarks), and `make bench` makes
-these records. A test compares the page with them.
+`python -m benchmarks.page` writes this page from [records/benchmarks](../records/benchmarks). `make bench` makes the
+first of these records; the sections on the others name their commands. A test compares the page with the records.
 
 ## What is compared
 
