@@ -33,6 +33,7 @@ from tanzaku.analysis.statistics import (
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
+from tanzaku.study.listing import unfinished_below
 from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
 
@@ -40,6 +41,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "findings.md"
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 _PARTS = ("method", "training", "encoder", "data")
+TASKS = ("asdc-dialog-act", "chabsa-polarity", "ews-sentiment", "industry33", "medweb-ja")
+"""The names of the studies that studies/short-texts.toml makes."""
 _BLANK_LINES = re.compile(r"\n{2,}")
 
 
@@ -59,7 +62,7 @@ class Findings:
         Raises:
             RecordError: None has them, or several have.
         """
-        arms, predictions = self._study(study)
+        arms, _ = self._study(study)
         found = [arm for arm in arms if arm.method == method and _has(arm, settings)]
         if len(found) != 1:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
@@ -70,7 +73,10 @@ class Findings:
                 f"{self.records / study} has {len(found)} arms {method} with {wanted or 'any settings'}; "
                 f"it must be one of: {names}"
             )
-        (arm,) = found
+        return self._found(study, found[0])
+
+    def _found(self, study: str, arm: Arm) -> Found:
+        _, predictions = self._study(study)
         runs = [predictions[run_key(record)] for record in arm.finished]
         return Found(study, arm, runs[0].classes, np.stack([run.predicted == run.classes for run in runs]))
 
@@ -97,6 +103,17 @@ class Findings:
         found = (Compared(difference, p) for difference, p in zip(differences, corrected, strict=True))
         return [(name, compared) for (name, _, _), compared in zip(pairs, found, strict=True)]
 
+    def tasks(self) -> list[Task]:
+        """The tasks of short texts that were made as a whole."""
+        folders = [self.records / name for name in TASKS]
+        return [self._task(folder.name) for folder in folders if folder.is_dir() and unfinished_below(folder) is None]
+
+    def _task(self, study: str) -> Task:
+        arms, _ = self._study(study)
+        words = [self._found(study, arm) for arm in arms if arm.method == "tfidf-svm"]
+        best = max(words, key=lambda found: found.validation_accuracy)
+        return Task(study, best, *(self.arm(study, method) for method in ("head", "lora", "full")))
+
     def write(self, template: Path) -> str:
         """The page's text."""
         environment = Environment(
@@ -108,6 +125,9 @@ class Findings:
             autoescape=False,  # it is Markdown
         )
         text = environment.get_template(template.name).render(
+            tasks=self.tasks(),
+            outcomes=outcomes,
+            machines=machines,
             arm=self.arm,
             at_rank=self.at_rank,
             table=self.table,
@@ -235,6 +255,12 @@ class Found:
         return _told(self.arm.cost("train_seconds"), formats.seconds)
 
     @property
+    def milliseconds(self) -> str:
+        """For one document of the test set, of many in one call."""
+        documents = len(self.classes)
+        return _told(self.arm.cost("test_seconds"), lambda seconds: formats.milliseconds(1000 * seconds / documents))
+
+    @property
     def seeds(self) -> str:
         """How many runs it has, one a seed; where one counts for every seed, "all"."""
         return "all" if self.arm.deterministic else str(len(self.correct))
@@ -243,6 +269,41 @@ class Found:
     def seed_numbers(self) -> list[int]:
         """In the order of `correct`."""
         return [record.spec["seed"] for record in self.arm.finished]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of short texts, and the candidates on it."""
+
+    study: str
+    words: Found
+    """The TF-IDF with the highest validation accuracy."""
+    head: Found
+    lora: Found
+    full: Found
+
+    @property
+    def name(self) -> str:
+        """Of the data."""
+        return f"`{self.lora.arm.finished[0].data.name}`"
+
+    @property
+    def training_documents(self) -> str:
+        """How many there are."""
+        return formats.count(self.lora.arm.finished[0].data.train_documents)
+
+    @property
+    def lora_and_words(self) -> tuple[str, Found, Found]:
+        """The pair that says whether the encoder pays."""
+        return self.name, self.lora, self.words
+
+    @property
+    def lora_and_others(self) -> list[tuple[str, Found, Found]]:
+        """The pairs with the other ways to use the encoder."""
+        return [
+            (f"{self.name}: LoRA, full fine-tuning", self.lora, self.full),
+            (f"{self.name}: LoRA, head only", self.lora, self.head),
+        ]
 
 
 @dataclass(frozen=True)
@@ -290,6 +351,31 @@ def _filled(block: str) -> str:
         )
         for item in items
     )
+
+
+def outcomes(table: Sequence[tuple[str, Compared]]) -> dict[str, list[str]]:
+    """The names of a table's pairs by their outcome."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
+    for name, compared in table:
+        found[compared.outcome].append(name)
+    return found
+
+
+def machines(tasks: Sequence[Task]) -> str:
+    """The processors that made the tasks' runs.
+
+    Raises:
+        RecordError: A run had more than one thread, so that times can't be compared.
+    """
+    found = [
+        run.environment
+        for task in tasks
+        for one in (task.words, task.head, task.lora, task.full)
+        for run in one.arm.finished
+    ]
+    if any(environment.threads != 1 for environment in found):
+        raise RecordError("the runs of the tasks had different numbers of threads; make them with --threads 1")
+    return " and ".join(dict.fromkeys(f"an {environment.cpu}" for environment in found))
 
 
 def expect(table: Sequence[tuple[str, Compared]], outcome: str, *names: str) -> str:

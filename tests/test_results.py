@@ -45,7 +45,6 @@ WHOLE = [
     "livedoor-mini",
     "livedoor-scale",
     "livedoor-nested",
-    "livedoor-recipes",
     "livedoor-rates",
     "livedoor-methods",
     "quickstart",

@@ -7,12 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.findings import PAGE, ROOT, TEMPLATE, Findings, claim, expect, falls_with_rank
+from benchmarks.findings import (
+    PAGE,
+    ROOT,
+    TASKS,
+    TEMPLATE,
+    Findings,
+    claim,
+    expect,
+    falls_with_rank,
+    machines,
+    outcomes,
+)
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
-from tanzaku.report.formats import megabytes, p_value, points
+from tanzaku.report.formats import megabytes, milliseconds, p_value, points
+from tanzaku.study.listing import ListedRun, StudyList, write_list
 from tanzaku.study.runs import stored_runs
-from tests.report.records import at_ranks, data_facts, finished, lora, write_all
+from tests.report.records import at_ranks, baseline, data_facts, environment, finished, lora, scores, write_all
 
 RECORDS = ROOT / "records"
 STUDY = "livedoor-precision"
@@ -109,6 +121,37 @@ def test_what_each_seed_loses_is_told_from_the_most_to_the_least(tmp_path: Path)
     write_all(records[:2], tmp_path / "fewer")
     with pytest.raises(RecordError, match=r"seeds of .* are not the same"):
         found.less_by_seed(findings.arm("fewer", "lora"))
+
+
+def test_tasks_have_the_words_that_validation_chose_and_are_whole(tmp_path: Path) -> None:
+    folder = tmp_path / TASKS[0]
+    words = [
+        baseline(
+            accuracy=test, val=scores(val, documents=736), run_id=f"words-{penalty}", environment=environment(threads=1)
+        )
+        for penalty, test, val in ((0.1, 0.8, 0.7), (1.0, 0.75, 0.9), (5.0, 0.9, 0.8))
+    ]
+    for record, penalty in zip(words, (0.1, 1.0, 5.0), strict=True):
+        record.spec["method"]["penalty"] = penalty
+    adapted = [
+        finished(method, accuracy=accuracy, seed=seed, environment=environment(threads=1))
+        for method, accuracy in (({"name": "head"}, 0.6), (lora(8), 0.9), ({"name": "full"}, 0.75))
+        for seed in (1, 2)
+    ]
+    write_all([*words, *adapted], folder)
+    (task,) = Findings(tmp_path).tasks()
+    assert task.words.by_seed.tolist() == pytest.approx([0.75], abs=1e-3)
+    table = Findings(tmp_path).table([task.lora_and_words, *task.lora_and_others])
+    assert outcomes(table) == {
+        "better": [name for name, *_ in [task.lora_and_words, *task.lora_and_others]],
+        "worse": [],
+        "not distinguishable": [],
+    }
+    assert task.lora.milliseconds == milliseconds(12_000 / 3686)
+    assert machines([task]) == "an Example CPU 3000"
+    runs = tuple(ListedRun(name=name, kind="encoder", method="lora") for name in ("one", "another"))
+    write_list(folder, StudyList(study="s", overrides=(), file={}, runs=runs))
+    assert Findings(tmp_path).tasks() == []  # of which there are runs to come
 
 
 def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None:
