@@ -127,7 +127,6 @@ class Findings:
         text = environment.get_template(template.name).render(
             tasks=self.tasks(),
             outcomes=outcomes,
-            machines=machines,
             arm=self.arm,
             at_rank=self.at_rank,
             table=self.table,
@@ -255,12 +254,6 @@ class Found:
         return _told(self.arm.cost("train_seconds"), formats.seconds)
 
     @property
-    def milliseconds(self) -> str:
-        """For one document of the test set, of many in one call."""
-        documents = len(self.classes)
-        return _told(self.arm.cost("test_seconds"), lambda seconds: formats.milliseconds(1000 * seconds / documents))
-
-    @property
     def seeds(self) -> str:
         """How many runs it has, one a seed; where one counts for every seed, "all"."""
         return "all" if self.arm.deterministic else str(len(self.correct))
@@ -359,23 +352,6 @@ def outcomes(table: Sequence[tuple[str, Compared]]) -> dict[str, list[str]]:
     for name, compared in table:
         found[compared.outcome].append(name)
     return found
-
-
-def machines(tasks: Sequence[Task]) -> str:
-    """The processors that made the tasks' runs.
-
-    Raises:
-        RecordError: A run had more than one thread, so that times can't be compared.
-    """
-    found = [
-        run.environment
-        for task in tasks
-        for one in (task.words, task.head, task.lora, task.full)
-        for run in one.arm.finished
-    ]
-    if any(environment.threads != 1 for environment in found):
-        raise RecordError("the runs of the tasks had different numbers of threads; make them with --threads 1")
-    return " and ".join(dict.fromkeys(f"an {environment.cpu}" for environment in found))
 
 
 def expect(table: Sequence[tuple[str, Compared]], outcome: str, *names: str) -> str:

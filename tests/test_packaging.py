@@ -39,6 +39,8 @@ FOR_EXPORTERS = {"onnxscript"}
 WITH_OPTUNA = {"sqlalchemy"}
 # Jinja's own dependency, for what is escaped already.
 WITH_JINJA = {"markupsafe"}
+# What openpyxl reads XML with, where it is there.
+FOR_OPENPYXL = {"defusedxml"}
 # Files of ours, which mini/ packs.
 INCLUDED = {"tanzaku-mini"}
 
@@ -67,7 +69,7 @@ def test_what_is_imported_is_a_dependency_or_of_an_extra_and_nothing_else_is() -
     extras = {name: _names(texts) - {"tanzaku"} for name, texts in EXTRAS.items() if name not in ("dev", "docs")}
     assert (
         core.union(*extras.values())
-        == (_imported() | FOR_TRANSFORMERS | FOR_EXPORTERS | INCLUDED) - WITH_OPTUNA - WITH_JINJA
+        == (_imported() | FOR_TRANSFORMERS | FOR_EXPORTERS | FOR_OPENPYXL | INCLUDED) - WITH_OPTUNA - WITH_JINJA
     )
     assert all(core & packages == set() for packages in extras.values())
     assert extras["train"].isdisjoint(extras["report"] | extras["tune"] | extras["onnx"] | extras["openvino"])

@@ -121,6 +121,12 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
     return Fitted(fit(source, listener=events.append, jobs=2, **arguments), before, events, source, arguments, left)
 
 
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles are weighed but not timed, for which each takes a process of its own."""
+    monkeypatch.setattr("tanzaku.fitting.budgets.measure_bundle", lambda bundle, texts: Measured(1.0, 100.0, 1))
+
+
 @pytest.mark.parametrize(
     ("asked", "making"),
     [({}, Making(2)), ({"jobs": 1}, Making(1)), ({"ray": RayOptions()}, Making(None, RayOptions()))],
@@ -432,6 +438,7 @@ def test_what_there_was_no_time_for_is_said(fitted: Fitted) -> None:
     assert "No other candidate was more accurate." in every
 
 
+@pytest.mark.usefixtures("untimed")
 def test_if_no_budget_can_be_met_the_time_is_not_to_blame(tmp_path: Path) -> None:
     """What a text method's bundle weighs is known only when it has been trained on the first fold."""
     result = fit(inquiries(60), study=tmp_path, encoder=None, candidates=[FEW_TERMS], folds=3, max_mb=0.001)
@@ -443,6 +450,7 @@ def test_if_no_budget_can_be_met_the_time_is_not_to_blame(tmp_path: Path) -> Non
     assert "no time" not in str(result.report)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_candidate_that_can_not_be_measured_fails_without_the_others_and_is_tried_again_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,6 +481,7 @@ def test_a_candidate_that_can_not_be_measured_fails_without_the_others_and_is_tr
     assert not run.exists()
 
 
+@pytest.mark.usefixtures("untimed")
 def test_what_was_not_weighed_is_weighed_again(tmp_path: Path) -> None:
     options: dict[str, Any] = {"study": tmp_path, "candidates": [FEW_TERMS, MANY_TERMS], "folds": 2, "margin": 0.0}
     before = fit(inquiries(60), **options)
@@ -486,6 +495,7 @@ def test_what_was_not_weighed_is_weighed_again(tmp_path: Path) -> None:
     assert len(sizes[0]) == 2
 
 
+@pytest.mark.usefixtures("untimed")
 def test_other_folds_are_another_question(tmp_path: Path) -> None:
     """Although a single one decides in both cases."""
     source = inquiries(6600)
@@ -495,6 +505,7 @@ def test_other_folds_are_another_question(tmp_path: Path) -> None:
         fit(source, folds=4, **options)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_an_arm_may_read_less_of_each_document_than_the_others(
     tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -520,6 +531,7 @@ def test_two_fits_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> None
         fit(inquiries(60), study=tmp_path, candidates=[FEW_TERMS])
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_file_that_was_renamed_has_the_same_documents(tmp_path: Path) -> None:
     source = write_inquiries(tmp_path / "inquiries.csv", 60)
     options: dict[str, Any] = {"text": "本文", "label": "分類", "study": tmp_path / "s", "candidates": [FEW_TERMS]}
@@ -543,8 +555,10 @@ def test_documents_of_a_data_set_are_read_as_the_classifier_reads_others() -> No
     dataset = Dataset("d", documents, documents, documents, ("a", "b"), published=True)
     with pytest.warns(TanzakuWarning):
         assert labelled(dataset, ReadOptions()).documents.texts[:2] == ("あい", "う")
+    texts = Documents(("あ", "う"), ("a", "b"))
+    plain = Dataset("d", texts, texts, texts, ("a", "b"))
     with pytest.raises(DataError, match="d has weights of documents, which fit does not use"):
-        labelled(replace(dataset, train=replace(documents, weights=(1.0, 2.0))), ReadOptions())
+        labelled(replace(plain, train=replace(plain.train, weights=(1.0, 2.0))), ReadOptions())
 
 
 def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:

@@ -183,7 +183,14 @@ def test_is_the_identity_at_initialisation(encoder: Case, name: str, options: di
 @pytest.mark.parametrize("kind", ["roberta", "distilbert"])
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("full", {}), ("head", {}), ("lora", {"rank": 2}), ("adalora", {}), ("ia3", {}), ("ln-tuning", {})],
+    [
+        ("full", {}),
+        ("head", {}),
+        ("lora", {"rank": 2, "targets": "qv"}),
+        ("adalora", {"targets": "qv"}),
+        ("ia3", {}),
+        ("ln-tuning", {}),
+    ],
 )
 def test_a_head_that_was_fine_tuned_for_other_labels_is_trained_saved_and_merged_as_a_whole(
     kind: str, name: str, options: dict[str, Any], tmp_path: Path

@@ -498,7 +498,7 @@ def test_a_link_to_a_bundle_stays_one(study: Study, tmp_path: Path) -> None:
 
 def test_no_path_of_a_teacher_is_packed(study: Study, tmp_path: Path) -> None:
     def distilled(content: dict[str, Any]) -> None:
-        content["spec"]["training"]["distill"] = {"teacher": "/home/me/teacher", "texts": ["/home/me/texts.txt"]}
+        content["spec"]["training"]["distill"] = {"teacher": "/home/me/teacher", "texts": "/home/me/texts.txt"}
 
     runs = _copies(study, tmp_path / "runs", {"a": distilled})
     pack(runs / "a", tmp_path / "out")

@@ -36,7 +36,7 @@ from tests.study.made import make_study
 from tests.tiny import make_dataset
 
 ROOT = Path(__file__).parents[2]
-KILLS = 10  # of each engine: 20 in all
+KILLS = 5  # of each engine: 10 in all
 
 
 # Nothing counts as an improvement: the rate is reduced after every epoch from the second on.
