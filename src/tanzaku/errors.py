@@ -42,7 +42,7 @@ class RecordError(TanzakuError):
 
 
 class ProcessError(TanzakuError):
-    """A worker process that could not be started, or died."""
+    """A worker process that could not be started, or died; or another process that is in the way."""
 
 
 class TrackingError(TanzakuError):

@@ -76,8 +76,8 @@ def errors_naming(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else _hidden_number(error)
         named = getattr(error, "filename", None)
         full = number in (errno.ENOSPC, errno.EDQUOT)  # of a copy, the error names what was to be copied
-        whole = path.absolute()
-        starts = (f"{whole.parent / ('.' + whole.name)}.", str(whole))
+        places = [path.absolute(), path.resolve()]  # a link and its target are both this path
+        starts = tuple(start for one in places for start in (f"{one.parent / ('.' + one.name)}.", str(one)))
         ours = full or named is None or str(Path(os.fsdecode(named)).absolute()).startswith(starts)
         if number is None or not ours:
             raise

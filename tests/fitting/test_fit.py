@@ -37,7 +37,7 @@ from tanzaku.fitting.forms import weigh
 from tanzaku.fitting.history import HISTORY_FILE
 from tanzaku.fitting.measuring import Measured
 from tanzaku.fitting.options import FitOptions
-from tanzaku.fitting.race import Behind, Making, Race, Reason, RunBegins, forget_failed
+from tanzaku.fitting.race import Behind, Making, Race, Reason, RunBegins
 from tanzaku.fitting.run import FitResult, _job, fit
 from tanzaku.fitting.sentences import verdict_text, why_no_promise
 from tanzaku.measure.metrics import accuracy_interval
@@ -49,7 +49,7 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
-from tanzaku.study.record import FailedRun, FinishedRun, write_record
+from tanzaku.study.record import FailedRun, FinishedRun, read_record, write_record
 from tanzaku.study.runs import read_records
 from tanzaku.words import ENGLISH, words_of
 from tests.browser import chromium
@@ -477,8 +477,8 @@ def test_a_candidate_that_can_not_be_measured_fails_without_the_others_and_is_tr
         | {name: one for name, one in failed.items() if one}
     )
     write_record(kept, run.parent)
-    assert forget_failed(tmp_path) == 1
-    assert not run.exists()
+    fit(inquiries(60), retry_failed=True, **options)
+    assert read_record(run.parent).status == "finished"
 
 
 @pytest.mark.usefixtures("untimed")

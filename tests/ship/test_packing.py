@@ -483,7 +483,9 @@ def test_nothing_is_overwritten_unless_it_is_a_bundle_and_wished(study: Study, t
             pack(study.runs["lora"], out, force=True)
         (out / mine).unlink()
     (out / ".git").rmdir()
+    (out / "manifest.json").write_text("cut off", encoding="utf-8")
     pack(study.runs["lora"], out, force=True)
+    assert open_bundle(out).facts.method["name"] == "lora"
 
 
 def test_a_link_to_a_bundle_stays_one(study: Study, tmp_path: Path) -> None:

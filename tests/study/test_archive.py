@@ -322,6 +322,7 @@ def test_a_run_that_has_begun_under_another_name_is_not_restored(tmp_path: Path)
     made = restore_study(archive, here)
     assert (made.restored, made.kept) == ((), ("lora-r2-s1-0123456789",))
     assert not (here / "lora-r2-s1-0123456789").exists()
+    assert [(state.name, state.listed) for state in run_states(here)] == [("lora-s1-0123456789", True)]
 
 
 def test_a_study_is_restored_into_its_own_folder_only(runs: Path, tmp_path: Path) -> None:

@@ -414,3 +414,8 @@ def test_a_run_that_another_process_left_starts_again(tmp_path: Path, monkeypatc
     with other:
         heard += [type(event) for event in make_runs(plan.runs, dataset=plan.dataset, study="s")]
     assert heard == [RunStarts, RunBusy, RunStarts, RunEnds]
+    monkeypatch.undo()
+    (planned.folder / "record.json").unlink()
+    waiting = make_runs(plan.runs, dataset=plan.dataset, study="s", deadline=time.monotonic() + 5)
+    with FileLock(planned.folder / "lock"), pytest.raises(DeadlineOver):
+        list(waiting)

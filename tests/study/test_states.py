@@ -66,9 +66,7 @@ def test_records_of_other_settings_are_left_out_by_report_and_pack(tmp_path: Pat
         assert choose_run(runs).folder == runs / "lora-r2"
     assert [record.run_id for record in read_records(tmp_path)] == ["old", "lora-r2"]
     write_list(runs, _listed("lora-r4"))
-    with pytest.raises(
-        RecordError, match=r"none of the 2 runs in .* is of the study as its file is now; --all includes"
-    ):
+    with pytest.raises(RecordError, match=r"has 2 runs that ended, but none of the study as its file is now; --all"):
         read_records(runs)
     write_list(runs, _listed("lora-r2", "lora-r4"))
     assert record_folders(runs, every=True) == [runs / "lora-r2", runs / "trial"]

@@ -113,7 +113,7 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
     mean = float(scores.values[list(first)].mean() - scores.values[list(second)].mean())
     variance, freedom = _variance(scores, [list(first), list(second)], signs=[1, -1])
     error = variance**0.5
-    if not scores.decides or (error < _NO_ERROR and mean != 0):
+    if not scores.decides or (error < _NO_ERROR < abs(mean)):
         return Difference(mean, Interval(-1.0, 1.0, kind="both"), 1.0, test="t")
     if (
         error < _NO_ERROR

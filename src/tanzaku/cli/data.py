@@ -58,7 +58,9 @@ class Corpus:
     ] = None
     cache: Annotated[
         Path | None,
-        typer.Option(help="Where the download is kept. Default: TANZAKU_CACHE, otherwise ~/.cache/tanzaku."),
+        typer.Option(
+            help="Where the download is kept. Default: TANZAKU_CACHE, or tanzaku in XDG_CACHE_HOME or ~/.cache."
+        ),
     ] = None
 
     @contextmanager

@@ -68,9 +68,10 @@ def evaluate(
     evaluation = _evaluate(documents, classifier, promise)
     content = _as_json(evaluation, documents)
     text = evaluation_text(evaluation, documents.texts)
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=2) if format == "json" else text, nl=format == "json")
     if out is not None:
         _write(out, evaluation, content, text)
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=2) if format == "json" else text, nl=format == "json")
+    if out is not None:
         plain_console(stderr=True, soft_wrap=True).print(f"Written to {out}.")
 
 

@@ -202,7 +202,7 @@ def _conclude(result: FitResult, console: Console, *, language: Literal["en", "j
     for sentence in result.report.sentences:
         console.print(sentence)
     if failed := len({str(one.name) for one in findings.candidates if one.reason == "failed"}):
-        console.print(f"{counted(failed, 'candidate')} failed; --retry-failed trains them again")
+        console.print(f"{counted(failed, 'candidate')} failed; --retry-failed tries again.")
     console.print(str(result.report.page))
     if result.bundle is None:
         raise typer.Exit(1)

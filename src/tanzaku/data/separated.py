@@ -43,7 +43,7 @@ class SeparatedRows:
 
     Attributes:
         blank: So many rows of separators only have been left out so far.
-        joined: The first and the last line of each row so far that may be several: see `warn_of_joined`.
+        joined: The first and the last line of each row so far that may be several: see `describe_joined`.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ def describe_joined(joined: Sequence[tuple[int, int]]) -> str | None:
         return None
     shown = listed([f"lines {first} to {last}" for first, last in joined])
     return (
-        f"{shown}: a double quote opens in the first of these lines and closes in the last, so they became one row. If "
-        "they are rows of their own, pass --no-quotes."
+        f"{shown}: a double quote opens in the first line and closes in the last, so that these lines became one row. "
+        "If they are rows of their own, pass --no-quotes."
     )
 
 

@@ -1,5 +1,6 @@
 """The Hugging Face hub: the few files that an encoder needs, from the network or from the hub's own cache."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from huggingface_hub import HfApi, constants, get_cached_repo_tree, snapshot_dow
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     IncompleteSnapshotError,
     LocalEntryNotFoundError,
@@ -19,6 +21,8 @@ from tanzaku.encoders.files import CONFIG_FILE, select_files
 from tanzaku.errors import EncoderError
 
 _log = logging.getLogger(__name__)
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Numbers of errors that have to do with this machine's disk, and not with a connection."""
 
 # The hub redirects the old owner's name to the new one; its cache, offline, knows nothing of that.
 _RENAMED_OWNERS = (("cl-tohoku/", "tohoku-nlp/"),)
@@ -105,6 +109,10 @@ def explain(error: Exception, name: str, revision: str | None) -> tuple[str, str
         return f"its repository on {hub} has no revision {revision!r}", "check the branch, tag or commit"
     if isinstance(error, RepositoryNotFoundError):
         return f"{hub} has no such public model", "check the spelling, or log in with `hf auth login` if it is private"
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return f"{hub} refused it with status {error.response.status_code}", "check the token, or try again later"
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return f"it can't be stored here ({error.strerror})", "free some space, or set HF_HOME to another folder"
     return (
         f"{hub} can't be reached ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'})",
         "check the network, or set HF_ENDPOINT to a mirror that can be reached",

@@ -28,7 +28,7 @@ from tanzaku.fitting.clock import Clock, Speed, Speeds, final_share, training_pa
 from tanzaku.fitting.dictionaries import dictionary_bytes
 from tanzaku.fitting.forms import costs_key
 from tanzaku.fitting.history import History, Outcome, Past, check_bundle_folder
-from tanzaku.fitting.job import STUDY_FILE, Job
+from tanzaku.fitting.job import RUNS, STUDY_FILE, Job
 from tanzaku.fitting.race import Entry, Fold, Race, forget_failed, groups_of, has_ended
 from tanzaku.fitting.rounds import read_entry, run_race
 from tanzaku.study.encoder_spec import ENCODER_SETTINGS, EncoderSpec
@@ -37,6 +37,7 @@ from tanzaku.study.naming import Name, Namer, arms_of_runs
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.recipes import RECIPES
+from tanzaku.study.runs import record_folders
 from tanzaku.study.spec import DataSpec, StudySpec
 from tanzaku.words import LANGUAGES, Language, words_of
 
@@ -154,7 +155,7 @@ def _race(
 def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past, *, epochs: int | None) -> Compared:
     folds = [_fold(job, spec, number) for number in range(1, len(job.folds) + 1)]
     before = past.outcome
-    retried = job.retry_failed and (forget_failed(job.folder) > 0 or (before is not None and before.failures > 0))
+    retried = job.retry_failed and _forget_failures(job, spec, before)
     again = before is not None and job.minutes <= before.minutes and not retried and _restore(race, folds, before)
 
     if again:
@@ -180,6 +181,14 @@ def _raced(race: Race, job: Job, spec: StudySpec, history: History, past: Past, 
             note_time()
         before = Outcome.of(race.entries, raced, minutes=job.minutes, epochs=epochs)
     return Compared(spec, race, folds[: before.rounds], history, past, before, again)
+
+
+def _forget_failures(job: Job, spec: StudySpec, before: Outcome | None) -> bool:
+    """Have the runs made again that failed, on the folds and of the final training; whether something failed."""
+    whole = spec.model_copy(update={"data": DataSpec(source=str(job.whole.source))})
+    final = plan_study(whole, dataset=job.whole, out=job.folder / RUNS).runs
+    made = [*record_folders(job.folder / FOLDS_FOLDER, every=True), *(run.folder for run in final if has_ended(run))]
+    return forget_failed(made) > 0 or (before is not None and before.failures > 0)
 
 
 def _asked(job: Job, arms: Sequence[Mapping[str, Any]], source: EncoderSource | None) -> dict[str, Any]:
@@ -362,8 +371,9 @@ def _drop_too_slow(
 def _reading(settings: Mapping[str, Any], arm: Mapping[str, Any] = MappingProxyType({})) -> EncoderSpec:
     """How an arm reads documents, by default as the study does."""
     own = {name: value for name, value in arm.items() if name in ENCODER_SETTINGS}
-    shared = {"pooling": RECIPES["default"].shared["pooling"], **settings["encoder"]}
-    return EncoderSpec.model_validate(shared | own)
+    recipe = RECIPES[arm.get("recipe", "default")].shared
+    shared = {name: value for name, value in recipe.items() if name in ENCODER_SETTINGS}
+    return EncoderSpec.model_validate(shared | settings["encoder"] | own)
 
 
 def _least(entries: Sequence[Entry]) -> str:

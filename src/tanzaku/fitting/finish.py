@@ -15,6 +15,7 @@ from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.selection import Selection, select
 from tanzaku.analysis.statistics import accuracy_interval_over_both
 from tanzaku.data.dataset import Dataset
+from tanzaku.errors import BundleError, ProcessError
 from tanzaku.files import atomic_folder
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidates import Candidate
@@ -168,7 +169,11 @@ def _train_final(job: Job, compared: Compared, order: Sequence[Entry]) -> tuple[
         if not isinstance(record, FinishedRun):
             entry.drop("failed", record.error if record else "")
             continue
-        costs = _pack_final(job, compared, entry, planned, plan.dataset)
+        try:
+            costs = _pack_final(job, compared, entry, planned, plan.dataset)
+        except (BundleError, ProcessError) as error:  # the next one is not to suffer from it
+            entry.drop("failed", str(error))
+            continue
         if over := race.budgets.exceeded(costs):
             entry.drop(over)
             continue

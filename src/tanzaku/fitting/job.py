@@ -13,7 +13,6 @@ from tanzaku.data.prepared import MANIFEST, Preparation, read_manifest, write_pr
 from tanzaku.errors import DataError
 from tanzaku.fitting.budgets import Budgets
 from tanzaku.fitting.race import FitEvent, Making
-from tanzaku.fitting.splits import Splits
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.listing import RUNS_FOLDER
 from tanzaku.words import Language
@@ -75,14 +74,13 @@ def folders(study: str | Path | None, out: str | Path | None, *, name: str) -> t
     return folder, folder / _BUNDLE if out is None else Path(out)
 
 
-def prepare(splits: Splits, folder: Path) -> Dataset:
+def prepare(whole: Dataset, folder: Path) -> Dataset:
     """Write the documents with their test split into the study's folder, where its study file finds them.
 
     Raises:
         DataError: The folder holds a fit of other documents.
     """
-    data = folder / DATA_FOLDER
-    whole = splits.whole
+    data, name = folder / DATA_FOLDER, whole.name
     if (data / MANIFEST).exists():
         before = read_manifest(data)
         if before.get("fingerprint") != whole.fingerprint:
@@ -92,4 +90,4 @@ def prepare(splits: Splits, folder: Path) -> Dataset:
             )
         whole = replace(whole, name=before.get("name", whole.name))  # the same documents in a file that was renamed
     write_prepared(Preparation(whole, source={}, options={}), data)
-    return replace(load_dataset(data), name=splits.whole.name)
+    return replace(load_dataset(data), name=name)

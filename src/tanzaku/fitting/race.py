@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -220,9 +220,9 @@ def has_ended(planned: PlannedRun) -> bool:
     return (planned.folder / RECORD_FILE).exists()
 
 
-def forget_failed(folder: Path) -> int:
-    """Remove the records of all runs below a folder that failed, so that they are made again; how many there were."""
-    failed = [path for path in folder.rglob(RECORD_FILE) if read_record(path.parent).status == "failed"]
+def forget_failed(folders: Iterable[Path]) -> int:
+    """Remove the records of those runs that failed, so that they are made again; how many there were."""
+    failed = [folder / RECORD_FILE for folder in folders if read_record(folder).status == "failed"]
     for path in failed:
         path.unlink()
     return len(failed)

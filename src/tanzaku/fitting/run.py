@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     from tanzaku.fitting.finish import finish
 
     with _alone_in(job.folder), connected(asked.ray):
+        job = replace(job, whole=prepare(job.whole, job.folder))
         compared = compare(job, encoder=asked.encoder, arms=asked.candidates)
         try:
             findings = finish(job, compared)
@@ -134,7 +135,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -> Job:
-    """Read and split the documents, and write them into the study's folder."""
+    """Read and split the documents."""
     budgets = asked.budgets
     read = labelled(source, asked.read_options)
     name = study_name(read.name)
@@ -155,7 +156,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
         title=readable_name(read.name),
         folder=folder,
         out=bundle,
-        whole=prepare(splits, folder),
+        whole=splits.whole,
         folds=splits.folds,
         only_trained=splits.only_trained,
         without_test=splits.without_test,

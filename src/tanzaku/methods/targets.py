@@ -177,5 +177,5 @@ _BELONGS: dict[str, Callable[[str], bool]] = {
     "qv": lambda rest: _is_attention(rest) and _last(rest) in _QUERY | _VALUE,
     "attention": _is_of_attention,
     "ffn": lambda rest: not _is_attention(rest),
-    "all-linear": lambda rest: _last(rest) not in _OF_ENTITIES,
+    "all-linear": lambda rest: bool(rest) and _last(rest) not in _OF_ENTITIES,
 }

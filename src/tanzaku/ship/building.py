@@ -10,7 +10,7 @@ from tanzaku.errors import BundleError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, read_facts
 from tanzaku.ship.cards.write import write_card
-from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, names_in_manifest, write_manifest
+from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, may_hold, names_in_manifest, write_manifest
 from tanzaku.words import Language
 
 _OF_GIT = (".gitattributes", ".gitignore")
@@ -54,11 +54,13 @@ def check_out(out: Path, *, force: bool) -> None:
     if not out.exists() or (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         return
     named = names_in_manifest(out / MANIFEST_FILE)
-    if named is None:  # prepared data and others have a file of that name too
+    if named is None and not (out / BUNDLE_FILE).is_file():  # prepared data and others have a manifest too
         raise BundleError(f"{out} contains something that is not a bundle; choose a new folder")
     if not force:
         raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")
-    others = [name for name in _names_below(out) if name not in named | {MANIFEST_FILE, CARD_FILE}]
+    # Of a damaged bundle it is not known which files are its own: those of a kind that bundles hold.
+    own = {name for name in _names_below(out) if may_hold(name)} if named is None else named
+    others = [name for name in _names_below(out) if name not in own | {MANIFEST_FILE, CARD_FILE}]
     if others:
         raise BundleError(
             f"{out} contains {others[0]}, which is no part of the bundle and would be lost; move it away, or choose a "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import warnings
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ PREFIX = "hf://"
 # A Path of such an address has lost a slash.
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^@]+?)/?(?:@(?P<revision>[^@]+))?")
 _KEPT = ".gitattributes"  # the hub's own
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_TRY_LATER = {408, 429}  # timeout, too many requests
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,14 @@ def _is_an_answer(error: Exception) -> bool:
     """Whether the hub refused, or this machine's disk did, as opposed to a connection that is not there."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    from tanzaku.encoders.hub import OF_THE_DISK
+
     if isinstance(error, LocalEntryNotFoundError):  # what the client makes of a lost connection
         return False
     if isinstance(error, HfHubHTTPError):
-        return error.response is not None and error.response.status_code < 500
-    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+        status = 500 if error.response is None else error.response.status_code
+        return status < 500 and status not in _TRY_LATER
+    return isinstance(error, OSError) and error.errno in OF_THE_DISK
 
 
 def _download(api: HfApi, name: str, revision: str | None) -> Path:

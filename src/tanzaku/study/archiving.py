@@ -154,13 +154,14 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
             f"{out} has the runs of the study {listed.study!r}, and {archive} those of {archived.study!r}; name "
             "another folder with --out"
         )
+    begun = _begun_in(out)
     missing: list[StoredRun] = []
     kept: list[str] = []
     for record in read.records:
         name = record.run_id
         if Path(name).parts != (name,) or name == "..":
             raise RecordError(f"{archive / ARCHIVED_RUNS_FILE}: {name!r} can't be the name of a run's folder")
-        if _has_begun(out, name):
+        if _identity_of(name) in begun:
             kept.append(name)
         else:
             missing.append(StoredRun(record, archive / name, read))
@@ -170,16 +171,24 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         write_predictions(path.parent, **predictions._asdict(), name=path.name)
     for run in restored.values():  # last, since a run with a record counts as a whole one
         write_record(run.record, run.folder)
-    if listed is None or set(listed.runs) < set(archived.runs):
-        write_list(out, archived)
+    identities = {_identity_of(run.name) for run in archived.runs}
+    if listed is None or {_identity_of(run.name) for run in listed.runs} < identities:
+        runs = (run.model_copy(update={"name": begun.get(_identity_of(run.name), run.name)}) for run in archived.runs)
+        write_list(out, archived.model_copy(update={"runs": tuple(runs)}))
     return Restored(out, tuple(restored), tuple(kept))
 
 
-def _has_begun(folder: Path, name: str) -> bool:
-    """Whether a study's folder has something of a run. What stands before its identity depends on the other arms."""
-    identity = _IDENTITY.search(name)
-    folders = [folder / name, *(folder.glob(f"*{identity[0]}") if identity else ())]
-    return any((one / file).exists() for one in folders for file in (RECORD_FILE, LOG_FILE))
+def _begun_in(folder: Path) -> dict[str, str]:
+    """The names of the runs that a study's folder has something of, by their identities."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    names = (path.name for path in there if any((path / file).exists() for file in (RECORD_FILE, LOG_FILE)))
+    return {_identity_of(name): name for name in names}
+
+
+def _identity_of(name: str) -> str:
+    """The end of a run's name. What stands before it depends on the study's other arms."""
+    found = _IDENTITY.search(name)
+    return found[0] if found else name
 
 
 def _list_of(study: StudySpec, records: Iterable[RunRecord]) -> StudyList:

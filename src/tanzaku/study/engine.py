@@ -15,6 +15,7 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.processes import ProcessEngine
 from tanzaku.study.making import Shown, lock_of
 from tanzaku.study.planned import PlannedRun
+from tanzaku.study.process import DeadlineOver, StudyInterrupted
 from tanzaku.study.record import RECORD_FILE, RunRecord, read_record
 
 _BUSY_POLL_SECONDS = 2.0
@@ -90,11 +91,16 @@ def make_runs(
         from tanzaku.study.engines.ray import RayEngine
 
         engine = RayEngine(ray, jobs=jobs, dataset=dataset, study=study, deadline=deadline)
-    return _make_with(engine, runs, retry_failed=retry_failed, begins=begins)
+    return _make_with(engine, runs, retry_failed=retry_failed, begins=begins, deadline=deadline)
 
 
 def _make_with(
-    engine: Engine, runs: list[PlannedRun], *, retry_failed: bool, begins: Callable[[PlannedRun], bool]
+    engine: Engine,
+    runs: list[PlannedRun],
+    *,
+    retry_failed: bool,
+    begins: Callable[[PlannedRun], bool],
+    deadline: float | None,
 ) -> Generator[StudyEvent, None, None]:
     numbers = {run.run_id: number for number, run in enumerate(runs, start=1)}
     waiting, busy = deque(runs), deque[PlannedRun]()
@@ -129,8 +135,18 @@ def _make_with(
                         started.discard(run.run_id)  # it starts again if the other process does not end it
                         yield RunBusy(run)
             elif not waiting and busy:
-                time.sleep(_BUSY_POLL_SECONDS)
+                _wait_for_others(deadline)
                 waiting, busy = busy, waiting
+
+
+def _wait_for_others(deadline: float | None) -> None:
+    """Wait before runs are looked at again that other processes make."""
+    if deadline is not None and time.monotonic() >= deadline:
+        raise DeadlineOver
+    try:
+        time.sleep(_BUSY_POLL_SECONDS)
+    except KeyboardInterrupt:
+        raise StudyInterrupted from None
 
 
 def _is_free(planned: PlannedRun) -> bool:

@@ -80,8 +80,8 @@ def stored_runs(runs: Path, *, every: bool = False) -> list[StoredRun]:
         raise RecordError(f"{runs}: there is no such folder; give the one that `tanzaku study run` wrote")
     if not every and (others := len(runs_below(runs, every=True))):
         raise RecordError(
-            f"none of the {counted(others, 'run')} in {runs} that have ended is of the study as its file is now; --all "
-            "includes them"
+            f"{runs} has {counted(others, 'run')} that ended, but none of the study as its file is now; --all includes "
+            "what others there are"
         )
     begun = ", or wait until one of its runs has ended" if any(runs.glob("*/log.jsonl")) else ""
     raise RecordError(f"there is no {RECORD_FILE} below {runs}; give the folder that `tanzaku study run` wrote{begun}")
