@@ -204,7 +204,9 @@ def test_what_was_promised_is_measured_on_documents_that_come_later(tmp_path: Pa
 
 
 def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
-    none = {"bundle": None, "documents": 9, "made": {"starts": 2}}
+    late = {"name": "LoRA", "dropped": "time"}
+    forms = [{**late, "form": "int4"}, {**late, "form": "int8"}, {"name": "TF-IDF", "dropped": "megabytes"}]
+    none = {"bundle": None, "documents": 9, "made": {"starts": 2}, "candidates": forms}
     sizes: dict[str, dict[str, Any]] = {
         "1": {"tanzaku": _side(0.9, 0.5), "most_accurate": _side(0.92, 0.9), "fasttext": {"failed": "no end"}},
         "2": {"tanzaku": _side(0.9, 0.5), "most_accurate": _side(0.93, 1.9), "fasttext": _side(0.8, 2)},
@@ -224,6 +226,7 @@ def test_records_become_tables_and_a_figure(part: dict[str, Any]) -> None:
     assert "interrupted and resumed: other" in text
     assert "The verdict within 2 MB adds: “There was no time to compare 6 other candidates.”" in text
     assert "| other | 9 | none |" in text
+    assert "There was no time to compare all candidates (1 for other were left out)." in text
     assert "| 2 | TF-IDF | 0.50 | 90.00 | TF-IDF | 1.90 | 93.00 | 2.00 | 80.00 |" in text
     assert "| asdc | 70.0 | 200 | 2.00 | 1.75 | 3.00 | 94 |" in text
     assert "| asdc | 5 | 60 | 50 | 2.0 | 2.0 |" in text
