@@ -54,6 +54,7 @@ WHOLE = [
 ]
 # The study file of those that were made with one on several tasks.
 FILES = dict.fromkeys(("recipe-asdc", "recipe-chabsa", "recipe-ews"), "recipe")
+FILES |= dict.fromkeys(("asdc-dialog-act", "medweb-ja"), "short-texts")
 ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
 
