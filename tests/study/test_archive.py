@@ -270,6 +270,9 @@ def test_a_restored_folder_has_the_files_of_the_study_s_own(runs: Path, tmp_path
 def test_the_archive_of_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     """Also when it is restored, before any run is made."""
     runs = _study(tmp_path / "runs", _records()[:2], waiting=("lora-r4", "lora-r16"))
+    listed = StudyList.model_validate_json((runs / "study.json").read_text(encoding="utf-8"))
+    tried = listed.model_copy(update={"overrides": ("data.source=/home/someone/data/livedoor",)})
+    (runs / "study.json").write_text(tried.model_dump_json(), encoding="utf-8")
     archive = archive_study(runs, tmp_path / "thin", unfinished=True).folder
     assert {path.name for path in archive.iterdir()} == FILES | {"study.json"}
     restored = restore_study(archive, tmp_path / "again").folder

@@ -93,7 +93,7 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         if is_archive(out):
             _keep_others(out, folder)
         if left_out:
-            write_list(folder, study.model_copy(update={"file": file}))
+            write_list(folder, study.model_copy(update={"file": file, "overrides": ()}))  # which the file has
     return Archived(
         folder=out,
         finished=sum(run.record.status == "finished" for run in stored),
