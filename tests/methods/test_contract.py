@@ -195,7 +195,7 @@ def test_is_the_identity_at_initialisation(encoder: Case, name: str, options: di
 def test_a_head_that_was_fine_tuned_for_other_labels_is_trained_saved_and_merged_as_a_whole(
     kind: str, name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Of RoBERTa's and DistilBERT's, only the last layer is drawn anew."""
+    """Of RoBERTa's and DistilBERT's, only the last layer is initialised again."""
     folder = tmp_path / "encoder"
     if kind == "roberta":
         make_roberta(folder)

@@ -110,8 +110,8 @@ class SeparatedRows:
         if len(self._taken) < 2 or columns < 2:
             return False
         with _fields_of_any_length():
-            alone = csv.reader(self._taken, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
-            return all(len(row) == columns for row in alone)
+            rows = csv.reader(self._taken, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+            return all(len(row) == columns for row in rows)
 
 
 def describe_joined(joined: Sequence[tuple[int, int]]) -> str | None:

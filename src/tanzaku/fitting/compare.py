@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -354,7 +353,7 @@ def _drop_too_slow(
     adapting = [entry for entry in entries if entry.live and entry.candidate.adapts_encoder]
     if not adapting or source is None:
         return None
-    labels, usual = len(job.whole.label_names), _reading(settings)
+    labels, usual = len(job.whole.label_names), _reading(settings, {})
     parameters = parameters_of(source, labels=labels)
     speeds: dict[EncoderSpec, Speed] = {}
     for entry in adapting:
@@ -368,8 +367,8 @@ def _drop_too_slow(
     return Speeds(speeds.get(usual, next(iter(speeds.values()))), speeds)
 
 
-def _reading(settings: Mapping[str, Any], arm: Mapping[str, Any] = MappingProxyType({})) -> EncoderSpec:
-    """How an arm reads documents, by default as the study does."""
+def _reading(settings: Mapping[str, Any], arm: Mapping[str, Any]) -> EncoderSpec:
+    """How an arm reads documents: as the study does, but for what the arm says."""
     own = {name: value for name, value in arm.items() if name in ENCODER_SETTINGS}
     recipe = RECIPES[arm.get("recipe", "default")].shared
     shared = {name: value for name, value in recipe.items() if name in ENCODER_SETTINGS}
