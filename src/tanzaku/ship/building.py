@@ -59,8 +59,9 @@ def check_out(out: Path, *, force: bool) -> None:
     if not force:
         raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")
     # Of a damaged bundle it is not known which files are its own: those of a kind that bundles hold.
-    own = {name for name in _names_below(out) if may_hold(name)} if named is None else named
-    others = [name for name in _names_below(out) if name not in own | {MANIFEST_FILE, CARD_FILE}]
+    names = _names_below(out)
+    own = set(filter(may_hold, names)) if named is None else named
+    others = [name for name in names if name not in own | {MANIFEST_FILE, CARD_FILE}]
     if others:
         raise BundleError(
             f"{out} contains {others[0]}, which is no part of the bundle and would be lost; move it away, or choose a "
