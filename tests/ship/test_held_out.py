@@ -13,7 +13,7 @@ from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of, write_he
 def test_it_comes_back_in_an_order_that_says_nothing_of_the_documents(tmp_path: Path) -> None:
     probabilities = np.array([0.9123, 0.4, 1.0, 0.7, 0.0])
     correct = np.array([True, False, True, False, True])
-    write_held_out(tmp_path, probabilities=probabilities, correct=correct)
+    write_held_out(tmp_path, HeldOut(probabilities, correct))
     found = read_held_out(tmp_path)
     assert found is not None
     assert found.probabilities.tolist() == [0.0, 0.9123, 1.0, 0.4, 0.7]
@@ -21,7 +21,7 @@ def test_it_comes_back_in_an_order_that_says_nothing_of_the_documents(tmp_path: 
 
 
 def test_all_right_is_fine_and_two_bytes_a_document(tmp_path: Path) -> None:
-    write_held_out(tmp_path, probabilities=np.full(1000, 0.5), correct=np.ones(1000, dtype=bool))
+    write_held_out(tmp_path, HeldOut(np.full(1000, 0.5), np.ones(1000, dtype=bool)))
     found = read_held_out(tmp_path)
     assert found is not None
     assert found.correct.all()
@@ -60,3 +60,13 @@ def test_a_promise_is_made_or_refused_with_what_can_be_promised() -> None:
         threshold_of(None, error_rate=0.05, confidence=0.95)
     with pytest.raises(BundleError, match=r"error_rate = 2; give a share between 0 and 1"):
         threshold_of(held_out, error_rate=2, confidence=0.95)
+
+
+def test_of_documents_in_groups_one_of_each_counts_and_errors_say_groups(tmp_path: Path) -> None:
+    groups = np.repeat(np.arange(20), 10)
+    write_held_out(tmp_path, HeldOut.of(np.linspace(0.5, 1, 200), groups > 1, groups, cross_validated=True))
+    found = read_held_out(tmp_path)
+    assert found is not None
+    assert (len(found.correct), int(found.correct.sum())) == (20, 18)
+    with pytest.raises(BundleError, match="with 20 groups of documents of its cross-validation; even without a"):
+        threshold_of(found, error_rate=0.05, confidence=0.95)

@@ -73,7 +73,7 @@ class Bulk:
                 "resume": output.resume,
                 "force": output.force,
                 "on-error": faults.on_error != "stop",
-                "chunk": model.chunk is not None,
+                "chunk": output.chunk is not None,
             }
             if given := [name for name, value in ignored.items() if value]:
                 raise DataError(f"--{given[0]} has no effect with --engine ray; leave it out")

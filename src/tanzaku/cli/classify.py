@@ -133,7 +133,7 @@ class _Job:
         """How many texts are read ahead at most."""
         from tanzaku.ship.classifier import DEFAULT_CHUNK
 
-        return self.model.chunk or DEFAULT_CHUNK
+        return self.output.chunk or DEFAULT_CHUNK
 
     def rows(self) -> "Iterator[tuple[int, Row]]":
         """The rows with their numbers, in which those that are skipped count too."""

@@ -127,6 +127,12 @@ class Output:
             show_default="utf-8",
         ),
     ] = None
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of texts to read ahead; 1: classify each text as it arrives.", show_default="2048"
+        ),
+    ] = None
 
     @property
     def kind(self) -> Format:
@@ -189,12 +195,6 @@ class Model:
         typer.Option(help="Numerical precision; auto: the precision of the run."),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device to run on.")] = "auto"
-    chunk: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of texts to read ahead; 1: classify each text as it arrives.", show_default="2048"
-        ),
-    ] = None
 
     @_collecting_less()
     def load(self, bundle: Path) -> "Classifier":

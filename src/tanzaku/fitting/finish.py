@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tanzaku.analysis.abstention import Threshold, choose_threshold, one_of_each
+from tanzaku.analysis.abstention import Threshold, choose_threshold
 from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.run_scores import accuracy_scores
@@ -115,11 +115,7 @@ def _held_out(compared: Compared, entry: Entry) -> HeldOut | None:
     there are no probabilities."""
     if (every := _classified(compared, entry)) is None:
         return None
-    probabilities, correct = every
-    if (groups := compared.groups) is not None:
-        rows = one_of_each(groups)
-        probabilities, correct = probabilities[rows], correct[rows]
-    return HeldOut(probabilities, correct, cross_validated=True)
+    return HeldOut.of(*every, compared.groups, cross_validated=True)
 
 
 def _classified(compared: Compared, entry: Entry) -> tuple[np.ndarray, np.ndarray] | None:

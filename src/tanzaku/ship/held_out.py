@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tanzaku.analysis.abstention import Threshold, choose_threshold, fewest_documents, lowest_promise
+from tanzaku.analysis.abstention import Threshold, choose_threshold, fewest_documents, lowest_promise, one_of_each
 from tanzaku.errors import BundleError
 from tanzaku.ship.manifest import write_manifest
 
@@ -22,11 +22,13 @@ HELD_OUT_FILE = "held-out.safetensors"
 _STEPS = 10_000  # the probabilities have four decimals
 _GIVE_A_PROBABILITY = "give a probability (--min-probability)"
 _DOCUMENTS, _FOLDS = "documents", "cross-validation"  # of the file's metadata
+_GROUPED, _ONE_OF_EACH = "groups", "one of each"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out documents, ordered by whether they were classified correctly and then by probability."""
+    """Held-out documents. Read from a bundle, they are ordered by whether they were classified correctly and then by
+    probability."""
 
     probabilities: np.ndarray
     """Of the predicted labels, rounded down to four decimals, (documents,) float64."""
@@ -34,11 +36,29 @@ class HeldOut:
     """(documents,) bool."""
     cross_validated: bool = False
     """Whether they are the documents of a cross-validation."""
+    grouped: bool = False
+    """Whether each is the only one that was taken of a group."""
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: np.ndarray,
+        correct: np.ndarray,
+        groups: Sequence[int] | np.ndarray | None,
+        *,
+        cross_validated: bool = False,
+    ) -> HeldOut:
+        """All documents, or, where they are in `groups` (documents,), one of each: a promise needs independent ones."""
+        if groups is None:
+            return cls(probabilities, correct, cross_validated)
+        rows = one_of_each(np.asarray(groups))
+        return cls(probabilities[rows], correct[rows], cross_validated, grouped=True)
 
     @property
     def documents(self) -> str:
-        """What the documents are, in words."""
-        return "documents of its cross-validation" if self.cross_validated else "validation documents"
+        """What was counted, in words."""
+        documents = "documents of its cross-validation" if self.cross_validated else "validation documents"
+        return f"groups of {documents}" if self.grouped else documents
 
 
 def threshold_of(
@@ -86,21 +106,19 @@ def threshold_of(
     )
 
 
-def write_held_out(
-    folder: Path, *, probabilities: Sequence[float] | np.ndarray, correct: np.ndarray, cross_validated: bool = False
-) -> None:
+def write_held_out(folder: Path, held_out: HeldOut) -> None:
     """Write the file into a bundle's folder: two bytes a document."""
     from safetensors.numpy import save_file
 
-    steps = np.rint(np.asarray(probabilities) * _STEPS).astype(np.uint16)
+    steps, correct = np.rint(held_out.probabilities * _STEPS).astype(np.uint16), held_out.correct
     content = {"right": np.sort(steps[correct]), "wrong": np.sort(steps[~correct])}
-    save_file(content, folder / HELD_OUT_FILE, metadata={_DOCUMENTS: _FOLDS} if cross_validated else None)
+    facts = ((held_out.cross_validated, _DOCUMENTS, _FOLDS), (held_out.grouped, _GROUPED, _ONE_OF_EACH))
+    save_file(content, folder / HELD_OUT_FILE, metadata={name: value for holds, name, value in facts if holds} or None)
 
 
 def replace_held_out(bundle: Path, held_out: HeldOut) -> None:
     """Have a bundle promise error rates by other documents than the validation documents of its run."""
-    probabilities, correct = held_out.probabilities, held_out.correct
-    write_held_out(bundle, probabilities=probabilities, correct=correct, cross_validated=held_out.cross_validated)
+    write_held_out(bundle, held_out)
     write_manifest(bundle)
 
 
@@ -124,5 +142,9 @@ def read_held_out(folder: Path) -> HeldOut | None:
     steps = np.concatenate([right.ravel(), wrong.ravel()])
     if any(one.dtype != np.uint16 or one.ndim != 1 for one in (right, wrong)) or (steps > _STEPS).any():
         raise BundleError(f"{path} does not hold probabilities of held-out documents; pack the bundle again")
-    cross_validated = metadata.get(_DOCUMENTS) == _FOLDS
-    return HeldOut(steps / _STEPS, np.arange(len(steps)) < len(right), cross_validated)
+    return HeldOut(
+        steps / _STEPS,
+        np.arange(len(steps)) < len(right),
+        cross_validated=metadata.get(_DOCUMENTS) == _FOLDS,
+        grouped=metadata.get(_GROUPED) == _ONE_OF_EACH,
+    )

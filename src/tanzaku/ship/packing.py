@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from tanzaku import __version__
-from tanzaku.analysis.abstention import one_of_each
 from tanzaku.analysis.evaluation import macro_f1_interval
 from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
@@ -33,7 +32,7 @@ from tanzaku.ship.bundle import (
     open_bundle,
 )
 from tanzaku.ship.choosing import ChosenRun, choose_run
-from tanzaku.ship.held_out import write_held_out
+from tanzaku.ship.held_out import HeldOut, write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
@@ -207,14 +206,8 @@ def _pack_calibration(bundle: Path, run: Path, record: FinishedRun) -> Calibrati
         )
     if not record.calibration.documents:
         return record.calibration  # the validation documents were trained on
-    correct, probabilities = (
-        np.array(held_out.classes) == np.array(held_out.predicted),
-        np.array(held_out.probabilities),
-    )
-    if held_out.groups is not None:  # a promise takes independent documents
-        rows = one_of_each(np.array(held_out.groups))
-        correct, probabilities = correct[rows], probabilities[rows]
-    write_held_out(bundle, probabilities=probabilities, correct=correct)
+    correct = np.array(held_out.classes) == np.array(held_out.predicted)
+    write_held_out(bundle, HeldOut.of(np.array(held_out.probabilities), correct, held_out.groups))
     return record.calibration
 
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tanzaku.analysis.abstention import one_of_each
-from tanzaku.data.grouping import together
+from tanzaku.data.grouping import group_numbers
 from tanzaku.errors import DataError
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
-from tanzaku.ship import held_out
+from tanzaku.ship.held_out import HeldOut, write_held_out
 from tanzaku.study.summary import CalibrationFacts, SplitScores
 
 if TYPE_CHECKING:
@@ -31,13 +30,12 @@ class Validation:
     """Of the predicted classes with that calibration, rounded down, (documents,) float64."""
     correct: np.ndarray
     """(documents,) bool."""
-    independent: np.ndarray
-    """The rows that a promise may count, (rows,) int: all, or one of each group."""
+    groups: list[int] | None
+    """Those of the documents, where they are grouped."""
 
     def write_held_out(self, bundle: Path) -> None:
         """Write what the bundle keeps of the validation documents."""
-        rows = self.independent
-        held_out.write_held_out(bundle, probabilities=self.probabilities[rows], correct=self.correct[rows])
+        write_held_out(bundle, HeldOut.of(self.probabilities, self.correct, self.groups))
 
 
 def validate(bundle: Path, dataset: Dataset, *, encoder: str | None) -> Validation:
@@ -57,7 +55,7 @@ def validate(bundle: Path, dataset: Dataset, *, encoder: str | None) -> Validati
         CalibrationFacts.model_validate(calibration, from_attributes=True),
         rounded_down(softmax(scores, temperature=calibration.temperature).max(axis=1)),
         predicted == classes,
-        one_of_each(np.array(together(dataset.val.groups or [None] * len(classes)))),
+        None if dataset.val.groups is None else group_numbers(dataset.val.groups),
     )
 
 
