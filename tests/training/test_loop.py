@@ -303,7 +303,7 @@ def test_resumes_bit_identical(
     one, two = events[-1], after[-1]
     assert isinstance(one, TrainingDone)
     assert isinstance(two, TrainingDone)
-    assert one.curve == two.curve
+    assert one.curve == two.curve == tuple((step, round(loss, 6)) for step, loss in one.curve)
     assert [(e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in one.history] == [
         (e.train_loss, e.val_loss, e.val_accuracy, e.learning_rate) for e in two.history
     ]

@@ -184,7 +184,8 @@ class _FinishedRun(_Run):
     status: Literal["finished"] = "finished"
     history: tuple[EpochRecord, ...] = ()
     training_curve: Annotated[
-        tuple[tuple[int, float], ...], Field(description="(step, mean training loss since the last entry).")
+        tuple[tuple[int, float], ...],
+        Field(description="(step, mean training loss since the last entry), six decimals."),
     ] = ()
     val: Scores
     test: Scores

@@ -37,6 +37,8 @@ from tanzaku.training.peers import Peers
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import BestBy, EarlyStopping, watched_value
 
+_CURVE_DECIMALS = 6
+
 
 @dataclass
 class _State:
@@ -207,7 +209,8 @@ class Training:
         state.window_loss += loss
         state.window_steps += 1
         if state.window_steps == self.log_steps:
-            state.curve.append((state.step, state.window_loss / state.window_steps))
+            # All the digits of a noisy mean would be a third of a record.
+            state.curve.append((state.step, round(state.window_loss / state.window_steps, _CURVE_DECIMALS)))
             state.window_loss, state.window_steps = 0.0, 0
 
     def _finish_epoch(self) -> Iterator[Event]:
