@@ -6,6 +6,7 @@ import pytest
 
 from tanzaku.analysis.arms import Arm, arms_of
 from tanzaku.analysis.classes import (
+    MOST_CLASSES,
     AveragedClasses,
     Unpredicted,
     averaged_classes,
@@ -13,6 +14,7 @@ from tanzaku.analysis.classes import (
     majorities_of,
     majority_of,
     never_predicted,
+    shown_classes,
 )
 from tanzaku.study.record import RunRecord
 from tests.report.records import data_facts, failed, finished, lora, scores_of
@@ -46,6 +48,21 @@ def test_a_classs_scores_are_means_over_the_runs() -> None:
     )
     assert a.f1 == pytest.approx((16 / 19 + 20 / 22) / 2)
     assert class_results(_arm(failed(lora(8), error="boom"))) == ()
+
+
+def test_a_class_without_test_documents_has_no_recall_and_is_not_among_the_worst() -> None:
+    first = _run([[8, 2, 0], [0, 0, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    _, predicted, missing = class_results(_arm(first))
+    assert (predicted.precision, predicted.recall, predicted.f1) == (0.0, None, 0.0)
+    assert (missing.precision, missing.recall, missing.f1) == (None, None, None)
+    labels = [f"class-{number:02}" for number in range(MOST_CLASSES + 5)]
+    confusion = [[10 * (row == column) for column in range(len(labels))] for row in range(len(labels))]
+    confusion[3], confusion[7][7], confusion[7][8] = [0] * len(labels), 5, 5
+    found = scores_of(confusion, labels)
+    shown = shown_classes(_arm(first.model_copy(update={"test": found})))
+    assert len(shown) == MOST_CLASSES
+    assert [one.label for one in shown[:2]] == [labels[7], labels[8]]
+    assert labels[3] not in [one.label for one in shown]
 
 
 def test_macro_f1_averages_the_classes_that_occur() -> None:

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tanzaku.analysis.arms import sections_of
 from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
-from tanzaku.analysis.statistics import compare_accuracies, exact_mcnemar, holm
+from tanzaku.analysis.statistics import Interval, compare_accuracies, exact_mcnemar, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.notes import result_notes
@@ -104,6 +104,25 @@ def test_the_validation_documents_say_how_much_they_could_decide() -> None:
     (line,) = recommendation_lines([found], words=words_of("en"))
     assert "The choice rests on 736 validation documents; the margin of 0.5 points is 3.7 of them." in line
     assert "On these documents, 2 of the 3 other arms can't be distinguished from the best: LoRA r=4" in line
+
+
+def test_points_of_macro_f1_are_no_documents() -> None:
+    records = [finished(lora(2), accuracy=0.9), finished(lora(8), accuracy=0.89)]
+    (line,) = recommendation_lines(evidence(records, choose_by="macro_f1"), words=words_of("en"))
+    assert "The choice rests on 736 validation documents. On these documents" in line
+
+
+def test_where_no_interval_can_be_estimated_no_margin_is_named() -> None:
+    (found,) = evidence([finished(lora(2), accuracy=0.9), finished(lora(8), accuracy=0.904)])
+    recommended = found.recommendation
+    assert recommended is not None
+    assert recommended.difference is not None
+    assert "would be confirmed" in recommendation_lines([found], words=words_of("en"))[0]
+    nothing_known = replace(recommended.difference, interval=Interval(-1.0, 1.0, kind="both"))
+    few = replace(found, recommendation=replace(recommended, difference=nothing_known))
+    (line,) = recommendation_lines([few], words=words_of("en"))
+    assert "no interval for this can be estimated from so few documents" in line
+    assert "would be confirmed" not in line
 
 
 def test_few_validation_documents_are_said_to_decide_little() -> None:
@@ -286,7 +305,8 @@ def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) ->
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
         assert (wide.over_groups, narrow.over_groups) == (True, False)
     latex = latex_document(sections, [found], words=words_of("en"))
-    assert "p: t test over seeds and groups of documents, with Holm's" in " ".join(latex.split())
+    tested = "p of accuracy: t test over seeds and groups of documents; p of macro-F1: t test with bootstrapped variance;"
+    assert tested in " ".join(latex.split())
     assert "Wilson's, over groups of documents." in " ".join(latex.split())
     assert "McNemar" not in latex
     assert "McNemar" in latex_document(sections, [ungrouped], words=words_of("en"))

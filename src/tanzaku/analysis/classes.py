@@ -3,6 +3,7 @@ the most frequent class would give."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ MOST_CLASSES = 20  # that a table or a matrix has room for
 class ClassResult:
     """One class of the test set: means over the runs of an arm, 0 where a run's is undefined.
 
-    Means, not counts of all runs together, as the arm's accuracy and macro-F1 are means over its runs.
+    Means, not counts of all runs together, as the arm's accuracy and macro-F1 are means over its runs. Of a class
+    without test documents there is no recall, and nothing at all where no run predicts it.
     """
 
     label: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
     """Test documents of the class."""
 
@@ -74,23 +76,29 @@ class Unpredicted:
 
 def class_results(arm: Arm) -> tuple[ClassResult, ...]:
     """The classes in the order of the labels; none where no run finished."""
-    runs = [record.test.per_class for record in arm.finished]
-    return tuple(
-        ClassResult(
-            label=label,
-            precision=statistics.fmean(run[label].precision for run in runs),
-            recall=statistics.fmean(run[label].recall for run in runs),
-            f1=statistics.fmean(run[label].f1 for run in runs),
-            support=runs[0][label].support,
-        )
-        for label in (runs[0] if runs else ())
+    runs = [record.test for record in arm.finished]
+    return tuple(_class_result(runs, place, label) for place, label in enumerate(runs[0].per_class if runs else ()))
+
+
+def _class_result(runs: Sequence[Scores], place: int, label: str) -> ClassResult:
+    scores = [run.per_class[label] for run in runs]
+    support = scores[0].support
+    known = support > 0 or any(row[place] for run in runs for row in run.confusion)
+    return ClassResult(
+        label=label,
+        precision=statistics.fmean(one.precision for one in scores) if known else None,
+        recall=statistics.fmean(one.recall for one in scores) if support else None,
+        f1=statistics.fmean(one.f1 for one in scores) if known else None,
+        support=support,
     )
 
 
 def shown_classes(arm: Arm) -> Sequence[ClassResult]:
     """Those that reports show: all in the order of the labels; of many, those with the lowest F1, the lowest first."""
     found = class_results(arm)
-    return found if len(found) <= MOST_CLASSES else sorted(found, key=lambda one: one.f1)[:MOST_CLASSES]
+    if len(found) <= MOST_CLASSES:
+        return found
+    return sorted(found, key=lambda one: math.inf if one.f1 is None else one.f1)[:MOST_CLASSES]
 
 
 def averaged_in(scores: Scores) -> int:

@@ -48,8 +48,8 @@ class Decision:
 
     documents: int
     """Validation documents, on which the arms were compared to choose one."""
-    margin_documents: float
-    """The margin, as a number of them."""
+    margin_documents: float | None
+    """The margin, as a number of them; None for macro-F1, which one document changes by more or less."""
     indistinct: tuple[Arm, ...] | None
     """The arms that do not differ significantly from the best on them, after Holm's correction over all arms; None
     where validation predictions are missing."""
@@ -267,7 +267,7 @@ def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margi
             for arm, difference, p_value in zip(others, differences, corrected, strict=True)
             if outcome_of(difference, p_value=p_value) == "not distinguishable"
         )
-    return Decision(val.documents, margin * val.documents, indistinct)
+    return Decision(val.documents, margin * val.documents if choose_by == "accuracy" else None, indistinct)
 
 
 def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) -> list[Comparison]:

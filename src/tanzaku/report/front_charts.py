@@ -87,7 +87,7 @@ def _front_chart(
         title=words.text(_FRONT_TITLES[key]),
         caption=words.text(
             "The steps join the arms that no other arm beats: none is as accurate for less. Hollow points are not on "
-            "the front: another arm is as accurate for less."
+            "the front: another arm is at least as accurate and costs no more."
         ),
         x=Axis(words.text(AXES[key]), scale="log"),
         y=Axis(words.text(AXES["accuracy"])),

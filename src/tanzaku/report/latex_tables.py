@@ -109,9 +109,9 @@ def _comparison_caption(section: Section, evidence: Evidence, reference: Arm, wo
     exact = {one.accuracy.test == "mcnemar" for one in evidence.against(reference)}
     tests = words.text("{first} or, for single runs, {second}", first=several, second=single)
     return words.text(
-        "Differences from {arm} in percentage points, on the same test documents of {data}. p: {tests}, with Holm's "
-        "correction over all comparisons; an arm is better or worse where its p is below 0.05, and not "
-        "distinguishable otherwise.",
+        "Differences from {arm} in percentage points, on the same test documents of {data}. p of accuracy: {tests}; p "
+        "of macro-F1: t test with bootstrapped variance; both with Holm's correction over all comparisons. An arm is "
+        "better or worse where its p is below 0.05, and not distinguishable otherwise.",
         arm=paper_name(reference, words=words),
         data=section.data.name,
         tests=tests if len(exact) > 1 else single if exact == {True} else several,

@@ -32,6 +32,10 @@ _VERDICTS = {
         "validation documents or seeds."
     ),
 }
+_NOTHING_CONFIRMED = message(
+    "The test set leaves open whether it is worse by more than {margin} points: its {measure} differs from the best by "
+    "{difference} points, and no interval for this can be estimated from so few documents."
+)
 _RARE = message("Where rare classes matter, set choose_by to macro_f1 in the study file, or pass --choose-by macro_f1.")
 _BADGES = {
     "confirmed": message("confirmed by the test set"),
@@ -119,7 +123,12 @@ class _Adviser:
 
     def _reason(self, found: Recommendation) -> str:
         """Why the validation set chose it."""
-        if found.is_best and found.passed_over:
+        if found.is_best and found is self.evidence.among_encoders:
+            because = message(
+                "Among these, it has the best mean validation {measure} ({value} %), and no smaller one that may be "
+                "recommended comes within {margin} points of it."
+            )
+        elif found.is_best and found.passed_over:
             because = message(
                 "It has the best mean validation {measure} ({value} %), and no smaller arm that may be recommended "
                 "comes within {margin} points of it."
@@ -159,19 +168,21 @@ class _Adviser:
         decision, text = found.decision, self.words.text
         if found.considered == 1:
             return None
-        rests_on = (
-            message("The choice rests on {documents}; the margin of {margin} points is {count} of them.")
-            if decision.margin_documents >= 1 or found.margin == 0
-            else message(
+        count = decision.margin_documents
+        if count is None:
+            rests_on = message("The choice rests on {documents}.")
+        elif count >= 1 or found.margin == 0:
+            rests_on = message("The choice rests on {documents}; the margin of {margin} points is {count} of them.")
+        else:
+            rests_on = message(
                 "The choice rests on {documents}; the margin of {margin} points is less than one of them, so a single "
                 "document can change the choice."
             )
-        )
         decided = text(
             rests_on,
             documents=self.words.plural("{n:,} validation document", "{n:,} validation documents", decision.documents),
             margin=self._margin,
-            count=f"{decision.margin_documents:.1f}",
+            count="" if count is None else f"{count:.1f}",
         )
         return self.words.joined([decided, self._indistinct(decision.indistinct, found.considered - 1)])
 
@@ -250,8 +261,9 @@ class _Adviser:
         if found.difference is None or found.verdict is None:
             return self.words.text("The records have no test predictions, so the test set can't confirm it.")
         interval = found.difference.interval
+        unlimited = found.verdict == "open" and interval.low <= -1
         text = self.words.text(
-            _VERDICTS[found.verdict],
+            _NOTHING_CONFIRMED if unlimited else _VERDICTS[found.verdict],
             measure=self._measure,
             margin=self._margin,
             difference=formats.points(found.difference.mean),

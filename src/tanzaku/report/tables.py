@@ -115,7 +115,7 @@ def _results(section: Section, evidence: Evidence, words: Words) -> list[_Column
     text, accuracy, published = words.text, words.text("Accuracy (%)"), words.text("Thesis")
     interval = text("95 % interval")
     columns: list[_Column[Arm]] = [
-        _Column(text("Runs"), text("Runs"), lambda arm: _runs(arm, words), place=7),
+        _Column(text("Runs"), text("Runs"), lambda arm: runs_text(arm, words=words), place=7),
         _Column(text("Test accuracy (%)"), text("Mean"), lambda arm: accuracy_text(arm, words), accuracy, place=1),
         _Column(
             text("95 % interval (%)"), interval, lambda arm: formats.interval(evidence.interval(arm)), accuracy, place=3
@@ -198,7 +198,7 @@ def comparison_table(
         _Column(text("95 % interval"), "", lambda one: interval(one.macro_f1.interval)),
         _Column(text("p (Holm)"), text("p"), lambda one: formats.p_value(one.macro_f1_p), macro_f1),
         _Column(
-            text("Statistical test"),
+            text("Test of accuracy"),
             "",
             lambda one: "McNemar" if one.accuracy.test == "mcnemar" else "t",
             numeric=False,
@@ -250,7 +250,11 @@ def class_table(section: Section, arm: Arm, *, words: Words, paper: bool = False
     name = paper_name(arm, words=words) if paper else arm.full_name(words)
     headings = (text("Precision (%)"), text("Recall (%)"), text("F1 (%)"), text("Test documents"))
     rows = [
-        (one.label, *map(formats.percent, (one.precision, one.recall, one.f1)), formats.count(one.support))
+        (
+            one.label,
+            *(formats.known(value, formats.percent) for value in (one.precision, one.recall, one.f1)),
+            formats.count(one.support),
+        )
         for one in shown
     ]
     return _table(
@@ -369,7 +373,8 @@ def _setting(key: str, words: Words, arm: Arm) -> str:
     return formats.setting(arm.settings[key], words=words) if key in arm.settings else formats.NONE
 
 
-def _runs(arm: Arm, words: Words) -> str:
+def runs_text(arm: Arm, *, words: Words) -> str:
+    """How many of an arm's runs finished, and how many failed."""
     finished, failed = len(arm.finished), len(arm.failed)
     return words.text("{finished} + {failed} failed", finished=finished, failed=failed) if failed else str(finished)
 
