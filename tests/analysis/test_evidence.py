@@ -305,7 +305,9 @@ def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) ->
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
         assert (wide.over_groups, narrow.over_groups) == (True, False)
     latex = latex_document(sections, [found], words=words_of("en"))
-    tested = "p of accuracy: t test over seeds and groups of documents; p of macro-F1: t test with bootstrapped variance;"
+    tested = (
+        "p of accuracy: t test over seeds and groups of documents; p of macro-F1: t test with bootstrapped variance;"
+    )
     assert tested in " ".join(latex.split())
     assert "Wilson's, over groups of documents." in " ".join(latex.split())
     assert "McNemar" not in latex

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
 from tanzaku.cli import app
+from tanzaku.data.dataset import SAMPLE, Documents
+from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.errors import BundleError, TanzakuError
-from tanzaku.exports.exporting import _choose, _remarks
+from tanzaku.exports.exporting import _choose, _remarks, calibration_texts
 from tanzaku.ship.certificate import (
     Certificate,
     Dtype,
@@ -111,6 +114,38 @@ def test_what_lies_in_the_folder_is_not_replaced(terms: Path, tmp_path: Path) ->
     assert "was exported already" in str(twice.exception)
 
 
+def test_files_of_others_in_an_export_are_not_lost(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "export"
+    assert _run("export", bundle, "--to", "peft", "--out", out).exit_code == 0
+    assert _run("export", bundle, "--to", "peft", "--out", out, "--force").exit_code == 0
+    for name in ("classify_mails.py", "inner/bundle.json"):
+        (mine := out / name).parent.mkdir(exist_ok=True)
+        mine.write_text("mine", encoding="utf-8")
+        refused = _run("export", bundle, "--to", "peft", "--out", out, "--force")
+        assert isinstance(refused.exception, BundleError)
+        assert f"contains {name}, which is no part of the export and would be lost" in str(refused.exception)
+        mine.unlink()
+
+
+def test_every_class_calibrates_8_bits() -> None:
+    sample = load_dataset(SAMPLE)
+    classes = dict(zip(sample.train.texts, sample.train.labels, strict=True))
+    ordered = replace(sample, train=Documents(*zip(*sorted(classes.items(), key=lambda one: one[1]), strict=True)))
+    texts = calibration_texts(ordered)
+    assert len(set(texts)) == 200
+    assert {classes[text] for text in texts[:40]} == set(sample.label_names)
+
+
+def test_a_model_that_no_onnx_file_holds_is_refused_before_it_is_traced(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tanzaku.exports.runtime._LARGEST_GRAPH", 1000)
+    monkeypatch.setattr("tanzaku.exports.graphs.encoder_graph", None)
+    refused = _run("export", bundle, "--to", "onnx", "--out", tmp_path / "out")
+    assert isinstance(refused.exception, BundleError)
+    assert "holds at most 2; export it to transformers" in str(refused.exception)
+
+
 def test_a_bundle_is_not_replaced_even_if_it_has_a_certificate(terms: Path, tmp_path: Path) -> None:
     eight_bits, link = tmp_path / "int8", tmp_path / "link"
     shutil.copytree(terms, eight_bits)
@@ -125,10 +160,10 @@ def test_a_bundle_is_not_replaced_even_if_it_has_a_certificate(terms: Path, tmp_
     before = {path: path.read_bytes() for path in eight_bits.rglob("*") if path.is_file()}
     for source, out, message in (
         (terms, eight_bits, "contains something that is not an export"),
-        (eight_bits, eight_bits, "is, or is in, the bundle that is to be exported"),
-        (eight_bits, link, "is, or is in, the bundle that is to be exported"),
-        (link, tmp_path / "other" / ".." / "int8", "is, or is in, the bundle that is to be exported"),
-        (eight_bits, link / "new", "is, or is in, the bundle that is to be exported"),
+        (eight_bits, eight_bits, "itself; choose a new folder"),
+        (eight_bits, link, "itself; choose a new folder"),
+        (link, tmp_path / "other" / ".." / "int8", "itself; choose a new folder"),
+        (eight_bits, link / "new", "itself; choose a new folder"),
     ):
         refused = _run("export", source, "--to", "onnx", "--out", out, "--force")
         assert isinstance(refused.exception, BundleError)

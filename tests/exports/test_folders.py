@@ -1,19 +1,24 @@
 """Exports that other libraries open: every method, in a fresh process without Tanzaku."""
 
+import ast
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers import BertForSequenceClassification
 
 from tanzaku.errors import BundleError
-from tanzaku.exports.folders import write_folder
+from tanzaku.exports.folders import base_options, write_folder
 from tanzaku.exports.forms import choose_form
 from tanzaku.exports.reading import read_folder
+from tanzaku.exports.snippets import snippet_of
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import Form
@@ -134,6 +139,37 @@ def test_every_method_opens_in_other_libraries_with_the_bundles_logits(
     for name, logits in expected.items():
         np.testing.assert_allclose(found[name], logits, rtol=0, atol=1e-4, err_msg=name)
         assert (np.argmax(found[name], axis=1) == logits.argmax(axis=1)).all(), name
+
+
+def test_the_head_of_a_fine_tuned_checkpoint_is_no_obstacle_to_peft(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    tuned = shutil.copytree(tiny_masked_encoder, tmp_path / "tuned")
+    BertForSequenceClassification.from_pretrained(tiny_masked_encoder, num_labels=5).save_pretrained(tuned)
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", tuned, "lora", {}))
+    (folder := tmp_path / "peft").mkdir()
+    write_folder(bundle, folder, form="peft", encoder=None)
+    expected = Classifier.load(bundle.folder, precision="float32").scores(TEXTS)
+    found = read_folder(bundle, folder, form="peft", encoder=None).scores(TEXTS)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("reading", [CLS, MEAN], ids=["cls", "mean"])
+def test_a_peft_export_names_the_encoders_revision(
+    tiny_masked_encoder: Path, tmp_path: Path, reading: dict[str, Any]
+) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", tiny_masked_encoder, "lora", {}, **reading))
+    facts = _facts(bundle.folder)
+    pinned = facts.model_copy(
+        update={"encoder": facts.encoder.model_copy(update={"name": "owner/encoder", "revision": "v2.1"})}
+    )
+    base = base_options(tiny_masked_encoder)
+    (line,) = (line for line in snippet_of(pinned, "peft", base=base) if line.startswith("base = "))
+    (call,) = (node for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call))
+    given = {one.arg: ast.literal_eval(one.value) for one in call.keywords if one.arg != "dtype"}
+    assert given == {"revision": "v2.1"} | ({"num_labels": 3, **base} if not reading else {})
+    (folder := tmp_path / "peft").mkdir()
+    write_folder(replace(bundle, facts=pinned), folder, form="peft", encoder=str(tiny_masked_encoder))
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["base_model_name_or_path"], config["revision"]) == ("owner/encoder", "v2.1")
 
 
 @pytest.mark.parametrize(

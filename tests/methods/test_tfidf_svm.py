@@ -31,5 +31,9 @@ def test_contributions_add_up_to_the_scores(analyzer: str, labels: int) -> None:
         total = sum((part.scores for part in parts), start=offsets)
         np.testing.assert_allclose(total, method.scores(fitted, [text])[0], atol=1e-5)
         assert all(0 <= part.start <= part.end <= len(text) for part in parts)
+    if analyzer == "character":  # white space of several characters is one, also where a single one follows
+        text = "題名\n\n本文です 終わり"
+        places = [text[part.start : part.end] for part in method.contributions(fitted, text)]
+        assert places == ["題", "名", "\n\n", *"本文です", " ", *"終わり"]
     (first,) = [part for part in method.contributions(fitted, "空") if part.end]
     assert ("空"[first.start : first.end], int(first.scores.argmax())) == ("空", 0)

@@ -159,7 +159,9 @@ def test_a_recommended_arm_with_failed_runs_says_so() -> None:
 def test_where_the_best_needs_no_encoder_the_best_that_does_is_told_too() -> None:
     lines = _advice(document(study()))
     assert lines[0].startswith("**Take TF-IDF + SVM.** It has the best mean validation accuracy")
-    assert lines[1].startswith("**Of the arms that adapt the encoder, take Full fine-tuning.** Among these, it has the best")
+    assert lines[1].startswith(
+        "**Of the arms that adapt the encoder, take Full fine-tuning.** Among these, it has the best"
+    )
 
 
 def test_no_rule_is_given_for_a_choice_that_was_not_made() -> None:

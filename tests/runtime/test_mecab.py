@@ -1,11 +1,14 @@
 """The ids of Japanese BERT's tokenizers without transformers."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.errors import BundleError
 from tanzaku.exports.tokenizers import write_tokenizer
+from tanzaku.runtime.mecab import _tagger
 from tanzaku.runtime.tokens import open_tokenizer
 from tests.checkpoints import make_mecab_bert, sentences
 
@@ -46,3 +49,11 @@ def test_the_ids_are_those_of_transformers(tmp_path: Path, dictionary: str, char
         for text, ids in zip(TEXTS, found, strict=True):
             truncation = {} if limit is None else {"truncation": True, "max_length": limit}
             assert ids.tolist() == reference(text, **truncation)["input_ids"], text
+
+
+def test_a_dictionary_that_was_not_downloaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unidic.py").write_text(f"DICDIR = {str(tmp_path / 'dicdir')!r}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "unidic", raising=False)
+    with pytest.raises(BundleError, match=r"can't open the dictionary unidic in .*; run: python -m unidic download"):
+        _tagger("unidic")

@@ -1,6 +1,7 @@
 """A compressed bundle classifies as the nearest adapter of its rank does, and says what that cost."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,19 @@ def test_a_compressed_bundle_can_be_compressed_again(study: Study, tmp_path: Pat
     compress(study.bundles["lora"], tmp_path / "direct", rank=2)
     for layer, update in _updates(tmp_path / "direct").items():
         np.testing.assert_allclose(_updates(tmp_path / "two")[layer], update, rtol=0, atol=1e-5)
+    # What it says is about both cuts.
+    direct, two = (encoder_facts(open_bundle(tmp_path / name)).compressed for name in ("direct", "two"))
+    assert direct is not None
+    assert two is not None
+    assert (two.ranks_before, two.ranks) == (direct.ranks_before, direct.ranks)
+    assert two.kept_energy == pytest.approx(direct.kept_energy, rel=1e-4)
+
+
+def test_a_bundle_is_not_compressed_into_itself(study: Study, tmp_path: Path) -> None:
+    source = shutil.copytree(study.bundles["lora"], tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"is, or is in, the bundle .* itself; choose a new folder"):
+        compress(source, source / "small", rank=1)
+    open_bundle(source)
 
 
 def test_equal_bundles_give_equal_bytes(study: Study, tmp_path: Path) -> None:

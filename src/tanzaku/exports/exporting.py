@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 import shutil
 import tempfile
@@ -17,8 +18,10 @@ from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.forms import GRAPH_FORMS, choose_form
 from tanzaku.files import atomic_folder
+from tanzaku.ship.building import check_apart, check_nothing_else, names_below
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import (
+    CERTIFICATE_FILE,
     Certificate,
     Dtype,
     Form,
@@ -35,7 +38,7 @@ from tanzaku.ship.certificate import (
     write_certificate,
 )
 from tanzaku.ship.hub import bundle_folder
-from tanzaku.ship.manifest import is_litter, write_manifest
+from tanzaku.ship.manifest import CARD_FILE, MANIFEST_FILE, is_litter, write_manifest
 from tanzaku.ship.validation import check_labels
 from tanzaku.words import Language
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from tanzaku.data.dataset import Dataset
 
 DtypeChoice = Literal["auto", "float32", "bfloat16", "int8"]
-_CALIBRATION_TEXTS = 200
+_CALIBRATION_TEXTS, _CALIBRATION_SEED = 200, 0
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def _request(
         form=form,
         encoder=encoder,
         texts=texts_of(dataset, label_names=bundle.facts.label_names),
-        calibration=_calibration_texts(dataset),
+        calibration=calibration_texts(dataset),
         max_flips=max_flips,
     )
 
@@ -178,6 +181,7 @@ def _write(request: _Request, folder: Path, dtype: Dtype, baseline: _Baseline) -
         dtype=dtype,
         bfloat16_documents_per_second=baseline.bfloat16_documents_per_second,
     )
+    certificate = certificate.model_copy(update={"files": tuple(names_below(folder))})
     write_certificate(folder, certificate)
     if request.form in GRAPH_FORMS:
         write_manifest(folder)
@@ -185,6 +189,7 @@ def _write(request: _Request, folder: Path, dtype: Dtype, baseline: _Baseline) -
 
 
 def _write_card(request: _Request, folder: Path, language: Language) -> None:
+    from tanzaku.exports.folders import base_options
     from tanzaku.exports.snippets import snippet_of
     from tanzaku.ship.cards.write import write_card
 
@@ -192,7 +197,8 @@ def _write_card(request: _Request, folder: Path, language: Language) -> None:
     lines: Sequence[str] = ()
     if form not in GRAPH_FORMS and isinstance(facts, EncoderBundleFacts):
         compact = form == "peft" and files_of(_encoder(request, facts)).weights_format == "q4"
-        lines = snippet_of(facts, form, compact=compact)
+        base = base_options(_encoder(request, facts).folder) if form == "peft" else {}
+        lines = snippet_of(facts, form, compact=compact, base=base)
     write_card(folder, facts, form=form, snippet=lines, language=language)
 
 
@@ -301,13 +307,16 @@ def _check_bfloat16(request: _Request) -> None:
         )
 
 
-def _calibration_texts(dataset: Dataset | None) -> Sequence[str]:
+def calibration_texts(dataset: Dataset | None) -> Sequence[str]:
+    """Up to 200 training texts, in an order of their own; None takes the embedded sample corpus."""
     if dataset is None:
         from tanzaku.data.dataset import SAMPLE
         from tanzaku.data.loading import load_dataset
 
         dataset = load_dataset(SAMPLE)
-    return dataset.train.texts[:: max(1, len(dataset.train) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS]
+    texts = dataset.train.texts
+    # A split may be ordered by class, and what calibrates stops after some tokens.
+    return random.Random(_CALIBRATION_SEED).sample(texts, min(len(texts), _CALIBRATION_TEXTS))
 
 
 @contextmanager
@@ -315,18 +324,18 @@ def _building(out: Path, *, source: Path, force: bool) -> Iterator[Path]:
     """A new folder to build in, which takes the place `out` where all went well.
 
     Raises:
-        BundleError: Something lies in `out`, or it is in the bundle; `force` replaces an export, and nothing else.
+        BundleError: Something lies in `out`, or it is in the bundle; `force` replaces an export, and no other files.
     """
     if out.name in ("", ".."):
         raise BundleError(f"an export is built in a folder next to {out}, which has no name; name a new folder")
-    whole = out.resolve()
-    if any(place.exists() and place.samefile(source) for place in (whole, *whole.parents)):
-        raise BundleError(f"{out} is, or is in, the bundle that is to be exported; choose a new folder")
+    check_apart(out, source)
     if out.exists() and not (out.is_dir() and all(is_litter(path) for path in out.iterdir())):
         if not _is_export(out):
             raise BundleError(f"{out} contains something that is not an export; choose a new folder")
         if not force:
             raise BundleError(f"{out} already contains an export; choose a new folder, or replace it with --force")
+        own = {*read_certificate(out).files, CERTIFICATE_FILE, MANIFEST_FILE, CARD_FILE}
+        check_nothing_else(out, own, what="the export")
     with atomic_folder(out, replace=True) as staging:
         yield staging
 

@@ -133,8 +133,21 @@ def _write_peft(bundle: Bundle, facts: EncoderBundleFacts, model: PreTrainedMode
         adapted = _write_bare_adapter(saved, folder, model.base_model_prefix)
         config = _bare_config(config, model.base_model_prefix, adapted)
     named = absolute_name(facts.encoder.name)
-    config["base_model_name_or_path"] = None if Path(named).is_absolute() else named  # no path of this machine
+    local = Path(named).is_absolute()
+    config["base_model_name_or_path"] = None if local else named  # no path of this machine
+    config["revision"] = None if local else facts.encoder.revision
     write_json_atomically(folder / "adapter_config.json", config)
+
+
+def base_options(encoder: Path) -> dict[str, Any]:
+    """With what transformers loads the classifier below a PEFT adapter from an encoder's folder, besides its labels.
+
+    The checkpoint's own head, which may have other labels, is not kept: the adapter has the trained one. It reads
+    [CLS], whatever a ModernBERT's configuration says.
+    """
+    config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
+    pooling = {"classifier_pooling": "cls"} if "classifier_pooling" in config else {}
+    return {"ignore_mismatched_sizes": True, **pooling}
 
 
 def _read_config(saved: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tanzaku.data.characters import clean_text
 from tanzaku.errors import BundleError
-from tanzaku.exports.folders import DENSE_FOLDER, DENSE_WEIGHTS, HEAD_FILE, POOLING_FOLDER
+from tanzaku.exports.folders import DENSE_FOLDER, DENSE_WEIGHTS, HEAD_FILE, POOLING_FOLDER, base_options
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts
 from tanzaku.ship.certificate import Form
 from tanzaku.ship.loading import find_encoder
@@ -153,8 +153,8 @@ def _adapted(facts: EncoderBundleFacts, folder: Path, encoder: str | None) -> Ca
     wide = {"dtype": torch.float32}
     with _for_transformers(source) as base:
         if facts.encoder.pooling == "cls":
-            labels = len(facts.label_names)
-            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels, **wide)
+            options = base_options(base) | {"num_labels": len(facts.label_names)}
+            model = AutoModelForSequenceClassification.from_pretrained(base, **options, **wide)
             return _plain(PeftModel.from_pretrained(model, folder).eval())
         bare = PeftModel.from_pretrained(AutoModel.from_pretrained(base, **wide), folder).eval()
     head = load_file(folder / HEAD_FILE)

@@ -35,11 +35,13 @@ from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
 
     from tanzaku.methods.static import TokenTable
 
 # What an exported bundle says otherwise than the bundle that it was made from.
 _OWN_FACTS = {"version", "kind", "tanzaku"}
+_LARGEST_GRAPH = 2**31 - 2**20  # a protobuf's bytes, less room for what is not a weight
 
 
 def write_graph_bundle(
@@ -127,6 +129,7 @@ def _write_encoder(
         max_windows=facts.encoder.max_windows,
         pad_id=tokenizer.pad_token_id,
     )
+    _check_size(model, engine)
     graph = encoder_graph(model, windows=reading.long_text == "windows")
     texts = Calibration(calibration, settings, folder / TOKENIZER_FOLDER, reading) if dtype == "int8" else None
     if engine == "openvino":
@@ -136,6 +139,16 @@ def _write_encoder(
     else:
         _write_onnx(graph, folder, calibration=texts)
     write_facts(folder, _facts(bundle, settings, reading=reading, engine=engine, dtype=dtype))
+
+
+def _check_size(model: nn.Module, engine: Engine) -> None:
+    """Refuse, before it is traced, a model that no ONNX file holds."""
+    size = 4 * sum(parameter.numel() for parameter in model.parameters())
+    if size > _LARGEST_GRAPH:
+        raise BundleError(
+            f"the model has {size / 2**30:.1f} GiB of weights in float32, and an ONNX graph, from which an export to "
+            f"{engine} is made in any precision, holds at most 2; export it to transformers or sentence-transformers"
+        )
 
 
 def _write_onnx(graph: onnx.ModelProto, folder: Path, *, calibration: Calibration | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from tanzaku.ship.bundle import EncoderBundleFacts
@@ -32,7 +33,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-base = AutoModelForSequenceClassification.from_pretrained({encoder!r}, num_labels={labels}, dtype=torch.float32)
+base = AutoModelForSequenceClassification.from_pretrained({encoder!r}, {base}dtype=torch.float32)
 model = PeftModel.from_pretrained(base, ".").eval()
 tokenizer = AutoTokenizer.from_pretrained(".")
 with torch.inference_mode():
@@ -45,7 +46,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-base = AutoModel.from_pretrained({encoder!r}, dtype=torch.float32)
+base = AutoModel.from_pretrained({encoder!r}, {base}dtype=torch.float32)
 model = PeftModel.from_pretrained(base, ".").eval()
 tokenizer = AutoTokenizer.from_pretrained(".")
 head = load_file("head.safetensors")
@@ -57,8 +58,17 @@ with torch.inference_mode():
 """
 
 
-def snippet_of(facts: EncoderBundleFacts, form: Form, *, compact: bool = False) -> list[str]:
-    """The lines for an export; for PEFT, `compact` says that the encoder has to be written for transformers first."""
+def snippet_of(
+    facts: EncoderBundleFacts, form: Form, *, compact: bool = False, base: Mapping[str, object] | None = None
+) -> list[str]:
+    """The lines for an export.
+
+    Args:
+        facts: Of the bundle.
+        form: Of the export.
+        compact: For PEFT: the encoder has to be written for transformers first.
+        base: For PEFT: with what a classifier of the encoder is loaded, besides its number of labels.
+    """
     if form == "transformers":
         return _TRANSFORMERS
     if form == "sentence-transformers":
@@ -66,13 +76,17 @@ def snippet_of(facts: EncoderBundleFacts, form: Form, *, compact: bool = False) 
     named = facts.encoder.name
     encoder = "THE ENCODER'S FOLDER" if Path(named).is_absolute() else named  # no path of this machine
     first = [f"# Write the encoder for transformers first: tanzaku encoder export {shlex.quote(encoder)} encoder", ""]
+    plain = facts.encoder.pooling == "cls"
+    options = {"num_labels": len(facts.label_names), **(base or {})} if plain else {}
+    if facts.encoder.revision is not None and not Path(named).is_absolute():
+        options = {"revision": facts.encoder.revision, **options}
     mean = "hidden.mean(dim=1)"
     both = f"torch.cat([{mean}, hidden.amax(dim=1)], dim=-1)"
     lines = (
-        (_PEFT_PLAIN if facts.encoder.pooling == "cls" else _PEFT_BARE)
+        (_PEFT_PLAIN if plain else _PEFT_BARE)
         .format(
             encoder="./encoder" if compact else encoder,
-            labels=len(facts.label_names),
+            base="".join(f"{name}={value!r}, " for name, value in options.items()),
             length=facts.encoder.max_tokens,
             features=mean if facts.encoder.pooling == "mean" else both,
             text=_TEXT,

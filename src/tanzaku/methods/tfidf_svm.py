@@ -106,7 +106,7 @@ class TfidfSvm(TextMethod):
         weights = svm.coef_ if len(svm.coef_) > 1 else np.concatenate([-svm.coef_, svm.coef_])  # (labels, terms)
         row = vectorizer.transform([text])
         each = dict(zip(row.indices.tolist(), (weights[:, row.indices] * row.data).T, strict=True))  # (labels,) a term
-        members = _members(vectorizer, text)
+        members, places = _members(vectorizer, text)
         grams = [
             (first, size, column)
             for size in range(1, self.longest_ngram + 1)
@@ -117,7 +117,6 @@ class TfidfSvm(TextMethod):
         shares = np.zeros((len(members), len(weights)))
         for first, size, column in grams:
             shares[first : first + size] += each[column] / (times[column] * size)
-        places = _places(members, text)
         return [Contribution(start, end, share) for (start, end), share in zip(places, shares, strict=True)]
 
     def parameters(self, fitted: Pipeline) -> int:
@@ -181,11 +180,14 @@ class TfidfSvm(TextMethod):
         )
 
 
-def _members(vectorizer: Any, text: str) -> list[str]:
-    """What terms are made of: the words, or the characters as scikit-learn reads them."""
+def _members(vectorizer: Any, text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """What terms are made of, and where each is in the text: the words, or the characters as scikit-learn reads them,
+    for which white space of several characters is one."""
     if vectorizer.analyzer == "word":
-        return list(vectorizer.tokenizer(text))
-    return list(re.sub(r"\s\s+", " ", text))
+        words = list(vectorizer.tokenizer(text))
+        return words, _places(words, text)
+    found = list(re.finditer(r"\s\s+|.", text, re.DOTALL))
+    return [one[0] if len(one[0]) == 1 else " " for one in found], [one.span() for one in found]
 
 
 def _term(members: Sequence[str], analyzer: str) -> str:
@@ -193,7 +195,7 @@ def _term(members: Sequence[str], analyzer: str) -> str:
 
 
 def _places(members: Sequence[str], text: str) -> list[tuple[int, int]]:
-    """Where each member is in the text: start and end. White space, of which several become one, may be another's."""
+    """Where each word is in the text: start and end."""
     places, end = [], 0
     for member in members:
         start = text.find(member, end)

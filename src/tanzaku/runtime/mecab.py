@@ -102,7 +102,13 @@ def _tagger(dictionary: Dictionary) -> Any:
         import fugashi
 
         folder = importlib.import_module(dictionary).DICDIR
-    return fugashi.GenericTagger(f'-d "{folder}" -r "{folder}/mecabrc"')
+    try:
+        return fugashi.GenericTagger(f'-d "{folder}" -r "{folder}/mecabrc"')
+    except RuntimeError as error:  # the package unidic has no dictionary until it is downloaded
+        package = DICTIONARY_PACKAGES[dictionary]
+        again = f"pip install --force-reinstall {package}"
+        remedy = "python -m unidic download" if dictionary == "unidic" else again
+        raise BundleError(f"MeCab can't open the dictionary {dictionary} in {folder}; run: {remedy}") from error
 
 
 @contextmanager

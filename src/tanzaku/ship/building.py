@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,17 +59,35 @@ def check_out(out: Path, *, force: bool) -> None:
     if not force:
         raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")
     # Of a damaged bundle it is not known which files are its own: those of a kind that bundles hold.
-    names = _names_below(out)
-    own = set(filter(may_hold, names)) if named is None else named
-    others = [name for name in names if name not in own | {MANIFEST_FILE, CARD_FILE}]
-    if others:
+    own = set(filter(may_hold, names_below(out))) if named is None else named
+    check_nothing_else(out, own | {MANIFEST_FILE, CARD_FILE}, what="the bundle")
+
+
+def check_nothing_else(out: Path, own: Collection[str], *, what: str) -> None:
+    """Make sure that a folder that is to be replaced has no files but its own.
+
+    Raises:
+        BundleError: There is another, which would be lost.
+    """
+    if others := [name for name in names_below(out) if name not in own]:
         raise BundleError(
-            f"{out} contains {others[0]}, which is no part of the bundle and would be lost; move it away, or choose a "
+            f"{out} contains {others[0]}, which is no part of {what} and would be lost; move it away, or choose a "
             "new folder"
         )
 
 
-def _names_below(out: Path) -> list[str]:
+def check_apart(out: Path, source: Path) -> None:
+    """Make sure that `out` is neither the bundle `source` nor a folder in it.
+
+    Raises:
+        BundleError: It is: the bundle would hold what its manifest does not name.
+    """
+    whole = out.resolve()
+    if any(place.exists() and place.samefile(source) for place in (whole, *whole.parents)):
+        raise BundleError(f"{out} is, or is in, the bundle {source} itself; choose a new folder")
+
+
+def names_below(out: Path) -> list[str]:
     """The files in a folder, but for those that the hub's client and file managers leave there."""
     paths = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file() and not is_litter(path))
     return [path.as_posix() for path in paths if path.parts[0] != ".cache" and path.name not in _OF_GIT]

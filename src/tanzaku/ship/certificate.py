@@ -85,6 +85,7 @@ class Certificate(Facts):
     ] = None
     processor: Processor
     versions: Annotated[dict[str, str], Field(description="Of the packages that computed it.")]
+    files: Annotated[tuple[str, ...], Field(description="Of an export, but for this one and the model card.")] = ()
 
 
 class Predictor(Protocol):

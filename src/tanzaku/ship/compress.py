@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tanzaku import __version__
 from tanzaku.errors import BundleError
 from tanzaku.methods.ranked import RankedMethod
-from tanzaku.ship.building import building, write_facts
+from tanzaku.ship.building import building, check_apart, write_facts
 from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, EncoderBundleFacts, open_bundle
 from tanzaku.ship.hub import bundle_folder
 from tanzaku.ship.validation import check_labels, validate
@@ -55,18 +55,22 @@ def compress(
         DataError: The dataset has other labels.
     """
     source = open_bundle(bundle_folder(bundle))
+    check_apart(Path(out), source.folder)
     packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
     with building(Path(out), force=force, language=language) as staging:
         shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
+        if (earlier := packed.compressed) is not None:
+            compressed = _after(earlier, compressed)
         facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
         write_facts(staging, facts)
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            compressed = compressed.model_copy(update={"val_before": before.scores, "val": after.scores})
+            first = compressed.val_before or before.scores
+            compressed = compressed.model_copy(update={"val_before": first, "val": after.scores})
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
@@ -128,6 +132,17 @@ def _cut(source: Path, folder: Path, *, rank: int | None, energy: float | None) 
         ranks=(min(after.values()), max(after.values())),
         ranks_before=(min(before.values()), max(before.values())),
         kept_energy=_kept(values, after),
+    )
+
+
+def _after(earlier: CompressionFacts, compressed: CompressionFacts) -> CompressionFacts:
+    """What two cuts, one after the other, did to the adapter that was trained."""
+    return compressed.model_copy(
+        update={
+            "ranks_before": earlier.ranks_before,
+            "kept_energy": earlier.kept_energy * compressed.kept_energy,
+            "val_before": earlier.val_before,
+        }
     )
 
 

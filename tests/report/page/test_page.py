@@ -221,7 +221,7 @@ def test_sections_stand_apart_and_failed_runs_do_not_break_the_page() -> None:
     assert [tag for tag, _ in Tree(text).attributes].count("h1") == 1
     assert "2 groups of runs that can't be compared" in Tree(text).words
     assert "(LoRA r=16, lr 5e-4, seed 42) failed: boom" in Tree(text).words
-    some = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="boom", seed=2), baseline()]
+    some: list[RunRecord] = [finished(lora(8), accuracy=0.9, seed=1), failed(lora(8), error="boom", seed=2), baseline()]
     assert "1 + 1 failed" in Tree(page(some)).words
     assert "Nothing can be recommended" in Tree(page([failed(lora(8), error="boom")])).words
 

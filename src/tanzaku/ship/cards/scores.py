@@ -187,9 +187,14 @@ def comparison(card: CardFacts, words: Words) -> Iterator[str]:
         ]
     )
     yield ""
+    size = f"{after.size_bytes / 1e6:.2f}"
     rows = [
         (words.text("Accuracy"), *(NONE if one.accuracy is None else percent(one.accuracy) for one in (before, after))),
-        (words.text("MB with the encoder"), f"{before.size_bytes / 1e6:.2f}", f"{after.size_bytes / 1e6:.2f}"),
+        (
+            words.text("MB with the encoder"),
+            f"{before.size_bytes / 1e6:.2f}",
+            words.text("{size} without it", size=size) if certificate.form == "peft" else size,
+        ),
         (words.text("Milliseconds per document (median)"), f"{before.median_ms:.1f}", f"{after.median_ms:.1f}"),
         (
             words.text("Documents per second"),
