@@ -107,11 +107,13 @@ def check_writable(folder: Path) -> None:
 
 
 def check_new(folder: Path) -> None:
-    """Make sure that a folder is new or empty.
+    """Make sure that a folder is new or empty, and not the current one, which can't be replaced under one's feet.
 
     Raises:
         TanzakuError: It is not.
     """
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise TanzakuError(f"{folder} is the current folder; name a new folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TanzakuError(f"{folder.absolute()} already exists and is not empty; choose another folder, or remove it")
 

@@ -13,7 +13,7 @@ VOCABULARY = 60_000
 class _Numbers:
     """A vocabulary in which a token's id tells its place in the stream."""
 
-    mask_token_id = 4
+    mask_token_id, unk_token_id = 4, 1
     all_special_ids = (0, 1, 2, 3, 4)
 
     def __len__(self) -> int:
@@ -135,3 +135,8 @@ def test_the_held_out_text_is_the_same_for_every_seed_and_length() -> None:
 def test_too_little_text() -> None:
     with pytest.raises(DataError, match=r"300 tokens, too few for batches of 272 tokens"):
         _batches(tokens=300)
+
+
+def test_too_little_held_out_text_is_no_matter_of_the_batch() -> None:
+    with pytest.raises(DataError, match=r"1\.0% are held out, too few for one sequence of .* a larger --held-out"):
+        _batches(tokens=2_000, held_out=0.01, max_tokens=130, batch_tokens=130)

@@ -14,7 +14,7 @@ ROWS, LENGTH = 200, 64
 class _Vocabulary:
     """Twenty ordinary pieces, every second of which goes on with the word before it."""
 
-    mask_token_id = 4
+    mask_token_id, unk_token_id = 4, 1
     all_special_ids = (0, 1, 2, 3, 4)
 
     def __len__(self) -> int:
@@ -44,6 +44,17 @@ def test_eighty_ten_ten() -> None:
     assert (seen == batch.labels).mean() == pytest.approx(0.1 + 0.1 / 20, abs=0.03)
     others = np.delete(batch.input_ids.ravel(), batch.positions)
     assert np.array_equal(others, np.delete(ids.ravel(), batch.positions))
+
+
+def test_where_nothing_is_known_unknown_tokens_are_hidden() -> None:
+    masker, ids = Masker(_Vocabulary(), rate=0.2, whole_words=False), np.full((2, 8), 1)
+    ids[:, 0], ids[:, -1] = 2, 3
+    batch = masker(ids, random=np.random.default_rng(0))
+    assert len(batch.positions) == round(0.2 * 12)
+    assert (batch.labels == 1).all()
+    assert not masker.knows(ids)
+    ids[1, 4] = 7
+    assert masker.knows(ids)
 
 
 def test_masked_places_are_spread_evenly() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tanzaku.errors import SpecError, TanzakuError
+from tanzaku.errors import DataError, SpecError, TanzakuError
 from tanzaku.pretraining.options import read_options
 from tanzaku.pretraining.record import PretrainRecord, read_pretrain_record
 from tanzaku.pretraining.run import pretrain
@@ -194,6 +194,11 @@ def test_a_second_phase_at_longer_sequences(
     assert record.history[0].held_out_loss < before.history[-1].held_out_loss + 0.1
     seen = _plain_transformers(tmp_path / "long")
     assert (seen["dtype"], seen["limit"], seen["finite"], seen["missing"]) == ("torch.float16", 128, True, [])
+    # What is not true of the result is not said.
+    assert "vocabulary_size" not in record.options
+    assert record.encoder.from_name == "encoder"
+    assert "is_local" not in json.loads((tmp_path / "long" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert "Made from encoder with `tanzaku pretrain`" in (tmp_path / "long" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_same_call_finds_the_result(
@@ -206,6 +211,28 @@ def test_the_same_call_finds_the_result(
     (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(SpecError, match="holds something else"):
         _pretrain(corpus, tmp_path, steps=1)
+
+
+def test_folders_that_could_not_be_written_in_the_end_are_refused_at_once(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = read_options(_SMALL | {"steps": 1}), tmp_path / "encoder"
+    for work in (out, out / "work"):
+        with pytest.raises(SpecError, match="is, or is in, the result's folder"):
+            pretrain([corpus], out, options=options, work=work)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="is the current folder or has no name"):
+        pretrain([corpus], Path(), options=options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_of_which_the_vocabulary_knows_nothing_is_refused(
+    trained: tuple[Path, PretrainRecord, list[Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "thai.txt").write_text("ไก่\n\n" * 4000, encoding="utf-8")
+    options = read_options({"from_encoder": str(trained[0]), "max_tokens": 32, "batch_tokens": 256, "steps": 1})
+    with pytest.raises(DataError, match="has no piece of the held-out text"):
+        pretrain([tmp_path / "thai.txt"], tmp_path / "out", options=options)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "muon"}], ids=["adamw", "muon"])

@@ -67,6 +67,27 @@ def test_a_file_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(find_sources([path, tmp_path, tmp_path / "." / "a.txt"])) == 1
 
 
+def test_links_are_followed_and_their_names_say_how_to_read(tmp_path: Path) -> None:
+    (blobs := tmp_path / "blobs").mkdir()
+    (blobs / "ab12").write_bytes(gzip.compress(TEXT.encode()))
+    (blobs / "plain.txt").write_text(TEXT, encoding="utf-8")
+    (texts := tmp_path / "texts").mkdir()
+    (texts / "corpus.txt.gz").symlink_to(blobs / "ab12")
+    (texts / "linked").symlink_to(blobs, target_is_directory=True)
+    (texts / "back").symlink_to(texts, target_is_directory=True)
+    sources = find_sources([texts])
+    assert [source.path.relative_to(texts).as_posix() for source in sources] == ["corpus.txt.gz", "linked/plain.txt"]
+    assert [list(read_lines(source)) for source in sources] == [TEXT.splitlines(keepends=True)] * 2
+
+
+def test_what_is_made_is_no_text(tmp_path: Path) -> None:
+    for name in ("a.txt", "encoder/vocab.txt", "encoder.work/vocabularies/1/vocab.txt"):
+        (path := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEXT, encoding="utf-8")
+    besides = [tmp_path / "encoder", tmp_path / "encoder.work"]
+    assert [source.path for source in find_sources([tmp_path], besides=besides)] == [tmp_path / "a.txt"]
+
+
 def test_which_byte_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("空\n".encode() + "海".encode() + b"\x83\x41\n")

@@ -1,4 +1,6 @@
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,8 +73,18 @@ def test_coverage_limits_the_characters(corpus: Path) -> None:
 def test_too_little_text_for_the_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("空は青い。海も青い。", encoding="utf-8")
-    with pytest.raises(DataError, match="too small for a vocabulary of 2,500 pieces"):
+    with pytest.raises(DataError, match=r"too small for a vocabulary of 2,500 pieces: it gives .* Give more text"):
         prepare_tokenizer(find_sources([path]), options=_options(), source=None, work=tmp_path, report=print)
+
+
+def test_the_size_that_is_named_where_there_is_too_little_text_works(corpus: Path) -> None:
+    counts = count_words(_chunks(find_sources([corpus])[0]), workers=1)
+    few = Counter(dict(sorted(counts.items())[:300]))
+    with pytest.raises(DataError, match="too small") as refused:
+        train_vocabulary(few, size=SIZE, character_coverage=0.999)
+    named = re.search(r"--vocabulary-size (\d+)\.", str(refused.value))
+    assert named
+    assert len(train_vocabulary(few, size=int(named[1]), character_coverage=0.999)) == int(named[1])
 
 
 def test_it_loads_as_the_japanese_tokenizer(tokenizer: BertJapaneseTokenizer, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tanzaku.display import plain_console
-from tanzaku.files import check_writable
+from tanzaku.files import check_new, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +68,9 @@ def trim(
     from tanzaku.encoders.trimming.trim import trim as cut
     from tanzaku.pretraining.sources import find_sources, read_lines
 
+    check_new(out)
     check_writable(out)
-    sources = find_sources(texts)
+    sources = find_sources(texts, besides=[out])
     source = resolve_encoder(encoder)
     with _progress(sum(text.size for text in sources)) as advance:
         record = cut(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 CARD_FILE = "README.md"
+LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt")
+"""The terms under which a model may be passed on."""
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

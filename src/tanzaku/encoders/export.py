@@ -8,16 +8,17 @@ from typing import Literal
 
 from safetensors.torch import save_file
 
+from tanzaku.encoders.card import CARD_FILE, LICENSE_FILES, is_hub_id, read_card
 from tanzaku.encoders.compact import pack_weights
 from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
-from tanzaku.encoders.source import EncoderSource, files_of, read_settings
+from tanzaku.encoders.source import EncoderSource, files_of, read_settings, short_name
 from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.files import atomic_folder, write_atomically
 
 ExportDtype = Literal["float16", "float32", "q4"]
 
 # What people read of an encoder, the terms under which it may be passed on, and how it was made.
-_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE", "NOTICE.md", "trimming.json", "record.json")
+_PAPERS = (CARD_FILE, *LICENSE_FILES, "trimming.json", "record.json")
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,23 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
         bytes_after=after,
         parameters=parameters_of(weights),
     )
+
+
+def pass_on_card(source: EncoderSource, folder: Path, *, made: str) -> None:
+    """Give an encoder that was made from another the other's terms, and a card that names both.
+
+    Args:
+        source: The other encoder.
+        folder: Of the new one.
+        made: How it was made, in words.
+    """
+    from huggingface_hub import ModelCardData
+
+    for name in LICENSE_FILES:
+        if (source.folder / name).is_file():
+            shutil.copyfile(source.folder / name, folder / name)
+    card = read_card(source.folder)
+    base = source.name if is_hub_id(source.name) else card.base_model
+    data = ModelCardData(language="ja", license=card.license or "unknown", library_name="transformers", base_model=base)
+    content = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\nMade from {short_name(source)} {made}.\n"
+    write_atomically(folder / CARD_FILE, content)

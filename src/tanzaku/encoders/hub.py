@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tanzaku.encoders.card import CARD_FILE
+from tanzaku.encoders.card import CARD_FILE, LICENSE_FILES
 from tanzaku.encoders.files import CONFIG_FILE, select_files
 from tanzaku.errors import EncoderError
 
@@ -71,7 +71,7 @@ def _download(name: str, revision: str | None) -> Path:
     about = HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     listing = [file.rfilename for file in about.siblings or () if "/" not in file.rfilename]
     files = select_files(listing, where=f"encoder {name!r} on the hub")
-    return Path(snapshot_download(name, revision=revision, allow_patterns=[*files.names, CARD_FILE]))
+    return Path(snapshot_download(name, revision=revision, allow_patterns=[*files.names, CARD_FILE, *LICENSE_FILES]))
 
 
 def _cached(name: str, revision: str | None) -> Path | None:

@@ -53,6 +53,11 @@ def absolute_name(name: str) -> str:
     return str(folder.resolve()) if name and name != EMBEDDED_NAME and folder.is_dir() else name
 
 
+def short_name(source: EncoderSource) -> str:
+    """The encoder's name for records and cards: of a local folder its own name, without the path on this machine."""
+    return source.folder.name if Path(source.name).is_absolute() else source.name
+
+
 def has_embedded() -> bool:
     """Whether `tanzaku-mini` is part of this installation."""
     return (_EMBEDDED_FOLDER / CONFIG_FILE).is_file()

@@ -1,8 +1,10 @@
 """Loads an encoder's tokenizer, and makes sure that it is the one the encoder was pretrained with."""
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig, PreTrainedTokenizerBase
@@ -16,6 +18,7 @@ from tanzaku.encoders.source import EncoderSource, files_of, read_settings
 from tanzaku.errors import EncoderError
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+_LOADING = ("is_local", "local_files_only")
 JAPANESE_CLASS = "BertJapaneseTokenizer"
 
 # What each word segmenter imports, and the name that pip knows it by.
@@ -107,6 +110,13 @@ def japanese_settings(source: EncoderSource) -> dict[str, Any]:
     if words == "mecab":
         added["mecab_kwargs"] = {"mecab_dic": "ipadic"} | (settings.get("mecab_kwargs") or {})
     return added
+
+
+def forget_origin(settings: Path) -> None:
+    """Remove what transformers notes of how a tokenizer was loaded, which is not true of the one that is written."""
+    content = json.loads(settings.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in content.items() if key not in _LOADING}
+    settings.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def dictionaries_of(source: EncoderSource) -> tuple[str, ...]:

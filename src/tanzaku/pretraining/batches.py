@@ -90,10 +90,15 @@ class PackedBatches:
         # One sequence less than there are, since an epoch's first cut may lie anywhere in the first sequence.
         self.steps_per_epoch = max(0, len(self._training) // self._body - 1) // self.sequences
         self._epoch, self._starts = -1, np.zeros(0, dtype=np.int64)
-        if self.steps_per_epoch < 1 or len(self._held_out) < self._body:
+        if len(self._held_out) < self._body:
             raise DataError(
-                f"the text has {len(ids):,} tokens, too few for batches of {batch_tokens:,} tokens and sequences of "
-                f"{max_tokens:,}, with {held_out:.1%} held out; give more text, or smaller --batch-tokens"
+                f"of the text's {len(ids):,} tokens, {held_out:.1%} are held out, too few for one sequence of "
+                f"{max_tokens:,}; give more text, a larger --held-out, or a smaller --max-tokens"
+            )
+        if self.steps_per_epoch < 1:
+            raise DataError(
+                f"the text has {len(ids):,} tokens, too few for batches of {batch_tokens:,} tokens with {held_out:.1%} "
+                "held out; give more text, or smaller --batch-tokens"
             )
 
     def training(self, step: int) -> PackedBatch:

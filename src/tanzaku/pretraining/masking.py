@@ -48,7 +48,7 @@ class Masker:
             raise EncoderError("the encoder's tokenizer has no mask token, so it can't learn by masking")
         pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         self._rate = rate
-        self._mask_id = tokenizer.mask_token_id
+        self._mask_id, self._unknown_id = tokenizer.mask_token_id, tokenizer.unk_token_id
         self._ordinary = np.ones(len(pieces), dtype=bool)
         self._ordinary[list(tokenizer.all_special_ids)] = False
         self._candidates = np.flatnonzero(self._ordinary)
@@ -60,10 +60,16 @@ class Masker:
                 "leave --whole-words out"
             )
 
+    def knows(self, ids: np.ndarray) -> bool:
+        """Whether any token of a batch (batch, seq) is an ordinary piece."""
+        return bool(self._ordinary[ids.astype(np.int64)].any())
+
     def __call__(self, ids: np.ndarray, *, random: np.random.Generator) -> MaskedBatch:
         """Mask a batch (batch, seq) of any integer dtype with fresh random numbers."""
         inputs = ids.astype(np.int64).ravel()
         ordinary = self._ordinary[inputs]
+        if not ordinary.any():
+            ordinary = inputs == self._unknown_id  # a stretch of text that the vocabulary does not know
         count = max(1, round(self._rate * int(ordinary.sum())))
         if self._whole_words:
             positions = self._choose_words(inputs, ordinary, count, random)

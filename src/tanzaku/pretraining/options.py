@@ -178,7 +178,9 @@ class PretrainOptions(NewEncoderOptions, ContinuedOptions):
             return self
         layers, hidden = parse_shape(self.shape or "4x256")
         heads = self.heads or max(1, hidden // _HEAD_SIZE)
-        if layers < 1 or hidden < 1 or hidden % heads:
+        if layers < 1:
+            raise ValueError(f"the shape {self.shape} has no layers; give at least one, such as 4x256")
+        if hidden < 1 or hidden % heads:
             raise ValueError(f"a hidden size of {hidden} can't be divided among {heads} heads; choose --heads to fit")
         if self.positions is not None and self.positions < self.max_tokens:
             raise ValueError(f"positions = {self.positions} is less than a sequence of {self.max_tokens} tokens")

@@ -23,6 +23,9 @@ from tanzaku.threads import settled_threads
 # Less text than this is read before further processes have started.
 _WORTH_PROCESSES_BYTES = 2_000_000
 
+VOCABULARIES = "vocabularies"
+"""The folder in the work folder that has files which read like text."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -58,7 +61,7 @@ def prepare_tokenizer(
         size=options.vocabulary_size,
         character_coverage=options.character_coverage,
     )
-    folder = work / "vocabularies" / key
+    folder = work / VOCABULARIES / key
     if (folder / "tokenizer_config.json").is_file():
         return read_tokenizer(folder)
     workers = _workers(sources, options.workers)

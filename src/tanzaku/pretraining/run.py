@@ -11,16 +11,18 @@ from transformers import PreTrainedModel
 from tanzaku.compute import choose_compute
 from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.load import EncoderSource, load_config, resolve_encoder
+from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, forget_origin
+from tanzaku.errors import DataError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.cooccurrence import start_from_counts
 from tanzaku.pretraining.masked_language import MaskedLanguage
 from tanzaku.pretraining.masking import Masker
 from tanzaku.pretraining.model import MaskedPredictor, load_encoder, new_encoder, start_from_sinusoids
 from tanzaku.pretraining.options import PretrainOptions, parse_shape
-from tanzaku.pretraining.prepare import Reading, Report, prepare_stream, prepare_tokenizer
+from tanzaku.pretraining.prepare import VOCABULARIES, Reading, Report, prepare_stream, prepare_tokenizer
 from tanzaku.pretraining.record import PretrainRecord
 from tanzaku.pretraining.save import save_encoder
-from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
+from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train, work_folder
 from tanzaku.pretraining.sources import find_sources
 from tanzaku.provenance import Stopwatch
 from tanzaku.training.checkpoint import Checkpoints
@@ -62,8 +64,8 @@ def pretrain(
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
     session = Session(report, stop, watch=Stopwatch())
-    work = work or out.with_name(f"{out.name}.work")
-    inputs = _look_at_inputs(texts, options)
+    work = work_folder(out, work)
+    inputs = _look_at_inputs(texts, options, besides=(out, work / VOCABULARIES))
 
     def make(checkpoints: Checkpoints) -> PretrainRecord | None:
         return _make(inputs, out, work, checkpoints, session)
@@ -75,12 +77,16 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
     """From text to a saved encoder; None where it was asked to stop."""
     options, report = inputs.options, session.report
     tokenizer = prepare_tokenizer(inputs.texts, options=options, source=inputs.source, work=work, report=report)
+    masker = Masker(tokenizer, rate=options.masking_rate, whole_words=options.whole_words)
     stream = prepare_stream(
         tokenizer, inputs.texts, documents=options.documents, workers=options.workers, work=work, report=report
     )
-    masker = Masker(tokenizer, rate=options.masking_rate, whole_words=options.whole_words)
     spare = (options.positions or options.max_tokens) - options.max_tokens
     batches = cut(stream, tokenizer, options, largest_shift=spare)
+    if not any(masker.knows(batch.input_ids) for batch in batches.held_out()):
+        raise DataError(
+            "the encoder's vocabulary has no piece of the held-out text; give other text or another encoder"
+        )
     model = _model(inputs, tokenizer, batches, report)
     encoder = encoder_facts(model, inputs.source)
     predictor = MaskedPredictor(model, inputs.compute)
@@ -90,12 +96,18 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
         return None
     record = PretrainRecord(**facts)
     tokenizer.model_max_length = encoder.positions or options.max_tokens
-    save_encoder(model, tokenizer.save_pretrained, record, out, dtype=getattr(torch, options.save_dtype))
+
+    def write_tokenizer(folder: Path) -> None:
+        tokenizer.save_pretrained(folder)
+        forget_origin(folder / TOKENIZER_CONFIG_FILE)
+
+    dtype = getattr(torch, options.save_dtype)
+    save_encoder(model, write_tokenizer, record, out, source=inputs.source, dtype=dtype)
     return record
 
 
-def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions) -> _Inputs:
-    found = find_sources(texts)
+def _look_at_inputs(texts: Sequence[Path], options: PretrainOptions, *, besides: Sequence[Path]) -> _Inputs:
+    found = find_sources(texts, besides=besides)
     source = resolve_encoder(options.from_encoder) if options.from_encoder is not None else None
     compute = choose_compute(
         device=options.device,

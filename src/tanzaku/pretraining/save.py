@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from tanzaku.encoders.export import pass_on_card
 from tanzaku.encoders.quiet import quiet_transformers
+from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import RecordError, SpecError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.pretraining.record import RECORD_FILE, DistillRecord, PretrainRecord, Record, read_record_of
@@ -18,13 +20,20 @@ def save_encoder(
     record: PretrainRecord | DistillRecord,
     out: Path,
     *,
+    source: EncoderSource | None,
     dtype: torch.dtype,
 ) -> None:
-    """Write weights (in `dtype`), configuration, tokenizer and record to `out`. The model is converted in place."""
+    """Write weights (in `dtype`), configuration, tokenizer and record to `out`. The model is converted in place.
+
+    What was made from the encoder `source` also gets its licence, and a card that names it.
+    """
     with atomic_folder(out) as staging:
         with quiet_transformers():
             model.to(device="cpu", dtype=dtype).eval().save_pretrained(staging)
             write_tokenizer(staging)
+        if source is not None:
+            command = "pretrain" if record.kind == "pretraining" else "distill"
+            pass_on_card(source, staging, made=f"with `tanzaku {command}`; {RECORD_FILE} has the details")
         write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
 
 

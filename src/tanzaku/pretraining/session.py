@@ -14,12 +14,13 @@ from transformers import PreTrainedModel
 from tanzaku.compute import Compute
 from tanzaku.encoders.fit import document_ends
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
-from tanzaku.errors import TanzakuError
+from tanzaku.encoders.source import short_name
+from tanzaku.errors import SpecError, TanzakuError
 from tanzaku.machine import keep_freed_memory
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.loop import Budget, LoopSettings, PretrainLoop
 from tanzaku.pretraining.objective import Objective
-from tanzaku.pretraining.options import LoopOptions
+from tanzaku.pretraining.options import LoopOptions, NewEncoderOptions, PretrainOptions
 from tanzaku.pretraining.prepare import Report
 from tanzaku.pretraining.record import EncoderFacts, Record, SourceFacts, StreamFacts, surroundings
 from tanzaku.pretraining.save import find_result
@@ -64,6 +65,21 @@ class Inputs:
     texts: list[TextSource]
     compute: Compute
     identity: str
+
+
+def work_folder(out: Path, work: Path | None) -> Path:
+    """Where vocabularies, token streams and checkpoints are kept: `work`, or else `<out>.work`.
+
+    Raises:
+        SpecError: It is `out` or in it, which is to be new when the result is written; or `out` has no name.
+    """
+    place = out.resolve()
+    if place in (Path.cwd(), Path(place.anchor)):
+        raise SpecError(f"{out} is the current folder or has no name; name a new folder")
+    work = work or place.with_name(f"{place.name}.work")
+    if work.resolve().is_relative_to(place):
+        raise SpecError(f"the work folder {work} is, or is in, the result's folder {out}; choose another --work")
+    return work
 
 
 def make_once(
@@ -165,7 +181,7 @@ def train(
 def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) -> dict[str, Any]:
     return {
         "identity": inputs.identity,
-        "options": inputs.options.model_dump(mode="json"),
+        "options": inputs.options.model_dump(mode="json", exclude=_without_effect(inputs.options)),
         "compute": asdict(inputs.compute),
         "sources": tuple(_source_facts(text, inputs.texts, stream) for text in inputs.texts),
         "stream": StreamFacts(
@@ -176,6 +192,12 @@ def _input_facts(inputs: Inputs, stream: TokenStream, batches: PackedBatches) ->
             batch_tokens=batches.batch_tokens,
         ),
     }
+
+
+def _without_effect(options: LoopOptions) -> set[str]:
+    """The options of a new encoder, where there is none."""
+    goes_on = isinstance(options, PretrainOptions) and options.from_encoder is not None
+    return set(NewEncoderOptions.model_fields) if goes_on else set()
 
 
 def _run_loop(
@@ -239,7 +261,7 @@ def encoder_facts(model: PreTrainedModel, source: EncoderSource | None) -> Encod
         parameters=model.num_parameters(),
         positions=max_positions(model.config),
         vocabulary_size=model.config.vocab_size,
-        from_name=source.name if source else None,
+        from_name=short_name(source) if source else None,
         from_fingerprint=source.fingerprint if source else None,
         from_positions=max_positions(load_config(source)) if source else None,
     )

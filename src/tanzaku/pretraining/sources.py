@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,31 +27,53 @@ class TextSource:
     sha256: str
 
 
-def find_sources(texts: Sequence[Path]) -> list[TextSource]:
+def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[TextSource]:
     """The text files that are meant by `texts`: files as they are, folders as the .txt, .txt.xz and .txt.gz below them.
 
     A file that is named twice counts once. The order is that of `texts`, and of the names below a folder.
 
+    Args:
+        texts: Files and folders; links are followed.
+        besides: What is being made, and where: the vocabulary that lies there is no text.
+
     Raises:
-        DataError: A path does not exist, a folder has no such file, or nothing is given.
+        DataError: A path does not exist or can't be read, a folder has no such file, or nothing is given.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}  # the name that was given says whether a file is compressed, and not a link's target
+    ours = [path.resolve() for path in besides]
     for text in texts:
         if text.is_dir():
-            found = sorted(path for path in text.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file())
+            found = sorted(_files_below(text, besides=ours))
             if not found:
                 raise DataError(f"{text}: no {', '.join(_SUFFIXES)} file lies in or below this folder")
         elif text.is_file():
             found = [text]
         else:
             raise DataError(f"{text}: there is no such file or folder; give text files (also .xz, .gz) or folders")
-        paths.update((path.resolve(), None) for path in found)
+        for path in found:
+            paths.setdefault(path.resolve(), path)
     if not paths:
         raise DataError("no text to pretrain on; give text files (also .xz, .gz) or folders of them")
     try:
-        return [TextSource(path=path, size=path.stat().st_size, sha256=sha256_of_file(path)) for path in paths]
+        return [TextSource(path=path, size=path.stat().st_size, sha256=sha256_of_file(path)) for path in paths.values()]
     except OSError as error:
         raise DataError(f"{error.filename}: can't be read: {error.strerror}") from error
+
+
+def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
+    """The text files in a folder and those below it, but for what lies in the resolved folders `besides`."""
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"{error.filename}: can't be read: {error.strerror}") from error
+
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        real = Path(place).resolve()
+        if real in seen or any(real.is_relative_to(one) for one in besides):
+            folders.clear()  # a link that leads back, or our own
+            continue
+        seen.add(real)
+        yield from (path for name in names if name.endswith(_SUFFIXES) and (path := Path(place) / name).is_file())
 
 
 def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:

@@ -22,6 +22,7 @@ _CONTINUATION = "##"
 # Every character also takes a second place, as the continuation of a word.
 _LARGEST_SHARE_OF_CHARACTERS = 1 / 3
 _LONGEST_WORD = 100  # characters; WordPiece makes longer ones [UNK]
+_SMALLEST, _STEP_DOWN = 8, 0.9  # of the sizes that are tried where a text is too small
 
 
 def count_words(chunks: Iterable[list[str]], *, workers: int) -> Counter[str]:
@@ -44,6 +45,19 @@ def train_vocabulary(counts: Counter[str], *, size: int, character_coverage: flo
         DataError: The text is too small for so many pieces.
     """
     counts = Counter({word: count for word, count in counts.items() if len(word) <= _LONGEST_WORD})
+    pieces = _train(counts, size=size, character_coverage=character_coverage)
+    if len(pieces) >= size:
+        return pieces
+    # Fewer pieces leave room for fewer characters, and so for fewer words: the size that is named was tried.
+    fewer = len(pieces)
+    while fewer >= _SMALLEST and len(_train(counts, size=fewer, character_coverage=character_coverage)) < fewer:
+        fewer = int(_STEP_DOWN * fewer)
+    remedy = f"Give more text, or --vocabulary-size {fewer}." if fewer >= _SMALLEST else "Give more text."
+    raise DataError(f"the text is too small for a vocabulary of {size:,} pieces: it gives {len(pieces):,}. {remedy}")
+
+
+def _train(counts: Counter[str], *, size: int, character_coverage: float) -> list[str]:
+    """As many pieces as `size`, or as the text gives."""
     alphabet = _alphabet(counts, coverage=character_coverage, most=int(size * _LARGEST_SHARE_OF_CHARACTERS))
     kept = set(alphabet)
     known = {word: count for word, count in counts.items() if kept.issuperset(word)}
@@ -61,13 +75,7 @@ def train_vocabulary(counts: Counter[str], *, size: int, character_coverage: flo
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.train_from_iterator(_repeated(known), trainer=trainer)
-    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    if len(pieces) < size:
-        raise DataError(
-            f"the text is too small for a vocabulary of {size:,} pieces: it gives {len(pieces):,}. "
-            f"Give more text, or --vocabulary-size {len(pieces)} or less."
-        )
-    return [piece for piece, _ in pieces]
+    return [piece for piece, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
 
 def make_tokenizer(pieces: list[str], folder: Path) -> BertJapaneseTokenizer:

@@ -13,6 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForMaskedLM
 
+from tanzaku.encoders.card import CARD_FILE, EncoderCard, read_card
 from tanzaku.encoders.fit import GOLDEN_SENTENCES, IPADIC_WORDS, dictionary_of_vocabulary, golden_pieces
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
@@ -148,13 +149,29 @@ def test_it_is_smaller_and_the_record_says_by_how_much(pair: tuple[Path, Path, T
     for size, folder in ((record.before, encoder), (record.after, trimmed)):
         model = AutoModelForMaskedLM.from_pretrained(folder)
         assert size.pieces == model.config.vocab_size == model.get_input_embeddings().weight.shape[0]
-        assert size.bytes == sum(path.stat().st_size for path in folder.iterdir() if path.name != RECORD_FILE)
+        assert size.bytes == sum(
+            path.stat().st_size for path in folder.iterdir() if path.name not in (RECORD_FILE, CARD_FILE)
+        )
     removed = record.before.pieces - record.after.pieces
     assert removed > 100
     assert record.before.parameters - record.after.parameters >= 32 * removed
     assert record.parity is not None
     assert record.parity.lines > 0
     assert record.parity.largest_difference <= 1e-5
+
+
+def test_the_licence_goes_with_what_is_made(tmp_path: Path) -> None:
+    encoder = KINDS["bert-ipadic"][0](tmp_path / "encoder")
+    (encoder / "LICENSE").write_text("terms", encoding="utf-8")
+    (encoder / CARD_FILE).write_text(
+        "---\nlicense: mit\nbase_model: owner/large\n---\nOnly of the original.\n", "utf-8"
+    )
+    trim(resolve_encoder(str(encoder)), sentences(), tmp_path / "trimmed", min_count=1)
+    assert (tmp_path / "trimmed" / "LICENSE").read_text(encoding="utf-8") == "terms"
+    assert read_card(tmp_path / "trimmed") == EncoderCard("mit", "owner/large")
+    text = (tmp_path / "trimmed" / CARD_FILE).read_text(encoding="utf-8")
+    assert "Made from encoder with `tanzaku trim`; trimming.json has the details." in text
+    assert "Only of the original" not in text
 
 
 def test_the_record_measures_the_held_out_lines(pair: tuple[Path, Path, TrimmingRecord]) -> None:

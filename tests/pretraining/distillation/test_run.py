@@ -245,6 +245,9 @@ def test_inputs_that_can_not_be_used(teacher: Path, text: Path, tmp_path: Path) 
     (other / "vocab.txt").write_text(vocabulary, encoding="utf-8")
     with pytest.raises(EncoderError, match="has another vocabulary than the teacher"):
         _distill(teacher, text, tmp_path / "out", steps=1, student=str(other))
+    (broken := tmp_path / "broken.txt").write_bytes(b"\xff")
+    with pytest.raises(EncoderError, match="layers"):  # and not that the text, which is read later, is not UTF-8
+        _distill(teacher, broken, tmp_path / "out", steps=1, student="layers=9")
     assert not (tmp_path / "out").exists()
 
 

@@ -12,9 +12,8 @@ from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import EncoderSource, files_of
+from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, forget_origin
 from tanzaku.encoders.trimming.pieces import backend, merge_pairs, merged_piece
-
-_LOADING = ("is_local", "local_files_only")
 
 
 def write_cut_tokenizer(
@@ -43,14 +42,7 @@ def write_cut_tokenizer(
             tokenizer.save_pretrained(folder)
     finally:
         fast._tokenizer = before
-    _forget_origin(folder / "tokenizer_config.json")
-
-
-def _forget_origin(settings: Path) -> None:
-    """Remove what transformers notes of how the original was loaded, which is not true of the cut tokenizer."""
-    content = json.loads(settings.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in content.items() if key not in _LOADING}
-    settings.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    forget_origin(folder / TOKENIZER_CONFIG_FILE)
 
 
 def _cut_model(model: dict[str, Any], new_ids: dict[int, int]) -> None:

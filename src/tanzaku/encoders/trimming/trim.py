@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tanzaku.encoders.config import load_config
+from tanzaku.encoders.export import pass_on_card
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.load import bare_classifier, load_encoder, max_positions
-from tanzaku.encoders.source import EncoderSource, files_of, read_settings
+from tanzaku.encoders.source import EncoderSource, files_of, read_settings, short_name
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.encoders.tokens import TokenizedDocuments, tokenize
 from tanzaku.encoders.trimming.pieces import Characters, choose_pieces
@@ -24,7 +25,7 @@ from tanzaku.encoders.trimming.record import RECORD_FILE, HeldOut, Parity, Size,
 from tanzaku.encoders.trimming.tokenizer import write_cut_tokenizer
 from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.errors import EncoderError
-from tanzaku.files import atomic_folder, write_atomically
+from tanzaku.files import atomic_folder, check_new, write_atomically
 from tanzaku.provenance import now, versions
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def trim(
             trimmed encoder does not compute what the original does.
         TanzakuError: Something lies in `out`.
     """
+    check_new(out)  # before all lines are counted
     tokenizer, config = load_tokenizer(source), load_config(source)
     counted = _count(tokenizer, lines, size=config.vocab_size, held_out=held_out)
     fixed = _fixed(config)
@@ -90,6 +92,7 @@ def trim(
             **_write_and_compare(source, tokenizer, kept, counted, EncoderSource(str(out), staging, ""), dtype=dtype),
         )
         write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+        pass_on_card(source, staging, made=f"with `tanzaku trim`; {RECORD_FILE} has the details")
     return record
 
 
@@ -107,7 +110,7 @@ def _write_and_compare(
     tokens = _Compared.of(tokenizer, load_tokenizer(trimmed), counted.held_out, kept)
     return {
         "made": now(),
-        "encoder": source.folder.name if Path(source.name).is_absolute() else source.name,
+        "encoder": short_name(source),
         "fingerprint": source.fingerprint,
         "versions": versions(_PACKAGES),
         "lines": counted.lines,

@@ -19,7 +19,7 @@ from tanzaku.encoders.load import (
     load_tokenizer,
     resolve_encoder,
 )
-from tanzaku.encoders.source import files_of
+from tanzaku.encoders.source import files_of, short_name
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.distillation.objective import Distillation, Losses
@@ -31,10 +31,10 @@ from tanzaku.pretraining.distillation.student import (
     new_student,
     restore_embeddings,
 )
-from tanzaku.pretraining.prepare import Report, prepare_stream
+from tanzaku.pretraining.prepare import VOCABULARIES, Report, prepare_stream
 from tanzaku.pretraining.record import DistillRecord, TeacherFacts
 from tanzaku.pretraining.save import save_encoder
-from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train
+from tanzaku.pretraining.session import Inputs, Session, cut, encoder_facts, make_once, train, work_folder
 from tanzaku.pretraining.sources import find_sources
 from tanzaku.provenance import Stopwatch
 from tanzaku.training.checkpoint import Checkpoints
@@ -76,8 +76,8 @@ def distill(
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
     session = Session(report, stop, watch=Stopwatch())
-    work = work or out.with_name(f"{out.name}.work")
-    inputs = _look_at_inputs(teacher, texts, options)
+    work = work_folder(out, work)
+    inputs = _look_at_inputs(teacher, texts, options, besides=(out, work / VOCABULARIES))
 
     def make(checkpoints: Checkpoints) -> DistillRecord | None:
         return _make(inputs, out, work, checkpoints, session)
@@ -85,8 +85,10 @@ def distill(
     return make_once(DistillRecord, out, work=work, identity=inputs.identity, make=make)
 
 
-def _look_at_inputs(teacher: str, texts: Sequence[Path], options: DistillOptions) -> _Inputs:
-    found = find_sources(texts)
+def _look_at_inputs(
+    teacher: str, texts: Sequence[Path], options: DistillOptions, *, besides: Sequence[Path]
+) -> _Inputs:
+    found = find_sources(texts, besides=besides)
     theirs = resolve_encoder(teacher)
     ours = resolve_encoder(options.student) if options.shape() is None else None
     for source in (theirs, *([ours] if ours else [])):
@@ -122,6 +124,9 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
     """From text and teacher to a saved student; None where it was asked to stop."""
     options = inputs.options
     tokenizer = _tokenizer(inputs)
+    # A student that can't be made is found before all the text is tokenised.
+    teacher = load_encoder(inputs.teacher, pooler=False)
+    student = _student(inputs, teacher)
     stream = prepare_stream(
         tokenizer,
         inputs.texts,
@@ -131,8 +136,6 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
         report=session.report,
     )
     batches = cut(stream, tokenizer, options)
-    teacher = load_encoder(inputs.teacher, pooler=False)
-    student = _student(inputs, teacher)
     is_frozen = (options.embeddings or ("frozen" if student.has_embeddings else "trained")) == "frozen"
     frozen = freeze_embeddings(student.model) if is_frozen else {}
     encoder = encoder_facts(student.model, inputs.student)
@@ -153,7 +156,7 @@ def _save(
         for name in files_of(teacher).tokenizer:
             shutil.copyfile(teacher.folder / name, folder / name)
 
-    save_encoder(model, copy_tokenizer, record, out, dtype=getattr(torch, options.save_dtype))
+    save_encoder(model, copy_tokenizer, record, out, source=teacher, dtype=getattr(torch, options.save_dtype))
 
 
 def _student(inputs: _Inputs, teacher: PreTrainedModel) -> Student:
@@ -198,7 +201,7 @@ def _own_facts(inputs: _Inputs, teacher: PreTrainedModel, student: Student, obje
     """The fields of the record that a pretraining's does not have."""
     return {
         "teacher": TeacherFacts(
-            name=inputs.teacher.folder.name if Path(inputs.teacher.name).is_absolute() else inputs.teacher.name,
+            name=short_name(inputs.teacher),
             fingerprint=inputs.teacher.fingerprint,
             parameters=teacher.num_parameters(),
             layers=teacher.config.num_hidden_layers,
@@ -207,5 +210,5 @@ def _own_facts(inputs: _Inputs, teacher: PreTrainedModel, student: Student, obje
         "layers": student.model.config.num_hidden_layers,
         "hidden_size": student.model.config.hidden_size,
         "started_from": student.started_from,
-        "matched": objective.matched,
+        "matched": () if inputs.options.hidden_loss == "none" else objective.matched,
     }
