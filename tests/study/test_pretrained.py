@@ -67,6 +67,25 @@ def test_an_arm_switches_it_off_sets_its_own_or_compares(tmp_path: Path) -> None
     ]
 
 
+def test_arms_that_compute_the_pretraining_otherwise_have_encoders_of_their_own(
+    tmp_path: Path, tiny_masked_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def note(text: str, folder: Path, options: object, *, progress: bool) -> None:
+        made.append(folder.name)
+        raise TanzakuError("only the name counts here")
+
+    monkeypatch.setattr("tanzaku.study.pretrained._make_in_process", note)
+    base = resolve_encoder(str(tiny_masked_encoder))
+    for options in (_options(), _options(fast=False), _options(workers=2)):
+        with pytest.raises(TanzakuError, match="only the name"):
+            pretrained_encoder(base, options, texts=["海"], out=tmp_path)
+    one, slow, other_workers = made
+    assert one != slow
+    assert one == other_workers
+
+
 def test_a_run_without_it_has_the_identity_of_the_same_encoder_given_by_name(tmp_path: Path) -> None:
     run = encoder_run(_study(tmp_path, arms=[{"method": "head", "pretrain": False}]))
     plain = encoder_run(_study(tmp_path, encoder={"name": "x", "max_tokens": 24}, arms=[{"method": "head"}]))
@@ -208,7 +227,7 @@ def test_killed_it_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path, tiny_m
 
 
 def test_a_failure_says_why(tmp_path: Path, tiny_masked_encoder: Path) -> None:
-    with pytest.raises(TanzakuError, match=r"could not be pretrained on the training texts: the text has .* too few"):
+    with pytest.raises(TanzakuError, match=r"could not be pretrained on the training texts: of the text's .* too few"):
         pretrained_encoder(resolve_encoder(str(tiny_masked_encoder)), _options(), texts=["空"], out=tmp_path)
 
 

@@ -130,6 +130,12 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("epochs", "give key=value"),
         ("name.x=1", "name is 'small', which holds no further keys"),
         ("seeds.0.x=1", "0 is 1, which holds no further keys"),
+        (
+            "arms.1.method=['lora','full']",
+            r"method = \['lora', 'full'\] is not one method's name; write an arm for each",
+        ),
+        ("training.max_grad_norm=inf", r"training: max_grad_norm = inf: .*finite"),
+        ("arms.1.alpha=nan", r"arms\.1 \(lora\): alpha = nan"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place_and_the_choices(study_file: Path, override: str, complaint: str) -> None:

@@ -1,6 +1,10 @@
 """Learning from a fine-tuned classifier inside a study: a bundle's soft labels on training texts and on others."""
 
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +12,7 @@ import pytest
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
-from tanzaku.errors import BundleError, SpecError
+from tanzaku.errors import BundleError, SpecError, TanzakuError
 from tanzaku.files import sha256_of_file
 from tanzaku.measure.calibration import softmax
 from tanzaku.ship.classifier import Classifier
@@ -18,7 +22,8 @@ from tanzaku.study.plan import Plan, plan_study
 from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.run import run
-from tanzaku.study.spec import EncoderRunSpec, StudySpec
+from tanzaku.study.spec import DistillSpec, EncoderRunSpec, StudySpec
+from tanzaku.study.teacher import soft_labels
 from tanzaku.training.batches import UNLABELLED
 from tests.kinds import encoder_run
 from tests.tiny import make_dataset, make_documents, make_encoder
@@ -86,6 +91,41 @@ def test_soft_labels_are_the_bundles_logits_scored_once(
     assert again.teacher is not None
     assert np.array_equal(again.teacher.scores, planned.teacher.scores)
     assert again.run_id != planned.run_id
+
+
+def test_of_several_that_ask_at_once_one_scores_and_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    class Counted:
+        fingerprint, method, label_names = "f", "full", DATASET.label_names
+
+        def scores(self, texts: Sequence[str]) -> np.ndarray:
+            calls.append(len(texts))
+            time.sleep(0.2)  # long enough for the others to ask
+            return np.arange(3 * len(texts), dtype=np.float32).reshape(len(texts), 3)
+
+    monkeypatch.setattr("tanzaku.study.teacher._OPENER", SimpleNamespace(load=lambda: lambda folder: Counted()))
+    with ThreadPoolExecutor(4) as threads:
+        asked = [
+            threads.submit(soft_labels, DistillSpec(teacher="bundle"), dataset=DATASET, out=tmp_path) for _ in range(4)
+        ]
+        found = [one.result().scores for one in asked]
+    assert calls == [len(DATASET.train)]
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_mistakes_are_found_before_the_teacher_is_asked(
+    tiny_encoder: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tanzaku.ship.teaching.BundleTeacher.scores", None)
+    distill = {"teacher": str(teacher)}
+    with pytest.raises(SpecError, match="qurey"):
+        _plan(_study(tiny_encoder, {"method": "lora", "targets": ["qurey"], "distill": distill}), tmp_path)
+    missing = {"method": "static", "vectors_from": str(tmp_path / "none")}
+    with pytest.raises(TanzakuError, match="none"):
+        _plan(_study(tiny_encoder, {"method": "full", "distill": distill}, missing), tmp_path)
 
 
 def test_a_run_learns_from_it_and_its_record_says_from_which(

@@ -26,7 +26,7 @@ ParameterGroup = Literal["head", "lora_a", "lora_b", "embeddings", "embeddings_f
 class _Options(BaseModel):
     """Frozen, and an unknown option is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]  # what study files and records call the method
     title: ClassVar[Title]  # what reports call it
@@ -164,16 +164,17 @@ class EncoderMethod(_Options, StepHooks, ABC):
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
         """How many parameters `attach` would leave trainable, from a bare model's shapes (the meta device does)."""
 
-    def check(self, model: nn.Module) -> None:
-        """Make sure, before any weights are there, that `attach` can do its work.
+    def check(self, model: nn.Module, *, head: Sequence[str] = ()) -> None:
+        """Make sure, before any training, that `attach` can do its work.
 
         Args:
             model: A bare classifier's shapes (the meta device does).
+            head: The modules that are trained as they are, so far as they are known.
 
         Raises:
             MethodError: The model lacks the modules that the options name, or its head is of another kind.
         """
-        self.trainable_parameters(model, head=())
+        self.trainable_parameters(model, head=head)
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -40,10 +40,10 @@ class LoraTfidf(Lora):
     ] = 8192
     terms_penalty: Annotated[float, Field(gt=0, description="C of the support vector machine on the terms.")] = 5.0
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, *, head: Sequence[str] = ()) -> None:
         """As `lora`'s; and the head must be one that can see terms."""
         self._check_head(model)
-        super().check(model)
+        super().check(model, head=head)
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
         """Add the terms' layer, which begins at zero, and wrap the model in PEFT's LoRA."""

@@ -31,7 +31,7 @@ Documents = Annotated[
 class LoopOptions(BaseModel):
     """The options of learning from unlabelled text, whatever is learned; frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_tokens: Annotated[int, Field(ge=8, description="Tokens of a sequence, [CLS] and [SEP] among them.")] = 128
     batch_tokens: Annotated[int, Field(ge=8, description="Tokens of a step.")] = 2048
@@ -129,7 +129,7 @@ class ContinuedOptions(LoopOptions):
 class NewEncoderOptions(BaseModel):
     """The options of a new encoder, which are fixed where a pretraining continues from an encoder; frozen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     shape: Annotated[str | None, Field(description="Layers x hidden size of a new encoder; 4x256 if not given.")] = None
     heads: Annotated[int | None, Field(ge=1, description="Attention heads; the hidden size / 64 if not given.")] = None

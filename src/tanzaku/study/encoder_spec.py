@@ -13,7 +13,7 @@ from tanzaku.pretraining.options import ContinuedOptions
 class EncoderSpec(BaseModel):
     """Which encoder is adapted, and how it reads documents."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(description="Hub id, local folder, or the name of an embedded encoder.")]
     revision: Annotated[str | None, Field(description="Branch, tag or commit on the hub.")] = None

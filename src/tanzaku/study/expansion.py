@@ -190,8 +190,10 @@ def _expand_text_arm(
 
 def _method_name(arm: Mapping[str, Any], *, where: str) -> str:
     name = arm.get("method")
-    if not isinstance(name, str):
+    if name is None:
         raise SpecError(f"{where}: method is missing; choose one of {', '.join(METHODS)}")
+    if not isinstance(name, str):
+        raise SpecError(f"{where}: method = {name!r} is not one method's name; write an arm for each method")
     return name
 
 

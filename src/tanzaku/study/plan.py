@@ -64,6 +64,10 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
     _check_processes(with_encoder, processes)
+    for spec in specs:
+        if isinstance(spec, TextRunSpec):
+            spec.identity(data_fingerprint=dataset.fingerprint)  # finds the files that methods read
+    check_encoder(with_encoder, dataset)
     teachers = prepare_teachers(with_encoder, dataset, out=out)
     encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
     arms = arms_of_runs(specs)
@@ -130,16 +134,33 @@ def prepare_teachers(specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: 
     return {distill: soft_labels(distill, dataset=dataset, out=out) for distill in wanted if distill is not None}
 
 
+def check_encoder(specs: Sequence[EncoderRunSpec], dataset: Dataset) -> None:
+    """Find the encoder, and make sure that it works and that each arm fits it.
+
+    Raises:
+        EncoderError: It can't be found or used.
+        SpecError: An arm does not fit it; the message names the arm.
+    """
+    if specs:
+        encoder = _encoder_of(specs)
+        _check_fit(specs, encoder, labels=len(dataset.label_names))
+        _check_behaviour(specs, encoder, dataset.label_names)
+
+
+def _encoder_of(specs: Sequence[EncoderRunSpec]) -> EncoderSource:
+    """The one of all runs, before any pretraining."""
+    settings = specs[0].encoder
+    return resolve_encoder(settings.name, revision=settings.revision)
+
+
 def prepare_encoders(
     specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path, progress: bool
 ) -> dict[ContinuedOptions | None, EncoderSource]:
-    """The encoder as it is (None) and after each pretraining that an arm asks for."""
+    """The encoder as it is (None) and after each pretraining that an arm asks for, once `check_encoder` found no
+    fault."""
     if not specs:
         return {}
-    settings = specs[0].encoder
-    base = resolve_encoder(settings.name, revision=settings.revision)
-    _check_fit(specs, base, labels=len(dataset.label_names))
-    _check_behaviour(specs, base, dataset.label_names)
+    base = _encoder_of(specs)
     encoders: dict[ContinuedOptions | None, EncoderSource] = {}
     for options in dict.fromkeys(spec.encoder.pretrain for spec in specs):
         encoder = base
@@ -163,18 +184,32 @@ def _check_fit(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, *, label
         key = (reading.pooling, reading.long_text)
         if key not in bare:
             bare[key] = bare_classifier(config, labels=labels, pooling=reading.pooling, long_text=reading.long_text)
-        try:
-            with spec.method.named_errors():
-                spec.method.check(bare[key])
-        except MethodError as error:
-            raise SpecError(f"the encoder {reading.name} and an arm do not go together: {error}") from error
+        _check_method(spec, bare[key], head=())
+
+
+def _check_method(spec: EncoderRunSpec, model: nn.Module, *, head: Sequence[str]) -> None:
+    try:
+        with spec.method.named_errors():
+            spec.method.check(model, head=head)
+    except MethodError as error:
+        raise SpecError(f"the encoder {spec.encoder.name} and an arm do not go together: {error}") from error
 
 
 def _check_behaviour(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, label_names: Sequence[str]) -> None:
-    """Load the encoder once for each kind of classifier: loading makes it work, and no run of a wrong one begins."""
-    kinds = {is_pooled(reading.pooling, reading.long_text): reading for reading in (spec.encoder for spec in specs)}
-    for reading in kinds.values():
-        load_classifier(encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text)
+    """Load the encoder once for each kind of classifier: loading makes it work, and no run of a wrong one begins.
+
+    Only the weights say what belongs to the head, which no method adapts as well.
+    """
+    kinds: dict[bool, list[EncoderRunSpec]] = {}
+    for spec in specs:
+        kinds.setdefault(is_pooled(spec.encoder.pooling, spec.encoder.long_text), []).append(spec)
+    for same in kinds.values():
+        reading = same[0].encoder
+        loaded = load_classifier(
+            encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
+        )
+        for spec in same:
+            _check_method(spec, loaded.model, head=loaded.head)
 
 
 def _one_for_each_length(specs: Sequence[EncoderRunSpec]) -> list[EncoderRunSpec]:

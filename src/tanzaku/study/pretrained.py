@@ -61,7 +61,9 @@ def pretrained_encoder(
     """
     resolved = options.going_on_from(str(base.folder))
     text = text_of(texts)
-    key = resolved.identity(texts=[hashlib.sha256(text.encode("utf-8")).hexdigest()], encoder=base.fingerprint)
+    other = {} if options.fast else {"fast": False}
+    sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    key = resolved.identity(texts=[sha256], encoder=base.fingerprint, **other)
     folder = out / ENCODERS_FOLDER / key[:_KEY_CHARACTERS]
     if not (folder / RECORD_FILE).exists():
         _make_in_process(text, folder, resolved, progress=progress)

@@ -44,7 +44,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of the head, the method
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSpec(_Spec):

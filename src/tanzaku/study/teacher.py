@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+from filelock import FileLock
 
 from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.data.dataset import Dataset
@@ -89,11 +90,12 @@ def soft_labels(spec: DistillSpec, *, dataset: Dataset, out: Path) -> SoftLabels
     everything = [*dataset.train.texts, *texts]
     key = hashlib.sha256(json.dumps([teacher.fingerprint, dataset.label_names, everything]).encode()).hexdigest()
     folder = out / TEACHERS_FOLDER / key[:_KEY_CHARACTERS]
-    if not (folder / _SCORES).is_file():
-        scores = teacher.scores(everything)[:, order]  # (documents, labels)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(folder, replace=True) as staging:
-            np.save(staging / _SCORES, scores, allow_pickle=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # of several processes, one scores and the others wait
+        if not (folder / _SCORES).is_file():
+            scores = teacher.scores(everything)[:, order]  # (documents, labels)
+            with atomic_folder(folder, replace=True) as staging:
+                np.save(staging / _SCORES, scores, allow_pickle=False)
     facts = DistillationFacts(
         teacher=Path(spec.teacher).name,
         teacher_fingerprint=teacher.fingerprint,

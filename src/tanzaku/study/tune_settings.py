@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Range(_Settings):
@@ -28,6 +29,12 @@ class Range(_Settings):
     def whole(self) -> bool:
         """Whether it is one of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def between(self) -> tuple[float, ...]:
+        """Numbers that are drawn as well as the ends; a setting that takes whole ones refuses one of a range that is
+        not whole."""
+        return () if self.whole else (self.low + (self.high - self.low) / math.pi,)
 
 
 class TuneSpec(_Settings):

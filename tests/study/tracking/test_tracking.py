@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,6 +269,36 @@ def test_a_run_is_sent_by_the_process_that_makes_it_and_its_end_last(made: Made,
     assert sent == [(record.run_id, "finished")]
 
 
+def test_a_run_that_can_not_be_sent_holds_no_other_up(made: Made, tmp_path: Path) -> None:
+    bad, *others = made.records
+    sent: list[str] = []
+
+    class Choosy(TensorBoardTracker):
+        def send(self, run: TrackedRun) -> bool:
+            if run.run_id == bad.run_id:
+                raise TrackingError("not this one")
+            sent.append(run.run_id)
+            return True
+
+    following = Following([Choosy("tensorboard", tmp_path)], folder=tmp_path, study="tiny")
+    for record in (bad, *others):
+        planned: Any = SimpleNamespace(run_id=record.run_id, folder=made.runs / record.run_id, spec=record.spec)
+        following(RunEnds(planned, record, found=False))
+    assert following._send(interrupted=False)  # whether a tracker failed
+    with pytest.warns(TanzakuWarning, match="not this one"):
+        following._warn()
+    assert sent == [record.run_id for record in others]
+
+
+def test_an_export_sends_what_can_be_sent_and_names_what_can_not(made: Made, tmp_path: Path) -> None:
+    runs = shutil.copytree(made.runs, tmp_path / "runs")
+    first = sorted(record.run_id for record in made.records)[0]
+    (runs / first / "predictions.csv").write_text("damaged", encoding="utf-8")
+    with pytest.raises(TrackingError, match=r"predictions\.csv.*2 of 3 runs were sent"):
+        export_runs(runs, f"tensorboard:{tmp_path / 'logs'}")
+    assert len(list((tmp_path / "logs").iterdir())) == 2
+
+
 def _client(server: str) -> Any:
     from mlflow.tracking import MlflowClient
 
@@ -358,6 +388,16 @@ def test_mlflow_gets_the_epochs_of_a_run_that_is_stopped_fails_and_is_repeated(
     replaced = _read_mlflow(server, "repeated")[record.run_id]
     assert replaced.info.run_id != run.info.run_id
     assert _history(server, replaced) == _expected(longer)
+
+    # The same where a study follows it from its beginning, when it has no values that could be others.
+    (tracker,) = open_trackers([f"mlflow:{server}"], runs=tmp_path)
+    again = ended_run(StoredRun(record, folder))
+    tracker.send(replace(again, state="running", points=(), ended=None, files={}))
+    assert tracker.send(again)
+    assert not tracker.send(again)
+    followed = _read_mlflow(server, "repeated")[record.run_id]
+    assert followed.info.run_id != replaced.info.run_id
+    assert _history(server, followed) == _expected(record)
 
 
 def test_the_report_and_the_bundle_are_kept_for_the_study(made: Made, server: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from tanzaku.errors import TanzakuError
-from tanzaku.study.tune.proposals import Proposals
+from tanzaku.study.tune.proposals import Proposals, naming_storage
 from tanzaku.study.tune_settings import Range, TuneSpec
 
 _SPACE: dict[str, Any] = {
@@ -156,6 +156,16 @@ def test_another_searchs_file_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(TanzakuError, match="holds a search with other settings, data or encoder"),
         _proposals(tmp_path / "a.db", identity="other"),
+    ):
+        pass
+
+
+def test_a_file_that_is_damaged_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_bytes(b"no database, but long enough to be read as one" * 100)
+    with (
+        pytest.raises(TanzakuError, match=r"a\.db: the search's trials can't be read or written \(.*remove"),
+        naming_storage(tmp_path / "a.db"),
+        _proposals(tmp_path / "a.db"),
     ):
         pass
 

@@ -62,11 +62,21 @@ def test_the_space_is_searched_with_the_arms_axes_and_the_rest_is_fixed(tmp_path
 
 def test_the_corners_have_every_value_and_both_ends(tmp_path: Path) -> None:
     runs = [run.model_dump() for run in search_space(_study(tmp_path)).corners(seed=1)]
-    assert len(runs) == 1 + 4
-    assert {run["training"]["learning_rate"] for run in runs} == {1e-4, 1e-2}
+    assert len(runs) == 1 + 5
+    rates = sorted({run["training"]["learning_rate"] for run in runs})
+    assert (len(rates), rates[0], rates[-1]) == (3, 1e-4, 1e-2)
     assert {run["method"]["rank"] for run in runs} == {2, 64}
     assert {run["method"]["alpha"] for run in runs} == {"rank", 16.0}
     assert {tuple(run["method"]["targets"]) for run in runs} == {("query",), ("query", "value")}
+
+
+def test_a_range_that_is_not_of_whole_numbers_is_refused_where_a_setting_is(tmp_path: Path) -> None:
+    space = search_space(_study(tmp_path, "tune.space={epochs={low=2, high=1e1}, learning_rate=[1e-3]}"))
+    with pytest.raises(SpecError, match=r"epochs = 4\.5.*integer"):
+        space.corners(seed=1)
+    for ends in ("low=nan, high=1", "low=1e-3, high=inf"):
+        with pytest.raises(SpecError, match="finite"):
+            _study(tmp_path, f"tune.space={{learning_rate={{{ends}}}}}")
 
 
 @pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if issubclass(kind, EncoderMethod)])

@@ -18,7 +18,7 @@ _MUON_RATE = 0.005
 class StudentShape(BaseModel):
     """The shape of a new student; what is not given is the teacher's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layers: Annotated[int, Field(ge=1, description="Transformer layers.")]
     hidden: Annotated[int | None, Field(ge=1, description="Width of the hidden states.")] = None

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanzaku.errors import TrackingError
+from tanzaku.errors import TanzakuError, TrackingError
 from tanzaku.study.runs import stored_runs
 from tanzaku.study.tracking.content import ended_run
+from tanzaku.study.tracking.following import MOST_FAILURES
 from tanzaku.study.tracking.tracker import open_trackers
 
 
@@ -50,5 +51,14 @@ def export_runs(
         raise TrackingError(f"{missing}: there is no such folder to send")
     if folders:
         tracker.send_folders(studies[0], folders)
-    sent = sum(tracker.send(ended_run(run)) for run in stored)
+    sent, failures = 0, []
+    for run in stored:
+        try:
+            sent += tracker.send(ended_run(run))
+        except TanzakuError as error:
+            failures.append(error)
+            if len(failures) == MOST_FAILURES:
+                break
+    if failures:
+        raise TrackingError(f"{failures[0]}. {sent} of {len(stored)} runs were sent; the same command sends the rest")
     return Exported(sent, already_there=len(stored) - sent)

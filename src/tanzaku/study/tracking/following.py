@@ -18,6 +18,7 @@ from tanzaku.study.tracking.content import ended_run, unfinished_run
 from tanzaku.study.tracking.tracker import Tracker
 
 _LOCK_FILE = ".tracking.lock"
+MOST_FAILURES = 2  # more runs in a row than this fail because of the tracker, which is then left alone for a while
 _PAUSE_SECONDS = 5.0
 _PAUSE_AFTER_FAILURE_SECONDS = 60.0
 
@@ -109,7 +110,7 @@ class _Outbox:
         self._ended: set[str] = set()  # sent; they may still be among the running ones that `send` is given
 
     def send(self, running: Sequence[PlannedRun], *, study: str, interrupted: bool) -> bool:
-        """Send runs that have ended, and then the new epochs of running ones; False after the first failure."""
+        """Send runs that have ended, and then the new epochs of running ones; False where one could not be sent."""
         try:
             with self._lock:
                 self._send(running, study, interrupted=interrupted)
@@ -119,10 +120,19 @@ class _Outbox:
         return True
 
     def _send(self, running: Sequence[PlannedRun], study: str, *, interrupted: bool) -> None:
+        failure: Exception | None = None
+        failures = 0
         for run_id, stored in list(self.waiting.items()):
-            self.tracker.send(ended_run(stored))
-            self._ended.add(run_id)
             del self.waiting[run_id]
+            try:
+                self.tracker.send(ended_run(stored))
+            except Exception as error:  # of this run, such as damaged predictions, or of all
+                self.waiting[run_id] = stored  # last, so that it holds no other run up
+                failure, failures = failure or error, failures + 1
+                if failures == MOST_FAILURES:
+                    raise failure from None
+            else:
+                self._ended.add(run_id)
         for planned in running:
             if planned.run_id in self._ended or planned.run_id in self.waiting:
                 continue
@@ -130,3 +140,5 @@ class _Outbox:
             if interrupted or self._epochs.get(planned.run_id) != len(run.points):
                 self.tracker.send(run)
                 self._epochs[planned.run_id] = len(run.points)
+        if failure is not None:
+            raise failure

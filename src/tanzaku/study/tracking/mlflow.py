@@ -40,7 +40,7 @@ class MlflowTracker:
             os.environ.setdefault(name, value)
         require_extra("mlflow", purpose="sending to MLflow")
         self._experiments: dict[str, str] = {}  # by the study's name
-        self._known: dict[str, set[tuple[str, int]]] = {}  # of each of MLflow's runs, the points that it has
+        self._known: dict[str, dict[tuple[str, int], float]] = {}  # of each of MLflow's runs, the points that it has
 
     def send(self, run: TrackedRun) -> bool:
         """Add what MLflow lacks of the run. A run of the same name with other values there is replaced.
@@ -117,22 +117,21 @@ class MlflowTracker:
         """Whether MLflow has another value than the run at the same step. Parameters follow from the run's name, except
         for paths, which archives do not have."""
         identity = found.info.run_id
-        if identity in self._known:  # by this process
-            return False
-        kept = {
-            (entry.key, entry.step): entry.value
-            for name in found.data.metrics
-            for entry in self._client.get_metric_history(identity, name)
-        }
-        values = {(point.name, point.step): point.value for point in run.points}
-        self._known[identity] = set(kept)
+        if identity not in self._known:
+            self._known[identity] = {
+                (entry.key, entry.step): entry.value
+                for name in found.data.metrics
+                for entry in self._client.get_metric_history(identity, name)
+            }
+        # A run that has just begun has no points yet; what it gets later is compared again.
+        kept, values = self._known[identity], {(point.name, point.step): point.value for point in run.points}
         return any(values.get(place, value) != value for place, value in kept.items())
 
     def _log(self, target: Any, run: TrackedRun) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         identity = target.info.run_id
-        known = self._known.setdefault(identity, set())
+        known = self._known.setdefault(identity, {})
         metrics = [
             Metric(point.name, point.value, _milliseconds(point.time), point.step)
             for point in run.points
@@ -147,7 +146,7 @@ class MlflowTracker:
             self._client.log_batch(identity, tags=some)
         for some in _pieces(metrics, _METRICS):
             self._client.log_batch(identity, metrics=some)
-            known.update((metric.key, metric.step) for metric in some)
+            known |= {(metric.key, metric.step): metric.value for metric in some}
         self._send_files(identity, run.files)
         if run.state == "running":
             self._client.update_run(identity, status=_STATUS[run.state])

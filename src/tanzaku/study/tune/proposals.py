@@ -9,7 +9,8 @@ undisturbed one would have.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,27 @@ class Proposal:
 
     number: int
     settings: Mapping[str, Any]
+
+
+@contextmanager
+def naming_storage(path: Path) -> Iterator[None]:
+    """Say which file it is that a search can't read or write.
+
+    Raises:
+        TanzakuError: Optuna or the database failed.
+    """
+    require_extra("tune", purpose="the search")
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise TanzakuError(
+            f"{path}: the search's trials can't be read or written ({reason}). If the disk is full, free some space "
+            f"and run the same command again; if the file is damaged, remove {path.parent} to start over"
+        ) from error
 
 
 class Proposals:

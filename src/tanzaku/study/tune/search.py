@@ -32,13 +32,13 @@ from tanzaku.study.engines.cluster import connected
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.naming import Namer, arms_of_runs, run_folder
-from tanzaku.study.plan import prepare_encoders
+from tanzaku.study.plan import check_encoder, prepare_encoders
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
 from tanzaku.study.run import data_facts
 from tanzaku.study.spec import EncoderRunSpec, StudySpec
 from tanzaku.study.tune.on_ray import RayTrials
-from tanzaku.study.tune.proposals import Proposal, Proposals
+from tanzaku.study.tune.proposals import Proposal, Proposals, naming_storage
 from tanzaku.study.tune.record import (
     TUNING_FILE,
     TrialRecord,
@@ -131,6 +131,7 @@ def search(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / "lock", timeout=0):
+            check_encoder(corners, dataset)
             encoders = prepare_encoders(corners, dataset, out=out, progress=progress)
             making = _Search(study, settings, space, corners, dataset, encoders, out, jobs, ray)
             with connected(ray):
@@ -175,6 +176,10 @@ class _Search:
         self.trials: list[TrialRecord] = []
 
     def run(self) -> Iterator[SearchEvent]:
+        with naming_storage(self.out / STORAGE_FILE):
+            yield from self._run()
+
+    def _run(self) -> Iterator[SearchEvent]:
         minutes = self.settings.minutes
         deadline = time.monotonic() + 60 * minutes if minutes else None
         proposals = Proposals(

@@ -56,13 +56,14 @@ class SearchSpace:
         return run
 
     def corners(self, *, seed: int) -> list[EncoderRunSpec]:
-        """Runs that have every choice, and both ends of every range, once: what is wrong with the space is wrong here.
+        """Runs that have every choice, and of every range both ends and a number between them, once: what is wrong with
+        the space is wrong here.
 
         Raises:
             SpecError: As `run`.
         """
         ends = {
-            name: (values.low, values.high) if isinstance(values, Range) else values
+            name: (values.low, values.high, *values.between) if isinstance(values, Range) else values
             for name, values in self.searched.items()
         }
         first = {name: values[0] for name, values in ends.items()}
