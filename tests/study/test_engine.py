@@ -20,7 +20,7 @@ from scipy.special import softmax
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.cache import tokens_folder
-from tanzaku.errors import EncoderError, TanzakuWarning
+from tanzaku.errors import EncoderError, SpecError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts, make_runs
 from tanzaku.study.plan import plan_study
@@ -69,6 +69,13 @@ def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> No
         (record,) = records()
     assert record.status == "finished"
     assert record.data.fingerprint == clean.fingerprint
+
+
+def test_what_belongs_to_a_new_head_is_no_target_of_an_arm(tmp_path: Path, tiny_masked_encoder: Path) -> None:
+    study = _study(tiny_masked_encoder, arms=[{"method": "lora", "pooler": True}])
+    with pytest.raises(SpecError, match="do not go together: .*pooler"):
+        plan_study(study, dataset=make_dataset(train=12), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def _start(
