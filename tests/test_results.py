@@ -51,6 +51,8 @@ WHOLE = [
     "recipe-asdc",
     "recipe-chabsa",
     "recipe-ews",
+    "asdc-dialog-act",
+    "medweb-ja",
 ]
 # The study file of those that were made with one on several tasks.
 FILES = dict.fromkeys(("recipe-asdc", "recipe-chabsa", "recipe-ews"), "recipe")
