@@ -107,7 +107,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_new(folder: Path) -> None:
-    """Make sure that a folder is new or empty, and not the current one, which can't be replaced under one's feet.
+    """Make sure that a folder is new or empty, and not the current one, which can't be replaced while it is in use.
 
     Raises:
         TanzakuError: It is not.

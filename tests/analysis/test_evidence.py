@@ -121,7 +121,7 @@ def test_where_no_interval_can_be_estimated_no_margin_is_named() -> None:
     nothing_known = replace(recommended.difference, interval=Interval(-1.0, 1.0, kind="both"))
     few = replace(found, recommendation=replace(recommended, difference=nothing_known))
     (line,) = recommendation_lines([few], words=words_of("en"))
-    assert "no interval for this can be estimated from so few documents" in line
+    assert "no interval can be estimated for this" in line
     assert "would be confirmed" not in line
 
 

@@ -138,5 +138,5 @@ def test_too_little_text() -> None:
 
 
 def test_too_little_held_out_text_is_no_matter_of_the_batch() -> None:
-    with pytest.raises(DataError, match=r"1\.0% are held out, too few for one sequence of .* a larger --held-out"):
+    with pytest.raises(DataError, match=r"1\.0% are held out, too few for one sequence of .* a larger held_out"):
         _batches(tokens=2_000, held_out=0.01, max_tokens=130, batch_tokens=130)

@@ -220,6 +220,8 @@ def test_folders_that_could_not_be_written_in_the_end_are_refused_at_once(
     for work in (out, out / "work"):
         with pytest.raises(SpecError, match="is, or is in, the result's folder"):
             pretrain([corpus], out, options=options, work=work)
+    with pytest.raises(SpecError, match=r"the text .* is, or is in, the result's folder"):
+        pretrain([corpus], corpus.parent, options=options)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError, match="is the current folder or has no name"):
         pretrain([corpus], Path(), options=options)

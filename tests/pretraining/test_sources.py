@@ -75,9 +75,17 @@ def test_links_are_followed_and_their_names_say_how_to_read(tmp_path: Path) -> N
     (texts / "corpus.txt.gz").symlink_to(blobs / "ab12")
     (texts / "linked").symlink_to(blobs, target_is_directory=True)
     (texts / "back").symlink_to(texts, target_is_directory=True)
+    (texts / "real").mkdir()
+    (texts / "real" / "b.txt").write_text("海\n", encoding="utf-8")
+    (texts / "again").symlink_to(texts / "real", target_is_directory=True)
     sources = find_sources([texts])
-    assert [source.path.relative_to(texts).as_posix() for source in sources] == ["corpus.txt.gz", "linked/plain.txt"]
-    assert [list(read_lines(source)) for source in sources] == [TEXT.splitlines(keepends=True)] * 2
+    names = [source.path.relative_to(texts).as_posix() for source in sources]
+    assert names == ["corpus.txt.gz", "linked/plain.txt", "real/b.txt"]
+    assert [list(read_lines(source)) for source in sources] == [*[TEXT.splitlines(keepends=True)] * 2, ["海\n"]]
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    (tmp_path / "bare").symlink_to(tmp_path / "c.txt.gz")
+    (source,) = find_sources([tmp_path / "bare"])
+    assert list(read_lines(source)) == TEXT.splitlines(keepends=True)
 
 
 def test_what_is_made_is_no_text(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def test_a_compressed_bundle_can_be_compressed_again(study: Study, tmp_path: Pat
     assert two.kept_energy == pytest.approx(direct.kept_energy, rel=1e-4)
 
 
+def test_scores_as_trained_are_kept_where_they_are_of_the_same_documents(study: Study, tmp_path: Path) -> None:
+    compress(study.bundles["lora"], tmp_path / "four", rank=4, dataset=study.dataset)
+    compress(study.bundles["lora"], tmp_path / "unmeasured", rank=4)
+    first = encoder_facts(open_bundle(tmp_path / "four")).compressed
+    assert first is not None
+    for name, expected in (("four", first.val_before), ("unmeasured", None)):
+        facts = encoder_facts(
+            compress(tmp_path / name, tmp_path / f"{name}-two", rank=2, dataset=study.dataset)
+        ).compressed
+        assert facts is not None
+        assert facts.val_before == expected
+        assert facts.val is not None
+
+
 def test_a_bundle_is_not_compressed_into_itself(study: Study, tmp_path: Path) -> None:
     source = shutil.copytree(study.bundles["lora"], tmp_path / "bundle")
     with pytest.raises(BundleError, match=r"is, or is in, the bundle .* itself; choose a new folder"):

@@ -73,7 +73,7 @@ def test_a_data_set_from_python_is_read_as_an_imported_one(tmp_path: Path) -> No
 
 def test_what_belongs_to_a_new_head_is_no_target_of_an_arm(tmp_path: Path, tiny_masked_encoder: Path) -> None:
     study = _study(tiny_masked_encoder, arms=[{"method": "lora", "pooler": True}])
-    with pytest.raises(SpecError, match="do not go together: .*pooler"):
+    with pytest.raises(SpecError, match=r"do not go together: .*pooler"):
         plan_study(study, dataset=make_dataset(train=12), out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 

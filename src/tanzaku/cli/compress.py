@@ -1,7 +1,7 @@
 """`tanzaku compress`: reduce the rank of a bundle's adapter."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -53,32 +53,46 @@ def compress(
     del threads  # settled already
     from tanzaku.data.loading import load_dataset
     from tanzaku.files import folder_bytes
-    from tanzaku.ship.bundle import MODEL_FOLDER, EncoderBundleFacts
+    from tanzaku.ship.bundle import MODEL_FOLDER, EncoderBundleFacts, open_bundle
     from tanzaku.ship.compress import compress as make
 
     dataset = load_dataset(data, test=False) if data is not None else None
     source = folder_of(bundle)
-    bytes_before = folder_bytes(source / MODEL_FOLDER)  # --out may be the same folder
+    # --out may be the same folder.
+    bytes_before, earlier = folder_bytes(source / MODEL_FOLDER), open_bundle(source).facts
     made = make(source, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force, language=language)
     console = plain_console(stderr=True, soft_wrap=True)
     if isinstance(made.facts, EncoderBundleFacts) and made.facts.compressed:
         bytes_after = folder_bytes(made.folder / MODEL_FOLDER)
-        _describe(made.facts.compressed, console, bytes_before=bytes_before, bytes_after=bytes_after)
+        first = earlier.compressed if isinstance(earlier, EncoderBundleFacts) else None
+        _describe(made.facts.compressed, first, console, bytes_before=bytes_before, bytes_after=bytes_after)
     typer.echo(out)
 
 
-def _describe(facts: "CompressionFacts", console: Console, *, bytes_before: int, bytes_after: int) -> None:
+def _describe(
+    facts: "CompressionFacts",
+    earlier: "CompressionFacts | None",
+    console: Console,
+    *,
+    bytes_before: int,
+    bytes_after: int,
+) -> None:
     from rich.table import Table
 
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
-    for name, size, ranks, kept, scores in (
-        ("before", bytes_before, facts.ranks_before, 1.0, facts.val_before),
-        ("after", bytes_after, facts.ranks, facts.kept_energy, facts.val),
-    ):
+    trained: tuple[Any, ...] = (facts.ranks_before, 1.0, facts.val_before)
+    rows: list[tuple[Any, ...]] = [("before", bytes_before, *trained)]
+    if earlier is not None:
+        rows = [
+            ("as trained", None, *trained),
+            ("before", bytes_before, earlier.ranks, earlier.kept_energy, earlier.val),
+        ]
+    rows.append(("after", bytes_after, facts.ranks, facts.kept_energy, facts.val))
+    for name, size, ranks, kept, scores in rows:
         table.add_row(
             name,
             "–".join(map(str, sorted(set(ranks)))),
-            f"{size / 1e6:.2f}",
+            "" if size is None else f"{size / 1e6:.2f}",
             f"{100 * kept:.2f} %",
             f"{100 * scores.accuracy:.2f} % of {scores.documents:,}" if scores else "not measured (--data)",
         )

@@ -70,7 +70,7 @@ def trim(
 
     check_new(out)
     check_writable(out)
-    sources = find_sources(texts, besides=[out])
+    sources = find_sources(texts)
     source = resolve_encoder(encoder)
     with _progress(sum(text.size for text in sources)) as advance:
         record = cut(

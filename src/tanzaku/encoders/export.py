@@ -79,7 +79,8 @@ def pass_on_card(source: EncoderSource, folder: Path, *, made: str) -> None:
         if (source.folder / name).is_file():
             shutil.copyfile(source.folder / name, folder / name)
     card = read_card(source.folder)
-    base = source.name if is_hub_id(source.name) else card.base_model
-    data = ModelCardData(language="ja", license=card.license or "unknown", library_name="transformers", base_model=base)
-    content = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\nMade from {short_name(source)} {made}.\n"
+    name = short_name(source)
+    base = name if is_hub_id(name) else card.base_model
+    data = ModelCardData(license=card.license, library_name="transformers", base_model=base)
+    content = f"---\n{data.to_yaml(line_break=chr(10))}\n---\n\nMade from {name} {made}.\n"
     write_atomically(folder / CARD_FILE, content)

@@ -13,6 +13,7 @@ from tanzaku.files import sha256_of_file
 EMBEDDED_NAME = "tanzaku-mini"
 
 _EMBEDDED_FOLDER = Path(__file__).parent / "mini"
+_CACHED = "models--"  # in the hub's cache: models--owner--name/snapshots/commit
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -54,8 +55,16 @@ def absolute_name(name: str) -> str:
 
 
 def short_name(source: EncoderSource) -> str:
-    """The encoder's name for records and cards: of a local folder its own name, without the path on this machine."""
-    return source.folder.name if Path(source.name).is_absolute() else source.name
+    """The encoder's name for records and cards: a local folder's without the path on this machine, and that of the hub
+    or of the package where the folder is theirs."""
+    if not Path(source.name).is_absolute():
+        return source.name
+    if source.folder == _EMBEDDED_FOLDER:
+        return EMBEDDED_NAME
+    repository = source.folder.parent.parent.name
+    if source.folder.parent.name == "snapshots" and repository.startswith(_CACHED):
+        return repository.removeprefix(_CACHED).replace("--", "/")
+    return source.folder.name
 
 
 def has_embedded() -> bool:

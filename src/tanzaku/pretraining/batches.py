@@ -93,12 +93,12 @@ class PackedBatches:
         if len(self._held_out) < self._body:
             raise DataError(
                 f"of the text's {len(ids):,} tokens, {held_out:.1%} are held out, too few for one sequence of "
-                f"{max_tokens:,}; give more text, a larger --held-out, or a smaller --max-tokens"
+                f"{max_tokens:,}; give more text, a larger held_out, or a smaller max_tokens"
             )
         if self.steps_per_epoch < 1:
             raise DataError(
                 f"the text has {len(ids):,} tokens, too few for batches of {batch_tokens:,} tokens with {held_out:.1%} "
-                "held out; give more text, or smaller --batch-tokens"
+                "held out; give more text, or smaller batch_tokens"
             )
 
     def training(self, step: int) -> PackedBatch:

@@ -67,18 +67,21 @@ class Inputs:
     identity: str
 
 
-def work_folder(out: Path, work: Path | None) -> Path:
+def work_folder(out: Path, work: Path | None, texts: Sequence[Path]) -> Path:
     """Where vocabularies, token streams and checkpoints are kept: `work`, or else `<out>.work`.
 
     Raises:
-        SpecError: It is `out` or in it, which is to be new when the result is written; or `out` has no name.
+        SpecError: It is `out` or in it, which is to be new when the result is written, or a text is; or `out` has no
+            name.
     """
     place = out.resolve()
     if place in (Path.cwd(), Path(place.anchor)):
         raise SpecError(f"{out} is the current folder or has no name; name a new folder")
     work = work or place.with_name(f"{place.name}.work")
+    if inside := [text for text in texts if text.resolve().is_relative_to(place)]:
+        raise SpecError(f"the text {inside[0]} is, or is in, the result's folder {out}; choose another folder")
     if work.resolve().is_relative_to(place):
-        raise SpecError(f"the work folder {work} is, or is in, the result's folder {out}; choose another --work")
+        raise SpecError(f"the work folder {work} is, or is in, the result's folder {out}; choose another one")
     return work
 
 

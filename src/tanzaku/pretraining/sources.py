@@ -34,12 +34,12 @@ def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list
 
     Args:
         texts: Files and folders; links are followed.
-        besides: What is being made, and where: the vocabulary that lies there is no text.
+        besides: Folders that are left out, such as the result's.
 
     Raises:
         DataError: A path does not exist or can't be read, a folder has no such file, or nothing is given.
     """
-    paths: dict[Path, Path] = {}  # the name that was given says whether a file is compressed, and not a link's target
+    paths: dict[Path, Path] = {}
     ours = [path.resolve() for path in besides]
     for text in texts:
         if text.is_dir():
@@ -51,7 +51,8 @@ def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list
         else:
             raise DataError(f"{text}: there is no such file or folder; give text files (also .xz, .gz) or folders")
         for path in found:
-            paths.setdefault(path.resolve(), path)
+            # Of a link and its target, the one whose name says it tells whether the file is compressed.
+            paths.setdefault(path.resolve(), path if path.name.endswith(_SUFFIXES) else path.resolve())
     if not paths:
         raise DataError("no text to pretrain on; give text files (also .xz, .gz) or folders of them")
     try:
@@ -73,6 +74,8 @@ def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
             folders.clear()  # a link that leads back, or our own
             continue
         seen.add(real)
+        # In one order everywhere; of a folder and the links to it, the folder first.
+        folders.sort(key=lambda name: ((Path(place) / name).is_symlink(), name))
         yield from (path for name in names if name.endswith(_SUFFIXES) and (path := Path(place) / name).is_file())
 
 

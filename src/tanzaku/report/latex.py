@@ -23,7 +23,7 @@ _LONGEST_PIECE = 18  # characters without a break in a column that wraps
 _NARROW, _DIGIT, _LETTER, _CAPITAL, _BROAD, _FULL = 3.1, 4.75, 4.9, 6.6, 8.2, 9.25
 
 PREAMBLE = r"""% Tables of `tanzaku study report`, for \input: they need the packages array, booktabs and longtable,
-% a text width of 14 cm, and with pdfLaTeX \usepackage[T1]{fontenc}, which shows names that it has no
+% a text width of 14 cm, and with pdfLaTeX \usepackage[T1]{fontenc}. pdfLaTeX shows names that it has no
 % characters for as numbers or question marks.
 \providecommand{\tanzakutext}[2]{\ifdefined\Umathcode#1\else\ifdefined\kanjiskip#1\else#2\fi\fi}
 """

@@ -34,7 +34,7 @@ _VERDICTS = {
 }
 _NOTHING_CONFIRMED = message(
     "The test set leaves open whether it is worse by more than {margin} points: its {measure} differs from the best by "
-    "{difference} points, and no interval for this can be estimated from so few documents."
+    "{difference} points, and no interval can be estimated for this."
 )
 _RARE = message("Where rare classes matter, set choose_by to macro_f1 in the study file, or pass --choose-by macro_f1.")
 _BADGES = {
@@ -123,7 +123,9 @@ class _Adviser:
 
     def _reason(self, found: Recommendation) -> str:
         """Why the validation set chose it."""
-        if found.is_best and found is self.evidence.among_encoders:
+        if found is self.evidence.among_encoders and found.considered == 1:
+            because = message("It is the only one, with a mean validation {measure} of {value} %.")
+        elif found.is_best and found is self.evidence.among_encoders:
             because = message(
                 "Among these, it has the best mean validation {measure} ({value} %), and no smaller one that may be "
                 "recommended comes within {margin} points of it."

@@ -76,14 +76,15 @@ def check_nothing_else(out: Path, own: Collection[str], *, what: str) -> None:
         )
 
 
-def check_apart(out: Path, source: Path) -> None:
-    """Make sure that `out` is neither the bundle `source` nor a folder in it.
+def check_apart(out: Path, source: Path, *, may_replace: bool = False) -> None:
+    """Make sure that `out` is not a folder in the bundle `source`, nor the bundle itself, unless it may replace it.
 
     Raises:
         BundleError: It is: the bundle would hold what its manifest does not name.
     """
     whole = out.resolve()
-    if any(place.exists() and place.samefile(source) for place in (whole, *whole.parents)):
+    refused = whole.parents if may_replace else (whole, *whole.parents)
+    if any(place.exists() and place.samefile(source) for place in refused):
         raise BundleError(f"{out} is, or is in, the bundle {source} itself; choose a new folder")
 
 

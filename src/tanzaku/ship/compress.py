@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tanzaku.data.dataset import Dataset
+    from tanzaku.study.summary import SplitScores
 
 
 def compress(
@@ -55,7 +56,7 @@ def compress(
         DataError: The dataset has other labels.
     """
     source = open_bundle(bundle_folder(bundle))
-    check_apart(Path(out), source.folder)
+    check_apart(Path(out), source.folder, may_replace=True)
     packed = _check_request(source, rank=rank, energy=energy)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
@@ -69,7 +70,9 @@ def compress(
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            first = compressed.val_before or before.scores
+            first: SplitScores | None = before.scores
+            if earlier is not None:  # the scores as trained, where this is the validation set of the earlier cut
+                first = earlier.val_before if earlier.val == before.scores else None
             compressed = compressed.model_copy(update={"val_before": first, "val": after.scores})
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
@@ -141,7 +144,6 @@ def _after(earlier: CompressionFacts, compressed: CompressionFacts) -> Compressi
         update={
             "ranks_before": earlier.ranks_before,
             "kept_energy": earlier.kept_energy * compressed.kept_energy,
-            "val_before": earlier.val_before,
         }
     )
 

@@ -64,9 +64,8 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     dataset = clean_dataset(dataset)
     with_encoder = [spec for spec in specs if isinstance(spec, EncoderRunSpec)]
     _check_processes(with_encoder, processes)
-    for spec in specs:
-        if isinstance(spec, TextRunSpec):
-            spec.identity(data_fingerprint=dataset.fingerprint)  # finds the files that methods read
+    for spec in {spec.method: spec for spec in specs if isinstance(spec, TextRunSpec)}.values():
+        spec.identity(data_fingerprint=dataset.fingerprint)  # finds the files that methods read
     check_encoder(with_encoder, dataset)
     teachers = prepare_teachers(with_encoder, dataset, out=out)
     encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
@@ -204,12 +203,16 @@ def _check_behaviour(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, la
     for spec in specs:
         kinds.setdefault(is_pooled(spec.encoder.pooling, spec.encoder.long_text), []).append(spec)
     for same in kinds.values():
-        reading = same[0].encoder
-        loaded = load_classifier(
-            encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
-        )
-        for spec in same:
-            _check_method(spec, loaded.model, head=loaded.head)
+        _check_loaded(same, encoder, label_names)
+
+
+def _check_loaded(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, label_names: Sequence[str]) -> None:
+    reading = specs[0].encoder
+    loaded = load_classifier(
+        encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
+    )
+    for spec in specs:
+        _check_method(spec, loaded.model, head=loaded.head)
 
 
 def _one_for_each_length(specs: Sequence[EncoderRunSpec]) -> list[EncoderRunSpec]:

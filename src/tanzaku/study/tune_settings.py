@@ -32,8 +32,7 @@ class Range(_Settings):
 
     @property
     def between(self) -> tuple[float, ...]:
-        """Numbers that are drawn as well as the ends; a setting that takes whole ones refuses one of a range that is
-        not whole."""
+        """A number between the ends where they are not whole; settings of whole numbers refuse it, and so the range."""
         return () if self.whole else (self.low + (self.high - self.low) / math.pi,)
 
 

@@ -269,34 +269,37 @@ def test_a_run_is_sent_by_the_process_that_makes_it_and_its_end_last(made: Made,
     assert sent == [(record.run_id, "finished")]
 
 
-def test_a_run_that_can_not_be_sent_holds_no_other_up(made: Made, tmp_path: Path) -> None:
-    bad, *others = made.records
+def test_runs_that_can_not_be_sent_hold_no_other_up(made: Made, tmp_path: Path) -> None:
+    *bad, other = made.records
+    copies = [record.model_copy(update={"run_id": f"{record.run_id}-{copy}"}) for record in bad for copy in (1, 2)]
     sent: list[str] = []
 
     class Choosy(TensorBoardTracker):
         def send(self, run: TrackedRun) -> bool:
-            if run.run_id == bad.run_id:
+            if run.run_id != other.run_id:
                 raise TrackingError("not this one")
             sent.append(run.run_id)
             return True
 
     following = Following([Choosy("tensorboard", tmp_path)], folder=tmp_path, study="tiny")
-    for record in (bad, *others):
-        planned: Any = SimpleNamespace(run_id=record.run_id, folder=made.runs / record.run_id, spec=record.spec)
+    for record in (*bad, other, *copies):
+        folder = made.runs / record.run_id.removesuffix("-1").removesuffix("-2")
+        planned: Any = SimpleNamespace(run_id=record.run_id, folder=folder, spec=record.spec)
         following(RunEnds(planned, record, found=False))
     assert following._send(interrupted=False)  # whether a tracker failed
     with pytest.warns(TanzakuWarning, match="not this one"):
         following._warn()
-    assert sent == [record.run_id for record in others]
+    assert sent == [other.run_id]
 
 
 def test_an_export_sends_what_can_be_sent_and_names_what_can_not(made: Made, tmp_path: Path) -> None:
     runs = shutil.copytree(made.runs, tmp_path / "runs")
-    first = sorted(record.run_id for record in made.records)[0]
-    (runs / first / "predictions.csv").write_text("damaged", encoding="utf-8")
-    with pytest.raises(TrackingError, match=r"predictions\.csv.*2 of 3 runs were sent"):
-        export_runs(runs, f"tensorboard:{tmp_path / 'logs'}")
-    assert len(list((tmp_path / "logs").iterdir())) == 2
+    for first in sorted(record.run_id for record in made.records)[:2]:
+        (runs / first / "predictions.csv").write_text("damaged", encoding="utf-8")
+    for done in ("1 were sent and 0 were there", "0 were sent and 1 were there"):
+        with pytest.raises(TrackingError, match=rf"predictions\.csv.*Of 3 runs, {done} already"):
+            export_runs(runs, f"tensorboard:{tmp_path / 'logs'}")
+    assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
 def _client(server: str) -> Any:

@@ -76,7 +76,7 @@ def distill(
         TanzakuError: An input can't be used, `out` holds something else, or another process does the same work.
     """
     session = Session(report, stop, watch=Stopwatch())
-    work = work_folder(out, work)
+    work = work_folder(out, work, texts)
     inputs = _look_at_inputs(teacher, texts, options, besides=(out, work / VOCABULARIES))
 
     def make(checkpoints: Checkpoints) -> DistillRecord | None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanzaku.errors import TanzakuError, TrackingError
+from tanzaku.errors import RecordError, TrackingError
 from tanzaku.study.runs import stored_runs
 from tanzaku.study.tracking.content import ended_run
-from tanzaku.study.tracking.following import MOST_FAILURES
+from tanzaku.study.tracking.following import MOST_IN_A_ROW
 from tanzaku.study.tracking.tracker import open_trackers
 
 
@@ -36,8 +36,9 @@ def export_runs(
         folders: The report and the bundle, by the names that they get in the tracker.
 
     Raises:
-        RecordError: There is no run, or one is damaged.
-        TrackingError: The tracker can't be reached or refuses something, or the folders belong to no one study.
+        RecordError: There is no run, or a record is damaged.
+        TrackingError: The tracker can't be reached or refuses something, the predictions of a run are damaged (all
+            others are sent before), or the folders belong to no one study.
     """
     (tracker,) = open_trackers([to], runs=runs)
     stored = stored_runs(runs, every=every)
@@ -51,14 +52,24 @@ def export_runs(
         raise TrackingError(f"{missing}: there is no such folder to send")
     if folders:
         tracker.send_folders(studies[0], folders)
-    sent, failures = 0, []
+    sent: list[bool] = []
+    failures: list[Exception] = []
+    in_a_row = 0
     for run in stored:
         try:
-            sent += tracker.send(ended_run(run))
-        except TanzakuError as error:
+            sent.append(tracker.send(ended_run(run)))
+            in_a_row = 0
+        except RecordError as error:
             failures.append(error)
-            if len(failures) == MOST_FAILURES:
+        except TrackingError as error:
+            failures.append(error)
+            in_a_row += 1
+            if in_a_row == MOST_IN_A_ROW:
                 break
+    done = Exported(sum(sent), already_there=len(sent) - sum(sent))
     if failures:
-        raise TrackingError(f"{failures[0]}. {sent} of {len(stored)} runs were sent; the same command sends the rest")
-    return Exported(sent, already_there=len(stored) - sent)
+        raise TrackingError(
+            f"{failures[0]}. Of {len(stored)} runs, {done.sent} were sent and {done.already_there} were there already; "
+            "once the cause is gone, the same command sends the others"
+        )
+    return done

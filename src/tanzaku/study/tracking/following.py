@@ -10,7 +10,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from tanzaku.errors import TanzakuWarning
+from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.study.engine import RunEnds, RunStarts, StudyEvent
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.runs import StoredRun
@@ -18,7 +18,7 @@ from tanzaku.study.tracking.content import ended_run, unfinished_run
 from tanzaku.study.tracking.tracker import Tracker
 
 _LOCK_FILE = ".tracking.lock"
-MOST_FAILURES = 2  # more runs in a row than this fail because of the tracker, which is then left alone for a while
+MOST_IN_A_ROW = 3  # where so many runs fail one after the other, it is because of the tracker
 _PAUSE_SECONDS = 5.0
 _PAUSE_AFTER_FAILURE_SECONDS = 60.0
 
@@ -121,18 +121,21 @@ class _Outbox:
 
     def _send(self, running: Sequence[PlannedRun], study: str, *, interrupted: bool) -> None:
         failure: Exception | None = None
-        failures = 0
+        in_a_row = 0
         for run_id, stored in list(self.waiting.items()):
             del self.waiting[run_id]
+            self._ended.add(run_id)
             try:
                 self.tracker.send(ended_run(stored))
-            except Exception as error:  # of this run, such as damaged predictions, or of all
+            except RecordError as error:  # of this run, such as damaged predictions: it is no use to try again
+                failure = failure or error
+            except Exception as error:
                 self.waiting[run_id] = stored  # last, so that it holds no other run up
-                failure, failures = failure or error, failures + 1
-                if failures == MOST_FAILURES:
+                failure, in_a_row = failure or error, in_a_row + 1
+                if in_a_row == MOST_IN_A_ROW:
                     raise failure from None
             else:
-                self._ended.add(run_id)
+                in_a_row = 0
         for planned in running:
             if planned.run_id in self._ended or planned.run_id in self.waiting:
                 continue
