@@ -78,6 +78,13 @@ def test_labels_that_are_always_joined_are_several_too() -> None:
     assert joined_labels(["a;b", "c"] * 3) == (set(), [])
 
 
+def test_classes_below_others_are_not_several() -> None:
+    labels = [f"{above}/{below}" for above in ("家電", "家具") for below in ("修理", "返品", "その他")]
+    assert joined_labels(labels * 5) == (set(), [])
+    assert joined_labels([*labels, "家電"] * 5) == (set(), [])
+    assert joined_labels([*labels, "返品"] * 5)[0] == set(labels)  # a class of its own, and in others
+
+
 def test_a_separator_in_the_name_of_a_class_is_not_mistaken() -> None:
     assert joined_labels(["食品、飲料", "衣類", "配送/返品", "a;", "配送"]) == (set(), [])
 

@@ -11,6 +11,7 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.loading import load_dataset
 from tanzaku.data.prepared import Preparation, read_prepared, write_prepared
 from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.files import write_atomically
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 AWKWARD = (
@@ -92,6 +93,37 @@ def test_the_same_data_is_written_again_without_complaint_other_data_only_by_for
     with pytest.raises(DataError, match=r"holds other data already \(train\.csv, .*manifest\.json\).*--force"):
         write_prepared(preparation(("x", "changed")), tmp_path)
     assert load_dataset(tmp_path).train.texts == ("x", "y")
+    write_prepared(preparation(("x", "changed")), tmp_path, force=True)
+    assert load_dataset(tmp_path).train.texts == ("x", "changed")
+
+
+def test_files_that_were_not_prepared_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("id,text,label,note\n1,x,y,mine\n", encoding="utf-8")
+    for force in (False, True):
+        with pytest.raises(
+            DataError, match=r"holds other files already \(train\.csv\), which `tanzaku data` did not write"
+        ):
+            write_prepared(preparation(("x", "y")), tmp_path, force=force)
+    assert "mine" in (tmp_path / "train.csv").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
+
+
+def test_a_replacement_that_was_killed_is_no_data_and_can_be_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_prepared(preparation(("x", "y")), tmp_path)
+
+    def fail(path: Path, content: str | bytes) -> None:
+        if path.name == "val.csv":
+            raise OSError("no space left")
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tanzaku.data.prepared.write_atomically", fail)
+        with pytest.raises(OSError, match="no space"):
+            write_prepared(preparation(("x", "changed")), tmp_path, force=True)
+    with pytest.raises(DataError, match="Prepare the data again"):
+        load_dataset(tmp_path)
     write_prepared(preparation(("x", "changed")), tmp_path, force=True)
     assert load_dataset(tmp_path).train.texts == ("x", "changed")
 

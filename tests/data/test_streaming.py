@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.readers import read_documents
 from tanzaku.data.streaming import Remedies, column_names, stream_lines, stream_rows, stream_texts
-from tanzaku.errors import DataError
+from tanzaku.errors import DataError, TanzakuWarning
 
 TEXTS = ["海", '引用"符, と\n改行\tと\r\n行', "", "終わり\u2028行"]
 
@@ -90,6 +90,8 @@ def test_a_file_is_read_as_it_is_taken(tmp_path: Path) -> None:
         ("a.jsonl", b'\n{"text": "\\ud83d"}\n', "line 2: the text has half a surrogate pair"),
         ("a.parquet", b"no parquet", "can't be read as Parquet"),
         ("a.txt", "海\n山".encode("cp932"), r"line 1: the byte .* pass --encoding cp932"),
+        ("a.txt", "a\n海山".encode("iso2022_jp"), r"escape sequences of ISO-2022-JP.* --encoding iso"),
+        ("a.tsv", "text\n海山".encode("iso2022_jp"), r"escape sequences of ISO-2022-JP.* --encoding iso"),
     ],
 )
 def test_what_can_not_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -150,6 +152,14 @@ def test_bytes_in_a_stream_that_are_no_text_are_an_error(tmp_path: Path) -> None
     hint = r"standard input, line 5001: .*reads as cp932: pass --encoding cp932"
     with path.open("rb") as handle, pytest.raises(DataError, match=hint):
         list(stream_lines(handle, name="standard input"))
+    path.write_bytes("a\n海山\n".encode("iso2022_jp"))
+    with (
+        path.open("rb") as handle,
+        pytest.raises(DataError, match=r"standard input, line 2: has the escape .*--encoding"),
+    ):
+        list(stream_lines(handle, name="standard input"))
+    with path.open("rb") as handle:
+        assert list(stream_lines(handle, name="standard input", encoding="iso2022_jp")) == ["a", "海山"]
     with path.open("rb") as handle, pytest.raises(DataError, match="'klingon' is not a known text encoding"):
         list(stream_lines(handle, name="x", encoding="klingon"))
 
@@ -205,3 +215,25 @@ def test_columns_of_the_same_name_are_not_kept_silently(tmp_path: Path, ending: 
         list(stream_rows(path, ReadOptions(text_column="body"), remedies=remedies))
     kept = [row.columns for row in stream_rows(path, keep_columns=True, distinct=("text",))]
     assert kept == [{"text": "海", "date": "2"}]
+
+
+def test_utf_16_without_a_mark_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("海と山".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"a\.txt: .*BOM.* such as utf-16-le"):
+        list(stream_texts(tmp_path / "a.txt", ReadOptions(encoding="utf-16")))
+    assert list(stream_texts(tmp_path / "a.txt", ReadOptions(encoding="utf-16-le"))) == ["海と山"]
+
+
+def test_values_to_the_right_of_a_spreadsheets_columns_are_warned_of(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in [["text", "label"], *[[f"海{number}", "a"] for number in range(12)]]:
+        sheet.append(row)
+    sheet["D13"] = "a note"
+    book.save(path := tmp_path / "a.xlsx")
+    message = r"values to the right of the columns were left out, in row 13; give their columns names"
+    with pytest.warns(TanzakuWarning, match=message):
+        assert len(list(stream_rows(path, ReadOptions(), keep_columns=True))) == 12
+    found = [problem.message for problem in read_documents(path, check=False).problems]
+    assert any("in row 13" in one for one in found), found

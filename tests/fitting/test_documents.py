@@ -85,3 +85,10 @@ def test_small_classes_of_prepared_data_are_warned_about() -> None:
     train, val, test = (Documents((f"{split}甲", f"{split}乙"), ("a", "b")) for split in ("一", "二", "三"))
     with pytest.warns(TanzakuWarning, match="classes with fewer than 5 different texts .*'a' has 3; 'b' has 3"):
         labelled(Dataset("few", train, val, test, ("a", "b")), ReadOptions())
+
+
+def test_a_folder_that_is_split_already_is_to_be_prepared_first(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n海,a\n山,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"split already\. Prepare them with `tanzaku data import "):
+        labelled(str(tmp_path), ReadOptions())

@@ -5,6 +5,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from pydantic import BaseModel, ValidationError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -14,6 +15,7 @@ with warnings.catch_warnings():
     from schemathesis.core.result import Ok
     from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
+from tanzaku.serving.schemas import ClassifyRequest, PredictRequest
 from tests.serving.running import Running
 
 
@@ -43,3 +45,17 @@ def test_no_request_makes_the_server_fail(server: Running) -> None:
         check()
         tried.add(operation.label)
     assert {"POST /v1/classify", "POST /predict", "GET /v1/tasks", "PUT /v1/tasks/{name}"} <= tried
+
+
+@pytest.mark.parametrize(
+    ("model", "content"),
+    [
+        (ClassifyRequest, {"texts": [1] * 1000}),
+        (PredictRequest, {"inputs": [1] * 1000}),
+        (PredictRequest, {"inputs": [[1]] * 1000}),
+    ],
+)
+def test_a_body_of_wrong_values_is_not_told_of_one_by_one(model: type[BaseModel], content: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(content)
+    assert refused.value.error_count() <= 3  # one for each kind of inputs

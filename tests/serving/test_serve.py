@@ -12,9 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from tanzaku.cli import app
 from tanzaku.cli.serve import PORT_VARIABLE, _named
-from tanzaku.errors import BundleError, TanzakuError
+from tanzaku.errors import BundleError, DataError, SpecError, TanzakuError
 from tanzaku.serving.server import check_address
 from tanzaku.serving.tokens import TOKEN_VARIABLE, read_tokens
 from tests.dockerfile import command_of
@@ -38,6 +40,19 @@ def test_tokens_come_from_a_file_and_a_variable(tmp_path: Path, monkeypatch: pyt
         file.write_text(content, encoding="utf-8")
         with pytest.raises(TanzakuError, match=message):
             read_tokens(file, variable="OTHER_TOKEN")
+
+
+def test_a_token_file_in_another_encoding_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_bytes("# 管理者\n".encode("cp932"))
+    with pytest.raises(DataError, match=r"tokens\.txt, line 1: the byte .* is not valid utf-8"):
+        read_tokens(tmp_path / "tokens.txt", variable="NONE")
+
+
+@pytest.mark.parametrize("value", [["--max-texts", "0"], ["--request-seconds", "inf"], ["--request-seconds", "nan"]])
+def test_limits_out_of_range_are_errors_of_ours(tmp_path: Path, value: list[str]) -> None:
+    done = CliRunner().invoke(app, ["serve", str(tmp_path), *value])
+    assert isinstance(done.exception, SpecError)
+    assert value[0].removeprefix("--").replace("-", "_") in str(done.exception)
 
 
 def test_tasks_are_named_after_their_folders(tmp_path: Path) -> None:

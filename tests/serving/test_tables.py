@@ -134,6 +134,32 @@ def test_a_small_spreadsheet_can_not_keep_the_server_busy(xml: bytes, message: s
     assert raised.value.status == 413
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_python_unpacks_at_once_is_not_unpacked(kind: int) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", kind) as file:
+        file.writestr("any", b"\0" * 10_000_000)
+    with pytest.raises(ApiError, match="compressed in a way that no spreadsheet program uses"):
+        read_table(content.getvalue(), name="a.xlsx", column=None, most_rows=9)
+
+
+def test_cells_are_no_longer_than_excel_writes_them() -> None:
+    """One string, of which a program may keep one copy, can be in every row."""
+    content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>' + b"_x000D_" * 5000 + b"</v></c></row>")
+    with pytest.raises(DataError, match="a cell of more than 32,767 characters"):
+        read_table(content, name="a.xlsx", column=None, most_rows=9)
+
+
+def test_a_table_of_very_many_columns_is_refused_at_once() -> None:
+    header = ",".join(f"c{number}" for number in range(16_385)).encode()
+    with pytest.raises(ApiError, match="more than 16384 columns") as raised:
+        read_table(header + b"\n", name="a.csv", column=None, most_rows=9)
+    assert raised.value.status == 413
+    fewer = header[: header.rindex(b",")]
+    rows = fewer + b"\n" + b"," * 16_383 + b"\n"
+    assert len(read_table(rows, name="a.csv", column=None, most_rows=9).columns) == 16_384
+
+
 def test_entities_of_a_spreadsheet_are_not_expanded() -> None:
     """A few kilobytes of them can stand for gigabytes."""
     content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>&a;</v></c></row>')

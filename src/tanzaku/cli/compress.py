@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tanzaku.cli.card import CardLanguage
 from tanzaku.cli.classifying import BundleName, folder_of
@@ -61,24 +60,17 @@ def compress(
     # --out may be the same folder.
     bytes_before, earlier = folder_bytes(source / MODEL_FOLDER), open_bundle(source).facts
     made = make(source, out, rank=rank, energy=energy, dataset=dataset, encoder=encoder, force=force, language=language)
-    console = plain_console(stderr=True, soft_wrap=True)
-    if isinstance(made.facts, EncoderBundleFacts) and made.facts.compressed:
-        bytes_after = folder_bytes(made.folder / MODEL_FOLDER)
-        first = earlier.compressed if isinstance(earlier, EncoderBundleFacts) else None
-        _describe(made.facts.compressed, first, console, bytes_before=bytes_before, bytes_after=bytes_after)
+    facts = [one.compressed if isinstance(one, EncoderBundleFacts) else None for one in (made.facts, earlier)]
+    _describe(*facts, bytes_before=bytes_before, bytes_after=folder_bytes(made.folder / MODEL_FOLDER))
     typer.echo(out)
 
 
 def _describe(
-    facts: "CompressionFacts",
-    earlier: "CompressionFacts | None",
-    console: Console,
-    *,
-    bytes_before: int,
-    bytes_after: int,
+    facts: "CompressionFacts | None", earlier: "CompressionFacts | None", *, bytes_before: int, bytes_after: int
 ) -> None:
     from rich.table import Table
 
+    assert facts is not None
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
     trained: tuple[Any, ...] = (facts.ranks_before, 1.0, facts.val_before)
     rows: list[tuple[Any, ...]] = [("before", bytes_before, *trained)]
@@ -96,4 +88,4 @@ def _describe(
             f"{100 * kept:.2f} %",
             f"{100 * scores.accuracy:.2f} % of {scores.documents:,}" if scores else "not measured (--data)",
         )
-    console.print(table)
+    plain_console(stderr=True, soft_wrap=True).print(table)

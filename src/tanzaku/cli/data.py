@@ -1,6 +1,5 @@
 """`tanzaku data`: prepare documents as the three splits that a study uses."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tanzaku.cli.commands import Commands
+from tanzaku.cli.json_text import json_text
 from tanzaku.cli.messages import command, warn
 from tanzaku.cli.options import with_options
 from tanzaku.cli.reading import Reading
@@ -242,8 +242,8 @@ def _piped(source: Path) -> "Source | None":
 
     if source != Path("-"):
         return None
-    if sys.stdin.isatty():
-        raise DataError("standard input is a terminal; pipe a file in, or name one as SOURCE")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise DataError("standard input is a terminal or closed; pipe a file in, or name one as SOURCE")
     return Source("standard input", data=sys.stdin.buffer.read())
 
 
@@ -374,4 +374,4 @@ def _download_bar(*, wanted: bool) -> Iterator["Progress | None"]:
 
 
 def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    typer.echo(json_text(content))

@@ -1,6 +1,5 @@
 """`tanzaku doctor`: check that everything that a study needs is available."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tanzaku.cli.checks import shown
+from tanzaku.cli.json_text import json_text
 from tanzaku.cli.messages import command
 from tanzaku.errors import BundleError
 
@@ -44,7 +44,7 @@ def doctor(
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        typer.echo(json_text(content))
     if failed:
         raise typer.Exit(1)
 

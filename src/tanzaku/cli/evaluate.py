@@ -1,6 +1,5 @@
 """`tanzaku evaluate`: how good a bundle is on labelled documents."""
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +9,7 @@ import typer
 from tanzaku.cli.abstaining import Promise
 from tanzaku.cli.classifying import BundleName, Model, Reading, folder_of
 from tanzaku.cli.evaluation_text import evaluation_text
+from tanzaku.cli.json_text import json_text
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 from tanzaku.errors import DataError
@@ -70,7 +70,7 @@ def evaluate(
     text = evaluation_text(evaluation, documents.texts)
     if out is not None:
         _write(out, evaluation, content, text)
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=2) if format == "json" else text, nl=format == "json")
+    typer.echo(json_text(content) if format == "json" else text, nl=format == "json")
     if out is not None:
         plain_console(stderr=True, soft_wrap=True).print(f"Written to {out}.")
 

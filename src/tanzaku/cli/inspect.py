@@ -1,6 +1,5 @@
 """`tanzaku inspect`: what a bundle is, and whether it is whole and classifies."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from tanzaku.cli.checks import shown
 from tanzaku.cli.classifying import BundleName, folder_of
+from tanzaku.cli.json_text import json_text
 
 
 def inspect(
@@ -32,6 +32,6 @@ def inspect(
     failed = any(check.status == "fail" for check in checks)
     if as_json:
         content = {"ok": not failed, "checks": [asdict(check) for check in checks]}
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        typer.echo(json_text(content))
     if failed:
         raise typer.Exit(1)

@@ -1,6 +1,5 @@
 """`tanzaku methods`: list the methods and the parameters that each trains."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Column, Table
 
+from tanzaku.cli.json_text import json_text
 from tanzaku.display import plain_console
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def methods(
     described = _Described(name or _BERT_BASE, sum(parameter.numel() for parameter in model.parameters()), head, labels)
     if as_json:
         content = {"encoder": asdict(described), "methods": [asdict(method) for method in facts]}
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        typer.echo(json_text(content))
     else:
         _print(facts)
         _explain(str(described), *_without_pooler(model, head), *(method.error for method in facts if method.error))

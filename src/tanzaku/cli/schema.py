@@ -1,8 +1,8 @@
 """`tanzaku study schema`: the JSON Schema of study files."""
 
-import json
-
 import typer
+
+from tanzaku.cli.json_text import json_text
 
 
 def schema() -> None:
@@ -19,4 +19,4 @@ def schema() -> None:
     """
     from tanzaku.study.schema import study_schema
 
-    typer.echo(json.dumps(study_schema(), ensure_ascii=False, indent=2))
+    typer.echo(json_text(study_schema()))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,10 +33,20 @@ Port = Annotated[
 
 def declare() -> Command:
     """`serve`, with an option for each field of `Limits`."""
+    from pydantic import ValidationError
+
+    from tanzaku.errors import SpecError, describe_validation_error
     from tanzaku.serving.limits import Limits
 
     panels = {"Limits": tuple(Limits.model_fields)}
-    return with_options(serve, limits=ModelOptions(Limits, lambda given: Limits(**given), panels=panels))
+
+    def build(given: dict[str, Any]) -> Limits:
+        try:
+            return Limits(**given)
+        except ValidationError as error:
+            raise SpecError(describe_validation_error(error)) from error
+
+    return with_options(serve, limits=ModelOptions(Limits, build, panels=panels))
 
 
 @dataclass(frozen=True)

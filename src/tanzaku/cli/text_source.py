@@ -81,7 +81,7 @@ def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_colum
         raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
     if column and (piped or texts):
         raise DataError(f"--column {column[0]} needs a file with columns; texts and standard input have no columns")
-    if not texts and file is None and sys.stdin.isatty():
+    if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
     return Source(
         texts=() if piped else tuple(texts),

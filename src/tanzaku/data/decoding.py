@@ -125,6 +125,11 @@ def _encoding_error(fault: str, data: bytes, tried: str, can_choose: bool) -> En
     return EncodingError(fault, remedy(data, tried, can_choose=can_choose), fitting=fitting)
 
 
+def has_escapes(line: str, encoding: str) -> bool:
+    """Whether a line that was read as UTF-8 is one of ISO-2022-JP, whose bytes are valid UTF-8."""
+    return "\x1b" in line and encoding == DEFAULT_ENCODING and any(mark.decode() in line for mark in _ESCAPES)
+
+
 def remedy(data: bytes, tried: str, *, can_choose: bool = True) -> str:
     """What to do about bytes, or the first of them, that are not valid in the encoding that was tried."""
     if encoding := fitting_encoding(data, tried):

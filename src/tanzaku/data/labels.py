@@ -78,15 +78,22 @@ def _with_rows(labels: Sequence[str], counts: Counter[str]) -> str:
 def joined_labels(labels: Sequence[str]) -> tuple[set[str], list[Finding]]:
     """Labels that are several in one, such as `配送;返品` where `配送` and `返品` are labels too, and the problem.
 
-    A label is taken for several if each of its parts is also a part of another label. A separator inside the name of
-    one class is therefore not mistaken.
+    A label is taken for several if each of its parts is also a part of another label, and some part stands at different
+    places. A separator inside the name of one class is therefore not mistaken, nor is a class below another, such as
+    `家電/修理` and `家具/修理`.
     """
     counts = Counter(labels)
     for separator in _SEPARATORS:
         parts = {label: _parts(label, separator) for label in counts}
-        of = Counter(part for found in parts.values() for part in found)
-        joined = [label for label, found in parts.items() if len(found) > 1 and all(of[part] > 1 for part in found)]
-        if joined:
+        of = Counter(part for found in parts.values() for part in set(found))
+        places: defaultdict[str, set[int]] = defaultdict(set)
+        for found in parts.values():
+            for place, part in enumerate(found):
+                places[part].add(place)
+        joined = [
+            label for label, found in parts.items() if len(set(found)) > 1 and all(of[part] > 1 for part in found)
+        ]
+        if any(len(places[part]) > 1 for label in joined for part in parts[label]):
             rows = sum(counts[label] for label in joined)
             message = (
                 f"{rows:,} of {counted(len(labels), 'row')} {'has' if rows == 1 else 'have'} several labels, joined "
@@ -96,8 +103,8 @@ def joined_labels(labels: Sequence[str]) -> tuple[set[str], list[Finding]]:
     return set(), []
 
 
-def _parts(label: str, separator: str) -> set[str]:
-    return {plain_label(part) for part in label.split(separator) if part.strip()}
+def _parts(label: str, separator: str) -> list[str]:
+    return [plain_label(part) for part in label.split(separator) if part.strip()]
 
 
 def not_labels(labels: Sequence[str], texts: Sequence[str], *, suggestion: str = "") -> list[Finding]:

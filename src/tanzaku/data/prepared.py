@@ -66,18 +66,32 @@ def write_prepared(preparation: Preparation, folder: Path, *, force: bool = Fals
         raise DataError(f"{folder}: is a file. Name a folder with --out.")
     present = [name for name in contents if (folder / name).exists()]
     differing = [name for name in present if (folder / name).read_bytes() != contents[name]]
+    if differing and not _is_prepared(folder):
+        raise DataError(
+            f"{folder}: holds other files already ({', '.join(differing)}), which `tanzaku data` did not write. Name "
+            "another folder with --out."
+        )
     if differing and not force:
         raise DataError(
             f"{folder}: holds other data already ({', '.join(differing)}). Name another folder with --out, or pass "
             "--force to replace it."
         )
     if differing:
-        # Without its manifest the folder is no prepared data, so that a mixture of old and new is never read.
-        (folder / MANIFEST).unlink(missing_ok=True)
+        # With this in place of its manifest, a mixture of old and new is never read.
+        write_atomically(folder / MANIFEST, json.dumps({"format": _FORMAT, "replaced": differing}) + "\n")
     for name, content in contents.items():
         if name in differing or name not in present or name == MANIFEST:
             write_atomically(folder / name, content)
     return manifest
+
+
+def _is_prepared(folder: Path) -> bool:
+    """Whether a folder has the manifest of prepared data, whatever else it holds."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == _FORMAT
 
 
 def read_prepared(folder: Path, *, test: bool = True) -> Dataset:

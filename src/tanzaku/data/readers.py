@@ -23,7 +23,7 @@ from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
 from tanzaku.data.rows import empty_object, not_parquet, parse_json_row
 from tanzaku.data.separated import SeparatedRows, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
-from tanzaku.data.spreadsheet import SheetRows
+from tanzaku.data.spreadsheet import SheetRows, describe_beyond
 from tanzaku.data.tables import ABSENT, Table, documents_of
 from tanzaku.errors import DataError
 
@@ -201,6 +201,8 @@ def _read_sheet(source: Source, options: ReadOptions) -> RawDocuments:
         problems.append(Finding("other-sheets", message, "warning"))
     table = Table(rows=_numbered(rows, "row {line}"), problems=problems)
     documents = documents_of(table, options, blank=lambda: rows.blank)
+    if (message := describe_beyond(rows.beyond)) is not None:
+        documents.problems.append(Finding("beyond-columns", message, "warning"))
     if not len(documents) and not reading_problems(documents):
         raise DataError(f"{source.name}: the sheet {rows.sheet!r} has no rows below the names of the columns.")
     return documents

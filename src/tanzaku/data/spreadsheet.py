@@ -5,7 +5,7 @@ import itertools
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from tanzaku.extras import require_extra
 
 ENDINGS = (".xlsx", ".xlsm")
 ERROR_VALUES = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!"})
+_NAMED_ROWS = 3
+_LONGEST_CELL = 32_767  # characters
 _TITLE_ROWS = 10  # among which the names of the columns are
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
 # What openpyxl raises where a file is damaged.
@@ -36,8 +38,9 @@ _DAMAGES = (
 class SheetRows:
     """Each row of a sheet that has a value, as text, with its number in the spreadsheet.
 
-    All rows have as many fields as the longest of the first ten, among which the names of the columns are. Empty rows
-    between others are counted in `blank`.
+    All rows have as many fields as the longest of the first ten, among which the names of the columns are; the numbers
+    of those with values further to the right, which are left out, are in `beyond`. Empty rows between others are
+    counted in `blank`.
 
     Args:
         content: The file.
@@ -51,6 +54,7 @@ class SheetRows:
     def __init__(self, content: BinaryIO, source: Path | str, *, sheet: str | None = None) -> None:
         self._content, self._source = content, source
         self.blank = 0
+        self.beyond: list[int] = []
         with _workbook(content, source) as book:
             every = [worksheet.title for worksheet in book.worksheets]
             if sheet is not None and sheet not in every:
@@ -68,6 +72,7 @@ class SheetRows:
             first = list(itertools.islice(rows, _TITLE_ROWS))
             width = max((len(row) for _, row in first), default=0)
             for number, row in itertools.chain(first, rows):
+                self.beyond += [number] if len(row) > width else []
                 yield number, [*row[:width], *[""] * (width - len(row))]
 
     def _filled(self, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
@@ -83,6 +88,14 @@ class SheetRows:
                 yield number, row
             else:
                 empty += begun
+
+
+def describe_beyond(numbers: Sequence[int]) -> str | None:
+    """That values to the right of the table were left out, by the numbers of their rows."""
+    if not numbers:
+        return None
+    rows = ", ".join(map(str, numbers[:_NAMED_ROWS])) + (" and others" if len(numbers) > _NAMED_ROWS else "")
+    return f"values to the right of the columns were left out, in row {rows}; give their columns names to keep them."
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
         rows: list[tuple[Any, ...]] = []
         others: list[str] = []
         for worksheet in book.worksheets:
-            filled = _with_values(worksheet, watch)
+            filled = _with_values(worksheet, source, watch)
             if not rows:
                 rows = list(itertools.islice(filled, most))
                 title = worksheet.title if rows else title
@@ -126,9 +139,11 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
         return Sheet(title, rows, tuple(others))
 
 
-def _with_values(worksheet: Any, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
+def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
     for row in _values(worksheet):
         watch(len(row))
+        if any(isinstance(value, str) and len(value) > _LONGEST_CELL for value in row):
+            raise DataError(f"{source}: has a cell of more than {_LONGEST_CELL:,} characters, which Excel can't write")
         width = len(row)
         while width and not cell_text(row[width - 1]).strip():
             width -= 1

@@ -2,19 +2,20 @@
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, marked_encoding, remedy
+from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, has_escapes, marked_encoding, remedy
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
 from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
 from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
-from tanzaku.data.spreadsheet import SheetRows
+from tanzaku.data.spreadsheet import SheetRows, describe_beyond
 from tanzaku.errors import DataError, TanzakuWarning
 
 _PARQUET_ROWS = 1024  # read at once
@@ -167,6 +168,11 @@ def stream_lines(stream: BinaryIO, *, name: str, encoding: str = DEFAULT_ENCODIN
     try:
         for line in lines:
             number += 1
+            if has_escapes(line, encoding):
+                raise DataError(
+                    f"{name}, line {number}: has the escape sequences of ISO-2022-JP, which is not {encoding}. "
+                    f"{remedy(line.encode(), encoding)}"
+                )
             yield line.removesuffix("\n")
     except UnicodeDecodeError as error:
         # The bytes that were decoded together begin after the last whole line.
@@ -199,10 +205,14 @@ def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[st
             codec = _codec(marked_encoding(handle.read(2), encoding))
         with source.open(encoding=codec, newline=newline) as lines:
             for place, line in enumerate(lines):
+                if has_escapes(line, encoding):
+                    raise UnicodeError("it has the escape sequences of ISO-2022-JP")
                 yield line if place else line.removeprefix("\ufeff")  # of utf-16-le, say
-    except (UnicodeError, LookupError, OSError):
+    except (UnicodeError, LookupError, OSError) as error:
         # Says at which line and byte, and which encoding would fit, for which it reads the file whole.
         decode_file(source, encoding=encoding)
+        if isinstance(error, UnicodeError):  # such as utf-16 without a mark, which is guessed of a whole file
+            raise DataError(f"{source}: {error}. Name its encoding with --encoding, such as utf-16-le.") from error
         raise
 
 
@@ -229,7 +239,10 @@ def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
 def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
     """The rows with their numbers, the header among them."""
     with source.open("rb") as content:
-        yield from SheetRows(content, source, sheet=options.sheet)
+        rows = SheetRows(content, source, sheet=options.sheet)
+        yield from rows
+    if (message := describe_beyond(rows.beyond)) is not None:
+        warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
 
 
 def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
@@ -263,11 +276,12 @@ def _below_header(
 
 
 def _text_places(source: Path, columns: list[str], options: ReadOptions, wanted: _Wanted) -> list[int]:
-    repeated = [name for name in columns if columns.count(name) > 1]
+    times = Counter(columns)  # there may be thousands
+    repeated = [name for name in columns if times[name] > 1]
     unclear = [name for name in repeated if wanted.distinct is None or name in wanted.distinct]
     if wanted.keep and unclear and not set(options.text_columns) & set(repeated):
         raise DataError(
-            f"{source}: {columns.count(unclear[0])} columns are named {unclear[0]!r}, so they can't be told apart. "
+            f"{source}: {times[unclear[0]]} columns are named {unclear[0]!r}, so they can't be told apart. "
             f"{wanted.remedies.repeated}"
         )
     return [column_index(source, columns, name, remedy=wanted.remedies.text) for name in options.text_columns]

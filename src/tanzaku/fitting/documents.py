@@ -10,6 +10,7 @@ from tanzaku.data.characters import clean_dataset
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import raise_errors, warn_of
 from tanzaku.data.grouping import same_text, together
+from tanzaku.data.importing import files_of_splits
 from tanzaku.data.intake import read_labelled
 from tanzaku.data.labels import few_texts
 from tanzaku.data.loading import load_dataset
@@ -48,6 +49,11 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
     if isinstance(source, Dataset):
         return _whole(source, options)
     given = source_of(_pairs(source))
+    if files_of_splits(given, options):
+        raise DataError(
+            f"{source}: holds documents that are split already. Prepare them with `tanzaku data import {source} --out "
+            "FOLDER`, and fit that folder: all of its documents are used."
+        )
     rows, findings = read_labelled(given, options)
     warn_of([*findings, *few_texts(rows.keys, rows.labels)])
     raise_errors(findings)

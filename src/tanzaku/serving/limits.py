@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class Limits(BaseModel):
     """The limits of a server."""
@@ -20,12 +22,19 @@ class Limits(BaseModel):
     ] = 32
     max_connections: Annotated[int, Field(ge=1, description="Most open connections; others are closed.")] = 1_000
     request_seconds: Annotated[
-        float, Field(gt=0, description="Longest time for classifying the texts of a request, in seconds.")
+        float,
+        Field(
+            gt=0, allow_inf_nan=False, description="Longest time for classifying the texts of a request, in seconds."
+        ),
     ] = 30.0
-    table_seconds: Annotated[float, Field(gt=0, description="Longest time for a table, in seconds.")] = 300.0
+    table_seconds: Annotated[_Seconds, Field(description="Longest time for a table, in seconds.")] = 300.0
     read_seconds: Annotated[
         float,
-        Field(gt=0, description="Longest time in which a client sends a request, or takes an answer, in seconds."),
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Longest time in which a client sends a request, or takes an answer, in seconds.",
+        ),
     ] = 10.0
     shutdown_seconds: Annotated[
         int, Field(ge=1, description="Longest time for requests to finish after SIGTERM, in seconds.")

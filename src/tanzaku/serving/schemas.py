@@ -2,8 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
+
+class _OneError(FailFast):
+    """Only the first error of a list is told, and a body may have a million of them. Unions need a hash of it."""
+
+    __hash__ = object.__hash__
+
+
+_Texts = Annotated[list[str], _OneError()]
 _Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 _Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 SHARES = frozenset({"min_probability", "error_rate", "confidence"})
@@ -23,7 +31,7 @@ class ClassifyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: Annotated[str | None, Field(description="Name of the task; needed if the server has several.")] = None
-    texts: Annotated[list[str], Field(min_length=1, description="The texts.")]
+    texts: Annotated[_Texts, Field(min_length=1, description="The texts.")]
     top: Annotated[int, Field(ge=1, description="Number of labels to list for each text, the likeliest first.")] = 1
     min_probability: Annotated[
         _Probability | None, Field(description="Answer only texts with at least this probability.")
@@ -88,7 +96,7 @@ class PredictRequest(BaseModel):
     """A request as text-embeddings-inference takes it; fields that have no meaning here are ignored."""
 
     inputs: Annotated[
-        str | list[str] | list[list[str]],
+        str | _Texts | Annotated[list[_Texts], _OneError()],
         Field(description="A text, or a batch: [[text], [text], …]. Pairs of texts are not supported."),
     ]
     raw_scores: Annotated[bool, Field(description="Give the method's own scores and not probabilities.")] = False

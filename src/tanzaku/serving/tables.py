@@ -43,6 +43,7 @@ _MOST_EXPANDED = 30_000_000
 _MOST_TAGS = 2_000_000
 _MOST_CELLS = 1_000_000  # those between others, for which there is no tag, too
 _EXPANDED_AT_ONCE = 1_000_000
+_MOST_COLUMNS = 16_384  # as Excel has
 _LONGEST_TITLE = 31
 _UNUSABLE_IN_TITLES = re.compile(r"[\\*?:/\[\]]")
 _ADDED = ("label", "probability")
@@ -125,6 +126,8 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
             columns = column_names(path, ReadOptions(encoding=encoding))
             if not columns:
                 raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
+            if len(columns) > _MOST_COLUMNS:
+                raise ApiError(413, f"{name} has more than {_MOST_COLUMNS} columns; send only those that are needed")
             options = ReadOptions(text_column=column or next(iter(_distinct(columns)), columns[0]), encoding=encoding)
             found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES)
             rows = [
@@ -204,6 +207,9 @@ def _check_size(content: bytes, name: str) -> None:
     size = tags = 0
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
+            # What Python reads of other kinds at once has no limit.
+            if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in file.infolist()):
+                raise ApiError(422, f"{name} is compressed in a way that no spreadsheet program uses; save it again")
             for some in itertools.chain.from_iterable(_expanded(file, entry) for entry in file.infolist()):
                 size += len(some)
                 tags += some.count(b"<")
