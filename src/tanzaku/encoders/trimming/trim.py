@@ -25,7 +25,7 @@ from tanzaku.encoders.trimming.record import RECORD_FILE, HeldOut, Parity, Size,
 from tanzaku.encoders.trimming.tokenizer import write_cut_tokenizer
 from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.errors import EncoderError
-from tanzaku.files import atomic_folder, check_new, write_atomically
+from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.provenance import now, versions
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ def trim(
             trimmed encoder does not compute what the original does.
         TanzakuError: Something lies in `out`.
     """
-    check_new(out)  # before all lines are counted
     tokenizer, config = load_tokenizer(source), load_config(source)
     counted = _count(tokenizer, lines, size=config.vocab_size, held_out=held_out)
     fixed = _fixed(config)
@@ -92,7 +91,6 @@ def trim(
             **_write_and_compare(source, tokenizer, kept, counted, EncoderSource(str(out), staging, ""), dtype=dtype),
         )
         write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
-        pass_on_card(source, staging, made=f"with `tanzaku trim`; {RECORD_FILE} has the details")
     return record
 
 
@@ -107,6 +105,7 @@ def _write_and_compare(
 ) -> dict[str, Any]:
     """Write the trimmed encoder; the record's fields on both encoders and on how they differ."""
     before, after = _write(source, tokenizer, kept, trimmed.folder, dtype=dtype)
+    pass_on_card(source, trimmed.folder, made=f"with `tanzaku trim`; {RECORD_FILE} has the details")
     tokens = _Compared.of(tokenizer, load_tokenizer(trimmed), counted.held_out, kept)
     return {
         "made": now(),
