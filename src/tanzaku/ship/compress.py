@@ -63,20 +63,24 @@ def compress(
     with building(Path(out), force=force, language=language) as staging:
         shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
         compressed = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
-        if (earlier := packed.compressed) is not None:
-            compressed = _after(earlier, compressed)
+        compressed = _after(packed.compressed, compressed)
         facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
         write_facts(staging, facts)
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            first: SplitScores | None = before.scores
-            if earlier is not None:  # the scores as trained, where this is the validation set of the earlier cut
-                first = earlier.val_before if earlier.val == before.scores else None
+            first = _as_trained(before.scores, packed.compressed)
             compressed = compressed.model_copy(update={"val_before": first, "val": after.scores})
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
+
+
+def _as_trained(before: SplitScores, earlier: CompressionFacts | None) -> SplitScores | None:
+    """The scores before any cut; None where an earlier one was measured on other documents, or not at all."""
+    if earlier is None:
+        return before
+    return earlier.val_before if earlier.val == before else None
 
 
 def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> EncoderBundleFacts:
@@ -138,8 +142,10 @@ def _cut(source: Path, folder: Path, *, rank: int | None, energy: float | None) 
     )
 
 
-def _after(earlier: CompressionFacts, compressed: CompressionFacts) -> CompressionFacts:
-    """What two cuts, one after the other, did to the adapter that was trained."""
+def _after(earlier: CompressionFacts | None, compressed: CompressionFacts) -> CompressionFacts:
+    """What all cuts, one after the other, did to the adapter that was trained."""
+    if earlier is None:
+        return compressed
     return compressed.model_copy(
         update={
             "ranks_before": earlier.ranks_before,

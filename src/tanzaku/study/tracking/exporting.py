@@ -1,14 +1,14 @@
 """Sends the runs of a folder or an archive to a tracker, whenever they were made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tanzaku.errors import RecordError, TrackingError
-from tanzaku.study.runs import stored_runs
+from tanzaku.study.runs import StoredRun, stored_runs
 from tanzaku.study.tracking.content import ended_run
 from tanzaku.study.tracking.following import MOST_IN_A_ROW
-from tanzaku.study.tracking.tracker import open_trackers
+from tanzaku.study.tracking.tracker import Tracker, open_trackers
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ def export_runs(
         raise TrackingError(f"{missing}: there is no such folder to send")
     if folders:
         tracker.send_folders(studies[0], folders)
+    return _send(stored, tracker)
+
+
+def _send(stored: Sequence[StoredRun], tracker: Tracker) -> Exported:
+    """Send what can be sent, and then say what could not."""
     sent: list[bool] = []
     failures: list[Exception] = []
     in_a_row = 0
