@@ -62,15 +62,14 @@ def compress(
         check_labels(dataset, source.facts.label_names)
     with building(Path(out), force=force, language=language) as staging:
         shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
-        compressed = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
-        compressed = _after(packed.compressed, compressed)
-        facts = packed.model_copy(update={"tanzaku": __version__, "compressed": compressed})
-        write_facts(staging, facts)
+        cut = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
+        compressed = _after(packed.compressed, cut)
+        write_facts(staging, facts := packed.model_copy(update={"tanzaku": __version__, "compressed": compressed}))
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            first = _as_trained(before.scores, packed.compressed)
-            compressed = compressed.model_copy(update={"val_before": first, "val": after.scores})
+            scores = {"val_before": _as_trained(before.scores, packed.compressed), "val": after.scores}
+            compressed = compressed.model_copy(update=scores)
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
