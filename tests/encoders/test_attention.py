@@ -1,12 +1,14 @@
 """Attention without padding, against PyTorch's own on each document."""
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tanzaku.encoders.attention import _attend_padded, attend
+from tanzaku.encoders.attention import _attend_padded, _probabilities, attend
 from tanzaku.encoders.dropout import kept
 
 HEADS, SIZE = 3, 4
@@ -46,6 +48,22 @@ def test_each_document_attends_to_itself_alone(documents: list[tuple[int, bool]]
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_without_a_backward_pass_one_documents_probabilities_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Tensor]] = []
+
+    def noted(scores: Tensor, *, queries: int, keys: int) -> Tensor:
+        assert all(earlier() is None for earlier in made[:-1])  # the last one's name is taken by the next
+        made.append(weakref.ref(p := _probabilities(scores, queries=queries, keys=keys)))
+        return p
+
+    monkeypatch.setattr("tanzaku.encoders.attention._probabilities", noted)
+    rows = [_rows(20, seed=seed) for seed in range(3)]
+    found = attend(*(row.detach() for row in rows), heads=HEADS, lengths=[5] * 4, query_lengths=[5] * 4)
+    assert len(made) == 4
+    monkeypatch.undo()
+    torch.testing.assert_close(found, attend(*rows, heads=HEADS, lengths=[5] * 4, query_lengths=[5] * 4).detach())
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.inspection import check_encoder
 from tanzaku.encoders.load import (
     bare_classifier,
     check_max_tokens,
@@ -29,7 +30,7 @@ from tanzaku.encoders.load import (
     resolve_encoder,
 )
 from tanzaku.errors import EncoderError
-from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_weights
+from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_json, write_weights
 
 LABELS = ("映画", "家電", "音楽")
 TEXT = "新しい映画を友だちと見る。"
@@ -158,6 +159,24 @@ def test_a_head_for_other_labels_is_not_kept(tmp_path: Path) -> None:
         loaded = load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
         assert loaded.head == ("classifier",)  # the pooler was trained with that head, and stays
         assert loaded.model.classifier.weight.shape == (3, 32)
+
+
+def test_the_configuration_that_is_saved_has_the_checkpoints_dropout(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", config_settings={"hidden_dropout_prob": 0.2})
+    source = resolve_encoder(str(folder))
+    model = load_classifier(source, label_names=LABELS, seed=1, hidden_dropout=0.0, attention_dropout=0.0).model
+    assert {part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)} == {0.0}
+    assert model.config.hidden_dropout_prob == 0.2
+    assert model.config.attention_probs_dropout_prob == load_config(source).attention_probs_dropout_prob > 0
+
+
+@pytest.mark.parametrize("kind", ["clip", "marian"])
+def test_an_encoder_of_another_kind_fails_the_checks_and_does_not_end_them(tmp_path: Path, kind: str) -> None:
+    folder = make_mecab_bert(tmp_path / "bert")
+    write_json(folder / "config.json", {"model_type": kind})
+    (failed,) = (check for check in check_encoder(str(folder)) if check.status != "ok")
+    assert (failed.name, failed.status) == ("configuration", "fail")
+    assert kind in failed.detail
 
 
 def test_a_checkpoint_with_a_hole_is_refused(tmp_path: Path) -> None:

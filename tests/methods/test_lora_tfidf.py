@@ -1,6 +1,7 @@
 """LoRA with a head that sees terms: the terms that it knows and what they tell, where it fits, and a study with it."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ def _written(documents: list[list[int]]) -> list[str]:
 
 
 DOCUMENTS = st.lists(st.lists(st.integers(4, 30), min_size=1, max_size=12), min_size=6, max_size=12)
+
+
+def test_documents_that_do_not_count_are_not_learned_from() -> None:
+    documents, classes = [[4 + place, 5 + place % 3] for place in range(24)], [place % 2 for place in range(24)]
+    for counted in ([7], [0, 1, 2], []):
+        weights = torch.zeros(24)
+        weights[counted] = 1.0
+        head = _head()
+        head.learn([replace(_batch(documents, classes), weights=weights)], penalty=1.0)
+        assert np.isfinite(_called(head.eval(), _batch(documents)).numpy()).all()
 
 
 @given(DOCUMENTS, st.data())

@@ -33,7 +33,7 @@ from tanzaku.study.spec import StudySpec
 from tests.forked import Forked
 from tests.study.compared import assert_same_runs, training_process, wait_for_a_run
 from tests.study.made import make_study
-from tests.tiny import make_dataset
+from tests.tiny import make_dataset, make_encoder
 
 ROOT = Path(__file__).parents[2]
 KILLS = 5  # of each engine: 10 in all
@@ -76,6 +76,17 @@ def test_what_belongs_to_a_new_head_is_no_target_of_an_arm(tmp_path: Path, tiny_
     with pytest.raises(SpecError, match=r"do not go together: .*pooler"):
         plan_study(study, dataset=make_dataset(train=12), out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_whether_a_target_is_there_does_not_depend_on_the_other_arms(tmp_path: Path) -> None:
+    encoder = make_encoder(tmp_path / "encoder", pooler=True)
+    arms: list[dict[str, object]] = [
+        {"method": "lora", "pooling": "mean"},
+        {"method": "lora", "pooling": "cls", "long_text": "windows", "pooler": True},
+    ]
+    for order in (arms, arms[::-1]):
+        plan = plan_study(_study(encoder, arms=order), dataset=make_dataset(train=12), out=tmp_path / "runs")
+        assert len(plan.runs) == 2
 
 
 def _start(

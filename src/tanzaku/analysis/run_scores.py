@@ -27,6 +27,8 @@ class RunScores:
     documents: int
     group_size: float = 1.0
     """Of an average document's group."""
+    tosses: float = 0.0
+    """What the tosses of each run's own coins add to the variance of one run's value; see `accuracy_scores`."""
     freedom: float = float("inf")
     """Degrees of freedom of the covariance: of groups one less than there are; of documents, as good as infinitely
     many."""
@@ -57,7 +59,7 @@ def accuracy_scores(correct: np.ndarray, groups: np.ndarray | None = None) -> Ru
     sums = right.sum(axis=1) + 1  # (runs,)
     products = right @ right.T + 0.5 + 0.5 * np.eye(runs)  # (runs, runs)
     covariance = (products - np.outer(sums, sums) / total) / total**2
-    return RunScores(right.mean(axis=1), covariance, documents)
+    return RunScores(right.mean(axis=1), covariance, documents, tosses=0.5 / total**2)
 
 
 def _accuracy_scores_of_groups(right: np.ndarray, groups: np.ndarray) -> RunScores:
@@ -67,7 +69,14 @@ def _accuracy_scores_of_groups(right: np.ndarray, groups: np.ndarray) -> RunScor
     shares = (right.sum(axis=1) + size) / total
     sums = sums_over_groups(right - shares[:, None], groups)
     covariance = sums @ sums.T / total**2 + _of_added_groups(shares, size=size, documents=documents)
-    return RunScores(right.mean(axis=1), covariance, documents, group_size=size, freedom=max(1, count - 1))
+    return RunScores(
+        right.mean(axis=1),
+        covariance,
+        documents,
+        group_size=size,
+        tosses=0.5 * size**2 / total**2,
+        freedom=max(1, count - 1),
+    )
 
 
 def _of_added_groups(shares: np.ndarray, *, size: float, documents: int) -> np.ndarray:

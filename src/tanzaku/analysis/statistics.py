@@ -89,6 +89,9 @@ def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> I
         runs: Places of the arm's runs.
     """
     variance, freedom = _variance(accuracies, [list(runs)], signs=[1])
+    # Here all runs toss the same coins. Those of their own would average out, and runs that agree on every document
+    # would look more certain than one of them.
+    variance += accuracies.tosses * (1 - 1 / len(runs))
     low, high = _wilson(accuracies, list(runs), variance=variance, freedom=freedom)
     over_groups = bool(np.isfinite(accuracies.freedom))
     return Interval(low, high, "wilson" if len(runs) == 1 else "both", over_groups)

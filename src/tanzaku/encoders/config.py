@@ -65,6 +65,13 @@ def _refuse_code(settings: dict[str, object], source: EncoderSource) -> None:
         )
 
 
+def restore_dropout(config: PretrainedConfig, original: PretrainedConfig) -> None:
+    """Put the dropout probabilities of `original` into `config`, a copy that transformers made in `dropout_set`."""
+    for name in (*_HIDDEN_DROPOUTS, *_ATTENTION_DROPOUTS):
+        if hasattr(original, name):
+            setattr(config, name, getattr(original, name))
+
+
 @contextmanager
 def dropout_set(config: PretrainedConfig, *, hidden: float | None, attention: float | None) -> Iterator[None]:
     """While this lasts, models made from `config` have these dropout probabilities; None leaves the configuration's."""

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from tanzaku.encoders.checks import Check
 from tanzaku.encoders.fast import fast_forward
@@ -33,9 +33,10 @@ def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
     config = yield from _attempt("configuration", lambda: load_config(source))
     if config is None:
         return
-    limit = max_positions(config)
-    positions = "no limit" if limit is None else f"max_tokens up to {limit}"
-    yield Check("configuration", "ok", f"{config.model_type}, hidden size {config.hidden_size}; {positions}")
+    described = yield from _attempt("configuration", lambda: _describe(config))
+    if described is None:
+        return
+    yield Check("configuration", "ok", described)
     tokenizer = yield from _attempt("tokenizer", lambda: build_tokenizer(source))
     if tokenizer is not None:
         yield Check("tokenizer", "ok", f"{type(tokenizer).__name__}, {_words(source, tokenizer)}")
@@ -44,6 +45,14 @@ def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
     loaded = yield from _attempt("weights", lambda: build_classifier(source, label_names=_LABELS, seed=0))
     if loaded is not None:
         yield from _model(source, loaded)
+
+
+def _describe(config: PretrainedConfig) -> str:
+    if not hasattr(config, "hidden_size"):
+        raise EncoderError(f"a {config.model_type} is no text encoder of BERT's family; choose another encoder")
+    limit = max_positions(config)
+    positions = "no limit" if limit is None else f"max_tokens up to {limit}"
+    return f"{config.model_type}, hidden size {config.hidden_size}; {positions}"
 
 
 def _model(source: EncoderSource, loaded: SequenceClassifier) -> Iterator[Check]:

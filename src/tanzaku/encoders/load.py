@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
-from tanzaku.encoders.config import dropout_set, load_config
+from tanzaku.encoders.config import dropout_set, load_config, restore_dropout
 from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.pooled import PooledClassifier, is_pooled, pooled_class, write_reading
 from tanzaku.encoders.quiet import quiet_transformers
@@ -147,6 +147,7 @@ def build_classifier(
             raise EncoderError(
                 f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); download both again"
             ) from error
+    restore_dropout(model.config, config)
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
     _refuse_holes(source, missing, prefix=f"{model.base_model_prefix}.")

@@ -223,6 +223,10 @@ def _fit(
     from sklearn.svm import LinearSVC
 
     weight, bias = np.zeros((vectors.shape[1], labels)), np.zeros(labels)
+    if (counts := documents > 0).any():  # of the others, the machine must not be told
+        vectors, classes, documents = vectors[counts], classes[counts], documents[counts]
+    else:
+        documents = np.ones_like(documents)
     for label in range(labels):
         of_class = classes == label
         if of_class.all() or not of_class.any():  # nothing to tell apart: all documents are on one side

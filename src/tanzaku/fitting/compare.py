@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from tanzaku.encoders.config import load_config
+from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encoder
 from tanzaku.errors import SpecError
 from tanzaku.files import write_atomically
@@ -354,13 +356,13 @@ def _drop_too_slow(
     if not adapting or source is None:
         return None
     labels, usual = len(job.whole.label_names), _reading(settings, {})
-    parameters = parameters_of(source, labels=labels)
+    parameters, fast = parameters_of(source, labels=labels), is_plain_bert(load_config(source))
     speeds: dict[EncoderSpec, Speed] = {}
     for entry in adapting:
         reading = _reading(settings, entry.candidate.arm)
         texts, fingerprint = job.whole.train.texts, source.fingerprint
         measured = costs.encoder(reading, texts, labels=labels, fingerprint=fingerprint)
-        speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters)
+        speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters, fast)
         if job.budgets.milliseconds is not None and measured.milliseconds > job.budgets.milliseconds:
             entry.costs = replace(measured, total_bytes=entry.least_bytes)
             entry.drop("milliseconds")

@@ -20,7 +20,8 @@ PRESETS = ("qv", "attention", "ffn", "all-linear", EMBEDDINGS)
 # encoder.layer.0, transformer.layer.0, model.layers.0, albert_layers.0: a layer, its number, and what is inside it.
 _LAYER = re.compile(r"((?:.*?[._])?layers?\.(\d+))(?:\.(.+))?")
 _POOLER = re.compile(r"(?:^|\.)(?:pooler|pooler\.dense|head\.dense)$")  # head.dense is ModernBERT's
-_WORD_TABLE = re.compile(r"(?:^|\.)(?:word|tok)_embeddings\.")  # the latter is ModernBERT's
+# BERT's, ModernBERT's, EuroBERT's, and XLM's, whose other embeddings have longer names.
+_WORD_TABLE = re.compile(r"(?:^|\.)(?:(?:word|tok)_embeddings\.|embed_tokens\.|embeddings\.weight$)")
 _QUERY = {"query", "query_proj", "q_proj", "q_lin"}
 _KEY = {"key", "key_proj", "k_proj", "k_lin"}
 _VALUE = {"value", "value_proj", "v_proj", "v_lin"}

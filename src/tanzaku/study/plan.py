@@ -199,9 +199,10 @@ def _check_behaviour(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, la
 
     Only the weights say what belongs to the head, which no method adapts as well.
     """
-    kinds: dict[bool, list[EncoderRunSpec]] = {}
+    kinds: dict[tuple[str, bool], list[EncoderRunSpec]] = {}
     for spec in specs:
-        kinds.setdefault(is_pooled(spec.encoder.pooling, spec.encoder.long_text), []).append(spec)
+        pooling = spec.encoder.pooling
+        kinds.setdefault((pooling, is_pooled(pooling, spec.encoder.long_text)), []).append(spec)
     for same in kinds.values():
         _check_loaded(same, encoder, label_names)
 
