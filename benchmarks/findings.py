@@ -288,7 +288,7 @@ class Task:
     @property
     def lora_and_words(self) -> tuple[str, Found, Found]:
         """The pair that says whether the encoder pays."""
-        return self.name, self.lora, self.words
+        return f"{self.name}: LoRA, TF-IDF", self.lora, self.words
 
     @property
     def lora_and_others(self) -> list[tuple[str, Found, Found]]:

@@ -186,7 +186,8 @@ def test_newcombes_interval_of_several_runs_has_the_degrees_of_freedom_of_their_
     ends = []
     for runs in (first, second):
         share = values[runs].mean()
-        own = covariance[np.ix_(runs, runs)].mean() + seeds(runs)[0]
+        # The two runs of an arm share the coins, of which each run's are half of its own here.
+        own = covariance[np.ix_(runs, runs)].mean() + seeds(runs)[0] + 0.5 / 62**2 / 2
         added = (share * 60 + 1) / 62
         documents = max(1.0, added * (1 - added) / own - 2)
         low, high = wilson_interval(share, documents, quantile=quantile)
@@ -228,6 +229,11 @@ def test_runs_that_agree_on_every_document_are_no_more_certain_than_one(groups: 
         scores = accuracy_scores(correct, groups)
         one, five = (accuracy_interval_over_both(scores, range(runs)) for runs in (1, 5))
         assert (five.low, five.high) == pytest.approx((one.low, one.high))
+        once, often = (
+            compare_accuracies(np.ones((2 * runs, 100), dtype=bool), range(runs), range(runs, 2 * runs), groups)
+            for runs in (1, 5)
+        )
+        assert often.interval.half_width == pytest.approx(once.interval.half_width)
 
 
 def test_without_predictions_runs_count_as_wrong_on_the_same_documents() -> None:

@@ -82,6 +82,7 @@ def test_classes_below_others_are_not_several() -> None:
     labels = [f"{above}/{below}" for above in ("家電", "家具") for below in ("修理", "返品", "その他")]
     assert joined_labels(labels * 5) == (set(), [])
     assert joined_labels([*labels, "家電"] * 5) == (set(), [])
+    assert joined_labels([*labels, "その他/その他"] * 5) == (set(), [])
     assert joined_labels([*labels, "返品"] * 5)[0] == set(labels)  # a class of its own, and in others
 
 

@@ -101,7 +101,7 @@ def test_files_that_were_not_prepared_are_never_replaced(tmp_path: Path) -> None
     (tmp_path / "train.csv").write_text("id,text,label,note\n1,x,y,mine\n", encoding="utf-8")
     for force in (False, True):
         with pytest.raises(
-            DataError, match=r"holds other files already \(train\.csv\), which `tanzaku data` did not write"
+            DataError, match=r"holds other files already \(train\.csv\), which `tanzaku data` does not seem to"
         ):
             write_prepared(preparation(("x", "y")), tmp_path, force=force)
     assert "mine" in (tmp_path / "train.csv").read_text(encoding="utf-8")
@@ -122,8 +122,10 @@ def test_a_replacement_that_was_killed_is_no_data_and_can_be_completed(
         patched.setattr("tanzaku.data.prepared.write_atomically", fail)
         with pytest.raises(OSError, match="no space"):
             write_prepared(preparation(("x", "changed")), tmp_path, force=True)
-    with pytest.raises(DataError, match="Prepare the data again"):
+    with pytest.raises(DataError, match=r"replacing its data was interrupted\. Prepare the data again"):
         load_dataset(tmp_path)
+    write_prepared(preparation(("x", "changed")), tmp_path, force=True)
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")  # damaged: said to be prepared again
     write_prepared(preparation(("x", "changed")), tmp_path, force=True)
     assert load_dataset(tmp_path).train.texts == ("x", "changed")
 

@@ -84,8 +84,11 @@ def test_links_are_followed_and_their_names_say_how_to_read(tmp_path: Path) -> N
     assert [list(read_lines(source)) for source in sources] == [*[TEXT.splitlines(keepends=True)] * 2, ["海\n"]]
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
     (tmp_path / "bare").symlink_to(tmp_path / "c.txt.gz")
-    (source,) = find_sources([tmp_path / "bare"])
-    assert list(read_lines(source)) == TEXT.splitlines(keepends=True)
+    (tmp_path / "corpus.gz").symlink_to(blobs / "ab12")
+    (tmp_path / "d.txt").symlink_to(tmp_path / "c.txt.gz")
+    for name in ("bare", "corpus.gz", "d.txt"):
+        (source,) = find_sources([tmp_path / name])
+        assert list(read_lines(source)) == TEXT.splitlines(keepends=True), name
 
 
 def test_what_is_made_is_no_text(tmp_path: Path) -> None:

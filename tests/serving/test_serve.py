@@ -44,7 +44,7 @@ def test_tokens_come_from_a_file_and_a_variable(tmp_path: Path, monkeypatch: pyt
 
 def test_a_token_file_in_another_encoding_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_bytes("# 管理者\n".encode("cp932"))
-    with pytest.raises(DataError, match=r"tokens\.txt, line 1: the byte .* is not valid utf-8"):
+    with pytest.raises(DataError, match=r"tokens\.txt, line 1: the byte .* is not valid utf-8.* save it as UTF-8"):
         read_tokens(tmp_path / "tokens.txt", variable="NONE")
 
 

@@ -145,7 +145,7 @@ def test_what_python_unpacks_at_once_is_not_unpacked(kind: int) -> None:
 
 def test_cells_are_no_longer_than_excel_writes_them() -> None:
     """One string, of which a program may keep one copy, can be in every row."""
-    content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>' + b"_x000D_" * 5000 + b"</v></c></row>")
+    content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>' + b"_x000D_" * 33_000 + b"</v></c></row>")
     with pytest.raises(DataError, match="a cell of more than 32,767 characters"):
         read_table(content, name="a.xlsx", column=None, most_rows=9)
 

@@ -88,10 +88,7 @@ def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> I
         accuracies: From `accuracy_scores`.
         runs: Places of the arm's runs.
     """
-    variance, freedom = _variance(accuracies, [list(runs)], signs=[1])
-    # Here all runs toss the same coins. Those of their own would average out, and runs that agree on every document
-    # would look more certain than one of them.
-    variance += accuracies.tosses * (1 - 1 / len(runs))
+    variance, freedom = _arm_variance(accuracies, list(runs))
     low, high = _wilson(accuracies, list(runs), variance=variance, freedom=freedom)
     over_groups = bool(np.isfinite(accuracies.freedom))
     return Interval(low, high, "wilson" if len(runs) == 1 else "both", over_groups)
@@ -205,6 +202,13 @@ def _variance(scores: RunScores, arms: Sequence[list[int]], *, signs: Sequence[i
     return max(variance, 0.0), variance**2 / noise if noise > 0 else float("inf")
 
 
+def _arm_variance(accuracies: RunScores, runs: list[int]) -> tuple[float, float]:
+    """As `_variance` of one arm by itself, of which all runs toss the same coins: those of their own would average out,
+    and runs that agree on every document would look more certain than one of them."""
+    variance, freedom = _variance(accuracies, [runs], signs=[1])
+    return variance + accuracies.tosses * (1 - 1 / len(runs)), freedom
+
+
 def _wilson(accuracies: RunScores, runs: list[int], *, variance: float, freedom: float) -> tuple[float, float]:
     """Wilson's interval for as many independent documents as would give the variance, as for samples in clusters
     (Dean and Pagano 2015), with Student's t for the seeds."""
@@ -241,7 +245,7 @@ def _newcombe(accuracies: RunScores, first: list[int], second: list[int], *, cor
     _, freedom = _variance(accuracies, [first, second], signs=[1, -1])
     below, above = [], []
     for runs in (first, second):
-        variance, _ = _variance(accuracies, [runs], signs=[1])
+        variance, _ = _arm_variance(accuracies, runs)
         low, high = _wilson(accuracies, runs, variance=variance, freedom=freedom)
         mean = float(accuracies.values[runs].mean())
         below.append(mean - low)

@@ -1,7 +1,7 @@
 """`tanzaku compress`: reduce the rank of a bundle's adapter."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -72,19 +72,15 @@ def _describe(
 
     assert facts is not None
     table = Table("", "ranks", "adapter MB", "norm² kept", "validation accuracy")
-    trained: tuple[Any, ...] = (facts.ranks_before, 1.0, facts.val_before)
-    rows: list[tuple[Any, ...]] = [("before", bytes_before, *trained)]
-    if earlier is not None:
-        rows = [
-            ("as trained", None, *trained),
-            ("before", bytes_before, earlier.ranks, earlier.kept_energy, earlier.val),
-        ]
-    rows.append(("after", bytes_after, facts.ranks, facts.kept_energy, facts.val))
-    for name, size, ranks, kept, scores in rows:
+    ranks_before, kept_before = (earlier.ranks, earlier.kept_energy) if earlier else (facts.ranks_before, 1.0)
+    for name, size, ranks, kept, scores in (
+        ("before", bytes_before, ranks_before, kept_before, facts.val_before),
+        ("after", bytes_after, facts.ranks, facts.kept_energy, facts.val),
+    ):
         table.add_row(
             name,
             "–".join(map(str, sorted(set(ranks)))),
-            "" if size is None else f"{size / 1e6:.2f}",
+            f"{size / 1e6:.2f}",
             f"{100 * kept:.2f} %",
             f"{100 * scores.accuracy:.2f} % of {scores.documents:,}" if scores else "not measured (--data)",
         )

@@ -127,7 +127,12 @@ def _encoding_error(fault: str, data: bytes, tried: str, can_choose: bool) -> En
 
 def has_escapes(line: str, encoding: str) -> bool:
     """Whether a line that was read as UTF-8 is one of ISO-2022-JP, whose bytes are valid UTF-8."""
-    return "\x1b" in line and encoding == DEFAULT_ENCODING and any(mark.decode() in line for mark in _ESCAPES)
+    return "\x1b" in line and is_utf8(encoding) and any(mark.decode() in line for mark in _ESCAPES)
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether a name is one of UTF-8's."""
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig"}
 
 
 def remedy(data: bytes, tried: str, *, can_choose: bool = True) -> str:

@@ -87,7 +87,7 @@ def joined_labels(labels: Sequence[str]) -> tuple[set[str], list[Finding]]:
         parts = {label: _parts(label, separator) for label in counts}
         of = Counter(part for found in parts.values() for part in set(found))
         places: defaultdict[str, set[int]] = defaultdict(set)
-        for found in parts.values():
+        for found in (one for one in parts.values() if len(set(one)) == len(one)):
             for place, part in enumerate(found):
                 places[part].add(place)
         joined = [

@@ -21,6 +21,7 @@ from tanzaku.files import write_atomically
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
 _FORMAT = "tanzaku-data"
+_HEADER = b'"text","label"'
 _CLEANING = "text"  # the option that names how Livedoor's articles, and the sample's, were made into texts
 _VERSION = 1
 _GROUP = "group"
@@ -68,8 +69,8 @@ def write_prepared(preparation: Preparation, folder: Path, *, force: bool = Fals
     differing = [name for name in present if (folder / name).read_bytes() != contents[name]]
     if differing and not _is_prepared(folder):
         raise DataError(
-            f"{folder}: holds other files already ({', '.join(differing)}), which `tanzaku data` did not write. Name "
-            "another folder with --out."
+            f"{folder}: holds other files already ({', '.join(differing)}), which `tanzaku data` does not seem to have "
+            "written. Name another folder with --out, or remove them."
         )
     if differing and not force:
         raise DataError(
@@ -86,11 +87,13 @@ def write_prepared(preparation: Preparation, folder: Path, *, force: bool = Fals
 
 
 def _is_prepared(folder: Path) -> bool:
-    """Whether a folder has the manifest of prepared data, whatever else it holds."""
+    """Whether a folder has the manifest of prepared data or, where that is damaged or was not written yet, files that
+    begin as its files do."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
+        files = [path for split in SPLITS if (path := folder / f"{split}.csv").is_file()]
+        return bool(files) and all(path.read_bytes().startswith(_HEADER) for path in files)
     return isinstance(content, dict) and content.get("format") == _FORMAT
 
 
@@ -152,6 +155,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is damaged: {error}. Prepare the data again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise DataError(f"{path}: is not the manifest of prepared data. Prepare the data again, in another folder.")
+    if "replaced" in manifest:
+        raise DataError(f"{folder}: replacing its data was interrupted. Prepare the data again.")
     if manifest.get("version") != _VERSION:
         raise DataError(
             f"{path}: has version {manifest.get('version')!r}; this Tanzaku reads version {_VERSION}. "

@@ -142,7 +142,8 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
 def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
     for row in _values(worksheet):
         watch(len(row))
-        if any(isinstance(value, str) and len(value) > _LONGEST_CELL for value in row):
+        # A carriage return is seven characters here.
+        if any(isinstance(value, str) and len(value) > 7 * _LONGEST_CELL for value in row):
             raise DataError(f"{source}: has a cell of more than {_LONGEST_CELL:,} characters, which Excel can't write")
         width = len(row)
         while width and not cell_text(row[width - 1]).strip():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, has_escapes, marked_encoding, remedy
+from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, has_escapes, is_utf8, marked_encoding, remedy
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
@@ -218,7 +218,7 @@ def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[st
 
 def _codec(encoding: str) -> str:
     """UTF-8 with or without byte order mark; others as named."""
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
+    return "utf-8-sig" if is_utf8(encoding) else encoding
 
 
 def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:

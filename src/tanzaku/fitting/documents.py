@@ -17,7 +17,7 @@ from tanzaku.data.loading import load_dataset
 from tanzaku.data.memory import column_values, is_column
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import MANIFEST
-from tanzaku.data.readers import source_of
+from tanzaku.data.readers import Source, source_of
 from tanzaku.errors import DataError
 
 _OPTIONS = {"quotes": "--no-quotes"}
@@ -49,16 +49,24 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
     if isinstance(source, Dataset):
         return _whole(source, options)
     given = source_of(_pairs(source))
-    if files_of_splits(given, options):
+    if _is_split(given, options):
         raise DataError(
             f"{source}: holds documents that are split already. Prepare them with `tanzaku data import {source} --out "
-            "FOLDER`, and fit that folder: all of its documents are used."
+            "FOLDER`, and then give FOLDER to `tanzaku fit`, which uses all of its documents."
         )
     rows, findings = read_labelled(given, options)
     warn_of([*findings, *few_texts(rows.keys, rows.labels)])
     raise_errors(findings)
     name = given.path.stem if given.path is not None else "documents"
     return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name)
+
+
+def _is_split(source: Source, options: ReadOptions) -> bool:
+    """Whether a source is a folder of splits, or was meant to be one."""
+    try:
+        return bool(files_of_splits(source, options))
+    except DataError:
+        return True
 
 
 def _whole(dataset: Dataset, options: ReadOptions) -> Labelled:

@@ -13,7 +13,7 @@ from tanzaku.data.characters import clean_text
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
-_SUFFIXES = (".txt", ".txt.xz", ".txt.gz")
+_SUFFIXES, _COMPRESSED = (".txt", ".txt.xz", ".txt.gz"), (".xz", ".gz")
 # So many characters go to a worker at once: long enough to be worth the sending, short enough for a smooth bar.
 _CHUNK_CHARACTERS = 200_000
 
@@ -51,8 +51,10 @@ def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list
         else:
             raise DataError(f"{text}: there is no such file or folder; give text files (also .xz, .gz) or folders")
         for path in found:
-            # Of a link and its target, the one whose name says it tells whether the file is compressed.
-            paths.setdefault(path.resolve(), path if path.name.endswith(_SUFFIXES) else path.resolve())
+            # Of a link and its target, the name of one may say that the file is compressed.
+            real = path.resolve()
+            says = path.suffix in _COMPRESSED or real.suffix not in _COMPRESSED
+            paths.setdefault(real, path if says else real)
     if not paths:
         raise DataError("no text to pretrain on; give text files (also .xz, .gz) or folders of them")
     try:

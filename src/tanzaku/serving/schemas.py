@@ -1,14 +1,29 @@
 """Requests and answers, as the OpenAPI document describes them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+
+_MOST_FIELDS = 20
 
 
 class _OneError(FailFast):
     """Only the first error of a list is told, and a body may have a million of them. Unions need a hash of it."""
 
     __hash__ = object.__hash__
+
+
+class _Request(BaseModel):
+    """A body with fields that are known; of many others, not each is told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, content: Any) -> Any:
+        if isinstance(content, dict) and len(content) > _MOST_FIELDS:
+            raise ValueError(f"has more than {_MOST_FIELDS} fields; it takes {', '.join(cls.model_fields)}")
+        return content
 
 
 _Texts = Annotated[list[str], _OneError()]
@@ -25,10 +40,8 @@ class ErrorAnswer(BaseModel):
     error_type: str
 
 
-class ClassifyRequest(BaseModel):
+class ClassifyRequest(_Request):
     """Texts for one task."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task: Annotated[str | None, Field(description="Name of the task; needed if the server has several.")] = None
     texts: Annotated[_Texts, Field(min_length=1, description="The texts.")]
@@ -144,10 +157,8 @@ class TasksAnswer(BaseModel):
     max_body_bytes: int
 
 
-class LoadRequest(BaseModel):
+class LoadRequest(_Request):
     """Which bundle to load."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bundle: Annotated[str, Field(min_length=1, description="A folder below the one that the server was started with.")]
 

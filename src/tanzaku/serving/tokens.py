@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanzaku.data.decoding import decode_file
+from tanzaku.data.decoding import decode, read_bytes
 from tanzaku.errors import TanzakuError
 
 TOKEN_VARIABLE = "TANZAKU_TOKEN"
@@ -57,7 +57,7 @@ def read_tokens(file: Path | None, *, variable: str) -> list[str]:
     """
     found = [(variable, given)] if (given := os.environ.get(variable, "").strip()) else []
     if file is not None:
-        lines = [line.strip() for line in decode_file(file).splitlines()]
+        lines = [line.strip() for line in decode(read_bytes(file), name=str(file), can_choose=False).splitlines()]
         tokens = [line for line in lines if line and not line.startswith("#")]
         if not tokens:
             raise TanzakuError(f"{file} has no tokens; write one a line, such as the output of: openssl rand -hex 32")

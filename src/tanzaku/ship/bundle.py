@@ -85,6 +85,9 @@ class CompressionFacts(Facts):
     ranks: Annotated[tuple[int, int], Field(description="The layers' smallest and largest rank.")]
     ranks_before: Annotated[tuple[int, int], Field(description="The same before.")]
     kept_energy: Annotated[float, Field(description="The share that was kept of all layers' squared norms together.")]
+    steps: Annotated[
+        int, Field(ge=1, description="How often it was cut; ranks and norms are about all cuts, scores about the last.")
+    ] = 1
     val: Annotated[SplitScores | None, Field(description="On a validation set, if one was given.")] = None
     val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
 

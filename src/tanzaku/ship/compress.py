@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tanzaku.data.dataset import Dataset
-    from tanzaku.study.summary import SplitScores
 
 
 def compress(
@@ -68,18 +67,10 @@ def compress(
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            scores = {"val_before": _as_trained(before.scores, packed.compressed), "val": after.scores}
-            compressed = compressed.model_copy(update=scores)
+            compressed = compressed.model_copy(update={"val_before": before.scores, "val": after.scores})
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
-
-
-def _as_trained(before: SplitScores, earlier: CompressionFacts | None) -> SplitScores | None:
-    """The scores before any cut; None where an earlier one was measured on other documents, or not at all."""
-    if earlier is None:
-        return before
-    return earlier.val_before if earlier.val == before else None
 
 
 def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> EncoderBundleFacts:
@@ -149,6 +140,7 @@ def _after(earlier: CompressionFacts | None, compressed: CompressionFacts) -> Co
         update={
             "ranks_before": earlier.ranks_before,
             "kept_energy": earlier.kept_energy * compressed.kept_energy,
+            "steps": earlier.steps + 1,
         }
     )
 

@@ -82,11 +82,13 @@ def _changes(card: CardFacts, words: Words) -> Iterator[str]:
     if not isinstance(facts, EncoderBundleFacts):
         return
     if facts.compressed:
+        energy, steps = percent(facts.compressed.kept_energy), facts.compressed.steps
+        sentence = words.text("The adapter was compressed after that, to {energy} of its squared norm.", energy=energy)
+        if steps > 1:
+            told = words.text("This was done in {steps} steps; accuracies are those of the last.", steps=steps)
+            sentence = words.joined([sentence, told])
         yield _with_scores(
-            words.text(
-                "The adapter was compressed after that, to {energy} of its squared norm.",
-                energy=percent(facts.compressed.kept_energy),
-            ),
+            sentence,
             facts.compressed.val_before,
             facts.compressed.val,
             words,

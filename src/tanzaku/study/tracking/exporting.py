@@ -58,6 +58,7 @@ def export_runs(
 def _send(stored: Sequence[StoredRun], tracker: Tracker) -> Exported:
     """Send what can be sent, and then say what could not."""
     sent: list[bool] = []
+    damaged: list[Exception] = []
     failures: list[Exception] = []
     in_a_row = 0
     for run in stored:
@@ -65,16 +66,17 @@ def _send(stored: Sequence[StoredRun], tracker: Tracker) -> Exported:
             sent.append(tracker.send(ended_run(run)))
             in_a_row = 0
         except RecordError as error:
-            failures.append(error)
+            damaged.append(error)
         except TrackingError as error:
             failures.append(error)
             in_a_row += 1
             if in_a_row == MOST_IN_A_ROW:
                 break
     done = Exported(sum(sent), already_there=len(sent) - sum(sent))
-    if failures:
+    if failures or damaged:
+        reasons = ". ".join(map(str, [*failures[:1], *damaged[:1]]))
         raise TrackingError(
-            f"{failures[0]}. Of {len(stored)} runs, {done.sent} were sent and {done.already_there} were there already; "
+            f"{reasons}. Of {len(stored)} runs, {done.sent} were sent and {done.already_there} were there already; "
             "once the cause is gone, the same command sends the others"
         )
     return done

@@ -84,6 +84,8 @@ class Following:
     def _warn(self) -> None:
         """Warn of each tracker that failed, once. Only this process's main thread may."""
         for outbox in self._outboxes:
+            while outbox.damaged:
+                warnings.warn(f"a run is not sent: {outbox.damaged.pop()}", TanzakuWarning, stacklevel=3)
             if outbox.failure is not None and not outbox.warned:
                 outbox.warned = True
                 warnings.warn(
@@ -106,6 +108,8 @@ class _Outbox:
         self.waiting: dict[str, StoredRun] = {}
         self.failure: str | None = None
         self.warned = False
+        self.damaged: list[str] = []
+        """Why runs can't be sent anywhere, until it is said."""
         self._epochs: dict[str, int] = {}  # of running runs, how many points were sent
         self._ended: set[str] = set()  # sent; they may still be among the running ones that `send` is given
 
@@ -128,7 +132,7 @@ class _Outbox:
             try:
                 self.tracker.send(ended_run(stored))
             except RecordError as error:  # of this run, such as damaged predictions: it is no use to try again
-                failure = failure or error
+                self.damaged.append(str(error))
             except Exception as error:
                 self.waiting[run_id] = stored  # last, so that it holds no other run up
                 failure, in_a_row = failure or error, in_a_row + 1
