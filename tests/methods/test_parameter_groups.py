@@ -9,9 +9,11 @@ import pytest
 import torch
 from peft.optimizers import create_loraplus_optimizer
 from torch import nn
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, XLMConfig, XLMModel
 
 from tanzaku.encoders.load import load_classifier, resolve_encoder
 from tanzaku.methods import METHODS, EncoderMethod
+from tanzaku.methods.targets import names_word_table
 from tanzaku.study.preparation import group_rates
 from tanzaku.study.spec import TrainingSpec
 from tanzaku.training.optimizer import build_adamw
@@ -98,3 +100,22 @@ def test_without_rates_of_their_own_there_are_two_groups(tiny_masked_encoder: Pa
     for parameter_name, parameter in model.named_parameters():
         exempt = parameter_name.endswith("bias") or "LayerNorm" in parameter_name
         assert (id(parameter) in decayed) != exempt, parameter_name
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (BertConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2, intermediate_size=8), BertModel),
+        (XLMConfig(n_layers=1, emb_dim=8, n_heads=2, vocab_size=50), XLMModel),
+        (
+            ModernBertConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2, intermediate_size=8),
+            ModernBertModel,
+        ),
+    ],
+    ids=["bert", "xlm", "modernbert"],
+)
+def test_the_table_of_words_is_found_by_its_name_and_no_other_table(config: Any, kind: Any) -> None:
+    with torch.device("meta"):
+        model = kind(config)
+    table = model.get_input_embeddings().weight
+    assert [p is table for name, p in model.named_parameters() if names_word_table(name)] == [True]

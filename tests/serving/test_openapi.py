@@ -53,6 +53,7 @@ def test_no_request_makes_the_server_fail(server: Running) -> None:
         (ClassifyRequest, {"texts": [1] * 1000}),
         (PredictRequest, {"inputs": [1] * 1000}),
         (PredictRequest, {"inputs": [[1]] * 1000}),
+        (ClassifyRequest, {"texts": ["a"]} | {f"field{number}": 0 for number in range(1000)}),
     ],
 )
 def test_a_body_of_wrong_values_is_not_told_of_one_by_one(model: type[BaseModel], content: dict[str, Any]) -> None:
