@@ -66,9 +66,9 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     _check_processes(with_encoder, processes)
     for spec in {spec.method: spec for spec in specs if isinstance(spec, TextRunSpec)}.values():
         spec.identity(data_fingerprint=dataset.fingerprint)  # finds the files that methods read
-    check_encoder(with_encoder, dataset)
+    base = check_encoder(with_encoder, dataset)
     teachers = prepare_teachers(with_encoder, dataset, out=out)
-    encoders = prepare_encoders(with_encoder, dataset, out=out, progress=progress)
+    encoders = prepare_encoders(with_encoder, dataset, base, out=out, progress=progress)
     arms = arms_of_runs(specs)
     namer = Namer(arms)
     runs = [
@@ -133,33 +133,30 @@ def prepare_teachers(specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: 
     return {distill: soft_labels(distill, dataset=dataset, out=out) for distill in wanted if distill is not None}
 
 
-def check_encoder(specs: Sequence[EncoderRunSpec], dataset: Dataset) -> None:
-    """Find the encoder, and make sure that it works and that each arm fits it.
+def check_encoder(specs: Sequence[EncoderRunSpec], dataset: Dataset) -> EncoderSource | None:
+    """Find the encoder, before any pretraining, and make sure that it works and that each arm fits it; None without
+    runs.
 
     Raises:
         EncoderError: It can't be found or used.
         SpecError: An arm does not fit it; the message names the arm.
     """
-    if specs:
-        encoder = _encoder_of(specs)
-        _check_fit(specs, encoder, labels=len(dataset.label_names))
-        _check_behaviour(specs, encoder, dataset.label_names)
-
-
-def _encoder_of(specs: Sequence[EncoderRunSpec]) -> EncoderSource:
-    """The one of all runs, before any pretraining."""
+    if not specs:
+        return None
     settings = specs[0].encoder
-    return resolve_encoder(settings.name, revision=settings.revision)
+    encoder = resolve_encoder(settings.name, revision=settings.revision)
+    _check_fit(specs, encoder, labels=len(dataset.label_names))
+    _check_behaviour(specs, encoder, dataset.label_names)
+    return encoder
 
 
 def prepare_encoders(
-    specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path, progress: bool
+    specs: Sequence[EncoderRunSpec], dataset: Dataset, base: EncoderSource | None, *, out: Path, progress: bool
 ) -> dict[ContinuedOptions | None, EncoderSource]:
-    """The encoder as it is (None) and after each pretraining that an arm asks for, once `check_encoder` found no
-    fault."""
-    if not specs:
+    """The encoder `base`, which `check_encoder` gave, as it is (None) and after each pretraining that an arm asks
+    for."""
+    if base is None:
         return {}
-    base = _encoder_of(specs)
     encoders: dict[ContinuedOptions | None, EncoderSource] = {}
     for options in dict.fromkeys(spec.encoder.pretrain for spec in specs):
         encoder = base

@@ -131,8 +131,8 @@ def search(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / "lock", timeout=0):
-            check_encoder(corners, dataset)
-            encoders = prepare_encoders(corners, dataset, out=out, progress=progress)
+            base = check_encoder(corners, dataset)
+            encoders = prepare_encoders(corners, dataset, base, out=out, progress=progress)
             making = _Search(study, settings, space, corners, dataset, encoders, out, jobs, ray)
             with connected(ray):
                 yield from making.run()
