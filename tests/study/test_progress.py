@@ -12,12 +12,14 @@ from tanzaku.study.progress import RunProgress
 from tanzaku.training.events import StepDone
 
 
+@pytest.mark.parametrize(("step_seconds", "speed"), [(0.25, " 4.0/s"), (0.0005, " 2000/s")])
 @pytest.mark.parametrize(("seconds", "shown"), [(9000.0, "study: 2.5 h"), (None, "")])
-def test_the_bar_of_a_run_says_how_long_the_whole_study_takes(
-    seconds: float | None, shown: str, monkeypatch: pytest.MonkeyPatch
+def test_the_bar_of_a_run_fits_and_says_how_long_the_whole_study_takes(
+    seconds: float | None, shown: str, step_seconds: float, speed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.0)
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    now = [0.0]
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None, get_time=lambda: now[0])
     asked: list[float | None] = []
 
     def left() -> float | None:
@@ -26,11 +28,12 @@ def test_the_bar_of_a_run_says_how_long_the_whole_study_takes(
 
     with RunProgress("run", console=console, study_left=left) as display:
         for step in (1200, 1201):
+            now[0] += step_seconds
             display(StepDone(epoch=1, step=step, total_steps=3600, loss=0.5432, learning_rate=1e-4, documents=8))
         display.bar.refresh()
     assert isinstance(console.file, io.StringIO)
     bar = console.file.getvalue()
-    assert "1201/3600" in bar
+    assert f"1201/3600{speed} " in bar
     assert "epoch 1, loss 0.5432" in bar
     assert (shown or "epoch") in bar
     assert ("study:" in bar) == bool(shown)

@@ -56,7 +56,8 @@ class LogFile:
 class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+        digits = 1 if speed is not None and speed < 10 else 0
+        return Text("" if speed is None else f"{speed:.{digits}f}/s", style="progress.data.speed")
 
 
 class RunProgress(Display):
@@ -81,7 +82,7 @@ class RunProgress(Display):
     ) -> None:
         super().__init__(
             TextColumn("  {task.description}"),
-            BarColumn(bar_width=12),
+            BarColumn(bar_width=8),  # all of it fits into 80 columns
             MofNCompleteColumn(),
             _SpeedColumn(),
             TimeRemainingColumn(),
