@@ -51,7 +51,7 @@ from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import FailedRun, FinishedRun, read_record, write_record
 from tanzaku.study.runs import read_records
-from tanzaku.words import ENGLISH, words_of
+from tanzaku.words import ENGLISH, Words, words_of
 from tests.browser import chromium
 from tests.report.page.test_browser import FITS
 from tests.tiny import make_documents
@@ -405,15 +405,19 @@ def test_the_page_fits_every_screen(fitted: Fitted) -> None:
 def test_why_a_candidate_dropped_out_is_a_sentence(fitted: Fitted) -> None:
     one = next(one for one in fitted.result.report.findings.candidates if not one.recommended)
 
-    def remarks(reason: Reason, detail: str) -> str:
-        return remark(replace(one, reason=reason, detail=detail), words=ENGLISH)
+    def remarks(reason: Reason, detail: str = "", needed: float | None = None, words: Words = ENGLISH) -> str:
+        return remark(replace(one, reason=reason, detail=detail, needed_seconds=needed), words=words)
 
     behind = replace(one, reason="worse", behind=Behind(1, 35, 0.25, 0.9429))
     figures = "worse than the best: 25.00 % compared with 94.29 % on 35 documents (1 fold)"
     assert remark(behind, words=ENGLISH) == figures
-    assert remarks("time", "24 s") == "no time left; it would need about 24 s more"
-    assert remarks("megabytes", "") == "larger than --max-mb allows"
-    assert remarks("time", "") == "no time left"
+    assert remarks("time", needed=24.2) == "no time left; it would need about 24 s more"
+    assert remarks("time", needed=240) == "no time left; it would need about 4 min more"
+    japanese = words_of("ja")
+    assert "24 秒" in remarks("time", needed=24.2, words=japanese)
+    assert "4 分" in remarks("time", needed=240, words=japanese)
+    assert remarks("megabytes") == "larger than --max-mb allows"
+    assert remarks("time") == "no time left"
     assert remarks("failed", "no memory left") == "failed: no memory left"
 
 

@@ -107,10 +107,18 @@ def _why(one: TriedCandidate, words: Words) -> str:
             documents=words.plural("{n:,} document", "{n:,} documents", behind.documents),
             folds=words.plural("{n} fold", "{n} folds", behind.folds),
         )
-    if one.reason == "time" and one.detail:
-        return words.text("no time left; it would need about {duration} more", duration=one.detail)
+    if one.reason == "time" and one.needed_seconds is not None:
+        return words.text(
+            "no time left; it would need about {duration} more", duration=_about(one.needed_seconds, words)
+        )
     text = words.text(REASONS[one.reason]) if one.reason else ""
     return f"{text}: {one.detail}" if one.detail else text
+
+
+def _about(seconds: float, words: Words) -> str:
+    if seconds < 90:
+        return words.text("{seconds:.0f} s", seconds=seconds)
+    return words.text("{minutes:.0f} min", minutes=seconds / 60)
 
 
 def is_by_f1(findings: FitFindings) -> bool:

@@ -142,6 +142,7 @@ def _tried(
             least_bytes=entry.least_bytes,
             reason=entry.reason,
             detail=entry.detail,
+            needed_seconds=entry.needed_seconds,
             behind=entry.behind,
             selected=found.get(id(entry)) if entry.live else None,
             recommended=entry is chosen,

@@ -52,6 +52,7 @@ class Outcome:
         for entry, dropped in zip(entries, self.dropped, strict=True):
             if dropped is not None:
                 entry.drop(dropped["reason"], dropped["detail"])
+                entry.needed_seconds = dropped["needed_seconds"]
                 entry.behind = Behind(**dropped["behind"]) if dropped["behind"] else None
 
 
@@ -142,4 +143,9 @@ def bundle_facts(out: Path, *, run: str, language: str) -> Mapping[str, Any] | N
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    return {"reason": entry.reason, "detail": entry.detail, "behind": entry.behind and asdict(entry.behind)}
+    return {
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "needed_seconds": entry.needed_seconds,
+        "behind": entry.behind and asdict(entry.behind),
+    }

@@ -61,6 +61,8 @@ class Entry:
     least_bytes: int = 0
     reason: Reason | None = None
     detail: str = ""
+    needed_seconds: float | None = None
+    """How much more time it would have needed, if it dropped out for want of time and that is known."""
     behind: Behind | None = None
     """How far it was behind when it dropped out for being worse."""
     predicted: dict[int, np.ndarray] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Entry:
 
     def bring_back(self) -> None:
         """Put it into the race again."""
-        self.reason, self.detail = None, ""
+        self.reason, self.detail, self.needed_seconds = None, "", None
 
 
 @dataclass(frozen=True)
@@ -289,8 +291,3 @@ def selectable(entries: Sequence[Entry], rounds: int) -> list[Selectable]:
         predicted = np.concatenate([entry.predicted[number] for number in range(1, rounds + 1)])
         found.append(Selectable(predicted, entry.costs.total_bytes))
     return found
-
-
-def duration(seconds: float) -> str:
-    """About how long, in minutes or seconds."""
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -30,7 +30,6 @@ from tanzaku.fitting.race import (
     Race,
     Record,
     classes_of,
-    duration,
     has_ended,
     make_run,
     make_several,
@@ -71,7 +70,7 @@ def run_race(race: Race, folds: Sequence[Fold]) -> Raced:
     _use_what_is_left(race, folds[: len(truth)], truth)
     for entry in race.entries:
         if entry.reason == "time" and (needed := _needed(race, [_waiting(race, entry.candidate, folds)])) >= 1:
-            entry.detail = duration(needed)
+            entry.needed_seconds = needed
     return Raced(len(truth), time_over)
 
 

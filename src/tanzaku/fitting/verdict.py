@@ -39,6 +39,8 @@ class TriedCandidate:
     least_bytes: int
     reason: Reason | None
     detail: str
+    needed_seconds: float | None
+    """How much more time it would have needed; None where it had enough, or where that is not known."""
     behind: Behind | None
     """How it compared with the best when it dropped out for being worse."""
     selected: Selected | None
