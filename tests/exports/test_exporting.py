@@ -76,6 +76,7 @@ def test_an_export_has_a_certificate_of_the_data_that_was_given(bundle: Path, da
     card = ModelCard.load(out / "README.md", ignore_metadata_errors=False)
     assert (card.data.library_name, card.data.tags[-1]) == ("transformers", "transformers")
     assert "pipeline(" in card.text
+    assert "\npip install transformers torch fugashi ipadic\n" in card.text
     assert f"{found.after.median_ms:.1f}" in card.text
     assert str(bundle.parent) not in card.content
     private = [path for path in out.rglob("*.json") if str(bundle.parent) in path.read_text(encoding="utf-8")]

@@ -43,7 +43,7 @@ def test_openvino_gives_the_bundles_tokens_and_logits(
         calibration=DATASET.train.texts,
     )
     assert capsys.readouterr().out == ""
-    assert install_lines(out) == ["pip install './tanzaku[openvino,runtime-mecab]'"]
+    assert install_lines(out, "openvino") == ["pip install './tanzaku[openvino,runtime-mecab]'"]
     assert {path.name for path in out.iterdir()} == {
         "bundle.json",
         "manifest.json",

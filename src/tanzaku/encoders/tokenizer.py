@@ -130,15 +130,14 @@ def dictionaries_of(source: EncoderSource) -> tuple[str, ...]:
     return (dictionary,) if dictionary in _DICTIONARY_PACKAGES else ()
 
 
-def missing_packages(source: EncoderSource) -> tuple[str, ...]:
-    """What pip would have to install for the tokenizer, by the names that pip knows."""
+def needed_packages(source: EncoderSource) -> dict[str, str]:
+    """The names under which pip knows what the tokenizer needs besides transformers, by the modules that they hold."""
     if tokenizer_class_name(source) != JAPANESE_CLASS:
-        return ()
+        return {}
     settings = japanese_settings(source)
     needed = dict(_SEGMENTER_PACKAGES.get(settings["word_tokenizer_type"], {}))
-    if dictionary := settings.get("mecab_kwargs", {}).get("mecab_dic"):
-        needed |= {dictionary: _DICTIONARY_PACKAGES[dictionary]} if dictionary in _DICTIONARY_PACKAGES else {}
-    return tuple(package for module, package in needed.items() if importlib.util.find_spec(module) is None)
+    dictionary = settings.get("mecab_kwargs", {}).get("mecab_dic")
+    return needed | ({dictionary: _DICTIONARY_PACKAGES[dictionary]} if dictionary in _DICTIONARY_PACKAGES else {})
 
 
 def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokenizerBase:
@@ -181,7 +180,8 @@ def _refuse_invented_tokens(source: EncoderSource, tokenizer: Any, settings: dic
 
 def _check_installed(source: EncoderSource) -> None:
     settings = japanese_settings(source)
-    if missing := missing_packages(source):
+    needed = needed_packages(source)
+    if missing := [package for module, package in needed.items() if importlib.util.find_spec(module) is None]:
         extra = "; python -m unidic download" if "unidic" in missing else ""
         raise EncoderError(
             f"encoder {source.name!r}: its tokenizer segments words with {settings['word_tokenizer_type']}, which "

@@ -24,7 +24,7 @@ class CardFacts:
     snippet: Sequence[str]
     """The lines of Python that use an export to another library."""
     install: Sequence[str]
-    """The lines for the shell that install what it needs, in the folder with Tanzaku's clone."""
+    """The lines for the shell that install what it needs; for what Tanzaku reads, in the folder with its clone."""
 
     @property
     def name(self) -> str:

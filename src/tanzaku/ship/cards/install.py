@@ -7,19 +7,32 @@ from pathlib import Path
 from tanzaku.runtime.mecab import DICTIONARY_PACKAGES
 from tanzaku.runtime.settings import TOKENIZER_FOLDER, Dictionary, MecabSettings
 from tanzaku.runtime.tokens import extra_for
-from tanzaku.ship.bundle import BUNDLE_FILE, GraphBundleFacts, read_facts
+from tanzaku.ship.bundle import GraphBundleFacts, read_facts
+from tanzaku.ship.certificate import Form
 
+# What reads exports that Tanzaku does not read; the other packages of these come with them.
+_FOLDER_PACKAGES: dict[Form, list[str]] = {
+    "transformers": ["transformers", "torch"],
+    "sentence-transformers": ["sentence-transformers"],
+    "peft": ["peft"],
+}
 _WITH_EXTRA: Dictionary = "ipadic"  # the dictionary that the extra runtime-mecab requires
 
 
-def install_lines(folder: Path) -> list[str]:
-    """The lines for the shell, in the folder with Tanzaku's clone; none for exports that Tanzaku does not read.
+def install_lines(folder: Path, form: Form) -> list[str]:
+    """The lines for the shell; those for what Tanzaku reads are for the folder with its clone.
 
     Args:
         folder: The bundle's or the export's.
+        form: "bundle", or what the export is for.
     """
-    if not (folder / BUNDLE_FILE).is_file():
-        return []
+    if form in _FOLDER_PACKAGES:
+        from tanzaku.encoders.source import EncoderSource
+        from tanzaku.encoders.tokenizer import needed_packages
+
+        needed = needed_packages(EncoderSource(str(folder), folder, fingerprint=""))
+        download = ["python -m unidic download"] if "unidic" in needed else []
+        return [f"pip install {' '.join([*_FOLDER_PACKAGES[form], *needed.values()])}", *download]
     facts = read_facts(folder)
     if not isinstance(facts, GraphBundleFacts):
         return ["pip install './tanzaku[train]' ./tanzaku/mini"]  # neither is on PyPI

@@ -57,7 +57,7 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
     yield ""
     if not card.is_bundle:
         yield words.text("In this folder:")
-        yield from ("", "```python", *card.snippet, "```", "")
+        yield from ("", "```bash", *card.install, "```", "", "```python", *card.snippet, "```", "")
         yield words.text(
             "Calibrated probabilities are the softmax of the logits divided by {temperature}.",
             temperature=f"{card.facts.calibration.temperature:.4g}",

@@ -41,7 +41,7 @@ def write_card(
         language: Of the text.
     """
     certificate = read_certificate(folder) if (folder / CERTIFICATE_FILE).is_file() else None
-    card = CardFacts(facts, form, certificate, bundle_bytes(folder), snippet, install_lines(folder))
+    card = CardFacts(facts, form, certificate, bundle_bytes(folder), snippet, install_lines(folder, form))
     text = card_text(card, words_of(language))
     write_atomically(folder / CARD_FILE, f"---\n{_front_matter(card)}\n---\n\n{text}")
 
