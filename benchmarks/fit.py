@@ -204,7 +204,7 @@ def rows(parts: Mapping[str, Any]) -> list[str]:
     """The table of the documentation."""
     lines = [
         "| data | documents | recommended | MB (budget) | ms (budget) | test documents | test accuracy (%) "
-        "| the best candidate's (%) | difference (points) |",
+        "| the best compared candidate's (%) | difference (points) |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, part in parts.items():

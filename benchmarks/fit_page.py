@@ -48,21 +48,26 @@ def _fits(record: Record) -> list[str]:
     return [
         f"{_made(record, fit.RECORD)}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of "
         "one point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The "
-        "test documents had no part in the choice. The best candidate is the one with the highest accuracy on the "
-        "folds, trained and packed in the same way; the difference from it has a 95 % interval over documents."
-        f"{_not_compared(record['parts'])}",
+        "test documents had no part in the choice. The best compared candidate is the one with the highest accuracy on "
+        "the folds, trained and packed in the same way; the difference from it has a 95 % interval over documents."
+        f"{_not_compared(record)}",
         "",
         *fit.rows(record["parts"]),
     ]
 
 
-def _not_compared(parts: Mapping[str, Any]) -> str:
+def _not_compared(record: Record) -> str:
     """How many candidates there was no time for."""
-    names = {
-        part: {one["name"] for one in found["candidates"] if one["dropped"] == "time"} for part, found in parts.items()
-    }
+    parts = record["parts"].items()
+    names = {part: {one["name"] for one in found["candidates"] if one["dropped"] == "time"} for part, found in parts}
     told = [f"{len(late)} for {part}" for part, late in names.items() if late]
-    return f" There was no time to compare all candidates ({', '.join(told)} were left out)." if told else ""
+    if not told:
+        return ""
+    slow = "" if record["machine"]["cpu_bfloat16"] else " on this machine, which has no instructions for bfloat16"
+    return (
+        f" There was no time to compare all candidates{slow} ({', '.join(told)} were left out), so a better one may be "
+        "among those that were not compared."
+    )
 
 
 def _sizes(record: Record) -> list[str]:

@@ -120,8 +120,8 @@ def _serving(record: Record) -> list[str]:
         *lines,
         "",
         f"The server took {one:.0f} MB of memory with one adapter and {many:.0f} MB with {memory['adapters']}, of "
-        f"{memory['adapter_bytes'] / 1e6:.2f} MB each; after the overload, {after:.0f} MB. The memory with one adapter "
-        f"and all adapters' bytes, and 20 % more, would be {bound:.0f} MB.",
+        f"{memory['adapter_bytes'] / 1e6:.2f} MB each; after the overload, {after:.0f} MB. For comparison: "
+        f"the memory with one adapter plus the size of all of them, plus 20 %, is {bound:.0f} MB.",
     ]
 
 

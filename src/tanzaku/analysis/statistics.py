@@ -169,7 +169,7 @@ def exact_mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values (1979): of all that are below 0.05, with 95 % probability none is a false alarm."""
+    """Holm's corrected p-values (1979): the probability that any below 0.05 is a false alarm is at most 5 %."""
     ascending = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))

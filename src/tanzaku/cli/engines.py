@@ -26,7 +26,7 @@ class Engines:
         int | None,
         jobs_option(
             help="Number of runs made at the same time; they share the threads.",
-            show_default="1; with Ray, as many as there is room for",
+            show_default="1; with Ray, a study makes as many as there is room for",
         ),
     ] = None
     engine: Annotated[

@@ -52,7 +52,7 @@ def tune(
     The search space is set in `[tune]` of the study file (see docs/tuning.md); the test set is never read. Trials that
     are worse than the others are ended early. Run the same command again to resume after an interruption. The ranked
     trials are written to standard output, progress to standard error, and the best settings to a study file,
-    tuned.toml. With --jobs N, trials are proposed in rounds of N; N is 1 by default, with Ray too. Needs
+    tuned.toml. With --jobs N, trials are proposed in rounds of N; without it, one after the other, also with Ray. Needs
     Optuna: pip install optuna.
 
     Examples:

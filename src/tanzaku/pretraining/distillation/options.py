@@ -33,6 +33,12 @@ class StudentShape(BaseModel):
 class DistillOptions(LoopOptions):
     """The options of `tanzaku distill`, frozen; see `resolved` for the defaults that depend on other options."""
 
+    muon_learning_rate: Annotated[
+        float | None, Field(gt=0, description="Muon's learning rate at its highest; 0.005 if not given.")
+    ] = None
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="AdamW's learning rate at its highest; 3e-4 if not given.")
+    ] = None
     student: Annotated[
         str, Field(description="Shape of the student, such as layers=4 or layers=6,hidden=256, or an encoder's folder.")
     ]

@@ -33,8 +33,7 @@ def install_lines(folder: Path, form: Form) -> list[str]:
         needed = needed_packages(EncoderSource(str(folder), folder, fingerprint=""))
         download = ["python -m unidic download"] if "unidic" in needed else []
         return [f"pip install {' '.join([*_FOLDER_PACKAGES[form], *needed.values()])}", *download]
-    facts = read_facts(folder)
-    if not isinstance(facts, GraphBundleFacts):
+    if form == "bundle" or not isinstance(facts := read_facts(folder), GraphBundleFacts):
         return ["pip install './tanzaku[train]' ./tanzaku/mini"]  # neither is on PyPI
     extra = extra_for(facts.tokenizer, folder / TOKENIZER_FOLDER)
     if facts.engine == "openvino":

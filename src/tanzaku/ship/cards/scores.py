@@ -13,8 +13,8 @@ from tanzaku.study.summary import ClassScores, SplitScores
 from tanzaku.words import Words, message
 
 _HEADINGS = (
+    message("Split"),
     message("Documents"),
-    message("Number"),
     message("Accuracy (95 % interval)"),
     message("Macro-F1 (95 % interval)"),
     message("Label"),
@@ -36,7 +36,7 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
     if not splits:
         yield words.text("It was trained on all documents, so that nothing is known of its accuracy on others.")
         return
-    heads = ("Documents", "Number", "Accuracy (95 % interval)", "Macro-F1 (95 % interval)")
+    heads = ("Split", "Documents", "Accuracy (95 % interval)", "Macro-F1 (95 % interval)")
     yield from table([words.text(head) for head in heads], [_scores_row(one, words) for one in splits])
     yield ""
     named = {split.name for split in splits}
