@@ -3,9 +3,10 @@
 import ast
 import os
 import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import distribution, requires
+from importlib.metadata import distribution, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import tanzaku
 from tanzaku.cli import app
 from tanzaku.cli.serve import PORT_VARIABLE
 from tanzaku.errors import TanzakuError
-from tanzaku.extras import describe_missing, require_extra
+from tanzaku.extras import _PACKAGES, describe_missing, require_extra
 from tests.dockerfile import DOCKERFILE, command_of, read_steps
 from tests.report.records import study, write_all
 
@@ -101,6 +102,30 @@ def test_a_command_that_trains_says_what_the_runtime_lacks() -> None:
         "install all of Tanzaku in its cloned folder with: pip install '.[train]' ./mini"
     )
     assert describe_missing(ModuleNotFoundError("No module named 'ours'", name="ours")) is None
+    alone = describe_missing(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow.parquet"))
+    assert alone == "this needs pyarrow, which is not installed; install it with: pip install pyarrow"
+
+
+def test_the_code_names_the_packages_of_each_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without defusedxml, openpyxl expands entities, which a few kilobytes of a spreadsheet can make gigabytes."""
+    monkeypatch.setitem(sys.modules, "defusedxml", None)
+    with pytest.raises(TanzakuError, match=r"needs defusedxml.*pip install openpyxl defusedxml \(the extra 'xlsx'\)"):
+        require_extra("xlsx", purpose="this")
+    for extra, packages in _PACKAGES.items():
+        assert {canonicalize_name(name) for name in packages.values()} <= _names(EXTRAS[extra]), extra
+
+
+def test_classifying_imports_only_what_the_runtime_has() -> None:
+    """Whatever a command of `classify` and `inspect` imports at the top of its modules."""
+    code = (
+        "import sys\nimport tanzaku.cli.classify, tanzaku.cli.partial, tanzaku.cli.inspect, tanzaku.ship.classifier\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split()) - set(sys.stdlib_module_names)
+    owners = {canonicalize_name(one) for name in modules for one in packages_distributions().get(name, [])}
+    assert "filelock" in owners
+    assert owners - set(_needed_by("tanzaku", frozenset({"runtime"}), {})) <= {"setuptools"}
 
 
 def test_packages_do_not_report_their_use_unless_that_is_wished(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,13 +35,12 @@ _PACKAGES: dict[Extra, dict[str, str]] = {
             "pyarrow",
             "scipy",
             "tomli_w",
-            "filelock",
         )
     }
     | {"sklearn": "scikit-learn"},
     "report": {"jinja2": "jinja2", "matplotlib": "matplotlib"},
     "tune": {"optuna": "optuna"},
-    "xlsx": {"openpyxl": "openpyxl"},
+    "xlsx": {name: name for name in ("openpyxl", "defusedxml")},  # without which openpyxl expands any entities
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "ray": {"ray": "ray"},
@@ -63,6 +62,8 @@ def describe_missing(error: ModuleNotFoundError) -> str | None:
     name = (error.name or "").partition(".")[0]
     if name not in _PACKAGES["train"]:
         return None
+    if name == "pyarrow":  # reading Parquet is all that the runtime needs it for
+        return "this needs pyarrow, which is not installed; install it with: pip install pyarrow"
     return (
         f"this needs {_PACKAGES['train'][name]}, which is not installed: only the runtime for exported bundles is; "
         "install all of Tanzaku in its cloned folder with: pip install '.[train]' ./mini"

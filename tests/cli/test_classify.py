@@ -258,7 +258,14 @@ def test_an_error_is_one_line(study: Study) -> None:
     ("arguments", "message"),
     [
         (["海", "--file", "x.txt"], "texts and --file were both given"),
-        (["海", "--column", "body"], "--column body needs a file with columns"),
+        (
+            ["海", "--column", "body"],
+            "--column can't have an effect on texts and standard input, which have no columns",
+        ),
+        (["海", "--sheet", "a", "--delimiter", ";", "--no-quotes"], "--delimiter, --no-quotes, --sheet can't have an"),
+        (["--file", "x.csv", "--sheet", "a"], "--sheet can't have an effect on x.csv; leave it out"),
+        (["海", "--confidence", "90%"], "--confidence 90% only has an effect with --error-rate; give that too"),
+        (["海", "--error-rate", "30%", "--confidence", "0.000000001%"], "confidence = 1.0.*e-11; give a share from"),
         (["--file", "nowhere.txt"], "nowhere.txt: there is no such file"),
         (["nowhere.csv"], "nowhere.csv: there is no such file.*to classify the name itself, pipe it in"),
         (["海", "nowhere.XLSX"], "nowhere.XLSX: there is no such file"),

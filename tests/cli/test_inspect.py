@@ -9,9 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
+from tanzaku.errors import BundleError
+from tanzaku.exports.exporting import export
 from tanzaku.ship.building import write_facts
 from tanzaku.ship.bundle import read_facts
 from tanzaku.ship.certificate import bundle_bytes
+from tanzaku.ship.compress import compress
 from tanzaku.ship.held_out import HELD_OUT_FILE
 from tanzaku.ship.manifest import write_manifest
 from tanzaku.ship.packing import pack
@@ -79,6 +82,25 @@ def test_weights_that_were_changed_later_are_named(study: Study, tmp_path: Path)
     checks = _inspect(unmeasured.folder)[1]
     assert "then lowered to 8 bits, not measured" in checks["origin"]["detail"]
     assert "error rates can't be promised" in checks["calibration"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "int8", "encoder", "changed"),
+    [
+        ("lora", True, "part of the graph", "; then lowered to 8 bits, not measured; then exported as a graph"),
+        ("tfidf-svm", False, "none is needed", "; then exported as a graph for onnxruntime in float32"),
+    ],
+)
+def test_what_was_done_before_an_export_is_named(
+    study: Study, tmp_path: Path, name: str, int8: bool, encoder: str, changed: str
+) -> None:
+    packed = pack(study.runs[name], tmp_path / "bundle", int8=int8).folder
+    export(packed, tmp_path / "onnx", to="onnx", dataset=study.dataset)
+    checks = _inspect(tmp_path / "onnx")[1]
+    assert checks["encoder"]["detail"] == encoder
+    assert changed in checks["origin"]["detail"]
+    with pytest.raises(BundleError, match="onnx was exported; compress the bundle that it was made from"):
+        compress(tmp_path / "onnx", tmp_path / "smaller", rank=1)
 
 
 def test_it_shows_no_accuracy_on_documents_that_were_trained_on(study: Study, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from openpyxl import Workbook
 
 from tanzaku.data.findings import Finding, ProblemsError, has_errors
 from tanzaku.data.importing import import_documents, import_splits
-from tanzaku.data.intake import LabelledRows, read_labelled
+from tanzaku.data.intake import LabelledRows, read_labelled, read_parts
 from tanzaku.data.options import ReadOptions, size_and_name
 from tanzaku.data.prepared import read_manifest, write_prepared
 from tanzaku.data.split import Ratios
@@ -70,6 +71,40 @@ def test_options_that_contradict_each_other_or_mean_nothing_are_refused() -> Non
     for text in ("5", "その他", "x:y", "5:", ":x"):
         with pytest.raises(DataError, match=r"is not N:NAME; .* such as 5:その他"):
             size_and_name(text)
+
+
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
+    for label in ("山", "海"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        (tmp_path / "folder" / label / "a.txt").write_text(f"{label}へ行く", encoding="utf-8")
+    for source, options, useless in (
+        (
+            tmp_path / "folder",
+            {"group_column": "顧客", "sheet": "x"},
+            "folder: --group-column, --sheet can't .* them out",
+        ),
+        (
+            [("山へ", "山")],
+            {"text_column": "本文", "label_column": "分類"},
+            "the list: --text-column, --label-column can't",
+        ),
+        (
+            pd.DataFrame({"text": ["山"], "label": ["a"]}),
+            {"delimiter": ";", "quotes": False},
+            "--delimiter, --no-quotes",
+        ),
+    ):
+        with pytest.raises(DataError, match=useless):
+            read_labelled(source, ReadOptions(**options))
+    pd.DataFrame({"text": ["山"], "label": ["a"]}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=r"a\.csv: --sheet can't have an effect on this. Leave it out."):
+        read_labelled(tmp_path / "a.csv", ReadOptions(sheet="x"))
+    book = Workbook()
+    book.active.append(["text", "label"])
+    book.active.append(["海", "b"])
+    book.save(tmp_path / "b.xlsx")
+    parts, _ = read_parts({"train": tmp_path / "a.csv", "test": tmp_path / "b.xlsx"}, ReadOptions(sheet="Sheet"))
+    assert [part.texts for part in parts.values()] == [["山"], ["海"]]  # it has an effect on one of them
 
 
 def test_texts_with_several_labels_are_listed_with_the_policy() -> None:

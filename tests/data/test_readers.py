@@ -214,11 +214,23 @@ def test_a_spreadsheet_is_read_as_a_csv_file_would_be(tmp_path: Path) -> None:
     assert read_documents(path, options=ReadOptions(sheet="回答")).texts == ["本文"]
 
 
+def test_characters_that_excel_escapes_are_read_as_what_they_are(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["text", "label"], ["一_x000B_二_x000D_\n三", "a"], ["_x005F_x0041_と_x0042_", "b"]):
+        book.active.append(row)
+    book.save(path := tmp_path / "a.xlsx")
+    expected = ["一\x0b二\n三", "_x0041_と_x0042_"]
+    assert read_documents(path).texts == expected
+    assert list(stream_texts(path)) == expected
+
+
 def test_reading_a_spreadsheet_without_openpyxl_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(TanzakuError, match=r"a\.xlsx needs openpyxl.*pip install openpyxl \(the extra 'xlsx'\)"):
+    with pytest.raises(
+        TanzakuError, match=r"a\.xlsx needs openpyxl.*pip install openpyxl defusedxml \(the extra 'xlsx'\)"
+    ):
         read_documents(write(tmp_path / "a.xlsx", "x"))
 
 

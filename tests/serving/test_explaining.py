@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.characters import clean_places, clean_text
+from tanzaku.methods import METHODS, TextMethod
 from tanzaku.serving.explaining import cut_phrases, spans_before_cleaning
+from tanzaku.ship.scorers import TextScorer
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,10 @@ def test_phrases_cover_the_text_as_it_was_sent(text: str) -> None:
     assert all(text[place] == one or one == " " for place, one in zip(places, cleaned, strict=True))
     for (start, end), (first, last) in zip(spans, found, strict=True):
         assert all(first <= place < last for place in places[start:end])
+
+
+def test_only_sums_over_terms_are_explained_exactly() -> None:
+    text_methods = {name: method() for name, method in METHODS.items() if issubclass(method, TextMethod)}
+    exact = {name for name, method in text_methods.items() if TextScorer(method, None).has_contributions}
+    assert set(text_methods) == {"static", "tfidf-svm"}
+    assert exact == {"tfidf-svm"}

@@ -91,6 +91,15 @@ def test_a_client_is_not_advised_to_pack_the_bundle_again(server: Running) -> No
             )
             for name, value in (("min_probability", '"80%"'), ("min_probability", 80), ("error_rate", '"2%"'))
         ),
+        *(
+            ("/v1/classify", f'{{"task": "svm", "texts": ["a"], {fields}}}'.encode(), "application/json", message)
+            for fields, message in (
+                ('"error_rate": 1e-310', "error_rate = 1e-310; give a share from 0.000001 to 0.999999"),
+                ('"error_rate": 0.3, "confidence": 1e-20', "confidence = 1e-20; give a share from 0.000001"),
+                ('"confidence": 0.9', "confidence only has an effect with error_rate"),
+                ('"otherwise": "x"', "otherwise only has an effect with min_probability or error_rate"),
+            )
+        ),
         ("/v1/classify", b'{"texts": ["a"]}', "application/json", "name the task of the request in its field task"),
         ("/predict", b'{"inputs": "a"}', "application/json", "name the task in the address: /v1/tasks/NAME/predict"),
         ("/v1/tables?filename=a.csv", b"text", None, "name the task of the request in its parameter task"),

@@ -228,6 +228,11 @@ def test_the_column_with_the_texts_is_one_that_can_be_named() -> None:
     assert read_table(_sheet(rows), name="a.xlsx", column=None, most_rows=9).column == "words"
 
 
+def test_the_column_that_is_named_decides_what_separates_the_columns() -> None:
+    table = read_table("a;b;c,text2\nx;y;z,海\n".encode(), name="a.csv", column="text2", most_rows=9)
+    assert (table.columns, table.texts) == (("a;b;c", "text2"), ["海"])
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx"])
 def test_a_damaged_upload_is_an_error_of_ours_or_a_table(ending: str) -> None:
     rows = [("本文", "番号"), ("海に船がある。", "1"), ("山に雪が降る。", "2")]

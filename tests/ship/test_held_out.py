@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tanzaku.cli.abstaining import describe
 from tanzaku.errors import BundleError
 from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of, write_held_out
 
@@ -58,7 +59,7 @@ def test_a_promise_is_made_or_refused_with_what_can_be_promised() -> None:
         threshold_of(HeldOut(held_out.probabilities, ~right), error_rate=0.05, confidence=0.95)
     with pytest.raises(BundleError, match=r"the bundle keeps nothing of held-out documents: .* export it in float32"):
         threshold_of(None, error_rate=0.05, confidence=0.95)
-    with pytest.raises(BundleError, match=r"error_rate = 2; give a share between 0 and 1"):
+    with pytest.raises(BundleError, match=r"error_rate = 2; give a share from 0\.000001 to 0\.999999"):
         threshold_of(held_out, error_rate=2, confidence=0.95)
 
 
@@ -68,5 +69,8 @@ def test_of_documents_in_groups_one_of_each_counts_and_errors_say_groups(tmp_pat
     found = read_held_out(tmp_path)
     assert found is not None
     assert (len(found.correct), int(found.correct.sum())) == (20, 18)
+    described = describe(threshold_of(found, error_rate=0.3, confidence=0.95))
+    assert "documents of its cross-validation: of one of each of their groups, each of which was class" in described
+    assert " of 20 (" in described
     with pytest.raises(BundleError, match="with 20 groups of documents of its cross-validation; even without a"):
         threshold_of(found, error_rate=0.05, confidence=0.95)

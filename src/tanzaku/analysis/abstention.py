@@ -38,6 +38,8 @@ class Threshold:
     cross_validated: bool = False
     """Whether the documents are those of a cross-validation, each classified by a model that was not trained on it,
     and not by the classifier that the threshold is for."""
+    grouped: bool = False
+    """Whether they are one of each group of documents."""
 
     @property
     def coverage(self) -> float:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tanzaku.analysis.abstention import Threshold
     from tanzaku.ship.classifier import Classifier
 
+_CONFIDENCE = "95%"
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -25,21 +27,27 @@ class Promise:
         ),
     ] = None
     confidence: Annotated[
-        str, typer.Option(metavar="PERCENT", help="Confidence with which --error-rate is promised.")
-    ] = "95%"
+        str | None,
+        typer.Option(
+            metavar="PERCENT", help="Confidence with which --error-rate is promised.", show_default=_CONFIDENCE
+        ),
+    ] = None
 
     def threshold(self, classifier: "Classifier") -> "Threshold | None":
         """The threshold that the error rate needs; None where no rate is asked for."""
-        confidence = share(self.confidence, option="--confidence")
         if self.error_rate is None:
             return None
+        confidence = share(self.confidence or _CONFIDENCE, option="--confidence")
         return classifier.threshold(share(self.error_rate, option="--error-rate"), confidence=confidence)
 
     def check(self) -> None:
-        """Refuse values that are not percentages, before a model is loaded."""
-        share(self.confidence, option="--confidence")
+        """Refuse options without effect and values that are not percentages, before a model is loaded."""
+        if self.confidence is not None:
+            share(self.confidence, option="--confidence")
         if self.error_rate is not None:
             share(self.error_rate, option="--error-rate")
+        elif self.confidence is not None:
+            raise DataError(f"--confidence {self.confidence} only has an effect with --error-rate; give that too")
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,10 @@ class Abstaining:
 
 def describe(threshold: "Threshold") -> str:
     """What is promised, and what was seen on the validation documents, or on those of a cross-validation."""
-    documents, of_these = "validation documents", "of these"
+    documents, of_these = "validation documents", "of one of each of their groups" if threshold.grouped else "of these"
     if threshold.cross_validated:
         documents = "documents of its cross-validation"
-        of_these = "of these, each of which was classified by a model that was not trained on it"
+        of_these += ", each of which was classified by a model that was not trained on it"
     return (
         f"Texts are answered from a probability of {100 * threshold.probability:.2f} % on. With "
         f"{100 * threshold.confidence:g} % confidence, fewer than {100 * threshold.error_rate:g} % of the answers are "

@@ -70,7 +70,6 @@ def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_colum
     Raises:
         DataError: They contradict each other, or the file is missing.
     """
-    column = given.column
     if file is None:
         file = _file_among(texts)
         texts = [] if file else texts
@@ -79,16 +78,21 @@ def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_colum
         raise DataError("texts and --file were both given; give one of them")
     if keep_columns and (piped or texts):
         raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
-    if column and (piped or texts):
-        raise DataError(f"--column {column[0]} needs a file with columns; texts and standard input have no columns")
     if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
-    return Source(
-        texts=() if piped else tuple(texts),
-        file=None if piped else file,
-        options=given.options(),
-        keep_columns=keep_columns,
-    )
+    file, options = None if piped else file, given.options()
+    _refuse_without_effect(file, options)
+    return Source(texts=() if piped else tuple(texts), file=file, options=options, keep_columns=keep_columns)
+
+
+def _refuse_without_effect(file: Path | None, options: "ReadOptions") -> None:
+    from tanzaku.data.streaming import options_without_effect
+
+    if useless := options_without_effect(file, options):
+        what = "texts and standard input, which have no columns" if file is None else str(file)
+        raise DataError(
+            f"{', '.join(useless)} can't have an effect on {what}; leave {'it' if len(useless) == 1 else 'them'} out"
+        )
 
 
 def _file_among(texts: list[str]) -> Path | None:

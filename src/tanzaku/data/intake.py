@@ -16,7 +16,7 @@ from tanzaku.data.findings import Finding, has_errors
 from tanzaku.data.grouping import same_text, together
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.raw import RawDocuments, listed, reading_problems
-from tanzaku.data.readers import read_documents, source_of
+from tanzaku.data.readers import Source, options_without_effect, read_documents, source_of
 from tanzaku.data.validate import empty_rows, row_problems, unlabelled_rows, unusable_rows
 from tanzaku.display import counted
 from tanzaku.errors import DataError
@@ -125,7 +125,8 @@ def read_parts(
     options = options or ReadOptions()
     parts: dict[str, LabelledRows] = {}
     findings: list[Finding] = []
-    for name, source in sources.items():
+    given = {name: source_of(source) for name, source in sources.items()}
+    for name, source in given.items():
         try:
             parts[name], found = _read_part(source, options)
         except DataError as error:
@@ -133,11 +134,21 @@ def read_parts(
                 raise
             parts[name], found = LabelledRows([], [], []), [Finding("unreadable", str(error))]
         findings += found
-    return parts, findings + _tidy_labels(parts, options, name=source_of(next(iter(sources.values()))).name)
+    if not has_errors(findings):
+        _refuse_without_effect(list(given.values()), options)
+    return parts, findings + _tidy_labels(parts, options, name=next(iter(given.values())).name)
 
 
-def _read_part(source: Any, options: ReadOptions) -> tuple[LabelledRows, list[Finding]]:
-    given = source_of(source)
+def _refuse_without_effect(sources: Sequence[Source], options: ReadOptions) -> None:
+    """Refuse options that have an effect on none of the sources: what somebody meant by them would be missing."""
+    useless, *more = (options_without_effect(source, options) for source in sources)
+    useless = [name for name in useless if all(name in others for others in more)]
+    if useless:
+        them = "it" if len(useless) == 1 else "them"
+        raise DataError(f"{sources[0].name}: {', '.join(useless)} can't have an effect on this. Leave {them} out.")
+
+
+def _read_part(given: Source, options: ReadOptions) -> tuple[LabelledRows, list[Finding]]:
     raw = read_documents(given, options=options, check=False)
     findings = reading_problems(raw)
     if raw.unread:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.errors import DataError
 
+_TEXT, _LABEL = "text", "label"
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
 
 
@@ -20,9 +21,9 @@ class ReadOptions:
 
     format: str | None = None
     """One of `tanzaku.data.readers.FORMATS`; None: by the file's ending."""
-    text_column: str | Sequence[str] = "text"
+    text_column: str | Sequence[str] = _TEXT
     """The column, or JSON key, that has the text of a document; of several, the texts are joined in this order."""
-    label_column: str = "label"
+    label_column: str = _LABEL
     """The column, or JSON key, that has its class."""
     group_column: str | None = None
     """The column, or JSON key, that has its group: all documents of a group are in the same split."""
@@ -73,6 +74,24 @@ class ReadOptions:
         """The columns that are read: those of the text, the label's, and the group's if there is one."""
         group = () if self.group_column is None else (self.group_column,)
         return (*self.text_columns, self.label_column, *group)
+
+    def without_effect(self, *, columns: bool, separators: bool = False, sheets: bool = False) -> list[str]:
+        """The options that were given and can't have an effect, by their names on the command line of `data import`.
+
+        Args:
+            columns: Whether the source has columns with names.
+            separators: Whether it is a CSV or TSV file.
+            sheets: Whether it is a spreadsheet.
+        """
+        given = {
+            "--text-column": self.text_columns != (_TEXT,) and not columns,
+            "--label-column": self.label_column != _LABEL and not columns,
+            "--group-column": self.group_column is not None and not columns,
+            "--delimiter": self.delimiter is not None and not separators,
+            "--no-quotes": not self.quotes and not separators,
+            "--sheet": self.sheet is not None and not sheets,
+        }
+        return [name for name, useless in given.items() if useless]
 
     def join(self, texts: Sequence[str]) -> str:
         """The text of a document, made of those of its text columns."""

@@ -110,6 +110,17 @@ def read_documents(source: Any, *, options: ReadOptions | None = None, check: bo
     return documents
 
 
+def options_without_effect(source: Source, options: ReadOptions) -> list[str]:
+    """The options that were given and can't have an effect on a source that can be read, by their names on the command
+    line."""
+    kind = _format_of(source, options.format)
+    return options.without_effect(
+        columns=kind != "folder" and not isinstance(source.table, list),
+        separators=kind in ("csv", "tsv"),
+        sheets=kind == "xlsx",
+    )
+
+
 def _what_it_needs(source: Path | None) -> str:
     if source is None or not source.is_dir():
         return "Give rows that have a text and a label."

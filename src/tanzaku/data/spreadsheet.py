@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import re
 import warnings
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ ERROR_VALUES = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUL
 _NAMED_ROWS = 3
 _LONGEST_CELL = 32_767  # characters
 _TITLE_ROWS = 10  # among which the names of the columns are
+_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005[Ff])_")  # how Excel writes control characters, and _ before x0041_
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
 # What openpyxl raises where a file is damaged.
 _DAMAGES = (
@@ -164,7 +166,12 @@ def cell_text(value: Any) -> str:
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    return str(value).replace("_x000D_", "")  # how Excel writes a carriage return
+    return _ESCAPED.sub(_unescaped, str(value))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """A control character, or an underscore that only looks like the beginning of one; without carriage returns."""
+    return chr(int(found[1], 16)).replace("\r", "")
 
 
 def _has_values(worksheet: Any) -> bool:

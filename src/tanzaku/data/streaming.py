@@ -16,6 +16,7 @@ from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readabl
 from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows, describe_beyond
+from tanzaku.display import counted
 from tanzaku.errors import DataError, TanzakuWarning
 
 _PARQUET_ROWS = 1024  # read at once
@@ -231,9 +232,19 @@ def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
         columns=options.text_columns,
         usual=_DELIMITERS[source.suffix.lower()],
     )
-    yield from rows
+    between = 0
+    for row in rows:
+        between = rows.blank  # those below the last row do not count
+        yield row
     if (message := describe_joined(rows.joined)) is not None:
         warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
+    if between:
+        blank = counted(between, "row with only separators", "rows with only separators")
+        warnings.warn(
+            f"{source}: left out {blank} between the others. The numbers of the results do not count blank rows.",
+            TanzakuWarning,
+            stacklevel=2,
+        )
 
 
 def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
@@ -337,6 +348,20 @@ _READERS: dict[str, Callable[[Path, ReadOptions, _Wanted], Iterator[Row]]] = {
     ".ndjson": _json_lines,
     ".parquet": _parquet,
 }
+
+
+def options_without_effect(source: Path | None, options: ReadOptions) -> list[str]:
+    """The options that were given and can't have an effect, by their names on the command line of `classify`.
+
+    Args:
+        source: The file; None: texts from elsewhere.
+        options: As `stream_rows` takes them.
+    """
+    ending = ".txt" if source is None else source.suffix.lower()
+    found = options.without_effect(
+        columns=ending != ".txt", separators=ending in _DELIMITERS, sheets=ending in SPREADSHEETS
+    )
+    return ["--column" if name == "--text-column" else name for name in found]
 
 
 def is_file_name(text: str) -> bool:

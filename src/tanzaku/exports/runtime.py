@@ -177,6 +177,7 @@ def _facts(
         precision="bfloat16" if dtype == "bfloat16" else "float32",
         tokenizer=tokenizer,
         reading=reading,
+        bits=bundle.facts.bits if isinstance(bundle.facts, EncoderBundleFacts) else None,
         exported_from=sha256_of_file(bundle.folder / MANIFEST_FILE),
         **kept,
     )

@@ -177,7 +177,12 @@ class Service:
 
 def _minimum(request: ClassifyRequest, task: Task) -> float | None:
     """From which probability on texts are answered."""
+    given = request.model_fields_set
     if request.error_rate is None:
+        if "confidence" in given:
+            raise ApiError(422, "confidence only has an effect with error_rate; give that too")
+        if request.otherwise and request.min_probability is None:
+            raise ApiError(422, "otherwise only has an effect with min_probability or error_rate; give one of them too")
         return request.min_probability
     if request.min_probability is not None:
         raise ApiError(422, "min_probability and error_rate both set the threshold; give one of them")

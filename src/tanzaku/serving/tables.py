@@ -123,7 +123,11 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
         path = Path(folder) / f"table{PurePath(name).suffix.lower()}"
         path.write_bytes(content)
         try:
-            columns = column_names(path, ReadOptions(encoding=encoding))
+            # With the column that is wanted, as the rows are read: it decides what separates the columns.
+            named = (
+                ReadOptions(encoding=encoding) if column is None else ReadOptions(text_column=column, encoding=encoding)
+            )
+            columns = column_names(path, named)
             if not columns:
                 raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
             if len(columns) > _MOST_COLUMNS:

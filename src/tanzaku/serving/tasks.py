@@ -204,7 +204,8 @@ class Tasks:
 
             share_weights(scorer.model, shared)
         # It holds the shared encoder, so that the next bundle finds it.
-        return _OwnPass(scorer), shared, scorer.contributions if isinstance(scorer, TextScorer) else None, False
+        exact = scorer.contributions if isinstance(scorer, TextScorer) and scorer.has_contributions else None
+        return _OwnPass(scorer), shared, exact, False
 
     def _shared_encoder(self, bundle: Bundle) -> SharedEncoder | None:
         """The encoder that a bundle was adapted from; None where it needs none, or brings its own."""

@@ -156,9 +156,9 @@ class EncoderBundleFacts(_BundleFacts):
     ] = None
 
     @property
-    def bits(self) -> int | None:
+    def bits(self) -> Literal[4, 8] | None:
         """Of each weight, where they were lowered after the run; None where they are as trained."""
-        return {"int8": 8, "int4": 4}.get(self.weights)
+        return 8 if self.weights == "int8" else 4 if self.weights == "int4" else None
 
     @property
     def merged(self) -> bool:
@@ -206,6 +206,9 @@ class GraphBundleFacts(_BundleFacts):
         ReadingSettings | None, Field(description="How documents become rows; None where the graph counts terms.")
     ]
     exported_from: Annotated[str, Field(description="SHA-256 of the manifest of the bundle that was exported.")]
+    compressed: Annotated[CompressionFacts | None, Field(description="Of that bundle.")] = None
+    bits: Annotated[Literal[4, 8] | None, Field(description="Of that bundle, where its weights were lowered.")] = None
+    quantized: Annotated[QuantizationFacts | None, Field(description="Of that bundle.")] = None
 
     @property
     def dtype(self) -> Literal["float32", "bfloat16", "int8"]:

@@ -11,7 +11,15 @@ from tanzaku import __version__
 from tanzaku.errors import BundleError
 from tanzaku.methods.ranked import RankedMethod
 from tanzaku.ship.building import building, check_apart, write_facts
-from tanzaku.ship.bundle import ENCODER_FOLDER, MODEL_FOLDER, Bundle, CompressionFacts, EncoderBundleFacts, open_bundle
+from tanzaku.ship.bundle import (
+    ENCODER_FOLDER,
+    MODEL_FOLDER,
+    Bundle,
+    CompressionFacts,
+    EncoderBundleFacts,
+    GraphBundleFacts,
+    open_bundle,
+)
 from tanzaku.ship.hub import bundle_folder
 from tanzaku.ship.validation import check_labels, validate
 from tanzaku.words import Language
@@ -82,6 +90,8 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
     if energy is not None and not 0 < energy <= 1:
         raise BundleError(f"energy = {energy}; give a share over 0 and up to 1, such as 0.95")
     facts = source.facts
+    if isinstance(facts, GraphBundleFacts):
+        raise BundleError(f"{source.folder} was exported; compress the bundle that it was made from, and export that")
     if not isinstance(facts, EncoderBundleFacts) or not isinstance(facts.build_method(), RankedMethod):
         raise BundleError(
             f"the bundle {source.folder} is of the method {facts.method['name']!r}, which has no ranks to cut; "

@@ -19,6 +19,7 @@ from tanzaku.errors import BundleError
 from tanzaku.ship.manifest import write_manifest
 
 HELD_OUT_FILE = "held-out.safetensors"
+_LEAST = 1e-6  # nothing is promised for millions of documents
 _STEPS = 10_000  # the probabilities have four decimals
 _GIVE_A_PROBABILITY = "give a probability (--min-probability)"
 _DOCUMENTS, _FOLDS = "documents", "cross-validation"  # of the file's metadata
@@ -80,8 +81,8 @@ def threshold_of(
         BundleError: A share is out of range, or the promise can't be made; the message says what can be.
     """
     for name, value in (("error_rate", error_rate), ("confidence", confidence)):
-        if not 0 < value < 1:
-            raise BundleError(f"{name} = {value}; give a share between 0 and 1, such as 0.02 or 0.95")
+        if not _LEAST <= value <= 1 - _LEAST:
+            raise BundleError(f"{name} = {value}; give a share from {_LEAST:.6f} to {1 - _LEAST}, such as 0.02 or 0.95")
     if held_out is None:
         raise BundleError(
             "an error rate can't be promised, because the bundle keeps nothing of held-out documents: its weights were "
@@ -90,7 +91,7 @@ def threshold_of(
         )
     found = choose_threshold(held_out.probabilities, held_out.correct, error_rate=error_rate, confidence=confidence)
     if found is not None:
-        return replace(found, cross_validated=held_out.cross_validated)
+        return replace(found, cross_validated=held_out.cross_validated, grouped=held_out.grouped)
     documents, fewest = len(held_out.correct), fewest_documents(error_rate=error_rate, confidence=confidence)
     reason = (
         f"with {documents:,} {held_out.documents}; even without a mistake it takes {fewest:,}"

@@ -8,7 +8,14 @@ from pathlib import Path
 from tanzaku.display import counted
 from tanzaku.encoders.checks import Check
 from tanzaku.errors import TanzakuError
-from tanzaku.ship.bundle import BUNDLE_FILE, BundleFacts, EncoderBundleFacts, GraphBundleFacts, open_bundle
+from tanzaku.ship.bundle import (
+    BUNDLE_FILE,
+    BundleFacts,
+    EncoderBundleFacts,
+    GraphBundleFacts,
+    TextBundleFacts,
+    open_bundle,
+)
 from tanzaku.ship.cards.facts import measured_splits
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import HeldOut, read_held_out
@@ -58,7 +65,7 @@ def check_bundle(folder: Path, *, encoder: str | None = None) -> Iterator[Check]
 
 
 def _encoder(facts: BundleFacts) -> str:
-    if isinstance(facts, GraphBundleFacts):
+    if isinstance(facts, GraphBundleFacts) and facts.reading is not None:
         return "part of the graph"
     if not isinstance(facts, EncoderBundleFacts):
         return "none is needed"
@@ -103,15 +110,15 @@ def _origin(facts: BundleFacts) -> str:
 
 def _changes(facts: BundleFacts) -> list[str]:
     """What was done to the weights after the run."""
-    if isinstance(facts, GraphBundleFacts):
-        return [f"then exported as a graph for {facts.engine} in {facts.dtype}"]
-    if not isinstance(facts, EncoderBundleFacts):
+    if isinstance(facts, TextBundleFacts):
         return []
     found = []
     if facts.compressed:
         found.append(f"then compressed, {_measured(facts.compressed.val)}")
     if facts.bits:
         found.append(f"then lowered to {facts.bits} bits, {_measured(facts.quantized)}")
+    if isinstance(facts, GraphBundleFacts):
+        found.append(f"then exported as a graph for {facts.engine} in {facts.dtype}")
     return found
 
 

@@ -126,6 +126,13 @@ class TextScorer:
         self._method = method
         self._fitted = fitted
 
+    @property
+    def has_contributions(self) -> bool:
+        """Whether the method's scores are a sum over parts of a text, so that it can say what each adds."""
+        from tanzaku.methods import TextMethod
+
+        return type(self._method).contributions is not TextMethod.contributions
+
     def contributions(self, text: str) -> list[Contribution] | None:
         """What each part of a text adds to the scores; None where the method can't say."""
         return self._method.contributions(self._fitted, text)
