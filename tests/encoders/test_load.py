@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -19,18 +20,21 @@ from transformers import (
 )
 
 from tanzaku.encoders.cache import tokenizer_fingerprint
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.inspection import check_encoder
 from tanzaku.encoders.load import (
     bare_classifier,
     check_max_tokens,
     load_classifier,
     load_config,
+    load_encoder,
     load_tokenizer,
     max_positions,
     resolve_encoder,
 )
 from tanzaku.errors import EncoderError
 from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_json, write_weights
+from tests.tiny import make_encoder
 
 LABELS = ("映画", "家電", "音楽")
 TEXT = "新しい映画を友だちと見る。"
@@ -222,6 +226,49 @@ def test_an_architecture_without_a_classifier_is_named() -> None:
 
     with pytest.raises(EncoderError, match="'vit' has no sequence classifier"):
         bare_classifier(ViTConfig(), labels=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+        ({"num_attention_heads": 0}, "ZeroDivisionError"),
+        ({"hidden_act": "gelu2"}, "KeyError: 'gelu2'"),
+        ({"hidden_dropout_prob": 1.5}, "between 0 and 1"),
+        ({"add_cross_attention": True}, r"\(ValueError: \) should be used as a decoder model"),
+        ({"pad_token_id": 99_999}, "Padding_idx must be within"),
+        ({"vocab_size": 0}, "IndexError"),
+    ],
+)
+def test_a_configuration_that_makes_no_model_says_why(tmp_path: Path, settings: dict[str, Any], reason: str) -> None:
+    source = resolve_encoder(str(_with_settings(make_encoder(tmp_path / "encoder"), CONFIG_FILE, settings)))
+    message = f"config.json of an encoder of the type 'bert' can't be used .*{reason}"
+    for pooling in ("cls", "mean"):
+        with pytest.raises(EncoderError, match=message):
+            load_classifier(source, label_names=LABELS, seed=1, pooling=pooling)
+    with pytest.raises(EncoderError, match=message):
+        max_positions(load_config(source))
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(source)
+
+
+def test_a_checkpoint_does_not_choose_how_attention_is_computed(tmp_path: Path) -> None:
+    folder = make_encoder(tmp_path / "encoder")
+    for name in ("attn_implementation", "_attn_implementation"):
+        source = resolve_encoder(str(_with_settings(folder, CONFIG_FILE, {name: "flash_attention_2"})))
+        assert load_classifier(source, label_names=LABELS, seed=1).model.config._attn_implementation == "sdpa"
+
+
+def test_a_length_that_is_no_number_is_named(tmp_path: Path) -> None:
+    folder = _with_settings(make_encoder(tmp_path / "encoder"), "tokenizer_config.json", {"model_max_length": "512"})
+    with pytest.raises(EncoderError, match=r"model_max_length = '512' in tokenizer_config\.json is not a number"):
+        load_tokenizer(resolve_encoder(str(folder)))
+
+
+def _with_settings(folder: Path, file_name: str, settings: dict[str, Any]) -> Path:
+    content = json.loads((folder / file_name).read_text(encoding="utf-8"))
+    (folder / file_name).write_text(json.dumps(content | settings), encoding="utf-8")
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel, BertConfig, BertForSequenceClassification, T5Config, ViTConfig
+from transformers import AutoModel, BertConfig, BertForSequenceClassification, EuroBertConfig, T5Config, ViTConfig
 
 from tanzaku.encoders.load import bare_classifier, load_classifier, load_config, resolve_encoder
 from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows, reading_of
@@ -134,6 +134,14 @@ def test_cls_is_what_a_modernbert_reads_whatever_its_configuration_says(long_tex
     model.base_model.register_forward_hook(change_the_others)
     assert torch.equal(model(input_ids=torch.tensor([[2, 10, 11, 12, 3]])).logits, before)
     assert model.config.classifier_pooling == "cls"  # which a saved model says
+
+
+def test_a_eurobert_names_its_first_token_in_its_own_way() -> None:
+    config = EuroBertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, vocab_size=9, pad_token_id=0
+    )
+    model = bare_classifier(config, labels=2).to_empty(device="cpu").eval()
+    assert model(input_ids=torch.tensor([[1, 2, 3]])).logits.shape == (1, 2)
 
 
 def test_rows_of_a_document_need_not_lie_together() -> None:

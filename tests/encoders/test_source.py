@@ -77,6 +77,18 @@ def test_a_git_lfs_pointer_is_recognised(bert: Path) -> None:
         resolve_encoder(str(bert))
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/encoder", "長" * 300, "a\0b"])
+def test_a_name_that_no_folder_can_have_is_an_error_of_ours(name: str) -> None:
+    with pytest.raises(EncoderError, match="encoder"):
+        resolve_encoder(name)
+
+
+def test_a_revision_is_for_the_hub(bert: Path) -> None:
+    for name in (str(bert), "tanzaku-mini"):
+        with pytest.raises(EncoderError, match="is not from the hub, so that it has no revision 'v2'"):
+            resolve_encoder(name, revision="v2")
+
+
 def test_the_embedded_name_is_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tanzaku-mini").mkdir()  # a folder of the same name does not take its place
     monkeypatch.chdir(tmp_path)

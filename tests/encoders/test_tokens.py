@@ -227,6 +227,12 @@ def test_several_at_once_agree(tokenizer: Any, cache: Path) -> None:
     assert len(list(cache.iterdir())) == 1
 
 
+def test_an_entry_can_be_read_by_whoever_shares_the_cache(tokenizer: Any, cache: Path) -> None:
+    tokenize(tokenizer, ["山"], max_tokens=8, cache_key="key")
+    (usual := cache.parent / "usual").mkdir()
+    assert {path.stat().st_mode for path in cache.iterdir()} == {usual.stat().st_mode}
+
+
 def test_a_cache_that_can_not_be_written_costs_a_warning(tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder would be", encoding="utf-8")
     with pytest.warns(TanzakuWarning, match="can't be written"):

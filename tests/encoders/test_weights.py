@@ -81,6 +81,17 @@ def test_cut_off_weights_are_named(tmp_path: Path, layout: str, keep: int) -> No
         read_weights(resolve_encoder(str(folder)))
 
 
+def test_every_cut_of_the_format_of_before_pytorch_1_6_is_named(tmp_path: Path) -> None:
+    folder = make_mecab_bert(tmp_path / "bert", layout="bin")
+    path, source = folder / "pytorch_model.bin", resolve_encoder(str(folder))
+    torch.save({"weight": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    for length in range(0, len(content), 3):
+        path.write_bytes(content[:length])
+        with pytest.raises(EncoderError, match=r"pytorch_model.bin (is damaged or incomplete|was not read)"):
+            read_weights(source)
+
+
 @pytest.mark.parametrize("shard", ["../../secret.bin", "other.bin", 5])
 def test_an_index_does_not_lead_out_of_the_folder(tmp_path: Path, shard: Any) -> None:
     folder = make_mecab_bert(tmp_path / "bert", layout="bin-sharded")

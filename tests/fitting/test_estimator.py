@@ -22,8 +22,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import tanzaku
 from benchmarks.inquiries import inquiries
+from tanzaku.data.dataset import Documents
 from tanzaku.errors import DataError, MethodError, SpecError
-from tanzaku.fitting.estimator import InvalidInputError, InvalidOptionError, TextClassifier
+from tanzaku.fitting.estimator import InvalidInputError, InvalidOptionError, TextClassifier, _held_out
 from tests.tiny import make_documents
 
 DOCUMENTS = make_documents(60, seed=1)
@@ -142,6 +143,14 @@ def test_weights_count_as_repeated_documents() -> None:
     assert plain.decision_function(["甲"])[0] < weighted.decision_function(["甲"])[0]
     alike = TextClassifier(**options).fit(texts, labels, sample_weight=[1, 1, 1, 1])
     assert np.array_equal(plain.decision_function(texts), alike.decision_function(texts))
+
+
+def test_weights_that_are_all_zero_in_training_are_named() -> None:
+    _, taken = _held_out(Documents(tuple(TEXTS), tuple(LABELS)), share=0.4, seed=0)
+    weights = np.zeros(60)
+    weights[taken[0]] = 1.0
+    with pytest.raises(InvalidInputError, match="every text left for training has the weight 0"):
+        TextClassifier(**QUICK, validation_fraction=0.4, random_state=0).fit(TEXTS, LABELS, sample_weight=weights)
 
 
 def test_a_pickle_holds_the_bundles_bytes_and_none_of_our_objects_but_itself(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from transformers import (
     AlbertConfig,
     AutoModelForSequenceClassification,
     BertConfig,
+    DebertaConfig,
     DebertaV2Config,
     DistilBertConfig,
+    EuroBertConfig,
     ModernBertConfig,
     PretrainedConfig,
     RobertaConfig,
@@ -30,7 +32,9 @@ HIDDEN, INNER, LAYERS, LABELS = 16, 40, 3, 5
 HEADS: dict[str, tuple[str, ...]] = {
     "bert": ("classifier",),
     "roberta": ("classifier",),
+    "deberta": ("pooler", "classifier"),
     "deberta-v2": ("pooler", "classifier"),
+    "eurobert": ("dense", "classifier"),
     "distilbert": ("pre_classifier", "classifier"),
     "modernbert": ("head", "classifier"),
     "albert": ("classifier",),
@@ -45,6 +49,8 @@ def _configuration(kind: str) -> PretrainedConfig:
         "bert": lambda: BertConfig(**shape),
         "roberta": lambda: RobertaConfig(**shape),
         "deberta-v2": lambda: DebertaV2Config(**shape, pos_att_type=["c2p"], relative_attention=True),
+        "deberta": lambda: DebertaConfig(**shape),
+        "eurobert": lambda: EuroBertConfig(**shape, num_key_value_heads=2),
         "distilbert": lambda: DistilBertConfig(**small),
         "modernbert": lambda: ModernBertConfig(**shape),
         "albert": lambda: AlbertConfig(**shape, embedding_size=8),
@@ -85,7 +91,9 @@ def test_ia3_has_the_papers_vectors(kind: str) -> None:
     assert _trainable(method.attach(model, head=HEADS[kind])) == expected
 
 
-@pytest.mark.parametrize(("kind", "norms"), [("bert", 7), ("roberta", 7), ("deberta-v2", 7), ("distilbert", 7)])
+@pytest.mark.parametrize(
+    ("kind", "norms"), [("bert", 7), ("roberta", 7), ("deberta", 7), ("deberta-v2", 7), ("distilbert", 7)]
+)
 def test_layer_norm_tuning_trains_weight_and_bias_of_each(kind: str, norms: int) -> None:
     model = _model(kind)
     expected = norms * 2 * HIDDEN + _head_parameters(model, kind)
@@ -95,12 +103,13 @@ def test_layer_norm_tuning_trains_weight_and_bias_of_each(kind: str, norms: int)
 
 
 def test_layer_norm_tuning_leaves_out_what_is_no_normalisation() -> None:
-    # ModernBERT's first layer has an identity in the place of a normalisation; none has a bias.
-    model = _model("modernbert")
-    expected = (2 * LAYERS + 1) * HIDDEN + _head_parameters(model, "modernbert")
-    method = _method("ln-tuning")
-    assert method.trainable_parameters(model, head=HEADS["modernbert"]) == expected
-    assert _trainable(method.attach(model, head=HEADS["modernbert"])) == expected
+    # ModernBERT's first layer has an identity in the place of a normalisation; none of the two has a bias.
+    for kind in ("modernbert", "eurobert"):
+        model = _model(kind)
+        expected = (2 * LAYERS + 1) * HIDDEN + _head_parameters(model, kind)
+        method = _method("ln-tuning")
+        assert method.trainable_parameters(model, head=HEADS[kind]) == expected
+        assert _trainable(method.attach(model, head=HEADS[kind])) == expected
 
 
 def test_bitfit_trains_every_bias_of_bert() -> None:

@@ -37,3 +37,30 @@ def test_contributions_add_up_to_the_scores(analyzer: str, labels: int) -> None:
         assert places == ["題", "名", "\n\n", *"本文です", " ", *"終わり"]
     (first,) = [part for part in method.contributions(fitted, "空") if part.end]
     assert ("空"[first.start : first.end], int(first.scores.argmax())) == ("空", 0)
+
+
+@pytest.mark.parametrize("labels", [2, 3, 4])
+def test_a_class_without_weight_is_never_predicted_and_texts_without_weight_do_not_count(labels: int) -> None:
+    texts = ["空が青い", "海が広い", "山が高い", "川が長い"][:labels] * 3
+    classes = list(range(labels)) * 3
+    method = TfidfSvm.model_validate({"analyzer": "character"})
+    for none in range(labels):
+        weights = [float(one != none) for one in classes]
+        fitted = method.fit(texts, classes, labels=labels, seed=0, weights=weights)
+        scores = method.scores(fitted, texts)
+        assert scores.shape == (len(texts), labels)
+        assert [found for found, one in zip(scores.argmax(axis=1), classes, strict=True) if one != none] == [
+            one for one in classes if one != none
+        ]
+        assert none not in scores.argmax(axis=1)
+        rest = [one for one in range(labels) if one != none]
+        if len(rest) > 1:  # as if the class were not there
+            rows = [row for row, one in enumerate(classes) if one != none]
+            apart = method.fit(
+                [texts[row] for row in rows], [rest.index(classes[row]) for row in rows], labels=len(rest), seed=0
+            )
+            # The terms are those of all texts, so the frequencies differ.
+            np.testing.assert_allclose(scores[:, rest], method.scores(apart, texts), atol=0.2)
+    wrong = [*classes[:-1], (classes[-1] + 1) % labels]
+    fitted = method.fit(texts, wrong, labels=labels, seed=0, weights=[1.0] * (len(texts) - 1) + [0.0])
+    assert method.scores(fitted, texts).argmax(axis=1).tolist() == classes

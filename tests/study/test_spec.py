@@ -84,6 +84,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
     ("override", "complaint"),
     [
         ("arms.1.rank=0", r"arms\.1 \(lora\): rank = 0: .*greater than or equal to 1"),
+        ("arms.1={method='lora', rank=0, truncate=[2]}", r"toml: arms\.1 \(lora\): rank = 0: Input should be [^\n]*$"),
+        ("arms.1={method='adalora', rank=0}", r"toml: arms\.1 \(adalora\): rank = 0: Input should be [^\n]*$"),
         ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
         ("arms.1.rank=[]", "rank is an empty list"),
         (

@@ -76,6 +76,20 @@ def test_a_damaged_one_is_reported_and_passed_over(tmp_path: Path, damage: str) 
     assert "step-000000002" in complaints[0]
 
 
+def test_after_damaged_ones_the_new_ones_of_earlier_steps_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    for step in (400, 402):
+        _save(checkpoints, step)
+        (tmp_path / f"step-{step:09d}" / "manifest.json").write_text("{", encoding="utf-8")
+    assert checkpoints.newest()[0] is None
+    for step in (2, 4, 6):
+        _save(checkpoints, step)
+        found, complaints = checkpoints.newest()
+        assert found is not None
+        assert (found.step, complaints) == (step, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000004", "step-000000006"]
+
+
 def test_a_half_written_one_does_not_count(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, identity="run")
     _save(checkpoints, 1)

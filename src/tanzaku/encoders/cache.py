@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -90,7 +89,8 @@ def write_entry(name: str, ids: np.ndarray, offsets: np.ndarray) -> None:
     staging = None
     try:
         root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
+        staging = root / f".new-{uuid.uuid4().hex}"
+        staging.mkdir()  # with the usual mode, since others may share the cache
         sums = {
             array: _save(staging / f"{array}.npy", values) for array, values in (("ids", ids), ("offsets", offsets))
         }

@@ -49,7 +49,9 @@ def load_config(source: EncoderSource) -> PretrainedConfig:
         raise EncoderError(f"encoder {source.name!r} is quantised, and Tanzaku trains full weights; use the original")
     try:
         with quiet_transformers():
-            return AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+        config._attn_implementation = None  # this machine decides how attention is computed, not the checkpoint
+        return config
     except Exception as error:  # transformers checks each architecture's fields in its own way
         raise EncoderError(
             f"encoder {source.name!r}: {source.folder / CONFIG_FILE} can't be used ({error}); download it again"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
 from tanzaku.encoders.config import dropout_set, load_config, restore_dropout
@@ -190,8 +192,28 @@ def load_encoder(source: EncoderSource, *, pooler: bool = True) -> PreTrainedMod
 
 def encoder_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """The class of a configuration's encoder without a head."""
-    with torch.device("meta"):
+    with _construction(config):
         return type(AutoModel.from_config(config, trust_remote_code=False))
+
+
+@contextmanager
+def _construction(config: PretrainedConfig) -> Iterator[None]:
+    """On PyTorch's meta device; whatever fails is the configuration's fault.
+
+    Raises:
+        EncoderError: Something failed.
+    """
+    try:
+        with torch.device("meta"), quiet_transformers():
+            yield
+    except EncoderError:
+        raise
+    except Exception as error:  # each architecture fails in its own way
+        reason = (str(error).strip().splitlines() or [""])[-1]  # some begin with the whole model
+        raise EncoderError(
+            f"the {CONFIG_FILE} of an encoder of the type {config.model_type!r} can't be used "
+            f"({type(error).__name__}: {reason}); correct it, or download it again"
+        ) from error
 
 
 def without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
@@ -213,17 +235,16 @@ def bare_classifier(
     config = copy.deepcopy(config)
     config.num_labels = labels
     write_reading(config, pooling=pooling, long_text=long_text)
-    if is_pooled(pooling, long_text):
-        with torch.device("meta"), quiet_transformers():
-            return pooled_class(config)(config)
-    try:
-        with torch.device("meta"), quiet_transformers():
-            return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError) as error:
+    pooled = is_pooled(pooling, long_text)
+    if not pooled and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise EncoderError(
             f"an encoder of the type {config.model_type!r} has no sequence classifier in transformers; "
             "choose one of BERT's family, such as bert, roberta, deberta-v2 or modernbert"
-        ) from error
+        )
+    with _construction(config):
+        if pooled:
+            return pooled_class(config)(config)
+        return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
 
 
 def max_positions(config: PretrainedConfig) -> int | None:

@@ -147,7 +147,7 @@ def write_reading(config: PretrainedConfig, *, pooling: Pooling, long_text: Long
     """
     _check(pooling, long_text)
     if hasattr(config, _OWN_POOLING):
-        setattr(config, _OWN_POOLING, "cls")
+        setattr(config, _OWN_POOLING, "bos" if config.model_type == "eurobert" else "cls")
     if is_pooled(pooling, long_text):
         setattr(config, _CONFIG_KEY, {"pooling": pooling, "long_text": long_text})
     elif hasattr(config, _CONFIG_KEY):

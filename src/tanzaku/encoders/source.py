@@ -43,6 +43,10 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
     """
     name = absolute_name(name)
     folder = _folder_of(name, revision=revision)
+    if revision is not None and (name == EMBEDDED_NAME or Path(name).is_absolute()):
+        raise EncoderError(
+            f"the encoder {name!r} is not from the hub, so that it has no revision {revision!r}; leave the revision out"
+        )
     files = select_files([path.name for path in folder.iterdir()], where=f"encoder {name!r} ({folder})")
     _check_whole(folder, files)
     return EncoderSource(name=name, folder=folder, fingerprint=_fingerprint(folder, files))
@@ -50,8 +54,11 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
 
 def absolute_name(name: str) -> str:
     """A name that finds the same encoder from every folder: a local folder's absolute path; any other name as it is."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if name and name != EMBEDDED_NAME and folder.is_dir() else name
+    try:
+        folder = Path(name).expanduser()
+        return str(folder.resolve()) if name and name != EMBEDDED_NAME and folder.is_dir() else name
+    except (OSError, RuntimeError, ValueError):  # too long, or ~ of somebody who does not exist
+        return name
 
 
 def short_name(source: EncoderSource) -> str:

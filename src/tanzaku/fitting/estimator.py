@@ -244,14 +244,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def _dataset(self, documents: Documents, *, seed: int) -> Dataset:
         kept, taken = _held_out(documents, share=self.validation_fraction, seed=seed)
-        val = pick(documents, taken or kept)
-        return Dataset(
-            name=_NAME,
-            train=pick(documents, kept),
-            val=Documents(val.texts, val.labels),
-            test=Documents(val.texts, val.labels),
-            label_names=tuple(sorted(set(documents.labels))),
-        )
+        train, val = pick(documents, kept), pick(documents, taken or kept)
+        if train.weights is not None and not any(train.weights):
+            raise InvalidInputError("every text left for training has the weight 0; give more of them a weight above 0")
+        val, names = Documents(val.texts, val.labels), tuple(sorted(set(documents.labels)))
+        return Dataset(name=_NAME, train=train, val=val, test=val, label_names=names)
 
     def _scores(self, texts: Any) -> np.ndarray:
         """(documents, labels) float32, columns as in `classes_`."""

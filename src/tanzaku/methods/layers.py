@@ -72,13 +72,17 @@ def layer_norms(model: nn.Module, head: Sequence[str]) -> dict[str, nn.Module]:
         MethodError: There is none.
     """
     found: dict[str, nn.Module] = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.LayerNorm | nn.RMSNorm) and not _inside(name, head) and module.weight is not None
+        name: module for name, module in model.named_modules() if _is_norm(module) and not _inside(name, head)
     }
     if not found:
         raise MethodError("this encoder has no layer normalisation to train; choose bitfit or lora")
     return found
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether it is a layer normalisation with a weight, also one of transformers' own, such as `DebertaLayerNorm`."""
+    known = isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
+    return known and getattr(module, "weight", None) is not None
 
 
 def _inside(name: str, head: Sequence[str]) -> bool:

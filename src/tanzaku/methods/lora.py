@@ -106,7 +106,9 @@ class Lora(RankedMethod):
     @field_validator("truncate")
     @classmethod
     def _smaller_ranks(cls, value: tuple[int, ...], others: ValidationInfo) -> tuple[int, ...]:
-        largest = max((others.data.get("rank", 1), *others.data.get("rank_pattern", {}).values()))
+        if not {"rank", "rank_pattern"} <= set(others.data):
+            return value  # these are wrong, and that is said already
+        largest = max((others.data["rank"], *others.data["rank_pattern"].values()))
         if too_large := [rank for rank in value if rank > largest]:
             raise ValueError(f"{too_large[0]} is more than the largest rank, {largest}; name ranks up to that")
         if len(set(value)) < len(value):

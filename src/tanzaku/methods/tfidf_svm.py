@@ -18,10 +18,13 @@ from tanzaku.methods.labels import OptionLabel, Title
 
 if TYPE_CHECKING:
     import numpy as np
+    from scipy.sparse import csr_matrix
     from sklearn.pipeline import Pipeline
+    from sklearn.svm import LinearSVC
 
 _TERMS = "terms.json"
 _WEIGHTS = "weights.safetensors"
+_NEVER = -1e6  # the distance of a class that is never predicted
 
 
 def _is_32(bits: int) -> bool:
@@ -73,7 +76,8 @@ class TfidfSvm(TextMethod):
     ) -> Pipeline:
         """Learn terms, their inverse document frequencies and the separating planes.
 
-        The planes heed `weights`; which terms are kept, and their frequencies, follow from the texts.
+        The planes heed `weights`; which terms are kept, and their frequencies, follow from the texts. A class whose
+        documents all have the weight 0 is never predicted.
         """
         from sklearn.pipeline import make_pipeline
         from sklearn.svm import LinearSVC
@@ -84,7 +88,7 @@ class TfidfSvm(TextMethod):
         # The solver visits the documents in a random order, and stops at a tolerance. The seed does not choose that
         # order: the method is deterministic.
         pipeline = make_pipeline(self._vectorizer(), LinearSVC(C=self.penalty, random_state=0))
-        pipeline.fit(list(texts), list(classes), linearsvc__sample_weight=weights)
+        _fit_planes(pipeline[-1], pipeline[0].fit_transform(list(texts)), classes, labels=labels, weights=weights)
         if self.weight_bits == 8:
             _lower(pipeline)
         return pipeline
@@ -178,6 +182,30 @@ class TfidfSvm(TextMethod):
             max_features=self.max_terms,
             vocabulary=vocabulary,
         )
+
+
+def _fit_planes(
+    svm: LinearSVC, vectors: csr_matrix, classes: Sequence[int], *, labels: int, weights: Sequence[float] | None
+) -> None:
+    """Fit the planes to vectors (documents, terms)."""
+    import numpy as np
+
+    truth = np.asarray(classes)
+    counts = np.ones(len(truth), dtype=bool) if weights is None else np.asarray(weights) > 0
+    present = np.unique(truth[counts])
+    if len(present) == labels:
+        svm.fit(vectors, truth, sample_weight=weights)
+        return
+    # The solver knows nothing of the classes whose documents do not count.
+    planes, offsets = np.zeros((labels, vectors.shape[1])), np.full(labels, _NEVER)
+    offsets[present] = 1.0
+    if len(present) > 1:
+        svm.fit(vectors[counts], truth[counts], sample_weight=np.asarray(weights)[counts])
+        signs = np.array([[-1], [1]]) if len(present) == 2 else np.ones((len(present), 1))
+        planes[present], offsets[present] = signs * svm.coef_, (signs * svm.intercept_)[:, -1]
+    if labels == 2:  # one plane, whose positive side is the second class
+        planes, offsets = planes[1:], np.array([1.0 if present[0] == 1 else -1.0])
+    svm.coef_, svm.intercept_, svm.classes_ = planes, offsets, np.arange(labels)
 
 
 def _members(vectorizer: Any, text: str) -> tuple[list[str], list[tuple[int, int]]]:

@@ -276,7 +276,9 @@ def _validated(kind: type[Model], content: Any, *, where: str) -> Model:
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """Every complaint, a line each, with the place, the value and the choices."""
-    places = dict.fromkeys(tuple(_without_tags(one["loc"])) for one in error.errors())
+    # That a default can't follow from a wrong value says nothing more than that this is wrong.
+    said = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
+    places = dict.fromkeys(tuple(_without_tags(one["loc"])) for one in said)
     # That a list is too short without its wrong items says nothing more than that these are wrong.
     deepest = [place for place in places if not any(other[: len(place)] == place != other for other in places)]
     return "\n".join(_complaint(error, kind, where) for where in deepest)

@@ -61,7 +61,7 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
         with (
             errors_naming(self.folder),
-            atomic_folder(self.folder / f"step-{step:09d}", replace=True) as staging,
+            atomic_folder(self._folder(step), replace=True) as staging,
         ):
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, staging / _TENSORS
@@ -70,7 +70,10 @@ class Checkpoints:
             sums = {name: sha256_of_file(staging / name) for name in (_TENSORS, _STATE)}
             manifest = {"version": _VERSION, "identity": self.identity, "step": step, "sha256": sums}
             write_json_atomically(staging / _MANIFEST, manifest)
-        for old in self._folders()[self.keep :]:
+        found = self._folders()
+        # Those of later steps were damaged: the work is at this one.
+        later = [folder for folder in found if folder.name > self._folder(step).name]
+        for old in (*later, *found[len(later) + self.keep :]):
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
@@ -86,6 +89,9 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove them all; the work is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _folder(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}"
 
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():
