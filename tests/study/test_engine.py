@@ -78,6 +78,13 @@ def test_what_belongs_to_a_new_head_is_no_target_of_an_arm(tmp_path: Path, tiny_
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_pooler_that_pretraining_leaves_out_is_missed_before_it(tmp_path: Path, tiny_encoder: Path) -> None:
+    study = _study(tiny_encoder, arms=[{"method": "lora", "pooler": True, "pretrain": {"steps": 2}}])
+    with pytest.raises(SpecError, match=r"do not go together: .*pooler"):
+        plan_study(study, dataset=make_dataset(train=12), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_whether_a_target_is_there_does_not_depend_on_the_other_arms(tmp_path: Path) -> None:
     encoder = make_encoder(tmp_path / "encoder", pooler=True)
     arms: list[dict[str, object]] = [

@@ -87,6 +87,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.1={method='lora', rank=0, truncate=[2]}", r"toml: arms\.1 \(lora\): rank = 0: Input should be [^\n]*$"),
         ("arms.1={method='adalora', rank=0}", r"toml: arms\.1 \(adalora\): rank = 0: Input should be [^\n]*$"),
         ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
+        (f"seeds={'[' * 5000}", r"--set seeds=\[+…: the value can't be read"),
+        (f"seeds={'1' * 5000}", r"--set seeds=1+…: the value can't be read"),
         ("arms.1.rank=[]", "rank is an empty list"),
         (
             "arms.1.ranks=2",

@@ -11,7 +11,7 @@ from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.ship.choosing import choose_run
 from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
-from tanzaku.study.record import RunRecord, write_record
+from tanzaku.study.record import FinishedRun, RunRecord, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
 from tanzaku.study.states import Progress, natural_key, progress_of, run_states, seconds_left, study_seconds_left
 from tests.report.page.trees import Tree
@@ -154,6 +154,14 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
     assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
+
+
+def test_the_time_left_counts_all_sessions_of_a_run_that_was_resumed() -> None:
+    resumed = _named("lora-r2-s1-0123456789", minutes=1).model_copy(update={"resumptions": 1})
+    assert isinstance(resumed, FinishedRun)
+    costs = resumed.costs.model_copy(update={"train_seconds_with_evaluation": 500.0, "test_seconds": 40.0})
+    ended = [resumed.model_copy(update={"costs": costs})]
+    assert seconds_left(ended, _listed("lora-r2-s2-0123456789").runs) == 540
 
 
 def test_the_time_left_follows_from_a_run_that_is_being_made_where_none_of_its_kind_has_ended() -> None:

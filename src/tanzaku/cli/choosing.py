@@ -20,5 +20,8 @@ class Choosing:
     ] = 0.5
     choose_by: Annotated[
         Literal["accuracy", "macro_f1"] | None,
-        typer.Option(help="Validation metric by which arms are chosen.", show_default="as in the study file"),
+        typer.Option(
+            help="Validation metric by which arms are chosen.",
+            show_default="as in the study file when the runs were made",
+        ),
     ] = None

@@ -93,7 +93,7 @@ def run(
         "retry_failed": retry_failed,
         "track": tracking.track or (),
     }
-    made = _make(study, out, engines=engines, settings=settings, console=errors)
+    made = _make(spec, out, engines=engines, settings=settings, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 
@@ -164,7 +164,7 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(study: Path, out: Path, *, engines: StudyEngines, settings: dict[str, Any], console: Console) -> _Made:
+def _make(study: "StudySpec", out: Path, *, engines: StudyEngines, settings: dict[str, Any], console: Console) -> _Made:
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.running import run_study
     from tanzaku.study.states import RunState

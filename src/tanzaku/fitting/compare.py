@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.fast import is_plain_bert
@@ -40,6 +39,7 @@ from tanzaku.study.planned import PlannedRun
 from tanzaku.study.recipes import RECIPES
 from tanzaku.study.runs import record_folders
 from tanzaku.study.spec import DataSpec, StudySpec
+from tanzaku.study.study_file import study_toml
 from tanzaku.words import LANGUAGES, Language, words_of
 
 FOLDS_FOLDER = "folds"
@@ -312,7 +312,7 @@ def _write_study(spec: StudySpec, folder: Path) -> None:
         "# The candidates of `tanzaku fit`, to be trained on the same documents and compared on the test set:\n"
         f"#   tanzaku study run {folder / STUDY_FILE} --out {runs}\n#   tanzaku study report {runs}\n"
     )
-    write_atomically(folder / STUDY_FILE, head + tomli_w.dumps(spec.model_dump(mode="json", exclude_unset=True)))
+    write_atomically(folder / STUDY_FILE, head + study_toml(spec.model_dump(mode="json", exclude_unset=True)))
 
 
 def _fold(job: Job, spec: StudySpec, number: int) -> Fold:

@@ -98,6 +98,19 @@ class Archive:
             yield key, StoredPredictions(classes, predicted, probabilities or None, known or None)
 
 
+def check_no_archive(folder: Path) -> None:
+    """Make sure that runs are not written into an archive.
+
+    Raises:
+        RecordError: It is one.
+    """
+    if is_archive(folder):
+        raise RecordError(
+            f"{folder} is an archive; give another folder with --out (`tanzaku study restore {folder}` makes one with "
+            "its runs)"
+        )
+
+
 def is_archive(folder: Path) -> bool:
     """Whether a folder is an archive, as opposed to one with a folder for each run."""
     return (folder / ARCHIVED_RUNS_FILE).is_file()

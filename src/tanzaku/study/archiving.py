@@ -19,6 +19,7 @@ from tanzaku.study.archive import (
     Split,
     archived_predictions,
     archived_record,
+    check_no_archive,
     is_archive,
     read_archive,
     short_paths,
@@ -136,7 +137,7 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         out: The study's folder; None takes `runs/` and the study's name.
 
     Raises:
-        RecordError: `archive` is none, or is damaged, or `out` is the folder of another study.
+        RecordError: `archive` is none, or is damaged, or `out` is an archive or another study's folder.
         SpecError: Its study file is.
         OSError: `out` can't be written.
     """
@@ -148,6 +149,7 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         raise RecordError(f"{archive / ARCHIVED_RUNS_FILE} is empty; archive the study again")
     study = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False)
     out = out if out is not None else RUNS_FOLDER / study.name
+    check_no_archive(out)
     listed, archived = read_list(out), read_list(archive) or _list_of(study, read.records)
     if listed is not None and listed.study != archived.study:
         raise RecordError(

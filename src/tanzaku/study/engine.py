@@ -106,11 +106,13 @@ def _make_with(
     waiting, busy = deque(runs), deque[PlannedRun]()
     started, held = set[str](), set[str]()
     given = 0
+    # When those that are to be made again had ended: another process may do the same meanwhile.
+    failed = {run.run_id: _failed_at(run) for run in runs} if retry_failed else {}
     with engine:
         while waiting or busy or given:
             while waiting and given < engine.capacity:
                 planned = waiting.popleft()
-                record = _existing(planned, retry_failed=retry_failed and planned.run_id not in held)
+                record = _existing(planned, retry=None if planned.run_id in held else failed.get(planned.run_id))
                 if record is not None:
                     yield RunEnds(planned, record, found=True)
                     continue
@@ -156,11 +158,18 @@ def _is_free(planned: PlannedRun) -> bool:
     return False
 
 
-def _existing(planned: PlannedRun, *, retry_failed: bool) -> RunRecord | None:
+def _failed_at(planned: PlannedRun) -> str | None:
+    """When a run failed; None where it has not."""
+    record = _existing(planned, retry=None)
+    return record.ended if record is not None and record.status == "failed" else None
+
+
+def _existing(planned: PlannedRun, *, retry: str | None) -> RunRecord | None:
+    """A run's record; that of a run which failed at the time `retry` is removed."""
     if not (planned.folder / RECORD_FILE).exists():
         return None
     record = read_record(planned.folder)
-    if record.status == "failed" and retry_failed:
+    if record.status == "failed" and record.ended == retry:
         with contextlib.suppress(Timeout), lock_of(planned):
             (planned.folder / RECORD_FILE).unlink(missing_ok=True)
         return None

@@ -55,7 +55,7 @@ def read_study(path: str | Path, *, overrides: Sequence[str] = (), check_arms: b
         ) from error
     except DataError as error:
         raise SpecError(str(error)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
     return parse_study(content, overrides=overrides, check_arms=check_arms, where=str(path))
 
@@ -333,6 +333,8 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets
+        raise SpecError(f"--set {override[:60]}…: the value can't be read ({error}); give a shorter one") from error
     place: Any = content
     for part in parts[:-1]:
         place = _step_into(place, part, override)

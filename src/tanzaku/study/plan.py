@@ -76,7 +76,8 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
         for spec, arm in zip(specs, arms, strict=True)
     ]
     runs = [replace(run, processes=processes) if isinstance(run, PlannedEncoderRun) else run for run in runs]
-    return Plan(study.name, dataset, runs)
+    # Arms may differ in what no result depends on: such runs are one.
+    return Plan(study.name, dataset, list({run.folder: run for run in reversed(runs)}.values())[::-1])
 
 
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:
@@ -209,8 +210,11 @@ def _check_loaded(specs: Sequence[EncoderRunSpec], encoder: EncoderSource, label
     loaded = load_classifier(
         encoder, label_names=label_names, seed=0, pooling=reading.pooling, long_text=reading.long_text
     )
+    # Pretraining leaves no pooler, so that it is a part of the head, too.
+    poolers = [name for name, _ in loaded.model.named_modules() if name.rpartition(".")[2] == "pooler"]
     for spec in specs:
-        _check_method(spec, loaded.model, head=loaded.head)
+        head = loaded.head if spec.encoder.pretrain is None else tuple(dict.fromkeys((*loaded.head, *poolers)))
+        _check_method(spec, loaded.model, head=head)
 
 
 def _one_for_each_length(specs: Sequence[EncoderRunSpec]) -> list[EncoderRunSpec]:

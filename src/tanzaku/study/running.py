@@ -1,20 +1,24 @@
 """A whole study from one call, as `tanzaku study run` makes it."""
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tanzaku.data.loading import load_dataset
+from tanzaku.errors import SpecError
 from tanzaku.files import check_writable
+from tanzaku.study.archive import check_no_archive
 from tanzaku.study.engine import RunEnds, StudyEvent, make_runs
 from tanzaku.study.engines.options import RayOptions
-from tanzaku.study.expansion import parse_study, read_study
+from tanzaku.study.expansion import expand, parse_study, read_study
 from tanzaku.study.listing import RUNS_FOLDER, ListedRun, StudyList, write_list
 from tanzaku.study.making import Shown
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
 from tanzaku.study.spec import StudySpec
+from tanzaku.study.study_file import study_toml
 from tanzaku.study.tracking.following import Following
 from tanzaku.study.tracking.tracker import open_trackers
 
@@ -65,13 +69,17 @@ def run_study(
         The records, in the order of the study's arms and seeds.
 
     Raises:
-        TanzakuError: The study, its data, its encoder or a destination can't be used.
+        TanzakuError: The study, its data, its encoder or a destination can't be used, or a number is too small.
         ProcessError: Nothing more can be written to `out`, or Ray can't be used; what has ended is safe.
         OSError: `out` can't be written.
         StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
     """
     spec = _read(study, overrides)
+    for name, number in (("jobs", jobs), ("processes_per_run", processes_per_run)):
+        if number is not None and number < 1:
+            raise SpecError(f"{name} = {number}; give 1 or more")
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
+    check_no_archive(folder)
     trackers = open_trackers(track, runs=folder)
     check_writable(folder)
     plan = _plan(spec, folder, processes_per_run)
@@ -114,7 +122,25 @@ def _write_list(folder: Path, spec: StudySpec, overrides: Sequence[str], runs: t
 def _read(study: str | Path | Mapping[str, Any] | StudySpec, overrides: Sequence[str]) -> StudySpec:
     match study:
         case StudySpec():
-            return parse_study(study.model_dump(mode="json", exclude_unset=True), overrides=overrides)
+            return _parsed(study.model_dump(mode="json", exclude_unset=True), overrides)
         case str() | Path():
             return read_study(study, overrides=overrides)
-    return parse_study(study, overrides=overrides)
+    return _parsed(study, overrides)
+
+
+def _parsed(content: Mapping[str, Any], overrides: Sequence[str]) -> StudySpec:
+    """A study from Python, in which None may stand where a study file has no word for it.
+
+    Raises:
+        SpecError: A study file can't say the same.
+    """
+    spec = parse_study(content, overrides=overrides)
+    written = tomllib.loads(study_toml(spec.model_dump(mode="json", exclude_unset=True)))
+    if {run.model_dump_json() for run in expand(parse_study(written))} != {
+        run.model_dump_json() for run in expand(spec)
+    }:
+        raise SpecError(
+            "the study: a study file can't say None for a setting that is not None by default, or that the recipe "
+            "sets, so the study could not be archived; give another value, such as patience = epochs"
+        )
+    return spec

@@ -199,5 +199,8 @@ def arm_of(run_id: str) -> str:
     return re.sub(r"(-s\d+)?-[0-9a-f]+$", "", run_id)
 
 
-def _seconds(record: RunRecord) -> float:
-    return (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
+def _seconds(record: FinishedRun) -> float:
+    took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
+    if record.resumptions:  # `started` is the last session's; what is trained is counted over all of them
+        took = max(took, record.costs.train_seconds_with_evaluation + record.costs.test_seconds)
+    return took
