@@ -31,6 +31,7 @@ from tanzaku.fitting import race
 from tanzaku.fitting.budgets import Costs
 from tanzaku.fitting.candidate_table import candidates_table, remark
 from tanzaku.fitting.charts import answer_rows
+from tanzaku.fitting.compare import _write_study
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.finish import nice
 from tanzaku.fitting.forms import weigh
@@ -46,6 +47,7 @@ from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.held_out import read_held_out
 from tanzaku.study.engine import StudyEvent
 from tanzaku.study.engines.options import RayOptions
+from tanzaku.study.expansion import expand, parse_study
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.process import StudyInterrupted
@@ -360,6 +362,12 @@ def test_the_page_says_how_far_probabilities_can_be_trusted(fitted: Fitted) -> N
         assert f"{found.probability:.4f}" in page
     first = page[page.index("<main>") : page.index("</section>")]
     assert "--error-rate" in first
+
+
+def test_a_candidate_may_say_none_for_a_default(tmp_path: Path) -> None:
+    study: dict[str, Any] = {"name": "s", "data": {"source": "d"}, "arms": [FEW_TERMS | {"max_terms": None}]}
+    _write_study(parse_study(study), tmp_path)
+    assert expand(tanzaku.read_study(tmp_path / "study.toml")) == expand(parse_study(study))
 
 
 def test_what_data_import_wrote_is_taken_as_a_whole(tmp_path: Path) -> None:
