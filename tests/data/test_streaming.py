@@ -169,6 +169,8 @@ def test_separators_alone_are_no_row_and_another_separator_is_named(tmp_path: Pa
     path.write_text("id,text\n1,海\n,,\n,\n2,\n,\n", encoding="utf-8")
     with pytest.warns(TanzakuWarning, match="left out 2 rows with only separators between the others"):
         assert list(stream_texts(path)) == ["海", ""]
+    path.write_text("\n,,\nid,text\n1,海\n", encoding="utf-8")
+    assert list(stream_texts(path)) == ["海"]  # without a warning of what is above the names
     path.write_text("  \nid,text\n1,海\n   \n2,山\n\u3000\n", encoding="utf-8")
     assert list(stream_texts(path)) == ["海", "山"]
     path.write_text('text\n海\n \n""\n\n', encoding="utf-8")

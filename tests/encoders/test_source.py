@@ -5,8 +5,8 @@ import pytest
 
 import tanzaku.encoders
 from tanzaku.encoders.files import select_files
-from tanzaku.encoders.source import resolve_encoder
-from tanzaku.errors import EncoderError
+from tanzaku.encoders.source import EncoderSource, resolve_encoder, warn_of_revision
+from tanzaku.errors import EncoderError, TanzakuWarning
 from tests.checkpoints import make_mecab_bert
 
 
@@ -85,8 +85,9 @@ def test_a_name_that_no_folder_can_have_is_an_error_of_ours(name: str) -> None:
 
 def test_a_revision_is_for_the_hub(bert: Path) -> None:
     for name in (str(bert), "tanzaku-mini"):
-        with pytest.raises(EncoderError, match="is not from the hub, so that it has no revision 'v2'"):
-            resolve_encoder(name, revision="v2")
+        with pytest.warns(TanzakuWarning, match="is not from the hub, so the revision 'v2' has no effect"):
+            warn_of_revision(resolve_encoder(name, revision="v2"), "v2")
+    warn_of_revision(EncoderSource("owner/name", bert, fingerprint=""), "v2")
 
 
 def test_the_embedded_name_is_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,8 +149,16 @@ def test_weights_that_are_all_zero_in_training_are_named() -> None:
     _, taken = _held_out(Documents(tuple(TEXTS), tuple(LABELS)), share=0.4, seed=0)
     weights = np.zeros(60)
     weights[taken[0]] = 1.0
-    with pytest.raises(InvalidInputError, match="every text left for training has the weight 0"):
+    with pytest.raises(InvalidInputError, match="all texts left for training have the weight 0"):
         TextClassifier(**QUICK, validation_fraction=0.4, random_state=0).fit(TEXTS, LABELS, sample_weight=weights)
+
+
+def test_a_label_without_weight_does_not_spoil_the_probabilities_of_the_others() -> None:
+    weights = np.array([float(label != sorted(set(LABELS))[0]) for label in LABELS])
+    estimator = TextClassifier(**QUICK, random_state=0).fit(TEXTS, LABELS, sample_weight=weights)
+    probabilities = estimator.predict_proba(TEXTS)
+    assert probabilities[:, 0].max() < 1e-6
+    assert probabilities[weights > 0].max(axis=1).mean() > 0.9
 
 
 def test_a_pickle_holds_the_bundles_bytes_and_none_of_our_objects_but_itself(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_of_documents_in_groups_one_of_each_counts_and_errors_say_groups(tmp_pat
     assert found is not None
     assert (len(found.correct), int(found.correct.sum())) == (20, 18)
     described = describe(threshold_of(found, error_rate=0.3, confidence=0.95))
-    assert "documents of its cross-validation: of one of each of their groups, each of which was class" in described
+    assert "documents of its cross-validation: of one document from each group, each of which was class" in described
     assert " of 20 (" in described
     with pytest.raises(BundleError, match="with 20 groups of documents of its cross-validation; even without a"):
         threshold_of(found, error_rate=0.05, confidence=0.95)

@@ -98,10 +98,10 @@ def test_runs_are_not_written_into_an_archive(content: dict[str, Any], tmp_path:
 def test_the_command_reads_the_study_from_a_pipe(content: dict[str, Any], tmp_path: Path) -> None:
     pipe = tmp_path / "study"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_text(study_toml(content), encoding="utf-8"))
+    writer = threading.Thread(target=lambda: pipe.write_text(study_toml(content), encoding="utf-8"), daemon=True)
     writer.start()
     done = CliRunner().invoke(app, ["study", "run", str(pipe), "--out", str(tmp_path / "runs")])
-    writer.join()
+    writer.join(timeout=60)
     assert done.exit_code == 0, (done.stderr, done.exception)
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
 

@@ -89,6 +89,7 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
         (f"seeds={'[' * 5000}", r"--set seeds=\[+…: the value can't be read"),
         (f"seeds={'1' * 5000}", r"--set seeds=1+…: the value can't be read"),
+        (f"arms.{'1' * 5000}.rank=1", r"is not a place in the list; it takes 0 to 2"),
         ("arms.1.rank=[]", "rank is an empty list"),
         (
             "arms.1.ranks=2",

@@ -106,7 +106,7 @@ class Abstaining:
 
 def describe(threshold: "Threshold") -> str:
     """What is promised, and what was seen on the validation documents, or on those of a cross-validation."""
-    documents, of_these = "validation documents", "of one of each of their groups" if threshold.grouped else "of these"
+    documents, of_these = "validation documents", "of one document from each group" if threshold.grouped else "of these"
     if threshold.cross_validated:
         documents = "documents of its cross-validation"
         of_these += ", each of which was classified by a model that was not trained on it"

@@ -10,6 +10,7 @@ from tanzaku.cli.abstaining import Promise
 from tanzaku.cli.classifying import BundleName, Model, Reading, folder_of
 from tanzaku.cli.evaluation_text import evaluation_text
 from tanzaku.cli.json_text import json_text
+from tanzaku.cli.text_source import refuse_without_effect
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
 from tanzaku.errors import DataError
@@ -82,6 +83,7 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
     from tanzaku.data.streaming import Remedies, stream_rows, warn_of_other_sheets
 
     options = reading.options()
+    refuse_without_effect(file, options)
     remedies = Remedies(
         repeated="Rename all but one, or name another column with --label-column.",
         none="Give a table that has the labels too.",

@@ -97,8 +97,10 @@ def _shape(labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
 def _load(name: str, revision: str | None, labels: int) -> "tuple[nn.Module, tuple[str, ...]]":
     """The encoder itself: its weights determine which modules its head has."""
     from tanzaku.encoders.load import load_classifier, resolve_encoder
+    from tanzaku.encoders.source import warn_of_revision
 
     source = resolve_encoder(name, revision=revision)
+    warn_of_revision(source, revision)
     loaded = load_classifier(source, label_names=[str(number) for number in range(labels)], seed=0)
     return loaded.model, loaded.head
 

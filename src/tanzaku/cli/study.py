@@ -78,22 +78,19 @@ def run(
     ```
     """
     del threads  # settled already
-    from tanzaku.study.expansion import read_study
+    from tanzaku.study.expansion import parse_study, read_content
     from tanzaku.study.listing import RUNS_FOLDER
 
     engines.ray()  # refuse what does not go together
-    spec = read_study(study, overrides=overrides or ())
+    content = read_content(study)  # once, since it may be a pipe
+    spec = parse_study(content, overrides=overrides or (), where=str(study))
     out = out or RUNS_FOLDER / spec.name
     errors = plain_console(stderr=True)
     if dry_run:
         _list_runs(spec)
         return
-    settings: dict[str, Any] = {
-        "overrides": overrides or (),
-        "retry_failed": retry_failed,
-        "track": tracking.track or (),
-    }
-    made = _make(spec, out, engines=engines, settings=settings, console=errors)
+    settings: dict[str, Any] = {"overrides": overrides or (), "track": tracking.track or ()}
+    made = _make(content, out, engines=engines, settings=settings | {"retry_failed": retry_failed}, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 
@@ -164,7 +161,9 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
 
-def _make(study: "StudySpec", out: Path, *, engines: StudyEngines, settings: dict[str, Any], console: Console) -> _Made:
+def _make(
+    study: dict[str, Any], out: Path, *, engines: StudyEngines, settings: dict[str, Any], console: Console
+) -> _Made:
     from tanzaku.study.process import StudyInterrupted
     from tanzaku.study.running import run_study
     from tanzaku.study.states import RunState

@@ -81,11 +81,12 @@ def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_colum
     if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
     file, options = None if piped else file, given.options()
-    _refuse_without_effect(file, options)
+    refuse_without_effect(file, options)
     return Source(texts=() if piped else tuple(texts), file=file, options=options, keep_columns=keep_columns)
 
 
-def _refuse_without_effect(file: Path | None, options: "ReadOptions") -> None:
+def refuse_without_effect(file: Path | None, options: "ReadOptions") -> None:
+    """Refuse options that can't have an effect on a file, or on texts from elsewhere (None)."""
     from tanzaku.data.streaming import options_without_effect
 
     if useless := options_without_effect(file, options):

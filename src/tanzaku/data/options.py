@@ -75,13 +75,16 @@ class ReadOptions:
         group = () if self.group_column is None else (self.group_column,)
         return (*self.text_columns, self.label_column, *group)
 
-    def without_effect(self, *, columns: bool, separators: bool = False, sheets: bool = False) -> list[str]:
+    def without_effect(
+        self, *, columns: bool, separators: bool = False, sheets: bool = False, files: bool = False
+    ) -> list[str]:
         """The options that were given and can't have an effect, by their names on the command line of `data import`.
 
         Args:
             columns: Whether the source has columns with names.
             separators: Whether it is a CSV or TSV file.
             sheets: Whether it is a spreadsheet.
+            files: Whether it is a folder per class.
         """
         given = {
             "--text-column": self.text_columns != (_TEXT,) and not columns,
@@ -90,6 +93,7 @@ class ReadOptions:
             "--delimiter": self.delimiter is not None and not separators,
             "--no-quotes": not self.quotes and not separators,
             "--sheet": self.sheet is not None and not sheets,
+            "--skip": bool(self.skip) and not files,
         }
         return [name for name, useless in given.items() if useless]
 

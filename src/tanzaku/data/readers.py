@@ -118,6 +118,7 @@ def options_without_effect(source: Source, options: ReadOptions) -> list[str]:
         columns=kind != "folder" and not isinstance(source.table, list),
         separators=kind in ("csv", "tsv"),
         sheets=kind == "xlsx",
+        files=kind == "folder",
     )
 
 

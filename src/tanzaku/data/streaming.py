@@ -232,9 +232,10 @@ def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
         columns=options.text_columns,
         usual=_DELIMITERS[source.suffix.lower()],
     )
-    between = 0
+    above, between = None, 0
     for row in rows:
-        between = rows.blank  # those below the last row do not count
+        above = rows.blank if above is None else above  # the names of the columns
+        between = rows.blank - above  # those below the last row do not count
         yield row
     if (message := describe_joined(rows.joined)) is not None:
         warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)

@@ -10,7 +10,14 @@ from tanzaku.encoders.checks import Check
 from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.fit import golden_pieces
 from tanzaku.encoders.load import SequenceClassifier, build_classifier, classifier_checks, load_config, max_positions
-from tanzaku.encoders.source import EMBEDDED_NAME, EncoderSource, files_of, read_settings, resolve_encoder
+from tanzaku.encoders.source import (
+    EMBEDDED_NAME,
+    EncoderSource,
+    files_of,
+    read_settings,
+    resolve_encoder,
+    warn_of_revision,
+)
 from tanzaku.encoders.tokenizer import (
     JAPANESE_CLASS,
     TOKENIZER_CONFIG_FILE,
@@ -29,6 +36,7 @@ def check_encoder(name: str, *, revision: str | None = None) -> Iterator[Check]:
     source = yield from _attempt("encoder", lambda: resolve_encoder(name, revision=revision))
     if source is None:
         return
+    warn_of_revision(source, revision)
     yield _files(source)
     config = yield from _attempt("configuration", lambda: load_config(source))
     if config is None:

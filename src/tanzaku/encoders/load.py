@@ -211,7 +211,7 @@ def _construction(config: PretrainedConfig) -> Iterator[None]:
     except Exception as error:  # each architecture fails in its own way
         reason = (str(error).strip().splitlines() or [""])[-1]  # some begin with the whole model
         raise EncoderError(
-            f"the {CONFIG_FILE} of an encoder of the type {config.model_type!r} can't be used "
+            f"the {CONFIG_FILE} of the encoder {config.name_or_path or config.model_type!r} can't be used "
             f"({type(error).__name__}: {reason}); correct it, or download it again"
         ) from error
 

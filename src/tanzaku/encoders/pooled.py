@@ -8,6 +8,7 @@ and one linear layer.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from tanzaku.errors import EncoderError
 _CONFIG_KEY = "tanzaku"
 # Where ModernBERT's says what transformers' own classifier of it reads: "cls" or "mean".
 _OWN_POOLING = "classifier_pooling"
+_EUROBERT = "eurobert"
 # The dropout before the classifier, by the names that BERT's family has for it.
 _DROPOUTS = (
     "classifier_dropout",
@@ -140,18 +142,30 @@ def is_pooled(pooling: Pooling, long_text: LongText) -> bool:
 def write_reading(config: PretrainedConfig, *, pooling: Pooling, long_text: LongText) -> None:
     """Note in `config` how its classifier reads and pools, so that a saved folder says it; for the plain one, nothing.
 
-    A configuration that has a pooling for the plain one gets "cls", which is what the plain one is for.
+    A configuration that has a pooling for the plain one gets that of the first token, which the plain one is for.
 
     Raises:
         EncoderError: One of the two is not known.
     """
     _check(pooling, long_text)
     if hasattr(config, _OWN_POOLING):
-        setattr(config, _OWN_POOLING, "bos" if config.model_type == "eurobert" else "cls")
+        setattr(config, _OWN_POOLING, _first_token(config.model_type))
     if is_pooled(pooling, long_text):
         setattr(config, _CONFIG_KEY, {"pooling": pooling, "long_text": long_text})
     elif hasattr(config, _CONFIG_KEY):
         delattr(config, _CONFIG_KEY)
+
+
+def own_pooling(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What makes transformers' own classifier read the first token, by the content of a config.json; empty where it
+    reads nothing else."""
+    model_type = str(settings.get("model_type"))
+    may_differ = _OWN_POOLING in settings or model_type == _EUROBERT  # which reads another one if it says nothing
+    return {_OWN_POOLING: _first_token(model_type)} if may_differ else {}
+
+
+def _first_token(model_type: str) -> str:
+    return "bos" if model_type == _EUROBERT else "cls"
 
 
 def reading_of(config: PretrainedConfig) -> tuple[Pooling, LongText]:

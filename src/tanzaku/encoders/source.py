@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tanzaku.encoders.files import CONFIG_FILE, EncoderFiles, select_files, shard_names
-from tanzaku.errors import EncoderError
+from tanzaku.errors import EncoderError, TanzakuWarning
 from tanzaku.files import sha256_of_file
 
 EMBEDDED_NAME = "tanzaku-mini"
@@ -43,13 +44,19 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
     """
     name = absolute_name(name)
     folder = _folder_of(name, revision=revision)
-    if revision is not None and (name == EMBEDDED_NAME or Path(name).is_absolute()):
-        raise EncoderError(
-            f"the encoder {name!r} is not from the hub, so that it has no revision {revision!r}; leave the revision out"
-        )
     files = select_files([path.name for path in folder.iterdir()], where=f"encoder {name!r} ({folder})")
     _check_whole(folder, files)
     return EncoderSource(name=name, folder=folder, fingerprint=_fingerprint(folder, files))
+
+
+def warn_of_revision(source: EncoderSource, revision: str | None) -> None:
+    """Warn of a revision that has no effect, since the encoder is not from the hub."""
+    if revision is not None and (source.name == EMBEDDED_NAME or Path(source.name).is_absolute()):
+        warnings.warn(
+            f"the encoder {source.name!r} is not from the hub, so the revision {revision!r} has no effect",
+            TanzakuWarning,
+            stacklevel=2,
+        )
 
 
 def absolute_name(name: str) -> str:

@@ -73,7 +73,7 @@ def build_tokenizer(source: EncoderSource) -> PreTrainedTokenizerBase:
             f"encoder {source.name!r}: {source.folder} has no vocabulary (vocab.txt, tokenizer.json, or a "
             "sentencepiece model); copy them from where the weights came from"
         )
-    if not isinstance(longest := settings.get("model_max_length", 0), int | float):
+    if not isinstance(longest := settings.get("model_max_length"), int | float | None):
         raise EncoderError(
             f"encoder {source.name!r}: model_max_length = {longest!r} in {TOKENIZER_CONFIG_FILE} is not a number; "
             "correct it, or download the file again"

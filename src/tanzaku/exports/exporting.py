@@ -195,11 +195,12 @@ def _write_card(request: _Request, folder: Path, language: Language) -> None:
 
     facts, form = request.bundle.facts, request.form
     lines: Sequence[str] = ()
+    compact = False
     if form not in GRAPH_FORMS and isinstance(facts, EncoderBundleFacts):
         compact = form == "peft" and files_of(_encoder(request, facts)).weights_format == "q4"
         base = base_options(_encoder(request, facts).folder) if form == "peft" else {}
         lines = snippet_of(facts, form, compact=compact, base=base)
-    write_card(folder, facts, form=form, snippet=lines, language=language)
+    write_card(folder, facts, form=form, snippet=lines, compact=compact, language=language)
 
 
 def _write_faster(request: _Request, folder: Path, notes: list[str]) -> Certificate:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tanzaku.encoders.pooled import own_pooling
 from tanzaku.encoders.source import absolute_name
 from tanzaku.errors import BundleError
 from tanzaku.files import write_json_atomically
@@ -146,8 +147,7 @@ def base_options(encoder: Path) -> dict[str, Any]:
     [CLS], whatever a ModernBERT's configuration says.
     """
     config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
-    pooling = {"classifier_pooling": "cls"} if "classifier_pooling" in config else {}
-    return {"ignore_mismatched_sizes": True, **pooling}
+    return {"ignore_mismatched_sizes": True, **own_pooling(config)}
 
 
 def _read_config(saved: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -244,11 +245,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def _dataset(self, documents: Documents, *, seed: int) -> Dataset:
         kept, taken = _held_out(documents, share=self.validation_fraction, seed=seed)
-        train, val = pick(documents, kept), pick(documents, taken or kept)
-        if train.weights is not None and not any(train.weights):
-            raise InvalidInputError("every text left for training has the weight 0; give more of them a weight above 0")
-        val, names = Documents(val.texts, val.labels), tuple(sorted(set(documents.labels)))
-        return Dataset(name=_NAME, train=train, val=val, test=val, label_names=names)
+        train = pick(documents, kept)
+        if train.weights is not None:
+            if not (counted := {one for one, weight in zip(train.labels, train.weights, strict=True) if weight > 0}):
+                raise InvalidInputError("all texts left for training have the weight 0; give more a weight above 0")
+            taken = [row for row in taken if documents.labels[row] in counted]  # the others would spoil the temperature
+        val = replace(pick(documents, taken or kept), weights=None)
+        return Dataset(name=_NAME, train=train, val=val, test=val, label_names=tuple(sorted(set(documents.labels))))
 
     def _scores(self, texts: Any) -> np.ndarray:
         """(documents, labels) float32, columns as in `classes_`."""

@@ -52,7 +52,7 @@ class Outcome:
         for entry, dropped in zip(entries, self.dropped, strict=True):
             if dropped is not None:
                 entry.drop(dropped["reason"], dropped["detail"])
-                entry.needed_seconds = dropped["needed_seconds"]
+                entry.needed_seconds = dropped.get("needed_seconds")
                 entry.behind = Behind(**dropped["behind"]) if dropped["behind"] else None
 
 

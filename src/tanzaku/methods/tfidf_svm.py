@@ -201,8 +201,8 @@ def _fit_planes(
     offsets[present] = 1.0
     if len(present) > 1:
         svm.fit(vectors[counts], truth[counts], sample_weight=np.asarray(weights)[counts])
-        signs = np.array([[-1], [1]]) if len(present) == 2 else np.ones((len(present), 1))
-        planes[present], offsets[present] = signs * svm.coef_, (signs * svm.intercept_)[:, -1]
+        signs = np.array([-1, 1]) if len(present) == 2 else np.ones(len(present))
+        planes[present], offsets[present] = signs[:, None] * svm.coef_, signs * svm.intercept_
     if labels == 2:  # one plane, whose positive side is the second class
         planes, offsets = planes[1:], np.array([1.0 if present[0] == 1 else -1.0])
     svm.coef_, svm.intercept_, svm.classes_ = planes, offsets, np.arange(labels)

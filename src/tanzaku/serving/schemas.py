@@ -53,7 +53,9 @@ class ClassifyRequest(_Request):
         _Share | None,
         Field(description="Answer as many texts as possible so that fewer than this share of the answers are wrong."),
     ] = None
-    confidence: Annotated[_Share, Field(description="Confidence with which error_rate is promised.")] = 0.95
+    confidence: Annotated[
+        _Share | None, Field(description="Confidence with which error_rate is promised; 0.95 if not given.")
+    ] = None
     otherwise: Annotated[str, Field(max_length=1000, description="Label of the texts that are not answered.")] = ""
     explain: Annotated[bool, Field(description="Say which phrases of each text speak for its label.")] = False
 

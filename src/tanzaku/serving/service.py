@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tanzaku.analysis.abstention import DEFAULT_CONFIDENCE
 from tanzaku.data.characters import check_characters
 from tanzaku.errors import BundleError
 from tanzaku.serving.engine import Engine
@@ -177,9 +178,8 @@ class Service:
 
 def _minimum(request: ClassifyRequest, task: Task) -> float | None:
     """From which probability on texts are answered."""
-    given = request.model_fields_set
     if request.error_rate is None:
-        if "confidence" in given:
+        if request.confidence is not None:
             raise ApiError(422, "confidence only has an effect with error_rate; give that too")
         if request.otherwise and request.min_probability is None:
             raise ApiError(422, "otherwise only has an effect with min_probability or error_rate; give one of them too")
@@ -189,7 +189,7 @@ def _minimum(request: ClassifyRequest, task: Task) -> float | None:
     found = threshold_of(
         task.held_out,
         error_rate=request.error_rate,
-        confidence=request.confidence,
+        confidence=DEFAULT_CONFIDENCE if request.confidence is None else request.confidence,
         remedy="give min_probability instead of error_rate, or a higher error_rate",
     )
     return found.probability

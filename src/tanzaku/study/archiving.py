@@ -160,13 +160,10 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
     missing: list[StoredRun] = []
     kept: list[str] = []
     for record in read.records:
-        name = record.run_id
-        if Path(name).parts != (name,) or name == "..":
-            raise RecordError(f"{archive / ARCHIVED_RUNS_FILE}: {name!r} can't be the name of a run's folder")
-        if _identity_of(name) in begun:
-            kept.append(name)
+        if _identity_of(_folder_name(record.run_id, archive)) in begun:
+            kept.append(record.run_id)
         else:
-            missing.append(StoredRun(record, archive / name, read))
+            missing.append(StoredRun(record, archive / record.run_id, read))
     restored = {run.record.run_id: StoredRun(run.record, out / run.record.run_id) for run in missing}
     for (name, split, rank), predictions in _predictions_of(missing).items():
         path = restored[name].predictions_path(split, rank=rank)
@@ -178,6 +175,12 @@ def restore_study(archive: Path, out: Path | None = None) -> Restored:
         runs = (run.model_copy(update={"name": begun.get(_identity_of(run.name), run.name)}) for run in archived.runs)
         write_list(out, archived.model_copy(update={"runs": tuple(runs)}))
     return Restored(out, tuple(restored), tuple(kept))
+
+
+def _folder_name(run_id: str, archive: Path) -> str:
+    if Path(run_id).parts != (run_id,) or run_id == "..":
+        raise RecordError(f"{archive / ARCHIVED_RUNS_FILE}: {run_id!r} can't be the name of a run's folder")
+    return run_id
 
 
 def _begun_in(folder: Path) -> dict[str, str]:

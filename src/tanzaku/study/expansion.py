@@ -46,9 +46,18 @@ def read_study(path: str | Path, *, overrides: Sequence[str] = (), check_arms: b
     Raises:
         SpecError: The file is missing, is not TOML, or says something that a study can't.
     """
+    return parse_study(read_content(path), overrides=overrides, check_arms=check_arms, where=str(path))
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """The keys of a study file, unchecked.
+
+    Raises:
+        SpecError: The file is missing or is not TOML.
+    """
     path = Path(path)
     try:
-        content = tomllib.loads(decode(path.read_bytes(), name=str(path), can_choose=False))
+        return tomllib.loads(decode(path.read_bytes(), name=str(path), can_choose=False))
     except OSError as error:
         raise SpecError(
             f"the study file {path} can't be read: {error.strerror}; give the path of a TOML file"
@@ -57,7 +66,6 @@ def read_study(path: str | Path, *, overrides: Sequence[str] = (), check_arms: b
         raise SpecError(str(error)) from error
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
-    return parse_study(content, overrides=overrides, check_arms=check_arms, where=str(path))
 
 
 def parse_study(
@@ -98,7 +106,7 @@ def _check_shared(study: StudySpec, *, where: str) -> None:
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
-    """All runs of a study: every seed, every arm, every combination of the arm's axes; duplicates once.
+    """All runs of a study: every seed, every arm, every combination of the arm's axes; those with the same result once.
 
     A deterministic method is run once, and that run counts for every seed.
 
@@ -109,7 +117,7 @@ def expand(study: StudySpec) -> list[RunSpec]:
     for seed in study.seeds:
         for number, arm in enumerate(study.arms):
             for run in expand_arm(study, arm, seed=seed, where=f"arms.{number}"):
-                runs.setdefault(run.model_dump_json(), run)
+                runs.setdefault(run.model_dump_json(exclude={"training": {"checkpoint_minutes"}}), run)
     return list(runs.values())
 
 
@@ -352,6 +360,6 @@ def _step_into(place: Any, part: str, override: str) -> Any:
 
 
 def _list_index(place: list[Any], part: str, override: str) -> int:
-    if not part.isdecimal() or int(part) >= len(place):
+    if not part.isdecimal() or len(part) > len(str(len(place))) or int(part) >= len(place):
         raise SpecError(f"--set {override}: {part!r} is not a place in the list; it takes 0 to {len(place) - 1}")
     return int(part)

@@ -19,6 +19,7 @@ from tanzaku.encoders.load import (
 )
 from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.reading import tokenized_length
+from tanzaku.encoders.source import warn_of_revision
 from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods.interface import StepHooks
 from tanzaku.pretraining.options import ContinuedOptions
@@ -77,7 +78,10 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     ]
     runs = [replace(run, processes=processes) if isinstance(run, PlannedEncoderRun) else run for run in runs]
     # Arms may differ in what no result depends on: such runs are one.
-    return Plan(study.name, dataset, list({run.folder: run for run in reversed(runs)}.values())[::-1])
+    different: dict[Path, PlannedRun] = {}
+    for run in runs:
+        different.setdefault(run.folder, run)
+    return Plan(study.name, dataset, list(different.values()))
 
 
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:
@@ -146,6 +150,7 @@ def check_encoder(specs: Sequence[EncoderRunSpec], dataset: Dataset) -> EncoderS
         return None
     settings = specs[0].encoder
     encoder = resolve_encoder(settings.name, revision=settings.revision)
+    warn_of_revision(encoder, settings.revision)
     _check_fit(specs, encoder, labels=len(dataset.label_names))
     _check_behaviour(specs, encoder, dataset.label_names)
     return encoder

@@ -79,9 +79,9 @@ def run_study(
         if number is not None and number < 1:
             raise SpecError(f"{name} = {number}; give 1 or more")
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
-    check_no_archive(folder)
     trackers = open_trackers(track, runs=folder)
     check_writable(folder)
+    check_no_archive(folder)
     plan = _plan(spec, folder, processes_per_run)
     runs = _listed(plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))

@@ -117,7 +117,7 @@ def test_the_commands_run_from_where_the_report_was_made(tmp_path: Path, monkeyp
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
-    ("language", "instead"), [("en", "can't be packed"), ("ja", "パッケージにできません")], ids=["en", "ja"]
+    ("language", "instead"), [("en", "can't be packed"), ("ja", "バンドルにできません")], ids=["en", "ja"]
 )
 def test_archived_records_without_models_get_no_command_to_pack_them(
     tmp_path: Path, language: Language, instead: str

@@ -13,12 +13,12 @@ from tanzaku.methods import METHODS
 from tanzaku.ship.bundle import EncoderBundleFacts
 from tanzaku.ship.cards.cells import settings, table
 from tanzaku.ship.cards.facts import CardFacts
+from tanzaku.ship.cards.install import REPOSITORY
 from tanzaku.ship.cards.scores import accuracy, comparison, labels
 from tanzaku.words import Words
 
 # The interval of a share of fewer documents is over 40 points wide where it is widest.
 _FEW_DOCUMENTS = 20
-_REPOSITORY = "https://github.com/tanzaku-nlp/tanzaku"
 _EXAMPLE = "海に船がある。"
 _WITH_TERMS = ("tfidf-svm", "lora+tfidf")
 
@@ -46,7 +46,7 @@ def _about(card: CardFacts, words: Words) -> Iterator[str]:
             ),
             words.text(
                 "{tanzaku} measured it and wrote this card.",
-                tanzaku=f"[Tanzaku]({_REPOSITORY})",
+                tanzaku=f"[Tanzaku]({REPOSITORY})",
             ),
         ]
     )
@@ -64,7 +64,7 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
         )
         return
     yield words.text("Name this folder, or hf://OWNER/NAME if it is on the Hugging Face hub:")
-    yield from ("", "```bash", f"git clone {_REPOSITORY}.git", *card.install)
+    yield from ("", "```bash", f"git clone {REPOSITORY}.git", *card.install)
     yield from (f"tanzaku classify my-bundle {_EXAMPLE}", "```", "")
     yield from ("```python", "from tanzaku import Classifier", "", 'classifier = Classifier.load("my-bundle")')
     yield from (f'print(classifier(["{_EXAMPLE}"])[0])', "```")

@@ -29,7 +29,13 @@ _LIBRARIES: dict[Form, str] = {
 
 
 def write_card(
-    folder: Path, facts: BundleFacts, *, form: Form = "bundle", snippet: Sequence[str] = (), language: Language = "en"
+    folder: Path,
+    facts: BundleFacts,
+    *,
+    form: Form = "bundle",
+    snippet: Sequence[str] = (),
+    compact: bool = False,
+    language: Language = "en",
 ) -> None:
     """Write `README.md` into the folder of a bundle or an export that is complete otherwise.
 
@@ -38,10 +44,13 @@ def write_card(
         facts: What the bundle says of itself, or the one that was exported.
         form: "bundle", or what the export is for.
         snippet: The lines of Python that use an export to another library.
+        compact: Whether that needs an encoder which Tanzaku has to write for transformers first.
         language: Of the text.
     """
     certificate = read_certificate(folder) if (folder / CERTIFICATE_FILE).is_file() else None
-    card = CardFacts(facts, form, certificate, bundle_bytes(folder), snippet, install_lines(folder, form))
+    card = CardFacts(
+        facts, form, certificate, bundle_bytes(folder), snippet, install_lines(folder, form, compact=compact)
+    )
     text = card_text(card, words_of(language))
     write_atomically(folder / CARD_FILE, f"---\n{_front_matter(card)}\n---\n\n{text}")
 
