@@ -89,8 +89,8 @@ def run(
     if dry_run:
         _list_runs(spec)
         return
-    settings: dict[str, Any] = {"overrides": overrides or (), "track": tracking.track or ()}
-    made = _make(content, out, engines=engines, settings=settings | {"retry_failed": retry_failed}, console=errors)
+    settings = {"overrides": overrides or (), "retry_failed": retry_failed, "track": tracking.track or ()}
+    made = _make(content, out, engines=engines, settings=settings, console=errors)
     print_runs(made.states)
     _conclude(spec, made, out, errors)
 

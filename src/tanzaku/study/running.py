@@ -75,13 +75,9 @@ def run_study(
         StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
     """
     spec = _read(study, overrides)
-    for name, number in (("jobs", jobs), ("processes_per_run", processes_per_run)):
-        if number is not None and number < 1:
-            raise SpecError(f"{name} = {number}; give 1 or more")
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name
     trackers = open_trackers(track, runs=folder)
-    check_writable(folder)
-    check_no_archive(folder)
+    _check(folder, jobs=jobs, processes_per_run=processes_per_run)
     plan = _plan(spec, folder, processes_per_run)
     runs = _listed(plan.runs)
     listener(StudyStarts(runs, _write_list(folder, spec, overrides, runs)))
@@ -90,6 +86,14 @@ def run_study(
         events = make_runs(plan.runs, dataset=plan.dataset, study=spec.name, **options)
         records = _hear(events, follow, listener)
     return [records[run.name] for run in runs]
+
+
+def _check(folder: Path, **numbers: int | None) -> None:
+    check_writable(folder)
+    check_no_archive(folder)
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise SpecError(f"{name} = {number}; give 1 or more")
 
 
 def _plan(spec: StudySpec, folder: Path, processes: int) -> "Plan":
