@@ -34,6 +34,7 @@ from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
 from tanzaku.study.listing import unfinished_below
+from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
 
@@ -284,6 +285,12 @@ class Task:
     def training_documents(self) -> str:
         """How many there are."""
         return formats.count(self.lora.arm.finished[0].data.train_documents)
+
+    @property
+    def precisions(self) -> set[str]:
+        """In what the runs with an encoder were computed."""
+        runs = [run for found in (self.head, self.lora, self.full) for run in found.arm.finished]
+        return {run.compute.precision for run in runs if isinstance(run, FinishedEncoderRun)}
 
     @property
     def lora_and_words(self) -> tuple[str, Found, Found]:
