@@ -52,6 +52,7 @@ WHOLE = [
     "recipe-chabsa",
     "recipe-ews",
     "asdc-dialog-act",
+    "chabsa-polarity",
     "medweb-ja",
 ]
 # The study file of those that were made with one on several tasks.
