@@ -87,9 +87,9 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("arms.1={method='lora', rank=0, truncate=[2]}", r"toml: arms\.1 \(lora\): rank = 0: Input should be [^\n]*$"),
         ("arms.1={method='adalora', rank=0}", r"toml: arms\.1 \(adalora\): rank = 0: Input should be [^\n]*$"),
         ("arms.1.alpha=-1", r"arms\.1 \(lora\): alpha"),
-        (f"seeds={'[' * 5000}", r"--set seeds=\[+…: the value can't be read"),
-        (f"seeds={'1' * 5000}", r"--set seeds=1+…: the value can't be read"),
-        (f"arms.{'1' * 5000}.rank=1", r"is not a place in the list; it takes 0 to 2"),
+        pytest.param(f"seeds={'[' * 5000}", r"--set seeds=\[+…: the value can't be read", id="brackets"),
+        pytest.param(f"seeds={'1' * 5000}", r"--set seeds=1+…: the value can't be read", id="digits"),
+        pytest.param(f"arms.{'1' * 5000}.rank=1", r"is not a place in the list; it takes 0 to 2", id="place"),
         ("arms.1.rank=[]", "rank is an empty list"),
         (
             "arms.1.ranks=2",
