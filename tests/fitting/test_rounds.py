@@ -29,6 +29,7 @@ from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import DeadlineOver, StudyInterrupted
 from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord
+from tests.report.records import baseline
 
 FOLDS, DOCUMENTS = 5, 30
 
@@ -402,12 +403,11 @@ def test_a_resumed_run_took_as_long_as_all_its_sessions() -> None:
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
-    costs = SimpleNamespace(train_seconds_with_evaluation=290.0, test_seconds=5.0)
-    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:20+00:00"}
+    costs = baseline().costs.model_copy(update={"train_seconds_with_evaluation": 290.0, "test_seconds": 5.0})
+    times: dict[str, Any] = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:20+00:00"}
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
     for resumptions, seconds in ((1, 295), (0, 20)):
-        record = SimpleNamespace(**times, resumptions=resumptions, costs=costs)
-        clock.learn(planned, cast(FinishedRun, record), dataset)
+        clock.learn(planned, baseline(**times, resumptions=resumptions, costs=costs), dataset)
         assert clock.expected(planned, dataset) == pytest.approx(seconds)
 
 
@@ -417,10 +417,10 @@ def test_a_run_takes_longer_with_fewer_threads_than_before(threads: int, seconds
     documents = Documents(("a",) * 10, ("x",) * 10)
     dataset = Dataset(name="d", train=documents, val=documents, test=documents, label_names=("x",))
     spec = SimpleNamespace(kind="text", model_dump_json=lambda exclude: "arm")
-    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00"}
-    record = SimpleNamespace(**times, resumptions=0, environment=SimpleNamespace(threads=threads))
+    times: dict[str, Any] = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:01:00+00:00"}
+    environment = baseline().environment.model_copy(update={"threads": threads})
     planned = cast(PlannedRun, SimpleNamespace(spec=spec))
-    clock.learn(planned, cast(FinishedRun, record), dataset)
+    clock.learn(planned, baseline(**times, resumptions=0, environment=environment), dataset)
     assert clock.expected(planned, dataset) == pytest.approx(seconds)
 
 

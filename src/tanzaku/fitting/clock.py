@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.study.encoder_spec import EncoderSpec
@@ -92,9 +91,7 @@ class Clock:
 
     def learn(self, planned: PlannedRun, record: FinishedRun, dataset: Dataset) -> None:
         """Note how long a run took, which tells also how long others of its kind are going to take."""
-        took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
-        if record.resumptions:  # `started` is the last session's; what is trained is counted over all of them
-            took = max(took, record.costs.train_seconds_with_evaluation + record.costs.test_seconds)
+        took = record.seconds
         if self._threads:
             # One that had more threads, since it did not share the machine, takes longer: at most by their ratio.
             took *= max(1.0, record.environment.threads / self._threads)

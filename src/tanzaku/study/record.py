@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -196,6 +197,15 @@ class _FinishedRun(_Run):
     ranks: Annotated[
         tuple[RankRecord, ...], Field(description="The adapter cut to other ranks, if the arm asks for that.")
     ] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took. Where it was resumed, `started` is the last session's: what is trained and tested counts
+        over all of them."""
+        took = (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
+        if not self.resumptions:
+            return took
+        return max(took, self.costs.train_seconds_with_evaluation + self.costs.test_seconds)
 
     @model_validator(mode="after")
     def _scores_are_of_the_datas_classes(self) -> Self:

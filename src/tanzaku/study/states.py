@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,7 +183,7 @@ def seconds_left(
         of_arm = [record for record in finished if arm_of(record.run_id) == arm_of(run.name)]
         of_method = [record for record in finished if record.method == run.method]
         of_kind = [record for record in finished if record.spec["kind"] == run.kind]
-        seconds = [_seconds(record) for record in of_arm or of_method or of_kind]
+        seconds = [record.seconds for record in of_arm or of_method or of_kind]
         if not seconds:
             made = [progress[other.name] for other in waiting if other.kind == run.kind and other.name in progress]
             seconds = [one.seconds_in_all for one in made if one.seconds_in_all is not None]
@@ -197,10 +196,3 @@ def seconds_left(
 def arm_of(run_id: str) -> str:
     """A run's name without its seed and identity."""
     return re.sub(r"(-s\d+)?-[0-9a-f]+$", "", run_id)
-
-
-def _seconds(record: FinishedRun) -> float:
-    took = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
-    if record.resumptions:  # `started` is the last session's; what is trained is counted over all of them
-        took = max(took, record.costs.train_seconds_with_evaluation + record.costs.test_seconds)
-    return took
