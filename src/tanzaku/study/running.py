@@ -18,7 +18,7 @@ from tanzaku.study.making import Shown
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.record import RunRecord
 from tanzaku.study.spec import StudySpec
-from tanzaku.study.study_file import study_toml
+from tanzaku.study.study_file import has_none, study_toml
 from tanzaku.study.tracking.following import Following
 from tanzaku.study.tracking.tracker import open_trackers
 
@@ -139,6 +139,8 @@ def _parsed(content: Mapping[str, Any], overrides: Sequence[str]) -> StudySpec:
         SpecError: A study file can't say the same.
     """
     spec = parse_study(content, overrides=overrides)
+    if not has_none(content):
+        return spec
     written = tomllib.loads(study_toml(spec.model_dump(mode="json", exclude_unset=True)))
     if {run.model_dump_json() for run in expand(parse_study(written))} != {
         run.model_dump_json() for run in expand(spec)

@@ -16,6 +16,13 @@ def study_toml(content: Mapping[str, Any]) -> str:
     return tomli_w.dumps(_without_none({**content, **({"arms": arms} if arms else {})}))
 
 
+def has_none(value: Any) -> bool:
+    """Whether there is a None anywhere in it, for which TOML has no word."""
+    if isinstance(value, Mapping):
+        return any(map(has_none, value.values()))
+    return any(map(has_none, value)) if isinstance(value, list | tuple) else value is None
+
+
 def _arms_without_none(arm: dict[str, Any]) -> list[dict[str, Any]]:
     axes = [
         [{name: value}] if not isinstance(value, list) or None not in value else _parts(name, value)
