@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.findings import Compared, Findings, outcomes
 from tanzaku.analysis.arms import Arm, sections_of
 from tanzaku.analysis.intervals import accuracy_interval_of
-from tanzaku.analysis.run_scores import accuracy_scores
-from tanzaku.analysis.statistics import accuracy_interval_over_both, compare_accuracies
+from tanzaku.analysis.statistics import compare_accuracies
 from tanzaku.analysis.thesis import PUBLISHED, published_megabytes
 from tanzaku.encoders.source import files_of, resolve_encoder
 from tanzaku.fitting.candidates import parameters_of
@@ -35,7 +35,6 @@ from tanzaku.study.spec import RUN_SPEC, StudySpec
 from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
-MINI = ROOT / "records" / "livedoor-mini"
 PRECISION = ROOT / "records" / "livedoor-precision"
 QUICKSTART = ROOT / "records" / "quickstart"
 # The fingerprint of the encoder that was called tanzaku-mini when these records were made.
@@ -61,52 +60,80 @@ FILES |= dict.fromkeys(("asdc-dialog-act", "chabsa-polarity", "medweb-ja"), "sho
 ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
 
-# What stands beside an arm in the thesis's Table 3.2: full fine-tuning, and the best LoRA.
-_BEST = {
-    row.method: row
-    for row in sorted(PUBLISHED, key=lambda row: row.accuracy_percent)
-    if row.table == "3.2" and row.megabytes is not None
-}
+@cache
+def _findings() -> Findings:
+    return Findings(ROOT / "records")
 
 
-def _row(arm: Arm) -> str:
-    published = _BEST.get(arm.method)
-    accuracy = arm.accuracy
-    assert accuracy is not None
-    correct = np.stack([_correct(MINI)[run.run_id] for run in arm.finished])
-    both = accuracy_interval_over_both(accuracy_scores(correct), range(len(correct)))
-    cells = [
-        arm.name,
-        "all" if arm.deterministic else str(len(arm.finished)),
-        f"{percent(accuracy.mean)} ({interval(both)})",
-        "–" if arm.deterministic else f"{percent(accuracy.lowest)}–{percent(accuracy.highest)}",
-        "–" if published is None else f"{published.accuracy_percent:.2f}",
-        megabytes(_mean(arm, "saved_bytes") / 1e6),
-        "–" if published is None else megabytes(published_megabytes(published)),
-        seconds(_mean(arm, "train_seconds")),
-    ]
-    return "| " + " | ".join(cells) + " |"
+def _against_words() -> dict[str, Compared]:
+    return dict(_findings().table([task.lora_and_words for task in _findings().tasks()]))
 
 
-def _mean(arm: Arm, cost: str) -> float:
-    value = arm.cost(cost)
-    assert value is not None
-    return value.mean
+def _rows(language: str) -> list[str]:
+    """A row a task of short texts: the candidates' accuracies, and what LoRA adds to TF-IDF."""
+    rows = []
+    for task in _findings().tasks():
+        compared = _against_words()[task.lora_and_words[0]]
+        difference = points_interval(compared.difference.interval, words=words_of(language))
+        cells = [
+            task.name,
+            task.training_documents,
+            *(found.accuracy for found in (task.words, task.head, task.lora, task.full)),
+            f"{points(compared.difference.mean)} ({difference})",
+            compared.p_value,
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
-def _rows() -> list[str]:
-    (section,) = sections_of(read_records(MINI))
-    return [_row(arm) for arm in section.arms]
+_LANGUAGES = [("README.md", "en"), ("README.ja.md", "ja")]
+
+
+@pytest.mark.parametrize(("page", "language"), _LANGUAGES)
+def test_the_readmes_table_is_the_records(page: str, language: str) -> None:
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    # A row that no record stands behind would begin as one of these does.
+    assert [line for line in lines if re.match(r"\| `[\w-]+` \| [\d,]+ \|", line)] == _rows(language)
+
+
+@pytest.mark.parametrize(
+    ("page", "better"),
+    [
+        ("README.md", "LoRA is better than TF-IDF on (.*?)\\."),
+        ("README.ja.md", "LoRA の正解率は、(.*?) では TF-IDF より"),
+    ],
+)
+def test_the_readmes_say_where_the_encoder_pays_off(page: str, better: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (found,) = re.findall(better, text)
+    by_outcome = outcomes(list(_against_words().items()))
+    assert re.findall(r"`[\w-]+`", found) == [name.split(":")[0] for name in by_outcome["better"]]
+    assert not by_outcome["worse"]
+    with_others = _findings().table([pair for task in _findings().tasks() for pair in task.lora_and_others])
+    assert {one.outcome for name, one in with_others if "full" in name} == {"not distinguishable"}
+    assert {f"{found.megabytes} MB" in text for task in _findings().tasks() for found in (task.lora, task.full)} == {
+        True
+    }
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
-def test_the_readmes_table_is_the_records(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    rows = _rows()
-    assert "\n".join(rows) in text
-    # A row that no record stands behind would begin as one of these does.
-    shown = [line for line in text.splitlines() if line.startswith(("| LoRA", "| TF-IDF", "| Full", "| Head"))]
-    assert shown == rows
+def test_the_readmes_compare_word_counts_with_the_thesis(page: str) -> None:
+    """On the thesis's corpus: the best TF-IDF, and in its Table 3.2 full fine-tuning and the best LoRA."""
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split()).replace("（", " (").replace("）", ")")
+    words = _findings().arm("livedoor-mini", "tfidf-svm", max_terms=8192)
+    best = {
+        row.method: row
+        for row in sorted(PUBLISHED, key=lambda row: row.accuracy_percent)
+        if row.table == "3.2" and row.megabytes is not None
+    }
+    shown = [
+        words.accuracy.replace(" (", " % ("),
+        f"{words.megabytes} MB",
+        f"{best['full'].accuracy_percent:.2f} %",
+        f"{megabytes(published_megabytes(best['full']))} MB",
+        f"{best['lora'].accuracy_percent:.2f} %",
+    ]
+    assert [figure for figure in shown if figure not in text] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
@@ -278,4 +305,4 @@ def test_the_records_stay_small() -> None:
 
 
 if __name__ == "__main__":
-    print("\n".join([*_rows(), "", *_precision_rows()]))
+    print("\n".join([*_rows("en"), "", *_rows("ja"), "", *_precision_rows()]))
