@@ -264,6 +264,7 @@ def test_an_error_is_one_line(study: Study) -> None:
         ),
         (["海", "--sheet", "a", "--delimiter", ";", "--no-quotes"], "--delimiter, --no-quotes, --sheet can't have an"),
         (["--file", "x.csv", "--sheet", "a"], "--sheet can't have an effect on x.csv; leave it out"),
+        (["--file", "x.xlsx", "--encoding", "cp932"], "--encoding can't have an effect on x.xlsx; leave it out"),
         (["海", "--confidence", "90%"], "--confidence 90% only has an effect with --error-rate; give that too"),
         (["海", "--error-rate", "30%", "--confidence", "0.000000001%"], "confidence = 1.0.*e-11; give a share from"),
         (["--file", "nowhere.txt"], "nowhere.txt: there is no such file"),

@@ -93,6 +93,11 @@ def test_options_without_effect_are_refused(tmp_path: Path) -> None:
             {"delimiter": ";", "quotes": False},
             "--delimiter, --no-quotes",
         ),
+        (
+            pd.DataFrame({"text": ["山"], "label": ["a"]}),
+            {"text_separator": " ", "encoding": "cp932"},
+            "--text-separator, --encoding",
+        ),
     ):
         with pytest.raises(DataError, match=useless):
             read_labelled(source, ReadOptions(**options))
@@ -105,6 +110,8 @@ def test_options_without_effect_are_refused(tmp_path: Path) -> None:
     book.save(tmp_path / "b.xlsx")
     parts, _ = read_parts({"train": tmp_path / "a.csv", "test": tmp_path / "b.xlsx"}, ReadOptions(sheet="Sheet"))
     assert [part.texts for part in parts.values()] == [["山"], ["海"]]  # it has an effect on one of them
+    with pytest.raises(DataError, match=r"b\.xlsx: --encoding can't have an effect"):
+        read_labelled(tmp_path / "b.xlsx", ReadOptions(encoding="cp932"))
 
 
 def test_texts_with_several_labels_are_listed_with_the_policy() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.errors import DataError
 
-_TEXT, _LABEL = "text", "label"
+_TEXT, _LABEL, _SEPARATOR = "text", "label", "\n"
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
 
 
@@ -27,7 +27,7 @@ class ReadOptions:
     """The column, or JSON key, that has its class."""
     group_column: str | None = None
     """The column, or JSON key, that has its group: all documents of a group are in the same split."""
-    text_separator: str = "\n"
+    text_separator: str = _SEPARATOR
     """What separates the texts of several columns; empty ones are left out."""
     encoding: str = DEFAULT_ENCODING
     """The text files' encoding, by Python's name for it; a byte order mark is allowed."""
@@ -76,12 +76,13 @@ class ReadOptions:
         return (*self.text_columns, self.label_column, *group)
 
     def without_effect(
-        self, *, columns: bool, separators: bool = False, sheets: bool = False, files: bool = False
+        self, *, columns: bool, encoded: bool, separators: bool = False, sheets: bool = False, files: bool = False
     ) -> list[str]:
         """The options that were given and can't have an effect, by their names on the command line of `data import`.
 
         Args:
             columns: Whether the source has columns with names.
+            encoded: Whether it is text, in some encoding.
             separators: Whether it is a CSV or TSV file.
             sheets: Whether it is a spreadsheet.
             files: Whether it is a folder per class.
@@ -90,6 +91,8 @@ class ReadOptions:
             "--text-column": self.text_columns != (_TEXT,) and not columns,
             "--label-column": self.label_column != _LABEL and not columns,
             "--group-column": self.group_column is not None and not columns,
+            "--text-separator": self.text_separator != _SEPARATOR and not (columns and len(self.text_columns) > 1),
+            "--encoding": self.encoding != DEFAULT_ENCODING and not encoded,
             "--delimiter": self.delimiter is not None and not separators,
             "--no-quotes": not self.quotes and not separators,
             "--sheet": self.sheet is not None and not sheets,

@@ -116,6 +116,7 @@ def options_without_effect(source: Source, options: ReadOptions) -> list[str]:
     kind = _format_of(source, options.format)
     return options.without_effect(
         columns=kind != "folder" and not isinstance(source.table, list),
+        encoded=kind in ("csv", "tsv", "jsonl", "folder"),
         separators=kind in ("csv", "tsv"),
         sheets=kind == "xlsx",
         files=kind == "folder",

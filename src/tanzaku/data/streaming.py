@@ -360,7 +360,10 @@ def options_without_effect(source: Path | None, options: ReadOptions) -> list[st
     """
     ending = ".txt" if source is None else source.suffix.lower()
     found = options.without_effect(
-        columns=ending != ".txt", separators=ending in _DELIMITERS, sheets=ending in SPREADSHEETS
+        columns=ending != ".txt",
+        encoded=ending != ".parquet" and ending not in SPREADSHEETS,
+        separators=ending in _DELIMITERS,
+        sheets=ending in SPREADSHEETS,
     )
     return ["--column" if name == "--text-column" else name for name in found]
 
