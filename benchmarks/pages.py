@@ -59,7 +59,7 @@ def _certificates(record: Record) -> list[str]:
 def _int8(record: Record) -> list[str]:
     lines = [
         f"{made(record, INT8)}; its instructions: {', '.join(record['instructions'])}. The forms took turns in one "
-        "thread on test texts; times as fast is by the processor's seconds, relative to PyTorch in float32.",
+        "thread on test texts. The column “times as fast” compares CPU seconds with those of PyTorch in float32.",
         "",
         "| data | texts | characters per text | form | documents per processor second | times as fast | accuracy (%) "
         "| other labels |",

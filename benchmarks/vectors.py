@@ -2,7 +2,7 @@
 
     python -m benchmarks.vectors data/ews data/asdc --encoder tanzaku-mini --encoder e5-ja
 
-encodes each folder that `tanzaku data` prepared with each encoder (a folder, hub id or name), takes the mean of the
+encodes each folder that `tanzaku data` prepared with each encoder (a folder, Hub id or name), takes the mean of the
 last hidden states as a document's vector, fits a logistic regression on the training documents with the C that is
 best on the validation documents, and writes records/benchmarks/vectors.json. The encoder is not trained, so the
 comparison shows what an encoder knows already.
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vectors", description=__doc__.split("\n")[0])
     parser.add_argument("sets", nargs="+", type=Path, help="prepared folders")
-    parser.add_argument("--encoder", action="append", required=True, help="folder, hub id or name; may be repeated")
+    parser.add_argument("--encoder", action="append", required=True, help="folder, Hub id or name; may be repeated")
     parser.add_argument("--out", type=Path, default=VECTORS, help="write the record here")
     options = parser.parse_args(given)
     started = now()

@@ -1,4 +1,4 @@
-"""Makes tiny random checkpoints in the real formats, as they lie on the hub: no network, no published weights."""
+"""Makes tiny random checkpoints in the real formats, as they lie on the Hub: no network, no published weights."""
 
 import json
 from collections import Counter
@@ -60,7 +60,7 @@ def character_vocabulary() -> list[str]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a settings file as the hub has them."""
+    """Write a settings file as the Hub has them."""
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 

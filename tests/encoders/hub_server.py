@@ -1,4 +1,4 @@
-"""A small web server that speaks as much of the Hugging Face hub's API as its client needs for down- and uploads."""
+"""A small web server that speaks as much of the Hugging Face Hub's API as its client needs for down- and uploads."""
 
 import base64
 import hashlib

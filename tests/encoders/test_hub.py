@@ -1,4 +1,4 @@
-"""The hub's client, unchanged, against a real server on this machine; in processes of their own, because it reads its
+"""The Hub's client, unchanged, against a real server on this machine; in processes of their own, because it reads its
 address and its cache's place when it is imported."""
 
 import os
@@ -85,7 +85,7 @@ def test_a_repository_without_safetensors_gives_its_pytorch_weights(hub: Hub, tm
     (hub.repositories[NEW] / "model.safetensors").unlink()
     (line,) = _resolve(NEW, endpoint=hub.url, home=tmp_path / "home")
     assert line.split()[2:] == ["README.md", "config.json", "pytorch_model.bin", "tokenizer_config.json", "vocab.txt"]
-    # transformers would ask a web service to convert them, in a thread; nothing else than the hub was asked, for this.
+    # transformers would ask a web service to convert them, in a thread; nothing else than the Hub was asked, for this.
     assert not [path for _, path, _ in hub.requests if "discussions" in path or "convert" in path]
 
 
@@ -106,7 +106,7 @@ def test_what_can_not_be_had_is_one_error_with_the_remedy(hub: Hub, tmp_path: Pa
     assert "check the spelling, or log in with `hf auth login`" in misspelled
     assert f"accept its terms at {hub.url}/someone/gated and log in with `hf auth login`" in gated
     assert "has no weights in model.safetensors or pytorch_model.bin" in without_weights
-    assert all("it is not a valid hub id" in line for line in (folder, empty, spaces))
+    assert all("it is not a valid Hub id" in line for line in (folder, empty, spaces))
 
     (line,) = _resolve(NEW, endpoint=hub.url, home=tmp_path / "home", revision="v9")
     assert "has no revision 'v9'" in line

@@ -85,7 +85,7 @@ def test_a_name_that_no_folder_can_have_is_an_error_of_ours(name: str) -> None:
 
 def test_a_revision_is_for_the_hub(bert: Path) -> None:
     for name in (str(bert), "tanzaku-mini"):
-        with pytest.warns(TanzakuWarning, match="is not from the hub, so the revision 'v2' has no effect"):
+        with pytest.warns(TanzakuWarning, match="is not from the Hub, so the revision 'v2' has no effect"):
             warn_of_revision(resolve_encoder(name, revision="v2"), "v2")
     warn_of_revision(EncoderSource("owner/name", bert, fingerprint=""), "v2")
 

@@ -56,7 +56,7 @@ def test_sentencepiece_ids_are_sentencepieces_own(checkpoint: Callable[[str], Pa
 @pytest.mark.parametrize(
     "settings",
     [
-        # As they lie on the hub: the first version names no dictionary, or no settings at all beside the class.
+        # As they lie on the Hub: the first version names no dictionary, or no settings at all beside the class.
         {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "do_lower_case": False},
         {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "mecab_kwargs": None},
         {"tokenizer_class": "BertJapaneseTokenizer", "mecab_kwargs": {"normalize_text": True}},

@@ -104,7 +104,7 @@ def test_the_language_can_be_changed_and_errors_are_shown(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("20001 characters")
     expect(page.locator("#tasks tbody tr")).to_have_count(9)
     accuracy = page.locator("#tasks tbody tr").first
-    expect(accuracy).to_contain_text(re.compile(r"50\.0% \(テスト\)\d+ 件、95% 区間 \d+\.\d%～\d+\.\d%"))
+    expect(accuracy).to_contain_text(re.compile(r"50\.0% \(テスト\)\d+ 件、95 % 信頼区間 \d+\.\d%～\d+\.\d%"))
     page.get_by_role("button", name="English").click()
     expect(accuracy).to_contain_text(re.compile(r"50\.0% \(test\)\d+ documents, 95% interval \d+\.\d%–\d+\.\d%"))
 

@@ -37,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path
 
 @pytest.fixture(scope="module")
 def cached_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the hub's client keeps it: relative links to files whose names are their checksums."""
+    """As the Hub's client keeps it: relative links to files whose names are their checksums."""
     cache = tmp_path_factory.mktemp("cache")
     (cache / "blobs").mkdir()
     snapshot = cache / "snapshots" / "0123abcd"

@@ -1,4 +1,4 @@
-"""The model card: what the hub's own reader finds in it is what the bundle says of itself."""
+"""The model card: what the Hub's own reader finds in it is what the bundle says of itself."""
 
 import shutil
 from collections.abc import Callable

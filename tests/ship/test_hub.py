@@ -1,4 +1,4 @@
-"""`tanzaku push` and `hf://` against a server on this machine, with the hub's own client."""
+"""`tanzaku push` and `hf://` against a server on this machine, with the Hub's own client."""
 
 import json
 import shutil
@@ -106,7 +106,7 @@ def test_every_command_that_takes_a_bundle_takes_an_address(hub: Hub, bundle: Pa
     assert set(named) == {"classifier", "news"}
     assert set(map(_names_of, named.values())) == {read_facts(bundle).label_names}
     missing = _run("export", "our-group/none", "--to", "onnx", "--out", tmp_path / "none")
-    assert "or hf://our-group/none for one on the hub" in str(missing.exception)
+    assert "or hf://our-group/none for one on the Hub" in str(missing.exception)
 
 
 def _names_of(folder: Path) -> tuple[str, ...]:
@@ -117,13 +117,13 @@ def test_without_a_connection_the_cache_is_used(hub: Hub, bundle: Path, monkeypa
     push(bundle, NAME)
     fetched = bundle_folder(f"hf://{NAME}")
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.warns(TanzakuWarning, match=r":9 can't be reached.*; the copy in the hub's cache is used"):
+    with pytest.warns(TanzakuWarning, match=r":9 can't be reached.*; the copy in the Hub's cache is used"):
         assert bundle_folder(f"hf://{NAME}") == fetched
     weights = fetched / "model" / "weights.safetensors"
     kept = weights.read_bytes()
     weights.unlink()  # as if the connection had broken off
     with pytest.raises(
-        BundleError, match=r":9 can't be reached.*, and the hub's cache lacks model/weights\.safetensors"
+        BundleError, match=r":9 can't be reached.*, and the Hub's cache lacks model/weights\.safetensors"
     ):
         bundle_folder(f"hf://{NAME}")
     weights.write_bytes(kept)
@@ -153,7 +153,7 @@ def test_what_is_there_is_only_replaced_on_request(hub: Hub, bundle: Path) -> No
     push(bundle, NAME, force=True)
     assert _files(hub.repositories[NAME]) == _files(bundle) | {".gitattributes"}
     assert (bundle_folder(f"hf://{NAME}") / "README.md").read_text(encoding="utf-8").endswith("edited")
-    with pytest.raises(BundleError, match="exists already and is public; make it private on the hub"):
+    with pytest.raises(BundleError, match="exists already and is public; make it private on the Hub"):
         push(bundle, NAME, force=True, private=True)
     (hub.repositories[NAME] / "LICENSE").write_text("mine", encoding="utf-8")
     push(bundle, NAME, force=True)
@@ -229,7 +229,7 @@ def test_a_dry_run_connects_to_nothing(hub: Hub, bundle: Path, monkeypatch: pyte
         ("", NAME, r"needs a token with write access; log in with `hf auth login`, or set HF_TOKEN"),
         ("wrong", NAME, r"does not accept the token; log in again"),
         ("secret", "others/classifier", r"the token may not write to others/classifier \(.*you may not create"),
-        ("secret", "classifier", r"'classifier' is not a name on the hub; write it as owner/name"),
+        ("secret", "classifier", r"'classifier' is not a name on the Hub; write it as owner/name"),
     ],
 )
 def test_what_the_hub_refuses_is_one_error_with_the_remedy(
@@ -253,7 +253,7 @@ def test_a_download_is_verified_and_what_is_no_bundle_is_refused(hub: Hub, bundl
         bundle_folder("hf://our-group/plain")
     with pytest.raises(BundleError, match=r"hf://one is not the address of a bundle; write it as hf://owner/name"):
         bundle_folder("hf://one")
-    with pytest.raises(BundleError, match=r"there is no such folder; .* or hf://owner/name for one on the hub"):
+    with pytest.raises(BundleError, match=r"there is no such folder; .* or hf://owner/name for one on the Hub"):
         open_bundle("owner/name")
 
 

@@ -686,7 +686,7 @@ def test_a_relative_name_of_an_encoder_works_from_every_folder(
     assert record.spec["encoder"]["name"] == record.encoder.name == str(study.encoder)
     bundle = pack(folder, tmp_path / "bundle")
     assert Classifier.load(bundle.folder)(["空に雲"])  # the folder is now another than the study's
-    # A name of the hub stays when the encoder is given by a folder: it finds the encoder on other machines too.
+    # A name of the Hub stays when the encoder is given by a folder: it finds the encoder on other machines too.
     settings = record.spec | {"encoder": record.spec["encoder"] | {"name": "owner/encoder", "revision": "v2"}}
     write_record(record.model_copy(update={"spec": settings}), folder)
     encoder = encoder_facts(pack(folder, tmp_path / "other", encoder=str(study.encoder))).encoder

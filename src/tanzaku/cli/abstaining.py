@@ -23,7 +23,7 @@ class Promise:
         str | None,
         typer.Option(
             metavar="PERCENT",
-            help="Answer as many texts as possible so that fewer than this share of the answers are wrong, such as 2%.",
+            help="Answer as many texts as possible so that at most this share of the answers are wrong, such as 2%.",
         ),
     ] = None
     confidence: Annotated[

@@ -58,7 +58,7 @@ def restore(
     """Write an archive's runs as a folder of runs, so that `tanzaku study run` continues the study.
 
     Together with `tanzaku study archive --unfinished`, this moves a study to another machine, where the runs that have
-    ended are not made again. An archive has no models, so restored runs are reported but can't be packed. Runs that
+    ended are not repeated. An archive has no models, so restored runs are reported but can't be packed. Runs that
     have begun in the folder are not replaced. The folder's path is written to standard output.
 
     Examples:

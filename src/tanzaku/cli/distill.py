@@ -40,7 +40,7 @@ def declare() -> Command:
 
 
 def distill(
-    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="Folder, hub id or name of the larger encoder.")],
+    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="Folder, Hub id or name of the larger encoder.")],
     texts: Annotated[
         list[Path],
         typer.Option(

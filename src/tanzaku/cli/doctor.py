@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def doctor(
     encoder: Annotated[
         str | None,
-        typer.Argument(metavar="ENCODER", help="Also check this encoder (a local folder, a hub id, or tanzaku-mini)."),
+        typer.Argument(metavar="ENCODER", help="Also check this encoder (a local folder, a Hub id, or tanzaku-mini)."),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of lines.")] = False,
 ) -> None:
     """Check this installation and machine, and an encoder; exit status 1 if anything fails.

@@ -23,7 +23,7 @@ class Dtype(StrEnum):
 
 @app.command()
 def export(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, hub id or name of the encoder.")],
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, Hub id or name of the encoder.")],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write, new or empty.")],
     dtype: Annotated[
         Dtype,

@@ -20,19 +20,19 @@ def jobs_option(**layout: Any) -> Any:
 
 @dataclass(frozen=True)
 class Engines:
-    """Options for making runs at the same time."""
+    """Options for executing runs at the same time."""
 
     jobs: Annotated[
         int | None,
         jobs_option(
-            help="Number of runs made at the same time; they share the threads.",
+            help="Number of runs executed at the same time; they share the threads.",
             show_default="1; with Ray, a study makes as many as there is room for",
         ),
     ] = None
     engine: Annotated[
         Literal["inline", "processes", "ray"],
         typer.Option(
-            help="What makes the runs. inline: this machine, one after the other; processes: this machine, --jobs at "
+            help="What executes the runs. inline: this machine, one after the other; processes: this machine, --jobs at "
             "the same time; ray: Ray, on this machine or on a cluster."
         ),
     ] = "processes"

@@ -25,11 +25,11 @@ def methods(
         str | None,
         typer.Argument(
             metavar="ENCODER",
-            help="A local folder, a hub id, or tanzaku-mini.",
+            help="A local folder, a Hub id, or tanzaku-mini.",
             show_default="tanzaku-mini if it is installed, otherwise the shape of BERT-base",
         ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub.")] = None,
     labels: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 9,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")] = False,
 ) -> None:
@@ -42,7 +42,7 @@ def methods(
     ```
     tanzaku methods
     tanzaku methods tohoku-nlp/bert-base-japanese --labels 2
-    tanzaku methods ./my-encoder --json | jq -r '.methods[] | select(.mergeable) | .name'
+    tanzaku methods ./my-encoder --json | jq '.methods[].name'
     ```
     """
     from tanzaku.encoders.source import EMBEDDED_NAME, has_embedded

@@ -1,4 +1,4 @@
-"""`tanzaku push`: upload a bundle or an export to the Hugging Face hub."""
+"""`tanzaku push`: upload a bundle or an export to the Hugging Face Hub."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ def push(
             help="Folder that `tanzaku pack` or `tanzaku export` wrote, or a bundle hf://owner/name[@revision].",
         ),
     ],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the model on the hub.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the model on the Hub.")],
     private: Annotated[bool, typer.Option("--private", help="Make the new repository private.")] = False,
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to upload to; made if missing.", show_default="main")
@@ -28,7 +28,7 @@ def push(
         bool, typer.Option("--dry-run", help="Verify the bundle and list what would be uploaded; connect to nothing.")
     ] = False,
 ) -> None:
-    """Upload a bundle or an export to the Hugging Face hub, as one commit.
+    """Upload a bundle or an export to the Hugging Face Hub, as one commit.
 
     The checksums are verified first. The token comes from `hf auth login` or HF_TOKEN; HF_ENDPOINT names another server
     than huggingface.co. The address is written to standard output, all else to standard error.

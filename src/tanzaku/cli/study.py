@@ -61,7 +61,7 @@ def run(
     tracking: Tracking,
     threads: Threads = None,
 ) -> None:
-    """Make the runs of a study; run the same command again to resume after an interruption.
+    """Run a study; run the same command again to resume after an interruption.
 
     Finished runs are not repeated, and a failed run does not stop the others. The summary is written to standard
     output, progress to standard error. The exit status is 1 if a run failed.

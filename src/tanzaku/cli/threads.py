@@ -19,7 +19,7 @@ def threads_option(**layout: Any) -> Any:
         min=1,
         callback=_settle,
         help="Number of threads for computing.",
-        **({"show_default": "OMP_NUM_THREADS, otherwise one per usable core"} | layout),
+        **({"show_default": "OMP_NUM_THREADS, otherwise one per usable physical core"} | layout),
     )
 
 

@@ -44,7 +44,7 @@ def export(
         bool, typer.Option("--all", help="Include every run in the folder, also those that were made with --set.")
     ] = False,
 ) -> None:
-    """Send finished and failed runs to MLflow or TensorBoard, whenever they were made.
+    """Send finished and failed runs to MLflow or TensorBoard, also those of earlier studies.
 
     Runs that the tracker already has are not sent again. In MLflow, each study is an experiment, and the report and the
     bundle are in a run of the experiment that is called report-and-bundle. TensorBoard's folder is RUNS/tensorboard by

@@ -40,7 +40,7 @@ class Trimming:
 
 
 def trim(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, hub id or name of the encoder.")],
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="Folder, Hub id or name of the encoder.")],
     texts: Annotated[
         list[Path],
         typer.Option(

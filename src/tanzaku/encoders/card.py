@@ -19,13 +19,13 @@ class EncoderCard:
     """The two facts that a model made from the encoder passes on; None where the card does not have them."""
 
     license: str | None = None
-    """The hub's name of a licence, such as "cc-by-sa-4.0"."""
+    """The Hub's name of a licence, such as "cc-by-sa-4.0"."""
     base_model: str | None = None
-    """A hub id."""
+    """A Hub id."""
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name reads `owner/name`, as models on the hub are named; local folders have absolute paths."""
+    """Whether a name reads `owner/name`, as models on the Hub are named; local folders have absolute paths."""
     return _HUB_ID.fullmatch(name) is not None
 
 

@@ -193,7 +193,7 @@ def _check_disk() -> Iterator[Check]:
 
 
 def _check_hub() -> Iterator[Check]:
-    """Says how the hub would be asked; asks nothing, so that it works without a network."""
+    """Says how the Hub would be asked; asks nothing, so that it works without a network."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: the few files that an encoder needs, from the network or from the hub's own cache."""
+"""The Hugging Face Hub: the few files that an encoder needs, from the network or from the Hub's own cache."""
 
 import errno
 import logging
@@ -24,27 +24,27 @@ _log = logging.getLogger(__name__)
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Numbers of errors that have to do with this machine's disk, and not with a connection."""
 
-# The hub redirects the old owner's name to the new one; its cache, offline, knows nothing of that.
+# The Hub redirects the old owner's name to the new one; its cache, offline, knows nothing of that.
 _RENAMED_OWNERS = (("cl-tohoku/", "tohoku-nlp/"),)
 
 
 def fetch(name: str, *, revision: str | None = None) -> Path:
-    """The local folder with an encoder's files: downloaded, or found in the hub's cache.
+    """The local folder with an encoder's files: downloaded, or found in the Hub's cache.
 
     Only the config, the tokenizer, one format of the weights and the model card are fetched, with a progress bar on
     standard error. A connection that breaks is taken up where it broke; after a kill, the files that are whole are
     kept.
-    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` are the hub client's own variables and hold here.
+    `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` are the Hub client's own variables and hold here.
 
     Args:
-        name: A hub id, `owner/name`, or an old name without an owner.
+        name: A Hub id, `owner/name`, or an old name without an owner.
         revision: Branch, tag or commit; None is the main branch.
 
     Raises:
-        EncoderError: It is neither on the hub nor in the cache, or may not be fetched.
+        EncoderError: It is neither on the Hub nor in the cache, or may not be fetched.
     """
     if constants.is_offline_mode():
-        failure = "the hub was not asked, because HF_HUB_OFFLINE is set"
+        failure = "the Hub was not asked, because HF_HUB_OFFLINE is set"
         remedy = "unset HF_HUB_OFFLINE to download it"
     else:
         try:
@@ -61,7 +61,7 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
             return folder
     raise EncoderError(
         f"encoder {name!r}{_at(revision)}: there is no local folder of this name, {failure}, "
-        f"and the hub's cache {constants.HF_HUB_CACHE} does not hold it whole; {remedy}, "
+        f"and the Hub's cache {constants.HF_HUB_CACHE} does not hold it whole; {remedy}, "
         "or copy the encoder's folder to this machine and name it by its path"
     )
 
@@ -70,20 +70,20 @@ def _download(name: str, revision: str | None) -> Path:
     # Not list_repo_files: that tries for half a minute when there is no network, and the cache may hold it all.
     about = HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     listing = [file.rfilename for file in about.siblings or () if "/" not in file.rfilename]
-    files = select_files(listing, where=f"encoder {name!r} on the hub")
+    files = select_files(listing, where=f"encoder {name!r} on the Hub")
     return Path(snapshot_download(name, revision=revision, allow_patterns=[*files.names, CARD_FILE, *LICENSE_FILES]))
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
-    """The snapshot in the hub's cache, if it has every file that the repository's listing (where known) calls for."""
+    """The snapshot in the Hub's cache, if it has every file that the repository's listing (where known) calls for."""
     try:
         listing = [file.path for file in get_cached_repo_tree(name, revision=revision) if "/" not in file.path]
-        patterns = list(select_files(listing, where=f"encoder {name!r} in the hub's cache").names)
+        patterns = list(select_files(listing, where=f"encoder {name!r} in the Hub's cache").names)
     except (CachedRepoTreeNotFoundError, HFValidationError):
         patterns = [CONFIG_FILE]  # filled by an older client, which kept no listing
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=True))
-        select_files([path.name for path in folder.iterdir()], where=f"encoder {name!r} in the hub's cache")
+        select_files([path.name for path in folder.iterdir()], where=f"encoder {name!r} in the Hub's cache")
     except (LocalEntryNotFoundError, IncompleteSnapshotError, HFValidationError, EncoderError):
         return None
     return folder
@@ -99,10 +99,10 @@ def _names_of(name: str) -> list[str]:
 
 
 def explain(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
-    """What went wrong on the hub, and what the user can do about it."""
+    """What went wrong on the Hub, and what the user can do about it."""
     hub = constants.ENDPOINT
     if isinstance(error, HFValidationError):
-        return "it is not a valid hub id", "check the spelling (a hub id reads owner/name)"
+        return "it is not a valid Hub id", "check the spelling (a Hub id reads owner/name)"
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError, so asked first
         return "access to it is restricted", f"accept its terms at {hub}/{name} and log in with `hf auth login`"
     if isinstance(error, RevisionNotFoundError):

@@ -1,4 +1,4 @@
-"""Where an encoder comes from: a local folder, the Hugging Face hub or its cache, or the package itself."""
+"""Where an encoder comes from: a local folder, the Hugging Face Hub or its cache, or the package itself."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from tanzaku.files import sha256_of_file
 EMBEDDED_NAME = "tanzaku-mini"
 
 _EMBEDDED_FOLDER = Path(__file__).parent / "mini"
-_CACHED = "models--"  # in the hub's cache: models--owner--name/snapshots/commit
+_CACHED = "models--"  # in the Hub's cache: models--owner--name/snapshots/commit
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -22,7 +22,7 @@ _LFS_POINTER = b"version https://git-lfs"
 class EncoderSource:
     """An encoder that lies on this machine.
 
-    `name` finds it from every folder: a hub id as the user gave it, or a local folder's absolute path; `folder` holds
+    `name` finds it from every folder: a Hub id as the user gave it, or a local folder's absolute path; `folder` holds
     config, weights and tokenizer; `fingerprint` is the SHA-256, in hexadecimal, over the names and contents of those
     files: equal encoders, equal fingerprint.
     """
@@ -33,11 +33,11 @@ class EncoderSource:
 
 
 def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
-    """Find an encoder, and fetch it from the hub where it must be.
+    """Find an encoder, and fetch it from the Hub where it must be.
 
     Args:
-        name: A local folder, a hub id (`owner/name`, or an old name without an owner), or `tanzaku-mini`.
-        revision: Branch, tag or commit on the hub; None is its main branch.
+        name: A local folder, a Hub id (`owner/name`, or an old name without an owner), or `tanzaku-mini`.
+        revision: Branch, tag or commit on the Hub; None is its main branch.
 
     Raises:
         EncoderError: It is none of these, can't be reached, or is incomplete.
@@ -50,10 +50,10 @@ def resolve_encoder(name: str, *, revision: str | None = None) -> EncoderSource:
 
 
 def warn_of_revision(source: EncoderSource, revision: str | None) -> None:
-    """Warn of a revision that has no effect, since the encoder is not from the hub."""
+    """Warn of a revision that has no effect, since the encoder is not from the Hub."""
     if revision is not None and (source.name == EMBEDDED_NAME or Path(source.name).is_absolute()):
         warnings.warn(
-            f"the encoder {source.name!r} is not from the hub, so the revision {revision!r} has no effect",
+            f"the encoder {source.name!r} is not from the Hub, so the revision {revision!r} has no effect",
             TanzakuWarning,
             stacklevel=2,
         )
@@ -69,7 +69,7 @@ def absolute_name(name: str) -> str:
 
 
 def short_name(source: EncoderSource) -> str:
-    """The encoder's name for records and cards: a local folder's without the path on this machine, and that of the hub
+    """The encoder's name for records and cards: a local folder's without the path on this machine, and that of the Hub
     or of the package where the folder is theirs."""
     if not Path(source.name).is_absolute():
         return source.name
@@ -115,13 +115,13 @@ def _folder_of(name: str, *, revision: str | None) -> Path:
             raise EncoderError(
                 f"the embedded encoder {EMBEDDED_NAME!r} is not part of this installation; "
                 "install it with: pip install ./mini (in the cloned folder of Tanzaku), or name a local folder or a "
-                "hub id such as tohoku-nlp/bert-base-japanese"
+                "Hub id such as tohoku-nlp/bert-base-japanese"
             )
         return _EMBEDDED_FOLDER
     folder = Path(name)
     if folder.is_absolute() and folder.is_dir():
         return folder
-    from tanzaku.encoders.hub import fetch  # the hub's client is slow to import, and a local folder needs none
+    from tanzaku.encoders.hub import fetch  # the Hub's client is slow to import, and a local folder needs none
 
     return fetch(name, revision=revision)
 

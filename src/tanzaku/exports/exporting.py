@@ -85,7 +85,7 @@ def export(
     """Write a bundle in another form, and `certificate.json` with it.
 
     Args:
-        bundle: What `pack` wrote, or `hf://owner/name[@revision]` for one on the hub.
+        bundle: What `pack` wrote, or `hf://owner/name[@revision]` for one on the Hub.
         out: The new folder, which is complete or does not exist.
         to: "transformers", "sentence-transformers", "peft", "onnx" or "openvino".
         dtype: Of the matrices; "bfloat16" is for openvino. "auto" is the fastest one for onnx and openvino that

@@ -27,7 +27,7 @@ class PeftMethod(EncoderMethod, ABC):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `adapter_model.safetensors` and `adapter_config.json`, which plain PEFT opens."""
-        # Without the option, PEFT asks the hub for the base's configuration to see whether its vocabulary was resized.
+        # Without the option, PEFT asks the Hub for the base's configuration to see whether its vocabulary was resized.
         cast("PeftModel", model).save_pretrained(str(folder), save_embedding_layers=False)
         write_config(folder, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
 

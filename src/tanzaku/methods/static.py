@@ -55,7 +55,7 @@ class StaticEmbeddings(TextMethod):
     vectors_from: Annotated[
         str,
         Field(
-            description="The encoder that gives the vectors and the tokenizer: an embedded one, a folder or a hub id."
+            description="The encoder that gives the vectors and the tokenizer: an embedded one, a folder or a Hub id."
         ),
     ] = EMBEDDED_NAME
     dimensions: Annotated[

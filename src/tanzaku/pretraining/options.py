@@ -70,7 +70,7 @@ class LoopOptions(BaseModel):
         Field(description="Arithmetic of the matrix products; auto is bfloat16 where the hardware computes it."),
     ] = "auto"
     fast: Annotated[
-        bool, Field(description="Compute a BERT by Tanzaku's own forward on a CPU; transformers computes all others.")
+        bool, Field(description="On a CPU, compute BERT with the fast path; transformers computes all others.")
     ] = True
     attention: Annotated[
         Literal["auto", "sdpa", "eager"],
@@ -82,12 +82,12 @@ class LoopOptions(BaseModel):
     evaluations: Annotated[
         int, Field(ge=1, description="Evaluations, evenly over the budget; the last at its end.")
     ] = 20
-    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Of the saved weights.")] = "float32"
-    checkpoint_minutes: Annotated[float, Field(gt=0, description="Save a checkpoint so often.")] = 5.0
+    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Data type of the saved weights.")] = "float32"
+    checkpoint_minutes: Annotated[float, Field(gt=0, description="Minutes between checkpoints.")] = 5.0
     workers: Annotated[
         int | None, Field(ge=1, description="Tokenising processes; as many as threads if not given.")
     ] = None
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of new weights, order, masking and dropout.")] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of new weights, order, masking and dropout.")] = 42
 
     _inputs: ClassVar[frozenset[str]] = frozenset()
     """Fields that name inputs, whose contents count for the identity instead."""
@@ -151,7 +151,7 @@ class NewEncoderOptions(BaseModel):
     ] = None
     tie: Annotated[bool, Field(description="One matrix as a new encoder's embedding and output projection.")] = True
     vocabulary_size: Annotated[
-        int, Field(ge=8, description="WordPieces of a new vocabulary, the five special too.")
+        int, Field(ge=8, description="WordPieces of a new vocabulary, including the five special ones.")
     ] = 12_000
     character_coverage: Annotated[
         float,
@@ -164,7 +164,7 @@ class NewEncoderOptions(BaseModel):
 class PretrainOptions(NewEncoderOptions, ContinuedOptions):
     """The options of `tanzaku pretrain`, frozen; see `resolved` for the defaults that depend on other options."""
 
-    from_encoder: Annotated[str | None, Field(description="Go on from this encoder: folder, hub id or name.")] = None
+    from_encoder: Annotated[str | None, Field(description="Continue from this encoder: folder, Hub id or name.")] = None
     documents: Documents = "blank-line"
 
     _inputs: ClassVar[frozenset[str]] = frozenset({"from_encoder"})

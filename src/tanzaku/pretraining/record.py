@@ -107,7 +107,7 @@ class PretrainRecord(_Record):
 class TeacherFacts(Facts):
     """The encoder that was learned from."""
 
-    name: Annotated[str, Field(description="On the hub, or that of its folder.")]
+    name: Annotated[str, Field(description="On the Hub, or that of its folder.")]
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
     parameters: int
     layers: int

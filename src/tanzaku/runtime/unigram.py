@@ -1,4 +1,4 @@
-"""Unigram tokenizers of `tokenizer.json` without the package tokenizers, which requires the hub's client (40 MB).
+"""Unigram tokenizers of `tokenizer.json` without the package tokenizers, which requires the Hub's client (40 MB).
 
 Encoders with a SentencePiece model have them, such as XLM-RoBERTa, E5 and tanzaku-mini. The ids are those of the
 package: of all ways to cut a word into pieces, the one with the highest sum of scores (Kudo 2018,

@@ -51,7 +51,7 @@ class ClassifyRequest(_Request):
     ] = None
     error_rate: Annotated[
         _Share | None,
-        Field(description="Answer as many texts as possible so that fewer than this share of the answers are wrong."),
+        Field(description="Answer as many texts as possible so that at most this share of the answers are wrong."),
     ] = None
     confidence: Annotated[
         _Share | None, Field(description="Confidence with which error_rate is promised; 0.95 if not given.")

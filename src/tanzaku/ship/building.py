@@ -89,6 +89,6 @@ def check_apart(out: Path, source: Path, *, may_replace: bool = False) -> None:
 
 
 def names_below(out: Path) -> list[str]:
-    """The files in a folder, but for those that the hub's client and file managers leave there."""
+    """The files in a folder, but for those that the Hub's client and file managers leave there."""
     paths = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file() and not is_litter(path))
     return [path.as_posix() for path in paths if path.parts[0] != ".cache" and path.name not in _OF_GIT]

@@ -219,7 +219,7 @@ def _workers(options: BulkOptions, *, shards: int) -> int:
 
 def _pack(bundle: Path) -> bytes:
     content = io.BytesIO()
-    # In the cache of the hub's client, a bundle's files are links to others outside of its folder.
+    # In the cache of the Hub's client, a bundle's files are links to others outside of its folder.
     with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
         for path in sorted(bundle.iterdir()):
             archive.add(path, arcname=path.name)

@@ -73,8 +73,8 @@ class BaseFacts(Facts):
     fingerprint: Annotated[str, Field(description="SHA-256 over the checkpoint's files.")]
     model_type: str
     parameters: Annotated[int, Field(description="With the head, before a method is attached.")]
-    license: Annotated[str | None, Field(description="That its model card names, as on the hub.")] = None
-    made_from: Annotated[str | None, Field(description="The hub id of `base_model` in its model card.")] = None
+    license: Annotated[str | None, Field(description="That its model card names, as on the Hub.")] = None
+    made_from: Annotated[str | None, Field(description="The Hub id of `base_model` in its model card.")] = None
 
 
 class CompressionFacts(Facts):

@@ -73,7 +73,7 @@ class Classifier:
         """Check a bundle and make it ready.
 
         Args:
-            folder: What `tanzaku pack` wrote, or `hf://owner/name[@revision]` for a bundle on the hub.
+            folder: What `tanzaku pack` wrote, or `hf://owner/name[@revision]` for a bundle on the Hub.
             encoder: Where the base encoder lies, if not under the name in the bundle; its fingerprint is checked.
             device: `"cpu"`, `"cuda"`, or `"auto"`: a GPU where there is one.
             precision: `"auto"` is that of the bundle's run, except that a run in bfloat16 is classified in float32,

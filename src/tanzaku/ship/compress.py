@@ -47,7 +47,7 @@ def compress(
     the new bundle says what that kept.
 
     Args:
-        bundle: What `pack` or this function wrote, or `hf://owner/name[@revision]` for one on the hub.
+        bundle: What `pack` or this function wrote, or `hf://owner/name[@revision]` for one on the Hub.
         out: The new bundle's folder, new or empty.
         rank: The rank of every layer; those of a smaller one stay as they are. Either this or `energy`.
         energy: The share, over 0 up to 1, of a layer's squared Frobenius norm that is kept, by the smallest rank that

@@ -1,4 +1,4 @@
-"""Bundles on the Hugging Face hub, or another server with its interface: uploaded whole, verified after a download."""
+"""Bundles on the Hugging Face Hub, or another server with its interface: uploaded whole, verified after a download."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PREFIX = "hf://"
 # A Path of such an address has lost a slash.
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^@]+?)/?(?:@(?P<revision>[^@]+))?")
-_KEPT = ".gitattributes"  # the hub's own
+_KEPT = ".gitattributes"  # the Hub's own
 _TRY_LATER = {408, 429}  # timeout, too many requests
 
 
@@ -44,7 +44,7 @@ class Upload:
 
 
 def bundle_folder(name: str | Path) -> Path:
-    """The folder of a bundle: its path, or, of `hf://owner/name[@revision]`, where the hub's client put it.
+    """The folder of a bundle: its path, or, of `hf://owner/name[@revision]`, where the Hub's client put it.
 
     Raises:
         BundleError: The address is not one, or the bundle can't be fetched.
@@ -61,7 +61,7 @@ def bundle_folder(name: str | Path) -> Path:
 
 def _fetch(name: str, *, revision: str | None) -> Path:
     """Download a bundle's files, and none of other kinds; without a connection, take them from the client's cache."""
-    require_extra("hub", purpose="a bundle on the hub")
+    require_extra("hub", purpose="a bundle on the Hub")
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
@@ -69,7 +69,7 @@ def _fetch(name: str, *, revision: str | None) -> Path:
 
     address = f"hf://{name}" + (f" at revision {revision!r}" if revision else "")
     if constants.is_offline_mode():
-        failure, remedy = "the hub was not asked, because HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"
+        failure, remedy = "the Hub was not asked, because HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"
     else:
         try:
             return _download(HfApi(), name, revision)
@@ -89,11 +89,11 @@ def _fetch(name: str, *, revision: str | None) -> Path:
     named = names_in_manifest(cached / MANIFEST_FILE) or ()
     if missing := sorted(file for file in named if not (cached / file).exists()):  # of a download that broke off
         raise BundleError(
-            f"the bundle {address} can't be fetched: {failure}, and the hub's cache lacks {missing[0]}; {remedy}"
+            f"the bundle {address} can't be fetched: {failure}, and the Hub's cache lacks {missing[0]}; {remedy}"
         )
     if not constants.is_offline_mode():
         warnings.warn(
-            f"{address}: {failure}; the copy in the hub's cache is used, which may not be the newest",
+            f"{address}: {failure}; the copy in the Hub's cache is used, which may not be the newest",
             TanzakuWarning,
             stacklevel=2,
         )
@@ -101,7 +101,7 @@ def _fetch(name: str, *, revision: str | None) -> Path:
 
 
 def _is_an_answer(error: Exception) -> bool:
-    """Whether the hub refused, or this machine's disk did, as opposed to a connection that is not there."""
+    """Whether the Hub refused, or this machine's disk did, as opposed to a connection that is not there."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     from tanzaku.encoders.hub import OF_THE_DISK
@@ -146,7 +146,7 @@ def push(
     """Upload a bundle or an export as one commit.
 
     Args:
-        folder: What `tanzaku pack` or `tanzaku export` wrote, or `hf://owner/name[@revision]` for a bundle on the hub;
+        folder: What `tanzaku pack` or `tanzaku export` wrote, or `hf://owner/name[@revision]` for a bundle on the Hub;
             its checksums are verified first.
         name: `owner/name`, a new repository unless `force` is set or it has no files yet.
         private: Make the new repository private.
@@ -155,11 +155,11 @@ def push(
         dry_run: Only verify, and say what would be uploaded.
 
     Raises:
-        BundleError: The bundle is damaged, there is no token, the hub can't be reached or refuses it, or something is
+        BundleError: The bundle is damaged, there is no token, the Hub can't be reached or refuses it, or something is
             there already.
     """
     if not is_hub_id(name):
-        raise BundleError(f"{name!r} is not a name on the hub; write it as owner/name")
+        raise BundleError(f"{name!r} is not a name on the Hub; write it as owner/name")
     require_extra("hub", purpose="the upload")
     folder = bundle_folder(folder)
     upload = _check(folder, name, revision)
@@ -254,7 +254,7 @@ def _prepare(api: HfApi, name: str, upload: Upload, *, private: bool, revision: 
         api.create_repo(name, private=private)
         about = None
     if about is not None and private and not about.private:
-        raise BundleError(f"{name} exists already and is public; make it private on the hub, or choose another name")
+        raise BundleError(f"{name} exists already and is public; make it private on the Hub, or choose another name")
     try:
         there = _listing(api, name, revision)
     except RevisionNotFoundError:
@@ -296,7 +296,7 @@ def _explain(error: Exception, name: str) -> str:
                 f"{name.partition('/')[0]!r}, or another owner"
             )
         return f"{hub} refused it with status {status}: {error.server_message or first}"
-    if isinstance(error, ValueError):  # such as of a model card whose front matter the hub can't read
+    if isinstance(error, ValueError):  # such as of a model card whose front matter the Hub can't read
         return " ".join(str(error).split())
     return (
         f"{hub} can't be reached ({type(error).__name__}: {first}); check the network, or set HF_ENDPOINT to a server "

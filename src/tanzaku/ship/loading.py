@@ -81,7 +81,7 @@ def find_encoder(
     Args:
         encoder: The [encoder] section, which names it.
         fingerprint: The SHA-256 that its files must have.
-        other_name: A folder or hub id to take instead of that name.
+        other_name: A folder or Hub id to take instead of that name.
         needed_by: Begins the messages: the bundle or the run.
         expected: A folder with the files that the encoder had next to its weights, to say what differs.
 

@@ -15,7 +15,7 @@ _ENDINGS = (".json", ".safetensors", ".txt", ".model", ".spm", ".onnx", ".xml")
 _OPENVINO_WEIGHTS = "model.bin"  # other .bin files are PyTorch's, which are pickles
 
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-# At the top of a bundle, and never read from there: the model card, which people edit, and what git and the hub add.
+# At the top of a bundle, and never read from there: the model card, which people edit, and what git and the Hub add.
 _NOT_CHECKED = (CARD_FILE, ".gitattributes", ".gitignore")
 _NOT_CHECKED_FOLDERS = (".git", ".cache")
 
@@ -100,7 +100,7 @@ def _read(folder: Path) -> dict[str, str]:
     path = folder / MANIFEST_FILE
     if not folder.is_dir():
         what = "is a file, and a bundle is a folder" if folder.exists() else "there is no such folder"
-        on_hub = f", or hf://{folder} for one on the hub" if len(folder.parts) == 2 and not folder.is_absolute() else ""
+        on_hub = f", or hf://{folder} for one on the Hub" if len(folder.parts) == 2 and not folder.is_absolute() else ""
         raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote{on_hub}")
     if not path.is_file():
         raise BundleError(_without_manifest(folder))

@@ -16,7 +16,7 @@ class EncoderSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(description="Hub id, local folder, or the name of an embedded encoder.")]
-    revision: Annotated[str | None, Field(description="Branch, tag or commit on the hub.")] = None
+    revision: Annotated[str | None, Field(description="Branch, tag or commit on the Hub.")] = None
     max_tokens: Annotated[
         int,
         Field(ge=8, description="Tokens that the encoder reads at once, [CLS] and [SEP] too: of a document or window."),

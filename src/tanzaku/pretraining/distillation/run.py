@@ -61,7 +61,7 @@ def distill(
     """Distil an encoder and save it to `out`; the same call resumes where an earlier one was interrupted.
 
     Args:
-        teacher: The encoder to learn from: folder, hub id or name.
+        teacher: The encoder to learn from: folder, Hub id or name.
         texts: Text files, also .xz and .gz, and folders of them.
         out: The student's folder, which is whole or absent.
         options: As `read_distill_options` gives them.

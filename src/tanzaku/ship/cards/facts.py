@@ -43,7 +43,7 @@ class CardFacts:
 
     @property
     def base_model(self) -> str | None:
-        """The encoder's id on the hub, or that of the model that it was made from; None where none is known."""
+        """The encoder's id on the Hub, or that of the model that it was made from; None where none is known."""
         facts = self.facts
         if not isinstance(facts, EncoderBundleFacts):
             name = str(facts.method.get("vectors_from", ""))

@@ -63,7 +63,7 @@ def _use(card: CardFacts, words: Words) -> Iterator[str]:
             temperature=f"{card.facts.calibration.temperature:.4g}",
         )
         return
-    yield words.text("Name this folder, or hf://OWNER/NAME if it is on the Hugging Face hub:")
+    yield words.text("Name this folder, or hf://OWNER/NAME if it is on the Hugging Face Hub:")
     yield from ("", "```bash", f"git clone {REPOSITORY}.git", *card.install)
     yield from (f"tanzaku classify my-bundle {_EXAMPLE}", "```", "")
     yield from ("```python", "from tanzaku import Classifier", "", 'classifier = Classifier.load("my-bundle")')
