@@ -57,6 +57,14 @@ def test_several_seeds_have_a_mean_and_a_spread() -> None:
     assert alone.accuracy.standard_deviation is None
 
 
+def test_a_setting_that_older_records_lack_does_not_divide_an_arm() -> None:
+    runs = [finished(lora(8), accuracy=0.9, seed=seed) for seed in (1, 2, 3)]
+    runs[0].spec["training"].pop("distill", None)
+    runs[1].spec["training"]["distill"] = None
+    (arm,) = arms_of(runs)
+    assert len(arm.finished) == 3
+
+
 def test_other_settings_are_other_arms_but_names_and_checkpoints_are_not() -> None:
     runs = [
         finished(lora(8), accuracy=0.9, seed=1),

@@ -54,6 +54,15 @@ def test_of_equals_the_smaller_is_the_best() -> None:
     assert (selection.best, selection.recommended, selection.verdict) == (1, 1, None)
 
 
+def test_of_those_that_are_hardly_larger_the_better_is_taken() -> None:
+    sized = ((190, 28_150_040), (187, 28_150_000), (140, 1))
+    selection = select(
+        [Selectable(_right(count), size) for count, size in sized], CLASSES, labels=2, margin=0.02, choose_by="accuracy"
+    )
+    assert selection.order == (0, 1, 2)
+    assert (selection.recommended, selection.smallest_indistinct) == (0, 0)
+
+
 def test_a_few_documents_more_than_the_majority_are_still_chance() -> None:
     classes = (np.arange(200) < 60).astype(int)
     lucky = _right(146, of=classes)

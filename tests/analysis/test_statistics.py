@@ -286,6 +286,20 @@ def test_runs_that_never_differ_are_not_distinguishable_and_not_infinitely_certa
     assert difference.interval.half_width > 0.001
 
 
+def test_no_interval_of_a_difference_is_wider_than_all_differences() -> None:
+    """Two seeds that differ much leave Student's t with one degree of freedom."""
+    generator = np.random.default_rng(4)
+    correct = generator.random((4, 300)) < np.array([0.2, 0.8, 0.5, 0.6])[:, None]
+    classes = generator.integers(0, 2, 300)
+    scores = macro_f1_scores(classes, np.where(correct, classes, 1 - classes), labels=2)
+    found = compare(scores, [0, 1], [2, 3])
+    assert (found.interval.low, found.interval.high) == (-1.0, 1.0)
+    # The standard error is that of the seeds, and not what half of the cut interval would be with its quantile.
+    values = scores.values
+    seeds = (np.var(values[:2], ddof=1) / 2 + np.var(values[2:], ddof=1) / 2) ** 0.5
+    assert found.standard_error == pytest.approx(seeds, rel=0.1)
+
+
 def test_with_far_more_documents_than_seeds_the_comparison_is_welchs() -> None:
     # Documents add next to nothing here, so that what is left is the seeds' means, of which Welch's test speaks.
     generator = np.random.default_rng(3)

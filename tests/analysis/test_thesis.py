@@ -93,9 +93,10 @@ def test_an_adapter_that_is_also_measured_at_smaller_ranks_keeps_its_row() -> No
 
 
 def test_alpha_may_be_spelled_as_a_number_and_a_rate_may_be_computed() -> None:
-    row = thesis.published_for(arm(lora(8, alpha=8.0, targets=["value", "query"]), 0.1 * 5e-3, 5))
-    assert row is not None
-    assert (row.table, row.rank) == ("3.2", 8)
+    for targets in (["value", "query"], ["qv"], "qv"):
+        row = thesis.published_for(arm(lora(8, alpha=8.0, targets=targets), 0.1 * 5e-3, 5))
+        assert row is not None
+        assert (row.table, row.rank) == ("3.2", 8)
 
 
 def test_the_thesis_is_set_beside_its_own_categories_alone() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_small_classes_are_merged_by_their_size_after_renaming() -> None:
     assert "fewer than 5 rows became 'その他': '返金' (1 row); '退会' (2 rows)." in found["merged-classes"].message
     labelled, found = read(rows, merge_small=(5, "その他"))
     assert labelled.labels.count("請求") == 0
+
+
+def test_many_small_classes_are_merged_or_left_out_before_labels_are_taken_for_texts() -> None:
+    rows = [*pairs(配送=20, 返品=20), *((f"空{number}", f"その他（自由記述の{number}番目）") for number in range(50))]
+    _, found = read(rows)
+    assert "text-as-label" in found
+    labelled, found = read(rows, merge_small=(5, "その他"))
+    assert "text-as-label" not in found
+    assert Counter(labelled.labels) == {"配送": 20, "返品": 20, "その他": 50}
+    labelled, found = read(rows, drop_small=5)
+    assert Counter(labelled.labels) == {"配送": 20, "返品": 20}
+    _, found = read(rows[40:], drop_small=5)  # nothing would be left
+    assert "text-as-label" in found
 
 
 def test_small_classes_are_left_out_and_counted() -> None:
@@ -244,3 +258,9 @@ def test_groups_have_no_error_values_half_characters_or_words_for_missing_ones()
     assert found["missing-groups"].severity == "warning"
     assert "'NULL' (1 row)" in found["missing-groups"].message
     assert "'nan' (2 rows)" in found["missing-groups"].message
+
+
+def test_a_split_that_is_empty_once_small_classes_are_left_out_is_an_error() -> None:
+    with pytest.raises(ProblemsError) as caught:
+        import_splits(train=pairs(a=9, b=9), test=pairs(c=2), val_size=0.2, reading=ReadOptions(drop_small=5))
+    assert any(one.kind == "empty-split" and one.source == "test" for one in caught.value.findings)

@@ -83,6 +83,7 @@ def test_classes_below_others_are_not_several() -> None:
     assert joined_labels(labels * 5) == (set(), [])
     assert joined_labels([*labels, "家電"] * 5) == (set(), [])
     assert joined_labels([*labels, "その他/その他"] * 5) == (set(), [])
+    assert joined_labels([*labels, "家電/部品/その他", "家電/部品/修理"] * 5) == (set(), [])
     assert joined_labels([*labels, "返品"] * 5)[0] == set(labels)  # a class of its own, and in others
 
 

@@ -205,7 +205,7 @@ def test_a_spreadsheet_is_read_as_a_csv_file_would_be(tmp_path: Path) -> None:
     book["回答"].append(["本文", "y"])
     book.save(path := tmp_path / "a.xlsx")
     documents = read_documents(path, options=ReadOptions(text_column="本文", label_column="年"))
-    assert documents.texts == ["配送が\n遅い", "12", "true"]
+    assert documents.texts == ["配送が\n遅い", "12", "TRUE"]
     assert documents.labels == ["2024", "2024-01-02", "0.5"]
     assert documents.places == ["row 2", "row 4", "row 5"]
     assert documents.blank == 1

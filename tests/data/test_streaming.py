@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import openpyxl
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tanzaku.data.decoding import check_encoding, decode
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.readers import read_documents
 from tanzaku.data.streaming import Remedies, column_names, stream_lines, stream_rows, stream_texts
@@ -167,7 +169,7 @@ def test_bytes_in_a_stream_that_are_no_text_are_an_error(tmp_path: Path) -> None
 def test_separators_alone_are_no_row_and_another_separator_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,text\n1,海\n,,\n,\n2,\n,\n", encoding="utf-8")
-    with pytest.warns(TanzakuWarning, match="left out 2 rows with only separators between the others"):
+    with pytest.warns(TanzakuWarning, match="left out 2 blank rows between the others"):
         assert list(stream_texts(path)) == ["海", ""]
     path.write_text("\n,,\nid,text\n1,海\n", encoding="utf-8")
     assert list(stream_texts(path)) == ["海"]  # without a warning of what is above the names
@@ -175,10 +177,39 @@ def test_separators_alone_are_no_row_and_another_separator_is_named(tmp_path: Pa
     assert list(stream_texts(path)) == ["海", "山"]
     path.write_text('text\n海\n \n""\n\n', encoding="utf-8")
     assert list(stream_texts(path)) == ["海", " ", ""]
+    path.write_text("text\n海\n\n山\n\n", encoding="utf-8")
+    with pytest.warns(TanzakuWarning, match="left out 1 blank row between the others. The numbers of the results do"):
+        assert list(stream_texts(path)) == ["海", "山"]
+    book = openpyxl.Workbook()
+    for row in (["本文"], ["海"], [], ["山"], []):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with pytest.warns(TanzakuWarning, match=r"a\.xlsx: left out 1 blank row between the others"):
+        assert list(stream_texts(tmp_path / "a.xlsx", ReadOptions(text_column="本文"))) == ["海", "山"]
     path.write_text("id;text\n1;海、山,空\n", encoding="utf-8")
     assert list(stream_texts(path)) == ["海、山,空"]
     with pytest.raises(DataError, match="no column named 'text'"):
         list(stream_texts(path, ReadOptions(delimiter=",")))
+
+
+def test_a_wrong_encoding_of_a_large_file_is_found_without_reading_it_whole(tmp_path: Path) -> None:
+    """The first wrong byte is beyond those that are read at once, of which the last ones are not a whole character."""
+    content = b"text\n" + b"a\n" * 1_999_997 + "海\n".encode() + "山\n".encode("cp932")
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as whole:
+        decode(content, name=str(path))
+    assert f"at offset {len(content) - 3} is not valid utf-8. The text reads as cp932" in str(whole.value)
+    peaks = []
+    for times in (3, 9):
+        path.write_bytes(content * times)
+        tracemalloc.start()
+        with pytest.raises(DataError) as found:
+            check_encoding(path, encoding="utf-8")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert str(found.value) == str(whole.value)
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_texts_of_several_columns_are_joined_as_the_importer_joins_them(tmp_path: Path) -> None:

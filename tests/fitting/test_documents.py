@@ -1,5 +1,6 @@
 """What a fit reads: tables, columns of any library, and what `tanzaku data import` wrote."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from tanzaku.data.importing import import_documents
 from tanzaku.data.loading import load_dataset
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.prepared import write_prepared
-from tanzaku.errors import DataError, TanzakuWarning
+from tanzaku.errors import DataError, SpecError, TanzakuWarning
 from tanzaku.fitting.documents import labelled
+from tanzaku.fitting.job import folders, study_name
+from tanzaku.fitting.options import FitOptions
 from tanzaku.fitting.splits import split_for_fit
 
 TEXTS, LABELS = inquiries(60)
@@ -92,3 +95,40 @@ def test_a_folder_that_is_split_already_is_to_be_prepared_first(tmp_path: Path) 
         (tmp_path / f"{name}.csv").write_text("text,label\n海,a\n山,b\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"split already\. Prepare them with `tanzaku data import "):
         labelled(str(tmp_path), ReadOptions())
+
+
+def test_rows_that_repeat_a_text_are_warned_about_unless_groups_say_so() -> None:
+    frame = pd.DataFrame({"text": [f"文書{number // 2}" for number in range(40)], "label": ["a", "a", "b", "b"] * 10})
+    with pytest.warns(TanzakuWarning, match="20 of 40 rows repeat the text of another row"):
+        labelled(frame, ReadOptions())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        labelled(frame.assign(group=frame.text), ReadOptions(group_column="group"))
+    assert not [one for one in caught if "repeat" in str(one.message)]
+
+
+def test_what_was_left_out_and_merged_is_said() -> None:
+    rows = [*[(f"海{number}", "a") for number in range(9)], *[(f"山{number}", "b ") for number in range(9)]]
+    frame = pd.DataFrame([*rows, *[(f"空{number}", "c") for number in range(3)], ("", "a")], columns=["text", "label"])
+    options = ReadOptions(drop_empty=True, drop_small=5, normalize_labels=True)
+    read = labelled(frame, options)
+    assert read.tidied == (
+        "Left out: 1 row with an empty text.",
+        "Labels in another spelling: 'b ' (9 rows) became 'b'.",
+        "Classes of fewer than 5 rows were left out: 'c' (3 rows).",
+    )
+    assert len(read.documents) == 18
+
+
+@pytest.mark.parametrize("given", [{"group": "customer"}, {"label": "分類"}, {"text": "本文"}])
+def test_columns_beside_the_reading_that_replaces_them_are_refused(given: dict[str, str]) -> None:
+    reading = ReadOptions(drop_empty=True)
+    assert FitOptions.of({"reading": reading}).read_options == reading
+    with pytest.raises(SpecError, match="reading was given together with text, label or group"):
+        FitOptions.of({"reading": reading, **given})
+
+
+def test_documents_of_different_japanese_names_have_folders_of_their_own() -> None:
+    found = [folders(None, None, name=name)[0].name for name in ("問い合わせ", "レビュー 2026/11", "a b", "…")]
+    assert found == ["fit-問い合わせ", "fit-レビュー-2026-11", "fit-a-b", "fit-fit"]
+    assert study_name("問い合わせ") == "fit"  # a study's name has other characters only

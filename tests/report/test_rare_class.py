@@ -70,11 +70,11 @@ def test_where_no_arm_is_better_nothing_is_recommended() -> None:
     for text in (markdown, english):
         assert "No arm is recommended." in text
         assert "than always answering “frequent”, the most frequent class (99.90 %)" in text
-        assert "set choose_by to macro_f1" in text.replace("\\", "")
+        assert "choose-by macro_f1" in text.replace("\\", "")
         assert "Compared with Head only" in markdown  # of equally accurate arms, the smaller is the best
     assert "推奨できるものはありません。" in japanese
     assert "tanzaku pack" not in english
-    assert "set choose_by" not in _lines([_head(BLIND)], choose_by="macro_f1")
+    assert "choose-by" not in _lines([_head(BLIND)], choose_by="macro_f1")
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -145,9 +145,32 @@ def test_what_python_unpacks_at_once_is_not_unpacked(kind: int) -> None:
 
 def test_cells_are_no_longer_than_excel_writes_them() -> None:
     """One string, of which a program may keep one copy, can be in every row."""
-    content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>' + b"_x000D_" * 33_000 + b"</v></c></row>")
-    with pytest.raises(DataError, match="a cell of more than 32,767 characters"):
-        read_table(content, name="a.xlsx", column=None, most_rows=9)
+    for text in (b"_x000D_" * 33_000, b"_x000D_" * 5 + b"a" * 32_768):
+        content = _with_xml(_sheet([["text"], ["海"]]), b'<row><c t="str"><v>' + text + b"</v></c></row>")
+        with pytest.raises(DataError, match="a cell of more than 32,767 characters"):
+            read_table(content, name="a.xlsx", column=None, most_rows=9)
+
+
+def test_cells_with_many_line_breaks_come_back_whole() -> None:
+    """Excel writes a carriage return in seven characters, which count as one for the length of a cell."""
+    text = "一行です。_x000D_\n" * 3200 + "_x005F_x000D_"
+    content = _with_xml(
+        _sheet([["text"], ["海"]]), f'<row><c t="str"><v xml:space="preserve">{text}</v></c></row>'.encode()
+    )
+    table = read_table(content, name="a.xlsx", column=None, most_rows=9)
+    written, _ = write_table(table, LABELLED)
+    (cell,) = [row[0] for row in load_workbook(io.BytesIO(written)).active.iter_rows(min_row=3, values_only=True)]
+    assert cell == "一行です。\n" * 3200 + "_x005F_x000D_"
+    assert table.texts[1] == "一行です。\n" * 3200 + "_x000D_"
+
+
+@pytest.mark.filterwarnings("error")
+def test_lines_that_a_quote_may_have_joined_are_told_to_the_client() -> None:
+    content = '番号,本文\n1,"一\n2,二\n3,三"\n'.encode()
+    table = read_table(content, name="a.csv", column=None, most_rows=9)
+    (remark,) = table.remarks
+    assert remark.startswith("lines 2 to 4: a double quote opens")
+    assert remark.endswith('double their quotes ("").')
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once() -> None:

@@ -183,7 +183,7 @@ def test_runs_that_have_not_ended_are_archived_only_when_asked(tmp_path: Path) -
     assert not (tmp_path / "thin").exists()
     made = archive_study(runs, tmp_path / "thin", unfinished=True)
     assert (made.finished, [state.name for state in made.left_out]) == (2, ["lora-r4", "lora-r16"])
-    with pytest.raises(RecordError, match="1 of 1 runs"):
+    with pytest.raises(RecordError, match=r"1 of 1 runs .*; `tanzaku study run` resumes them$"):
         archive_study(_study(tmp_path / "none", [], waiting=("lora-r4",)), tmp_path / "empty", unfinished=True)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,8 +262,8 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
     groups: dict[str, list[RunRecord]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for record, found in zip(records, _settings_of_all(records), strict=True):
-        groups.setdefault(_canonical(found), []).append(record)
-        settings.setdefault(_canonical(found), found)
+        groups.setdefault(identity_of(found), []).append(record)
+        settings.setdefault(identity_of(found), found)
     defaults = dict(_SHOWN_IF_CHANGED)
     for record in records:
         defaults |= _variant_defaults(record.method)
@@ -292,6 +292,12 @@ def _settings_of_all(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
         if found.get(DISTILLATION) and len(files.get(names := without_folders_of(found[DISTILLATION]), ())) < 2:
             found[DISTILLATION] = names
     return settings
+
+
+def identity_of(settings: Mapping[str, Any]) -> str:
+    """What the settings of all runs of an arm have in common. One that is None may be missing: a record that was made
+    before there was such a setting lacks it."""
+    return _canonical({key: value for key, value in settings.items() if value is not None})
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tanzaku.analysis.arms import Arm, Estimate, Section, estimate
+from tanzaku.analysis.arms import Arm, Estimate, Section, estimate, identity_of
 from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.predictions import Predictions, RunPredictions, run_key
 from tanzaku.analysis.statistics import Difference, Interval, Outcome, outcome_of
@@ -239,9 +239,9 @@ def _as_trained(arm: Arm) -> Method | None:
     return method.as_trained() if method else None
 
 
-def _surroundings(arm: Arm) -> dict[str, object]:
+def _surroundings(arm: Arm) -> str:
     """What an arm is trained with, besides its method's own options."""
-    return {key: value for key, value in arm.settings.items() if not key.startswith("method.")}
+    return identity_of({key: value for key, value in arm.settings.items() if not key.startswith("method.")})
 
 
 def _train_seconds(arm: Arm) -> float:

@@ -8,13 +8,15 @@ never changes the choice: a second choice, by the test set, would need a third s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tanzaku.analysis.statistics import Interval
 
 DEFAULT_MARGIN = 0.005  # half a percentage point
+SAME_SIZE = 0.01
+"""The relative difference of sizes that count as equal: the files may differ in the digits of their metadata only."""
 
 # A margin that is met exactly must not fail by a rounding error in 0.905 - 0.9.
 _ROUNDING = 1e-9
@@ -48,8 +50,8 @@ class Choice:
 def choose(candidates: Sequence[Candidate], *, margin: float, majority: float) -> Choice | None:
     """The best by validation score, and the smallest within `margin` (a share) of it; None without candidates.
 
-    Of equally good ones the smaller is the best, of equally small ones the better is recommended, and of those that are
-    equal in both the first.
+    Of equally good ones the smaller is the best, of equally small ones (see `SAME_SIZE`) the better is recommended, and
+    of those that are equal in both the first.
 
     Args:
         candidates: What can be chosen.
@@ -64,12 +66,27 @@ def choose(candidates: Sequence[Candidate], *, margin: float, majority: float) -
     lowest = candidates[best].score - margin - _ROUNDING
     near = [place for place in places if candidates[place].score >= lowest]
     within = tuple(place for place in near if candidates[place].score > majority + _ROUNDING)
-    recommended = min(
-        within,
-        key=lambda place: (candidates[place].saved_bytes, -candidates[place].score, place),
-        default=None,
-    )
+    sizes = [candidate.saved_bytes for candidate in candidates]
+    smallest = smallest_first(within, sizes=sizes, scores=[candidate.score for candidate in candidates])
+    recommended = next(iter(smallest), None)
     return Choice(best, recommended, within, tuple(place for place in near if place not in within))
+
+
+def smallest_first(places: Iterable[int], *, sizes: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Candidates by their size; of those that are hardly larger than the smallest of the rest (see `SAME_SIZE`), the
+    one with the best score comes first.
+
+    Args:
+        places: Which candidates.
+        sizes: The size of each candidate.
+        scores: The score of each candidate.
+    """
+    rest, ordered = list(places), []
+    while rest:
+        largest = (1 + SAME_SIZE) * min(sizes[place] for place in rest)
+        ordered.append(max((place for place in rest if sizes[place] <= largest), key=lambda place: scores[place]))
+        rest.remove(ordered[-1])
+    return ordered
 
 
 def non_inferiority(interval: Interval, *, margin: float) -> Verdict:

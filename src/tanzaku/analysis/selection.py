@@ -9,12 +9,12 @@ of a group do not count as independent: see `tanzaku.analysis.statistics`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tanzaku.analysis.recommendation import Verdict, non_inferiority
+from tanzaku.analysis.recommendation import Verdict, non_inferiority, smallest_first
 from tanzaku.analysis.run_scores import RunScores, accuracy_scores, macro_f1_scores
 from tanzaku.analysis.statistics import (
     Difference,
@@ -118,18 +118,21 @@ def select(
     usable = [place for place, one in enumerate(selected) if not one.at_chance]
     near = [place for place in usable if _is_near(selected[place].from_best, margin=margin)]
 
-    def size(place: int) -> tuple[int, float]:
-        return candidates[place].total_bytes, -selected[place].score
+    def by_size(places: Iterable[int]) -> list[int]:
+        sizes, scores = [one.total_bytes for one in candidates], [one.score for one in selected]
+        return smallest_first(places, sizes=sizes, scores=scores)
 
+    small = by_size(near)
+    indistinct = by_size(place for place in usable if selected[place].indistinct)
     return Selection(
         candidates=selected,
         documents=len(classes),
         majority=float((frequent == classes).mean()),
         best=best,
-        recommended=min(near, key=size, default=None),
-        smallest_indistinct=min((place for place in usable if selected[place].indistinct), key=size, default=None),
+        recommended=next(iter(small), None),
+        smallest_indistinct=next(iter(indistinct), None),
         order=(
-            *sorted(near, key=size),
+            *small,
             *sorted((place for place in usable if place not in near), key=lambda place: -selected[place].score),
         ),
         margin=margin,

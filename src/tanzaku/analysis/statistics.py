@@ -63,7 +63,8 @@ class Difference:
     p_value: float
     test: Literal["mcnemar", "t"]
     quantile: float = _NORMAL_QUANTILE
-    """As how many standard errors the interval's half-width was computed: the normal distribution's, or Student's t."""
+    """How many standard errors the interval's half-width is: the normal distribution's or Student's t, or less where
+    the interval ends at ±1."""
 
     @property
     def standard_error(self) -> float:
@@ -120,9 +121,10 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
     ):  # equal on these documents, and so on every resample: as with `accuracy_scores`' two documents
         error = 1 / (scores.documents + 2)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
-    low, high = mean - quantile * error, mean + quantile * error
+    # No difference of shares is outside.
+    interval = Interval(max(-1.0, mean - quantile * error), min(1.0, mean + quantile * error), kind="both")
     p_value = float(2 * stats.t.sf(abs(mean) / error, freedom))
-    return Difference(mean, Interval(low, high, kind="both"), p_value, test="t", quantile=quantile)
+    return Difference(mean, interval, p_value, test="t", quantile=interval.half_width / error)
 
 
 def compare_accuracies(

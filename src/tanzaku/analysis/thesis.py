@@ -48,6 +48,7 @@ BATCH_SIZE = 8
 THRESHOLD = 0.005
 DROPOUT = 0.1
 TARGETS = ("query", "value")
+_QUERY_AND_VALUE = "qv"  # which names the same layers
 GPU = "NVIDIA GeForce RTX 2070"
 CPU = "Intel Core i5-8400, 2.80 GHz"
 
@@ -163,8 +164,10 @@ def _matches(row: Published, arm: Arm) -> bool:
 
 def _is_thesis_lora(arm: Arm) -> bool:
     alpha = arm.settings.get("method.alpha")
+    targets = arm.settings.get("method.targets", ())
+    names = [targets] if isinstance(targets, str) else sorted(targets)
     return (
         (alpha == "rank" or alpha == arm.rank)
         and arm.settings.get("method.dropout") == DROPOUT
-        and sorted(arm.settings.get("method.targets", ())) == sorted(TARGETS)
+        and names in (sorted(TARGETS), [_QUERY_AND_VALUE])
     )

@@ -311,7 +311,7 @@ def _write(
     order: list[str] | None = None,
     note: str | None = None,
 ) -> None:
-    from tanzaku.data.intake import SMALL_CLASSES
+    from tanzaku.data.intake import tidied
     from tanzaku.data.prepared import write_prepared
 
     manifest = write_prepared(preparation, target.out, force=target.force)
@@ -322,21 +322,10 @@ def _write(
     console.print(_counts_table(title, manifest["counts"], order or manifest["label_names"]))
     if note:
         console.print(note)
-    for reason, count in manifest["dropped"].items():
-        if SMALL_CLASSES in reason:  # the notes say it, with the names of the classes
-            continue
-        noun, _, rest = reason.removeprefix(split := _split_of(reason)).partition(" ")
-        console.print(f"Left out: {split}{counted(count, noun.removesuffix('s'))} {rest}.")
-    for done in preparation.notes:
-        console.print(f"{done[:1].upper()}{done[1:]}")
+    for done in tidied(manifest["dropped"], preparation.notes):
+        console.print(done)
     console.print(f"Written to {target.out}.")
     console.print(_next_commands(target.out))
-
-
-def _split_of(reason: str) -> str:
-    """The prefix of a reason, such as "test: ", or nothing."""
-    split, colon, _ = reason.partition(": ")
-    return split + colon if colon else ""
 
 
 def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str]) -> Table:

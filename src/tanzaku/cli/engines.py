@@ -32,8 +32,8 @@ class Engines:
     engine: Annotated[
         Literal["inline", "processes", "ray"],
         typer.Option(
-            help="What executes the runs. inline: this machine, one after the other; processes: this machine, --jobs at "
-            "the same time; ray: Ray, on this machine or on a cluster."
+            help="What executes the runs. inline: this machine, one after the other; processes: this machine, --jobs "
+            "at the same time; ray: Ray, on this machine or on a cluster."
         ),
     ] = "processes"
     address: Annotated[

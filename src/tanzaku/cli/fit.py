@@ -168,6 +168,12 @@ def _run(source: Path, options: dict[str, Any], console: Console) -> FitResult:
 
 
 def _say(event: FitEvent, console: Console, said: set[str]) -> None:
+    from tanzaku.fitting.race import DocumentsRead
+
+    if isinstance(event, DocumentsRead):
+        for done in event.tidied:
+            console.print(done)
+        return
     name = event.name
     if event.fold is None:
         on = f" on {counted(event.documents, 'document')}" if event.documents else ""

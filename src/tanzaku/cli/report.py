@@ -80,12 +80,15 @@ def _print_recommendation(written: Report, console: Console, words: Words) -> No
     from tanzaku.data.raw import listed
     from tanzaku.display import counted
     from tanzaku.report.commands import pack_command
-    from tanzaku.report.document import missing_text, no_model_text
+    from tanzaku.report.document import missing_text, no_model_text, section_heading
     from tanzaku.report.sentences import recommendation_lines
 
     whole = not console.is_terminal  # a program may read lines, people get them wrapped between words
-    for line in recommendation_lines(written.evidence, words=words):
-        console.print(line, soft_wrap=whole)
+    for number, (section, evidence) in enumerate(zip(written.sections, written.evidence, strict=True), start=1):
+        if len(written.sections) > 1:
+            console.print(section_heading(section, number=number, words=words), soft_wrap=whole, style="bold")
+        for line in recommendation_lines([evidence], words=words):
+            console.print(line, soft_wrap=whole)
     if written.unfinished:
         warn(missing_text(written.unfinished, words=words))
     if written.left_out:

@@ -13,6 +13,7 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _ESCAPES = (b"\x1b$B", b"\x1b$@")  # of ISO-2022-JP, whose bytes are valid UTF-8
 _ALIKE = ("cp932", "euc-jp")  # in which the same bytes can be valid
 _SAMPLED_BYTES = 65_536
+_CHECKED_BYTES = 4_000_000
 _CONTROLS = "".join(chr(number) for number in (*range(9), *range(14, 32), *range(127, 160)))
 
 
@@ -37,17 +38,41 @@ def read_bytes(path: Path, *, most: int = -1) -> bytes:
         raise DataError(f"{path}: can't be read: {error.strerror}. Check the path and its permissions.") from error
 
 
-def decode_file(path: Path, *, encoding: str = DEFAULT_ENCODING) -> str:
-    """Read a text file whole; a byte order mark at its start is not part of the text.
+def check_encoding(path: Path, *, encoding: str) -> None:
+    """Make sure that a text file is valid in an encoding, with only a part of it in memory at a time.
 
     Raises:
-        DataError: The file can't be read, the encoding is unknown, or a byte is not valid in it.
+        DataError: The file can't be read, or there is no such encoding.
+        EncodingError: A byte is not valid in it.
     """
-    return decode(read_bytes(path), name=str(path), encoding=encoding)
+    encoding = marked_encoding(read_bytes(path, most=2), encoding)
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+    except LookupError as error:
+        raise _unknown(encoding, str(path)) from error
+    line, before = 1, 0  # the first of what is decoded next, and the bytes before it
+    with path.open("rb") as file:
+        while True:
+            some = file.read(_CHECKED_BYTES)
+            try:
+                text = decoder.decode(some, final=not some)
+            except UnicodeDecodeError as error:
+                before -= len(error.object) - len(some)  # a character that was cut is decoded again
+                line += error.object[: error.start].decode(encoding, errors="replace").count("\n")
+                fault = _invalid_byte(f"{path}, line {line}", error, encoding, offset=before + error.start)
+                raise _encoding_error(fault, error.object, encoding, can_choose=True) from error
+            except UnicodeError as error:  # such as utf-16 without a mark, which is guessed of a whole file
+                raise DataError(f"{path}: {error}. Name its encoding with --encoding, such as utf-16-le.") from error
+            if encoding == "utf-8" and any(mark in some for mark in _ESCAPES):
+                fault = f"{path}: has the escape sequences of ISO-2022-JP, which is not {encoding}."
+                raise _encoding_error(fault, some, encoding, can_choose=True)
+            if not some:
+                return
+            line, before = line + text.count("\n"), before + len(some)
 
 
 def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choose: bool = True) -> str:
-    """Decode `data`, which came from the file `name`; see `decode_file`.
+    """Decode `data`, which came from the file `name`; a byte order mark at its start is not part of the text.
 
     Args:
         data: The file's bytes.
@@ -64,14 +89,11 @@ def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choo
         encoding = marked_encoding(data[:2], encoding)
         text = data.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
-        raise DataError(
-            f"{start}{encoding!r} is not a known text encoding. "
-            f"Use a name that Python knows, such as {', '.join(_LIKELY_ENCODINGS)}."
-        ) from error
+        raise _unknown(encoding, name) from error
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(encoding, errors="replace").count("\n") + 1
         where = f"{name}, line {line}" if name else f"line {line}"
-        fault = f"{where}: the byte 0x{data[error.start]:02x} at offset {error.start} is not valid {encoding}."
+        fault = _invalid_byte(where, error, encoding, offset=error.start)
         raise _encoding_error(fault, data, encoding, can_choose) from error
     except UnicodeError as error:
         raise _encoding_error(f"{start}can't be read as {encoding}: {error}.", data, encoding, can_choose) from error
@@ -118,6 +140,17 @@ def marked_encoding(start: bytes, encoding: str) -> str:
 
 def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
+
+
+def _unknown(encoding: str, name: str) -> DataError:
+    return DataError(
+        f"{f'{name}: ' if name else ''}{encoding!r} is not a known text encoding. "
+        f"Use a name that Python knows, such as {', '.join(_LIKELY_ENCODINGS)}."
+    )
+
+
+def _invalid_byte(where: str, error: UnicodeDecodeError, encoding: str, *, offset: int) -> str:
+    return f"{where}: the byte 0x{error.object[error.start]:02x} at offset {offset} is not valid {encoding}."
 
 
 def _encoding_error(fault: str, data: bytes, tried: str, can_choose: bool) -> EncodingError:

@@ -109,7 +109,7 @@ def import_splits(
         if not has_errors(findings):
             kept, taken = splitter.two(share=val_size)
             splits |= {"train": pick(splits["train"], kept), "val": pick(splits["train"], taken)}
-    if all(map(len, parts.values())):
+    if all(map(len, parts.values())) or not has_errors(findings):
         findings += split_problems(splits) + _shared_groups(parts)
     report(findings)
     dataset = Dataset(

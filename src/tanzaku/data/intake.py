@@ -5,7 +5,7 @@ whose labels are tidied together.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -148,6 +148,23 @@ def _refuse_without_effect(sources: Sequence[Source], options: ReadOptions) -> N
         raise DataError(f"{sources[0].name}: {', '.join(useless)} can't have an effect on this. Leave {them} out.")
 
 
+def tidied(dropped: Mapping[str, int], notes: Iterable[str]) -> list[str]:
+    """What was left out, with its number, and what else was done about rows and labels, in sentences.
+
+    Args:
+        dropped: The number of rows by the reason, such as "rows with an empty text" or "test: rows without a label".
+        notes: Of what was done. They name the small classes that were left out.
+    """
+    said = []
+    for reason, count in dropped.items():
+        if SMALL_CLASSES in reason:
+            continue
+        split, colon, what = reason.rpartition(": ")
+        noun, _, rest = what.partition(" ")
+        said.append(f"Left out: {split}{colon}{counted(count, noun.removesuffix('s'))} {rest}.")
+    return [*said, *(f"{note[:1].upper()}{note[1:]}" for note in notes)]
+
+
 def _read_part(given: Source, options: ReadOptions) -> tuple[LabelledRows, list[Finding]]:
     raw = read_documents(given, options=options, check=False)
     findings = reading_problems(raw)
@@ -208,7 +225,13 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
     labels = [label for rows in parts.values() for label in rows.labels]
     texts = [text for rows in parts.values() for text in rows.texts]
     suggestion = next((rows.suggestion for rows in parts.values()), "")
-    wrong_column = of_labels.not_labels(labels, texts, suggestion=suggestion)
+    fewest = options.merge_small[0] if options.merge_small else options.drop_small or 0
+    counts = Counter(labels)
+    # Those of many small classes look like texts, but are going to be merged or left out.
+    large = [row for row, label in enumerate(labels) if counts[label] >= fewest] or range(len(labels))
+    wrong_column = of_labels.not_labels(
+        [labels[row] for row in large], [texts[row] for row in large], suggestion=suggestion
+    )
     findings += wrong_column
     findings += of_labels.not_texts(texts, suggestion=suggestion)
     if not wrong_column:

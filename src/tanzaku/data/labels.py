@@ -16,6 +16,7 @@ _LABEL_WIDTH = 30  # of a label in a message
 _SEPARATORS = (";", "；", "、", ",", "，", "|", "｜", "/", "／", "\n")
 _FEWEST_ROWS = 20  # below which many different labels say nothing
 _FEWEST_TEXTS = 5
+_MANY_COPIES = 0.05  # of the rows; a few make no difference to an interval
 _MISSING = frozenset({"nan", "<na>", "n/a", "null", "nat"})  # as pandas and spreadsheets write them
 
 
@@ -78,22 +79,20 @@ def _with_rows(labels: Sequence[str], counts: Counter[str]) -> str:
 def joined_labels(labels: Sequence[str]) -> tuple[set[str], list[Finding]]:
     """Labels that are several in one, such as `配送;返品` where `配送` and `返品` are labels too, and the problem.
 
-    A label is taken for several if each of its parts is also a part of another label, and some part stands at different
-    places. A separator inside the name of one class is therefore not mistaken, nor is a class below another, such as
-    `家電/修理` and `家具/修理`.
+    A label is taken for several if each of its parts is also a part of another label, and some part stands both first
+    and later. A separator inside the name of one class is therefore not mistaken, nor is a class below another, such as
+    `家電/修理`, `家具/修理` and `家電/部品/修理`.
     """
     counts = Counter(labels)
     for separator in _SEPARATORS:
         parts = {label: _parts(label, separator) for label in counts}
         of = Counter(part for found in parts.values() for part in set(found))
-        places: defaultdict[str, set[int]] = defaultdict(set)
-        for found in (one for one in parts.values() if len(set(one)) == len(one)):
-            for place, part in enumerate(found):
-                places[part].add(place)
+        distinct = [found for found in parts.values() if found and len(set(found)) == len(found)]
+        moving = {found[0] for found in distinct} & {part for found in distinct for part in found[1:]}
         joined = [
             label for label, found in parts.items() if len(set(found)) > 1 and all(of[part] > 1 for part in found)
         ]
-        if any(len(places[part]) > 1 for label in joined for part in parts[label]):
+        if any(moving & set(parts[label]) for label in joined):
             rows = sum(counts[label] for label in joined)
             message = (
                 f"{rows:,} of {counted(len(labels), 'row')} {'has' if rows == 1 else 'have'} several labels, joined "
@@ -207,6 +206,18 @@ def few_texts(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:
     if min(Counter(labels).values()) < _FEWEST_TEXTS:  # the options count rows
         message += f", or pass --merge-small {_FEWEST_TEXTS}:その他 or --drop-small {_FEWEST_TEXTS}"
     return [Finding("few-texts", f"{message}.", "warning")]
+
+
+def repeated_texts(texts: Sequence[str]) -> list[Finding]:
+    """A warning that many rows repeat the text of another, by what texts that read alike have in common."""
+    copies = len(texts) - len(set(texts))
+    if copies <= _MANY_COPIES * len(texts):
+        return []
+    message = (
+        f"{copies:,} of {counted(len(texts), 'row')} repeat the text of another row. Intervals and tests count each "
+        "row as an independent document, so they are narrower than they should be. Leave the copies out."
+    )
+    return [Finding("repeated-texts", message, "warning")]
 
 
 def one_class(labels: Sequence[str]) -> list[Finding]:

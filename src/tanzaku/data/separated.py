@@ -21,6 +21,10 @@ _EXCELS_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')
 _ENCLOSE = (
     'Enclose texts that hold the separator or a line break in double quotes, and double the quotes inside them ("").'
 )
+_SAVE_AGAIN = (
+    "A text with a line break needs double quotes around it. If only empty cells at the end are missing, as in CSV "
+    "files that Excel writes, delete the empty column, fill it, or save the table as .xlsx."
+)
 
 
 class SeparatedRows:
@@ -28,7 +32,7 @@ class SeparatedRows:
 
     A row of separators only, as Excel writes below a table, is blank and counted in `blank`. A line of white space is
     not a row either. In a file of one column, each of these below the header is an empty text, unless nothing at all
-    is in the line. The line `sep=;`, as Excel writes it, is not a row.
+    is in the line, which is blank and counted then. The line `sep=;`, as Excel writes it, is not a row.
 
     Args:
         lines: The file's lines, with their ends.
@@ -42,7 +46,7 @@ class SeparatedRows:
         RowError: While rows are taken: the quotes of a row do not fit.
 
     Attributes:
-        blank: So many rows of separators only have been left out so far.
+        blank: So many rows of separators only, or of nothing in a file of one column, have been left out so far.
         joined: The first and the last line of each row so far that may be several: see `describe_joined`.
     """
 
@@ -88,7 +92,7 @@ class SeparatedRows:
                     if self._could_be_several(columns):
                         self.joined.append((line, reader.line_num + before))
                     yield line, row
-                elif len(row) > 1:
+                elif len(row) > 1 or columns == 1:
                     self.blank += 1
                 self._taken.clear()
                 line = reader.line_num + before + 1
@@ -114,7 +118,7 @@ class SeparatedRows:
             return all(len(row) == columns for row in rows)
 
 
-def describe_joined(joined: Sequence[tuple[int, int]]) -> str | None:
+def describe_joined(joined: Sequence[tuple[int, int]], *, remedy: str = "pass --no-quotes") -> str | None:
     """What to say of rows that may be several, since a quotation mark opens in one line and closes in another; None if
     there are none.
 
@@ -126,7 +130,7 @@ def describe_joined(joined: Sequence[tuple[int, int]]) -> str | None:
     shown = listed([f"lines {first} to {last}" for first, last in joined])
     return (
         f"{shown}: a double quote opens in the first line and closes in the last, so that these lines became one row. "
-        "If they are rows of their own, pass --no-quotes."
+        f"If they are rows of their own, {remedy}."
     )
 
 
@@ -185,7 +189,9 @@ def check_fields(row: Sequence[object], header: Sequence[str], place: str) -> No
     """
     if len(row) != len(header):
         raise RowError(
-            f"{place}: has {counted(len(row), 'field')}, the header has {len(header)}", _ENCLOSE, kind="fields"
+            f"{place}: has {counted(len(row), 'field')}, the header has {len(header)}",
+            _ENCLOSE if len(row) > len(header) else _SAVE_AGAIN,
+            kind="fields",
         )
 
 

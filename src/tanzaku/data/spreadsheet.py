@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ _NAMED_ROWS = 3
 _LONGEST_CELL = 32_767  # characters
 _TITLE_ROWS = 10  # among which the names of the columns are
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005[Ff])_")  # how Excel writes control characters, and _ before x0041_
+_RETURN = re.compile("(?<!_x005F)_x000D_")  # not a text that only looks like one
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
 # What openpyxl raises where a file is damaged.
 _DAMAGES = (
@@ -142,11 +144,17 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
 
 
 def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
+    @cache
+    def shorter(text: str) -> str:  # one string, of which openpyxl has one copy, can be in every row
+        # A carriage return is seven characters here, which the reader of texts drops too.
+        if len(text) <= 7 * _LONGEST_CELL and len(text := _RETURN.sub("", text)) <= _LONGEST_CELL:
+            return text
+        raise DataError(f"{source}: has a cell of more than {_LONGEST_CELL:,} characters, which Excel can't write")
+
     for row in _values(worksheet):
         watch(len(row))
-        # A carriage return is seven characters here.
-        if any(isinstance(value, str) and len(value) > 7 * _LONGEST_CELL for value in row):
-            raise DataError(f"{source}: has a cell of more than {_LONGEST_CELL:,} characters, which Excel can't write")
+        if any(isinstance(value, str) and len(value) > _LONGEST_CELL for value in row):
+            row = tuple(shorter(value) if isinstance(value, str) else value for value in row)
         width = len(row)
         while width and not cell_text(row[width - 1]).strip():
             width -= 1
@@ -155,11 +163,11 @@ def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None
 
 
 def cell_text(value: Any) -> str:
-    """The value of a cell as a CSV file would have it: whole numbers without a decimal point, dates as in ISO 8601."""
+    """The value of a cell as Excel's CSV file has it, `TRUE` and `FALSE` too, but with dates as in ISO 8601."""
     if value is None:
         return ""
     if isinstance(value, bool):
-        return str(value).lower()
+        return str(value).upper()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tanzaku.data.decoding import DEFAULT_ENCODING, decode_file, has_escapes, is_utf8, marked_encoding, remedy
+from tanzaku.data.decoding import DEFAULT_ENCODING, check_encoding, has_escapes, is_utf8, marked_encoding, remedy
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
@@ -54,6 +54,16 @@ class Remedies:
     """Columns that are to be kept have the same name."""
     none: str = "Leave --keep-columns out."
     """The file has no columns that could be kept."""
+    quotes: str = "pass --no-quotes"
+    """Lines may have become one row, since a double quote opens in the first and closes in the last."""
+
+
+Warn = Callable[[str], None]
+"""Gets what should be looked at in a file."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, TanzakuWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class _Wanted:
     distinct: Collection[str] | None
     refuse: Refuse
     remedies: Remedies
+    warn: Warn
 
 
 def stream_rows(
@@ -74,6 +85,7 @@ def stream_rows(
     distinct: Collection[str] | None = None,
     refuse: Refuse = raise_fault,
     remedies: Remedies | None = None,
+    warn: Warn = _warn,
 ) -> Iterator[Row]:
     """The rows of a file, in their order; only as much as is needed is held in memory.
 
@@ -91,13 +103,14 @@ def stream_rows(
             a text that is a number. What is wrong with the rest of the file too, such as quotes or bytes that don't fit
             the encoding, is raised in any case.
         remedies: What errors advise.
+        warn: Gets what should be looked at after the last row, such as blank rows that were left out.
 
     Raises:
         DataError: At once, if the file is missing, or its ending unknown or wrong; else, when a row's turn comes, if it
             can't be read; the message names the row.
     """
     options = options or ReadOptions()
-    wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies())
+    wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies(), warn)
     if not source.is_file():
         raise DataError(f"{source}: there is no such file. Check the path.")
     ending = source.suffix.lower()
@@ -134,7 +147,8 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
         return tuple(pq.read_schema(source).names)
     if ending not in _DELIMITERS and ending not in SPREADSHEETS:
         return ()
-    rows = _sheet_rows(source, options) if ending in SPREADSHEETS else _table_rows(source, options)
+    read = _sheet_rows if ending in SPREADSHEETS else _table_rows
+    rows = read(source, options, warn=_warn, remedies=Remedies())
     return next((tuple(name.strip() for name in row) for _, row in rows), ())
 
 
@@ -209,11 +223,8 @@ def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[st
                 if has_escapes(line, encoding):
                     raise UnicodeError("it has the escape sequences of ISO-2022-JP")
                 yield line if place else line.removeprefix("\ufeff")  # of utf-16-le, say
-    except (UnicodeError, LookupError, OSError) as error:
-        # Says at which line and byte, and which encoding would fit, for which it reads the file whole.
-        decode_file(source, encoding=encoding)
-        if isinstance(error, UnicodeError):  # such as utf-16 without a mark, which is guessed of a whole file
-            raise DataError(f"{source}: {error}. Name its encoding with --encoding, such as utf-16-le.") from error
+    except (UnicodeError, LookupError, OSError):
+        check_encoding(source, encoding=encoding)  # says at which line and byte, and which encoding would fit
         raise
 
 
@@ -222,7 +233,9 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if is_utf8(encoding) else encoding
 
 
-def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(
+    source: Path, options: ReadOptions, *, warn: Warn, remedies: Remedies
+) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, the header among them."""
     rows = SeparatedRows(
         _decoded(source, options.encoding, newline=""),
@@ -237,32 +250,43 @@ def _table_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[
         above = rows.blank if above is None else above  # the names of the columns
         between = rows.blank - above  # those below the last row do not count
         yield row
-    if (message := describe_joined(rows.joined)) is not None:
-        warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
-    if between:
-        blank = counted(between, "row with only separators", "rows with only separators")
-        warnings.warn(
-            f"{source}: left out {blank} between the others. The numbers of the results do not count blank rows.",
-            TanzakuWarning,
-            stacklevel=2,
-        )
+    _warn_of_blanks(between, source, warn)
+    if (message := describe_joined(rows.joined, remedy=remedies.quotes)) is not None:
+        warn(f"{source}: {message}")
 
 
-def _sheet_rows(source: Path, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(
+    source: Path, options: ReadOptions, *, warn: Warn, remedies: Remedies
+) -> Iterator[tuple[int, list[str]]]:
     """The rows with their numbers, the header among them."""
+    del remedies  # no row of a spreadsheet needs one
     with source.open("rb") as content:
         rows = SheetRows(content, source, sheet=options.sheet)
-        yield from rows
+        before, between = None, 0
+        for number, row in rows:
+            between += 0 if before is None else number - before - 1
+            before = number
+            yield number, row
+    _warn_of_blanks(between, source, warn)
     if (message := describe_beyond(rows.beyond)) is not None:
-        warnings.warn(f"{source}: {message}", TanzakuWarning, stacklevel=2)
+        warn(f"{source}: {message}")
+
+
+def _warn_of_blanks(between: int, source: Path, warn: Warn) -> None:
+    """Warn of blank rows between others, which shift the rows of the results."""
+    if between:
+        blank = counted(between, "blank row")
+        warn(f"{source}: left out {blank} between the others. The numbers of the results do not count blank rows.")
 
 
 def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    return _below_header(source, _table_rows(source, options), "row {number} (line {line})", options, wanted)
+    rows = _table_rows(source, options, warn=wanted.warn, remedies=wanted.remedies)
+    return _below_header(source, rows, "row {number} (line {line})", options, wanted)
 
 
 def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    return _below_header(source, _sheet_rows(source, options), "row {line}", options, wanted)
+    rows = _sheet_rows(source, options, warn=wanted.warn, remedies=wanted.remedies)
+    return _below_header(source, rows, "row {line}", options, wanted)
 
 
 def _below_header(

@@ -13,14 +13,15 @@ from tanzaku.extras import require_extra
 MOST_ROWS = 1_048_576
 """Of a sheet of Excel, the header among them."""
 _MOST_CHARACTERS = 32_767  # of a cell
+_MOST_DIGITS = 15  # of a number
 _ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 
 
 def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> int:
     """Write rows as the only sheet of a workbook.
 
-    Texts stay texts: one that begins with "=" is no formula, and one of digits no number. Control characters are
-    written as Excel escapes them.
+    Texts stay texts: one that begins with "=" is no formula, and one of digits no number. Whole numbers of more than 15
+    digits become texts, since Excel would round them. Control characters are written as Excel escapes them.
 
     Args:
         path: The file.
@@ -43,6 +44,8 @@ def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> int:
         cells = []
         for value in row:
             content = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+            if isinstance(content, int) and abs(content) >= 10**_MOST_DIGITS:
+                content = str(content)
             if not isinstance(content, str):
                 cells.append(WriteOnlyCell(sheet, content))
                 continue

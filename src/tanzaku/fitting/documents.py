@@ -11,8 +11,8 @@ from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import raise_errors, warn_of
 from tanzaku.data.grouping import same_text, together
 from tanzaku.data.importing import files_of_splits
-from tanzaku.data.intake import read_labelled
-from tanzaku.data.labels import few_texts
+from tanzaku.data.intake import read_labelled, tidied
+from tanzaku.data.labels import few_texts, repeated_texts
 from tanzaku.data.loading import load_dataset
 from tanzaku.data.memory import column_values, is_column
 from tanzaku.data.options import ReadOptions
@@ -30,6 +30,8 @@ class Labelled:
     documents: Documents
     groups: tuple[int, ...]
     name: str
+    tidied: tuple[str, ...] = ()
+    """What was left out and done about rows and labels, in sentences."""
 
 
 def labelled(source: Any, options: ReadOptions) -> Labelled:
@@ -55,10 +57,12 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
             "FOLDER`, and then give FOLDER to `tanzaku fit`, which uses all of its documents."
         )
     rows, findings = read_labelled(given, options)
-    warn_of([*findings, *few_texts(rows.keys, rows.labels)])
+    copies = [] if rows.groups else repeated_texts(rows.keys)
+    warn_of([*findings, *few_texts(rows.keys, rows.labels), *copies])
     raise_errors(findings)
     name = given.path.stem if given.path is not None else "documents"
-    return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name)
+    done = tidied(rows.dropped, (finding.message for finding in findings if finding.severity == "note"))
+    return Labelled(rows.documents, tuple(rows.together() or range(len(rows))), name, tuple(done))
 
 
 def _is_split(source: Source, options: ReadOptions) -> bool:
@@ -90,7 +94,7 @@ def _whole(dataset: Dataset, options: ReadOptions) -> Labelled:
     grouped = any(split.groups for split in splits)
     groups = tuple(group for split in splits for group in split.groups or [None] * len(split)) if grouped else None
     keys = [same_text(text) for text in texts]
-    warn_of(few_texts(keys, labels))
+    warn_of([*few_texts(keys, labels), *([] if grouped else repeated_texts(keys))])
     return Labelled(
         Documents(texts, labels, groups=groups), tuple(together(keys, *([groups] if groups else []))), dataset.name
     )

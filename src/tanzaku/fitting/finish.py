@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from tanzaku.analysis.abstention import Threshold, choose_threshold
+from tanzaku.analysis.abstention import Threshold, choose_threshold, one_of_each
 from tanzaku.analysis.learning_curve import LearningCurve, learning_curve
 from tanzaku.analysis.reliability import Reliability, reliability_of
 from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.selection import Selection, select
 from tanzaku.analysis.statistics import accuracy_interval_over_both
 from tanzaku.data.dataset import Dataset
+from tanzaku.data.grouping import same_text, together
 from tanzaku.errors import BundleError, ProcessError
 from tanzaku.files import atomic_folder
 from tanzaku.fitting.budgets import Costs
@@ -112,10 +113,18 @@ def _probabilities(
 
 def _held_out(compared: Compared, entry: Entry) -> HeldOut | None:
     """The documents of all folds, or one of each of their groups: what the bundle promises error rates by. None where
-    there are no probabilities."""
+    there are no probabilities.
+
+    Of documents with the same text, which are not independent either, there is one.
+    """
     if (every := _classified(compared, entry)) is None:
         return None
-    return HeldOut.of(*every, compared.groups, cross_validated=True)
+    probabilities, correct = every
+    if (groups := compared.groups) is None:
+        texts = [same_text(text) for fold in compared.folds for text in fold.dataset.test.texts]
+        rows = one_of_each(np.array(together(texts)))
+        probabilities, correct = probabilities[rows], correct[rows]
+    return HeldOut.of(probabilities, correct, groups, cross_validated=True)
 
 
 def _classified(compared: Compared, entry: Entry) -> tuple[np.ndarray, np.ndarray] | None:

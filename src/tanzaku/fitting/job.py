@@ -62,16 +62,22 @@ class Job:
 
 def study_name(name: str) -> str:
     """A study's name from that of the documents, which may have any characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "fit"
+    return _plain(name, "A-Za-z0-9")
 
 
 def folders(study: str | Path | None, out: str | Path | None, *, name: str) -> tuple[Path, Path]:
-    """The study's folder and the bundle's."""
+    """The study's folder and the bundle's, by the name of the documents where none is given."""
     if study is not None:
         folder = Path(study)
     else:
-        folder = RUNS_FOLDER / f"fit-{name}" if out is None else Path(f"{Path(out)}-study")
+        own = RUNS_FOLDER / ("fit-" + _plain(name, r"\w"))
+        folder = own if out is None else Path(f"{Path(out)}-study")
     return folder, folder / _BUNDLE if out is None else Path(out)
+
+
+def _plain(name: str, characters: str) -> str:
+    """A name with only these characters, dots, underscores and hyphens."""
+    return re.sub(rf"[^{characters}._-]+", "-", name).strip("-._") or "fit"
 
 
 def prepare(whole: Dataset, folder: Path) -> Dataset:
@@ -85,8 +91,8 @@ def prepare(whole: Dataset, folder: Path) -> Dataset:
         before = read_manifest(data)
         if before.get("fingerprint") != whole.fingerprint:
             raise DataError(
-                f"{folder} holds a fit of other documents, or with another seed; name another folder with --study, or "
-                "remove it"
+                f"{folder} holds a fit of other documents, or with another seed; name another folder for the study "
+                "(--study), or remove it"
             )
         whole = replace(whole, name=before.get("name", whole.name))  # the same documents in a file that was renamed
     write_prepared(Preparation(whole, source={}, options={}), data)

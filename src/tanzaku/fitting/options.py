@@ -88,6 +88,12 @@ class FitOptions:
         if unknown := sorted(set(options) - set(names)):
             raise SpecError(f"fit has no option {unknown[0]!r}; choose among {', '.join(names)}")
         made = cls(**options)
+        usual = cls()
+        if made.reading is not None and (made.text, made.label, made.group) != (usual.text, usual.label, usual.group):
+            raise SpecError(
+                "reading was given together with text, label or group, which it replaces; give text_column, "
+                "label_column and group_column to its ReadOptions"
+            )
         if not 0 < made.minutes < inf:
             raise SpecError(f"minutes = {made.minutes:g}; give a number above 0, such as 20, or 100000 for no limit")
         if made.folds < 2:

@@ -100,7 +100,15 @@ class RunBegins:
     """So many are trained on in the final training."""
 
 
-FitEvent = RunBegins
+@dataclass(frozen=True)
+class DocumentsRead:
+    """The documents were read, and some were left out or changed."""
+
+    tidied: tuple[str, ...]
+    """What was done, in sentences."""
+
+
+FitEvent = RunBegins | DocumentsRead
 Listener = Callable[[FitEvent], None]
 
 

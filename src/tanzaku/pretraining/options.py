@@ -82,7 +82,9 @@ class LoopOptions(BaseModel):
     evaluations: Annotated[
         int, Field(ge=1, description="Evaluations, evenly over the budget; the last at its end.")
     ] = 20
-    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Data type of the saved weights.")] = "float32"
+    save_dtype: Annotated[Literal["float32", "float16"], Field(description="Data type of the saved weights.")] = (
+        "float32"
+    )
     checkpoint_minutes: Annotated[float, Field(gt=0, description="Minutes between checkpoints.")] = 5.0
     workers: Annotated[
         int | None, Field(ge=1, description="Tokenising processes; as many as threads if not given.")

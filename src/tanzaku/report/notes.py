@@ -7,7 +7,7 @@ from tanzaku.analysis.arms import Section
 from tanzaku.analysis.evidence import Evidence
 from tanzaku.analysis.run_scores import FEWEST_GROUPS
 from tanzaku.report.sentences import class_notes
-from tanzaku.words import Words
+from tanzaku.words import Words, message
 
 
 def result_notes(section: Section, evidence: Evidence, *, words: Words) -> list[str]:
@@ -36,6 +36,27 @@ def result_notes(section: Section, evidence: Evidence, *, words: Words) -> list[
     ]
 
 
+# What an interval covers, by whether documents belong to groups.
+_ONE_RUN = {
+    False: message("One run: the interval covers other test documents, not other seeds."),
+    True: message("One run: the interval covers other groups of test documents, not other seeds."),
+}
+_DETERMINISTIC = {
+    False: message(
+        "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other test "
+        "documents."
+    ),
+    True: message(
+        "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other groups of "
+        "test documents."
+    ),
+}
+_SEVERAL_SEEDS = {
+    False: message("Several seeds: the mean; the interval covers other seeds and other documents together."),
+    True: message("Several seeds: the mean; the interval covers other seeds and other groups of documents together."),
+}
+
+
 def _evidence_notes(evidence: Evidence, words: Words) -> list[str]:
     """What intervals and tests cover."""
     text, missing = words.text, evidence.predictions_missing
@@ -43,23 +64,21 @@ def _evidence_notes(evidence: Evidence, words: Words) -> list[str]:
     deterministic = any(arm.deterministic for arm, _ in evidence.intervals)
     indistinct = any(one.outcome == "not distinguishable" for one in evidence.comparisons)
     single = any(one.seeds_covered == "one" for one in evidence.comparisons)
+    grouped = evidence.groups is not None
     few = evidence.groups is not None and evidence.groups < FEWEST_GROUPS
     notes = {
         text(
             "The documents belong to groups, and those of a group are not independent of each other. Therefore, the "
             "intervals and tests of this table and of the comparisons are over groups. The intervals of single runs "
             "in runs.csv, and those of the reliability of probabilities, still count documents."
-        ): evidence.groups is not None,
+        ): grouped,
         text(
             "The test documents belong to fewer than {fewest} groups, which are too few to find any difference.",
             fewest=FEWEST_GROUPS,
         ): few,
-        text("One run: the interval covers other test documents, not other seeds."): "wilson" in kinds,
-        text(
-            "Deterministic methods, such as TF-IDF: one run counts for every seed, and the interval covers other test "
-            "documents."
-        ): deterministic,
-        text("Several seeds: the mean; the interval covers other seeds and other documents together."): "both" in kinds,
+        text(_ONE_RUN[grouped]): "wilson" in kinds,
+        text(_DETERMINISTIC[grouped]): deterministic,
+        text(_SEVERAL_SEEDS[grouped]): "both" in kinds,
         text(
             "Several seeds without stored predictions: the interval is wider than it could be, because it assumes that "
             "the errors of all seeds are on the same documents."

@@ -9,6 +9,7 @@ from typing import Literal
 from tanzaku.analysis import thesis
 from tanzaku.analysis.arms import Arm
 from tanzaku.analysis.rank_curves import CurveLine, lines_of
+from tanzaku.analysis.recommendation import SAME_SIZE
 from tanzaku.analysis.series import compares_ranks
 from tanzaku.analysis.thesis import Published
 from tanzaku.drawing.charts import Axis, Chart, Line, Point, Rule
@@ -34,7 +35,6 @@ _TITLES = {
     ),
 }
 _LOG_FROM_RATIO = 20  # a linear axis would press the smaller values onto its bottom
-_SAME_SIZE = 0.01  # relative difference of two saved sizes whose files differ in metadata only
 _Key = Literal["accuracy", "time", "size"]
 _VALUES: dict[_Key, Callable[[Arm], float]] = {"accuracy": percent, "time": seconds, "size": megabytes}
 _WRITERS: dict[_Key, Callable[[float], str]] = {
@@ -175,7 +175,7 @@ def _one_a_size(data: ChartData) -> list[Group]:
 def _has_same_sizes(one: Group, other: Group) -> bool:
     sizes = {arm.rank: megabytes(arm) for arm in one.arms}
     shared = [(sizes[arm.rank], megabytes(arm)) for arm in other.arms if arm.rank in sizes]
-    same = all(abs(size - other_size) <= _SAME_SIZE * size for size, other_size in shared)
+    same = all(abs(size - other_size) <= SAME_SIZE * size for size, other_size in shared)
     return one.arms[0].method == other.arms[0].method and bool(shared) and same
 
 

@@ -36,7 +36,7 @@ _NOTHING_CONFIRMED = message(
     "The test set leaves open whether it is worse by more than {margin} points: its {measure} differs from the best by "
     "{difference} points, and no interval can be estimated for this."
 )
-_RARE = message("Where rare classes matter, set choose_by to macro_f1 in the study file, or pass --choose-by macro_f1.")
+_RARE = message("Where rare classes matter, pass --choose-by macro_f1.")
 _BADGES = {
     "confirmed": message("confirmed by the test set"),
     "open": message("left open by the test set"),
@@ -263,7 +263,7 @@ class _Adviser:
         if found.difference is None or found.verdict is None:
             return self.words.text("The records have no test predictions, so the test set can't confirm it.")
         interval = found.difference.interval
-        unlimited = found.verdict == "open" and interval.low <= -1
+        unlimited = found.verdict == "open" and interval.low <= -1 and interval.high >= 1
         text = self.words.text(
             _NOTHING_CONFIRMED if unlimited else _VERDICTS[found.verdict],
             measure=self._measure,

@@ -206,12 +206,14 @@ def _task_routes(service: Service, threads: _Threads) -> APIRouter:
 
 
 def _told(file: LabelledFile) -> dict[str, str]:
-    """What of a table was labelled; names are percent-encoded, and several separated by commas."""
+    """What of a table was labelled; names and remarks are percent-encoded, and several separated by commas."""
     told = {"x-text-column": quote(file.column), "x-rows": str(file.rows)}
     if file.sheet is not None:
         told["x-sheet"] = quote(file.sheet)
     if file.other_sheets:
         told["x-other-sheets"] = ",".join(quote(name, safe="") for name in file.other_sheets)
+    if file.remarks:
+        told["x-remarks"] = ",".join(quote(remark, safe="") for remark in file.remarks)
     return told
 
 

@@ -40,7 +40,8 @@ from tanzaku.study.summary import SplitScores
 class LabelledFile:
     """A table with labels: the file, its media type, the column that was read, and how many rows there are.
 
-    Of a spreadsheet, `sheet` was read, and `other_sheets`, which have values too, were not.
+    Of a spreadsheet, `sheet` was read, and `other_sheets`, which have values too, were not. `remarks` say what should
+    be looked at in the file.
     """
 
     content: bytes
@@ -49,6 +50,7 @@ class LabelledFile:
     rows: int
     sheet: str | None = None
     other_sheets: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Service:
         self.metrics.texts.labels(task.name).inc(len(predictions))
         labelled, media_type = write_table(table, predictions)
         return LabelledFile(
-            labelled, media_type, table.column, len(predictions), sheet=table.sheet, other_sheets=table.other_sheets
+            labelled, media_type, table.column, len(predictions), table.sheet, table.other_sheets, table.remarks
         )
 
     def classifier(self, task: Task) -> Classifier:

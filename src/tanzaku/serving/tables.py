@@ -48,7 +48,9 @@ _LONGEST_TITLE = 31
 _UNUSABLE_IN_TITLES = re.compile(r"[\\*?:/\[\]]")
 _ADDED = ("label", "probability")
 _REMEDIES = Remedies(
-    text="Name the one with the texts with the parameter column.", repeated="Give each column a name of its own."
+    text="Name the one with the texts with the parameter column.",
+    repeated="Give each column a name of its own.",
+    quotes='double their quotes ("")',
 )
 # What a row that can't be read needs, where the reader's own remedy is an option of the command line.
 _ROW_REMEDIES = {"quotes": 'Double the quotes inside a quoted field ("").'}
@@ -66,6 +68,7 @@ class Table:
         texts: The text of each row.
         sheet: The sheet of a spreadsheet that was read.
         other_sheets: The others that are not empty.
+        remarks: What should be looked at in the file, such as lines that may have become one row.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Table:
     texts: Sequence[str]
     sheet: str | None = None
     other_sheets: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def read_table(
@@ -119,6 +123,7 @@ def write_table(table: Table, predictions: Sequence[Prediction]) -> tuple[bytes,
 
 def _read_separated(content: bytes, name: str, column: str | None, most_rows: int, check: Callable[[], None]) -> Table:
     encoding = detect_encoding(content, name=name)
+    remarks: list[str] = []
     with tempfile.TemporaryDirectory(prefix="tanzaku-table-") as folder:
         path = Path(folder) / f"table{PurePath(name).suffix.lower()}"
         path.write_bytes(content)
@@ -133,7 +138,7 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
             if len(columns) > _MOST_COLUMNS:
                 raise ApiError(413, f"{name} has more than {_MOST_COLUMNS} columns; send only those that are needed")
             options = ReadOptions(text_column=column or next(iter(_distinct(columns)), columns[0]), encoding=encoding)
-            found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES)
+            found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES, warn=remarks.append)
             rows = [
                 [row.columns[one] for one in columns] for row in _checked(itertools.islice(found, most_rows + 1), check)
             ]
@@ -143,7 +148,10 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
         except DataError as error:
             raise DataError(str(error).replace(str(path), name)) from error
     chosen = column or _text_column(columns, rows)
-    return Table(name, columns, chosen, rows, [row[columns.index(chosen)] for row in rows])
+    texts = [row[columns.index(chosen)] for row in rows]
+    return Table(
+        name, columns, chosen, rows, texts, remarks=tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
+    )
 
 
 def _read_spreadsheet(

@@ -73,9 +73,10 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
     left_out = tuple(state for state in states if state.record is None)
     if left_out and (not unfinished or len(left_out) == len(states)):
         open_runs = in_words([f"{state.name}: {state.state}" for state in left_out])
+        others = "" if len(left_out) == len(states) else ", and --unfinished archives those that have ended"
         raise RecordError(
             f"{len(left_out)} of {len(states)} runs in {runs} have not ended ({open_runs}); `tanzaku study run` "
-            "resumes them, and --unfinished archives those that have ended"
+            f"resumes them{others}"
         )
     stored = [StoredRun(state.record, runs / state.name) for state in states if state.record]
     stored.sort(key=lambda run: run.folder)

@@ -61,7 +61,7 @@ _PHRASES: dict[str, str] = {
     "training.embeddings_learning_rate": message("embeddings lr {value}"),
     "training.schedule": "{value}",
     "training.warmup": message("warm-up {value}"),
-    "training.plateau_factor": message("reduced by {value}"),
+    "training.plateau_factor": message("reduced to {value} times"),
     "training.fast": message("fast path"),
     "training.precision": "{value}",
     "encoder.pooling": "{value}",

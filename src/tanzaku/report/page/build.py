@@ -21,7 +21,7 @@ from tanzaku.drawing.svg import SAMPLE, draw
 from tanzaku.report import formats, tables
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.commands import pack_command, quoted
-from tanzaku.report.document import left_out_text, missing_text, several_text
+from tanzaku.report.document import left_out_text, missing_text, section_heading, several_text
 from tanzaku.report.front_charts import front_charts
 from tanzaku.report.loss_charts import loss_charts
 from tanzaku.report.measured import measured_facts
@@ -115,6 +115,7 @@ def _section_context(
     drawn = partial(draw, recommended=words.text("recommended"))
     return {
         "number": number,
+        "title": section_heading(section, number=number, words=words),
         "section": section,
         "evidence": evidence,
         "name": name,

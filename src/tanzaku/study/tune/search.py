@@ -143,7 +143,8 @@ def search(
 def _check(settings: TuneSpec, corners: Sequence[EncoderRunSpec], *, jobs: int) -> None:
     if any(corner.training.distill is not None for corner in corners):
         raise SpecError(
-            "training.distill: settings are searched without a teacher; leave it out, and add it to the arm"
+            "training.distill: settings are searched without a teacher; leave it out for the search, and add it to the "
+            "arm of tuned.toml"
         )
     if jobs > 1 and settings.pruner == "hyperband":
         raise SpecError(
