@@ -19,7 +19,7 @@ from tanzaku.encoders.quantized import quantize_matrices
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.errors import EncoderError, TanzakuError
-from tests.checkpoints import make_mecab_bert, make_roberta, sentences
+from tests.checkpoints import make_mecab_bert, make_roberta, sentences, write_json
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,17 @@ def test_four_bits_and_back_gives_equal_weights(encoder: Path, tmp_path: Path) -
     assert exported.bytes_after == sum(path.stat().st_size for path in packed.iterdir())
     assert exported.parameters == sum(tensor.numel() for tensor in before.values())
     assert (wide / "LICENSE").read_text(encoding="utf-8") == "MIT\n"
+
+
+def test_transformers_segments_an_exported_old_checkpoint_as_it_was_pretrained(tmp_path: Path) -> None:
+    """It does not name MeCab's dictionary, for which transformers takes another one today."""
+    folder = make_mecab_bert(tmp_path / "old", tokenizer_settings={}, config_settings={})
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertJapaneseTokenizer"})
+    export_encoder(resolve_encoder(str(folder)), tmp_path / "new")
+    text = "山について友だちと話す。"
+    expected = load_tokenizer(resolve_encoder(str(folder)))(text)["input_ids"]
+    assert AutoTokenizer.from_pretrained(tmp_path / "new")(text)["input_ids"] == expected
+    assert load_tokenizer(resolve_encoder(str(tmp_path / "new")))(text)["input_ids"] == expected
 
 
 def test_a_classifier_on_four_bits_is_the_one_on_the_original(encoder: Path, tmp_path: Path) -> None:

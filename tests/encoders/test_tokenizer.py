@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import sentencepiece
-from transformers import BertJapaneseTokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import BertJapaneseTokenizer, LukeConfig, LukeModel
 
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
+from tanzaku.encoders.tokenizer import needed_packages
+from tanzaku.encoders.words import in_pieces
 from tanzaku.errors import EncoderError, TanzakuWarning
 from tests.checkpoints import (
     KINDS,
@@ -46,11 +50,63 @@ def test_every_kind_reads_japanese(kind: str, checkpoint: Callable[[str], Path])
     assert "".join(pieces).replace("##", "").replace("▁", "") == "新しい映画を友だちと見る。"
 
 
-def test_sentencepiece_ids_are_sentencepieces_own(checkpoint: Callable[[str], Path]) -> None:
-    tokenizer = _load(checkpoint("deberta-v2"))
-    reference = sentencepiece.SentencePieceProcessor(model_file=str(checkpoint("deberta-v2") / "spm.model"))
-    texts = [unicodedata.normalize("NFKC", text) for text in sentences()[:40]]
-    assert tokenizer(texts, add_special_tokens=False)["input_ids"] == [reference.encode(text) for text in texts]
+# Full width, half width, an ideographic space, a circled digit, and spaces at the ends and in between.
+_UNUSUAL = ["２０２４年　１２月の空", "ｶﾅの①番と雲", "　海に  船がある。 ", "山\u200bと\u0301空"]
+
+
+def test_sentencepiece_ids_are_sentencepieces_own(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = checkpoint("deberta-v2")
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+    texts = [*sentences()[:40], *_UNUSUAL]
+    expected = [reference.encode(text) for text in texts]
+    tokenizer = _load(folder)
+    assert tokenizer(texts, add_special_tokens=False)["input_ids"] == expected
+    shutil.copytree(folder, tmp_path / "fast")
+    (tmp_path / "fast" / "spm.model").unlink()
+    tokenizer.save_pretrained(tmp_path / "fast")
+    assert (tmp_path / "fast" / "tokenizer.json").is_file()
+    assert _load(tmp_path / "fast")(texts, add_special_tokens=False)["input_ids"] == expected
+
+
+def test_luke_has_the_ids_with_which_it_was_pretrained(tmp_path: Path) -> None:
+    """Those of fairseq: <s>, <pad>, </s> and <unk> first, and then SentencePiece's from its fourth one on."""
+    folder = tmp_path / "luke"
+    folder.mkdir()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences()),
+        model_prefix=str(folder / "sentencepiece.bpe"),
+        vocab_size=2000,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    rows = reference.get_piece_size() + 4
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "MLukeTokenizer", "task": None})
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = LukeConfig(vocab_size=rows, entity_vocab_size=4, entity_emb_size=8, pad_token_id=1, **sizes)
+    LukeModel(config).save_pretrained(folder)
+    texts = [*sentences()[:20], *_UNUSUAL]
+    expected = [[0, *(one + 1 if one else 3 for one in reference.encode(text)), 2] for text in texts]
+    assert _load(folder)(texts)["input_ids"] == expected
+
+
+@given(st.text(st.sampled_from("海山。\n①ﷺA𠮷"), max_size=60), st.booleans())
+def test_what_sudachi_gets_is_the_whole_text_in_pieces_that_it_takes(start: str, normalize: bool) -> None:
+    text = start * 3000 + start
+    pieces = list(in_pieces(text, normalize=normalize))
+    assert "".join(pieces) == (unicodedata.normalize("NFKC", text) if normalize else text)
+    assert all(len(piece.encode()) <= 49_149 for piece in pieces)
+    assert all(piece[-1] in "。\n！？" for piece in pieces[:-1]) or "。" not in start
+
+
+def test_the_dictionary_that_sudachi_needs_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
+    settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "sudachi"}
+    folder = make_mecab_bert(
+        tmp_path / "bert", tokenizer_settings=settings | {"sudachi_kwargs": {"sudachi_dict_type": "full"}}
+    )
+    assert set(needed_packages(resolve_encoder(str(folder)))) == {"sudachipy", "sudachidict_full"}
+    write_json(folder / "tokenizer_config.json", settings)
+    assert set(needed_packages(resolve_encoder(str(folder)))) == {"sudachipy", "sudachidict_core"}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,18 @@ def test_the_format_of_before_pytorch_1_6_loads(tmp_path: Path) -> None:
     assert all(torch.equal(read[name], weights[name]) for name in weights)
 
 
+def test_matrices_in_columns_become_matrices_in_rows(tmp_path: Path) -> None:
+    """As checkpoints that were converted from TensorFlow have them; safetensors stores only rows."""
+    folder = make_mecab_bert(tmp_path / "bert", layout="bin")
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    in_columns = {name: one.t().contiguous().t() if one.ndim == 2 else one for name, one in weights.items()}
+    assert not all(one.is_contiguous() for one in in_columns.values())
+    torch.save(in_columns, folder / "pytorch_model.bin")
+    read = read_weights(resolve_encoder(str(folder)))
+    assert all(torch.equal(read[name], weights[name]) for name in weights)
+    assert all(one.is_contiguous() for one in read.values())
+
+
 def test_a_training_checkpoint_is_refused(tmp_path: Path) -> None:
     folder = make_mecab_bert(tmp_path / "bert", layout="bin")
     torch.save({"model": {"weight": torch.ones(2)}, "epoch": 3}, folder / "pytorch_model.bin")

@@ -33,6 +33,7 @@ from tanzaku.ship.certificate import (
     write_certificate,
 )
 from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.hub import push
 from tanzaku.ship.manifest import write_manifest
 from tests.bundles import DATASET, make_bundle
 
@@ -81,6 +82,16 @@ def test_an_export_has_a_certificate_of_the_data_that_was_given(bundle: Path, da
     assert str(bundle.parent) not in card.content
     private = [path for path in out.rglob("*.json") if str(bundle.parent) in path.read_text(encoding="utf-8")]
     assert private == []
+    # What was damaged since then is not uploaded.
+    weights = out / "model.safetensors"
+    assert weights.name in push(out, "our-group/classifier", dry_run=True).files
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-50])
+    with pytest.raises(BundleError, match=r"model\.safetensors has been changed or damaged since the export was made"):
+        push(out, "our-group/classifier", dry_run=True)
+    weights.unlink()
+    with pytest.raises(BundleError, match=r"model\.safetensors is missing; make the export again"):
+        push(out, "our-group/classifier", dry_run=True)
 
 
 def test_without_data_the_sample_corpus_is_classified(terms: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tanzaku.data.download import cache_folder
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.token_vectors import token_vectors
 from tanzaku.encoders.tokenizer import load_tokenizer
@@ -28,6 +29,11 @@ def test_every_tokenizer_gives_vectors_and_a_table_that_reloads(tmp_path: Path, 
     assert not vectors[special].any()
     assert np.delete(vectors, special, axis=0).any(axis=1).all()
     np.testing.assert_array_equal(token_vectors(source), vectors)  # from the cache
+    (cached,) = (cache_folder() / "token-vectors").glob(f"{source.fingerprint}*")
+    content = bytearray(cached.read_bytes())
+    content[-1000:] = bytes(1000)
+    cached.write_bytes(content)  # damaged, it is not used
+    np.testing.assert_array_equal(token_vectors(source), vectors)
     method = StaticEmbeddings(vectors_from=str(tmp_path / "encoder"), dimensions=16, penalty=1e4)
     fitted = method.fit(TEXTS, CLASSES, labels=2, seed=0)
     method.save(fitted, tmp_path / "saved")

@@ -196,6 +196,20 @@ def test_dropout_is_off_while_training_and_kept_in_the_configuration(tiny_masked
     assert model.config.hidden_dropout_prob == 0.1
 
 
+def test_dropout_reaches_attention_that_has_no_module_for_it(tmp_path: Path) -> None:
+    model = _model("modernbert")
+    model.config.attention_dropout = 0.3
+    model.save_pretrained(tmp_path)
+    ids = torch.randint(5, 20, (2, 12))
+    outputs = {}
+    for probability in (0.0, 0.5):
+        loaded = load_encoder(resolve_encoder(str(tmp_path)), max_tokens=16, dropout=probability, seed=0).train()
+        assert loaded.config.attention_dropout == 0.3
+        outputs[probability] = [loaded(input_ids=ids).logits for _ in range(2)]
+    assert torch.equal(*outputs[0.0])
+    assert not torch.equal(*outputs[0.5])
+
+
 def test_roberta_keeps_its_reserved_positions(tmp_path: Path) -> None:
     _model("roberta").save_pretrained(tmp_path)
     grown = load_encoder(resolve_encoder(str(tmp_path)), max_tokens=30, dropout=0.0, seed=0)

@@ -127,10 +127,11 @@ def test_a_half_written_stream_is_not_used(tokenizer: BertJapaneseTokenizer, cor
     first = _stream(tokenizer, sources, work=tmp_path)
     (ids,) = (tmp_path / "tokens").glob("*/ids.bin")
     content = ids.read_bytes()
-    ids.write_bytes(content[:-2])
-    again = _stream(tokenizer, sources, work=tmp_path)
-    assert len(again.ids) == len(first.ids)
-    assert ids.read_bytes() == content
+    for damaged in (content[:-2], bytes(100) + content[100:]):
+        ids.write_bytes(damaged)
+        again = _stream(tokenizer, sources, work=tmp_path)
+        assert len(again.ids) == len(first.ids)
+        assert ids.read_bytes() == content
 
 
 def test_several_processes_give_the_same_stream(tokenizer: BertJapaneseTokenizer, corpus: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tanzaku.encoders.card import CARD_FILE, LICENSE_FILES, is_hub_id, read_card
 from tanzaku.encoders.compact import pack_weights
 from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings, short_name
+from tanzaku.encoders.tokenizer import copy_tokenizer
 from tanzaku.encoders.weights import converted, parameters_of, read_stored_weights, without_shared_memory
 from tanzaku.files import atomic_folder, write_atomically
 
@@ -50,7 +51,8 @@ def export_encoder(source: EncoderSource, out: Path, *, dtype: ExportDtype = "fl
     settings["dtype"] = "float32" if dtype == "float32" else "float16"
     with atomic_folder(out) as folder:
         write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
-        for name in (*files.tokenizer, *(name for name in _PAPERS if (source.folder / name).is_file())):
+        copy_tokenizer(source, folder)
+        for name in (name for name in _PAPERS if (source.folder / name).is_file()):
             shutil.copyfile(source.folder / name, folder / name)
         save_file(
             without_shared_memory(written),

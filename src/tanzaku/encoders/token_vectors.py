@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def token_vectors(source: EncoderSource) -> np.ndarray:
     with contextlib.suppress(OSError):  # a cache that can't be written costs only time
         from safetensors.numpy import save
 
-        write_atomically(path, save({"vectors": vectors}))
+        write_atomically(path, save({"vectors": vectors}, metadata={"sha256": _digest(vectors)}))
     return vectors
 
 
@@ -54,11 +55,16 @@ def _compute(source: EncoderSource) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        vectors: np.ndarray = load_file(path)["vectors"]
-    except (OSError, SafetensorError, KeyError):
+        with safe_open(path, framework="numpy") as file:
+            vectors: np.ndarray = file.get_tensor("vectors")
+            expected = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
         return None
-    return vectors
+    return vectors if _digest(vectors) == expected else None
+
+
+def _digest(vectors: np.ndarray) -> str:
+    return hashlib.sha256(vectors.tobytes()).hexdigest()

@@ -7,11 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, BertJapaneseTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    BertJapaneseTokenizer,
+    DebertaV2Tokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+    XLMRobertaTokenizer,
+)
 
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.fit import fit_checks
+from tanzaku.encoders.normalizer import restore_normalizer
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings
@@ -24,7 +32,7 @@ JAPANESE_CLASS = "BertJapaneseTokenizer"
 # What each word segmenter imports, and the name that pip knows it by.
 _SEGMENTER_PACKAGES = {
     "mecab": {"fugashi": "fugashi"},
-    "sudachi": {"sudachipy": "sudachipy", "sudachidict_core": "sudachidict_core"},
+    "sudachi": {"sudachipy": "sudachipy"},
     "jumanpp": {"rhoknp": "rhoknp"},
 }
 _DICTIONARY_PACKAGES = {"ipadic": "ipadic", "unidic_lite": "unidic-lite", "unidic": "unidic"}
@@ -117,6 +125,24 @@ def japanese_settings(source: EncoderSource) -> dict[str, Any]:
     return added
 
 
+def copy_tokenizer(source: EncoderSource, folder: Path) -> None:
+    """Copy the tokenizer's files; what `japanese_settings` adds to old checkpoints is written, so that transformers
+    loads the copy with the same tokenizer.
+
+    Raises:
+        EncoderError: The checkpoint's settings are damaged.
+    """
+    for name in files_of(source).tokenizer:
+        shutil.copyfile(source.folder / name, folder / name)
+    if tokenizer_class_name(source) != JAPANESE_CLASS:
+        return
+    before = read_settings(source, TOKENIZER_CONFIG_FILE)
+    settings = before | {"tokenizer_class": JAPANESE_CLASS} | japanese_settings(source)
+    if settings != before:
+        content = json.dumps(settings, ensure_ascii=False, indent=2) + "\n"
+        (folder / TOKENIZER_CONFIG_FILE).write_text(content, encoding="utf-8")
+
+
 def forget_origin(settings: Path) -> None:
     """Remove what transformers notes of how a tokenizer was loaded, which is not true of the one that is written."""
     content = json.loads(settings.read_text(encoding="utf-8"))
@@ -130,7 +156,7 @@ def dictionaries_of(source: EncoderSource) -> tuple[str, ...]:
         return ()
     settings = japanese_settings(source)
     if settings["word_tokenizer_type"] == "sudachi":
-        return ("sudachidict_core",)
+        return (_sudachi_dictionary(source),)
     dictionary = settings.get("mecab_kwargs", {}).get("mecab_dic")
     return (dictionary,) if dictionary in _DICTIONARY_PACKAGES else ()
 
@@ -141,8 +167,16 @@ def needed_packages(source: EncoderSource) -> dict[str, str]:
         return {}
     settings = japanese_settings(source)
     needed = dict(_SEGMENTER_PACKAGES.get(settings["word_tokenizer_type"], {}))
+    if settings["word_tokenizer_type"] == "sudachi":
+        needed[_sudachi_dictionary(source)] = _sudachi_dictionary(source)
     dictionary = settings.get("mecab_kwargs", {}).get("mecab_dic")
     return needed | ({dictionary: _DICTIONARY_PACKAGES[dictionary]} if dictionary in _DICTIONARY_PACKAGES else {})
+
+
+def _sudachi_dictionary(source: EncoderSource) -> str:
+    """The package with the dictionary that the settings name, which is also its module."""
+    options = read_settings(source, TOKENIZER_CONFIG_FILE).get("sudachi_kwargs")
+    return f"sudachidict_{options.get('sudachi_dict_type') or 'core' if isinstance(options, dict) else 'core'}"
 
 
 def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokenizerBase:
@@ -155,10 +189,16 @@ def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokeniz
                 tokenizer = BertJapaneseTokenizer.from_pretrained(
                     source.folder, local_files_only=True, **japanese_settings(source)
                 )
+            elif name == "MLukeTokenizer":
+                # transformers 5 reads its ids without the offset with which LUKE was pretrained; XLM-RoBERTa's, from
+                # which it was derived, has both the offset and the normalisation of characters.
+                tokenizer = XLMRobertaTokenizer.from_pretrained(source.folder, local_files_only=True)
             else:
                 tokenizer = AutoTokenizer.from_pretrained(
                     source.folder, config=config, local_files_only=True, trust_remote_code=False
                 )
+            if isinstance(tokenizer, DebertaV2Tokenizer):
+                restore_normalizer(tokenizer, source.folder)
     except Exception as error:  # each tokenizer class fails in its own way on a damaged or missing file
         raise EncoderError(
             f"encoder {source.name!r}: the tokenizer in {source.folder} can't be loaded "

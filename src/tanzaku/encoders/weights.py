@@ -27,9 +27,14 @@ def read_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
     Raises:
         EncoderError: A file is damaged, or holds more than tensors, or values that are infinite or not numbers.
     """
-    # Always a copy: a file mapped into memory could change under the model.
+    # Always a copy: a file mapped into memory could change under the model. In rows, also where a checkpoint that was
+    # converted from TensorFlow has columns: a fused optimizer pairs weights and moments by their places in memory.
     return {
-        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        name: tensor.to(
+            torch.float32 if tensor.is_floating_point() else tensor.dtype,
+            copy=True,
+            memory_format=torch.contiguous_format,
+        )
         for name, tensor in read_stored_weights(source).items()
     }
 

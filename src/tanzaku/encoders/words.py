@@ -1,17 +1,20 @@
 """A fast way through transformers' Japanese BERT tokenizer: the ids of each word are looked up once."""
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
 from transformers import BertJapaneseTokenizer
-from transformers.models.bert_japanese.tokenization_bert_japanese import MecabTokenizer
+from transformers.models.bert_japanese.tokenization_bert_japanese import MecabTokenizer, SudachiTokenizer
 
 from tanzaku.encoders.memory import Memory
 
 _surface = attrgetter("surface")
+_SUDACHI_CHARACTERS = 12_000  # of at most four bytes
+_SENTENCE_ENDS = "。！？!?\n"
 
 
 class WordIds:
@@ -54,11 +57,32 @@ class WordIds:
 def _segmenter(tokenizer: Any) -> Callable[[str], Iterable[str]]:
     """The words of a text as MeCab has them; lowering, where there is any, is left to `_word_encoder`."""
     segmenter = tokenizer.word_tokenizer
+    if type(segmenter) is SudachiTokenizer:
+        segment = partial(segmenter.tokenize, never_split=tokenizer.all_special_tokens)
+        return lambda text: chain.from_iterable(map(segment, in_pieces(text, normalize=segmenter.normalize_text)))
     if type(segmenter) is not MecabTokenizer:
         return lambda text: segmenter.tokenize(text, never_split=tokenizer.all_special_tokens)
     if segmenter.normalize_text:
         return lambda text: map(_surface, segmenter.mecab(unicodedata.normalize("NFKC", text)))
     return lambda text: map(_surface, segmenter.mecab(text))
+
+
+def in_pieces(text: str, *, normalize: bool) -> Iterator[str]:
+    """A text in pieces that Sudachi takes, which refuses more than 49,149 bytes; cut after a sentence if there is one.
+
+    Args:
+        text: Of any length.
+        normalize: As NFKC, which the segmenter applies anyway, and which may make a text longer.
+    """
+    text = unicodedata.normalize("NFKC", text) if normalize else text
+    start = 0
+    while len(text) - start > _SUDACHI_CHARACTERS:
+        end = start + _SUDACHI_CHARACTERS
+        ends = [text.rfind(mark, start + 1, end) for mark in _SENTENCE_ENDS]
+        end = max(ends) + 1 if max(ends) > start else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _word_encoder(tokenizer: Any) -> Callable[[str], tuple[int, ...]]:

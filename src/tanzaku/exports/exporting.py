@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.forms import GRAPH_FORMS, choose_form
-from tanzaku.files import atomic_folder
+from tanzaku.files import atomic_folder, sha256_of_file
 from tanzaku.ship.building import check_apart, check_nothing_else, names_below
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import (
@@ -181,7 +181,8 @@ def _write(request: _Request, folder: Path, dtype: Dtype, baseline: _Baseline) -
         dtype=dtype,
         bfloat16_documents_per_second=baseline.bfloat16_documents_per_second,
     )
-    certificate = certificate.model_copy(update={"files": tuple(names_below(folder))})
+    sums = {name: sha256_of_file(folder / name) for name in names_below(folder)}
+    certificate = certificate.model_copy(update={"files": sums})
     write_certificate(folder, certificate)
     if request.form in GRAPH_FORMS:
         write_manifest(folder)

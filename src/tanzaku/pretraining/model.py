@@ -9,6 +9,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, Pret
 
 from tanzaku.compute import Compute
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
+from tanzaku.encoders.config import dropout_set, restore_dropout
 from tanzaku.encoders.fast import FastEncoder, fast_encoder
 from tanzaku.encoders.load import EncoderSource, load_config, max_positions
 from tanzaku.encoders.quiet import quiet_transformers
@@ -76,7 +77,7 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
     Args:
         source: The encoder.
         max_tokens: Tokens of the sequences to come.
-        dropout: Of its dropout modules while training; the configuration keeps its own for fine-tuning.
+        dropout: In hidden states and attention while training; the configuration keeps its own for fine-tuning.
         seed: Of a head that the checkpoint may lack.
 
     Raises:
@@ -93,9 +94,10 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
         try:
             # The class's own from_pretrained: the automatic one needs a path.
             kind = type(_bare(config))
-            model, info = kind.from_pretrained(
-                None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
-            )
+            with dropout_set(config, hidden=dropout, attention=dropout):
+                model, info = kind.from_pretrained(
+                    None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+                )
         except (RuntimeError, ValueError, KeyError) as error:
             raise EncoderError(
                 f"encoder {source.name!r} can't be loaded with a masked-language-model head: {error}"
@@ -106,9 +108,7 @@ def load_encoder(source: EncoderSource, *, max_tokens: int, dropout: float, seed
     unused = unused_tensors(model, info["unexpected_keys"])
     for check in encoder_checks(model, unused=unused, where=f"encoder {source.name!r}").values():
         check()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
+    restore_dropout(model.config, config)
     return model
 
 

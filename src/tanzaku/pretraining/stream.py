@@ -15,10 +15,10 @@ from tanzaku.encoders.parallel import map_chunks
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.words import WordIds
-from tanzaku.files import atomic_folder, write_json_atomically
+from tanzaku.files import atomic_folder, sha256_of_file, write_json_atomically
 from tanzaku.pretraining.sources import TextSource
 
-_FORMAT = "tanzaku-stream-2"
+_FORMAT = "tanzaku-stream-3"
 _IDS = "ids.bin"
 _MANIFEST = "manifest.json"
 _NO_LIMIT = 2**62
@@ -48,7 +48,7 @@ def read_stream(folder: Path) -> TokenStream | None:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         dtype = np.dtype(manifest["dtype"])
-        if (folder / _IDS).stat().st_size != manifest["tokens"] * dtype.itemsize:
+        if sha256_of_file(folder / _IDS) != manifest["sha256"]:
             return None
         ids = np.memmap(folder / _IDS, dtype=dtype, mode="r", shape=(manifest["tokens"],))
     except (OSError, ValueError, KeyError, TypeError):
@@ -94,7 +94,13 @@ def write_stream(
             for ids in map_chunks(lines(), maker=chunk_encoder, arguments=(tokenizer, dtype.str), workers=workers):
                 handle.write(ids.tobytes())
                 tokens += len(ids)
-        manifest = {"dtype": dtype.str, "tokens": tokens, "documents": documents, "characters": characters}
+        manifest = {
+            "dtype": dtype.str,
+            "tokens": tokens,
+            "documents": documents,
+            "characters": characters,
+            "sha256": sha256_of_file(staging / _IDS),
+        }
         write_json_atomically(staging / _MANIFEST, manifest)
     return read_stream(folder)
 

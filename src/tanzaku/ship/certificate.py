@@ -85,7 +85,9 @@ class Certificate(Facts):
     ] = None
     processor: Processor
     versions: Annotated[dict[str, str], Field(description="Of the packages that computed it.")]
-    files: Annotated[tuple[str, ...], Field(description="Of an export, but for this one and the model card.")] = ()
+    files: Annotated[
+        dict[str, str], Field(description="SHA-256 of each file of an export, but for this one and the model card.")
+    ] = Field(default_factory=dict)
 
 
 class Predictor(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from tanzaku.encoders.card import is_hub_id
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
+from tanzaku.files import sha256_of_file
 from tanzaku.ship.bundle import EncoderBundleFacts, open_bundle
 from tanzaku.ship.manifest import (
     CARD_FILE,
@@ -192,7 +194,7 @@ def _check(folder: Path, name: str, revision: str | None) -> Upload:
 
     notes: list[str] = []
     if (folder / CERTIFICATE_FILE).is_file() and not (folder / MANIFEST_FILE).is_file():
-        read_certificate(folder)
+        _verify(folder, read_certificate(folder).files)
     else:
         facts = open_bundle(folder).facts
         if isinstance(facts, EncoderBundleFacts) and Path(facts.encoder.name).is_absolute():
@@ -208,6 +210,15 @@ def _check(folder: Path, name: str, revision: str | None) -> Upload:
     address = f"{constants.ENDPOINT}/{name}" + (f"/tree/{revision}" if revision else "")
     size = sum(path.stat().st_size for path in chosen.values())
     return Upload(address, tuple(chosen), size, tuple(notes))
+
+
+def _verify(folder: Path, sums: Mapping[str, str]) -> None:
+    """Make sure that the files of an export are those that were written."""
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file() or sha256_of_file(path) != expected:
+            what = "is missing" if not path.is_file() else "has been changed or damaged since the export was made"
+            raise BundleError(f"{path} {what}; make the export again")
 
 
 def _about_path(facts: EncoderBundleFacts) -> str:

@@ -251,6 +251,16 @@ def test_a_bpes_kept_pieces_can_all_be_put_together(tmp_path: Path) -> None:
     assert all(part <= kept for part in parts)
 
 
+def test_japanese_characters_of_a_byte_level_bpe_are_kept(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(resolve_encoder(str(_byte_level_bpe(tmp_path / "encoder"))))
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    ids = {index: tokenizer.decode([index]) for index in range(len(tokenizer))}
+    kana = {index for index, text in ids.items() if len(text) == 1 and "ぁ" <= text <= "ん"}
+    assert len(kana) > 20
+    japanese = choose_pieces(tokenizer, counts, min_count=1, max_pieces=None, characters="japanese")
+    assert kana <= set(japanese.tolist())
+
+
 def test_an_unknown_character_costs_a_unigram_model_as_much_as_before(tmp_path: Path) -> None:
     """The score of an unknown character is the least score less ten, so the piece that has it stays.
 

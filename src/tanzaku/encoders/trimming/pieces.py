@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any, Literal, get_args
 
 import numpy as np
+from tokenizers.decoders import ByteLevel
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
 from tanzaku.encoders.fit import GOLDEN_SENTENCES, IPADIC_WORDS
@@ -59,7 +60,7 @@ def choose_pieces(
     vocabulary = tokenizer.get_vocab()
     kept = {*frequent.tolist(), *fixed, *needed_pieces(tokenizer)}
     if characters == "japanese":
-        kept |= {index for piece, index in vocabulary.items() if _is_japanese_character(piece)}
+        kept |= {index for piece, index in vocabulary.items() if _is_japanese_character(_text_of(tokenizer, piece))}
     return np.array(sorted(_closed(tokenizer, kept)), dtype=np.int64)
 
 
@@ -138,6 +139,12 @@ def _closed(tokenizer: PreTrainedTokenizerBase, kept: set[int]) -> set[int]:
                     closed.add(model["vocab"][piece])
                     open_.append(piece)
     return closed
+
+
+def _text_of(tokenizer: PreTrainedTokenizerBase, piece: str) -> str:
+    """What a piece stands for: byte-level BPE spells each byte as a character of its own."""
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    return decoder.decode([piece]) if isinstance(decoder, ByteLevel) else piece
 
 
 def _is_japanese_character(piece: str) -> bool:

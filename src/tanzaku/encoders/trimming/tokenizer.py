@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
 from tanzaku.encoders.quiet import quiet_transformers
-from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, forget_origin
+from tanzaku.encoders.source import EncoderSource
+from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, copy_tokenizer, forget_origin
 from tanzaku.encoders.trimming.pieces import backend, merge_pairs, merged_piece
 
 
@@ -79,8 +78,7 @@ def _renumbered(part: Any, new_ids: dict[int, int]) -> Any:
 def _write_japanese(
     tokenizer: BertJapaneseTokenizer, source: EncoderSource, new_ids: dict[int, int], folder: Path
 ) -> None:
-    for name in files_of(source).tokenizer:
-        shutil.copyfile(source.folder / name, folder / name)
+    copy_tokenizer(source, folder)
     names = {index: piece for piece, index in tokenizer.vocab.items()}
     pieces = [names[old] for old in new_ids if old in names]
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
 """One distillation, top to bottom."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from tanzaku.encoders.load import (
     load_tokenizer,
     resolve_encoder,
 )
-from tanzaku.encoders.source import files_of, short_name
+from tanzaku.encoders.source import short_name
+from tanzaku.encoders.tokenizer import copy_tokenizer
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.distillation.objective import Distillation, Losses
@@ -152,11 +153,8 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
 def _save(
     model: PreTrainedModel, teacher: EncoderSource, record: DistillRecord, out: Path, options: DistillOptions
 ) -> None:
-    def copy_tokenizer(folder: Path) -> None:
-        for name in files_of(teacher).tokenizer:
-            shutil.copyfile(teacher.folder / name, folder / name)
-
-    save_encoder(model, copy_tokenizer, record, out, source=teacher, dtype=getattr(torch, options.save_dtype))
+    dtype = getattr(torch, options.save_dtype)
+    save_encoder(model, partial(copy_tokenizer, teacher), record, out, source=teacher, dtype=dtype)
 
 
 def _student(inputs: _Inputs, teacher: PreTrainedModel) -> Student:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from tanzaku.encoders.config import dropout_set, restore_dropout
 from tanzaku.encoders.load import EncoderSource, encoder_class, load_encoder, without_pooler
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import EncoderError
@@ -67,7 +68,9 @@ def new_student(
     kind = encoder_class(config)
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.default_generator.manual_seed(seed)
-        model = kind(config, **without_pooler(kind))
+        with dropout_set(config, hidden=dropout, attention=dropout):
+            model = kind(config, **without_pooler(kind))
+    restore_dropout(model.config, config)
     copied = _has_width(teacher.config, config)
     if copied:
         _copy_layers(teacher, model, numbers)
@@ -77,7 +80,6 @@ def new_student(
         _copy_embeddings(teacher, model)
     else:
         _project_embeddings(teacher, model)
-    _set_dropout(model, dropout)
     return Student(
         model,
         started_from=numbers if copied else None,
@@ -241,3 +243,5 @@ def _set_dropout(model: nn.Module, probability: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = probability
+        if isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT's attention has no such module
+            module.attention_dropout = probability  # type: ignore[assignment]
