@@ -111,23 +111,27 @@ def stream_rows(
     """
     options = options or ReadOptions()
     wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies(), warn)
-    if not source.is_file():
-        raise DataError(f"{source}: there is no such file. Check the path.")
-    ending = source.suffix.lower()
-    if ending not in _READERS:
-        from tanzaku.data.readers import other_formats
-
-        raise DataError(
-            f"{source}: can't tell what is in it from the ending {ending!r}. "
-            + (
-                other_formats(source)
-                or f"Give it the ending that says it ({', '.join(_READERS)}), or pipe it in, one text a line."
-            )
-        )
+    ending = _known_ending(source)
     name = "xlsx" if ending in SPREADSHEETS else ending.removeprefix(".")
     if ending != ".txt" and (other := disguised(start_of(source), read_as=name)) is not None:
         raise DataError(f"{source}: {other}")
     return _READERS[ending](source, options, wanted)
+
+
+def _known_ending(source: Path) -> str:
+    """The ending of a file that is there, if it is one that can be read."""
+    if not source.is_file():
+        raise DataError(f"{source}: there is no such file. Check the path.")
+    ending = source.suffix.lower()
+    if ending in _READERS:
+        return ending
+    from tanzaku.data.readers import other_formats
+
+    advice = (
+        other_formats(source)
+        or f"Give it the ending that says it ({', '.join(_READERS)}), or pipe it in, one text a line."
+    )
+    raise DataError(f"{source}: can't tell what is in it from the ending {ending!r}. {advice}")
 
 
 def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ _TOKENIZER_FILE, _MODEL_FILE = "tokenizer.json", "spm.model"
 def restore_normalizer(tokenizer: Any, folder: Path) -> None:
     """Let a `DebertaV2Tokenizer` normalise texts as its own files say.
 
-    transformers builds this class anew, with Unicode's NFC for every vocabulary. Where the model was trained on NFKC,
+    transformers rebuilds this class, with Unicode's NFC for every vocabulary. Where the model was trained on NFKC,
     as SentencePiece does unless told otherwise, full-width digits, half-width katakana and ideographic spaces would be
     unknown tokens.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,12 +72,7 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
     states = [state for state in run_states(runs) if state.listed]
     left_out = tuple(state for state in states if state.record is None)
     if left_out and (not unfinished or len(left_out) == len(states)):
-        open_runs = in_words([f"{state.name}: {state.state}" for state in left_out])
-        others = "" if len(left_out) == len(states) else ", and --unfinished archives those that have ended"
-        raise RecordError(
-            f"{len(left_out)} of {len(states)} runs in {runs} have not ended ({open_runs}); `tanzaku study run` "
-            f"resumes them{others}"
-        )
+        raise _not_ended(left_out, of=len(states), runs=runs)
     stored = [StoredRun(state.record, runs / state.name) for state in states if state.record]
     stored.sort(key=lambda run: run.folder)
     predictions = _predictions_of(stored)
@@ -103,6 +98,14 @@ def archive_study(runs: Path, out: Path | None = None, *, unfinished: bool = Fal
         left_out=left_out,
         with_predictions=sum((run.record.run_id, "test", None) in predictions for run in stored),
         size_bytes=folder_bytes(out),
+    )
+
+
+def _not_ended(states: Sequence[RunState], *, of: int, runs: Path) -> RecordError:
+    open_runs = in_words([f"{state.name}: {state.state}" for state in states])
+    others = "" if len(states) == of else ", and --unfinished archives those that have ended"
+    return RecordError(
+        f"{len(states)} of {of} runs in {runs} have not ended ({open_runs}); `tanzaku study run` resumes them{others}"
     )
 
 
