@@ -151,8 +151,10 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
         return tuple(pq.read_schema(source).names)
     if ending not in _DELIMITERS and ending not in SPREADSHEETS:
         return ()
-    read = _sheet_rows if ending in SPREADSHEETS else _table_rows
-    rows = read(source, options, warn=_warn, remedies=Remedies())
+    if ending in SPREADSHEETS:
+        rows = _sheet_rows(source, options, warn=_warn)
+    else:
+        rows = _table_rows(source, options, warn=_warn, remedies=Remedies())
     return next((tuple(name.strip() for name in row) for _, row in rows), ())
 
 
@@ -259,11 +261,8 @@ def _table_rows(
         warn(f"{source}: {message}")
 
 
-def _sheet_rows(
-    source: Path, options: ReadOptions, *, warn: Warn, remedies: Remedies
-) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(source: Path, options: ReadOptions, *, warn: Warn) -> Iterator[tuple[int, list[str]]]:
     """The rows with their numbers, the header among them."""
-    del remedies  # no row of a spreadsheet needs one
     with source.open("rb") as content:
         rows = SheetRows(content, source, sheet=options.sheet)
         before, between = None, 0
@@ -289,8 +288,7 @@ def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[
 
 
 def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    rows = _sheet_rows(source, options, warn=wanted.warn, remedies=wanted.remedies)
-    return _below_header(source, rows, "row {line}", options, wanted)
+    return _below_header(source, _sheet_rows(source, options, warn=wanted.warn), "row {line}", options, wanted)
 
 
 def _below_header(
