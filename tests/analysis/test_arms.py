@@ -63,6 +63,10 @@ def test_a_setting_that_older_records_lack_does_not_divide_an_arm() -> None:
     runs[1].spec["training"]["distill"] = None
     (arm,) = arms_of(runs)
     assert len(arm.finished) == 3
+    other = finished(lora(4), accuracy=0.9)
+    other.spec["training"]["distill"] = None
+    runs[1].spec["training"].pop("distill")
+    assert len({one.series for one in arms_of([*runs[:2], other])}) == 1
 
 
 def test_other_settings_are_other_arms_but_names_and_checkpoints_are_not() -> None:

@@ -1,5 +1,6 @@
 """What is inferred from records and predictions: comparisons, recommendation, intervals, fronts."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -311,6 +312,9 @@ def test_intervals_and_tests_are_over_the_groups_of_documents(tmp_path: Path) ->
     assert tested in " ".join(latex.split())
     assert "Wilson's, over groups of documents." in " ".join(latex.split())
     assert "McNemar" not in latex
+    notes = " ".join(result_notes(sections[0], found, words=words_of("en")))
+    assert "the interval covers other groups of" in notes
+    assert not re.search("covers other (test )?documents|and other documents together", notes)
     assert "McNemar" in latex_document(sections, [ungrouped], words=words_of("en"))
     assert any("belong to groups" in note for note in result_notes(sections[0], found, words=words_of("en")))
     few = replace(found, groups=2)

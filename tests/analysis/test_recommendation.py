@@ -61,6 +61,7 @@ def test_ties_go_to_the_smaller_then_to_the_better_then_to_the_first() -> None:
     # Files that differ in the digits of their metadata only are as small as each other.
     assert chosen((0.9061, 27_793_727), (0.9015, 27_793_708)) == (0, 0)
     assert chosen((0.9061, 1020), (0.9015, 1000)) == (0, 1)
+    assert chosen((0.9, 1009), (0.9, 1000)) == (1, 1)
 
 
 def test_what_is_not_better_than_the_most_frequent_class_is_passed_over() -> None:

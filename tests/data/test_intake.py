@@ -65,6 +65,9 @@ def test_many_small_classes_are_merged_or_left_out_before_labels_are_taken_for_t
     assert Counter(labelled.labels) == {"配送": 20, "返品": 20}
     _, found = read(rows[40:], drop_small=5)  # nothing would be left
     assert "text-as-label" in found
+    comments = [*rows[40:], *((f"山{number}", "特になし") for number in range(9))]
+    _, found = read(comments, merge_small=(5, "その他"))
+    assert "text-as-label" in found
 
 
 def test_small_classes_are_left_out_and_counted() -> None:

@@ -212,6 +212,30 @@ def test_a_wrong_encoding_of_a_large_file_is_found_without_reading_it_whole(tmp_
     assert peaks[1] < 1.5 * peaks[0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "utf-16"])
+def test_a_file_that_is_cut_off_has_the_advice_that_its_beginning_gives(tmp_path: Path, encoding: str) -> None:
+    content = "海の山。\n空と雲".encode(encoding)[:-1]
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(DataError) as whole:
+        decode(content, name=str(tmp_path / "a.txt"), encoding=encoding)
+    with pytest.raises(DataError) as found:
+        list(stream_texts(tmp_path / "a.txt", ReadOptions(encoding=encoding)))
+    assert str(found.value) == str(whole.value)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("utf-8-sig", "has the escape sequences of ISO-2022-JP, which is not utf-8"),
+        ("base64", "'base64' is not a known text encoding"),
+    ],
+)
+def test_other_encodings_are_errors_of_ours(tmp_path: Path, encoding: str, message: str) -> None:
+    (tmp_path / "a.txt").write_bytes("海の山".encode("iso-2022-jp"))
+    with pytest.raises(DataError, match=message):
+        list(stream_texts(tmp_path / "a.txt", ReadOptions(encoding=encoding)))
+
+
 def test_texts_of_several_columns_are_joined_as_the_importer_joins_them(tmp_path: Path) -> None:
     options = ReadOptions(text_column=("題", "本文"), text_separator=" ")
     (tmp_path / "a.csv").write_text("本文;題\n海;一\n山;\n", encoding="utf-8")

@@ -10,11 +10,11 @@ import pytest
 import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertJapaneseTokenizer, LukeConfig, LukeModel
+from transformers import AutoTokenizer, BertJapaneseTokenizer, LukeConfig, LukeModel
 
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
-from tanzaku.encoders.tokenizer import needed_packages
+from tanzaku.encoders.tokenizer import needed_packages, save_tokenizer
 from tanzaku.encoders.words import in_pieces
 from tanzaku.errors import EncoderError, TanzakuWarning
 from tests.checkpoints import (
@@ -66,6 +66,8 @@ def test_sentencepiece_ids_are_sentencepieces_own(checkpoint: Callable[[str], Pa
     tokenizer.save_pretrained(tmp_path / "fast")
     assert (tmp_path / "fast" / "tokenizer.json").is_file()
     assert _load(tmp_path / "fast")(texts, add_special_tokens=False)["input_ids"] == expected
+    save_tokenizer(tokenizer, tmp_path / "saved")  # for transformers too
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved")(texts)["input_ids"] == tokenizer(texts)["input_ids"]
 
 
 def test_luke_has_the_ids_with_which_it_was_pretrained(tmp_path: Path) -> None:

@@ -648,6 +648,35 @@ def test_macro_f1_and_groups_are_said_to_decide(tmp_path: Path) -> None:
     assert sentences.endswith("For this, one document of each group counts.")
 
 
+def test_a_text_counts_once_for_a_promise_and_what_was_left_out_is_said(tmp_path: Path) -> None:
+    texts, labels = inquiries(120)
+    rows = [*texts, *texts[:60], "", "別の件です。"]
+    classes = [*labels, *labels[:60], labels[0], "稀"]
+    frame = pd.DataFrame({"text": rows, "label": classes})
+    with pytest.warns(TanzakuWarning, match="60 of 180 rows repeat the text of another row"):
+        result = fit(
+            frame,
+            study=tmp_path,
+            candidates=[MANY_TERMS],
+            folds=2,
+            reading=ReadOptions(drop_empty=True, drop_small=2),
+        )
+    assert result.bundle is not None
+    held_out = read_held_out(result.bundle)
+    assert held_out is not None
+    findings = result.report.findings
+    assert findings.selection is not None
+    assert len(held_out.correct) < findings.selection.documents
+    assert not held_out.grouped
+    answers = ((0.2, Threshold(0.5, 0.2, 0.95, documents=90, answered=30, wrong=1)),)
+    sentences = verdict_text(replace(findings, answers=answers), words=ENGLISH).answers
+    assert sentences is not None
+    assert sentences.endswith("For this, one document of each text counts.")
+    assert result.tidied[0] == "Left out: 1 row with an empty text."
+    page = result.report.page.read_text(encoding="utf-8")
+    assert all(done.split("'")[0] in page for done in result.tidied)
+
+
 def test_what_nothing_is_known_about_is_said(tmp_path: Path) -> None:
     texts, labels = inquiries(120)
     source = ([*texts, "別の件です。", "他の話です。"], [*labels, "稀", "希"])

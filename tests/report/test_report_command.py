@@ -114,6 +114,10 @@ def test_sections_are_told_apart_on_standard_output(tmp_path: Path) -> None:
         "## Group 1: livedoor, small-encoder",
         "## Group 2: livedoor, small-encoder",
     ]
+    lines = result.stderr.splitlines()
+    assert [lines.index(f"Group {number}: livedoor, small-encoder") for number in (1, 2)] == [0, 2]
+    assert lines[1].startswith("Take LoRA.")
+    assert lines[3].startswith("Take LoRA.")
 
 
 def _on_a_terminal(records: list[RunRecord], *, width: int) -> tuple[str, list[str]]:

@@ -80,6 +80,14 @@ def test_a_table_comes_back_with_labels(page: Page, tmp_path: Path) -> None:
     assert [line.rsplit(",", 2)[0] for line in lines[1:]] == ["1,空が見る", '2,"海,魚"']
 
 
+def test_lines_that_may_have_become_one_row_are_named(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('番号,本文\n1,"一\n2,二\n3,三"\n', encoding="utf-8")
+    page.locator("#task").select_option("svm")
+    page.locator("#file").set_input_files(tmp_path / "a.csv")
+    page.get_by_role("button", name="Label", exact=True).click()
+    expect(page.locator("#labelled .problem")).to_contain_text("lines 2 to 4: a double quote opens in the first line")
+
+
 def test_sheets_that_are_left_out_are_named(page: Page, tmp_path: Path) -> None:
     book = Workbook()
     book.active.append(["text"])
@@ -124,6 +132,9 @@ def test_a_token_is_asked_for(browser: Browser, bundles: dict[str, Path]) -> Non
     with running(Service(tasks, tokens=Tokens.of(users=["0123456789abcdef"]))) as server:
         page = browser.new_page(locale="en-US")
         page.goto(server.url)
+        page.get_by_role("textbox", name="Token").fill("0123456789abcdef\u200b")  # as copied from a chat
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_role("alert")).to_contain_text("has characters that no token has")
         page.get_by_role("textbox", name="Token").fill("wrong")
         page.get_by_role("button", name="Open").click()
         expect(page.get_by_role("alert")).to_contain_text("send a valid token")

@@ -141,7 +141,7 @@ class Arm:
     @property
     def series(self) -> str:
         """What the arms of one line of a figure share: every setting but the rank."""
-        return _canonical({key: value for key, value in self.settings.items() if key != RANK})
+        return identity_of({key: value for key, value in self.settings.items() if key != RANK})
 
     @property
     def accuracy(self) -> Estimate | None:

@@ -74,7 +74,7 @@ def choose(candidates: Sequence[Candidate], *, margin: float, majority: float) -
 
 def smallest_first(places: Iterable[int], *, sizes: Sequence[float], scores: Sequence[float]) -> list[int]:
     """Candidates by their size; of those that are hardly larger than the smallest of the rest (see `SAME_SIZE`), the
-    one with the best score comes first.
+    one with the best score comes first, and of equally good ones the smaller.
 
     Args:
         places: Which candidates.
@@ -84,7 +84,8 @@ def smallest_first(places: Iterable[int], *, sizes: Sequence[float], scores: Seq
     rest, ordered = list(places), []
     while rest:
         largest = (1 + SAME_SIZE) * min(sizes[place] for place in rest)
-        ordered.append(max((place for place in rest if sizes[place] <= largest), key=lambda place: scores[place]))
+        near = (place for place in rest if sizes[place] <= largest)
+        ordered.append(max(near, key=lambda place: (scores[place], -sizes[place])))
         rest.remove(ordered[-1])
     return ordered
 

@@ -168,12 +168,6 @@ def _run(source: Path, options: dict[str, Any], console: Console) -> FitResult:
 
 
 def _say(event: FitEvent, console: Console, said: set[str]) -> None:
-    from tanzaku.fitting.race import DocumentsRead
-
-    if isinstance(event, DocumentsRead):
-        for done in event.tidied:
-            console.print(done)
-        return
     name = event.name
     if event.fold is None:
         on = f" on {counted(event.documents, 'document')}" if event.documents else ""
@@ -200,6 +194,8 @@ def _conclude(result: FitResult, console: Console, *, language: Literal["en", "j
     if result.already_done:
         more = "; a larger --minutes continues with what there was no time for" if findings.more_to_try else ""
         console.print(f"already done: the same command was finished before{more}")
+    for done in result.tidied:
+        console.print(done)
     table = candidates_table(findings, words=words)
     if console.is_terminal:
         print_table(table, console, words)

@@ -45,8 +45,10 @@ def check_encoding(path: Path, *, encoding: str) -> None:
         DataError: The file can't be read, or there is no such encoding.
         EncodingError: A byte is not valid in it.
     """
-    encoding = marked_encoding(read_bytes(path, most=2), encoding)
+    start = read_bytes(path, most=_CHECKED_BYTES)
+    encoding = marked_encoding(start[:2], encoding)
     try:
+        "".encode(encoding)  # refuses codecs that are not of texts, such as base64
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise _unknown(encoding, str(path)) from error
@@ -58,12 +60,14 @@ def check_encoding(path: Path, *, encoding: str) -> None:
                 text = decoder.decode(some, final=not some)
             except UnicodeDecodeError as error:
                 before -= len(error.object) - len(some)  # a character that was cut is decoded again
-                line += error.object[: error.start].decode(encoding, errors="replace").count("\n")
+                line += error.object[: error.start].decode(error.encoding, errors="replace").count("\n")
                 fault = _invalid_byte(f"{path}, line {line}", error, encoding, offset=before + error.start)
-                raise _encoding_error(fault, error.object, encoding, can_choose=True) from error
+                # Other encodings are tried on what the file begins with, and on what is wrong.
+                tried = start if before + error.start < len(start) else start + error.object
+                raise _encoding_error(fault, tried, encoding, can_choose=True) from error
             except UnicodeError as error:  # such as utf-16 without a mark, which is guessed of a whole file
                 raise DataError(f"{path}: {error}. Name its encoding with --encoding, such as utf-16-le.") from error
-            if encoding == "utf-8" and any(mark in some for mark in _ESCAPES):
+            if is_utf8(encoding) and any(mark in some for mark in _ESCAPES):
                 fault = f"{path}: has the escape sequences of ISO-2022-JP, which is not {encoding}."
                 raise _encoding_error(fault, some, encoding, can_choose=True)
             if not some:

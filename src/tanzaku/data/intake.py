@@ -228,7 +228,9 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
     fewest = options.merge_small[0] if options.merge_small else options.drop_small or 0
     counts = Counter(labels)
     # Those of many small classes look like texts, but are going to be merged or left out.
-    large = [row for row, label in enumerate(labels) if counts[label] >= fewest] or range(len(labels))
+    large: Sequence[int] = [row for row, label in enumerate(labels) if counts[label] >= fewest]
+    if len({labels[row] for row in large}) < 2:
+        large = range(len(labels))
     wrong_column = of_labels.not_labels(
         [labels[row] for row in large], [texts[row] for row in large], suggestion=suggestion
     )

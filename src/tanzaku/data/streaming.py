@@ -152,9 +152,9 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
     if ending not in _DELIMITERS and ending not in SPREADSHEETS:
         return ()
     if ending in SPREADSHEETS:
-        rows = _sheet_rows(source, options, warn=_warn)
+        rows = _sheet_rows(source, options, _warn)
     else:
-        rows = _table_rows(source, options, warn=_warn, remedies=Remedies())
+        rows = _table_rows(source, options, _warn, Remedies())
     return next((tuple(name.strip() for name in row) for _, row in rows), ())
 
 
@@ -229,8 +229,10 @@ def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[st
                 if has_escapes(line, encoding):
                     raise UnicodeError("it has the escape sequences of ISO-2022-JP")
                 yield line if place else line.removeprefix("\ufeff")  # of utf-16-le, say
-    except (UnicodeError, LookupError, OSError):
+    except (UnicodeError, LookupError, OSError) as error:
         check_encoding(source, encoding=encoding)  # says at which line and byte, and which encoding would fit
+        if isinstance(error, UnicodeError):
+            raise DataError(f"{source}: {error}. Name its encoding with --encoding.") from error
         raise
 
 
@@ -239,9 +241,7 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if is_utf8(encoding) else encoding
 
 
-def _table_rows(
-    source: Path, options: ReadOptions, *, warn: Warn, remedies: Remedies
-) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(source: Path, options: ReadOptions, warn: Warn, remedies: Remedies) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, the header among them."""
     rows = SeparatedRows(
         _decoded(source, options.encoding, newline=""),
@@ -261,7 +261,7 @@ def _table_rows(
         warn(f"{source}: {message}")
 
 
-def _sheet_rows(source: Path, options: ReadOptions, *, warn: Warn) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(source: Path, options: ReadOptions, warn: Warn) -> Iterator[tuple[int, list[str]]]:
     """The rows with their numbers, the header among them."""
     with source.open("rb") as content:
         rows = SheetRows(content, source, sheet=options.sheet)
@@ -283,12 +283,12 @@ def _warn_of_blanks(between: int, source: Path, warn: Warn) -> None:
 
 
 def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    rows = _table_rows(source, options, warn=wanted.warn, remedies=wanted.remedies)
+    rows = _table_rows(source, options, wanted.warn, wanted.remedies)
     return _below_header(source, rows, "row {number} (line {line})", options, wanted)
 
 
 def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    return _below_header(source, _sheet_rows(source, options, warn=wanted.warn), "row {line}", options, wanted)
+    return _below_header(source, _sheet_rows(source, options, wanted.warn), "row {line}", options, wanted)
 
 
 def _below_header(

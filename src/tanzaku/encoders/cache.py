@@ -25,7 +25,7 @@ _PUT_ATTEMPTS = 3
 _PACKAGES = (
     *("transformers", "tokenizers", "sentencepiece"),
     *("fugashi", "ipadic", "unidic-lite", "unidic"),
-    *("sudachipy", "sudachidict-core", "rhoknp"),
+    *("sudachipy", "sudachidict-small", "sudachidict-core", "sudachidict-full", "rhoknp"),
 )
 
 

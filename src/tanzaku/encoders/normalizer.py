@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, normalizers
 
 _TOKENIZER_FILE, _MODEL_FILE = "tokenizer.json", "spm.model"
@@ -29,6 +28,9 @@ def restore_normalizer(tokenizer: Any, folder: Path) -> None:
 
 def _normalizer_of(model: Path, *, lower: bool) -> normalizers.Normalizer:
     """That of a SentencePiece model: its map of characters, then its treatment of spaces."""
+    # Only here: it needs a protobuf that is as new as itself.
+    from sentencepiece import sentencepiece_model_pb2
+
     content = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     content.ParseFromString(model.read_bytes())
     steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if lower else []

@@ -143,11 +143,20 @@ def copy_tokenizer(source: EncoderSource, folder: Path) -> None:
         (folder / TOKENIZER_CONFIG_FILE).write_text(content, encoding="utf-8")
 
 
-def forget_origin(settings: Path) -> None:
-    """Remove what transformers notes of how a tokenizer was loaded, which is not true of the one that is written."""
-    content = json.loads(settings.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in content.items() if key not in _LOADING}
-    settings.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer so that transformers loads the same one, without what it notes of how this one was loaded.
+
+    DeBERTa-v2's class would be rebuilt without the normalisation in `tokenizer.json`, so another is named, which takes
+    that file as it is.
+    """
+    with quiet_transformers():
+        tokenizer.save_pretrained(str(folder))
+    path = folder / TOKENIZER_CONFIG_FILE
+    content = json.loads(path.read_text(encoding="utf-8"))
+    settings = {key: value for key, value in content.items() if key not in _LOADING}
+    if isinstance(tokenizer, DebertaV2Tokenizer):
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def dictionaries_of(source: EncoderSource) -> tuple[str, ...]:

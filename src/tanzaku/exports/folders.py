@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tanzaku.encoders.pooled import own_pooling
 from tanzaku.encoders.source import absolute_name
+from tanzaku.encoders.tokenizer import save_tokenizer
 from tanzaku.errors import BundleError
 from tanzaku.files import write_json_atomically
 from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts
@@ -57,7 +58,7 @@ def write_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | Non
         _write_sentence_transformers(cast("PooledClassifier", model), folder, facts)
     else:
         _write_peft(bundle, facts, cast("PreTrainedModel", model), folder)
-    tokenizer.save_pretrained(str(folder))
+    save_tokenizer(tokenizer, folder)
 
 
 def _write_model(model: PreTrainedModel, folder: Path) -> None:

@@ -112,19 +112,18 @@ def _probabilities(
 
 
 def _held_out(compared: Compared, entry: Entry) -> HeldOut | None:
-    """The documents of all folds, or one of each of their groups: what the bundle promises error rates by. None where
-    there are no probabilities.
-
-    Of documents with the same text, which are not independent either, there is one.
-    """
+    """The documents of all folds, one of each text, or of each group with the same texts: what the bundle promises
+    error rates by. None where there are no probabilities."""
     if (every := _classified(compared, entry)) is None:
         return None
     probabilities, correct = every
-    if (groups := compared.groups) is None:
-        texts = [same_text(text) for fold in compared.folds for text in fold.dataset.test.texts]
+    tests = [fold.dataset.test for fold in compared.folds]
+    texts = [same_text(text) for test in tests for text in test.texts]
+    if compared.groups is None:
         rows = one_of_each(np.array(together(texts)))
-        probabilities, correct = probabilities[rows], correct[rows]
-    return HeldOut.of(probabilities, correct, groups, cross_validated=True)
+        return HeldOut.of(probabilities[rows], correct[rows], None, cross_validated=True)
+    groups = [group for test in tests for group in test.groups or [None] * len(test)]
+    return HeldOut.of(probabilities, correct, together(texts, groups), cross_validated=True)
 
 
 def _classified(compared: Compared, entry: Entry) -> tuple[np.ndarray, np.ndarray] | None:

@@ -31,6 +31,8 @@ class Job:
     """The study's."""
     title: str
     """The documents' name, for people."""
+    tidied: tuple[str, ...]
+    """What was left out of the documents, and done about their labels, in sentences."""
     folder: Path
     """The study's."""
     out: Path

@@ -45,6 +45,7 @@ def fit_page(findings: FitFindings, job: Job, *, words: Words) -> str:
         lines=lines,
         formats=formats,
         margin=number(100 * findings.margin),
+        tidied=job.tidied,
         bundle=shlex.quote(str(job.out)),
         bundle_name=str(job.out),
         study=shlex.quote(str(job.folder / STUDY_FILE)),

@@ -100,15 +100,7 @@ class RunBegins:
     """So many are trained on in the final training."""
 
 
-@dataclass(frozen=True)
-class DocumentsRead:
-    """The documents were read, and some were left out or changed."""
-
-    tidied: tuple[str, ...]
-    """What was done, in sentences."""
-
-
-FitEvent = RunBegins | DocumentsRead
+FitEvent = RunBegins
 Listener = Callable[[FitEvent], None]
 
 

@@ -19,7 +19,7 @@ from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
 from tanzaku.fitting.job import Job, folders, prepare, study_name
 from tanzaku.fitting.options import FitOptions
-from tanzaku.fitting.race import DocumentsRead, FitEvent, Making, usual_jobs
+from tanzaku.fitting.race import FitEvent, Making, usual_jobs
 from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.splits import split_for_fit, warnings_of
 from tanzaku.fitting.verdict import FitFindings
@@ -61,6 +61,8 @@ class FitResult:
     """The classifier's folder; None where none is recommended."""
     already_done: bool = False
     """Whether the same was asked before, with as much time at least, so that this is that result."""
+    tidied: tuple[str, ...] = ()
+    """What was left out of the documents, and done about their labels, in sentences."""
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -87,7 +89,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     Args:
         source: A file or folder, a DataFrame or another table, pairs (text, label), a tuple (texts, labels) of lists,
             arrays or columns, a `Dataset`, or the folder of one.
-        listener: Called with what was done about rows and labels, if anything was, and before each run.
+        listener: Called before each run.
         options: Those of `FitOptions`, such as `text="body"`, `max_mb=2` and `out="my-classifier"`.
 
     Raises:
@@ -111,7 +113,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
             compared.race.note_time()
     report = _report(findings, job)
     bundle = job.out if findings.final else None
-    return FitResult(report, compared.spec, job.folder, bundle, already_done=compared.again)
+    return FitResult(report, compared.spec, job.folder, bundle, already_done=compared.again, tidied=job.tidied)
 
 
 @contextmanager
@@ -138,8 +140,6 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     """Read and split the documents."""
     budgets = asked.budgets
     read = labelled(source, asked.read_options)
-    if read.tidied:
-        listener(DocumentsRead(read.tidied))
     name = study_name(read.name)
     folder, bundle = folders(asked.study, asked.out, name=readable_name(read.name))
     check_writable(folder)
@@ -156,6 +156,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     return Job(
         name=name,
         title=readable_name(read.name),
+        tidied=read.tidied,
         folder=folder,
         out=bundle,
         whole=splits.whole,

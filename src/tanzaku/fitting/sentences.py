@@ -298,6 +298,8 @@ def _answers(findings: FitFindings, words: Words) -> str | None:
     )
     if findings.groups is not None:
         promise = words.joined([promise, words.text("For this, one document of each group counts.")])
+    elif findings.selection is not None and findings.held_out < findings.selection.documents:
+        promise = words.joined([promise, words.text("For this, one document of each text counts.")])
     lower = next(
         ((rate, one) for rate, one in reversed(findings.answers) if one is None and rate < found[0].error_rate), None
     )

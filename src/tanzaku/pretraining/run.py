@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 from tanzaku.compute import choose_compute
 from tanzaku.encoders.fast import is_plain_bert
 from tanzaku.encoders.load import EncoderSource, load_config, resolve_encoder
-from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, forget_origin
+from tanzaku.encoders.tokenizer import save_tokenizer
 from tanzaku.errors import DataError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.cooccurrence import start_from_counts
@@ -97,12 +98,8 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
     record = PretrainRecord(**facts)
     tokenizer.model_max_length = encoder.positions or options.max_tokens
 
-    def write_tokenizer(folder: Path) -> None:
-        tokenizer.save_pretrained(folder)
-        forget_origin(folder / TOKENIZER_CONFIG_FILE)
-
     dtype = getattr(torch, options.save_dtype)
-    save_encoder(model, write_tokenizer, record, out, source=inputs.source, dtype=dtype)
+    save_encoder(model, partial(save_tokenizer, tokenizer), record, out, source=inputs.source, dtype=dtype)
     return record
 
 

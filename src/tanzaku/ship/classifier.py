@@ -103,7 +103,7 @@ class Classifier:
         return self.facts.label_names
 
     def threshold(self, error_rate: float, *, confidence: float = DEFAULT_CONFIDENCE) -> Threshold:
-        """The `min_probability` with which fewer than a share of the answers are wrong, as `threshold.probability`.
+        """The `min_probability` with which at most a share of the answers are wrong, as `threshold.probability`.
 
         It is chosen on the held-out documents of which the bundle keeps the probabilities, and true of texts that are
         like these: the validation documents of its run, or the documents of the cross-validation of `tanzaku fit`. See

@@ -87,6 +87,22 @@ def test_every_kind_of_encoder_can_be_cut(kind: str, tmp_path: Path) -> None:
         assert torch.equal(only, first)
 
 
+def test_dropout_of_a_student_is_what_was_asked_for_and_not_the_teachers(tmp_path: Path) -> None:
+    make, _ = KINDS["modernbert"]
+    source = resolve_encoder(str(make(tmp_path)))
+    theirs = load_encoder(source)
+    theirs.config.attention_dropout = 0.3
+    for made in (
+        new_student(theirs, StudentShape(layers=1), chosen=None, dropout=0.2, seed=0),
+        existing_student(source, theirs, dropout=0.2),
+    ):
+        attentions = [module for module in made.model.modules() if hasattr(module, "attention_dropout")]
+        assert attentions
+        assert {module.attention_dropout for module in attentions} == {0.2}
+    student = new_student(theirs, StudentShape(layers=1), chosen=None, dropout=0.0, seed=0).model
+    assert student.config.attention_dropout == 0.3  # for fine-tuning
+
+
 def test_a_student_of_modernbert_begins_with_its_first_layer(tmp_path: Path) -> None:
     """Which does not normalise what its attention reads, as the others do."""
     make, _ = KINDS["modernbert"]

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
-from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, copy_tokenizer, forget_origin
+from tanzaku.encoders.tokenizer import copy_tokenizer, save_tokenizer
 from tanzaku.encoders.trimming.pieces import backend, merge_pairs, merged_piece
 
 
@@ -37,11 +36,9 @@ def write_cut_tokenizer(
     before = fast._tokenizer
     fast._tokenizer = Tokenizer.from_str(json.dumps(content))
     try:
-        with quiet_transformers():
-            tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
     finally:
         fast._tokenizer = before
-    forget_origin(folder / TOKENIZER_CONFIG_FILE)
 
 
 def _cut_model(model: dict[str, Any], new_ids: dict[int, int]) -> None:
