@@ -33,7 +33,8 @@ from tanzaku.analysis.statistics import (
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
-from tanzaku.study.listing import unfinished_below
+from tanzaku.study.archive import ARCHIVED_STUDY_FILE
+from tanzaku.study.expansion import read_study
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
@@ -105,15 +106,22 @@ class Findings:
         return [(name, compared) for (name, _, _), compared in zip(pairs, found, strict=True)]
 
     def tasks(self) -> list[Task]:
-        """The tasks of short texts that were made as a whole."""
-        folders = [self.records / name for name in TASKS]
-        return [self._task(folder.name) for folder in folders if folder.is_dir() and unfinished_below(folder) is None]
+        """The tasks of short texts on which TF-IDF and LoRA have all their runs."""
+        found = (self._task(name) for name in TASKS if (self.records / name).is_dir())
+        return [task for task in found if task is not None]
 
-    def _task(self, study: str) -> Task:
+    def _task(self, study: str) -> Task | None:
         arms, _ = self._study(study)
-        words = [self._found(study, arm) for arm in arms if arm.method == "tfidf-svm"]
-        best = max(words, key=lambda found: found.validation_accuracy)
-        return Task(study, best, *(self.arm(study, method) for method in ("head", "lora", "full")))
+        seeds = len(read_study(self.records / study / ARCHIVED_STUDY_FILE).seeds)
+        made = {
+            method: [self._found(study, arm) for arm in arms if arm.method == method and len(arm.finished) == count]
+            for method, count in (("tfidf-svm", 1), ("head", seeds), ("lora", seeds), ("full", seeds))
+        }
+        if not made["tfidf-svm"] or not made["lora"]:
+            return None
+        words = max(made["tfidf-svm"], key=lambda found: found.validation_accuracy)
+        head, full = (next(iter(made[method]), None) for method in ("head", "full"))
+        return Task(study, words, made["lora"][0], head, full)
 
     def write(self, template: Path) -> str:
         """The page's text."""
@@ -272,9 +280,10 @@ class Task:
     study: str
     words: Found
     """The TF-IDF with the highest validation accuracy."""
-    head: Found
     lora: Found
-    full: Found
+    head: Found | None
+    """None where runs are missing."""
+    full: Found | None
 
     @property
     def name(self) -> str:
@@ -289,7 +298,7 @@ class Task:
     @property
     def precisions(self) -> set[str]:
         """In what the runs with an encoder were computed."""
-        runs = [run for found in (self.head, self.lora, self.full) for run in found.arm.finished]
+        runs = [run for found in (self.head, self.lora, self.full) if found for run in found.arm.finished]
         return {run.compute.precision for run in runs if isinstance(run, FinishedEncoderRun)}
 
     @property
@@ -300,10 +309,8 @@ class Task:
     @property
     def lora_and_others(self) -> list[tuple[str, Found, Found]]:
         """The pairs with the other ways to use the encoder."""
-        return [
-            (f"{self.name}: LoRA, full fine-tuning", self.lora, self.full),
-            (f"{self.name}: LoRA, head only", self.lora, self.head),
-        ]
+        others = (("full fine-tuning", self.full), ("head only", self.head))
+        return [(f"{self.name}: LoRA, {what}", self.lora, other) for what, other in others if other is not None]
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ def test_one_run_each_is_tested_by_mcnemar_with_the_variance_of_agresti_and_min(
     total = len(pairs) + 2
     variance = (only_first + only_second + 1 - (only_first - only_second) ** 2 / total) / total**2
     scores = accuracy_scores(correct)
-    assert compare(scores, [0], [1]).interval.half_width == pytest.approx(stats.norm.ppf(0.975) * variance**0.5)
+    by_t = compare(scores, [0], [1])
+    assert by_t.standard_error == pytest.approx(variance**0.5)
+    ends = by_t.mean + np.array([-1, 1]) * stats.norm.ppf(0.975) * variance**0.5
+    assert (by_t.interval.low, by_t.interval.high) == pytest.approx(ends.clip(-1, 1).tolist())
     difference = compare_accuracies(correct, [0], [1])
     assert difference.mean == pytest.approx((only_first - only_second) / len(pairs))
     assert difference.p_value == exact_mcnemar(correct[0], correct[1])

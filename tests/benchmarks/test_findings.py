@@ -21,7 +21,6 @@ from benchmarks.findings import (
 from tanzaku.analysis.statistics import compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
-from tanzaku.study.listing import ListedRun, StudyList, write_list
 from tanzaku.study.runs import stored_runs
 from tests.report.records import at_ranks, baseline, data_facts, environment, finished, lora, scores, write_all
 
@@ -122,7 +121,21 @@ def test_what_each_seed_loses_is_told_from_the_most_to_the_least(tmp_path: Path)
         found.less_by_seed(findings.arm("fewer", "lora"))
 
 
-def test_tasks_have_the_words_that_validation_chose_and_are_whole(tmp_path: Path) -> None:
+_STUDY = """
+name = "task"
+recipe = "default"
+seeds = [1, 2]
+[data]
+source = "data/task"
+[encoder]
+name = "tanzaku-mini"
+max_tokens = 64
+[[arms]]
+method = "lora"
+"""
+
+
+def test_tasks_have_the_words_that_validation_chose_and_only_whole_arms(tmp_path: Path) -> None:
     folder = tmp_path / TASKS[0]
     words = [
         baseline(
@@ -138,6 +151,7 @@ def test_tasks_have_the_words_that_validation_chose_and_are_whole(tmp_path: Path
         for seed in (1, 2)
     ]
     write_all([*words, *adapted], folder)
+    (folder / "study.toml").write_text(_STUDY, encoding="utf-8")
     (task,) = Findings(tmp_path).tasks()
     assert task.words.by_seed.tolist() == pytest.approx([0.75], abs=1e-3)
     table = Findings(tmp_path).table([task.lora_and_words, *task.lora_and_others])
@@ -146,9 +160,15 @@ def test_tasks_have_the_words_that_validation_chose_and_are_whole(tmp_path: Path
         "worse": [],
         "not distinguishable": [],
     }
-    runs = tuple(ListedRun(name=name, kind="encoder", method="lora") for name in ("one", "another"))
-    write_list(folder, StudyList(study="s", overrides=(), file={}, runs=runs))
-    assert Findings(tmp_path).tasks() == []  # of which there are runs to come
+    folder = tmp_path / "fewer" / TASKS[0]
+    write_all([*words, *adapted[2:5]], folder)  # without the head, and with one seed of full fine-tuning
+    (folder / "study.toml").write_text(_STUDY, encoding="utf-8")
+    (task,) = Findings(tmp_path / "fewer").tasks()
+    assert (task.head, task.full, task.lora_and_others) == (None, None, [])
+    assert task.lora.by_seed.tolist() == pytest.approx([0.9, 0.9], abs=1e-3)
+    write_all([*words, adapted[2]], tmp_path / "fewest" / TASKS[0])
+    (tmp_path / "fewest" / TASKS[0] / "study.toml").write_text(_STUDY, encoding="utf-8")
+    assert Findings(tmp_path / "fewest").tasks() == []
 
 
 def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None:

@@ -84,9 +84,10 @@ def _print_recommendation(written: Report, console: Console, words: Words) -> No
     from tanzaku.report.sentences import recommendation_lines
 
     whole = not console.is_terminal  # a program may read lines, people get them wrapped between words
-    for number, (section, evidence) in enumerate(zip(written.sections, written.evidence, strict=True), start=1):
-        if len(written.sections) > 1:
-            console.print(section_heading(section, number=number, words=words), soft_wrap=whole, style="bold")
+    for number, evidence in enumerate(written.evidence, start=1):
+        if len(written.evidence) > 1:
+            heading = section_heading(written.sections[number - 1], number=number, words=words)
+            console.print(heading, soft_wrap=whole, style="bold")
         for line in recommendation_lines([evidence], words=words):
             console.print(line, soft_wrap=whole)
     if written.unfinished:

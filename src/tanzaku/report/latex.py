@@ -17,8 +17,8 @@ _LEAST_NAME = 76.0  # of the column that takes the room which the others leave
 _SLACK = 1.04  # the widths of characters are rounded
 _MOST_LINES = 46  # of 9 pt that one page has room for; a longer table may break across pages
 _HEADING_WIDTH = 33.0  # a line of a heading, where its words allow it
-# A word, or a part of a Japanese one that has no blanks: before a kanji or a bracket after kana, and before katakana.
-_PART = re.compile(r" ?(?:(?![ぁ-ヿ][一-龥（]|[^ァ-ヿ\s][ァ-ヿ])\S)*\S")
+# A word, or a part of a Japanese one that has no blanks: before a kanji after kana, and before katakana.
+_PART = re.compile(r" ?(?:(?![ぁ-ヿ][一-龥]|[^ァ-ヿ\s][ァ-ヿ])\S)*\S")
 _LONGEST_PIECE = 18  # characters without a break in a column that wraps
 
 # Widths in points at 9 pt, of Latin Modern Roman.
@@ -169,7 +169,8 @@ def _heading_parts(table: Table, place: int) -> list[str]:
     column, lines = table.columns[place], list[str]()
     most = _LEAST_NAME if column.wraps else math.inf  # a column that wraps is never narrower
     room = max([_HEADING_WIDTH, *(min(_text_width(row[place]), most) for row in table.rows)])
-    for word in _PART.findall(one_line(column.heading)):
+    narrow = one_line(column.heading).replace("（", " (").replace("）", ")")  # by a character's width each
+    for word in _PART.findall(narrow):
         if lines and _text_width(lines[-1] + word) <= room:
             lines[-1] += word
         else:
