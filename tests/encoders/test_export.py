@@ -19,7 +19,7 @@ from tanzaku.encoders.quantized import quantize_matrices
 from tanzaku.encoders.source import resolve_encoder
 from tanzaku.encoders.tokenizer import load_tokenizer
 from tanzaku.errors import EncoderError, TanzakuError
-from tests.checkpoints import make_mecab_bert, make_roberta, sentences, write_json
+from tests.checkpoints import make_deberta, make_mecab_bert, make_roberta, sentences, write_json
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,15 @@ def test_transformers_segments_an_exported_old_checkpoint_as_it_was_pretrained(t
     expected = load_tokenizer(resolve_encoder(str(folder)))(text)["input_ids"]
     assert AutoTokenizer.from_pretrained(tmp_path / "new")(text)["input_ids"] == expected
     assert load_tokenizer(resolve_encoder(str(tmp_path / "new")))(text)["input_ids"] == expected
+
+
+def test_transformers_normalises_texts_for_an_exported_deberta_as_in_its_pretraining(tmp_path: Path) -> None:
+    source = resolve_encoder(str(make_deberta(tmp_path / "deberta")))
+    export_encoder(source, tmp_path / "new")
+    texts = ["２０２４年　１２月の空", "ｶﾅの①番と雲", *sentences()[:5]]
+    expected = load_tokenizer(source)(texts)["input_ids"]
+    assert AutoTokenizer.from_pretrained(tmp_path / "new")(texts)["input_ids"] == expected
+    assert load_tokenizer(resolve_encoder(str(tmp_path / "new")))(texts)["input_ids"] == expected
 
 
 def test_a_classifier_on_four_bits_is_the_one_on_the_original(encoder: Path, tmp_path: Path) -> None:

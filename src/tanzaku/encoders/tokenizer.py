@@ -28,6 +28,7 @@ from tanzaku.errors import EncoderError
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 _LOADING = ("is_local", "local_files_only")
 JAPANESE_CLASS = "BertJapaneseTokenizer"
+LUKE_CLASS = "MLukeTokenizer"
 
 # What each word segmenter imports, and the name that pip knows it by.
 _SEGMENTER_PACKAGES = {
@@ -126,12 +127,17 @@ def japanese_settings(source: EncoderSource) -> dict[str, Any]:
 
 
 def copy_tokenizer(source: EncoderSource, folder: Path) -> None:
-    """Copy the tokenizer's files; what `japanese_settings` adds to old checkpoints is written, so that transformers
-    loads the copy with the same tokenizer.
+    """Copy the tokenizer's files, so that transformers loads the copy with the same tokenizer: what `japanese_settings`
+    adds to old checkpoints is written, and a tokenizer that transformers reads otherwise is saved again.
 
     Raises:
-        EncoderError: The checkpoint's settings are damaged.
+        EncoderError: A dictionary is missing, or the checkpoint's settings or files are damaged.
     """
+    if tokenizer_class_name(source) == LUKE_CLASS or load_config(source).model_type == "deberta-v2":
+        tokenizer = build_tokenizer(source)
+        if isinstance(tokenizer, DebertaV2Tokenizer | XLMRobertaTokenizer):
+            save_tokenizer(tokenizer, folder)
+            return
     for name in files_of(source).tokenizer:
         shutil.copyfile(source.folder / name, folder / name)
     if tokenizer_class_name(source) != JAPANESE_CLASS:
@@ -198,7 +204,7 @@ def _build(source: EncoderSource, config: PretrainedConfig) -> PreTrainedTokeniz
                 tokenizer = BertJapaneseTokenizer.from_pretrained(
                     source.folder, local_files_only=True, **japanese_settings(source)
                 )
-            elif name == "MLukeTokenizer":
+            elif name == LUKE_CLASS:
                 # transformers 5 reads its ids without the offset with which LUKE was pretrained; XLM-RoBERTa's, from
                 # which it was derived, has both the offset and the normalisation of characters.
                 tokenizer = XLMRobertaTokenizer.from_pretrained(source.folder, local_files_only=True)
