@@ -44,7 +44,6 @@ WHOLE = [
     "livedoor-mini",
     "livedoor-scale",
     "livedoor-nested",
-    "livedoor-rates",
     "livedoor-methods",
     "quickstart",
     "recipe-asdc",
@@ -56,7 +55,7 @@ WHOLE = [
 ]
 # The study file of those that were made with one on several tasks.
 FILES = dict.fromkeys(("recipe-asdc", "recipe-chabsa", "recipe-ews"), "recipe")
-FILES |= dict.fromkeys(("asdc-dialog-act", "chabsa-polarity", "medweb-ja"), "short-texts")
+FILES |= dict.fromkeys(("asdc-dialog-act", "chabsa-polarity", "industry33", "medweb-ja"), "short-texts")
 ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
 
