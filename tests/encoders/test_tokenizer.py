@@ -115,7 +115,7 @@ def test_the_dictionary_that_sudachi_needs_is_the_one_that_the_settings_name(tmp
 @pytest.mark.parametrize(
     "settings",
     [
-        # As they lie on the Hub: the first version names no dictionary, or no settings at all beside the class.
+        # As they lie on the Hub: the first version names no dictionary, or has only the class.
         {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "do_lower_case": False},
         {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "mecab_kwargs": None},
         {"tokenizer_class": "BertJapaneseTokenizer", "mecab_kwargs": {"normalize_text": True}},

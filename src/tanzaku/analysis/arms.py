@@ -262,8 +262,9 @@ def arms_of(records: Sequence[RunRecord]) -> tuple[Arm, ...]:
     groups: dict[str, list[RunRecord]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for record, found in zip(records, _settings_of_all(records), strict=True):
-        groups.setdefault(identity_of(found), []).append(record)
-        settings.setdefault(identity_of(found), found)
+        identity = identity_of(found)
+        groups.setdefault(identity, []).append(record)
+        settings.setdefault(identity, found)
     defaults = dict(_SHOWN_IF_CHANGED)
     for record in records:
         defaults |= _variant_defaults(record.method)
