@@ -110,12 +110,21 @@ def test_the_ranking_is_a_table_on_a_terminal(
     _print_ranking(record)
     (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "query+value" in line]
     assert " ".join(row) == "1 3 90.00 0.2500 2 0.0 targets query+value, rank 4 finished"
+    # In a narrow window, the settings stand below.
+    monkeypatch.setattr("tanzaku.cli.tune.plain_console", lambda **options: Console(force_terminal=True, width=70))
+    _print_ranking(record)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "1. trial 3: validation accuracy 90.00 %",
+        "    loss 0.2500, epoch 2, seconds 0.0",
+        "    targets query+value, rank 4",
+    ]
 
 
 def test_without_a_finished_trial_the_exit_status_says_so(study_file: Path, tmp_path: Path) -> None:
     done = _tune(study_file, "--out", tmp_path, "--minutes", 1e-9)
     assert done.exit_code == 1
-    assert "no trial has finished" in done.stderr
+    assert "Run the same command again to continue, or give more --minutes." in done.stderr
     assert len(done.stdout.splitlines()) == 1
 
 

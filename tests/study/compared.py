@@ -41,6 +41,12 @@ def wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
         time.sleep(0.02)
 
 
+def wait_for_a_lock(process: Forked, out: Path) -> None:
+    """Wait until the study has begun a run, also one that logs nothing."""
+    while process.poll() is None and not list(out.glob("*/lock")):
+        time.sleep(0.02)
+
+
 def training_process(out: Path) -> int:
     """The process that has a run's lock file open."""
     for folder in Path("/proc").iterdir():

@@ -404,6 +404,10 @@ def test_the_command_says_what_it_archived(runs: Path, tmp_path: Path, monkeypat
     status = CliRunner().invoke(app, ["study", "status", "records/thin"])
     assert len(status.stdout.splitlines()) == 7
     assert "6 of 6 runs have ended" in status.stderr
+    # Which folder of this machine the data is in, only the person knows.
+    restored = CliRunner().invoke(app, ["study", "restore", "records/thin", "--out", "again"])
+    assert "Next: tanzaku study run records/thin/study.toml --out again" in restored.stderr
+    assert "add --set data.source=FOLDER" in restored.stderr
     report = write_report("records/thin", "report")
     assert report.recommended_run is not None
     assert not report.recommended_run.exists()

@@ -31,7 +31,7 @@ from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.forked import Forked
-from tests.study.compared import assert_same_runs, training_process, wait_for_a_run
+from tests.study.compared import assert_same_runs, training_process, wait_for_a_lock, wait_for_a_run
 from tests.study.made import make_study
 from tests.tiny import make_dataset, make_encoder
 
@@ -343,6 +343,21 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
 
     _start(tmp_path, study, out, train=800).finish()
     assert_same_runs(tmp_path / "undisturbed", out)
+
+
+@pytest.mark.timeout(300)
+def test_asked_to_stop_a_run_without_an_encoder_ends_at_once(tmp_path: Path, tiny_encoder: Path) -> None:
+    """It has no checkpoint to save; its process is told by the study, or by whoever ends all of a machine's."""
+    arm = {"method": "tfidf-svm", "analyzer": "character", "longest_ngram": 5}
+    study = _study(tiny_encoder, arms=[arm])
+    for name in ("the study", "the run"):
+        process = _start(tmp_path, study, out := tmp_path / name, train=8_000)
+        wait_for_a_lock(process, out)
+        assert process.poll() is None, process.errors
+        os.kill(process.pid if name == "the study" else training_process(out), signal.SIGTERM)
+        process.finish(status=1)
+        assert "StudyInterrupted" in process.errors
+        assert not list(out.glob("*/record.json"))
 
 
 @pytest.mark.slow

@@ -123,6 +123,14 @@ def test_a_record_shows_the_rate_of_every_group(tiny_encoder: Path, tmp_path: Pa
     assert _losses(one_rate)[1:] != _losses(record)[1:]
 
 
+def test_whoever_may_read_the_folder_may_read_the_model(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Safetensors makes files that only their owner can read; others pack the runs of a shared folder."""
+    _run(tiny_encoder, tmp_path, {"method": "lora", "rank": 2})
+    files = [path for path in (tmp_path / "model").iterdir() if path.is_file()]
+    assert files
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
+
+
 def test_the_record_of_a_text_method_has_no_encoder(tmp_path: Path) -> None:
     content = {"name": "tiny", "data": {"source": "made by the test"}, "arms": [{"method": "tfidf-svm"}]}
     (spec,) = expand(StudySpec.model_validate(content))

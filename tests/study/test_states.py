@@ -188,6 +188,10 @@ def test_the_time_left_of_a_folder_is_that_of_the_runs_that_have_not_ended(tmp_p
         shutil.copytree(tmp_path / "lora-r2-s1-0", tmp_path / "lora-r2-s2-0")
         with FileLock(tmp_path / "lora-r2-s2-0" / "lock"):
             assert study_seconds_left(tmp_path) == (2 * 40 + 2 * 40 + 200) / 2
+            # One that has not made a step is being made as well.
+            (tmp_path / "lora-r4-s1-0").mkdir()
+            with FileLock(tmp_path / "lora-r4-s1-0" / "lock"):
+                assert study_seconds_left(tmp_path) == (2 * 40 + 2 * 40 + 200) / 3
         shutil.rmtree(tmp_path / "lora-r2-s2-0")
     assert study_seconds_left(tmp_path) is None  # the run is interrupted, so nothing is known of its speed
     (tmp_path / STUDY_FILE).unlink()
@@ -195,8 +199,8 @@ def test_the_time_left_of_a_folder_is_that_of_the_runs_that_have_not_ended(tmp_p
 
 
 def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path) -> None:
-    def step(number: int, time: float) -> str:
-        return json.dumps({"event": "StepDone", "time": time, "epoch": 2, "step": number, "total_steps": 1300})
+    def step(number: int, time: float, *, epoch: int = 2) -> str:
+        return json.dumps({"event": "StepDone", "time": time, "epoch": epoch, "step": number, "total_steps": 1300})
 
     log = tmp_path / "log.jsonl"
     assert progress_of(tmp_path) is None
@@ -211,5 +215,8 @@ def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path)
     resumed = '{"event": "Resumed", "time": 900, "epoch": 2, "step": 1200}'
     log.write_text("\n".join([step(1200, 10), resumed, step(1201, 901), step(1203, 902)]), encoding="utf-8")
     assert progress_of(tmp_path) == Progress(2, 1203, 1300, 48.5, 650)
+    # The validation set was classified between two epochs, in 500 seconds.
+    log.write_text("\n".join([step(1200, 10), step(1210, 20), step(1220, 530, epoch=3)]), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(3, 1220, 1300, 80, 1300)
     log.write_text("\n".join([step(1200, 900), step(1201, 10)]), encoding="utf-8")
     assert progress_of(tmp_path) == Progress(2, 1201, 1300, None)

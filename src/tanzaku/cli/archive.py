@@ -69,8 +69,10 @@ def restore(
     tanzaku study archive runs/my-study --force
     ```
     """
+    from tanzaku.data.dataset import SAMPLE
     from tanzaku.study.archive import ARCHIVED_STUDY_FILE
     from tanzaku.study.archiving import restore_study
+    from tanzaku.study.expansion import read_study
 
     made = restore_study(archive, out)
     errors = plain_console(stderr=True, soft_wrap=True)
@@ -78,4 +80,10 @@ def restore(
     if made.kept:
         errors.print(f"not replaced, since they have begun in this folder: {counted(len(made.kept), 'run')}")
     errors.print(f"Next: {command('study', 'run', archive / ARCHIVED_STUDY_FILE, '--out', made.folder)}")
+    source = read_study(archive / ARCHIVED_STUDY_FILE).data.source
+    if source != SAMPLE and not Path(source).exists():
+        errors.print(
+            f"The study's data, {source}, is not here, since an archive has no folders' paths: add "
+            "--set data.source=FOLDER, and --set encoder.name=FOLDER for an encoder in a local folder."
+        )
     typer.echo(made.folder)

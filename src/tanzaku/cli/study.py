@@ -138,7 +138,7 @@ def status(
     ended = [state.record for state in ours if state.record]
     left = _left(study_seconds_left(runs)) if len(ended) < len(ours) else ""
     errors = plain_console(stderr=True, soft_wrap=True)
-    errors.print(f"{len(ended)} of {counted(len(ours), 'run')} {'has' if len(ours) == 1 else 'have'} ended{left}")
+    errors.print(f"{_ended(len(ended), len(ours))}{left}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,10 @@ app.command()(with_options(tune))
 app.command()(with_options(schema))
 
 
+def _ended(ended: int, runs: int) -> str:
+    return f"{ended} of {counted(runs, 'run')} {'has' if runs == 1 else 'have'} ended"
+
+
 def _left(seconds: float | None) -> str:
     return "" if seconds is None else f"; about {duration(seconds)} left for the whole study"
 
@@ -171,7 +175,7 @@ def _make(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save a checkpoint before stopping, as on Ctrl-C
     several = engines.engine == "ray" or (engines.jobs or 1) > 1
     with LiveRuns(console, enabled=several) as live:
-        watch = _Watch(console, live)
+        watch = _Watch(console, live, jobs=None if engines.engine == "ray" else engines.jobs or 1)
         try:
             run_study(
                 study,
@@ -184,7 +188,7 @@ def _make(
                 **settings,
             )
         except (StudyInterrupted, KeyboardInterrupt) as interrupted:
-            console.print(watch.interrupted(), soft_wrap=True)
+            console.print(watch.interrupted(out), soft_wrap=True)
             raise typer.Exit(130) from interrupted
     records, starts = watch.records, watch.started[0]
     states = [RunState(run.name, records[run.name].status, records[run.name]) for run in starts.runs]
@@ -193,12 +197,16 @@ def _make(
 
 
 class _Watch:
-    """Prints what happens to a study's runs, and remembers how they ended."""
+    """Prints what happens to a study's runs, and remembers how they ended.
 
-    def __init__(self, console: Console, live: LiveRuns) -> None:
+    Args:
+        jobs: How many runs are made at the same time; None where it is as many as have begun.
+    """
+
+    def __init__(self, console: Console, live: LiveRuns, *, jobs: int | None) -> None:
         self.started: list[StudyStarts] = []
         self.records: dict[str, RunRecord] = {}
-        self._console, self._live = console, live
+        self._console, self._live, self._jobs = console, live, jobs
 
     def listen(self, event: "StudyStarts | StudyEvent") -> None:
         """Take an event of `run_study`."""
@@ -214,11 +222,14 @@ class _Watch:
         self._live.hear(event)
         _say(event, self._console, left=self._left())
 
-    def interrupted(self) -> str:
-        """The message if the study was asked to stop."""
+    def interrupted(self, out: Path) -> str:
+        """The message if the study in this folder was asked to stop; runs may have ended that it did not hear of."""
+        from tanzaku.study.record import RECORD_FILE
+
         if self.started:
-            ended = f"{len(self.records)} of {len(self.started[0].runs)} runs have ended"
-            return f"interrupted; run the same command again to resume ({ended})"
+            ended = sum((out / run.name / RECORD_FILE).is_file() for run in self.started[0].runs)
+            told = _ended(ended, len(self.started[0].runs))
+            return f"interrupted; run the same command again to resume ({told})"
         return (
             "interrupted before the first run; run the same command again to resume; pretraining resumes from its "
             "checkpoint"
@@ -228,7 +239,7 @@ class _Watch:
         from tanzaku.study.states import seconds_left
 
         waiting = [run for run in self.started[0].runs if run.name not in self.records]
-        records, jobs = list(self.records.values()), max(1, len(self._live.running))
+        records, jobs = list(self.records.values()), self._jobs or max(1, len(self._live.running))
         return _left(seconds_left(records, waiting, jobs=jobs, running=self._live.progress()))
 
 

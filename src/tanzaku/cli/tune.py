@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -128,6 +130,8 @@ def _summary(record: TuningRecord, tuned: Path | None) -> str:
     counts = {status: sum(trial.status == status for trial in record.trials) for status in _STYLES}
     outcomes = ", ".join(f"{count} {status}" for status, count in counts.items())
     if tuned is None:
+        if not record.trials:
+            return "No trial has ended in this time. Run the same command again to continue, or give more --minutes."
         return f"{outcomes}: no trial has finished, so none is recommended; try more --trials or another space."
     return f"{outcomes}. Next: {command('study', 'run', tuned)}"
 
@@ -169,10 +173,18 @@ def _print_ranking(record: TuningRecord) -> None:
             typer.echo("\t".join((*_figures(place, trial), *settings, trial.status)))
         return
     figures = (Column(name, justify="right") for name in _FIGURES)
-    table = Table(*figures, Column("settings", overflow="fold"), Column("ended", no_wrap=True), box=box.SIMPLE_HEAD)
+    table = Table(*figures, Column("settings"), Column("ended"), box=box.SIMPLE_HEAD)
     for place, trial in ranking:
         table.add_row(*_figures(place, trial), _settings(trial.settings), trial.status)
-    console.print(table)
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+        return
+    for place, trial in ranking:
+        *_, loss, epoch, seconds = _figures(place, trial)
+        more = [f"{name} {value}" for name, value in (("loss", loss), ("epoch", epoch), ("seconds", seconds)) if value]
+        console.print(Text(f"{place}. trial {trial.number}: {_outcome(trial)}", style="bold"), soft_wrap=True)
+        console.print(Padding(Text(", ".join(more)), (0, 0, 0, 4)))
+        console.print(Padding(Text(_settings(trial.settings)), (0, 0, 0, 4)))
 
 
 def _figures(place: int, trial: TrialRecord) -> tuple[str, ...]:

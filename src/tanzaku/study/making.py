@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import TanzakuError
 from tanzaku.files import write_atomically
-from tanzaku.study.planned import PlannedRun
+from tanzaku.study.planned import PlannedRun, PlannedTextRun
 from tanzaku.study.process import (
     BUSY,
     FINISHED,
@@ -43,6 +43,9 @@ def lock_of(planned: PlannedRun) -> FileLock:
 
 def make_run(child: Child, planned: PlannedRun, dataset: Dataset, study: str, shown: Shown) -> int:
     """Make a run and record how it ended: the work of a `StartedChild`. Gives its status."""
+    if isinstance(planned, PlannedTextRun):
+        child.end_when_asked()
+        shown = "nothing"  # a bar has no steps to show, and would leave the terminal without a cursor
     try:
         with lock_of(planned):
             return _run_and_record(planned, dataset, study, child.asked_to_stop, shown=shown)

@@ -18,6 +18,7 @@ from tanzaku.processes import end_with_parent, without_main
 from tanzaku.threads import settle_threads
 
 FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
+_ASKED = {-signal.SIGINT, -signal.SIGTERM}
 _LONGEST_WAIT = 3600.0  # seconds; the system waits for a few weeks at most
 # What every other run would fail of as well.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -72,6 +73,16 @@ class Child:
 
     asked_to_stop: Callable[[], bool]
     _parent: Connection
+
+    def end_when_asked(self) -> None:
+        """From now on, end at once when asked to stop: for work that leaves nothing to resume from.
+
+        The system does it, since no handler of ours runs while a library computes.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if self.asked_to_stop():
+            sys.exit(INTERRUPTED)
 
     def ask(self, question: Any) -> Any:
         """The answer that the parent's `answer` has to a question.
@@ -150,7 +161,9 @@ class StartedChild:
         """Wait for its end."""
         self._connection.close()
         self._process.join()
-        return Ended(INTERRUPTED if self._stopped else int(self._process.exitcode), self._complaint)
+        status = int(self._process.exitcode)
+        asked = self._stopped or status in _ASKED
+        return Ended(INTERRUPTED if asked else status, self._complaint)
 
 
 def first_to_end(children: Sequence[StartedChild], *, deadline: float | None = None) -> StartedChild:

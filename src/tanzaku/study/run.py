@@ -14,7 +14,7 @@ from torch import nn
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.grouping import group_numbers
 from tanzaku.errors import MethodError
-from tanzaku.files import errors_naming, folder_bytes, write_atomically
+from tanzaku.files import atomic_folder, folder_bytes, write_atomically
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
@@ -213,8 +213,8 @@ def _adapt(
         done = _listen(prepared.training, listeners)
     model, forward = prepared.training.model, prepared.forward
     saved = folder / MODEL_FOLDER
-    with errors_naming(saved):
-        spec.method.save(model, saved)
+    with atomic_folder(saved, replace=True) as staging:
+        spec.method.save(model, staging)
     batch_size = spec.training.eval_batch_size
     classify = partial(_classify, model, batch_size=batch_size, forward=forward.run, should_stop=should_stop)
     val_logits, _ = classify(val)
@@ -263,8 +263,8 @@ def _fit(planned: PlannedTextRun, dataset: Dataset) -> _Fitted:
     with_evaluation = time.perf_counter() - began
     test = method.scores(fitted, dataset.test.texts)
     test_seconds = time.perf_counter() - began - with_evaluation
-    with errors_naming(saved):
-        method.save(fitted, saved)
+    with atomic_folder(saved, replace=True) as staging:
+        method.save(fitted, staging)
     costs = Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=with_evaluation,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ class Progress:
     step: int
     total_steps: int
     seconds_left: float | None = None
-    """Until the last step, at the speed of the last steps; None after only one."""
+    """Until the last step, at the speed of the last steps and without validation; None after only one step."""
     seconds_in_all: float | None = None
     """From the first step to the last, at the same speed."""
 
@@ -129,7 +130,10 @@ def progress_of(folder: Path) -> Progress | None:
     if not steps:
         return None
     last = steps[-1]
-    made, took = last["step"] - steps[0]["step"], last.get("time", 0.0) - steps[0].get("time", 0.0)
+    # Between the last step of an epoch and the first of the next one, the validation set is classified.
+    in_an_epoch = [(one, other) for one, other in pairwise(steps) if one["epoch"] == other["epoch"]]
+    made = sum(other["step"] - one["step"] for one, other in in_an_epoch)
+    took = sum(other.get("time", 0.0) - one.get("time", 0.0) for one, other in in_an_epoch)
     step = took / made if made > 0 and took > 0 else None  # a clock may jump
     left, in_all = ((last["total_steps"] - done) * step if step else None for done in (last["step"], 0))
     return Progress(last["epoch"], last["step"], last["total_steps"], left, in_all)
@@ -148,7 +152,8 @@ def study_seconds_left(folder: Path) -> float | None:
     records = [state.record for state in states.values() if state.record]
     running = {name: state.progress for name, state in states.items() if state.progress}
     waiting = [run for run in study.runs if not states[run.name].record]
-    return seconds_left(records, waiting, running=running, jobs=max(1, len(running)))
+    jobs = sum(state.state == "running" for state in states.values())
+    return seconds_left(records, waiting, running=running, jobs=max(1, jobs))
 
 
 def seconds_left(

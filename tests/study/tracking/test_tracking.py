@@ -462,3 +462,16 @@ def test_labels_of_any_characters_have_metrics_of_their_own(made: Made) -> None:
     names = [point.name for point in ended_run(StoredRun(odd, made.runs / "none")).points]
     assert len(set(names)) == len(names)
     assert {name.split("/")[3] for name in names if "test/per_class" in name} == {"a_b", "a_b_2", "__3", "__4"}
+
+
+def test_the_tag_of_an_arm_is_that_of_its_seeds_and_of_no_other(made: Made) -> None:
+    """Whatever the runs' folders are called: they keep their names when a study grows, and long ones are cut."""
+    run = next(run for run in stored_runs(made.runs) if isinstance(run.record, FinishedEncoderRun))
+
+    def arm(name: str, **changes: Any) -> str:
+        record = run.record.model_copy(update={"run_id": name, "spec": run.record.spec | changes})
+        return ended_run(replace(run, record=record)).tags["tanzaku.arm"]
+
+    tag = arm("lora-s1-0123456789", seed=1)
+    assert arm("lora-r2-s2-9876543210", seed=2, data={"source": "moved"}) == tag
+    assert arm("lora-s1-0123456789", training=run.record.spec["training"] | {"epochs": 77}) != tag

@@ -104,6 +104,7 @@ def test_a_round_of_which_some_trials_have_ended_gets_no_further_ones(tmp_path: 
                 proposals.end(number, "failed", None)
 
     assert numbers(3, 9) == numbers(3, 9) == [0, 1, 2]
+    assert numbers(3, 2) == [0, 1]  # after an interruption, fewer are wanted
     end(1)
     assert numbers(3, 8) == [0, 2]
     end(2)

@@ -11,11 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tanzaku.study.naming import flat_settings
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, predictions_text
 from tanzaku.study.record import RECORD_FILE, EpochRecord, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
 from tanzaku.study.runs import StoredRun
-from tanzaku.study.states import LOG_FILE, arm_of
+from tanzaku.study.spec import IDENTITY_DIGITS
+from tanzaku.study.states import LOG_FILE
 
 # Trackers limit what names are made of, and their length; labels may be anything.
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
@@ -188,9 +190,15 @@ def _tags(run_id: str, study: str, spec: Mapping[str, Any]) -> dict[str, str]:
     return {
         "tanzaku.run_id": run_id,
         "tanzaku.study": study,
-        "tanzaku.arm": arm_of(run_id),
+        "tanzaku.arm": _arm(spec),
         "tanzaku.method": spec["method"]["name"],
     }
+
+
+def _arm(spec: Mapping[str, Any]) -> str:
+    """The same for all seeds of an arm, and whatever its runs are called: a checksum of the settings."""
+    settings = {key: value for key, value in flat_settings(spec).items() if value is not None}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:IDENTITY_DIGITS]
 
 
 def _record_tags(record: RunRecord) -> dict[str, str]:

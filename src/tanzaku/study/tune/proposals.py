@@ -127,7 +127,7 @@ class Proposals:
 
         trials = self._study.get_trials(deepcopy=False)
         begun = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
-        proposals = [self._proposal(number) for number in begun[:jobs]]
+        proposals = [self._proposal(number) for number in begun[: min(jobs, most)]]
         drawn = len(trials)  # their numbers are those below
         while not proposals or (drawn % jobs and len(proposals) < min(jobs, most)):
             proposals.append(self._proposal(self._study.ask().number))
