@@ -272,6 +272,10 @@ def test_an_error_is_one_line(study: Study) -> None:
         (["海", "nowhere.XLSX"], "nowhere.XLSX: there is no such file"),
         (["海", "--keep-columns"], "--keep-columns needs a file with columns"),
         (["--file", "x.csv", "--format", "table", "--keep-columns"], "needs --format csv, tsv or jsonl"),
+        (
+            ["--file", "x.csv", "--format", "csv", "--keep-columns", "--no-text"],
+            "--no-text has no effect with --keep-columns",
+        ),
         (["海", "--output-encoding", "klingon"], "'klingon' is not a known text encoding"),
         (["海", "--output-encoding", "rot13"], "'rot13' is not a known text encoding"),
         (["海", "--format", "table", "--output-encoding", "cp932"], "cp932 needs --format csv, tsv or jsonl"),
@@ -279,6 +283,17 @@ def test_an_error_is_one_line(study: Study) -> None:
 )
 def test_what_does_not_go_together_is_said(study: Study, arguments: list[str], message: str) -> None:
     assert re.search(message, _fails("classify", study.bundles["lora"], *arguments))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--device", "cuda"], ["--precision", "bfloat16"], ["--encoder", "nowhere"]],
+    ids=lambda option: option[0],
+)
+def test_what_a_bundle_without_an_encoder_has_no_use_for_is_said(study: Study, option: list[str]) -> None:
+    said = _fails("classify", study.bundles["tfidf-svm"], "海", *option)
+    name = option[0].removeprefix("--")
+    assert f"{name} = {option[1]} has no effect on a bundle without an encoder" in said
 
 
 def test_an_argument_that_is_a_file_is_read_as_one(

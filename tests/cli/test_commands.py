@@ -140,7 +140,8 @@ def test_examples_in_a_window_of_80_columns_can_be_copied(command: list[str]) ->
     text = done.stdout[start:end].split("\n", 1)[1]
     assert max(map(cell_len, text.splitlines())) <= 80
     # As a shell reads them: each line that does not end with a backslash ends a command.
-    joined = re.sub(r" \\\s*\n\s*", " ", text)
+    assert not re.search(r"\\ +$", text, flags=re.MULTILINE)  # a blank after it would be a word of its own
+    joined = re.sub(r" \\\n\s*", " ", text)
     commands = [line.strip() for line in joined.splitlines() if line.strip()]
     assert len(commands) > 1
     assert all("tanzaku" in line for line in commands)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -364,6 +365,23 @@ def test_the_page_says_how_far_probabilities_can_be_trusted(fitted: Fitted) -> N
     assert "--error-rate" in first
 
 
+def test_only_an_earlier_fit_is_continued_in_a_folder_with_files(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match="contains files but no earlier fit"):
+        fit(inquiries(60), study=tmp_path, candidates=[FEW_TERMS])
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_the_commands_in_a_study_file_can_be_copied(tmp_path: Path) -> None:
+    study = {"name": "s", "data": {"source": "d"}, "arms": [FEW_TERMS]}
+    (folder := tmp_path / "私の 分類器").mkdir()
+    _write_study(parse_study(study), folder)
+    lines = (folder / "study.toml").read_text(encoding="utf-8").splitlines()
+    commands = [shlex.split(line.removeprefix("#")) for line in lines if "tanzaku study" in line]
+    assert commands[0] == ["tanzaku", "study", "run", f"{folder / 'study.toml'}", "--out", f"{folder / 'runs'}"]
+    assert commands[1] == ["tanzaku", "study", "report", f"{folder / 'runs'}"]
+
+
 def test_a_candidate_may_say_none_for_a_default(tmp_path: Path) -> None:
     study: dict[str, Any] = {"name": "s", "data": {"source": "d"}, "arms": [FEW_TERMS | {"max_terms": None}]}
     _write_study(parse_study(study), tmp_path)
@@ -439,7 +457,11 @@ def test_what_there_was_no_time_for_is_said(fitted: Fitted) -> None:
     short = replace(findings, candidates=(*text, *late), folds=1, time_over=True)
     said = verdict_text(short, words=ENGLISH).every
     assert "Only 1 of the 2 folds decided, because there was no time for the others." in said
-    assert "There was no time to compare 1 other candidate; the table shows how much more it needs." in said
+    assert "There was no time to compare 1 candidate." in said
+    table = "The table shows how much more time candidates need, where it is known."
+    assert table not in said
+    known = replace(short, candidates=(*text, *(replace(one, needed_seconds=24.2) for one in late)))
+    assert table in verdict_text(known, words=ENGLISH).every
     assert "No other candidate that was compared was more accurate." in said
     lonely = replace(short, candidates=(findings.recommended, *late))
     assert "No other candidate was compared with it." in verdict_text(lonely, words=ENGLISH).every

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tanzaku.errors import RecordError
+from tanzaku.errors import RecordError, TanzakuError
 from tanzaku.report.write import write_report
 from tests.report.records import baseline, data_facts, failed, finished, lora, study, write_all
 
@@ -85,6 +85,17 @@ def test_a_second_section_has_files_of_its_own_and_old_figures_go(tmp_path: Path
     names = {path.name for path in (out / "figures").iterdir()}
     assert {name for name in names if not name.startswith("section-")} == {"mine.png"}
     assert {"section-1-confusion.png", "section-2-confusion.svg", "mine.png"} <= names
+
+
+def test_only_an_earlier_report_is_replaced(tmp_path: Path) -> None:
+    runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "runs")
+    (paper := tmp_path / "paper" / "figures").mkdir(parents=True)
+    (paper / "time.png").write_text("mine", encoding="utf-8")
+    with pytest.raises(TanzakuError, match="contains files but no earlier report"):
+        write_report(runs, paper.parent)
+    assert [path.name for path in paper.parent.rglob("*")] == ["figures", "time.png"]
+    write_report(runs, tmp_path / "report")
+    write_report(runs, tmp_path / "report")
 
 
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -103,6 +104,7 @@ def test_a_client_is_not_advised_to_pack_the_bundle_again(server: Running) -> No
         ("/v1/classify", b'{"texts": ["a"]}', "application/json", "name the task of the request in its field task"),
         ("/predict", b'{"inputs": "a"}', "application/json", "name the task in the address: /v1/tasks/NAME/predict"),
         ("/v1/tables?filename=a.csv", b"text", None, "name the task of the request in its parameter task"),
+        ("/v1/classify", '{"texts": ["空"]}'.encode("cp932"), "application/json", "not valid UTF-8"),
     ],
 )
 def test_what_is_wrong_with_a_request_is_said_in_its_own_terms(
@@ -112,6 +114,26 @@ def test_what_is_wrong_with_a_request_is_said_in_its_own_terms(
         answer = client.post(path, content=body, headers={"Content-Type": kind} if kind else {})
     assert (answer.status_code, answer.json()["error_type"]) == (422, "validation")
     assert re.search(message, answer.json()["error"]), answer.text
+
+
+def test_a_form_is_no_table_and_empty_texts_are_remarked(server: Running) -> None:
+    address = "/v1/tables?filename=a.csv&task=svm"
+    table = "text\n空\n　\n".encode()
+    with server.client() as client:
+        form = client.post(address, files={"file": ("a.csv", table)})
+        assert (form.status_code, "--data-binary" in form.json()["error"]) == (415, True)
+        labelled = client.post(address, content=table)
+        assert unquote(labelled.headers["x-remarks"]) == "1 text is empty: the label of an empty text is meaningless."
+        long = client.post(address, content=("空" * 5000 + "\n空\n").encode())
+        assert unquote(long.headers["x-text-column"]) == "空" * 100
+
+
+def test_monitors_ask_for_headers_alone(server: Running) -> None:
+    with server.client() as client:
+        for path in ("/", "/healthz", "/readyz"):
+            answer = client.head(path)
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert answer.headers["content-type"] == client.get(path).headers["content-type"]
 
 
 def test_linear_explanations_add_up_to_the_score(server: Running, bundles: dict[str, Path]) -> None:

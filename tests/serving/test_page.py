@@ -63,6 +63,10 @@ def test_a_text_is_classified_and_explained(page: Page, task: str) -> None:
     expect(page.locator("#result .text")).to_have_text(TEXT)
     assert page.locator("#result .text b").count() == 0
     assert page.locator("#result mark").count() >= 1
+    page.get_by_role("button", name="Classify").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result .answer")).to_contain_text("%")
+    expect(page.get_by_role("button", name="Classify")).to_be_focused()
 
 
 def test_a_table_comes_back_with_labels(page: Page, tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_a_table_comes_back_with_labels(page: Page, tmp_path: Path) -> None:
     page.locator("#task").select_option("svm")
     page.locator("#file").set_input_files(file)
     page.get_by_role("button", name="Label", exact=True).click()
-    expect(page.locator("#labelled")).to_contain_text("2 rows are labelled; the texts are in “本文”")
+    expect(page.locator("#labelled")).to_contain_text("inquiries.csv: 2 rows are labelled; the texts are in “本文”")
     with page.expect_download() as download:
         page.locator("#download").click()
     assert download.value.suggested_filename == "inquiries-labels.csv"
@@ -88,6 +92,21 @@ def test_lines_that_may_have_become_one_row_are_named(page: Page, tmp_path: Path
     expect(page.locator("#labelled .problem")).to_contain_text("lines 2 to 4: a double quote opens in the first line")
 
 
+def test_a_file_that_is_dropped_is_the_one_that_the_field_shows(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "chosen.csv").write_text("text\n空\n", encoding="utf-8")
+    page.locator("#task").select_option("svm")
+    page.locator("#file").set_input_files(tmp_path / "chosen.csv")
+    page.evaluate(
+        """() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File(["text\\n海\\n山\\n"], "dropped.csv"));
+          document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }"""
+    )
+    expect(page.locator("#labelled")).to_contain_text("dropped.csv: 2 rows are labelled")
+    assert page.evaluate("document.getElementById('file').files[0].name") == "dropped.csv"
+
+
 def test_sheets_that_are_left_out_are_named(page: Page, tmp_path: Path) -> None:
     book = Workbook()
     book.active.append(["text"])
@@ -97,7 +116,7 @@ def test_sheets_that_are_left_out_are_named(page: Page, tmp_path: Path) -> None:
     page.locator("#task").select_option("svm")
     page.locator("#file").set_input_files(file)
     page.get_by_role("button", name="Label", exact=True).click()
-    expect(page.locator("#labelled")).to_contain_text("1 row is labelled; the texts are in “text”")
+    expect(page.locator("#labelled")).to_contain_text("a.xlsx: 1 row is labelled; the texts are in “text”")
     expect(page.locator("#labelled")).to_contain_text(
         "Only the sheet “Sheet” was labelled. These are not in the file: 他, その他."
     )
@@ -109,7 +128,9 @@ def test_the_language_can_be_changed_and_errors_are_shown(page: Page) -> None:
     expect(page.get_by_role("heading", name="テキストを分類する")).to_be_visible()
     page.locator("#text").fill("海" * 20_001)
     page.get_by_role("button", name="分類する").click()
-    expect(page.get_by_role("alert")).to_contain_text("20001 characters")
+    # Where one looks, and as what it is: English.
+    expect(page.locator("#result").get_by_role("alert")).to_contain_text("20001 characters")
+    expect(page.get_by_role("alert")).to_have_attribute("lang", "en")
     expect(page.locator("#tasks tbody tr")).to_have_count(9)
     accuracy = page.locator("#tasks tbody tr").first
     expect(accuracy).to_contain_text(re.compile(r"50\.0% \(テスト\)\d+ 件、95 % 信頼区間 \d+\.\d%～\d+\.\d%"))
@@ -137,8 +158,9 @@ def test_a_token_is_asked_for(browser: Browser, bundles: dict[str, Path]) -> Non
         expect(page.get_by_role("alert")).to_contain_text("has characters that no token has")
         page.get_by_role("textbox", name="Token").fill("wrong")
         page.get_by_role("button", name="Open").click()
-        expect(page.get_by_role("alert")).to_contain_text("send a valid token")
+        expect(page.get_by_role("alert")).to_contain_text("does not accept this token")
         page.get_by_role("textbox", name="Token").fill("0123456789abcdef")
         page.keyboard.press("Enter")
         expect(page.locator("#task option")).to_have_count(1)
+        expect(page.locator("#text")).to_be_focused()
         page.close()

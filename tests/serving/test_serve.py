@@ -52,7 +52,20 @@ def test_a_token_file_in_another_encoding_is_an_error_of_ours(tmp_path: Path) ->
 def test_limits_out_of_range_are_errors_of_ours(tmp_path: Path, value: list[str]) -> None:
     done = CliRunner().invoke(app, ["serve", str(tmp_path), *value])
     assert isinstance(done.exception, SpecError)
-    assert value[0].removeprefix("--").replace("-", "_") in str(done.exception)
+    assert str(done.exception).startswith(f"{value[0]}: ")
+
+
+def test_what_an_administrator_needs_is_given_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TANZAKU_ADMIN_TOKEN", raising=False)
+    (token := tmp_path / "admin.txt").write_text("0123456789abcdef\n", encoding="utf-8")
+    for options, message in (
+        (["--bundles", tmp_path / "nowhere", "--admin-token-file", token], "there is no such folder"),
+        (["--bundles", tmp_path], "give --admin-token-file"),
+        (["--admin-token-file", token], "only has an effect with --bundles"),
+    ):
+        done = CliRunner().invoke(app, ["serve", str(tmp_path), *map(str, options)])
+        assert isinstance(done.exception, BundleError)
+        assert message in str(done.exception)
 
 
 def test_tasks_are_named_after_their_folders(tmp_path: Path) -> None:

@@ -57,6 +57,26 @@ def test_columns_are_kept_and_names_in_use_are_left_alone() -> None:
     assert media_type.startswith("text/csv")
 
 
+def test_columns_of_one_name_keep_their_values() -> None:
+    """Commas at the ends of the lines, which spreadsheet programs write, make columns without a name."""
+    for content in (
+        b"id,text,,,id\n1,a,x,y,2\n,b,,,\n",
+        _sheet([["id", "text", "", "", "id"], ["1", "a", "x", "y", "2"]]),
+    ):
+        name = "a.csv" if content.startswith(b"id") else "a.xlsx"
+        table = read_table(content, name=name, column=None, most_rows=9)
+        assert (table.column, list(table.rows[0])) == ("text", ["1", "a", "x", "y", "2"])
+
+
+def test_what_shifts_or_hides_a_row_is_remarked() -> None:
+    table = read_table(_sheet([["text"], ["a"], [], [], ["b"]]), name="a.xlsx", column=None, most_rows=9)
+    assert table.remarks == (
+        "left out 2 blank rows between the others. The numbers of the results do not count blank rows.",
+    )
+    (remark,) = read_table(b"a" * 101 + b"\nb\n", name="a.csv", column=None, most_rows=9).remarks
+    assert remark.startswith("The first row was read as the names of the columns")
+
+
 def test_the_column_with_the_longest_texts_is_found() -> None:
     content = "番号,ご意見\n12345,空が見える、とてもよい\n2,海\n".encode("cp932")
     table = read_table(content, name="a.csv", column=None, most_rows=9)
@@ -232,13 +252,12 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
 @pytest.mark.parametrize(
     ("name", "content", "column", "message"),
     [
-        ("a.csv", b"id,id,text\n1,2,y\n", "text", "Give each column a name of its own"),
-        ("a.csv", b"id,id,text\n1,2,y\n", None, "Give each column a name of its own"),
+        ("a.csv", b"id,id,text\n1,2,y\n", "id", "with the parameter column"),
         ("a.csv", b'text\n"a\n', None, "Double the quotes inside a quoted field"),
         ("a.csv", b"text\na\n", "body", "with the parameter column"),
         ("a.xlsx", _sheet([["text"], ["a"]]), "body", "with the parameter column"),
     ],
-    ids=["repeated", "first", "quotes", "csv", "xlsx"],
+    ids=["repeated", "quotes", "csv", "xlsx"],
 )
 def test_remedies_are_those_of_a_client(name: str, content: bytes, column: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message) as raised:

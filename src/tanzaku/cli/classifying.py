@@ -141,7 +141,7 @@ class Output:
             return self.format
         if self.out is not None:
             return _FORMATS.get(self.out.suffix.lower(), Format.JSONL)
-        return Format.TABLE if sys.stdout.isatty() else Format.JSONL
+        return Format.TABLE if sys.stdout is not None and sys.stdout.isatty() else Format.JSONL
 
     def check(self) -> None:
         """Refuse options that can't be combined, before a model is loaded."""
@@ -150,6 +150,8 @@ class Output:
             raise DataError(
                 "--keep-columns needs --format csv, tsv or jsonl; a table only shows the beginning of each text"
             )
+        if self.keep_columns and self.no_text:
+            raise DataError("--no-text has no effect with --keep-columns, which keeps the column of the texts too")
         if (encoding := self.output_encoding) is None:
             return
         if self.kind in (Format.TABLE, Format.XLSX):

@@ -2,10 +2,13 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TextIO, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -69,6 +72,7 @@ class Commands(TyperGroup):
         found = super().get_command(ctx, cmd_name)
         if found is not None and found.help:
             found.help = folded_examples(found.help)
+            found.format_help = partial(_format_help, found)  # type: ignore[method-assign]
         return found
 
     def invoke(self, ctx: Any) -> Any:
@@ -84,6 +88,25 @@ class Commands(TyperGroup):
         if args and args[0] not in self.commands and args[0] in _MEANT:
             ctx.fail(f"No such command '{args[0]}'. Did you mean 'tanzaku {_MEANT[args[0]]}'?")
         return super().resolve_command(ctx, args)
+
+
+class _WithoutBlanks:
+    """A stream without the blanks with which Rich fills lines: after a backslash, they would end a shell's command."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(re.sub(r" +((?:\x1b\[[\d;]*m)*)$", r"\1", text, flags=re.MULTILINE))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _format_help(command: Any, ctx: Any, formatter: Any) -> None:
+    with redirect_stdout(cast("TextIO", _WithoutBlanks(sys.stdout))):
+        type(command).format_help(command, ctx, formatter)
 
 
 def folded_examples(text: str) -> str:

@@ -54,8 +54,8 @@ def _classes(evaluation: "Evaluation") -> Table:
         table.add_row(
             one.label,
             f"{one.documents:,}",
-            f"{_number(one.precision)} {_range(one.precision_interval)}",
-            f"{_number(one.recall)} {_range(one.recall_interval)}",
+            _of_class(one.precision, one.precision_interval),
+            _of_class(one.recall, one.recall_interval),
             _number(one.f1),
         )
     return table
@@ -106,6 +106,11 @@ def _percent(share: float) -> str:
 
 def _number(share: float) -> str:
     return f"{100 * share:.1f}"
+
+
+def _of_class(value: float, interval: "Range | None") -> str:
+    """Precision or recall; neither is defined without a document to count."""
+    return f"{_number(value)} {_range(interval)}" if interval else "–"
 
 
 def _range(interval: "Range | None") -> str:

@@ -63,6 +63,7 @@ class ComparisonOptions:
         float,
         typer.Option(
             min=0,
+            max=100,
             help="How many percentage points worse than the best the classifier may be; one standard error of the "
             "difference if that is more.",
         ),

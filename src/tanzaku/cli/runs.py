@@ -128,9 +128,11 @@ def _scored(states: "Iterable[RunState]") -> "Iterator[tuple[RunState, Scores, C
 
 
 def _figures(test: "Scores", costs: "Costs") -> tuple[str, str, str, str]:
+    from tanzaku.report.formats import size
+
     low, high = test.accuracy_interval
     interval = f"{100 * low:.2f} to {100 * high:.2f}"
-    return f"{100 * test.accuracy:.2f}", interval, f"{100 * test.macro_f1:.2f}", f"{costs.saved_bytes / 1e6:.2f}"
+    return f"{100 * test.accuracy:.2f}", interval, f"{100 * test.macro_f1:.2f}", size(costs.saved_bytes)
 
 
 def _detail(state: "RunState") -> str:

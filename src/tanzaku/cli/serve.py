@@ -1,5 +1,6 @@
 """`tanzaku serve`: bundles behind HTTP."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -44,7 +45,8 @@ def declare() -> Command:
         try:
             return Limits(**given)
         except ValidationError as error:
-            raise SpecError(describe_validation_error(error)) from error
+            option = re.sub(r"^\w+", lambda name: "--" + name[0].replace("_", "-"), describe_validation_error(error))
+            raise SpecError(option) from error
 
     return with_options(serve, limits=ModelOptions(Limits, build, panels=panels))
 
@@ -72,6 +74,15 @@ class Access:
             users=read_tokens(self.token_file, variable=TOKEN_VARIABLE),
             admins=read_tokens(self.admin_token_file, variable=ADMIN_VARIABLE),
         )
+
+    def check(self, tokens: "Tokens") -> None:
+        """Refuse what only has an effect together."""
+        if self.bundle_folder is not None and not self.bundle_folder.is_dir():
+            raise BundleError(f"--bundles {self.bundle_folder}: there is no such folder")
+        if self.bundle_folder is not None and not tokens.admins:
+            raise BundleError("--bundles only has an effect with an administrator's token; give --admin-token-file")
+        if self.bundle_folder is None and self.admin_token_file is not None:
+            raise BundleError("--admin-token-file only has an effect with --bundles; give both or neither")
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,7 @@ def serve(
     from tanzaku.serving.tasks import Tasks
 
     tokens = access.tokens()
+    access.check(tokens)
     check_address(host, protected=tokens.needed)
     named = _named(bundles)
     tasks = Tasks(encoder=computing.encoder, device=computing.device, precision=computing.precision)

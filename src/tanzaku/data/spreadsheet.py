@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tanzaku.display import counted
 from tanzaku.errors import DataError
 from tanzaku.extras import require_extra
 
@@ -110,11 +111,13 @@ class Sheet:
         title: Its name.
         rows: Its rows that have a value, with the values as they are, up to the last one of each row.
         others: The other sheets that are not empty.
+        blank: How many empty rows are between the others.
     """
 
     title: str
     rows: list[tuple[Any, ...]]
     others: tuple[str, ...]
+    blank: int
 
 
 def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Callable[[int], None]) -> Sheet:
@@ -131,19 +134,28 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
     """
     with _workbook(content, source) as book:
         title: str = book.worksheets[0].title
-        rows: list[tuple[Any, ...]] = []
+        rows: dict[int, tuple[Any, ...]] = {}  # by their numbers
         others: list[str] = []
         for worksheet in book.worksheets:
             filled = _with_values(worksheet, source, watch)
             if not rows:
-                rows = list(itertools.islice(filled, most))
+                rows = dict(itertools.islice(filled, most))
                 title = worksheet.title if rows else title
             elif next(filled, None) is not None:
                 others.append(worksheet.title)
-        return Sheet(title, rows, tuple(others))
+        blank = sum(number - before - 1 for before, number in itertools.pairwise(rows))
+        return Sheet(title, list(rows.values()), tuple(others), blank)
 
 
-def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None]) -> Iterator[tuple[Any, ...]]:
+def left_out_blanks(count: int) -> str:
+    """That blank rows between others were left out, which shifts the rows of the results."""
+    blank = counted(count, "blank row")
+    return f"left out {blank} between the others. The numbers of the results do not count blank rows."
+
+
+def _with_values(
+    worksheet: Any, source: Path | str, watch: Callable[[int], None]
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
     @cache
     def shorter(text: str) -> str:  # one string, of which openpyxl has one copy, can be in every row
         # A carriage return is seven characters here, which the reader of texts drops too.
@@ -151,7 +163,7 @@ def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None
             return text
         raise DataError(f"{source}: has a cell of more than {_LONGEST_CELL:,} characters, which Excel can't write")
 
-    for row in _values(worksheet):
+    for number, row in enumerate(_values(worksheet), start=1):
         watch(len(row))
         if any(isinstance(value, str) and len(value) > _LONGEST_CELL for value in row):
             row = tuple(shorter(value) if isinstance(value, str) else value for value in row)
@@ -159,7 +171,7 @@ def _with_values(worksheet: Any, source: Path | str, watch: Callable[[int], None
         while width and not cell_text(row[width - 1]).strip():
             width -= 1
         if width:
-            yield row[:width]
+            yield number, row[:width]
 
 
 def cell_text(value: Any) -> str:

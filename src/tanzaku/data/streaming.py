@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,8 +15,7 @@ from tanzaku.data.raw import RowError
 from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
 from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
-from tanzaku.data.spreadsheet import SheetRows, describe_beyond
-from tanzaku.display import counted
+from tanzaku.data.spreadsheet import SheetRows, describe_beyond, left_out_blanks
 from tanzaku.errors import DataError, TanzakuWarning
 
 _PARQUET_ROWS = 1024  # read at once
@@ -28,6 +27,7 @@ class Row:
 
     text: str
     columns: Mapping[str, Any] = field(default_factory=dict)
+    cells: Sequence[str] = ()  # of a table's row, in the order of its columns, whose names may be equal
 
 
 def stream_texts(source: Path, options: ReadOptions | None = None) -> Iterator[str]:
@@ -278,8 +278,7 @@ def _sheet_rows(source: Path, options: ReadOptions, warn: Warn) -> Iterator[tupl
 def _warn_of_blanks(between: int, source: Path, warn: Warn) -> None:
     """Warn of blank rows between others, which shift the rows of the results."""
     if between:
-        blank = counted(between, "blank row")
-        warn(f"{source}: left out {blank} between the others. The numbers of the results do not count blank rows.")
+        warn(f"{source}: {left_out_blanks(between)}")
 
 
 def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
@@ -310,7 +309,7 @@ def _below_header(
             wanted.refuse(error)
             continue
         text = options.join([row[index] for index in texts_at])
-        yield Row(text, dict(zip(header, row, strict=True)) if wanted.keep else {})
+        yield Row(text, dict(zip(header, row, strict=True)) if wanted.keep else {}, row)
 
 
 def _text_places(source: Path, columns: list[str], options: ReadOptions, wanted: _Wanted) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -306,11 +307,15 @@ def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]
     return spec
 
 
+def _command(*words: object) -> str:
+    return shlex.join(["tanzaku", "study", *map(str, words)])
+
+
 def _write_study(spec: StudySpec, folder: Path) -> None:
     runs = folder / "runs"
     head = (
         "# The candidates of `tanzaku fit`, to be trained on the same documents and compared on the test set:\n"
-        f"#   tanzaku study run {folder / STUDY_FILE} --out {runs}\n#   tanzaku study report {runs}\n"
+        f"#   {_command('run', folder / STUDY_FILE, '--out', runs)}\n#   {_command('report', runs)}\n"
     )
     write_atomically(folder / STUDY_FILE, head + study_toml(spec.model_dump(mode="json", exclude_unset=True)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,10 @@ def labelled(source: Any, options: ReadOptions) -> Labelled:
         return _whole(source, options)
     given = source_of(_pairs(source))
     if _is_split(given, options):
+        prepare = shlex.join(["tanzaku", "data", "import", str(source), "--out", "FOLDER"])
         raise DataError(
-            f"{source}: holds documents that are split already. Prepare them with `tanzaku data import {source} --out "
-            "FOLDER`, and then give FOLDER to `tanzaku fit`, which uses all of its documents."
+            f"{source}: holds documents that are split already. Prepare them with `{prepare}`, and then give FOLDER "
+            "to `tanzaku fit`, which uses all of its documents."
         )
     rows, findings = read_labelled(given, options)
     copies = [] if rows.groups else repeated_texts(rows.keys)

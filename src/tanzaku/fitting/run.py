@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from tanzaku.data.decoding import readable_name
 from tanzaku.data.findings import warn_of
-from tanzaku.errors import BundleError, ProcessError
+from tanzaku.errors import BundleError, DataError, ProcessError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
@@ -143,6 +143,8 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     name = study_name(read.name)
     folder, bundle = folders(asked.study, asked.out, name=readable_name(read.name))
     check_writable(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _LOCK_FILE).is_file():
+        raise DataError(f"{folder} contains files but no earlier fit; name another folder with --study")
     check_writable(bundle)
     splits = split_for_fit(
         read.documents,

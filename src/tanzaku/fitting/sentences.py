@@ -111,11 +111,13 @@ def _no_time(findings: FitFindings, words: Words) -> list[str]:
     if findings.without_time:
         sentences.append(
             words.plural(
-                "There was no time to compare {n} other candidate; the table shows how much more it needs.",
-                "There was no time to compare {n} other candidates; the table shows how much more each of them needs.",
+                "There was no time to compare {n} candidate.",
+                "There was no time to compare {n} candidates.",
                 findings.without_time,
             )
         )
+        if any(one.needed_seconds for one in findings.candidates):
+            sentences.append(words.text("The table shows how much more time candidates need, where it is known."))
     return sentences
 
 

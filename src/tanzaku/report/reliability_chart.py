@@ -31,7 +31,7 @@ def reliability_chart(found: Sequence[tuple[str, Reliability]], *, words: Words,
         title=words.text("Reliability of the probabilities"),
         caption=words.text(
             "On the thin line, a probability is exactly the share of correct labels; below it, the classifier is too "
-            "sure. Each point has equally many test documents. Bars are 95 % intervals."
+            "sure. Each point has equally many documents. Bars are 95 % intervals."
         ),
         x=Axis(words.text("mean probability (%)"), ticks=_TICKS, limits=(0, 100)),
         y=Axis(words.text("correct labels (%)"), ticks=_TICKS, limits=(0, 100)),

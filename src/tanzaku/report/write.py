@@ -15,7 +15,7 @@ from tanzaku.analysis.predictions import RunKey, predictions_of, run_key
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.analysis.rows import arm_rows, comparison_rows, rank_rows, run_rows
 from tanzaku.data.dataset import Dataset
-from tanzaku.errors import DataError
+from tanzaku.errors import DataError, TanzakuError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.measure.metrics import ChooseBy
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FIGURE_FOLDER = "figures"
 RANKS_FILE = "ranks.csv"
+PAGE_FILE = "report.html"
+_GENERATOR = b'<meta name="generator" content="Tanzaku">'
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,13 @@ def write_report(
         RecordError: There is no record, one is damaged, or the runs were made with several values of choose_by.
         DataError: `dataset` is not what any of the runs was made on.
         OSError: `folder` can't be written.
-        TanzakuError: The extra `report` is not installed.
+        TanzakuError: The extra `report` is not installed, or `folder` contains files but no earlier report.
     """
     require_extra("report", purpose="the report")
     runs = Path(runs)
     folder = Path(folder) if folder is not None else runs / "report"
     page = read_page(runs, margin=margin, dataset=dataset, every=every, choose_by=choose_by)
-    check_writable(folder)
+    _check_folder(folder)
     figures, figure_paths = _write_figures(page.sections, page.evidence, folder, language=language)
     texts = report_texts(page, figures=figures, language=language)
     for name, text in texts.items():
@@ -102,6 +104,17 @@ def write_report(
         left_out=page.left_out,
         unfinished=page.unfinished,
     )
+
+
+def _check_folder(folder: Path) -> None:
+    """Make sure that only an earlier report is replaced."""
+    check_writable(folder)
+    page = folder / PAGE_FILE
+    if folder.is_dir() and any(folder.iterdir()) and not (page.is_file() and _GENERATOR in page.read_bytes()):
+        raise TanzakuError(
+            f"{folder} contains files but no earlier report, which this one would replace; choose another folder, or a "
+            "new one below it"
+        )
 
 
 def read_page(
@@ -152,7 +165,7 @@ def report_texts(
     sections, evidence = page.sections, page.evidence
     ranks = rank_rows(evidence)
     return {
-        "report.html": page_html(page, words=words_of(language)),
+        PAGE_FILE: page_html(page, words=words_of(language)),
         "report.md": markdown_document(
             sections,
             evidence,

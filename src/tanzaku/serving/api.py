@@ -163,6 +163,8 @@ def _table_routes(service: Service, threads: _Threads) -> APIRouter:
         """Send a table, and get it back with two more columns: the label of each row's text, and its probability."""
         chosen = service.tasks.get(task, how="name the task of the request in its parameter task")
         request.state.task = chosen.name
+        if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+            raise ApiError(415, "send the file itself as the body, not a form: curl --data-binary @FILE")
         content = await request.body()
         file = await threads.run(lambda: service.label_table(content, chosen, name=filename, column=column))
         request.state.texts = file.rows
@@ -205,9 +207,12 @@ def _task_routes(service: Service, threads: _Threads) -> APIRouter:
     return router
 
 
+_LONGEST_NAME = 100  # characters of a column in a header, of which clients limit the bytes
+
+
 def _told(file: LabelledFile) -> dict[str, str]:
     """What of a table was labelled; names and remarks are percent-encoded, and several separated by commas."""
-    told = {"x-text-column": quote(file.column), "x-rows": str(file.rows)}
+    told = {"x-text-column": quote(file.column[:_LONGEST_NAME]), "x-rows": str(file.rows)}
     if file.sheet is not None:
         told["x-sheet"] = quote(file.sheet)
     if file.other_sheets:
@@ -251,6 +256,8 @@ def _is_json(request: Request) -> bool:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.detail == "There was an error parsing the body":  # what FastAPI says of other bytes
+        return _answer(ApiError(422, "the body is not valid UTF-8; send JSON in UTF-8"))
     return _answer(ApiError(error.status_code, str(error.detail), dict(error.headers or {})))
 
 

@@ -142,7 +142,9 @@ class Guard:
         self._count(counted)
         answer.begun = lambda: self._count(-counted)
         try:
-            await self._app(scope, replay, answer.send)
+            # HEAD has the headers of GET; the server sends no body.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(asked, replay, answer.send)
         finally:
             answer.begin()
 

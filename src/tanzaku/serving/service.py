@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tanzaku.analysis.abstention import DEFAULT_CONFIDENCE
-from tanzaku.data.characters import check_characters
+from tanzaku.data.characters import check_characters, clean_text
+from tanzaku.display import counted
 from tanzaku.errors import BundleError
 from tanzaku.serving.engine import Engine
 from tanzaku.serving.explaining import Explanation, explain
@@ -126,8 +127,9 @@ class Service:
         predictions = task.classifier(self.engine, deadline=deadline)(texts)
         self.metrics.texts.labels(task.name).inc(len(predictions))
         labelled, media_type = write_table(table, predictions)
+        remarks = (*table.remarks, *_of_empty(texts))
         return LabelledFile(
-            labelled, media_type, table.column, len(predictions), table.sheet, table.other_sheets, table.remarks
+            labelled, media_type, table.column, len(predictions), table.sheet, table.other_sheets, remarks
         )
 
     def classifier(self, task: Task) -> Classifier:
@@ -270,3 +272,10 @@ def _texts_of(inputs: str | list[str] | list[list[str]]) -> list[str]:
             )
         texts.append(sequence[0])
     return texts
+
+
+def _of_empty(texts: Sequence[str]) -> list[str]:
+    """What is to be said of texts without a character that can be read."""
+    if not (count := sum(not clean_text(text).strip() for text in texts)):
+        return []
+    return [f"{counted(count, 'text is', 'texts are')} empty: the label of an empty text is meaningless."]

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ from tanzaku.data.disguise import START, disguised
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.raw import RowError
 from tanzaku.data.rows import column_index, unused_name
-from tanzaku.data.spreadsheet import cell_text, read_sheet
+from tanzaku.data.spreadsheet import cell_text, left_out_blanks, read_sheet
 from tanzaku.data.streaming import Remedies, column_names, stream_rows
 from tanzaku.errors import DataError
 from tanzaku.serving.failures import ApiError
@@ -45,11 +45,11 @@ _MOST_CELLS = 1_000_000  # those between others, for which there is no tag, too
 _EXPANDED_AT_ONCE = 1_000_000
 _MOST_COLUMNS = 16_384  # as Excel has
 _LONGEST_TITLE = 31
+_LONGEST_NAME = 100  # characters of a column; what is longer is rather a text
 _UNUSABLE_IN_TITLES = re.compile(r"[\\*?:/\[\]]")
 _ADDED = ("label", "probability")
 _REMEDIES = Remedies(
     text="Name the one with the texts with the parameter column.",
-    repeated="Give each column a name of its own.",
     quotes='double their quotes ("")',
 )
 # What a row that can't be read needs, where the reader's own remedy is an option of the command line.
@@ -137,17 +137,18 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
                 raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
             if len(columns) > _MOST_COLUMNS:
                 raise ApiError(413, f"{name} has more than {_MOST_COLUMNS} columns; send only those that are needed")
-            options = ReadOptions(text_column=column or next(iter(_distinct(columns)), columns[0]), encoding=encoding)
-            found = stream_rows(path, options, keep_columns=True, remedies=_REMEDIES, warn=remarks.append)
-            rows = [
-                [row.columns[one] for one in columns] for row in _checked(itertools.islice(found, most_rows + 1), check)
-            ]
+            wanted = column or next(iter(_distinct(columns)), columns[0])
+            options = replace(named, text_column=wanted)
+            found = stream_rows(path, options, remedies=_REMEDIES, warn=remarks.append)
+            rows = [row.cells for row in _checked(itertools.islice(found, most_rows + 1), check)]
         except RowError as error:
             remedy = _ROW_REMEDIES.get(error.kind, error.remedy)
             raise DataError(f"{error.fault.replace(str(path), name)}. {remedy}") from error
         except DataError as error:
             raise DataError(str(error).replace(str(path), name)) from error
     chosen = column or _text_column(columns, rows)
+    if len(chosen) > _LONGEST_NAME:
+        remarks.append("The first row was read as the names of the columns; if it is a text, put names above it.")
     texts = [row[columns.index(chosen)] for row in rows]
     return Table(
         name, columns, chosen, rows, texts, remarks=tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
@@ -183,7 +184,9 @@ def _read_spreadsheet(
     columns = tuple(cell_text(value).strip() for value in header)
     chosen = column or _text_column(columns, rows)
     place = column_index(name, columns, chosen, remedy=_REMEDIES.text)
-    return Table(name, columns, chosen, rows, [cell_text(row[place]) for row in rows], sheet.title, sheet.others)
+    remarks = (left_out_blanks(sheet.blank),) if sheet.blank else ()
+    texts = [cell_text(row[place]) for row in rows]
+    return Table(name, columns, chosen, rows, texts, sheet.title, sheet.others, remarks)
 
 
 Item = TypeVar("Item")

@@ -14,10 +14,10 @@ from tanzaku.analysis.abstention import DEFAULT_CONFIDENCE, Threshold
 from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.errors import BundleError
 from tanzaku.measure.calibration import softmax
-from tanzaku.ship.bundle import BundleFacts, open_bundle
+from tanzaku.ship.bundle import BundleFacts, TextBundleFacts, open_bundle
 from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of
 from tanzaku.ship.hub import bundle_folder
-from tanzaku.ship.scorers import Device, Precision, Scorer, load_scorer
+from tanzaku.ship.scorers import Device, Precision, Scorer, check_text_options, load_scorer
 
 # A first answer comes soon, and sorting by length pays from some hundred texts on.
 _FIRST_CHUNK = 32
@@ -83,7 +83,7 @@ class Classifier:
 
         Raises:
             BundleError: There is no bundle, it is damaged, its encoder is missing or another one, or it is an export
-                and can't compute as asked for.
+                or without an encoder and can't compute as asked for.
         """
         for name, value, choices in (
             ("device", device, get_args(Device)),
@@ -94,6 +94,8 @@ class Classifier:
         if batch_tokens < 1:
             raise BundleError(f"batch_tokens = {batch_tokens}; give 1 or more")
         bundle = open_bundle(bundle_folder(folder))
+        if isinstance(bundle.facts, TextBundleFacts):
+            check_text_options(device, precision, encoder)
         scorer = load_scorer(bundle, encoder=encoder, device=device, precision=precision, batch_tokens=batch_tokens)
         return cls(bundle.facts, scorer, held_out=read_held_out(bundle.folder))
 

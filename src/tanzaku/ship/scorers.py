@@ -85,6 +85,17 @@ def _check_graph_options(facts: GraphBundleFacts, device: Device, precision: Pre
         )
 
 
+def check_text_options(device: Device, precision: Precision, encoder: str | None) -> None:
+    """Refuse what has no effect on a bundle without an encoder; a server's options are for its other bundles."""
+    given = {
+        f"device = {device}": device == "cuda",
+        f"precision = {precision}": precision == "bfloat16",
+        f"encoder = {encoder}": encoder is not None,
+    }
+    if unused := [name for name, is_given in given.items() if is_given]:
+        raise BundleError(f"{unused[0]} has no effect on a bundle without an encoder; leave it out")
+
+
 def _check_graph_speed(facts: GraphBundleFacts) -> None:
     """Warn where 8 bits may be slower than float32. The graph stays what it is, so that every machine gives the same
     labels."""

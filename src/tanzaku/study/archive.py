@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,9 +106,9 @@ def check_no_archive(folder: Path) -> None:
         RecordError: It is one.
     """
     if is_archive(folder):
+        restore = shlex.join(["tanzaku", "study", "restore", str(folder)])
         raise RecordError(
-            f"{folder} is an archive; give another folder with --out (`tanzaku study restore {folder}` makes one with "
-            "its runs)"
+            f"{folder} is an archive; give another folder with --out (`{restore}` makes one with its runs)"
         )
 
 

@@ -97,7 +97,7 @@ def _model(card: CardFacts, words: Words) -> Iterator[str]:
     rows = [
         (words.text("Method"), settings(facts.method)),
         *_encoder_rows(card, words),
-        (words.text("Size"), f"{card.size_bytes / 1e6:.2f} MB"),
+        (words.text("Size"), f"{size:.2f} MB" if (size := card.size_bytes / 1e6) >= 0.1 else f"{size:.2g} MB"),
     ]
     if run.training:
         rows.append((words.text("Training"), settings(run.training)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import warnings
 from collections.abc import Sequence
@@ -91,8 +92,8 @@ class Following:
                 warnings.warn(
                     f"--track {outbox.tracker.destination} failed: {outbox.failure}. The study continues, and all "
                     f"records are in {self._folder}. If the tracker works again, the missing runs are sent before the "
-                    f"study ends; to send them later: tanzaku study export {self._folder} --to "
-                    f"{outbox.tracker.destination}",
+                    "study ends; to send them later: "
+                    + shlex.join(["tanzaku", "study", "export", str(self._folder), "--to", outbox.tracker.destination]),
                     TanzakuWarning,
                     stacklevel=3,
                 )
