@@ -29,6 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
+def _is_of_ray(item: pytest.Item) -> bool:
+    return any(marker.args == ("ray",) for marker in item.iter_markers("xdist_group"))
+
+
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from looking through all that was imported, again and again."""
     gc.collect()

@@ -94,7 +94,8 @@ def _begin(
     os.environ.update(environment)
     # What this process starts is forked from the same server. Python means that (see `ForkServer.ensure_running`), but
     # only looks for a server that is a child of the process itself.
-    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+    for server in (forkserver, forkserver._forkserver):  # the module has a name for the method of before
+        server.ensure_running = lambda: None  # type: ignore[method-assign, union-attr]
     # Held back since `tanzaku.study.server`.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):

@@ -52,7 +52,8 @@ def test_the_quickstart_ends_with_its_table_and_a_classified_sentence(tmp_path: 
     tanzaku.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tanzaku "$@"\n', encoding="utf-8")
     tanzaku.chmod(0o755)
     # The installation is this one: `setup` has been run.
-    smaller = "--set training.epochs=1 --set training.batch_size=64 --set encoder.max_tokens=8 --set arms.3.rank=[2,8]"
+    smaller = "--set training.epochs=1 --set training.batch_size=64 --set encoder.max_tokens=8"
+    smaller += " --set arms.1.epochs=1 --set arms.3.rank=[2,8]"
     settings = [f"BIN={tanzaku.parent}", f"OPTIONS={smaller}"]
     command = ["make", "--silent", "--assume-old=.venv/installed", "quickstart", *settings]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

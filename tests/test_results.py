@@ -55,7 +55,9 @@ WHOLE = [
 ]
 # The study file of those that were made with one on several tasks.
 FILES = dict.fromkeys(("recipe-asdc", "recipe-chabsa", "recipe-ews"), "recipe")
-FILES |= dict.fromkeys(("asdc-dialog-act", "chabsa-polarity", "ews-sentiment", "industry33", "medweb-ja"), "short-texts")
+FILES |= dict.fromkeys(
+    ("asdc-dialog-act", "chabsa-polarity", "ews-sentiment", "industry33", "medweb-ja"), "short-texts"
+)
 ARCHIVES = sorted(path.parent for path in (ROOT / "records").glob("*/runs.jsonl"))
 
 
@@ -196,9 +198,7 @@ def _study_file(name: str) -> Path:
     return ROOT / "studies" / f"{FILES.get(name, name)}.toml"
 
 
-@pytest.mark.parametrize(
-    "study", [*(study for study in WHOLE if study != "quickstart"), "livedoor-names"]
-)
+@pytest.mark.parametrize("study", [*(study for study in WHOLE if study != "quickstart"), "livedoor-names"])
 def test_the_records_are_of_their_study_and_of_one_encoder(study: str) -> None:
     records = read_records(ROOT / "records" / study)
     wanted = [run.model_dump(exclude={"data"}) for run in expand(read_study(_study_file(study)))]

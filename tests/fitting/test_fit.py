@@ -128,6 +128,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Fitt
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bundles are weighed but not timed, for which each takes a process of its own."""
     monkeypatch.setattr("tanzaku.fitting.budgets.measure_bundle", lambda bundle, texts: Measured(1.0, 100.0, 1))
+    monkeypatch.setattr(
+        "tanzaku.fitting.budgets.measure_encoder", lambda encoder, texts, *, labels: Measured(1.0, 100.0, 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -600,6 +603,7 @@ def test_another_file_is_not_mixed_into_the_folder(fitted: Fitted) -> None:
         fit(inquiries(80), study=fitted.result.folder, candidates=[FEW_TERMS])
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tmp_path: Path) -> None:
     """With all terms, some 780 in a fold and 870 in the end, a bundle grows; the next has 820 terms at most."""
     source = inquiries(200)
@@ -622,6 +626,7 @@ def test_a_candidate_whose_final_bundle_misses_a_budget_gives_way_to_the_next(tm
     assert "but after the final training: larger than --max-mb allows" in str(result.report)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_macro_f1_and_groups_are_said_to_decide(tmp_path: Path) -> None:
     texts, labels = inquiries(120)
     result = fit(
@@ -670,6 +675,7 @@ def test_macro_f1_and_groups_are_said_to_decide(tmp_path: Path) -> None:
     assert sentences.endswith("For this, one document of each group counts.")
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_text_counts_once_for_a_promise_and_what_was_left_out_is_said(tmp_path: Path) -> None:
     texts, labels = inquiries(120)
     rows = [*texts, *texts[:60], "", "別の件です。"]
@@ -699,6 +705,7 @@ def test_a_text_counts_once_for_a_promise_and_what_was_left_out_is_said(tmp_path
     assert all(done.split("'")[0] in page for done in result.tidied)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_what_nothing_is_known_about_is_said(tmp_path: Path) -> None:
     texts, labels = inquiries(120)
     source = ([*texts, "別の件です。", "他の話です。"], [*labels, "稀", "希"])
@@ -715,6 +722,7 @@ def test_what_nothing_is_known_about_is_said(tmp_path: Path) -> None:
         assert said in page.replace("\u00a0", " ")
 
 
+@pytest.mark.usefixtures("untimed")
 def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> None:
     documents = make_documents(120, seed=1)
     result = fit(
@@ -739,6 +747,7 @@ def test_a_shared_encoder_is_not_counted(tmp_path: Path, tiny_encoder: Path) -> 
     assert sum(right) > 60  # a third by chance
 
 
+@pytest.mark.usefixtures("untimed")
 def test_the_test_accuracy_is_that_of_the_bundle_in_fewer_bits(tmp_path: Path, tiny_encoder: Path) -> None:
     documents = make_documents(90, seed=1)
     result = fit(
@@ -787,6 +796,7 @@ def test_the_dictionary_for_words_is_counted(tmp_path: Path, fitted: Fitted) -> 
     )
 
 
+@pytest.mark.usefixtures("untimed")
 def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
     texts, labels = inquiries(60, mislabelled=1.0)
     table = pd.DataFrame({"body": texts, "kind": labels})

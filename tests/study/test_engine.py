@@ -111,7 +111,7 @@ def test_a_study_killed_again_and_again_ends_as_an_undisturbed_one(
     study = _study(
         tiny_masked_encoder, arms=[{"method": "tfidf-svm"}, {"method": "lora", "rank": 2}, _FULL_ON_A_PLATEAU]
     )
-    _make(study, tmp_path / "undisturbed", make_dataset(train=800), jobs=jobs)
+    _make(study, tmp_path / "undisturbed", make_dataset(train=400), jobs=jobs)
     kills, studies, resumptions, moments = 0, 0, 0, random.Random(0)
     # On a fast machine a study ends before it was killed so often: then another is killed as well.
     while kills < KILLS:
@@ -128,7 +128,7 @@ def _kill_until_it_ends(
 ) -> int:
     """Kill a study at random moments, at most so often, and let it end; how often it was killed."""
     for kills in range(most):
-        process = _start(tmp_path, study, out, train=800, jobs=jobs)
+        process = _start(tmp_path, study, out, train=400, jobs=jobs)
         wait_for_a_run(process, out)
         time.sleep(moments.uniform(0, 1.2))
         if process.poll() is not None:
@@ -136,7 +136,7 @@ def _kill_until_it_ends(
             return kills
         # Only the study's own process: its children must see that it is gone and end themselves.
         process.kill()
-    _start(tmp_path, study, out, train=800, jobs=jobs).finish()
+    _start(tmp_path, study, out, train=400, jobs=jobs).finish()
     return most
 
 
@@ -286,7 +286,7 @@ def test_a_process_that_dies_after_its_record_does_not_undo_it(tmp_path: Path, m
 @pytest.mark.timeout(900)
 def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tiny_encoder: Path) -> None:
     study, out = _study(tiny_encoder, arms=[{"method": "full"}, {"method": "tfidf-svm"}]), tmp_path / "out"
-    process = _start(tmp_path, study, out, train=800)
+    process = _start(tmp_path, study, out, train=400)
     wait_for_a_run(process, out)
     os.kill(training_process(out), signal.SIGKILL)
     assert [line.split()[2] for line in process.finish().splitlines()] == ["failed", "finished"]
@@ -294,7 +294,7 @@ def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tin
     assert record.error is not None
     assert "SIGKILL" in record.error
     # The retry goes on from the checkpoint.
-    lines = _start(tmp_path, study, out, train=800, retry_failed=True).finish().splitlines()
+    lines = _start(tmp_path, study, out, train=400, retry_failed=True).finish().splitlines()
     assert [line.split()[::2] for line in lines] == [["made", "finished"], ["found", "finished"]]
     assert read_record(out / record.run_id).status == "finished"
 
@@ -304,7 +304,7 @@ def test_a_run_whose_process_is_killed_is_recorded_as_failed(tmp_path: Path, tin
 def test_two_processes_on_one_study_make_each_run_once(tmp_path: Path, tiny_encoder: Path) -> None:
     study, out = _study(tiny_encoder), tmp_path / "out"
     # One after the other, and two at the same time.
-    processes = [_start(tmp_path, study, out, train=600, jobs=jobs) for jobs in (1, 2)]
+    processes = [_start(tmp_path, study, out, train=300, jobs=jobs) for jobs in (1, 2)]
     lines = [line.split() for process in processes for line in process.finish().splitlines()]
     made = sorted(words[1] for words in lines if words[0] == "made")
     runs = sorted(path.parent.name for path in out.glob("*/record.json"))
@@ -327,9 +327,9 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
         training={"epochs": 3, "learning_rate": 5e-3, "checkpoint_minutes": 60},
     )
     out = tmp_path / "stopped"
-    _make(study, tmp_path / "undisturbed", make_dataset(train=800))
+    _make(study, tmp_path / "undisturbed", make_dataset(train=400))
 
-    run_asked = _start(tmp_path, study, out, train=800)
+    run_asked = _start(tmp_path, study, out, train=400)
     wait_for_a_run(run_asked, out)
     os.kill(training_process(out), signal.SIGTERM)
     run_asked.finish(status=1)
@@ -341,7 +341,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
     os.killpg(all_asked.pid, signal.SIGTERM)
     assert _assert_stopped(out, all_asked.communicate(timeout=900)[1]) > first
 
-    _start(tmp_path, study, out, train=800).finish()
+    _start(tmp_path, study, out, train=400).finish()
     assert_same_runs(tmp_path / "undisturbed", out)
 
 
@@ -367,7 +367,7 @@ def test_jobs_are_made_at_the_same_time_and_share_the_threads(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     arms = [{"method": "full", "learning_rate": 1e30}, {"method": "head"}, {"method": "full"}, {"method": "lora"}]
-    events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=800), jobs=2)
+    events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=400), jobs=2)
     # A third run starts when one of the first two has ended, here with a failure.
     assert [type(event) for event in events[:4]] == [RunStarts, RunStarts, RunEnds, RunStarts]
     records = {event.run.run_id: event.record for event in events if isinstance(event, RunEnds)}
@@ -421,7 +421,7 @@ def _start_in_a_group(study: StudySpec, out: Path) -> subprocess.Popen[str]:
     """A study in a new interpreter, which starts a server of its own; both are in one process group."""
     script = (
         "import pathlib, sys\nfrom tests.study.made import make_study\n"
-        "make_study(sys.argv[1], pathlib.Path(sys.argv[2]), 800)"
+        "make_study(sys.argv[1], pathlib.Path(sys.argv[2]), 400)"
     )
     # Both this checkout's package and its tests.
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"}
