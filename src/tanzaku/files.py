@@ -41,6 +41,15 @@ def _staging_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process left in a folder that was killed while it wrote; no other may be writing into it."""
+    for path in folder.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) so that `path` holds the old content or the new one, whatever dies when.
 

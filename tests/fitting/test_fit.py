@@ -375,6 +375,12 @@ def test_only_an_earlier_fit_is_continued_in_a_folder_with_files(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
+def test_a_fit_is_known_by_its_own_files_where_locks_leave_none(fitted: Fitted) -> None:
+    """Some versions of filelock, and folders without locks, remove the file when the lock is released."""
+    (fitted.result.folder / ".lock").unlink(missing_ok=True)
+    assert fit(fitted.source, jobs=2, **fitted.arguments).already_done
+
+
 def test_the_commands_in_a_study_file_can_be_copied(tmp_path: Path) -> None:
     study = {"name": "s", "data": {"source": "d"}, "arms": [FEW_TERMS]}
     (folder := tmp_path / "私の 分類器").mkdir()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tanzaku.errors import RecordError, TanzakuError
+from tanzaku.files import write_atomically
 from tanzaku.report.write import write_report
 from tests.report.records import baseline, data_facts, failed, finished, lora, study, write_all
 
@@ -96,6 +97,24 @@ def test_only_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in paper.parent.rglob("*")] == ["figures", "time.png"]
     write_report(runs, tmp_path / "report")
     write_report(runs, tmp_path / "report")
+
+
+def test_a_report_that_was_interrupted_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = write_all([finished(lora(8), accuracy=0.9)], tmp_path / "runs")
+    written: list[Path] = []
+
+    def write(path: Path, content: str | bytes) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tanzaku.report.write.write_atomically", write)
+        with pytest.raises(KeyboardInterrupt):
+            write_report(runs, tmp_path / "report")
+    assert len(written) == 1
+    assert all(path.is_file() for path in write_report(runs, tmp_path / "report").paths)
 
 
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:

@@ -135,6 +135,16 @@ def test_monitors_ask_for_headers_alone(server: Running) -> None:
             assert (answer.status_code, answer.content) == (200, b"")
             assert answer.headers["content-type"] == client.get(path).headers["content-type"]
 
+        def count() -> float:
+            found = re.search(
+                r'tanzaku_requests_total\{route="/readyz",status="200"\} (\S+)', client.get("/metrics").text
+            )
+            return float(found[1]) if found else 0
+
+        before = count()
+        client.head("/readyz")
+        assert count() == before + 1
+
 
 def test_linear_explanations_add_up_to_the_score(server: Running, bundles: dict[str, Path]) -> None:
     task = server.service.tasks.get("svm")

@@ -73,8 +73,9 @@ def test_what_shifts_or_hides_a_row_is_remarked() -> None:
     assert table.remarks == (
         "left out 2 blank rows between the others. The numbers of the results do not count blank rows.",
     )
-    (remark,) = read_table(b"a" * 101 + b"\nb\n", name="a.csv", column=None, most_rows=9).remarks
-    assert remark.startswith("The first row was read as the names of the columns")
+    for content, name in ((b"a" * 101 + b"\nb\n", "a.csv"), (_sheet([["a" * 101], ["b"]]), "a.xlsx")):
+        (remark,) = read_table(content, name=name, column=None, most_rows=9).remarks
+        assert remark.startswith("The first row was read as the names of the columns")
 
 
 def test_the_column_with_the_longest_texts_is_found() -> None:
@@ -253,11 +254,13 @@ def test_what_can_not_be_read_is_named(name: str, content: bytes, error: type[Ex
     ("name", "content", "column", "message"),
     [
         ("a.csv", b"id,id,text\n1,2,y\n", "id", "with the parameter column"),
+        ("a.csv", b"text,text,id\na,b,1\n", None, "with the parameter column"),
+        ("a.xlsx", _sheet([["text", "text", "id"], ["a", "b", "1"]]), None, "with the parameter column"),
         ("a.csv", b'text\n"a\n', None, "Double the quotes inside a quoted field"),
         ("a.csv", b"text\na\n", "body", "with the parameter column"),
         ("a.xlsx", _sheet([["text"], ["a"]]), "body", "with the parameter column"),
     ],
-    ids=["repeated", "quotes", "csv", "xlsx"],
+    ids=["repeated", "usual", "usual in a sheet", "quotes", "csv", "xlsx"],
 )
 def test_remedies_are_those_of_a_client(name: str, content: bytes, column: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message) as raised:

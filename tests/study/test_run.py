@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from tanzaku.data.dataset import Documents
 from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.weights import read_weights
+from tanzaku.study.engine import make_runs
 from tanzaku.study.expansion import expand
+from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedEncoderRun, PlannedTextRun
 from tanzaku.study.record import CHECKPOINT_FOLDER, ComputeFacts, FinishedEncoderRun, FinishedTextRun, read_record
 from tanzaku.study.run import LOGITS_FILE, data_facts, run, run_encoder
@@ -121,6 +123,22 @@ def test_a_record_shows_the_rate_of_every_group(tiny_encoder: Path, tmp_path: Pa
     assert [epoch.group_learning_rates for epoch in one_rate.history] == [{}, {}]
     assert _losses(one_rate)[0] == _losses(record)[0]
     assert _losses(one_rate)[1:] != _losses(record)[1:]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tiny_encoder: Path, tmp_path: Path) -> None:
+    content = {
+        "name": "tiny",
+        "data": {"source": "made by the test"},
+        "encoder": {"name": str(tiny_encoder), "max_tokens": 24},
+        "arms": [{"method": "tfidf-svm"}],
+    }
+    plan = plan_study(StudySpec.model_validate(content), dataset=DATASET, out=tmp_path)
+    (folder := plan.runs[0].folder / ".model.7-0a1b2c3d.tmp").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"half")
+    (folder.parent / ".record.json.7-0a1b2c3d.tmp").write_bytes(b"half")
+    list(make_runs(plan.runs, dataset=DATASET, study="tiny"))
+    assert (folder.parent / "record.json").is_file()
+    assert list(folder.parent.glob(".*.tmp")) == []
 
 
 def test_whoever_may_read_the_folder_may_read_the_model(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -218,5 +218,8 @@ def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path)
     # The validation set was classified between two epochs, in 500 seconds.
     log.write_text("\n".join([step(1200, 10), step(1210, 20), step(1220, 530, epoch=3)]), encoding="utf-8")
     assert progress_of(tmp_path) == Progress(3, 1220, 1300, 80, 1300)
+    # Where every epoch has one step, that is all there is to go by.
+    log.write_text("\n".join([step(1200, 10, epoch=1200), step(1201, 12, epoch=1201)]), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(1201, 1201, 1300, 198, 2600)
     log.write_text("\n".join([step(1200, 900), step(1201, 10)]), encoding="utf-8")
     assert progress_of(tmp_path) == Progress(2, 1201, 1300, None)

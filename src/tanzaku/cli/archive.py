@@ -80,7 +80,7 @@ def restore(
     if made.kept:
         errors.print(f"not replaced, since they have begun in this folder: {counted(len(made.kept), 'run')}")
     errors.print(f"Next: {command('study', 'run', archive / ARCHIVED_STUDY_FILE, '--out', made.folder)}")
-    source = read_study(archive / ARCHIVED_STUDY_FILE).data.source
+    source = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False).data.source
     if source != SAMPLE and not Path(source).exists():
         errors.print(
             f"The study's data, {source}, is not here, since an archive has no folders' paths: add "

@@ -13,11 +13,13 @@ from filelock import FileLock, Timeout
 
 from tanzaku.data.decoding import readable_name
 from tanzaku.data.findings import warn_of
+from tanzaku.data.prepared import MANIFEST
 from tanzaku.errors import BundleError, DataError, ProcessError
 from tanzaku.extras import require_extra
 from tanzaku.files import check_writable, write_atomically
 from tanzaku.fitting.documents import labelled
-from tanzaku.fitting.job import Job, folders, prepare, study_name
+from tanzaku.fitting.history import HISTORY_FILE
+from tanzaku.fitting.job import DATA_FOLDER, Job, folders, prepare, study_name
 from tanzaku.fitting.options import FitOptions
 from tanzaku.fitting.race import FitEvent, Making, usual_jobs
 from tanzaku.fitting.sentences import verdict_text
@@ -143,7 +145,8 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     name = study_name(read.name)
     folder, bundle = folders(asked.study, asked.out, name=readable_name(read.name))
     check_writable(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _LOCK_FILE).is_file():
+    of_a_fit = (folder / HISTORY_FILE, folder / DATA_FOLDER / MANIFEST, folder / _LOCK_FILE)
+    if folder.is_dir() and any(folder.iterdir()) and not any(path.is_file() for path in of_a_fit):
         raise DataError(f"{folder} contains files but no earlier fit; name another folder with --study")
     check_writable(bundle)
     splits = split_for_fit(

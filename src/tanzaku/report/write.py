@@ -89,18 +89,15 @@ def write_report(
     folder = Path(folder) if folder is not None else runs / "report"
     page = read_page(runs, margin=margin, dataset=dataset, every=every, choose_by=choose_by)
     _check_folder(folder)
-    figures, figure_paths = _write_figures(page.sections, page.evidence, folder, language=language)
+    figures, images = _draw_figures(page.sections, page.evidence, language=language)
     texts = report_texts(page, figures=figures, language=language)
-    for name, text in texts.items():
-        write_atomically(folder / name, text)
-    if RANKS_FILE not in texts:
-        (folder / RANKS_FILE).unlink(missing_ok=True)
+    _write(folder, texts, images)
     return Report(
         records=tuple(page.records),
         sections=tuple(page.sections),
         evidence=tuple(page.evidence),
         recommended_run=_recommended_run(page.evidence, page.folders),
-        paths=(*(folder / name for name in texts), *figure_paths),
+        paths=tuple(folder / name for name in (*texts, *images)),
         left_out=page.left_out,
         unfinished=page.unfinished,
     )
@@ -206,26 +203,36 @@ def _recommended_run(evidence: Sequence[Evidence], folders: Mapping[RunKey, Path
     return folders[run_key(runs[0])] if len(runs) == 1 else None
 
 
-def _write_figures(
-    sections: Sequence[Section], evidence: Sequence[Evidence], folder: Path, *, language: Language
-) -> tuple[dict[int, list[FigureFile]], list[Path]]:
-    """Write each figure as SVG, PNG and PDF; the figures by section, and all paths."""
+def _draw_figures(
+    sections: Sequence[Section], evidence: Sequence[Evidence], *, language: Language
+) -> tuple[dict[int, list[FigureFile]], dict[str, bytes]]:
+    """The figures by section, and each as SVG, PNG and PDF by its name in the report's folder."""
     from tanzaku.report.chart_data import ChartData
-    from tanzaku.report.figures import FIGURE_NAMES, FORMATS, figure_words, figures_of, render
+    from tanzaku.report.figures import figure_words, figures_of, render
 
-    written: dict[int, list[FigureFile]] = {}
-    paths: list[Path] = []
+    drawn: dict[int, list[FigureFile]] = {}
+    images: dict[str, bytes] = {}
     for number, (section, found) in enumerate(zip(sections, evidence, strict=True), start=1):
         prefix = f"section-{number}-" if len(sections) > 1 else ""
         data = ChartData(section, found, figure_words(words_of(language)))
         for name, figure in figures_of(data).items():
             stem = f"{FIGURE_FOLDER}/{prefix}{name}"
-            written.setdefault(number, []).append(FigureFile(f"{stem}.svg", figure.caption))
-            for suffix, content in render(figure, data).items():
-                paths.append(folder / f"{stem}.{suffix}")
-                write_atomically(paths[-1], content)
+            drawn.setdefault(number, []).append(FigureFile(f"{stem}.svg", figure.caption))
+            images |= {f"{stem}.{suffix}": content for suffix, content in render(figure, data).items()}
+    return drawn, images
+
+
+def _write(folder: Path, texts: Mapping[str, str], images: Mapping[str, bytes]) -> None:
+    """Write the files, and remove those of an earlier report that this one does not have."""
+    from tanzaku.report.figures import FIGURE_NAMES, FORMATS
+
+    # The page comes first: by it, the next report knows the folder, also if this one is interrupted.
+    files: dict[str, str | bytes] = {PAGE_FILE: texts[PAGE_FILE], **texts, **images}
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    if RANKS_FILE not in texts:
+        (folder / RANKS_FILE).unlink(missing_ok=True)
     ours = re.compile(rf"(section-\d+-)?({'|'.join(FIGURE_NAMES)})\.({'|'.join(FORMATS)})")
     for path in (folder / FIGURE_FOLDER).glob("*"):
-        if ours.fullmatch(path.name) and path not in paths:
+        if ours.fullmatch(path.name) and f"{FIGURE_FOLDER}/{path.name}" not in images:
             path.unlink()
-    return written, paths

@@ -256,7 +256,7 @@ def _is_json(request: Request) -> bool:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if error.detail == "There was an error parsing the body":  # what FastAPI says of other bytes
+    if isinstance(error.__cause__, UnicodeDecodeError):
         return _answer(ApiError(422, "the body is not valid UTF-8; send JSON in UTF-8"))
     return _answer(ApiError(error.status_code, str(error.detail), dict(error.headers or {})))
 

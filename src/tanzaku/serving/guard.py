@@ -145,6 +145,8 @@ class Guard:
             # HEAD has the headers of GET; the server sends no body.
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await self._app(asked, replay, answer.send)
+            if "route" in asked:
+                scope["route"] = asked["route"]
         finally:
             answer.begin()
 

@@ -147,12 +147,16 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
         except DataError as error:
             raise DataError(str(error).replace(str(path), name)) from error
     chosen = column or _text_column(columns, rows)
-    if len(chosen) > _LONGEST_NAME:
-        remarks.append("The first row was read as the names of the columns; if it is a text, put names above it.")
-    texts = [row[columns.index(chosen)] for row in rows]
-    return Table(
-        name, columns, chosen, rows, texts, remarks=tuple(remark.removeprefix(f"{path}: ") for remark in remarks)
-    )
+    place = column_index(name, columns, chosen, remedy=_REMEDIES.text)
+    told = (*_of_names(chosen), *(remark.removeprefix(f"{path}: ") for remark in remarks))
+    return Table(name, columns, chosen, rows, [row[place] for row in rows], remarks=told)
+
+
+def _of_names(chosen: str) -> tuple[str, ...]:
+    """What is to be said of a column whose name reads like a text."""
+    if len(chosen) <= _LONGEST_NAME:
+        return ()
+    return ("The first row was read as the names of the columns; if it is a text, put names above it.",)
 
 
 def _read_spreadsheet(
@@ -184,7 +188,7 @@ def _read_spreadsheet(
     columns = tuple(cell_text(value).strip() for value in header)
     chosen = column or _text_column(columns, rows)
     place = column_index(name, columns, chosen, remedy=_REMEDIES.text)
-    remarks = (left_out_blanks(sheet.blank),) if sheet.blank else ()
+    remarks = (*_of_names(chosen), *((left_out_blanks(sheet.blank),) if sheet.blank else ()))
     texts = [cell_text(row[place]) for row in rows]
     return Table(name, columns, chosen, rows, texts, sheet.title, sheet.others, remarks)
 

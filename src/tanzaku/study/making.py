@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.errors import TanzakuError
-from tanzaku.files import write_atomically
+from tanzaku.files import remove_unfinished, write_atomically
 from tanzaku.study.planned import PlannedRun, PlannedTextRun
 from tanzaku.study.process import (
     BUSY,
@@ -116,6 +116,7 @@ def _run_and_record(
 
     if (planned.folder / RECORD_FILE).exists():  # another process has made it between our look and our lock
         return FINISHED
+    remove_unfinished(planned.folder)
     log = LogFile(planned.folder / LOG_FILE)
     try:
         display = RunProgress(

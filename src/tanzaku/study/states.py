@@ -131,9 +131,10 @@ def progress_of(folder: Path) -> Progress | None:
         return None
     last = steps[-1]
     # Between the last step of an epoch and the first of the next one, the validation set is classified.
-    in_an_epoch = [(one, other) for one, other in pairwise(steps) if one["epoch"] == other["epoch"]]
-    made = sum(other["step"] - one["step"] for one, other in in_an_epoch)
-    took = sum(other.get("time", 0.0) - one.get("time", 0.0) for one, other in in_an_epoch)
+    pairs = list(pairwise(steps))
+    pairs = [(one, other) for one, other in pairs if one["epoch"] == other["epoch"]] or pairs
+    made = sum(other["step"] - one["step"] for one, other in pairs)
+    took = sum(other.get("time", 0.0) - one.get("time", 0.0) for one, other in pairs)
     step = took / made if made > 0 and took > 0 else None  # a clock may jump
     left, in_all = ((last["total_steps"] - done) * step if step else None for done in (last["step"], 0))
     return Progress(last["epoch"], last["step"], last["total_steps"], left, in_all)

@@ -255,6 +255,6 @@ def _pack(folder: Path) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.name not in _STAYS:
+            if path.name not in _STAYS and not path.name.startswith("."):
                 archive.add(path, arcname=path.name)
     return content.getvalue()
