@@ -347,7 +347,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(tmp_path: Path, tin
 
 @pytest.mark.timeout(300)
 def test_asked_to_stop_a_run_without_an_encoder_ends_at_once(tmp_path: Path, tiny_encoder: Path) -> None:
-    """It has no checkpoint to save; its process is told by the study, or by whoever ends all of a machine's."""
+    """It has no checkpoint to save. The signal goes to the study, which passes it on, or to the process of the run."""
     arm = {"method": "tfidf-svm", "analyzer": "character", "longest_ngram": 5}
     study = _study(tiny_encoder, arms=[arm])
     for name in ("the study", "the run"):

@@ -30,6 +30,7 @@ from tanzaku.serving.schemas import (
     TasksAnswer,
 )
 from tanzaku.serving.service import LabelledFile, Service, describe_task
+from tanzaku.serving.tables import LONGEST_NAME
 from tanzaku.serving.tasks import NAME_PATTERN, UnknownTaskError
 
 Result = TypeVar("Result")
@@ -207,12 +208,10 @@ def _task_routes(service: Service, threads: _Threads) -> APIRouter:
     return router
 
 
-_LONGEST_NAME = 100  # characters of a column in a header, of which clients limit the bytes
-
-
 def _told(file: LabelledFile) -> dict[str, str]:
     """What of a table was labelled; names and remarks are percent-encoded, and several separated by commas."""
-    told = {"x-text-column": quote(file.column[:_LONGEST_NAME]), "x-rows": str(file.rows)}
+    # Clients limit the bytes of a header.
+    told = {"x-text-column": quote(file.column[:LONGEST_NAME]), "x-rows": str(file.rows)}
     if file.sheet is not None:
         told["x-sheet"] = quote(file.sheet)
     if file.other_sheets:

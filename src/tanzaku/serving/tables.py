@@ -45,7 +45,7 @@ _MOST_CELLS = 1_000_000  # those between others, for which there is no tag, too
 _EXPANDED_AT_ONCE = 1_000_000
 _MOST_COLUMNS = 16_384  # as Excel has
 _LONGEST_TITLE = 31
-_LONGEST_NAME = 100  # characters of a column; what is longer is rather a text
+LONGEST_NAME = 100  # characters of a column; what is longer is rather a text
 _UNUSABLE_IN_TITLES = re.compile(r"[\\*?:/\[\]]")
 _ADDED = ("label", "probability")
 _REMEDIES = Remedies(
@@ -154,7 +154,7 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
 
 def _of_names(chosen: str) -> tuple[str, ...]:
     """What is to be said of a column whose name reads like a text."""
-    if len(chosen) <= _LONGEST_NAME:
+    if len(chosen) <= LONGEST_NAME:
         return ()
     return ("The first row was read as the names of the columns; if it is a text, put names above it.",)
 
