@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmarks.record import COSTS, RECORDS, read_alone
 from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of
 from tanzaku.analysis.predictions import RunKey, RunPredictions, predictions_of, run_key
 from tanzaku.analysis.run_scores import accuracy_scores
@@ -40,6 +41,7 @@ from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
 
 ROOT = Path(__file__).parents[1]
+BENCHMARKS = RECORDS.name
 PAGE = ROOT / "docs" / "findings.md"
 TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 _PARTS = ("method", "training", "encoder", "data")
@@ -110,6 +112,10 @@ class Findings:
         found = (self._task(name) for name in TASKS if (self.records / name).is_dir())
         return [task for task in found if task is not None]
 
+    def costs(self) -> dict[str, Any] | None:
+        """The record of `benchmarks.costs`, if there is one."""
+        return read_alone(self.records / BENCHMARKS / COSTS.name)
+
     def _task(self, study: str) -> Task | None:
         arms, _ = self._study(study)
         seeds = len(read_study(self.records / study / ARCHIVED_STUDY_FILE).seeds)
@@ -135,6 +141,9 @@ class Findings:
         )
         text = environment.get_template(template.name).render(
             tasks=self.tasks(),
+            costs=self.costs(),
+            seconds=formats.seconds,
+            milliseconds=formats.milliseconds,
             outcomes=outcomes,
             arm=self.arm,
             at_rank=self.at_rank,

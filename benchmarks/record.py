@@ -22,6 +22,7 @@ INT8 = RECORDS / "int8.json"
 RUNTIME = RECORDS / "runtime.json"
 CERTIFICATES = RECORDS / "certificates.json"
 SERVING = RECORDS / "serving.json"
+COSTS = RECORDS / "costs.json"
 _PROGRESS = Path(__file__).parents[1] / "build" / "benchmarks"
 PACKAGES = (
     "tanzaku",
