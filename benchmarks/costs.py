@@ -4,10 +4,10 @@
 
 takes tasks that `tanzaku data import` prepared and that studies/short-texts.toml was made on. The records of that study
 say which TF-IDF the validation set chose. On each task, TF-IDF is fitted to all training documents. Full fine-tuning
-and LoRA train for one epoch, and the head for all of its epochs, on at most 512 training documents: the seconds of a
+and LoRA train for one epoch, and the head for all of its epochs, on at most 256 training documents: the seconds of a
 whole training follow from that, since a step costs the same in every epoch. Then a bundle of each classifies at most
-512 test documents, from texts to labels. Everything happens three times in turn, one after the other and with all
-cores; the medians count. It takes about 15 minutes on two cores, and the same command resumes after an interruption.
+256 test documents, from texts to labels. Everything happens three times in turn, one after the other and with all
+cores; the medians count. It takes about 20 minutes on two cores, and the same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from tanzaku.study.spec import EncoderRunSpec, StudySpec
 STUDY = ROOT / "studies" / "short-texts.toml"
 METHODS = ("tfidf-svm", "head", "lora", "full")
 ROUNDS = 3
-DOCUMENTS = 512
+DOCUMENTS = 256
 _ONE_EPOCH = ("lora", "full")
 
 
@@ -96,21 +96,23 @@ def measured(
     epochs, short = epochs_of(study), short_study(study, words, rounds=rounds)
     part = replace(dataset, train=some(dataset.train, most=most))
     texts = some(dataset.test, most=most).texts
-    found: dict[str, dict[str, list[float]]] = {method: {"train_seconds": [], "milliseconds": []} for method in METHODS}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for number, seed in enumerate(short.seeds):
-            for method in METHODS:
-                data = dataset if method == "tfidf-svm" else part
-                one = short.model_copy(
-                    update={"seeds": (seed,), "arms": tuple(arm for arm in short.arms if arm["method"] == method)}
-                )
-                run = folder / f"{number}-{method}"
-                record = _made(one, data, run)
-                share = len(dataset.train) / len(data.train)
-                times = epochs[method] if method in _ONE_EPOCH else 1
-                found[method]["train_seconds"].append(record.costs.train_seconds * share * times)
-                found[method]["milliseconds"].append(_milliseconds(run, texts))
+        made = [_made(_only(short, METHODS[:1], seed), dataset, Path(name, f"words-{seed}")) for seed in short.seeds]
+        made.append(_made(_only(short, METHODS[1:], *short.seeds), part, Path(name, "encoder")))
+        runs = {run: record for found in made for run, record in found.items()}
+        seconds = {
+            method: [
+                record.costs.train_seconds * len(dataset.train) / record.data.train_documents * times
+                for record in runs.values()
+                if record.method == method
+            ]
+            for method, times in ((method, epochs[method] if method in _ONE_EPOCH else 1) for method in METHODS)
+        }
+        bundles = {method: _bundle(runs, method) for method in METHODS}
+        milliseconds: dict[str, list[float]] = {method: [] for method in METHODS}
+        for _ in range(rounds):
+            for method, bundle in bundles.items():
+                milliseconds[method].append(_milliseconds(bundle, texts))
     return {
         "training_documents": len(dataset.train),
         "trained_on": len(part.train),
@@ -118,27 +120,44 @@ def measured(
         "epochs": epochs,
         "words": words,
         "methods": {
-            method: {name: statistics.median(values) for name, values in one.items()} | {"rounds": one}
-            for method, one in found.items()
+            method: {
+                "train_seconds": statistics.median(seconds[method]),
+                "milliseconds": statistics.median(milliseconds[method]),
+                "rounds": {"train_seconds": seconds[method], "milliseconds": milliseconds[method]},
+            }
+            for method in METHODS
         },
     }
 
 
-def _made(study: StudySpec, dataset: Dataset, out: Path) -> FinishedRun:
-    """The one run of a study."""
+def _only(study: StudySpec, methods: Sequence[str], *seeds: int) -> StudySpec:
+    """The study with these methods and seeds."""
+    arms = tuple(arm for arm in study.arms if arm["method"] in methods)
+    return study.model_copy(update={"seeds": seeds, "arms": arms})
+
+
+def _made(study: StudySpec, dataset: Dataset, out: Path) -> dict[Path, FinishedRun]:
+    """The study's runs, one after the other, by their folders."""
+    found: dict[Path, FinishedRun] = {}
     plan = plan_study(study, dataset=dataset, out=out)
-    (record,) = (
-        event.record for event in make_runs(plan.runs, dataset=dataset, study=study.name) if isinstance(event, RunEnds)
-    )
-    if isinstance(record, FailedRun):
-        raise TanzakuError(f"the run {record.run_id} failed: {record.error}")
-    return record
+    for event in make_runs(plan.runs, dataset=dataset, study=study.name):
+        if not isinstance(event, RunEnds):
+            continue
+        if isinstance(event.record, FailedRun):
+            raise TanzakuError(f"the run {event.run.run_id} failed: {event.record.error}")
+        found[event.run.folder] = event.record
+    return found
 
 
-def _milliseconds(study: Path, texts: Sequence[str]) -> float:
+def _bundle(runs: Mapping[Path, FinishedRun], method: str) -> Path:
+    """Pack the first run of a method."""
+    run = next(folder for folder, record in runs.items() if record.method == method)
+    return pack(run, run / "bundle").folder
+
+
+def _milliseconds(bundle: Path, texts: Sequence[str]) -> float:
     """For a document, from text to label."""
-    (run,) = (path.parent for path in study.glob("*/record.json"))
-    classifier = Classifier.load(pack(run, run / "bundle").folder)
+    classifier = Classifier.load(bundle)
     list(classifier(texts[:8]))
     start = time.perf_counter()
     list(classifier(texts))

@@ -66,10 +66,11 @@ def test_the_seconds_are_those_of_all_documents_and_epochs(tiny_encoder: Path, m
     )
     made, trained = costs._made, dict[str, list[tuple[int, float]]]()
 
-    def noted(one: StudySpec, dataset: Dataset, out: Path) -> FinishedRun:
-        record = made(one, dataset, out)
-        trained.setdefault(record.method, []).append((len(dataset.train), record.costs.train_seconds))
-        return record
+    def noted(one: StudySpec, dataset: Dataset, out: Path) -> dict[Path, FinishedRun]:
+        runs = made(one, dataset, out)
+        for record in runs.values():
+            trained.setdefault(record.method, []).append((len(dataset.train), record.costs.train_seconds))
+        return runs
 
     classified: list[int] = []
 
@@ -80,21 +81,25 @@ def test_the_seconds_are_those_of_all_documents_and_epochs(tiny_encoder: Path, m
     monkeypatch.setattr(costs, "_made", noted)
     monkeypatch.setattr(costs, "_milliseconds", milliseconds)
     dataset = make_dataset(train=40, test=30)
-    found = measured(dataset, WORDS, study, rounds=1, most=20)
+    found = measured(dataset, WORDS, study, rounds=2, most=20)
     assert (found["training_documents"], found["trained_on"], found["classified"]) == (40, 20, 20)
     assert found["epochs"] == epochs_of(study) == {"head": 4, "lora": 3, "full": 3}
-    assert {method: documents for method, ((documents, _),) in trained.items()} == {
-        "tfidf-svm": 40,
-        "head": 20,
-        "lora": 20,
-        "full": 20,
+    assert {method: [documents for documents, _ in runs] for method, runs in trained.items()} == {
+        "tfidf-svm": [40, 40],
+        "head": [20, 20],
+        "lora": [20, 20],
+        "full": [20, 20],
     }
     times = {"tfidf-svm": 1, "head": 40 / 20, "lora": 3 * 40 / 20, "full": 3 * 40 / 20}
     for place, method in enumerate(METHODS, start=1):
-        seconds = times[method] * trained[method][0][1]
-        assert found["methods"][method]["train_seconds"] == pytest.approx(seconds)
-        assert found["methods"][method]["milliseconds"] == place
-    assert classified == [20] * 4
+        seconds = [times[method] * one for _, one in trained[method]]
+        measures = found["methods"][method]
+        assert measures["rounds"] == {
+            "train_seconds": pytest.approx(seconds),
+            "milliseconds": [place, place + len(METHODS)],  # in turn
+        }
+        assert measures["train_seconds"] == pytest.approx(sum(seconds) / 2)
+    assert classified == [20] * 8
 
 
 @pytest.mark.timeout(300)
@@ -104,5 +109,5 @@ def test_a_bundle_of_each_kind_is_timed(tiny_encoder: Path, tmp_path: Path) -> N
     for number, arm in enumerate(arms):
         content = {"name": "tiny", "data": {"source": "made by the test"}, "arms": [arm]}
         encoder = {"encoder": {"name": str(tiny_encoder), "max_tokens": 16}} if number else {}
-        costs._made(parse_study(content | encoder), dataset, tmp_path / str(number))
-        assert costs._milliseconds(tmp_path / str(number), dataset.test.texts) > 0
+        runs = costs._made(parse_study(content | encoder), dataset, tmp_path / str(number))
+        assert costs._milliseconds(costs._bundle(runs, str(arm["method"])), dataset.test.texts) > 0
