@@ -125,7 +125,7 @@ def test_a_sheet_that_is_not_read_is_reported(study: Study, tmp_path: Path) -> N
     book.save(path := tmp_path / "months.xlsx")
     done = _evaluate(study.bundles["tfidf-svm"], path)
     assert done.exit_code == 0, done.exception
-    warning = f"warning: {path}: the sheet '1月' was read, and not '2月'; --sheet names another."
+    warning = f"warning: {path}: only the sheet '1月' was read, not '2月'; use --sheet to read another."
     assert done.stderr.splitlines() == [warning]
 
 
@@ -167,7 +167,7 @@ def test_labels_are_read_as_in_training(tmp_path: Path, monkeypatch: pytest.Monk
     found = {one["label"]: one["documents"] for one in json.loads(done.stdout)["classes"]}
     assert found == {"true": 2, "false": 1, "1": 3}
     path.write_text('{"text": "海", "label": ["true", "1"]}\n', encoding="utf-8")
-    assert "document 1: the label is ['true', '1'], a list. Tanzaku gives each document one label" in _fails(
+    assert "document 1: the label is ['true', '1'], of the type list. Tanzaku gives each document one label" in _fails(
         bundle, path
     )
     table = tmp_path / "rows.parquet"

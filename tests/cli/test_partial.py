@@ -249,7 +249,7 @@ def test_a_sheet_that_is_not_read_is_reported(bundle: Path, tmp_path: Path) -> N
         for value in ("text", text) if text else ():
             sheet.append([value])
     book.save(path := tmp_path / "months.xlsx")
-    warning = f"warning: {path}: the sheet '1月' was read, and not '2月'; --sheet names another."
+    warning = f"warning: {path}: only the sheet '1月' was read, not '2月'; use --sheet to read another."
     assert _succeeds(bundle, path, "--format", "csv").stderr.splitlines() == [warning]
     assert _succeeds(bundle, path, "--format", "csv", "--sheet", "2月").stderr == ""
 

@@ -74,7 +74,7 @@ def test_texts_that_are_alike_when_read_stay_on_one_side(tmp_path: Path) -> None
 
 
 def test_nothing_left_after_dropping_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no documents once"):
+    with pytest.raises(DataError, match="holds no documents, since all rows were left out"):
         import_documents(write_lines(tmp_path / "mine.jsonl", [("", "a")]), reading=ReadOptions(drop_empty=True))
 
 
@@ -149,7 +149,7 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{path}: 4 problems:"
     assert "line 43: holds a JSON list" in lines[1]
-    assert "line 44: the text is 3, a int; line 45: the text is 4, a int." in lines[2]
+    assert "line 44: the text is 3, of the type int; line 45: the text is 4, of the type int." in lines[2]
     assert "1 of 42 rows has an empty text: line 41" in lines[3]
     assert "1 of 42 rows has no label: line 42" in lines[4]
     assert len(lines) == 5

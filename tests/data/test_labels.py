@@ -6,6 +6,7 @@ from tanzaku.data.labels import (
     not_labels,
     one_class,
     plain_label,
+    remedies,
     renamed_labels,
     similar_labels,
     small_classes,
@@ -33,7 +34,9 @@ def test_options_that_count_rows_are_advised_only_where_rows_are_few() -> None:
     (warning,) = few_texts(repeated, ["a"] * 10 + ["b"] * 10)
     assert "'a' has 1. Add documents with other texts." in warning.message
     (warning,) = few_texts(repeated, ["a"] * 3 + ["b"] * 17)
-    assert "--merge-small 5:その他 or --drop-small 5." in warning.message
+    assert warning.message.endswith("Add documents with other texts.")  # one class would be left
+    (warning,) = few_texts(repeated, ["a"] * 3 + ["b"] * 7 + ["c"] * 10)
+    assert warning.message.endswith("Add documents with other texts, or pass --drop-small 5.")
 
 
 def test_what_can_not_be_seen_in_a_label_is_shown() -> None:
@@ -133,8 +136,31 @@ def test_small_classes_are_named_with_their_sizes_and_the_options_that_help() ->
     assert problem.message.startswith(
         "a class needs 4 rows at least to be split in these ratios: 'b' has 3; 'c' has 1."
     )
-    assert "--merge-small 4:その他 or --drop-small 4" in problem.message
+    assert problem.message.endswith(
+        "Add documents, pass --merge-small 4:その他, or change --train-size and --val-size."
+    )
     assert small_classes({"a": 4}, needed=4) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ({"a": 9, "b": 9, "c": 2, "d": 3}, "pass --merge-small 5:その他 or --drop-small 5"),
+        ({"a": 9, "b": 9, "c": 2}, "pass --drop-small 5"),  # alone, it stays as small under another name
+        ({"a": 9, "b": 9, "その他": 2}, "pass --drop-small 5"),
+        ({"a": 9, "その他": 9, "c": 2}, "pass --merge-small 5:その他 or --drop-small 5"),
+        ({"a": 9, "c": 2, "d": 3}, "pass --merge-small 5:その他"),  # without them, one class would be left
+        ({"その他": 9, "c": 2}, None),
+        ({"c": 4, "d": 4}, None),
+    ],
+)
+def test_only_options_that_leave_two_large_classes_are_advised(sizes: dict[str, int], options: str | None) -> None:
+    """What is advised does away with all small classes: tried out on the sizes."""
+    assert remedies("Add some", sizes, fewest=5) == (f"Add some, or {options}." if options else "Add some.")
+    merged = {label: size for label, size in sizes.items() if size >= 5}
+    merged["その他"] = merged.get("その他", 0) + sum(size for size in sizes.values() if size < 5)
+    assert ("--merge" in (options or "")) == (len(merged) > 1 and min(merged.values()) >= 5)
+    assert ("--drop" in (options or "")) == (sum(size >= 5 for size in sizes.values()) > 1)
 
 
 def test_a_label_of_just_the_width_that_is_shown_is_not_cut() -> None:

@@ -89,7 +89,9 @@ def test_the_manifest_vouches_for_counts_and_files(tmp_path: Path) -> None:
 
 def test_the_same_data_is_written_again_without_complaint_other_data_only_by_force(tmp_path: Path) -> None:
     write_prepared(preparation(("x", "y")), tmp_path)
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
     write_prepared(preparation(("x", "y")), tmp_path)
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before  # nothing was touched
     with pytest.raises(DataError, match=r"holds other data already \(train\.csv, .*manifest\.json\).*--force"):
         write_prepared(preparation(("x", "changed")), tmp_path)
     assert load_dataset(tmp_path).train.texts == ("x", "y")
@@ -199,7 +201,7 @@ def test_without_the_test_split_its_file_is_not_even_opened(tmp_path: Path) -> N
 
 
 def test_what_is_not_a_folder_is_no_prepared_data() -> None:
-    with pytest.raises(DataError, match=r"not a list; read documents with tanzaku\.import_documents"):
+    with pytest.raises(DataError, match=r"not an object of the type list; read documents with tanzaku\.import_documents"):
         load_dataset([("a", "b")])  # type: ignore[arg-type]
 
 

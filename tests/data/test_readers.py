@@ -4,8 +4,11 @@ import datetime
 import io
 import json
 import os
+import re
 import sys
 import threading
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +28,7 @@ from tanzaku.data.options import ReadOptions
 from tanzaku.data.raw import RowError
 from tanzaku.data.readers import Source, read_documents, source_of
 from tanzaku.data.rows import label_of
+from tanzaku.data.shards import read_shard, shards_of
 from tanzaku.data.streaming import stream_texts
 from tanzaku.errors import DataError, TanzakuError, TanzakuWarning
 
@@ -124,7 +128,7 @@ def test_a_missing_parquet_column_names_the_columns_there_are(tmp_path: Path) ->
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": ', "line 2: is not JSON"),
         ("a.jsonl", "[1]\n", "line 1: holds a JSON list"),
         ("a.jsonl", '{"body": "x", "label": "y"}\n', "there is no key named 'text'.*'body', 'label'"),
-        ("a.jsonl", '{"text": 3, "label": "y"}\n', "line 1: the text is 3, a int"),
+        ("a.jsonl", '{"text": 3, "label": "y"}\n', "line 1: the text is 3, of the type int"),
         ("a.jsonl", '{"text": "x", "label": ["y"]}\n', "line 1: the label is"),
         ("a.jsonl", '{"text": "x", "label": 0.5}\n', "line 1: the label is 0.5"),
         ("a.parquet", "no parquet", "can't be read as Parquet"),
@@ -210,8 +214,81 @@ def test_a_spreadsheet_is_read_as_a_csv_file_would_be(tmp_path: Path) -> None:
     assert documents.places == ["row 2", "row 4", "row 5"]
     assert documents.blank == 1
     assert [problem.kind for problem in documents.problems] == ["other-sheets"]
-    assert "'Sheet' was read, and not '回答'; --sheet" in documents.problems[0].message
+    assert "only the sheet 'Sheet' was read, not '回答'; use --sheet" in documents.problems[0].message
     assert read_documents(path, options=ReadOptions(sheet="回答")).texts == ["本文"]
+
+
+def test_formulas_without_a_value_are_not_taken_for_empty_cells(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["text", "label"], ["海", "a"], ['=A2&"です"', "a"], ["山", "=B2"]):
+        book.active.append(row)
+    book.save(path := tmp_path / "a.xlsx")
+    message = "2 formulas without a stored value are read as empty. Open and save the file in a spreadsheet program"
+    assert [problem.message.partition(", which")[0] for problem in read_documents(path).problems] == [message]
+    with pytest.warns(TanzakuWarning, match=message):
+        assert list(stream_texts(path)) == ["海", "", "山"]
+    # Excel stores the values; that of a text is another type of cell, and may be empty.
+    _rewrite(path, rb'<c r="A3"><f>([^<]*)</f><v ?/?>(</v>)?</c>', rb'<c r="A3" t="str"><f>\1</f><v></v></c>')
+    _rewrite(path, rb'<c r="B4"><f>([^<]*)</f><v ?/?>(</v>)?</c>', rb'<c r="B4" t="str"><f>\1</f><v>a</v></c>')
+    documents = read_documents(path)
+    assert documents.texts == ["海", "", "山"]
+    assert documents.labels == ["a", "a", "a"]
+    assert "formulas" not in [problem.kind for problem in documents.problems]
+
+
+def _rewrite(path: Path, pattern: bytes, new: bytes) -> None:
+    """Change the XML of a spreadsheet's one sheet."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet], found = re.subn(pattern, new, parts[sheet])
+    assert found == 1
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def test_a_spreadsheet_leaves_others_their_warnings(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["text", "label"], ["海", "a"], ["山", "b"]):
+        book.active.append(row)
+    book.save(path := tmp_path / "a.xlsx")
+    first, second = stream_texts(path), stream_texts(path)
+    assert (next(first), next(second)) == ("海", "海")
+    with pytest.warns(UserWarning, match="of the one who reads"):
+        warnings.warn("of the one who reads", stacklevel=1)
+    assert [*first, *second] == ["山", "山"]
+    with pytest.warns(UserWarning, match="of the one who has read"):
+        warnings.warn("of the one who has read", stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff\xfe"]).buffers()), "can't decode byte 0xff"),
+        (pa.array([0, 2**61]).cast(pa.timestamp("us")), "out of range"),
+    ],
+    ids=["not UTF-8", "after the year 9999"],
+)
+def test_values_of_parquet_that_python_does_not_have_are_refused(
+    tmp_path: Path, values: pa.Array, message: str
+) -> None:
+    pq.write_table(pa.table({"text": values, "label": ["a", "b"]}), path := tmp_path / "a.parquet")
+    (shard,) = shards_of(path, ReadOptions(), rows=2)
+    for read in (
+        lambda: read_documents(path),
+        lambda: list(stream_texts(path)),
+        lambda: list(read_shard(path, shard, ReadOptions())),
+    ):
+        with pytest.raises(DataError, match=rf"a\.parquet: can't be read as Parquet: .*{message}"):
+            read()
+
+
+def test_columns_of_parquet_with_the_same_name_are_said_to_be_so(tmp_path: Path) -> None:
+    columns = [pa.array(["海"]), pa.array(["山"]), pa.array(["a"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["text", "text", "label"]), path := tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: .*2 columns .*'text'"):
+        read_documents(path)
 
 
 def test_characters_that_excel_escapes_are_read_as_what_they_are(tmp_path: Path) -> None:
@@ -359,7 +436,7 @@ def test_numbers_of_a_data_frame_are_labels_and_groups_and_no_texts() -> None:
     frame = pd.DataFrame({"t": ["a", "b"], "y": [1.0, 2.0], "k": [3, 4]})
     documents = read_documents(frame, options=ReadOptions(text_column="t", label_column="y", group_column="k"))
     assert (documents.labels, documents.groups) == (["1", "2"], ["3", "4"])
-    with pytest.raises(DataError, match=r"^the DataFrame: row 1: the text is 3, a int; row 2"):
+    with pytest.raises(DataError, match=r"^the DataFrame: row 1: the text is 3, of the type int; row 2"):
         read_documents(frame, options=ReadOptions(text_column="k", label_column="y"))
     with pytest.raises(DataError, match=r"^the DataFrame: there is no column named 'text' or 'label'"):
         read_documents(frame)
@@ -368,9 +445,11 @@ def test_numbers_of_a_data_frame_are_labels_and_groups_and_no_texts() -> None:
 def test_what_has_no_documents_is_refused() -> None:
     with pytest.raises(DataError, match=r"a dictionary of the splits .train., .test.\. Give one"):
         read_documents({"train": HubDataset(), "test": HubDataset()})
-    with pytest.raises(DataError, match=r"can't read documents from a int. Give a path, a DataFrame"):
+    with pytest.raises(
+        DataError, match=r"can't read documents from an object of the type int. Give a path, a DataFrame"
+    ):
         read_documents(3)
-    with pytest.raises(DataError, match=r"^the list: item 2: is a str and not a pair\. Give pairs"):
+    with pytest.raises(DataError, match=r"^the list: item 2: is of the type str and not a pair\. Give pairs"):
         read_documents([("a", "b"), "ab"])
     with pytest.raises(DataError, match=r"^the list: holds no documents"):
         read_documents([])

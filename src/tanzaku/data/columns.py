@@ -11,6 +11,7 @@ from tanzaku.data.characters import without_invisible
 from tanzaku.data.findings import Finding
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.separated import DELIMITERS
+from tanzaku.display import counted
 
 SAMPLED_ROWS = 200
 _TITLE_ROWS = 10  # that may be above the names of the columns
@@ -158,9 +159,9 @@ def _below(names: Sequence[str], sample: Sequence[Sequence[Any]], options: ReadO
     found = find_columns(merged, sample[place + 1 :], options)
     problem = Finding(
         "header-row",
-        f"the names of the columns are not in the first row ({', '.join(map(repr, names))}) but {place + 1} below it: "
-        f"{', '.join(map(repr, merged))}. Delete titles and undo merged cells above the data, so that the first row "
-        "has one name per column.",
+        f"the names of the columns are not in the first row ({', '.join(map(repr, names))}) but "
+        f"{counted(place + 1, 'row')} below it: {', '.join(map(repr, merged))}. Delete titles and undo merged cells "
+        "above the data, so that the first row has one name per column.",
     )
     return FoundColumns(found.names, found.places, place + 1 + found.skip, [problem, *found.problems], found.suggestion)
 

@@ -10,6 +10,7 @@ DEFAULT_ENCODING = "utf-8"
 # Tried in this order when a file does not decode: the encodings that Japanese text files are found in.
 _LIKELY_ENCODINGS = ("utf-8", "cp932", "euc-jp", "iso-2022-jp")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_NOT_OF_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 _ESCAPES = (b"\x1b$B", b"\x1b$@")  # of ISO-2022-JP, whose bytes are valid UTF-8
 _ALIKE = ("cp932", "euc-jp")  # in which the same bytes can be valid
 _SAMPLED_BYTES = 65_536
@@ -48,7 +49,7 @@ def check_encoding(path: Path, *, encoding: str) -> None:
     start = read_bytes(path, most=_CHECKED_BYTES)
     encoding = marked_encoding(start[:2], encoding)
     try:
-        "".encode(encoding)  # refuses codecs that are not of texts, such as base64
+        _check_known(encoding)
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise _unknown(encoding, str(path)) from error
@@ -90,6 +91,7 @@ def decode(data: bytes, *, name: str, encoding: str = DEFAULT_ENCODING, can_choo
     """
     start = f"{name}: " if name else ""
     try:
+        _check_known(encoding)
         encoding = marked_encoding(data[:2], encoding)
         text = data.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
@@ -144,6 +146,13 @@ def marked_encoding(start: bytes, encoding: str) -> str:
 
 def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
+
+
+def _check_known(encoding: str) -> None:
+    """Raises a LookupError for codecs that are not of texts, such as base64, and for those of names and literals."""
+    "".encode(encoding)
+    if codecs.lookup(encoding).name in _NOT_OF_FILES:
+        raise LookupError(encoding)
 
 
 def _unknown(encoding: str, name: str) -> DataError:

@@ -185,9 +185,8 @@ def _read_part(given: Source, options: ReadOptions) -> tuple[LabelledRows, list[
     rows.changed = len(changed)
     findings += problems
     if not len(rows) and not has_errors(findings):
-        raise DataError(
-            f"{given.name}: holds no documents once those that were to be dropped are gone ({rows.dropped})."
-        )
+        dropped = ", ".join(f"{name}: {count:,}" for name, count in rows.dropped.items())
+        raise DataError(f"{given.name}: holds no documents, since all rows were left out ({dropped}).")
     return rows, [replace(finding, source=given.name) for finding in findings]
 
 
@@ -234,6 +233,8 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
     wrong_column = of_labels.not_labels(
         [labels[row] for row in large], [texts[row] for row in large], suggestion=suggestion
     )
+    if any(finding.kind == "swapped-columns" for finding in wrong_column):
+        findings = []  # texts with commas are no labels
     findings += wrong_column
     findings += of_labels.not_texts(texts, suggestion=suggestion)
     if not wrong_column:

@@ -17,6 +17,7 @@ _SEPARATORS = (";", "；", "、", ",", "，", "|", "｜", "/", "／", "\n")
 _FEWEST_ROWS = 20  # below which many different labels say nothing
 _FEWEST_TEXTS = 5
 _MANY_COPIES = 0.05  # of the rows; a few make no difference to an interval
+_OTHERS = "その他"  # the class into which small ones are merged, in messages
 _MISSING = frozenset({"nan", "<na>", "n/a", "null", "nat"})  # as pandas and spreadsheets write them
 
 
@@ -196,16 +197,16 @@ def few_texts(texts: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         labels: Row i's label.
     """
     different = Counter(label for _, label in dict.fromkeys(zip(texts, labels, strict=True)))
+    sizes = Counter(labels)
     small = [f"{short(label)} has {size}" for label, size in sorted(different.items()) if size < _FEWEST_TEXTS]
     if not small:
         return []
     message = (
-        f"classes with fewer than {_FEWEST_TEXTS} different texts can't be measured in each fold: {listed(small)}. Add "
-        "documents with other texts"
+        f"classes with fewer than {_FEWEST_TEXTS} different texts can't be measured in each fold: {listed(small)}. "
     )
-    if min(Counter(labels).values()) < _FEWEST_TEXTS:  # the options count rows
-        message += f", or pass --merge-small {_FEWEST_TEXTS}:その他 or --drop-small {_FEWEST_TEXTS}"
-    return [Finding("few-texts", f"{message}.", "warning")]
+    few_rows = sizes if min(sizes.values()) < _FEWEST_TEXTS else {}  # the options count rows
+    message += remedies("Add documents with other texts", few_rows, fewest=_FEWEST_TEXTS)
+    return [Finding("few-texts", message, "warning")]
 
 
 def repeated_texts(texts: Sequence[str]) -> list[Finding]:
@@ -243,11 +244,28 @@ def small_classes(sizes: Mapping[str, int], *, needed: int, what: str = "rows") 
     small = [f"{short(label)} has {size}" for label, size in sorted(sizes.items()) if size < needed]
     if not small:
         return []
-    message = (
-        f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. Add documents, pass "
-        f"--merge-small {needed}:その他 or --drop-small {needed}, or change --train-size and --val-size."
+    message = (f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. ") + remedies(
+        "Add documents", sizes, "change --train-size and --val-size", fewest=needed
     )
     return [Finding("small-class", message)]
+
+
+def remedies(first: str, sizes: Mapping[str, int], last: str = "", *, fewest: int) -> str:
+    """A sentence of what to do about classes of too few rows, with the options that leave two classes or more.
+
+    Args:
+        first: What always helps.
+        sizes: The number of rows of each class.
+        last: What else helps.
+        fewest: The rows that a class needs.
+    """
+    large = {label for label, size in sizes.items() if size >= fewest}
+    merged = sum(size for label, size in sizes.items() if label not in large or label == _OTHERS)
+    merge = f"--merge-small {fewest}:{_OTHERS}" if merged >= fewest and large - {_OTHERS} else ""
+    drop = f"--drop-small {fewest}" if len(large) > 1 else ""
+    options = " or ".join(filter(None, (merge, drop)))
+    *others, end = filter(None, (first, options and f"pass {options}", last))
+    return f"{', '.join(others)}, or {end}." if others else f"{end}."
 
 
 def short(label: str) -> str:

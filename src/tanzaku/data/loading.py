@@ -24,7 +24,8 @@ def load_dataset(source: str | Path, *, test: bool = True) -> Dataset:
     """
     if not isinstance(source, str | Path):
         raise DataError(
-            f"prepared data is a folder, not a {type(source).__name__}; read documents with tanzaku.import_documents"
+            f"prepared data is a folder, not an object of the type {type(source).__name__}; read documents with "
+            "tanzaku.import_documents"
         )
     if source != SAMPLE:
         return replace(clean_dataset(read_prepared(Path(source), test=test)), source=absolute_source(str(source)))

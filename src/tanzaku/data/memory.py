@@ -61,7 +61,7 @@ def check_not_splits(source: object) -> None:
     Raises:
         DataError: It is one.
     """
-    if isinstance(source, Mapping) and all(is_table(part) for part in source.values()):
+    if isinstance(source, Mapping) and source and all(is_table(part) for part in source.values()):
         raise DataError(
             f"this is a dictionary of the splits {', '.join(map(repr, source))}. Give one of them, or all with "
             "import_splits(train=…, val=…, test=…)."

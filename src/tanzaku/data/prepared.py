@@ -81,7 +81,7 @@ def write_prepared(preparation: Preparation, folder: Path, *, force: bool = Fals
         # With this in place of its manifest, a mixture of old and new is never read.
         write_atomically(folder / MANIFEST, json.dumps({"format": _FORMAT, "replaced": differing}) + "\n")
     for name, content in contents.items():
-        if name in differing or name not in present or name == MANIFEST:
+        if name in differing or name not in present or (differing and name == MANIFEST):
             write_atomically(folder / name, content)
     return manifest
 

@@ -20,10 +20,10 @@ from tanzaku.data.disguise import START, disguised, start_of
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
-from tanzaku.data.rows import empty_object, not_parquet, parse_json_row
+from tanzaku.data.rows import empty_object, not_parquet, parse_json_row, python_values
 from tanzaku.data.separated import SeparatedRows, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
-from tanzaku.data.spreadsheet import SheetRows, describe_beyond
+from tanzaku.data.spreadsheet import SheetRows
 from tanzaku.data.tables import ABSENT, Table, documents_of
 from tanzaku.errors import DataError
 
@@ -79,8 +79,8 @@ def source_of(source: Any) -> Source:
     if isinstance(source, Iterable) and not isinstance(source, bytes | dict):
         return Source("the list", table=list(source))
     raise DataError(
-        f"can't read documents from a {type(source).__name__}. Give a path, a DataFrame, a Dataset, or a list of pairs "
-        "(text, label)."
+        f"can't read documents from an object of the type {type(source).__name__}. Give a path, a DataFrame, a "
+        "Dataset, or a list of pairs (text, label)."
     )
 
 
@@ -214,8 +214,7 @@ def _read_sheet(source: Source, options: ReadOptions) -> RawDocuments:
         problems.append(Finding("other-sheets", message, "warning"))
     table = Table(rows=_numbered(rows, "row {line}"), problems=problems)
     documents = documents_of(table, options, blank=lambda: rows.blank)
-    if (message := describe_beyond(rows.beyond)) is not None:
-        documents.problems.append(Finding("beyond-columns", message, "warning"))
+    documents.problems += [Finding(kind, message, "warning") for kind, message in rows.remarks()]
     if not len(documents) and not reading_problems(documents):
         raise DataError(f"{source.name}: the sheet {rows.sheet!r} has no rows below the names of the columns.")
     return documents
@@ -225,7 +224,9 @@ def unread_sheets(rows: SheetRows, options: ReadOptions) -> str | None:
     """That other sheets were not read, if there are some and none was named."""
     if options.sheet is not None or not rows.others:
         return None
-    return f"the sheet {rows.sheet!r} was read, and not {', '.join(map(repr, rows.others))}; --sheet names another."
+    return (
+        f"only the sheet {rows.sheet!r} was read, not {', '.join(map(repr, rows.others))}; use --sheet to read another."
+    )
 
 
 def _read_json_lines(source: Source, options: ReadOptions) -> RawDocuments:
@@ -260,13 +261,14 @@ def _read_parquet(source: Source, options: ReadOptions) -> RawDocuments:
     import pyarrow.parquet as pq
 
     try:
-        content = pa.BufferReader(source.content())
-        names = pq.read_schema(content).names
-        wanted = [name for name in names if name in options.columns]
-        whole = pq.read_table(content, columns=wanted if set(options.columns) <= set(wanted) else None)
-        rows = zip(*(column.to_pylist() for column in whole.columns), strict=True)
+        with pq.ParquetFile(pa.BufferReader(source.content())) as file:
+            wanted = [name for name in file.schema_arrow.names if name in options.columns]
+            # Which ones are missing or repeated is said by those who look for them.
+            complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
+            whole = file.read(columns=wanted if complete else None)
     except (pa.ArrowException, OSError) as error:
         raise not_parquet(source.name, error) from error
+    rows = zip(*(python_values(column, source.name) for column in whole.columns), strict=True)
     return documents_of(Table(rows=_counted(rows), names=whole.column_names), options)
 
 
@@ -293,7 +295,7 @@ def _read_pairs(pairs: list[Any]) -> RawDocuments:
         if isinstance(pair, tuple | list) and len(pair) == 2:
             rows.append((f"item {number}", pair))
         else:
-            fault = f"item {number}: is a {type(pair).__name__} and not a pair"
+            fault = f"item {number}: is of the type {type(pair).__name__} and not a pair"
             documents.refuse(
                 RowError(fault, "Give pairs of a text and a label, such as ('本文', 'ラベル').", kind="pair")
             )

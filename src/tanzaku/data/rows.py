@@ -29,6 +29,34 @@ def not_parquet(source: Path | str, error: Exception) -> DataError:
     return DataError(f"{source}: can't be read as Parquet: {str(error).rstrip('.')}. Write it again.")
 
 
+def parquet_columns(source: Path) -> tuple[str, ...]:
+    """The columns of a Parquet file.
+
+    Raises:
+        DataError: It is none, or can't be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return tuple(pq.read_schema(source).names)
+    except (pa.ArrowException, OSError) as error:
+        raise not_parquet(source, error) from error
+
+
+def python_values(table: Any, source: Path | str) -> list[Any]:
+    """The values of a batch of Parquet's rows, or of one of its columns.
+
+    Raises:
+        DataError: Some have no counterpart in Python: texts that are not UTF-8, or dates after the year 9999.
+    """
+    try:
+        found: list[Any] = table.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise not_parquet(source, error) from error
+    return found
+
+
 def parse_json_row(line: str, place: str, *, keys: Sequence[str] = (), remedy: str = "") -> dict[str, Any]:
     """The JSON object in a line, which has all of `keys`.
 
@@ -64,7 +92,9 @@ def text_of(value: Any, place: str) -> str:
     if isinstance(value, str):
         return value
     raise RowError(
-        f"{place}: the text is {value!r}, a {type(value).__name__}", "Texts must be strings.", kind="text-type"
+        f"{place}: the text is {value!r}, of the type {type(value).__name__}",
+        "Texts must be strings.",
+        kind="text-type",
     )
 
 
@@ -112,7 +142,7 @@ def label_of(value: Any, place: str, *, names: Sequence[str] | None = None, what
     several = isinstance(value, list | tuple | set | dict) and what == "label"
     remedy = SINGLE_LABEL if several else f"A {what} must be a name or a whole number."
     raise RowError(
-        f"{place}: the {what} is {value!r}, a {type(value).__name__}",
+        f"{place}: the {what} is {value!r}, of the type {type(value).__name__}",
         remedy,
         kind="several-labels" if several else f"{what}-type",
     )

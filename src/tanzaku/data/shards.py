@@ -7,7 +7,7 @@ from typing import Any
 
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
+from tanzaku.data.rows import column_index, not_parquet, parse_json_row, python_values, readable_text_of
 from tanzaku.errors import DataError
 
 _JSON_ENDINGS = (".jsonl", ".ndjson")
@@ -148,7 +148,7 @@ def _parquet(source: Path, shard: Shard, options: ReadOptions) -> Iterator[str]:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, row_groups=groups, columns=columns):
                 wanted = batch.slice(min(skipped, len(batch)), shard.first + shard.rows - number)
                 skipped -= len(batch) - len(batch.slice(min(skipped, len(batch))))
-                for row in wanted.to_pylist():
+                for row in python_values(wanted, source):
                     yield options.join([readable_text_of(row[name], f"{source}: row {number}") for name in columns])
                     number += 1
                 if number == shard.first + shard.rows:

@@ -6,7 +6,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +24,11 @@ _LONGEST_CELL = 32_767  # characters
 _TITLE_ROWS = 10  # among which the names of the columns are
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005[Ff])_")  # how Excel writes control characters, and _ before x0041_
 _RETURN = re.compile("(?<!_x005F)_x000D_")  # not a text that only looks like one
+# A cell's XML up to </c>. A formula whose value is an empty text is of the type "str".
+_FORMULA_ALONE = re.compile(
+    rb'<c(?![^>]*\st="str")[^>]*>\s*<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*$'
+)
+_READ_BYTES = 1 << 20
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
 # What openpyxl raises where a file is damaged.
 _DAMAGES = (
@@ -43,9 +48,8 @@ _DAMAGES = (
 class SheetRows:
     """Each row of a sheet that has a value, as text, with its number in the spreadsheet.
 
-    All rows have as many fields as the longest of the first ten, among which the names of the columns are; the numbers
-    of those with values further to the right, which are left out, are in `beyond`. Empty rows between others are
-    counted in `blank`.
+    All rows have as many fields as the longest of the first ten, among which the names of the columns are. Empty rows
+    between others are counted in `blank`. What else was left out is in `remarks`.
 
     Args:
         content: The file.
@@ -59,7 +63,7 @@ class SheetRows:
     def __init__(self, content: BinaryIO, source: Path | str, *, sheet: str | None = None) -> None:
         self._content, self._source = content, source
         self.blank = 0
-        self.beyond: list[int] = []
+        self._beyond: list[int] = []  # the rows with values to the right of the table
         with _workbook(content, source) as book:
             every = [worksheet.title for worksheet in book.worksheets]
             if sheet is not None and sheet not in every:
@@ -70,6 +74,7 @@ class SheetRows:
             filled = [worksheet.title for worksheet in book.worksheets if _has_values(worksheet)]
             self.sheet: str = sheet or next(iter(filled), every[0])
             self.others = tuple(name for name in filled if name != self.sheet)
+            self._formulas = _formulas_alone(book[self.sheet])
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         with _workbook(self._content, self._source) as book:
@@ -77,8 +82,24 @@ class SheetRows:
             first = list(itertools.islice(rows, _TITLE_ROWS))
             width = max((len(row) for _, row in first), default=0)
             for number, row in itertools.chain(first, rows):
-                self.beyond += [number] if len(row) > width else []
+                self._beyond += [number] if len(row) > width else []
                 yield number, [*row[:width], *[""] * (width - len(row))]
+
+    def remarks(self) -> Iterator[tuple[str, str]]:
+        """What was left out of the rows that were read, as a name for programs and a sentence."""
+        if self._beyond:
+            rows = ", ".join(map(str, self._beyond[:_NAMED_ROWS])) + ("…" if len(self._beyond) > _NAMED_ROWS else "")
+            yield (
+                "beyond-columns",
+                f"values to the right of the columns were left out, in {counted(len(self._beyond), 'row')} ({rows}); "
+                "give their columns names to keep them.",
+            )
+        if self._formulas:
+            yield (
+                "formulas",
+                f"{counted(self._formulas, 'formula')} without a stored value {'is' if self._formulas == 1 else 'are'} "
+                "read as empty. Open and save the file in a spreadsheet program, which stores the values.",
+            )
 
     def _filled(self, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
         """The rows that have a value, without the empty cells at their ends."""
@@ -93,14 +114,6 @@ class SheetRows:
                 yield number, row
             else:
                 empty += begun
-
-
-def describe_beyond(numbers: Sequence[int]) -> str | None:
-    """That values to the right of the table were left out, by the numbers of their rows."""
-    if not numbers:
-        return None
-    rows = ", ".join(map(str, numbers[:_NAMED_ROWS])) + (" and others" if len(numbers) > _NAMED_ROWS else "")
-    return f"values to the right of the columns were left out, in row {rows}; give their columns names to keep them."
 
 
 @dataclass(frozen=True)
@@ -204,6 +217,17 @@ def _values(worksheet: Any) -> Iterator[tuple[Any, ...]]:
     return rows
 
 
+def _formulas_alone(worksheet: Any) -> int:
+    """How many cells have a formula and no value: programs other than those for spreadsheets do not compute it."""
+    count, rest = 0, b""
+    # openpyxl's read-only sheets do not tell such a cell from an empty one.
+    with worksheet._get_source() as content:
+        while some := content.read(_READ_BYTES):
+            *cells, rest = (rest[-_READ_BYTES:] + some).split(b"</c>")
+            count += sum(_FORMULA_ALONE.search(cell) is not None for cell in cells)
+    return count
+
+
 @contextmanager
 def _workbook(content: BinaryIO, source: Path | str) -> Iterator[Any]:
     require_extra("xlsx", purpose=f"reading {source}")
@@ -215,13 +239,14 @@ def _workbook(content: BinaryIO, source: Path | str) -> Iterator[Any]:
             f"{source}: is an old .xls file or has a password. Save it as .xlsx without a password, or as CSV UTF-8."
         )
     content.seek(0)
+    # About styles and validations, which are not read. It stays: `catch_warnings` would also hide the warnings of
+    # whoever reads the rows, and those of other threads.
+    warnings.filterwarnings("ignore", module="openpyxl")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and validations, which are not read
-            with closing(load_workbook(content, read_only=True, data_only=True)) as book:
-                if not book.worksheets:
-                    raise DataError(f"{source}: has no sheet with cells. Give another file.")
-                yield book
+        with closing(load_workbook(content, read_only=True, data_only=True)) as book:
+            if not book.worksheets:
+                raise DataError(f"{source}: has no sheet with cells. Give another file.")
+            yield book
     except _DAMAGES as error:
         raise DataError(
             f"{source}: can't be read as a spreadsheet: {error or type(error).__name__}. Open and save it again as "

@@ -12,10 +12,17 @@ from tanzaku.data.decoding import DEFAULT_ENCODING, check_encoding, has_escapes,
 from tanzaku.data.disguise import disguised, start_of
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
-from tanzaku.data.rows import column_index, not_parquet, parse_json_row, readable_text_of
+from tanzaku.data.rows import (
+    column_index,
+    not_parquet,
+    parquet_columns,
+    parse_json_row,
+    python_values,
+    readable_text_of,
+)
 from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
-from tanzaku.data.spreadsheet import SheetRows, describe_beyond, left_out_blanks
+from tanzaku.data.spreadsheet import SheetRows, left_out_blanks
 from tanzaku.errors import DataError, TanzakuWarning
 
 _PARQUET_ROWS = 1024  # read at once
@@ -146,9 +153,7 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
     """
     ending = source.suffix.lower()
     if ending == ".parquet":
-        import pyarrow.parquet as pq
-
-        return tuple(pq.read_schema(source).names)
+        return parquet_columns(source)
     if ending not in _DELIMITERS and ending not in SPREADSHEETS:
         return ()
     if ending in SPREADSHEETS:
@@ -271,7 +276,7 @@ def _sheet_rows(source: Path, options: ReadOptions, warn: Warn) -> Iterator[tupl
             before = number
             yield number, row
     _warn_of_blanks(between, source, warn)
-    if (message := describe_beyond(rows.beyond)) is not None:
+    for _, message in rows.remarks():
         warn(f"{source}: {message}")
 
 
@@ -353,7 +358,7 @@ def _parquet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Ro
             _text_places(source, file.schema_arrow.names, options, wanted)
             columns = None if wanted.keep else [*options.text_columns]
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
-                for row in batch.to_pylist():
+                for row in python_values(batch, source):
                     number += 1
                     try:
                         text = _joined(row, f"{source}: row {number}", options)
