@@ -48,6 +48,25 @@ def test_a_folder_takes_the_place_of_a_full_one_only_where_that_is_wished_and_al
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_folder_that_can_not_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (out := tmp_path / "out").mkdir()
+    (out / "first").touch()
+    rename = Path.rename
+    done: list[Path] = []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        done.append(path)
+        if len(done) == 2:  # after the old folder has been put aside
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(out, replace=True) as beside:
+        (beside / "second").touch()
+    assert [path.name for path in out.iterdir()] == ["first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_two_that_write_the_same_folder_do_not_share_what_is_not_ready(tmp_path: Path) -> None:
     """Processes of two containers may have the same number."""
     out = tmp_path / "out"

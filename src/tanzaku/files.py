@@ -167,7 +167,11 @@ def _put(staging: Path, out: Path) -> None:
         return
     old = _staging_of(out)
     out.rename(old)
-    staging.rename(out)
+    try:
+        staging.rename(out)
+    except BaseException:  # Ctrl-C too
+        old.rename(out)
+        raise
     shutil.rmtree(old)
 
 

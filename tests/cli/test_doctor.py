@@ -1,5 +1,7 @@
 import importlib.util
+import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +36,10 @@ def test_this_environment_is_healthy() -> None:
     lines = result.stdout.splitlines()
     assert "ok   dictionary ipadic: 山 について 友だち と 話す 。" in lines
     assert "ok   dictionary unidic_lite: 山 に つい て 友だち と 話す 。" in lines
+    (packages,) = (line for line in lines if line.startswith("ok   packages: "))
+    (train,) = (line for line in lines if line.startswith("ok   extra train: "))
+    assert re.match(r"ok   packages: \d packages as needed: .*numpy \d", packages)
+    assert ("torch " in train, "torch " in packages) == (True, False)  # which not everybody installs
     for name in ("Python", "packages", "processor", "bfloat16", "memory", "GPU", "hub", "Tanzaku's cache"):
         assert any(line.startswith((f"ok   {name}: ", f"warn {name}: ")) for line in lines), name
 
@@ -164,6 +170,14 @@ def test_a_missing_package_fails_and_does_not_stop_the_others() -> None:
     assert "fail machine: can't be checked: " in result.stdout
     assert "ok   dictionary unidic_lite" in result.stdout
     assert "ok   hub: " in result.stdout
+
+
+def test_without_transformers_the_dictionaries_are_not_to_blame() -> None:
+    code = "import sys\nsys.modules['transformers'] = None\nfrom tanzaku.cli import app\napp(['doctor'])\n"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    remedies = dict(itertools.pairwise(map(str.strip, done.stdout.splitlines())))
+    (fault,) = (line for line in remedies if line.startswith("fail dictionary ipadic: can't be used: "))
+    assert remedies[fault] == "→ pip install '.[train]' ./mini (in the cloned folder)"
 
 
 def test_a_cache_that_can_not_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

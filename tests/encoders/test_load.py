@@ -193,7 +193,7 @@ def test_a_checkpoint_with_a_hole_is_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     folder = make_mecab_bert(tmp_path / "bert", config_settings={"hidden_size": 64})
-    with pytest.raises(EncoderError, match=r"the weights do not fit config.json"):
+    with pytest.raises(EncoderError, match=r"the weights do not match config.json"):
         load_classifier(resolve_encoder(str(folder)), label_names=LABELS, seed=1)
 
 

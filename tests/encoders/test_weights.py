@@ -128,5 +128,5 @@ def test_weights_in_few_bits_that_do_not_fit_their_scales_are_named(tmp_path: Pa
     weights = quantize_matrices(load_file(folder / "model.safetensors"), head=())
     scales = next(name for name in weights if name.endswith(".int8_scales"))
     save_file(weights | {scales: torch.ones(7, 3)}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EncoderError, match="weights in few bits don't go with their scales"):
+    with pytest.raises(EncoderError, match="quantized weights do not match their scales"):
         read_weights(resolve_encoder(str(folder)))

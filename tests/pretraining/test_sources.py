@@ -92,17 +92,29 @@ def test_links_are_followed_and_their_names_say_how_to_read(tmp_path: Path) -> N
 
 
 def test_what_is_made_is_no_text(tmp_path: Path) -> None:
-    for name in ("a.txt", "encoder/vocab.txt", "encoder.work/vocabularies/1/vocab.txt"):
+    for name in ("a.txt", "encoder/b.txt", "encoder.work/vocabularies/1/c.txt", "another-encoder/vocab.txt"):
         (path := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         path.write_text(TEXT, encoding="utf-8")
     besides = [tmp_path / "encoder", tmp_path / "encoder.work"]
     assert [source.path for source in find_sources([tmp_path], besides=besides)] == [tmp_path / "a.txt"]
+    given = tmp_path / "another-encoder" / "vocab.txt"  # a file that is named is read
+    assert [source.path for source in find_sources([given])] == [given]
 
 
 def test_which_byte_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("空\n".encode() + "海".encode() + b"\x83\x41\n")
-    with pytest.raises(DataError, match=r"a\.txt, line 2: byte 7 of the file, 0x83, is not valid UTF-8"):
+    with pytest.raises(
+        DataError, match=r"a\.txt, line 2: byte 7 of the file, 0x83, is not valid UTF-8.* iconv -f cp932 "
+    ):
+        list(read_lines(find_sources([path])[0]))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "iso-2022-jp"])
+def test_other_encodings_are_named(tmp_path: Path, encoding: str) -> None:
+    """The bytes of ISO-2022-JP are valid UTF-8."""
+    (path := tmp_path / "a.txt").write_bytes("今日は天気がよい。\n".encode(encoding))
+    with pytest.raises(DataError, match=rf"a\.txt, line 1: .*iconv -f {encoding} -t utf-8"):
         list(read_lines(find_sources([path])[0]))
 
 

@@ -88,7 +88,8 @@ def _remedy(model: PreTrainedModel, unused: Sequence[str]) -> str:
     if numbers and min(numbers) >= layers:
         return (
             f'config.json says "num_hidden_layers": {layers}, and the weights have {max(numbers) + 1} layers: correct '
-            "the number, or save the smaller encoder with transformers' save_pretrained if the others shall be left out"
+            "the number, or save the smaller encoder with transformers' save_pretrained if you want to leave out the "
+            "others"
         )
     return (
         "config.json describes another model, or this version of transformers lacks a part of this one: fetch both "

@@ -5,10 +5,12 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from tanzaku.display import counted
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -27,7 +29,6 @@ _SEGMENTERS = {
     "sudachipy": "sudachipy sudachidict_core",
     "rhoknp": "rhoknp",
 }
-_SHOWN_VERSIONS = ("torch", "transformers", "peft", "tokenizers", "huggingface-hub")
 # Full fine-tuning of a BERT-base in float32 holds four copies of 442 MB, and some 1.5 GB of activations in addition.
 _ENOUGH_MEMORY_BYTES = 4_000_000_000
 # A BERT-base's weights, its tokens, and checkpoints of one run.
@@ -86,8 +87,7 @@ def _check_packages() -> Iterator[Check]:
     wrong = [check for requirement in core if (check := _check_requirement(requirement)) is not None]
     yield from wrong
     if not wrong:
-        shown = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _SHOWN_VERSIONS)
-        yield Check("packages", "ok", f"{len(core)} as needed, among them {shown}")
+        yield Check("packages", "ok", f"{counted(len(core), 'package')} as needed: {_versions(core)}")
     for extra in about.metadata.get_all("Provides-Extra") or ():
         members = [one for one in requirements if one.marker is not None and one.marker.evaluate({"extra": extra})]
         absent = [one.name for one in members if _check_requirement(one) is not None]
@@ -97,9 +97,13 @@ def _check_packages() -> Iterator[Check]:
         detail = (
             f"without {', '.join(absent)}; to add them: pip install {install}"
             if absent
-            else f"all {len(members)} packages"
+            else f"{counted(len(members), 'package')}: {_versions(members)}"
         )
         yield Check(f"extra {extra}", "none" if absent else "ok", detail)
+
+
+def _versions(requirements: "Sequence[Requirement]") -> str:
+    return ", ".join(f"{one.name} {importlib.metadata.version(one.name)}" for one in requirements)
 
 
 def _check_requirement(requirement: "Requirement") -> Check | None:
@@ -127,9 +131,11 @@ def _check_dictionary(dictionary: str) -> Check:
 
         found = " ".join(MecabTokenizer(mecab_dic=dictionary).tokenize(expected.replace(" ", "")))
     except (ImportError, OSError, RuntimeError) as error:  # fugashi raises RuntimeError on a damaged dictionary
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "transformers":
+            install = "pip install '.[train]' ./mini (in the cloned folder)"
         return Check(name, "fail", f"can't be used: {str(error).strip().splitlines()[0]}", install)
     if found != expected:
-        return Check(name, "fail", f"cuts {found!r}, not {expected!r}", install)
+        return Check(name, "fail", f"segments the sentence as {found!r} instead of {expected!r}", install)
     return Check(name, "ok", found)
 
 
@@ -155,7 +161,9 @@ def _check_hardware() -> Iterator[Check]:
         "memory",
         "ok" if enough else "warn",
         f"{machine.memory_bytes / 1e9:.1f} GB",
-        None if enough else "full fine-tuning of a BERT-base takes some 4 GB; take a smaller encoder, LoRA, or batch",
+        None
+        if enough
+        else "full fine-tuning of a BERT-base takes some 4 GB; use a smaller encoder, LoRA, or a smaller batch",
     )
     if machine.gpu is None:
         yield Check("GPU", "ok", "none that PyTorch can use; everything runs on the processor")
@@ -198,5 +206,7 @@ def _check_hub() -> Iterator[Check]:
 
     cache = Path(constants.HF_HUB_CACHE)
     cached = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    way = "offline (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else f"at {constants.ENDPOINT}"
+    way = (
+        "offline (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else f"{constants.ENDPOINT} (not connected to)"
+    )
     yield Check("hub", "ok", f"{way}; {cached} model{'' if cached == 1 else 's'} in its cache")

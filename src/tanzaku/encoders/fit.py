@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.tokens import text_encoder
 from tanzaku.errors import EncoderError, TanzakuWarning
 
@@ -68,7 +69,8 @@ def document_ends(tokenizer: Any) -> tuple[int, int]:
 
 def golden_pieces(tokenizer: PreTrainedTokenizerBase) -> list[list[str]]:
     """The tokens of each golden sentence, without the special ones at its ends."""
-    ids = [tokenizer(sentence, add_special_tokens=False)["input_ids"] for sentence in GOLDEN_SENTENCES]
+    with quiet_transformers():  # of encoders with few positions: the sentences go through none
+        ids = [tokenizer(sentence, add_special_tokens=False)["input_ids"] for sentence in GOLDEN_SENTENCES]
     return [tokenizer.convert_ids_to_tokens(sentence) for sentence in ids]
 
 
@@ -115,7 +117,8 @@ def _check_padding(tokenizer: Any, config_pad_id: int | None, where: str) -> str
 def _check_ends(tokenizer: Any, where: str) -> str:
     """Every text must stand between the same two special tokens: each window that it is cut into gets them too."""
     texts = [*GOLDEN_SENTENCES, ""]
-    plain = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    with quiet_transformers():
+        plain = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     whole, cut = (_encoded(tokenizer, texts, max_tokens) for max_tokens in (_NO_LIMIT, _FEW_TOKENS))
     first, last = (whole[0][0], whole[0][-1]) if whole[0] else (None, None)
     special = set(tokenizer.all_special_ids)
@@ -204,7 +207,7 @@ def _warn_of_the_other_dictionary(tokenizer: Any, where: str) -> None:
     ):
         warnings.warn(
             f"{where}: its words are cut with {used}, but the vocabulary looks as if made with {fitting}; compare the "
-            f'model card, and set "mecab_kwargs": {{"mecab_dic": "{fitting}"}} in tokenizer_config.json if it is so',
+            f'model card, and set "mecab_kwargs": {{"mecab_dic": "{fitting}"}} in tokenizer_config.json if so',
             TanzakuWarning,
             stacklevel=5,
         )

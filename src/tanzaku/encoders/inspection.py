@@ -134,6 +134,8 @@ def _words(source: EncoderSource, tokenizer: Any) -> str:
         return words
     given = read_settings(source, TOKENIZER_CONFIG_FILE).get("mecab_kwargs") or {}
     told = (
-        "" if "mecab_dic" in given else " (the checkpoint names none; IPADIC was the default when such were published)"
+        ""
+        if "mecab_dic" in given
+        else " (the checkpoint names none; IPADIC was the default when such checkpoints were published)"
     )
     return f"{words} with {settings['mecab_kwargs']['mecab_dic']}{told}, pieces by {tokenizer.subword_tokenizer_type}"

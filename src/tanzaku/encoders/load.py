@@ -147,7 +147,7 @@ def build_classifier(
                 )
         except (RuntimeError, ValueError) as error:
             raise EncoderError(
-                f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error}); download both again"
+                f"encoder {source.name!r}: the weights do not match {CONFIG_FILE} ({error}); download both again"
             ) from error
     restore_dropout(model.config, config)
     model.name_or_path = model.config.name_or_path = source.name
@@ -181,7 +181,7 @@ def load_encoder(source: EncoderSource, *, pooler: bool = True) -> PreTrainedMod
                 **({} if pooler else without_pooler(kind)),
             )
         except (RuntimeError, ValueError, KeyError) as error:
-            raise EncoderError(f"encoder {source.name!r}: the weights do not fit {CONFIG_FILE} ({error})") from error
+            raise EncoderError(f"encoder {source.name!r}: the weights do not match {CONFIG_FILE} ({error})") from error
     _refuse_holes(source, info["missing_keys"], prefix="")
     model.eval()
     unused = unused_tensors(model, info["unexpected_keys"])

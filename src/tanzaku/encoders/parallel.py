@@ -46,7 +46,7 @@ def map_chunks(
         workers: Processes; 1 works in this one, as does a process that may have no children.
 
     Raises:
-        ProcessError: A process could not be started, or died, for want of memory perhaps.
+        ProcessError: A process could not be started, or died, perhaps because it ran out of memory.
         DataError: A text ends every process that works on it; the message names it.
     """
     if workers == 1 or multiprocessing.current_process().daemon:
@@ -86,7 +86,7 @@ def _one_by_one(
             except BrokenProcessPool as error:
                 _name_deadly_text(chunk, maker, arguments, done=done)
                 raise ProcessError(
-                    "a tokenising process died, for want of memory perhaps (tanzaku pretrain takes --workers 1)"
+                    "a tokenising process died, perhaps because it ran out of memory (--workers 1 needs the least)"
                 ) from error
             yield result
             done += len(chunk)

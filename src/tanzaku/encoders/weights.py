@@ -57,7 +57,7 @@ def read_stored_weights(source: EncoderSource) -> dict[str, torch.Tensor]:
         weights = dequantize_matrices(unpack_weights(weights) if files.weights_format == "q4" else weights)
     except (RuntimeError, ValueError) as error:
         raise EncoderError(
-            f"encoder {source.name!r}: its weights in few bits don't go with their scales ({error}); fetch them again"
+            f"encoder {source.name!r}: its quantized weights do not match their scales ({error}); download them again"
         ) from error
     if wrong := sorted(name for name, tensor in weights.items() if not _is_finite(tensor)):
         raise EncoderError(

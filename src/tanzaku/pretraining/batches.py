@@ -98,7 +98,7 @@ class PackedBatches:
         if self.steps_per_epoch < 1:
             raise DataError(
                 f"the text has {len(ids):,} tokens, too few for batches of {batch_tokens:,} tokens with {held_out:.1%} "
-                "held out; give more text, or smaller batch_tokens"
+                "held out; give more text, or a smaller batch_tokens"
             )
 
     def training(self, step: int) -> PackedBatch:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tanzaku.data.characters import clean_text
+from tanzaku.data.decoding import fitting_encoding, has_escapes
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
 _SUFFIXES, _COMPRESSED = (".txt", ".txt.xz", ".txt.gz"), (".xz", ".gz")
 # So many characters go to a worker at once: long enough to be worth the sending, short enough for a smooth bar.
 _CHUNK_CHARACTERS = 200_000
+_WORD_LIST = "vocab.txt"  # of an encoder with WordPiece
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class TextSource:
 def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[TextSource]:
     """The text files that are meant by `texts`: files as they are, folders as the .txt, .txt.xz and .txt.gz below them.
 
-    A file that is named twice counts once. The order is that of `texts`, and of the names below a folder.
+    A file that is named twice counts once. Below a folder, vocab.txt is left out, the word list of an encoder. The
+    order is that of `texts`, and of the names below a folder.
 
     Args:
         texts: Files and folders; links are followed.
@@ -78,7 +81,8 @@ def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
         seen.add(real)
         # In one order everywhere; of a folder and the links to it, the folder first.
         folders.sort(key=lambda name: ((Path(place) / name).is_symlink(), name))
-        yield from (path for name in names if name.endswith(_SUFFIXES) and (path := Path(place) / name).is_file())
+        wanted = (name for name in names if name.endswith(_SUFFIXES) and name != _WORD_LIST)
+        yield from (path for name in wanted if (path := Path(place) / name).is_file())
 
 
 def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:
@@ -146,9 +150,16 @@ def _decode(line: bytes, *, source: TextSource, number: int, offset: int) -> str
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        where = "of the decompressed text" if source.path.suffix in {".xz", ".gz"} else "of the file"
+        where = "of the decompressed text" if source.path.suffix in _COMPRESSED else "of the file"
         raise DataError(
             f"{source.path}, line {number}: byte {offset + error.start} {where}, 0x{line[error.start]:02x}, is not "
-            "valid UTF-8. Save the text as UTF-8, for instance with: iconv -f cp932 -t utf-8"
+            f"valid UTF-8. {_convert(line)}"
         ) from error
+    if has_escapes(text, "utf-8"):
+        fault = "has the escape sequences of ISO-2022-JP, which is not UTF-8"
+        raise DataError(f"{source.path}, line {number}: {fault}. {_convert(line)}")
     return clean_text(text)
+
+
+def _convert(line: bytes) -> str:
+    return f"Save the text as UTF-8, for instance with: iconv -f {fitting_encoding(line, 'utf-8') or 'cp932'} -t utf-8"

@@ -12,6 +12,7 @@ from tokenizers.decoders import ByteLevel
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerBase
 
 from tanzaku.encoders.fit import GOLDEN_SENTENCES, IPADIC_WORDS
+from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import EncoderError
 
 Characters = Literal["japanese", "seen"]
@@ -54,11 +55,13 @@ def choose_pieces(
         raise EncoderError(f"min_count = {min_count}; give 1 or more")
     if max_pieces is not None and max_pieces < 1:
         raise EncoderError(f"max_pieces = {max_pieces}; give 1 or more")
+    needed = {*fixed, *needed_pieces(tokenizer)}
     frequent = np.flatnonzero(counts >= min_count)
     if max_pieces is not None:
+        frequent = frequent[~np.isin(frequent, sorted(needed))]
         frequent = frequent[np.argsort(-counts[frequent], kind="stable")[:max_pieces]]
     vocabulary = tokenizer.get_vocab()
-    kept = {*frequent.tolist(), *fixed, *needed_pieces(tokenizer)}
+    kept = {*frequent.tolist(), *needed}
     if characters == "japanese":
         kept |= {index for piece, index in vocabulary.items() if _is_japanese_character(_text_of(tokenizer, piece))}
     return np.array(sorted(_closed(tokenizer, kept)), dtype=np.int64)
@@ -69,8 +72,9 @@ def needed_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     vocabulary = tokenizer.get_vocab()
     needed = {*tokenizer.all_special_ids, *tokenizer.added_tokens_encoder.values()}
     needed |= {vocabulary[piece] for piece in (_BYTES | set(IPADIC_WORDS)) & vocabulary.keys()}
-    for sentence in GOLDEN_SENTENCES:
-        needed.update(tokenizer(sentence)["input_ids"])
+    with quiet_transformers():
+        for sentence in GOLDEN_SENTENCES:
+            needed.update(tokenizer(sentence)["input_ids"])
     if isinstance(tokenizer, BertJapaneseTokenizer):
         if not hasattr(tokenizer, "vocab"):  # transformers sets it for every other type of subwords
             raise EncoderError(

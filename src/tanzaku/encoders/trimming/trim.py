@@ -152,7 +152,9 @@ def _count(
         ids = tokenize(tokenizer, learned, max_tokens=None).ids
         counted.counts += np.bincount(ids, minlength=size)
     if not counted.lines:
-        raise EncoderError("the texts have no line that is not blank; give texts in the encoder's future language")
+        raise EncoderError(
+            "the texts have no line that is not blank; give texts in the language that the encoder is for"
+        )
     counted.lines -= len(counted.held_out)
     return counted
 
@@ -218,7 +220,8 @@ def _cut_weights(
         raise EncoderError(f"encoder {source.name!r}: its vocabulary of {rows} pieces is too small to be cut")
     if not any(tensor.ndim == 2 and len(tensor) == rows for tensor in weights.values()):
         raise EncoderError(
-            f"encoder {source.name!r}: no tensor has the {rows:,} rows of vocab_size in {CONFIG_FILE}; get it again"
+            f"encoder {source.name!r}: no tensor has the {rows:,} rows of vocab_size in {CONFIG_FILE}; download it "
+            "again"
         )
     index = torch.from_numpy(kept)
     cut: dict[int, Tensor] = {}  # tied tensors stay tied
