@@ -205,7 +205,7 @@ def test_unsure_texts_get_another_label_and_a_suggestion(study: Study, tmp_path:
 def test_an_error_rate_is_promised_or_refused_and_percentages_are_checked(study: Study) -> None:
     bundle = study.bundles["tfidf-svm"]
     done = _tanzaku("classify", bundle, "海", "--error-rate", "30%", "--confidence", "60%", "--otherwise", "その他")
-    assert "With 60 % confidence, fewer than 30 % of the answers are wrong" in done.stderr
+    assert "With 60 % confidence, at most 30 % of the answers are wrong" in done.stderr
     assert "of these, " in done.stderr
     assert " of 18 (" in done.stderr
     assert "can't be promised with 95 % confidence" in _fails("classify", bundle, "海", "--error-rate", "2%")

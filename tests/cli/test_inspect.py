@@ -103,6 +103,21 @@ def test_what_was_done_before_an_export_is_named(
         compress(tmp_path / "onnx", tmp_path / "smaller", rank=1)
 
 
+def test_it_shows_to_which_rank_an_adapter_was_cut(study: Study, tmp_path: Path) -> None:
+    once = compress(study.bundles["lora"], tmp_path / "once", rank=2).folder
+    assert "; then compressed from rank 8 to rank 2, not measured;" in _inspect(once)[1]["origin"]["detail"]
+    twice = compress(once, tmp_path / "twice", rank=1).folder
+    assert "; then compressed from rank 8 to rank 1, not measured;" in _inspect(twice)[1]["origin"]["detail"]
+
+
+def test_labels_of_one_name_are_no_bundle(study: Study, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(study.bundles["tfidf-svm"], tmp_path / "bundle"))
+    facts = read_facts(bundle)
+    write_facts(bundle, facts.model_copy(update={"label_names": facts.label_names[:1] * len(facts.label_names)}))
+    with pytest.raises(BundleError, match=r"does not describe a bundle .*two labels have the same name"):
+        read_facts(bundle)
+
+
 def test_it_shows_no_accuracy_on_documents_that_were_trained_on(study: Study, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(study.bundles["tfidf-svm"], tmp_path / "bundle"))
     facts = read_facts(bundle)

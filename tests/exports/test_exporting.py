@@ -85,6 +85,11 @@ def test_an_export_has_a_certificate_of_the_data_that_was_given(bundle: Path, da
     # What was damaged since then is not uploaded.
     weights = out / "model.safetensors"
     assert weights.name in push(out, "our-group/classifier", dry_run=True).files
+    # Nor is what was not exported.
+    (out / "customers.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"holds customers\.json, which is not part of an export; remove it"):
+        push(out, "our-group/classifier", dry_run=True)
+    (out / "customers.json").unlink()
     content = weights.read_bytes()
     weights.write_bytes(content[:-50])
     with pytest.raises(BundleError, match=r"model\.safetensors has been changed or damaged since the export was made"):
@@ -267,20 +272,20 @@ def test_where_8_bits_are_slower_this_is_said_and_float32_taken(terms: Path, tmp
     }
     notes: list[str] = []
     assert _choose(exports, None, notes) == "float32"
-    assert notes.pop().endswith("documents a second on this processor are 60.0 in float32, 40.0 in int8.")
+    assert notes.pop().endswith("documents per second on this processor are 60.0 in float32, 40.0 in int8.")
     fast = {"after": _faster(made.after, 80), "dtype": "bfloat16", "flips": 1, "texts": 100}
     exports["bfloat16"] = exports["float32"].model_copy(update=fast)
     assert _choose(exports, 0.01, []) == "bfloat16"
     assert _choose(exports, 0.0, notes) == "float32"
     assert notes == [
         "bfloat16 can't be used: 1 of 100 texts (1.00 %) got another label, and at most 0 % may (--max-flips).",
-        "float32 was chosen, the fastest of those that may be used: documents a second on this processor are "
+        "float32 was chosen, the fastest of those that may be used: documents per second on this processor are "
         "60.0 in float32, 40.0 in int8, 80.0 in bfloat16.",
     ]
     assert _remarks(exports["float32"], terms) == []
     (slower,) = _remarks(exports["int8"], terms)
-    assert "slower in int8 (40.0 documents a second) than the bundle in float32 (50.0)" in slower
+    assert "slower in int8 (40.0 documents per second) than the bundle in float32 (50.0)" in slower
     half = exports["float32"].model_copy(update={"bfloat16_documents_per_second": 80.0})
     (faster,) = _remarks(half, tmp_path / "my bundle")
-    assert "faster in bfloat16 (80.0 documents a second) than this export in float32 (60.0)" in faster
+    assert "faster in bfloat16 (80.0 documents per second) than this export in float32 (60.0)" in faster
     assert f"tanzaku classify '{tmp_path}/my bundle' --precision bfloat16" in faster

@@ -569,6 +569,15 @@ def test_an_arm_may_read_less_of_each_document_than_the_others(
         fit(inquiries(60), study=tmp_path / "long", candidates=[long], **options)
 
 
+def test_nothing_is_written_if_the_bundle_s_folder_has_other_files(tmp_path: Path) -> None:
+    (out := tmp_path / "mine").mkdir()
+    (out / "notes.txt").touch()
+    source = write_inquiries(tmp_path / "inquiries.csv")
+    with pytest.raises(BundleError, match="contains something that is not a bundle; choose a new folder"):
+        fit(source, text="本文", label="分類", encoder=None, out=out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inquiries.csv", "mine"]
+
+
 def test_two_fits_do_not_share_a_folder_at_the_same_time(tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(ProcessError, match="another fit is working in"):
         fit(inquiries(60), study=tmp_path, candidates=[FEW_TERMS])

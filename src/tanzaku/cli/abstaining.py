@@ -112,7 +112,7 @@ def describe(threshold: "Threshold") -> str:
         of_these += ", each of which was classified by a model that was not trained on it"
     return (
         f"Texts are answered from a probability of {100 * threshold.probability:.2f} % on. With "
-        f"{100 * threshold.confidence:g} % confidence, fewer than {100 * threshold.error_rate:g} % of the answers are "
+        f"{100 * threshold.confidence:g} % confidence, at most {100 * threshold.error_rate:g} % of the answers are "
         f"wrong, for texts that are like the {documents}: {of_these}, {threshold.answered:,} of "
         f"{threshold.documents:,} ({100 * threshold.coverage:.1f} %) are answered, {threshold.wrong:,} of them wrongly."
     )

@@ -230,10 +230,7 @@ class _Watch:
             ended = sum((out / run.name / RECORD_FILE).is_file() for run in self.started[0].runs)
             told = _ended(ended, len(self.started[0].runs))
             return f"interrupted; run the same command again to resume ({told})"
-        return (
-            "interrupted before the first run; run the same command again to resume; pretraining resumes from its "
-            "checkpoint"
-        )
+        return "interrupted before the first run; run the same command again to resume"
 
     def _left(self) -> str:
         from tanzaku.study.states import seconds_left

@@ -109,7 +109,7 @@ def export(
     request = _request(source, form, dataset, encoder=encoder, max_flips=max_flips)
     if chosen == "bfloat16":
         _check_bfloat16(request)
-    notes = [] if form == to else [f"The head of this bundle is none of transformers' own, so this is for {form}."]
+    notes = [] if form == to else [f"transformers has no head like this bundle's, so it was exported for {form}."]
     with _building(Path(out), source=source.folder, force=force) as staging:
         if dtype == "auto" and form in GRAPH_FORMS and isinstance(source.facts, EncoderBundleFacts):
             certificate = _write_faster(request, staging, notes)
@@ -234,7 +234,7 @@ def _choose(certificates: dict[Dtype, Certificate], max_flips: float | None, not
             continue
         shown = ", ".join(f"{speed:,.1f} in {one}" for one, speed in speeds.items())
         notes.append(
-            f"{dtype} was chosen, the fastest of those that may be used: documents a second on this processor are "
+            f"{dtype} was chosen, the fastest of those that may be used: documents per second on this processor are "
             f"{shown}."
         )
         break
@@ -247,12 +247,12 @@ def _remarks(certificate: Certificate, bundle: Path) -> list[str]:
     remarks = []
     if certificate.dtype == "int8" and after < before:
         remarks.append(
-            f"On this processor this export is slower in int8 ({after:,.1f} documents a second) than the bundle in "
+            f"On this processor this export is slower in int8 ({after:,.1f} documents per second) than the bundle in "
             f"float32 ({before:,.1f})."
         )
     if half is not None and after < half:
         remarks.append(
-            f"On this processor the bundle itself is faster in bfloat16 ({half:,.1f} documents a second) than this "
+            f"On this processor the bundle itself is faster in bfloat16 ({half:,.1f} documents per second) than this "
             f"export in {certificate.dtype} ({after:,.1f}): where PyTorch is installed, use it with "
             f"`tanzaku classify {shlex.quote(str(bundle))} --precision bfloat16`."
         )

@@ -25,6 +25,7 @@ from tanzaku.fitting.race import FitEvent, Making, usual_jobs
 from tanzaku.fitting.sentences import verdict_text
 from tanzaku.fitting.splits import split_for_fit, warnings_of
 from tanzaku.fitting.verdict import FitFindings
+from tanzaku.ship.building import check_out
 from tanzaku.study.engines.cluster import connected
 from tanzaku.study.spec import StudySpec
 from tanzaku.words import words_of
@@ -149,6 +150,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     if folder.is_dir() and any(folder.iterdir()) and not any(path.is_file() for path in of_a_fit):
         raise DataError(f"{folder} contains files but no earlier fit; name another folder with --study")
     check_writable(bundle)
+    check_out(bundle, force=True)  # `check_bundle_folder` knows whether a bundle that lies there may be replaced
     splits = split_for_fit(
         read.documents,
         read.groups,

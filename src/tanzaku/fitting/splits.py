@@ -17,7 +17,7 @@ from tanzaku.analysis.selection import Selectable, select
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.grouping import assign_groups
-from tanzaku.data.labels import short
+from tanzaku.data.labels import remedies, short
 from tanzaku.data.raw import listed
 from tanzaku.data.split import pick
 from tanzaku.display import counted
@@ -205,21 +205,20 @@ def _too_few(documents: Documents, groups: Sequence[int], *, by_column: bool) ->
     """The problem that nothing is left to test on, to choose the epoch on, or to train on."""
     found = Counter(label for label, _ in set(zip(documents.labels, groups, strict=True)))
     small = [f"{short(label)} has {size}" for label, size in sorted(found.items()) if size < _FEWEST_GROUPS]
+    rows = Counter(documents.labels)
     why = "some documents are tested on, others choose the epoch, and each class must be trained on"
     if not by_column:
         message = (
             f"there are too few documents: {why}. A class needs {_FEWEST_GROUPS} different texts at least (those that "
-            f"read alike count once): {listed(small)}. Add documents, or pass --merge-small {_FEWEST_ROWS}:その他 or "
-            f"--drop-small {_FEWEST_ROWS}."
+            f"read alike count once): {listed(small)}. {remedies('Add documents', rows, fewest=_FEWEST_ROWS)}"
         )
         return Finding("too-few", message)
     largest = Counter(groups).most_common(1)[0][1]
     sizes = listed(small) if small else f"the largest group has {largest:,} of the {len(groups):,} documents"
     message = (
         f"the groups are too few or too large to be kept whole: {why}. A class needs documents of {_FEWEST_GROUPS} "
-        f"groups at least (documents with the same text are one): {sizes}. {_MORE_GROUPS} "
-        f"Classes of a few documents can be merged or left out with --merge-small {_FEWEST_ROWS}:その他 or "
-        f"--drop-small {_FEWEST_ROWS}."
+        f"groups at least (documents with the same text are one): {sizes}. "
+        + remedies(_MORE_GROUPS.removesuffix("."), rows, fewest=_FEWEST_ROWS)
     )
     return Finding("too-few-groups", message)
 

@@ -142,8 +142,8 @@ class FitFindings:
 
     @property
     def without_time(self) -> int:
-        """How many arms were not compared, or not on all folds, because there was no time."""
-        return len({str(one.name) for one in self.candidates if one.reason == "time"})
+        """How many candidates were not compared, or not on all folds, because there was no time."""
+        return sum(one.reason == "time" for one in self.candidates)
 
     @property
     def recommended(self) -> TriedCandidate | None:

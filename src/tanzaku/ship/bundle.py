@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from tanzaku.errors import BundleError, SpecError, describe_validation_error
 from tanzaku.facts import Facts
@@ -110,6 +110,13 @@ class _BundleFacts(Facts):
     method: Annotated[dict[str, Any], Field(description="The method's name and options.")]
     run: RunFacts
     calibration: CalibrationFacts
+
+    @field_validator("label_names")
+    @classmethod
+    def _are_different(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("two labels have the same name")
+        return names
 
     def _build(self) -> EncoderMethod | TextMethod:
         from tanzaku.methods import EncoderMethod, TextMethod

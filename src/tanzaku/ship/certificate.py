@@ -258,26 +258,27 @@ def describe_certificate(certificate: Certificate) -> list[str]:
     """The certificate for people, line by line."""
     before, after = certificate.before, certificate.after
     low, high = (100 * end for end in certificate.flips_interval)
+    encoder = certificate.token_ids_equal is not None
     lines = [
         f"Compared with the bundle in float32 on {certificate.texts:,} texts ({certificate.texts_from}):",
         f"  labels that changed: {certificate.flips:,} (95 % interval {low:.2f} to {high:.2f} %)",
         f"  largest difference of a logit: {certificate.largest_logit_difference:.2g}",
     ]
-    if certificate.token_ids_equal is not None:
+    if encoder:
         lines.append(f"  texts with equal token ids: {certificate.token_ids_equal:,}")
     if before.accuracy is not None and after.accuracy is not None:
         lines.append(f"  accuracy: {100 * before.accuracy:.2f} % before, {100 * after.accuracy:.2f} % after")
     lines += [
-        f"  size: {before.size_bytes / 1e6:.2f} MB before, with the encoder that it needs, "
+        f"  size: {before.size_bytes / 1e6:.2f} MB before, {'with the encoder that it needs, ' if encoder else ''}"
         f"{after.size_bytes / 1e6:.2f} MB after{', without it' if certificate.form == 'peft' else ''}",
-        f"  milliseconds a document, one at a time: median {before.median_ms:.1f} before, {after.median_ms:.1f} after; "
-        f"95th percentile {before.percentile_95_ms:.1f} before, {after.percentile_95_ms:.1f} after",
-        f"  documents a second, all at once: {before.documents_per_second:,.1f} before, "
+        f"  milliseconds per document, one at a time: median {before.median_ms:.1f} before, {after.median_ms:.1f} "
+        f"after; 95th percentile {before.percentile_95_ms:.1f} before, {after.percentile_95_ms:.1f} after",
+        f"  documents per second, all at once: {before.documents_per_second:,.1f} before, "
         f"{after.documents_per_second:,.1f} after",
     ]
     if certificate.bfloat16_documents_per_second is not None:
         lines.append(
-            f"  of the bundle in bfloat16: {certificate.bfloat16_documents_per_second:,.1f} documents a second"
+            f"  of the bundle in bfloat16: {certificate.bfloat16_documents_per_second:,.1f} documents per second"
         )
     processor = certificate.processor
     return [*lines, f"  one thread of {processor.name} ({', '.join(processor.features) or 'features unknown'})"]

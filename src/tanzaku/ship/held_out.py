@@ -94,16 +94,20 @@ def threshold_of(
         return replace(found, cross_validated=held_out.cross_validated, grouped=held_out.grouped)
     documents, fewest = len(held_out.correct), fewest_documents(error_rate=error_rate, confidence=confidence)
     reason = (
-        f"with {documents:,} {held_out.documents}; even without a mistake it takes {fewest:,}"
+        f"with {documents:,} {held_out.documents}; even without a mistake, {fewest:,} would be needed"
         if documents < fewest
         else f"from the {documents:,} {held_out.documents}: the most probable ones contain too many mistakes"
     )
     lowest = lowest_promise(held_out.probabilities, held_out.correct, confidence=confidence)
-    possible = f"the lowest is about {100 * lowest.error_rate:g} %" if lowest else "none can be promised"
-    more = "give fit more documents" if held_out.cross_validated else "train with more validation documents"
+    possible = f"The lowest that can be is about {100 * lowest.error_rate:g} %" if lowest else "No other can be either"
+    more = (
+        "give fit more documents, or more minutes if it had no time for all folds"
+        if held_out.cross_validated
+        else "train with more validation documents"
+    )
     raise BundleError(
-        f"an error rate below {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
-        f"{reason}. Of all rates, {possible}; {remedy or f'{more}, or {_GIVE_A_PROBABILITY}'}"
+        f"an error rate of {100 * error_rate:g} % can't be promised with {100 * confidence:g} % confidence "
+        f"{reason}. {possible}; {remedy or f'{more}, or {_GIVE_A_PROBABILITY}'}"
     )
 
 

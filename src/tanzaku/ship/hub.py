@@ -193,8 +193,11 @@ def _check(folder: Path, name: str, revision: str | None) -> Upload:
     from tanzaku.ship.certificate import CERTIFICATE_FILE, read_certificate
 
     notes: list[str] = []
+    listed: set[str] | None = None  # of an export; `open_bundle` refuses what a bundle does not list
     if (folder / CERTIFICATE_FILE).is_file() and not (folder / MANIFEST_FILE).is_file():
-        _verify(folder, read_certificate(folder).files)
+        sums = read_certificate(folder).files
+        _verify(folder, sums)
+        listed = {*sums, CERTIFICATE_FILE, CARD_FILE}
     else:
         facts = open_bundle(folder).facts
         if isinstance(facts, EncoderBundleFacts) and Path(facts.encoder.name).is_absolute():
@@ -203,7 +206,8 @@ def _check(folder: Path, name: str, revision: str | None) -> Upload:
     chosen = {path.relative_to(folder).as_posix(): path for path in files}
     chosen = {one: path for one, path in chosen.items() if one == CARD_FILE or not is_not_checked(one)}
     for one in chosen:
-        if one not in (CARD_FILE, MANIFEST_FILE) and not may_hold(one):
+        unlisted = listed is not None and one not in listed
+        if unlisted or (one not in (CARD_FILE, MANIFEST_FILE) and not may_hold(one)):
             raise BundleError(f"{folder} holds {one}, which is not part of an export; remove it")
     if CARD_FILE not in chosen:
         notes.append(f"There is no model card ({CARD_FILE}), so that others can't tell what it is.")

@@ -114,12 +114,20 @@ def _changes(facts: BundleFacts) -> list[str]:
         return []
     found = []
     if facts.compressed:
-        found.append(f"then compressed, {_measured(facts.compressed.val)}")
+        found.append(
+            f"then compressed from {_ranks(facts.compressed.ranks_before)} to {_ranks(facts.compressed.ranks)}, "
+            f"{_measured(facts.compressed.val)}"
+        )
     if facts.bits:
         found.append(f"then lowered to {facts.bits} bits, {_measured(facts.quantized)}")
     if isinstance(facts, GraphBundleFacts):
         found.append(f"then exported as a graph for {facts.engine} in {facts.dtype}")
     return found
+
+
+def _ranks(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"rank {low}" if low == high else f"ranks from {low} to {high}"
 
 
 def _measured(scores: object) -> str:

@@ -137,7 +137,7 @@ def _load_whole(source: EncoderSource) -> PreTrainedModel:
             None, config=config, state_dict=read_weights(source), dtype=torch.float32, output_loading_info=True
         )
     if wrong := sorted(name for names in info.values() for name in map(str, names)):
-        raise BundleError(f"{source.folder}: the weights and config.json do not fit ({wrong[0]}); pack the run again")
+        raise BundleError(f"{source.folder}: the weights and config.json do not match ({wrong[0]}); pack the run again")
     for check in encoder_checks(model, unused=(), where=f"{source.folder}").values():
         check()
     return model
