@@ -20,7 +20,7 @@ from tanzaku.data.disguise import START, disguised, start_of
 from tanzaku.data.findings import Finding, raise_errors
 from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RawDocuments, RowError, listed, reading_problems
-from tanzaku.data.rows import empty_object, not_parquet, parse_json_row, python_values
+from tanzaku.data.rows import empty_object, parse_json_row, python_values, reading_parquet
 from tanzaku.data.separated import SeparatedRows, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
@@ -260,14 +260,11 @@ def _read_parquet(source: Source, options: ReadOptions) -> RawDocuments:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(pa.BufferReader(source.content())) as file:
-            wanted = [name for name in file.schema_arrow.names if name in options.columns]
-            # Which ones are missing or repeated is said by those who look for them.
-            complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
-            whole = file.read(columns=wanted if complete else None)
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(source.name, error) from error
+    with reading_parquet(source.name), pq.ParquetFile(pa.BufferReader(source.content())) as file:
+        wanted = [name for name in file.schema_arrow.names if name in options.columns]
+        # Which ones are missing or repeated is said by those who look for them.
+        complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
+        whole = file.read(columns=wanted if complete else None)
     rows = zip(*(python_values(column, source.name) for column in whole.columns), strict=True)
     return documents_of(Table(rows=_counted(rows), names=whole.column_names), options)
 

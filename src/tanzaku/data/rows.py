@@ -1,7 +1,8 @@
 """What is in a row of a table: JSON objects, texts, labels, and where a column is; for all readers alike."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,22 @@ def column_index(source: Path | str, columns: Sequence[str], wanted: str, *, rem
     raise DataError(f"{source}: {what} named {wanted!r}. The columns are: {', '.join(map(repr, columns))}. {remedy}")
 
 
-def not_parquet(source: Path | str, error: Exception) -> DataError:
-    """The error that a file is no Parquet file that can be read."""
+@contextmanager
+def reading_parquet(source: Path | str) -> Iterator[None]:
+    """Where a Parquet file is read, which it may not be.
+
+    Raises:
+        DataError: It is none, or can't be read.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise _not_parquet(source, error) from error
+
+
+def _not_parquet(source: Path | str, error: Exception) -> DataError:
     return DataError(f"{source}: can't be read as Parquet: {str(error).rstrip('.')}. Write it again.")
 
 
@@ -35,13 +50,10 @@ def parquet_columns(source: Path) -> tuple[str, ...]:
     Raises:
         DataError: It is none, or can't be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading_parquet(source):
         return tuple(pq.read_schema(source).names)
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(source, error) from error
 
 
 def python_values(table: Any, source: Path | str) -> list[Any]:
@@ -53,7 +65,7 @@ def python_values(table: Any, source: Path | str) -> list[Any]:
     try:
         found: list[Any] = table.to_pylist()
     except (ValueError, OverflowError) as error:
-        raise not_parquet(source, error) from error
+        raise _not_parquet(source, error) from error
     return found
 
 

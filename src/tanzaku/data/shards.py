@@ -7,7 +7,7 @@ from typing import Any
 
 from tanzaku.data.decoding import DEFAULT_ENCODING
 from tanzaku.data.options import ReadOptions
-from tanzaku.data.rows import column_index, not_parquet, parse_json_row, python_values, readable_text_of
+from tanzaku.data.rows import column_index, parse_json_row, python_values, readable_text_of, reading_parquet
 from tanzaku.errors import DataError
 
 _JSON_ENDINGS = (".jsonl", ".ndjson")
@@ -123,38 +123,30 @@ def _other_rows(source: Path, shard: Shard, left: int) -> DataError:
 
 
 def _parquet_shards(source: Path, options: ReadOptions, rows: int) -> list[Shard]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(source) as file:
-            names, count = file.schema_arrow.names, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(source, error) from error
+    with reading_parquet(source), pq.ParquetFile(source) as file:
+        names, count = file.schema_arrow.names, file.metadata.num_rows
     for name in options.text_columns:
         column_index(source, names, name, remedy=_REMEDY)
     return [Shard(start + 1, min(rows, count - start), start, line=0) for start in range(0, count, rows)]
 
 
 def _parquet(source: Path, shard: Shard, options: ReadOptions) -> Iterator[str]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = [*options.text_columns]
-    try:
-        with pq.ParquetFile(source) as file:
-            groups, skipped = _groups(file, shard)
-            number = shard.first
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, row_groups=groups, columns=columns):
-                wanted = batch.slice(min(skipped, len(batch)), shard.first + shard.rows - number)
-                skipped -= len(batch) - len(batch.slice(min(skipped, len(batch))))
-                for row in python_values(wanted, source):
-                    yield options.join([readable_text_of(row[name], f"{source}: row {number}") for name in columns])
-                    number += 1
-                if number == shard.first + shard.rows:
-                    return
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(source, error) from error
+    with reading_parquet(source), pq.ParquetFile(source) as file:
+        groups, skipped = _groups(file, shard)
+        number = shard.first
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, row_groups=groups, columns=columns):
+            wanted = batch.slice(min(skipped, len(batch)), shard.first + shard.rows - number)
+            skipped -= len(batch) - len(batch.slice(min(skipped, len(batch))))
+            for row in python_values(wanted, source):
+                yield options.join([readable_text_of(row[name], f"{source}: row {number}") for name in columns])
+                number += 1
+            if number == shard.first + shard.rows:
+                return
     raise _other_rows(source, shard, shard.first + shard.rows - number)
 
 

@@ -14,11 +14,11 @@ from tanzaku.data.options import ReadOptions, delimiter_named
 from tanzaku.data.raw import RowError
 from tanzaku.data.rows import (
     column_index,
-    not_parquet,
     parquet_columns,
     parse_json_row,
     python_values,
     readable_text_of,
+    reading_parquet,
 )
 from tanzaku.data.separated import SeparatedRows, check_fields, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
@@ -349,25 +349,21 @@ def _joined(row: Mapping[str, Any], place: str, options: ReadOptions) -> str:
 
 
 def _parquet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
-    try:
-        with pq.ParquetFile(source) as file:
-            _text_places(source, file.schema_arrow.names, options, wanted)
-            columns = None if wanted.keep else [*options.text_columns]
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
-                for row in python_values(batch, source):
-                    number += 1
-                    try:
-                        text = _joined(row, f"{source}: row {number}", options)
-                    except RowError as error:
-                        wanted.refuse(error)
-                        continue
-                    yield Row(text, row if wanted.keep else {})
-    except (pa.ArrowException, OSError) as error:
-        raise not_parquet(source, error) from error
+    with reading_parquet(source), pq.ParquetFile(source) as file:
+        _text_places(source, file.schema_arrow.names, options, wanted)
+        columns = None if wanted.keep else [*options.text_columns]
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
+            for row in python_values(batch, source):
+                number += 1
+                try:
+                    text = _joined(row, f"{source}: row {number}", options)
+                except RowError as error:
+                    wanted.refuse(error)
+                    continue
+                yield Row(text, row if wanted.keep else {})
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
