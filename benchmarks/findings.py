@@ -12,7 +12,6 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +149,6 @@ class Findings:
             table=self.table,
             expect=expect,
             claim=claim,
-            falls_with_rank=falls_with_rank,
         )
         return "\n\n".join(_filled(block) for block in _BLANK_LINES.split(text.strip("\n"))) + "\n"
 
@@ -187,14 +185,23 @@ class Found:
     def accuracy(self) -> str:
         """Of the test set in percent, with its interval over seeds and documents: `87.6 (86.9–88.4)`."""
         interval = accuracy_interval_over_both(accuracy_scores(self.correct), range(len(self.correct)))
-        mean = self.correct.mean()
-        return f"{100 * mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+        return f"{100 * self.mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
     @property
     def by_seed(self) -> np.ndarray:
         """The test accuracy of each run: (runs,)."""
         accuracies: np.ndarray = self.correct.mean(axis=1)
         return accuracies
+
+    @property
+    def mean(self) -> float:
+        """The mean test accuracy of the runs."""
+        return float(self.correct.mean())
+
+    @property
+    def knows_one_class(self) -> bool:
+        """Whether every run takes the documents of the most frequent class right, and no other ones."""
+        return bool((self.correct == (self.classes == np.bincount(self.classes).argmax())).all())
 
     @property
     def validation_accuracy(self) -> float:
@@ -403,12 +410,6 @@ def claim(condition: bool, words: str) -> str:
     if not condition:
         raise RecordError(f"the records contradict: {words}")
     return words
-
-
-def falls_with_rank(table: Sequence[tuple[str, Compared]]) -> bool:
-    """Whether all differences are negative, and each is below the one before."""
-    means = [0.0, *(compared.difference.mean for _, compared in table)]
-    return all(later < earlier for earlier, later in pairwise(means))
 
 
 def _difference(arm: Found, other: Found) -> Difference:

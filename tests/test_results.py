@@ -5,6 +5,7 @@
 prints the READMEs' table and that of docs/training.md.
 """
 
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -42,8 +43,7 @@ FIRST_MINI = "fb02fc35cc16270d1d1fa1c55688373e44cc1abea7fd47454c1ea062e8b93876"
 # Each has a record of every run of its study.
 WHOLE = [
     "livedoor-mini",
-    "livedoor-scale",
-    "livedoor-nested",
+    "asdc-ranks",
     "livedoor-methods",
     "quickstart",
     "recipe-asdc",
@@ -114,6 +114,23 @@ def test_the_readmes_say_where_the_encoder_pays_off(page: str, better: str) -> N
     assert {one.outcome for name, one in with_others if "full" in name} == {"not distinguishable"}
     sizes = [found.megabytes for task in _findings().tasks() for found in (task.lora, task.full) if found]
     assert [size for size in sizes if f"{size} MB" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_the_readmes_say_what_the_rank_does(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split()).replace("～", " to ")
+    ranks = [2, 4, 8, 32, 64, 128, 256]
+    usual = {
+        rank: _findings().arm("asdc-ranks", "lora", rank=rank, alpha="rank", rslora=False, learning_rate=5e-4)
+        for rank in ranks
+    }
+    means = [100 * found.mean for found in usual.values()]
+    assert f"{min(means):.1f} to {max(means):.1f} %" in text
+    steps = [(str(rank), usual[rank], usual[smaller]) for smaller, rank in itertools.pairwise(ranks)]
+    assert {one.outcome for _, one in _findings().table(steps)} == {"not distinguishable"}
+    small, large = (_findings().arm("asdc-ranks", "lora", rank=rank, learning_rate=2e-3) for rank in (2, 256))
+    assert large.knows_one_class
+    assert f"{100 * small.mean:.1f} %" in text
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ja.md"])

@@ -15,7 +15,6 @@ from benchmarks.findings import (
     Findings,
     claim,
     expect,
-    falls_with_rank,
     outcomes,
 )
 from tanzaku.analysis.statistics import compare_accuracies, holm
@@ -217,14 +216,21 @@ def test_a_page_with_a_wrong_conclusion_is_not_written(tmp_path: Path) -> None:
         Findings(tmp_path).write(template)
 
 
-def test_claims_about_figures_are_checked(tmp_path: Path) -> None:
+def test_claims_about_figures_are_checked() -> None:
     assert claim(True, "it is so") == "it is so"
     with pytest.raises(RecordError, match="contradict: it is so"):
         claim(False, "it is so")
-    table = _table_of_two_arms(tmp_path, better=0.9, worse=0.6)
-    assert falls_with_rank(table[1:2])
-    assert not falls_with_rank(table[:2])  # the first difference is positive
-    assert not falls_with_rank(table[1:])  # the second is larger than the first
+
+
+def test_a_run_that_only_takes_the_most_frequent_class_right_is_known() -> None:
+    found = Findings(RECORDS).arm("asdc-ranks", "lora", rank=256, learning_rate=0.002)
+    assert found.knows_one_class
+    (most,) = {np.bincount(found.classes).max() / len(found.classes)}
+    assert found.mean == pytest.approx(most)
+    other = found.correct.copy()
+    other[0, np.flatnonzero(~other[0])[0]] = True
+    assert not replace(found, correct=other).knows_one_class
+    assert not replace(found, correct=np.zeros_like(found.correct)).knows_one_class
 
 
 def test_the_page_is_what_the_records_give() -> None:

@@ -201,7 +201,9 @@ def test_without_the_test_split_its_file_is_not_even_opened(tmp_path: Path) -> N
 
 
 def test_what_is_not_a_folder_is_no_prepared_data() -> None:
-    with pytest.raises(DataError, match=r"not an object of the type list; read documents with tanzaku\.import_documents"):
+    with pytest.raises(
+        DataError, match=r"not an object of the type list; read documents with tanzaku\.import_documents"
+    ):
         load_dataset([("a", "b")])  # type: ignore[arg-type]
 
 
