@@ -170,7 +170,8 @@ def _put(staging: Path, out: Path) -> None:
     try:
         staging.rename(out)
     except BaseException:  # Ctrl-C too
-        old.rename(out)
+        if not out.exists():
+            old.rename(out)
         raise
     shutil.rmtree(old)
 

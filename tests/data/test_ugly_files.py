@@ -179,7 +179,7 @@ UGLY = {
     "small classes, spelled in two ways": Ugly(
         "a.csv",
         lambda: separated([*inquiries(), ["返金してほしい", "返金"], ["返金がまだ", "返金 "], ["退会", "退会"]]),
-        {"small-class": ("'返金' has 1", "'退会' has 1", "--merge-small")},
+        {"small-class": ("'返金' has 1", "'退会' has 1", "--drop-small")},
         warned="--normalize-labels",
     ),
     "a class of copies of another class": Ugly(
@@ -307,7 +307,7 @@ UGLY = {
     "labels that are objects": Ugly(
         "a.jsonl",
         lambda: lines(*[{"text": text, "label": {"name": label}} for text, label in inquiries()]),
-        {"several-labels": ("line 1", "a dict")},
+        {"several-labels": ("line 1", "of the type dict")},
     ),
     "an encoding that is not the file's": Ugly(
         "a.csv",

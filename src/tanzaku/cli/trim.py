@@ -24,7 +24,10 @@ class Trimming:
 
     min_count: Annotated[int, typer.Option(min=1, help="Keep pieces that occur at least this often in the texts.")] = 3
     max_pieces: Annotated[
-        int | None, typer.Option(min=1, help="Of these, keep at most this many, the most frequent ones.")
+        int | None,
+        typer.Option(
+            min=1, help="Of these, keep at most this many, the most frequent ones, besides those that are always kept."
+        ),
     ] = None
     characters: Annotated[
         Literal["japanese", "seen"],

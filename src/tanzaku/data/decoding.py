@@ -150,9 +150,9 @@ def _is_utf8(encoding: str) -> bool:
 
 def _check_known(encoding: str) -> None:
     """Raises a LookupError for codecs that are not of texts, such as base64, and for those of names and literals."""
-    "".encode(encoding)
     if codecs.lookup(encoding).name in _NOT_OF_FILES:
         raise LookupError(encoding)
+    "".encode(encoding)
 
 
 def _unknown(encoding: str, name: str) -> DataError:

@@ -185,8 +185,8 @@ def _read_part(given: Source, options: ReadOptions) -> tuple[LabelledRows, list[
     rows.changed = len(changed)
     findings += problems
     if not len(rows) and not has_errors(findings):
-        dropped = ", ".join(f"{name}: {count:,}" for name, count in rows.dropped.items())
-        raise DataError(f"{given.name}: holds no documents, since all rows were left out ({dropped}).")
+        dropped = ", ".join(f"{name}: {count:,}" for name, count in rows.dropped.items() if count)
+        raise DataError(f"{given.name}: holds no documents. What was left out: {dropped}.")
     return rows, [replace(finding, source=given.name) for finding in findings]
 
 

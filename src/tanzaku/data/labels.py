@@ -233,20 +233,22 @@ def one_class(labels: Sequence[str]) -> list[Finding]:
     return [Finding("one-class", message)]
 
 
-def small_classes(sizes: Mapping[str, int], *, needed: int, what: str = "rows") -> list[Finding]:
+def small_classes(
+    sizes: Mapping[str, int], *, needed: int, what: str = "rows", rows: Mapping[str, int] | None = None
+) -> list[Finding]:
     """The problem that classes have fewer rows than a split needs.
 
     Args:
         sizes: The number of rows, or groups of rows that stay together, of each class.
         needed: The smallest number that gives every split one.
         what: What is counted, in words.
+        rows: The number of rows of each class, which the options count, where `sizes` has another.
     """
     small = [f"{short(label)} has {size}" for label, size in sorted(sizes.items()) if size < needed]
     if not small:
         return []
-    message = (f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. ") + remedies(
-        "Add documents", sizes, "change --train-size and --val-size", fewest=needed
-    )
+    ways = remedies("Add documents", rows or sizes, "change --train-size and --val-size", fewest=needed)
+    message = f"a class needs {needed} {what} at least to be split in these ratios: {listed(small)}. {ways}"
     return [Finding("small-class", message)]
 
 
@@ -260,12 +262,16 @@ def remedies(first: str, sizes: Mapping[str, int], last: str = "", *, fewest: in
         fewest: The rows that a class needs.
     """
     large = {label for label, size in sizes.items() if size >= fewest}
+    if len(large) == len(sizes):  # the options do nothing
+        large = set()
     merged = sum(size for label, size in sizes.items() if label not in large or label == _OTHERS)
     merge = f"--merge-small {fewest}:{_OTHERS}" if merged >= fewest and large - {_OTHERS} else ""
     drop = f"--drop-small {fewest}" if len(large) > 1 else ""
     options = " or ".join(filter(None, (merge, drop)))
-    *others, end = filter(None, (first, options and f"pass {options}", last))
-    return f"{', '.join(others)}, or {end}." if others else f"{end}."
+    ways = [way for way in (first, options and f"pass {options}", last) if way]
+    if len(ways) < 2:
+        return f"{ways[0]}." if ways else ""
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}."
 
 
 def short(label: str) -> str:

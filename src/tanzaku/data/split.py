@@ -1,7 +1,8 @@
 """The seeded split, class by class; with the thesis's ratios and seed it equals the thesis's script A.1 row for row."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -136,7 +137,7 @@ def _cut_classes(
 ) -> tuple[list[int], ...]:
     followers = _followers(labels, groups)
     classes = _classes(labels, followers)
-    raise_errors(_too_small(classes, groups, needed=needed))
+    raise_errors(_too_small(classes, groups, needed=needed, rows=Counter(labels)))
     sides: tuple[list[int], ...] = tuple([] for _ in range(parts))
     for rows in classes.values():
         for side, chosen in zip(sides, cut(rows), strict=True):
@@ -163,9 +164,12 @@ def _classes(labels: Sequence[str], followers: dict[int, list[int]]) -> dict[str
     return classes
 
 
-def _too_small(classes: dict[str, list[int]], groups: Sequence[Hashable] | None, *, needed: int) -> list[Finding]:
+def _too_small(
+    classes: dict[str, list[int]], groups: Sequence[Hashable] | None, *, needed: int, rows: Mapping[str, int]
+) -> list[Finding]:
     what = "rows" if groups is None else "different texts (identical ones count once)"
-    return small_classes({label: len(rows) for label, rows in classes.items()}, needed=needed, what=what)
+    sizes = {label: len(found) for label, found in classes.items()}
+    return small_classes(sizes, needed=needed, what=what, rows=rows)
 
 
 def _cut_in_three(rows: list[int], *, ratios: Ratios, seed: int) -> tuple[list[int], ...]:
@@ -246,12 +250,13 @@ class Splitter:
         """
         if not self.whole_groups or self.together is None:
             classes = _classes(self.labels, _followers(self.labels, self.together))
-            return _too_small(classes, self.together, needed=needed)
+            return _too_small(classes, self.together, needed=needed, rows=Counter(self.labels))
         groups: dict[str, set[int]] = {label: set() for label in sorted(set(self.labels))}
         for label, group in zip(self.labels, self.together, strict=True):
             groups[label].add(group)
         sizes = {label: len(found) for label, found in groups.items()}
-        return small_classes(sizes, needed=min(needed, 3), what="groups (documents with the same text are one)")
+        what = "groups (documents with the same text are one)"
+        return small_classes(sizes, needed=min(needed, 3), what=what, rows=Counter(self.labels))
 
     def three(self, documents: Documents, *, name: str, ratios: Ratios) -> Dataset:
         """Split documents into training, validation and test documents."""

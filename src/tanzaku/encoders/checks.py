@@ -206,7 +206,5 @@ def _check_hub() -> Iterator[Check]:
 
     cache = Path(constants.HF_HUB_CACHE)
     cached = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    way = (
-        "offline (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else f"{constants.ENDPOINT} (not connected to)"
-    )
+    way = "offline (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else f"{constants.ENDPOINT} (not contacted)"
     yield Check("hub", "ok", f"{way}; {cached} model{'' if cached == 1 else 's'} in its cache")

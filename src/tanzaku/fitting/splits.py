@@ -217,9 +217,10 @@ def _too_few(documents: Documents, groups: Sequence[int], *, by_column: bool) ->
     sizes = listed(small) if small else f"the largest group has {largest:,} of the {len(groups):,} documents"
     message = (
         f"the groups are too few or too large to be kept whole: {why}. A class needs documents of {_FEWEST_GROUPS} "
-        f"groups at least (documents with the same text are one): {sizes}. "
-        + remedies(_MORE_GROUPS.removesuffix("."), rows, fewest=_FEWEST_ROWS)
+        f"groups at least (documents with the same text are one): {sizes}. {_MORE_GROUPS}"
     )
+    if options := remedies("", rows, fewest=_FEWEST_ROWS):
+        message += f" Or {options}"
     return Finding("too-few-groups", message)
 
 

@@ -127,7 +127,7 @@ def _changes(facts: BundleFacts) -> list[str]:
 
 def _ranks(ends: tuple[int, int]) -> str:
     low, high = ends
-    return f"rank {low}" if low == high else f"ranks from {low} to {high}"
+    return f"rank {low}" if low == high else f"ranks {low}–{high}"
 
 
 def _measured(scores: object) -> str:
