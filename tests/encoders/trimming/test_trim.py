@@ -208,8 +208,9 @@ def test_the_most_frequent_pieces_are_kept_and_all_japanese_characters_unless_un
     tokenizer = load_tokenizer(resolve_encoder(str(encoder)))
     vocabulary = tokenizer.get_vocab()
     counts = np.random.default_rng(0).integers(0, 50, len(vocabulary))
-    kept = set(choose_pieces(tokenizer, counts, min_count=10, max_pieces=50, characters="seen").tolist())
     needed = needed_pieces(tokenizer)
+    counts[sorted(needed)] += 50  # they are frequent, and yet take no place from the others
+    kept = set(choose_pieces(tokenizer, counts, min_count=10, max_pieces=50, characters="seen").tolist())
     others = [index for index in np.argsort(-counts, kind="stable").tolist() if index not in needed]
     chosen = set(others[:50])  # besides those that are kept in any case
     assert kept == chosen | needed
