@@ -1,4 +1,4 @@
-"""What the candidates on the tasks of short texts cost, measured alone: `records/benchmarks/costs.json`.
+"""What the candidates on the tasks of short texts cost on an idle machine: `records/benchmarks/costs.json`.
 
     python -m benchmarks.costs FOLDER…
 

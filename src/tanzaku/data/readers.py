@@ -261,12 +261,18 @@ def _read_parquet(source: Source, options: ReadOptions) -> RawDocuments:
     import pyarrow.parquet as pq
 
     with reading_parquet(source.name), pq.ParquetFile(pa.BufferReader(source.content())) as file:
-        wanted = [name for name in file.schema_arrow.names if name in options.columns]
-        # Which ones are missing or repeated is said by those who look for them.
-        complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
-        whole = file.read(columns=wanted if complete else None)
+        names = file.schema_arrow.names
+        wanted = _columns_to_read(names, options)
+        whole = file.read(columns=None if wanted == names else wanted)  # pyarrow finds no repeated column by its name
     rows = zip(*(python_values(column, source.name) for column in whole.columns), strict=True)
     return documents_of(Table(rows=_counted(rows), names=whole.column_names), options)
+
+
+def _columns_to_read(names: list[str], options: ReadOptions) -> list[str]:
+    """Those that the options name; all where one is missing or repeated, which those say who look for them."""
+    wanted = [name for name in names if name in options.columns]
+    complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
+    return wanted if complete else names
 
 
 def _counted(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -277,11 +283,10 @@ def _read_memory(source: Source, options: ReadOptions) -> RawDocuments:
     if isinstance(source.table, list):
         return _read_pairs(source.table)
     names = memory.column_names(source.table)
-    wanted = [name for name in names if name in options.columns]
-    complete = set(options.columns) <= set(wanted) and len(set(wanted)) == len(wanted)
-    rows = memory.table_rows(source.table, wanted if complete else names)
+    wanted = _columns_to_read(names, options)
+    rows = memory.table_rows(source.table, wanted)
     classes = memory.label_names(source.table, options.label_column)
-    table = Table(rows=_counted(rows), names=wanted if complete else names, label_names=classes)
+    table = Table(rows=_counted(rows), names=wanted, label_names=classes)
     return documents_of(table, options)
 
 
