@@ -2,7 +2,9 @@
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.record import RunRecord, read_record
@@ -39,6 +41,11 @@ def wait_for_a_run(process: Forked | subprocess.Popen[str], out: Path) -> None:
         if any(path.stat().st_size > sizes.get(path, 0) for path in out.glob("*/log.jsonl")):
             return
         time.sleep(0.02)
+
+
+def clock_that_jumps(when: Callable[[], bool]) -> SimpleNamespace:
+    """A stand-in for the module `time` whose clock is an hour ahead as soon as something has happened."""
+    return SimpleNamespace(monotonic=lambda: time.monotonic() + (3600.0 if when() else 0.0))
 
 
 def wait_for_a_lock(process: Forked, out: Path) -> None:

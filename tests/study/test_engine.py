@@ -31,7 +31,7 @@ from tanzaku.study.record import FailedRun, FinishedEncoderRun, RunRecord, read_
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
 from tests.forked import Forked
-from tests.study.compared import assert_same_runs, training_process, wait_for_a_lock, wait_for_a_run
+from tests.study.compared import assert_same_runs, clock_that_jumps, training_process, wait_for_a_lock, wait_for_a_run
 from tests.study.made import make_study
 from tests.tiny import make_dataset, make_encoder
 
@@ -403,17 +403,21 @@ def test_a_run_is_asked_for_when_its_turn_comes_and_left_out_if_it_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_jobs_save_a_checkpoint_when_the_study_is_asked_to_stop(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_all_jobs_save_a_checkpoint_when_the_study_is_asked_to_stop(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = _study(
         tiny_encoder,
         arms=[{"method": "full"}, {"method": "lora"}],
         training={"epochs": 500, "learning_rate": 5e-3, "checkpoint_minutes": 60},
     )
     plan = plan_study(study, dataset=make_dataset(train=400), out=tmp_path)
-    events = make_runs(plan.runs, dataset=plan.dataset, study=study.name, jobs=2, deadline=time.monotonic() + 8)
+    monkeypatch.setattr("tanzaku.study.process._LONGEST_WAIT", 0.1)
+    clock = clock_that_jumps(lambda: len(list(tmp_path.glob("*/log.jsonl"))) == 2)
+    monkeypatch.setattr("tanzaku.study.process.time", clock)
+    deadline = time.monotonic() + 1800
     with pytest.raises(DeadlineOver):
-        list(events)
-    assert len(list(tmp_path.glob("*/checkpoints/step-*"))) >= 2
+        list(make_runs(plan.runs, dataset=plan.dataset, study=study.name, jobs=2, deadline=deadline))
     assert {path.parts[-3] for path in tmp_path.glob("*/checkpoints/step-*")} == {run.run_id for run in plan.runs}
 
 
