@@ -119,6 +119,22 @@ def test_spreadsheets_come_back_as_spreadsheets_without_formulas() -> None:
     assert sheet["A2"].data_type in ("s", "inlineStr")
 
 
+def test_formulas_without_a_value_are_remarked() -> None:
+    rows: list[list[object]] = [["text", "n", "m"], ["海", 1, 2], ['=A2&"です"', "=1+1", 3]]
+    table = read_table(_sheet(rows), name="a.xlsx", column="text", most_rows=9)
+    assert table.texts == ["海", ""]
+    (remark,) = table.remarks
+    assert remark.startswith("2 formulas without a stored value are read as empty. Open and save the file")
+
+
+def test_looking_for_formulas_takes_no_more_than_linear_time() -> None:
+    spaces = b"<row><c><f>1</f>" + 1_000_000 * b" " + b"x</c></row>"
+    starts = b"<row><c><!--" + 500_000 * b"<c" + b"--></c></row>"
+    for xml in (spaces, starts):
+        table = read_table(_with_xml(_sheet([["text"], ["海"]]), xml), name="a.xlsx", column="text", most_rows=9)
+        assert table.remarks == ()
+
+
 def test_spreadsheets_keep_types_and_cells_and_name_the_sheets_that_are_left_out() -> None:
     day = datetime.datetime(2026, 1, 2)
     rows: list[list[object]] = [["id", "text"], [12, "海"], [day, 34], *([n, "空"] for n in range(12))]

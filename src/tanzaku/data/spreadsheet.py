@@ -24,9 +24,9 @@ _LONGEST_CELL = 32_767  # characters
 _TITLE_ROWS = 10  # among which the names of the columns are
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005[Ff])_")  # how Excel writes control characters, and _ before x0041_
 _RETURN = re.compile("(?<!_x005F)_x000D_")  # not a text that only looks like one
-# A cell's XML up to </c>. A formula whose value is an empty text is of the type "str".
+# A cell's XML up to </c>, matched in linear time. A formula whose value is an empty text is of the type "str".
 _FORMULA_ALONE = re.compile(
-    rb'<c(?![^>]*\st="str")[^>]*>\s*<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*$'
+    rb'<c(?![^>]*\st="str")[^>]*>\s*<f(?:\s[^>]*)?(?:/>|>[^<]*</f>)\s*+(?:<v\s*/>|<v>\s*</v>)?\s*+$'
 )
 _READ_BYTES = 1 << 20
 _NOT_A_ZIP = b"\xd0\xcf\x11\xe0"  # an old .xls, or a workbook with a password
@@ -95,11 +95,7 @@ class SheetRows:
                 "give their columns names to keep them.",
             )
         if self._formulas:
-            yield (
-                "formulas",
-                f"{counted(self._formulas, 'formula')} without a stored value {'is' if self._formulas == 1 else 'are'} "
-                "read as empty. Open and save the file in a spreadsheet program, which stores the values.",
-            )
+            yield "formulas", read_as_empty(self._formulas)
 
     def _filled(self, worksheet: Any) -> Iterator[tuple[int, list[str]]]:
         """The rows that have a value, without the empty cells at their ends."""
@@ -125,12 +121,14 @@ class Sheet:
         rows: Its rows that have a value, with the values as they are, up to the last one of each row.
         others: The other sheets that are not empty.
         blank: How many empty rows are between the others.
+        formulas: How many cells have a formula without a stored value.
     """
 
     title: str
     rows: list[tuple[Any, ...]]
     others: tuple[str, ...]
     blank: int
+    formulas: int
 
 
 def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Callable[[int], None]) -> Sheet:
@@ -157,13 +155,21 @@ def read_sheet(content: BinaryIO, source: Path | str, *, most: int, watch: Calla
             elif next(filled, None) is not None:
                 others.append(worksheet.title)
         blank = sum(number - before - 1 for before, number in itertools.pairwise(rows))
-        return Sheet(title, list(rows.values()), tuple(others), blank)
+        return Sheet(title, list(rows.values()), tuple(others), blank, _formulas_alone(book[title]))
 
 
 def left_out_blanks(count: int) -> str:
     """That blank rows between others were left out, which shifts the rows of the results."""
     blank = counted(count, "blank row")
     return f"left out {blank} between the others. The numbers of the results do not count blank rows."
+
+
+def read_as_empty(formulas: int) -> str:
+    """That so many cells have a formula without a stored value, and what to do about it."""
+    return (
+        f"{counted(formulas, 'formula')} without a stored value {'is' if formulas == 1 else 'are'} read as empty. "
+        "Open and save the file in a spreadsheet program, which stores the values."
+    )
 
 
 def _with_values(
@@ -224,7 +230,7 @@ def _formulas_alone(worksheet: Any) -> int:
     with worksheet._get_source() as content:
         while some := content.read(_READ_BYTES):
             *cells, rest = (rest[-_READ_BYTES:] + some).split(b"</c>")
-            count += sum(_FORMULA_ALONE.search(cell) is not None for cell in cells)
+            count += sum(_FORMULA_ALONE.match(cell, cell.rfind(b"<c")) is not None for cell in cells)
     return count
 
 

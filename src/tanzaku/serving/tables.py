@@ -21,7 +21,7 @@ from tanzaku.data.disguise import START, disguised
 from tanzaku.data.options import ReadOptions
 from tanzaku.data.raw import RowError
 from tanzaku.data.rows import column_index, unused_name
-from tanzaku.data.spreadsheet import cell_text, left_out_blanks, read_sheet
+from tanzaku.data.spreadsheet import Sheet, cell_text, left_out_blanks, read_as_empty, read_sheet
 from tanzaku.data.streaming import Remedies, column_names, stream_rows
 from tanzaku.errors import DataError
 from tanzaku.serving.failures import ApiError
@@ -159,6 +159,13 @@ def _of_names(chosen: str) -> tuple[str, ...]:
     return ("The first row was read as the names of the columns; if it is a text, put names above it.",)
 
 
+def _of_sheet(sheet: Sheet) -> Iterator[str]:
+    if sheet.blank:
+        yield left_out_blanks(sheet.blank)
+    if sheet.formulas:
+        yield read_as_empty(sheet.formulas)
+
+
 def _read_spreadsheet(
     content: bytes, name: str, column: str | None, most_rows: int, check: Callable[[], None]
 ) -> Table:
@@ -188,7 +195,7 @@ def _read_spreadsheet(
     columns = tuple(cell_text(value).strip() for value in header)
     chosen = column or _text_column(columns, rows)
     place = column_index(name, columns, chosen, remedy=_REMEDIES.text)
-    remarks = (*_of_names(chosen), *((left_out_blanks(sheet.blank),) if sheet.blank else ()))
+    remarks = (*_of_names(chosen), *_of_sheet(sheet))
     texts = [cell_text(row[place]) for row in rows]
     return Table(name, columns, chosen, rows, texts, sheet.title, sheet.others, remarks)
 
