@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openpyxl
@@ -351,6 +352,32 @@ def test_what_was_classified_before_keeps_its_columns(study: Study, tmp_path: Pa
     (answer,) = _kept(study, path, kind)
     assert (answer["label"], answer["predicted_label"]) == ("mine", "earlier")
     assert answer["predicted_predicted_label"] in Classifier.load(study.bundles["lora"]).label_names
+
+
+@pytest.mark.parametrize("given", [[], ["-"], ["--file", "-"]])
+def test_a_closed_standard_input_has_no_texts(study: Study, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tanzaku.cli.text_source.sys", SimpleNamespace(stdin=None))
+    assert "no texts: give them as arguments" in _fails("classify", study.bundles["lora"], *given)
+
+
+def test_what_is_added_has_the_same_names_in_all_rows(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "海", "label": null}\n{"text": "船"}\n', encoding="utf-8")
+    first, second = _kept(study, path, "jsonl")
+    assert (first["label"], "label" in second) == (None, False)
+    assert {first["predicted_label"], second["predicted_label"]} <= {
+        *Classifier.load(study.bundles["lora"]).label_names
+    }
+    path.write_text('{"text": "海"}\n{"text": "船", "score": 5}\n', encoding="utf-8")
+    refused = _fails("classify", study.bundles["lora"], path, "--keep-columns", "--format", "jsonl")
+    assert "row 2 has the column 'score', which the first row does not have" in refused
+
+
+def test_lists_objects_and_missing_numbers_in_a_table_are_as_in_json(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "海", "about": {"島": [1, null]}, "price": NaN, "far": 1e999}\n', encoding="utf-8")
+    (answer,) = _kept(study, path, "csv")
+    assert (answer["about"], answer["price"], answer["far"]) == ('{"島": [1, null]}', "", "")
 
 
 def test_a_number_that_json_lacks_is_printed_as_null(study: Study, tmp_path: Path) -> None:

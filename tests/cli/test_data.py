@@ -262,6 +262,15 @@ def test_show_prints_counts_lengths_and_duplicates(tmp_path: Path) -> None:
         run("show", tmp_path)
 
 
+def test_long_names_of_classes_are_shown_whole(tmp_path: Path) -> None:
+    names = [f"お問い合わせ・配送と返品に関するご質問や苦情・海外発送を含むもの（その{number}）" for number in "一二"]
+    rows = "".join(f"本文その{row},{names[row % 2]}\n" for row in range(40))
+    (tmp_path / "mine.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    for arguments in (["import", tmp_path / "mine.csv", "--out", tmp_path / "out"], ["show", tmp_path / "out"]):
+        shown = re.sub(r"[\s│\d,]", "", run(*arguments).stdout)
+        assert all(name in shown for name in names)
+
+
 @pytest.mark.parametrize("verb", ["livedoor", "import", "sample", "show"])
 def test_every_verb_has_examples_in_its_help(verb: str) -> None:
     assert f"tanzaku data {verb} " in run(verb, "--help").stdout

@@ -13,8 +13,10 @@ from tanzaku.analysis.arms import sections_of
 from tanzaku.cli.options import with_options
 from tanzaku.cli.report import _print_recommendation, _print_tables, report
 from tanzaku.cli.study import app as study_app
+from tanzaku.cli.tables import print_table
 from tanzaku.data.loading import load_dataset
 from tanzaku.errors import TanzakuWarning
+from tanzaku.report.render import Column, Table
 from tanzaku.report.tables import results_table
 from tanzaku.report.write import Report
 from tanzaku.ship.choosing import choose_run
@@ -135,6 +137,16 @@ def _on_a_terminal(records: list[RunRecord], *, width: int) -> tuple[str, list[s
     shown = console.file.getvalue()
     named = re.search(r"In report\.html, and in a wider window: (.*?)\.\s", shown, flags=re.DOTALL)
     return shown, " ".join(named[1].split()).split(", ") if named else []
+
+
+def test_a_name_without_blanks_goes_on_in_the_next_line() -> None:
+    name = "フルファインチューニングと同じくらいに長い手法の名前"
+    others = tuple(Column(f"結果{number}", numeric=True, place=number) for number in range(1, 5))
+    table = Table("表", (Column("手法"), *others), ((name, *(4 * ("123.45–678.90",))),))
+    console = Console(file=io.StringIO(), width=80)
+    print_table(table, console, words_of("ja"))
+    assert isinstance(console.file, io.StringIO)
+    assert name in "".join(re.findall(r"^  (\S+)", console.file.getvalue(), flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("width", [80, 130, 400])

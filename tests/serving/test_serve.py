@@ -2,24 +2,37 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import pytest
+from pydantic import Field, TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
 from tanzaku.cli.serve import PORT_VARIABLE, _named
 from tanzaku.errors import BundleError, DataError, SpecError, TanzakuError
-from tanzaku.serving.server import check_address
+from tanzaku.serving.server import _bound, check_address
+from tanzaku.serving.tasks import NAME_PATTERN
 from tanzaku.serving.tokens import TOKEN_VARIABLE, read_tokens
 from tests.dockerfile import command_of
+
+
+def _fits_in_a_path(name: str) -> bool:
+    """Whether the server takes it, whose expressions are those of Rust."""
+    try:
+        TypeAdapter(Annotated[str, Field(pattern=NAME_PATTERN)]).validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def test_other_addresses_need_a_token() -> None:
@@ -29,6 +42,19 @@ def test_other_addresses_need_a_token() -> None:
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.com"):
         with pytest.raises(TanzakuError, match="no token is set"):
             check_address(host, protected=False)
+
+
+def test_a_name_that_no_host_can_have_is_an_error_of_ours() -> None:
+    with pytest.raises(
+        TanzakuError, match=r"can't listen on my\.\.host, port 8000: .*; choose another --port or --host"
+    ):
+        _bound("my..host", 8000)
+
+
+@pytest.mark.parametrize("fits", [lambda name: re.fullmatch(NAME_PATTERN, name) is not None, _fits_in_a_path])
+def test_tasks_have_names_of_any_script(fits: Callable[[str], bool]) -> None:
+    assert all(map(fits, ("news", "日々", "佐々木", "〆切", "ﾆｭｰｽ", "第１回", "büro", "a.b_c-d", "9", 64 * "海")))
+    assert not any(map(fits, ("", "_a", ".a", "-a", "a b", "a/b", "a\n", "海。", 65 * "海")))
 
 
 def test_tokens_come_from_a_file_and_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,14 @@ def test_formulas_without_a_value_are_remarked() -> None:
     assert remark.startswith("2 formulas without a stored value are read as empty. Open and save the file")
 
 
+def test_a_file_in_a_later_version_of_zip_is_refused() -> None:
+    content = bytearray(_sheet([["text"], ["海"]]))
+    place = content.index(b"PK\x01\x02")
+    content[place + 6] = 99
+    with pytest.raises(DataError, match=r"a\.xlsx: can't be read as a spreadsheet"):
+        read_table(bytes(content), name="a.xlsx", column="text", most_rows=9)
+
+
 def test_looking_for_formulas_takes_no_more_than_linear_time() -> None:
     spaces = b"<row><c><f>1</f>" + 1_000_000 * b" " + b"x</c></row>"
     starts = b"<row><c><!--" + 500_000 * b"<c" + b"--></c></row>"

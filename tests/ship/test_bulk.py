@@ -5,10 +5,13 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from tanzaku.cli import app
 from tanzaku.data.options import ReadOptions
 from tanzaku.errors import DataError
 from tanzaku.ship.bulk import BulkOptions, classify_file
@@ -26,7 +29,7 @@ pytestmark = [
 
 _ROWS = 46
 _READING = ReadOptions(text_column="body")
-_TEXTS = make_documents(_ROWS, seed=5).texts
+_TEXTS = ["" if row in (2, 22) else text for row, text in enumerate(make_documents(_ROWS, seed=5).texts)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def test_a_file_gets_the_labels_that_one_process_gives_it(
 ) -> None:
     bundle: Path = request.getfixturevalue(place)
     classifier = Classifier.load(bundle)
-    minimum = sorted(one.probability for one in classifier(_TEXTS))[_ROWS // 2]
+    minimum = round(sorted(one.probability for one in classifier(_TEXTS))[_ROWS // 2], 2)
     expected = classifier(_TEXTS, min_probability=minimum, otherwise="?")
     options = BulkOptions(shard_rows=10, min_probability=minimum, otherwise="?", workers=workers)
     source, out = tmp_path / f"texts{ending}", tmp_path / "labels"
@@ -68,7 +71,9 @@ def test_a_file_gets_the_labels_that_one_process_gives_it(
     def listen(done: int, total: int) -> None:
         heard.append((done, total))
 
-    assert classify_file(bundle, source, out, reading=_READING, options=options, listener=listen) == _ROWS
+    tally = classify_file(bundle, source, out, reading=_READING, options=options, listener=listen)
+    assert (tally.texts, tally.answered) == (_ROWS, sum(one.suggestion is None for one in expected))
+    assert (tally.empty.count, tally.empty.first) == (2, [3, 23])
     assert (heard[0], heard[-1], len(heard)) == ((0, _ROWS), (_ROWS, _ROWS), 6)
     parts = sorted(out.glob("part-*"))
     assert [part.name for part in parts] == [f"part-{first:012}{ending}" for first in (1, 11, 21, 31, 41)]
@@ -80,14 +85,20 @@ def test_a_file_gets_the_labels_that_one_process_gives_it(
         assert (row["score"], row["probability"]) == pytest.approx((one.score, one.probability))
     if ending == ".jsonl":
         return
+    assert pd.read_parquet(out)["number"].tolist() == list(range(1, _ROWS + 1))
     kept, (_, missing, *_) = {part: part.read_bytes() for part in parts}, parts
     missing.unlink()
     times = {part: part.stat().st_mtime_ns for part in parts if part != missing}
     heard.clear()
-    classify_file(bundle, source, out, reading=_READING, options=options, listener=listen)
+    assert classify_file(bundle, source, out, reading=_READING, options=options, listener=listen) == tally
     assert heard == [(_ROWS - 10, _ROWS), (_ROWS, _ROWS)]
     assert {part: part.stat().st_mtime_ns for part in parts if part != missing} == times, "made a second time"
     assert {part: part.read_bytes() for part in parts} == kept
+    given = f"--column body --shard-rows 10 --min-probability {100 * minimum:.0f}% --otherwise ?".split()
+    done = CliRunner().invoke(app, ["classify", str(bundle), str(source), "--engine=ray", f"--out={out}", *given])
+    assert "2 texts are empty (number 3, 23)" in done.stderr
+    assert f"{tally.answered} of {_ROWS} texts are answered" in done.stderr
+    assert f"{_ROWS} rows have labels in {out}" in done.stderr
 
 
 def _rows(part: Path) -> list[dict[str, object]]:
@@ -106,7 +117,7 @@ def test_what_a_worker_can_not_read_ends_the_command_with_its_message(tmp_path: 
 def test_labels_of_other_settings_are_not_mixed(tmp_path: Path, bundle: Path) -> None:
     source, out = tmp_path / "texts.jsonl", tmp_path / "labels"
     source.touch()  # without a row, so without a need for Ray
-    assert classify_file(bundle, source, out) == 0
+    assert classify_file(bundle, source, out).texts == 0
     with pytest.raises(DataError, match=r"made with another min_probability \(None, now 0.5\)"):
         classify_file(bundle, source, out, options=BulkOptions(min_probability=0.5))
     source.write_text('{"text": "海海海"}\n', encoding="utf-8")

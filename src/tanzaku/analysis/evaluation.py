@@ -28,7 +28,8 @@ class ClassEvaluation:
     precision_interval: Range | None
     recall: float
     recall_interval: Range | None
-    f1: float
+    f1: float | None
+    """None of a class that neither has a document nor was predicted, which the macro-F1 leaves out."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _class(index: int, label: str, classes: np.ndarray, predicted: np.ndarray) -
         precision_interval=accuracy_interval(hits, called) if called else None,
         recall=hits / documents if documents else 0.0,
         recall_interval=accuracy_interval(hits, documents) if documents else None,
-        f1=2 * hits / (documents + called) if documents + called else 0.0,
+        f1=2 * hits / (documents + called) if documents + called else None,
     )
 
 

@@ -16,6 +16,7 @@ from tanzaku.errors import DataError
 if TYPE_CHECKING:
     from tanzaku.data.options import ReadOptions
     from tanzaku.ship.scorers import Precision
+    from tanzaku.ship.tally import Tally
 
 _PANEL = "Ray (--engine ray)"
 
@@ -103,8 +104,8 @@ class Bulk:
         *,
         encoder: str | None,
         precision: "Precision",
-    ) -> None:
-        """Classify a file into the folder of labels, and say where they are."""
+    ) -> "Tally":
+        """Classify a file into the folder of labels, and give what was counted."""
         from tanzaku.ship.bulk import BulkOptions, classify_file
 
         options = BulkOptions(
@@ -119,14 +120,7 @@ class Bulk:
             precision=precision,
         )
         with _progress() as listen:
-            rows = classify_file(bundle, file, out, reading=reading, options=options, listener=listen)
-        say_where(rows, "row", out)
-
-
-def say_where(count: int, unit: str, out: Path) -> None:
-    """Report on standard error how many labels there are and where they are."""
-    counted = f"1 {unit} has a label" if count == 1 else f"{count:,} {unit}s have labels"
-    plain_console(stderr=True, soft_wrap=True).print(f"{counted} in {out}")
+            return classify_file(bundle, file, out, reading=reading, options=options, listener=listen)
 
 
 @contextmanager

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 import typer
 
 from tanzaku.cli.abstaining import Abstaining, Answers, Promise
-from tanzaku.cli.bulk import Bulk, say_where
+from tanzaku.cli.bulk import Bulk
 from tanzaku.cli.classifying import BundleName, Faults, Model, Output, Reading, folder_of
 from tanzaku.cli.predictions import Format, Layout, unwritable, writer
-from tanzaku.cli.tally import Skipped, Tally
+from tanzaku.cli.skipped import Skipped
 from tanzaku.cli.text_source import Source, source_of
 from tanzaku.cli.threads import Threads
 from tanzaku.display import plain_console
+from tanzaku.ship.tally import Tally
 
 if TYPE_CHECKING:
     from tanzaku.cli.partial import Partial
@@ -84,7 +85,7 @@ def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
     file, out = job.source.file, job.output.out
     assert file is not None
     assert out is not None
-    bulk.classify(
+    tally = bulk.classify(
         bundle,
         file,
         out,
@@ -93,6 +94,20 @@ def _run_with_ray(job: "_Job", bundle: Path, bulk: Bulk) -> None:
         encoder=job.model.encoder,
         precision=job.model.precision,
     )
+    _report(tally, job, unit="row")
+
+
+def _report(tally: Tally, job: "_Job", *, unit: str) -> None:
+    tally.warn()
+    job.answers.report(answered=tally.answered, texts=tally.texts)
+    if job.output.out:
+        _say_where(tally.texts, unit, job.output.out)
+
+
+def _say_where(count: int, unit: str, out: Path) -> None:
+    """Report on standard error how many labels there are and where they are."""
+    counted = f"1 {unit} has a label" if count == 1 else f"{count:,} {unit}s have labels"
+    plain_console(stderr=True, soft_wrap=True).print(f"{counted} in {out}")
 
 
 def _begin(output: Output) -> "AbstractContextManager[Partial]":
@@ -108,10 +123,7 @@ def _run(job: "_Job", bundle: Path, partial: "Partial | None") -> None:
         # Whoever read has enough, as `head` does. The rest of the buffer must go nowhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    tally.warn()
-    job.answers.report(answered=tally.answered, texts=tally.texts)
-    if job.output.out:
-        say_where(tally.texts, "text", job.output.out)
+    _report(tally, job, unit="text")
     if job.skipped and job.skipped.count:
         job.skipped.warn()
         raise typer.Exit(SKIPPED_STATUS)

@@ -329,10 +329,10 @@ def _write(
 
 
 def _counts_table(title: str, counts: dict[str, dict[str, int]], order: list[str]) -> Table:
-    table = Table("class", title=Text(title), title_justify="left", show_footer=True)
+    table = Table(title=Text(title), title_justify="left", show_footer=True)
     splits = ("train", "val", "test")
     sums = {split: sum(of_class[split] for of_class in counts.values()) for split in splits}
-    table.columns[0].footer = "total"
+    table.add_column("class", "total", overflow="fold")
     table.add_column("documents", f"{sum(sums.values()):,}", justify="right")
     for split in splits:
         table.add_column(split, f"{sums[split]:,}", justify="right")

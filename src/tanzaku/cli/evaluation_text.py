@@ -56,7 +56,7 @@ def _classes(evaluation: "Evaluation") -> Table:
             f"{one.documents:,}",
             _of_class(one.precision, one.precision_interval),
             _of_class(one.recall, one.recall_interval),
-            _number(one.f1),
+            "–" if one.f1 is None else _number(one.f1),
         )
     return table
 

@@ -23,10 +23,10 @@ from pydantic import Field, ValidationError
 
 from tanzaku.cli.classifying import Output
 from tanzaku.cli.predictions import Format
-from tanzaku.cli.tally import Tally
 from tanzaku.errors import DataError, ProcessError, TanzakuWarning, describe_validation_error
 from tanzaku.facts import Facts
 from tanzaku.files import check_writable, sync_directory, write_atomically
+from tanzaku.ship.tally import Tally
 
 if TYPE_CHECKING:
     from tanzaku.data.streaming import Row
@@ -62,14 +62,12 @@ class Journal:
     _digest: Any
     _ends: Iterator[int]
     """How many texts there are after each chunk."""
-    _has_header: bool
-    """Whether lines depend on the names of the columns, which are noted then."""
     _end: int = 0
     _noted: float = field(default=-_SECONDS)
 
     def note(self, number: int, row: "Row") -> None:
         """Take note of a line that was written."""
-        if self._has_header and not self.columns:
+        if not self.columns:
             self.columns = tuple(row.columns)
         _update(self._digest, number, row)
         while self._end < self.tally.texts:
@@ -190,7 +188,6 @@ class Partial:
                 _path=self._notes,
                 _digest=digest,
                 _ends=itertools.accumulate(chunk_sizes(chunk)),
-                _has_header=self.kind is not Format.JSONL,
             )
             stream.flush()
             os.fsync(stream.fileno())

@@ -80,6 +80,8 @@ def _ranks(prediction: "Prediction", layout: Layout) -> list[tuple[str, float, f
 
 
 def _json_lines(stream: TextIO, layout: Layout) -> Write:
+    names: dict[str, str] = {}  # of what is added
+
     def write(number: int, row: "Row", prediction: "Prediction") -> None:
         content: dict[str, Any] = {"number": number}
         if layout.with_text and not layout.keeps_columns:
@@ -90,7 +92,14 @@ def _json_lines(stream: TextIO, layout: Layout) -> Write:
         if layout.abstains:
             content["suggestion"] = prediction.suggestion
         columns = {name: _json_value(value) for name, value in row.columns.items()}
-        content = {**columns, **{unused_name(name, columns): value for name, value in content.items()}}
+        if not names:
+            names.update({name: unused_name(name, layout.columns or columns) for name in content})
+        if taken := next((name for name in names.values() if name in columns), None):
+            raise DataError(
+                f"row {number} has the column {taken!r}, which the first row does not have; give the first row one "
+                "too, which may be null, or leave out --keep-columns"
+            )
+        content = {**columns, **{names[name]: value for name, value in content.items()}}
         line = json.dumps(content, ensure_ascii=False, allow_nan=False, default=str)
         stream.write(_HALF_CHARACTER.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
 
@@ -122,6 +131,12 @@ def _json_value(value: Any) -> Any:
     return list(map(_json_value, value)) if isinstance(value, list | tuple) else value
 
 
+def _cell(value: Any) -> Any:
+    """The value in a table: lists and objects as JSON, and nothing for numbers that JSON lacks."""
+    value = _json_value(value)
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
+
+
 @dataclass(frozen=True)
 class _LineFeeds:
     """Ends rows with only a line feed. csv's own setting for that leaves a carriage return in a text unquoted."""
@@ -137,8 +152,7 @@ def _json_cells(stream: TextIO) -> Callable[[Iterable[object]], object]:
     """Rows as JSON lists, one per line, of which a workbook is made at the end."""
 
     def write(cells: Iterable[object]) -> None:
-        values = [_json_value(cell) for cell in cells]
-        stream.write(json.dumps(values, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        stream.write(json.dumps(list(cells), ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     return write
 
@@ -174,7 +188,7 @@ def _separated(
         values[0] = prediction.label
         if layout.abstains:
             values.append(prediction.suggestion)
-        columns = [row.columns.get(name) for name in kept or ()]
+        columns = [_cell(row.columns.get(name)) for name in kept or ()]
         write_row([*columns, number, *([row.text] if has_text else []), *values])
 
     return write

@@ -29,7 +29,7 @@ def print_table(table: Table, console: Console, words: Words) -> None:
     for place, width in widths.items():
         column = table.columns[place]
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(Text(column.heading), justify=justify, width=width)
+        drawn.add_column(Text(column.heading), justify=justify, width=width, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(one_line(row[place])) for place in widths))
     console.print(drawn, soft_wrap=False)

@@ -78,7 +78,7 @@ def source_of(texts: list[str], file: Path | None, given: Reading, *, keep_colum
         raise DataError("texts and --file were both given; give one of them")
     if keep_columns and (piped or texts):
         raise DataError("--keep-columns needs a file with columns; texts and standard input have no columns")
-    if not texts and file is None and (sys.stdin is None or sys.stdin.isatty()):
+    if piped and (sys.stdin is None or (not texts and file is None and sys.stdin.isatty())):
         raise DataError("no texts: give them as arguments, with --file, or pipe them in, one per line")
     file, options = None if piped else file, given.options()
     refuse_without_effect(file, options)

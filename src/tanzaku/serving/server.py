@@ -111,10 +111,9 @@ def _bound(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
-        raise TanzakuError(
-            f"can't listen on {host}, port {port}: {error.strerror or error}; choose another --port or --host"
-        ) from error
+    except (OSError, UnicodeError) as error:  # the second of a name that no host can have
+        reason = getattr(error, "strerror", None) or error
+        raise TanzakuError(f"can't listen on {host}, port {port}: {reason}; choose another --port or --host") from error
     return listener
 
 

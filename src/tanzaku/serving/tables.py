@@ -245,7 +245,7 @@ def _check_size(content: bytes, name: str) -> None:
                         f"the spreadsheet {name} is too large when it is unpacked; delete empty rows and columns, "
                         "other sheets and pictures, or cut it into several files",
                     )
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except (zipfile.BadZipFile, ValueError, OSError, RuntimeError):
         return  # the reader says what is wrong
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tanzaku.serving.engine import Engine, Pool
     from tanzaku.serving.shared import SharedEncoder
 
-NAME_PATTERN = r"^[0-9A-Za-z぀-ヿ一-鿿ー][0-9A-Za-z぀-ヿ一-鿿ー._-]{0,63}$"
+NAME_PATTERN = r"^[^\W_][\w.-]{0,63}$"  # of any script
 
 
 class UnknownTaskError(TanzakuError):

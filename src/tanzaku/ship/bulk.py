@@ -2,12 +2,13 @@
 
 The labels are in a folder, with one file for each shard, which is whole or absent:
 
-    labels/settings.json        what the labels depend on
-    labels/part-000000001.parquet
-    labels/part-000020001.parquet
+    labels/_settings.json              what the labels depend on
+    labels/_part-000000000001.json     what was counted in this shard
+    labels/part-000000000001.parquet
 
-A part is named by the number of its first row, so that the names sort in the rows' order. The same call classifies the
-shards of which there is no part.
+A part is named by the number of its first row, so that the names sort in the rows' order. Programs that read a folder
+as one table pass over names that begin with an underscore. The same call classifies the shards of which there is no
+part.
 """
 
 import io
@@ -31,12 +32,13 @@ from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import MANIFEST_FILE
 from tanzaku.ship.scorers import Device, Precision
+from tanzaku.ship.tally import Tally
 from tanzaku.study.engines.cluster import Cluster
 from tanzaku.threads import settle_threads
 
-SETTINGS_FILE = "settings.json"
+SETTINGS_FILE = "_settings.json"
 DEFAULT_SHARD_ROWS = 20_000
-_LOCK_FILE = "lock"
+_LOCK_FILE = "_lock"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def classify_file(
     reading: ReadOptions | None = None,
     options: BulkOptions | None = None,
     listener: Callable[[int, int], None] = lambda *_: None,
-) -> int:
+) -> Tally:
     """Classify a file into a folder of labels; the same call resumes after an interruption.
 
     Each row of a part has `number` (of the row in the file, from 1 on), `label`, `probability` and `score`, and with
@@ -94,7 +96,7 @@ def classify_file(
         listener: Called with how many rows have labels and how many there are, at first and after each shard.
 
     Returns:
-        How many rows have labels: all.
+        What was counted of all rows, also of those that had labels before.
 
     Raises:
         DataError: The file can't be read, or `out` has labels of another file, bundle or settings.
@@ -103,22 +105,20 @@ def classify_file(
     """
     reading, options = reading or ReadOptions(), options or BulkOptions()
     check_writable(out)
-    fingerprint = sha256_of_file(open_bundle(bundle).folder / MANIFEST_FILE)
+    settings = _settings(open_bundle(bundle).folder / MANIFEST_FILE, source, reading, options)
     shards = shards_of(source, reading, rows=options.shard_rows)
     total = sum(shard.rows for shard in shards)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        _check_settings(out, _settings(fingerprint, source, reading, options))
-        missing = [shard for shard in shards if not _part(out, source, shard).is_file()]
-        done = total - sum(shard.rows for shard in missing)
-        listener(done, total)
-        if missing:
-            by_number = {shard.first: shard for shard in missing}
-            for first, part in _classified(bundle, source.absolute(), missing, reading, options):
-                write_atomically(_part(out, source, by_number[first]), part)
-                done += by_number[first].rows
-                listener(done, total)
-    return total
+        _check_settings(out, settings)
+        missing, tally = _missing(out, source, shards)
+        listener(tally.texts, total)
+        for first, part, counted in _classified(bundle, source.absolute(), missing, reading, options):
+            write_json_atomically(_tally_file(out, first), counted.to_json())
+            write_atomically(_part(out, source, first), part)
+            tally.include(counted)
+            listener(tally.texts, total)
+    return tally
 
 
 class _Worker:
@@ -137,39 +137,41 @@ class _Worker:
         self._source, self._reading, self._options = source, reading, options
 
     def __call__(self, batch: dict[str, Any]) -> Any:
-        """The part of the shard in a batch: its file's content, in one row, which Ray does not divide."""
+        """The part of the shard in a batch: its files' contents, in one row, which Ray does not divide."""
         import pyarrow as pa
 
         (content,) = batch["shard"]
-        shard, part, error = Shard(**json.loads(content)), None, None
+        shard, part, tally, error = Shard(**json.loads(content)), None, None, None
         try:
-            part = self._part(shard)
+            part, tally = self._part(shard)
         except TanzakuError as refused:  # Ray would only pass on its text, among other things
             error = json.dumps([isinstance(refused, BundleError), str(refused)])
         columns = {"first": pa.array([shard.first], pa.int64()), "part": pa.array([part], pa.large_binary())}
-        return pa.table({**columns, "error": pa.array([error], pa.string())})
+        return pa.table({**columns, "tally": pa.array([tally], pa.string()), "error": pa.array([error], pa.string())})
 
-    def _part(self, shard: Shard) -> bytes:
+    def _part(self, shard: Shard) -> tuple[bytes, str]:
         minimum, otherwise = self._options.min_probability, self._options.otherwise
-        texts = read_shard(self._source, shard, self._reading)
+        texts = list(read_shard(self._source, shard, self._reading))
         predictions = self._classifier.stream(texts, min_probability=minimum, otherwise=otherwise)
-        rows = [
-            {
+        rows, tally = [], Tally()
+        for number, (text, prediction) in enumerate(zip(texts, predictions, strict=True), start=shard.first):
+            row = {
                 "number": number,
                 "label": prediction.label,
                 "probability": prediction.probability,
                 "score": prediction.score,
-                **({} if minimum is None else {"suggestion": prediction.suggestion}),
             }
-            for number, prediction in enumerate(predictions, start=shard.first)
-        ]
-        return _encoded(rows, self._source.suffix.lower())
+            rows.append(row | ({} if minimum is None else {"suggestion": prediction.suggestion}))
+            tally.add(number, text, answered=prediction.suggestion is None)
+        return _encoded(rows, self._source.suffix.lower()), json.dumps(tally.to_json())
 
 
 def _classified(
     bundle: Path, source: Path, shards: list[Shard], reading: ReadOptions, options: BulkOptions
-) -> Iterator[tuple[int, bytes]]:
-    """The first row of a shard and its part, as the shards are done."""
+) -> Iterator[tuple[int, bytes, Tally]]:
+    """The first row of a shard, its part and what was counted in it, as the shards are done."""
+    if not shards:
+        return  # without a need for Ray
     cluster = Cluster(options.address)
     cluster.connect(cpus=options.cpus_per_worker, gpus=options.gpus_per_worker)
     try:
@@ -191,7 +193,7 @@ def _classified(
                 if row["error"] is not None:
                     of_bundle, message = json.loads(row["error"])
                     raise (BundleError if of_bundle else DataError)(message)
-                yield row["first"], row["part"]
+                yield row["first"], row["part"], Tally.from_json(json.loads(row["tally"]))
     except TanzakuError:
         raise
     except Exception as error:
@@ -226,8 +228,33 @@ def _pack(bundle: Path) -> bytes:
     return content.getvalue()
 
 
-def _part(out: Path, source: Path, shard: Shard) -> Path:
-    return out / f"part-{shard.first:012}{source.suffix.lower()}"
+def _part(out: Path, source: Path, first: int) -> Path:
+    return out / f"part-{first:012}{source.suffix.lower()}"
+
+
+def _tally_file(out: Path, first: int) -> Path:
+    return out / f"_part-{first:012}.json"
+
+
+def _missing(out: Path, source: Path, shards: list[Shard]) -> tuple[list[Shard], Tally]:
+    """The shards without labels, and what was counted in the others."""
+    missing, tally = [], Tally()
+    for shard in shards:
+        if (counted := _counted(out, source, shard)) is None:
+            missing.append(shard)
+        else:
+            tally.include(counted)
+    return missing, tally
+
+
+def _counted(out: Path, source: Path, shard: Shard) -> Tally | None:
+    """What was counted in a shard, if it has labels."""
+    if not _part(out, source, shard.first).is_file():
+        return None
+    try:
+        return Tally.from_json(json.loads(_tally_file(out, shard.first).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is classified again
 
 
 def _encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
@@ -243,7 +270,7 @@ def _encoded(rows: list[dict[str, Any]], ending: str) -> bytes:
     return content.getvalue()
 
 
-def _settings(fingerprint: str, source: Path, reading: ReadOptions, options: BulkOptions) -> dict[str, Any]:
+def _settings(manifest: Path, source: Path, reading: ReadOptions, options: BulkOptions) -> dict[str, Any]:
     """What the labels depend on. The file is known by its size and time: reading it twice would take too long."""
     state = source.stat()
     return {
@@ -253,7 +280,7 @@ def _settings(fingerprint: str, source: Path, reading: ReadOptions, options: Bul
         "file_modified_ns": state.st_mtime_ns,
         "columns": list(reading.text_columns),
         "text_separator": reading.text_separator,
-        "bundle_manifest_sha256": fingerprint,
+        "bundle_manifest_sha256": sha256_of_file(manifest),
         "shard_rows": options.shard_rows,
         "min_probability": options.min_probability,
         "otherwise": options.otherwise,

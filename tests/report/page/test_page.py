@@ -274,6 +274,12 @@ def test_colours_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
         assert _contrast(colours[front], colours[back]) >= 4.5, (front, back)
     for look in range(6):
         assert _contrast(colours[f"look-{look}"], colours["card"]) >= 3, look
+    # The darkest cell of the confusion matrix that is not `full`.
+    slope, least = map(float, re.findall(r"--share, 0\)(?: \* 100, 1\))? \* (\.\d+)", STYLE))
+    opacity, accent = 0.5 * slope + least, bytes.fromhex(colours["accent"][1:])
+    card = bytes.fromhex(colours["card"][1:])
+    cell = [round(over * opacity + under * (1 - opacity)) for over, under in zip(accent, card, strict=True)]
+    assert contrast(bytes.fromhex(colours["ink"][1:]), cell) >= 4.5
 
 
 def _contrast(one: str, other: str) -> float:

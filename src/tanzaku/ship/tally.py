@@ -2,12 +2,11 @@
 
 import warnings
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tanzaku.errors import TanzakuWarning
 
-if TYPE_CHECKING:
-    from tanzaku.data.raw import RowError
+_FIRST = 5
 
 
 @dataclass
@@ -27,8 +26,13 @@ class Numbers:
     def add(self, number: int) -> None:
         """Count one."""
         self.count += 1
-        if len(self.first) < 5:
+        if len(self.first) < _FIRST:
             self.first.append(number)
+
+    def include(self, other: "Numbers") -> None:
+        """Count those of another one, too."""
+        self.count += other.count
+        self.first = sorted([*self.first, *other.first])[:_FIRST]
 
 
 @dataclass
@@ -52,6 +56,13 @@ class Tally:
         elif readable != text:
             self.changed.add(number)
 
+    def include(self, other: "Tally") -> None:
+        """Count the texts of another one, too."""
+        self.texts += other.texts
+        self.answered += other.answered
+        self.empty.include(other.empty)
+        self.changed.include(other.changed)
+
     def warn(self) -> None:
         """Warn of texts whose labels mean little, and of those that were not read as they are written."""
         if self.empty:
@@ -71,26 +82,6 @@ class Tally:
         """As it was stored."""
         parts = {name: Numbers(**content[name]) for name in ("empty", "changed")}
         return cls(texts=content["texts"], answered=content["answered"], **parts)
-
-
-@dataclass
-class Skipped:
-    """The rows that can't be read, each reported when its turn comes."""
-
-    count: int = 0
-    remedies: list[str] = field(default_factory=list)
-
-    def add(self, error: "RowError") -> None:
-        """Report and count one row."""
-        self.count += 1
-        _warn(f"skipped: {error.fault}")
-        if error.remedy not in self.remedies:
-            self.remedies.append(error.remedy)
-
-    def warn(self) -> None:
-        """Say how many there were, and what to do about them."""
-        rows = "1 row was skipped, because it" if self.count == 1 else f"{self.count:,} rows were skipped, because they"
-        _warn(f"{rows} can't be read. {' '.join(self.remedies)}")
 
 
 def _warn(message: str) -> None:
