@@ -1,5 +1,6 @@
 """`TextClassifier` with scikit-learn's tools: its checks, its searches, pickles, weights."""
 
+import math
 import pickle
 import pickletools
 import random
@@ -24,7 +25,8 @@ import tanzaku
 from benchmarks.inquiries import inquiries
 from tanzaku.data.dataset import Documents
 from tanzaku.errors import DataError, MethodError, SpecError
-from tanzaku.fitting.estimator import InvalidInputError, InvalidOptionError, TextClassifier, _held_out
+from tanzaku.fitting.estimator import TextClassifier
+from tanzaku.fitting.inputs import InvalidInputError, InvalidOptionError, held_out
 from tests.tiny import make_documents
 
 DOCUMENTS = make_documents(60, seed=1)
@@ -146,7 +148,7 @@ def test_weights_count_as_repeated_documents() -> None:
 
 
 def test_weights_that_are_all_zero_in_training_are_named() -> None:
-    _, taken = _held_out(Documents(tuple(TEXTS), tuple(LABELS)), share=0.4, seed=0)
+    _, taken = held_out(Documents(tuple(TEXTS), tuple(LABELS)), share=0.4, seed=0)
     weights = np.zeros(60)
     weights[taken[0]] = 1.0
     with pytest.raises(InvalidInputError, match="all texts left for training have the weight 0"):
@@ -206,6 +208,13 @@ WORD_OF = {"空": 10, "海": 2, "山": 1}
         ({}, [["海"], ["空"]], ["a", "b"], "text 1 is of the type list"),
         ({}, TEXTS, LABELS[:-1], "60 texts and 59 labels"),
         ({}, TEXTS, ["海"] * 60, "only 1 class, '海'"),
+        ({}, TEXTS, [*LABELS[:-1], None], "some labels are missing .*, such as label 60"),
+        ({}, TEXTS, [*LABELS[:-1], math.nan], "some labels are missing .*, such as label 60"),
+        ({}, TEXTS, pd.Series([None, *LABELS[1:]]), "some labels are missing .*, such as label 1;"),
+        ({}, TEXTS, pd.Series([*LABELS[:-1], pd.NA], dtype="string"), "some labels are missing .*, such as label 60"),
+        ({}, TEXTS, [math.inf, *range(59)], "some labels are missing .* infinite, such as label 1;"),
+        ({}, TEXTS, [*LABELS[:-1], "\ud800"], r"the label '\\ud800' has half of a surrogate pair"),
+        ({}, [*TEXTS[:-1], "\ud800"], LABELS, "surrogate"),
         ({}, pd.DataFrame({"text": TEXTS}), LABELS, r"the shape \(60, 1\)"),
         ({"validation_fraction": 1}, TEXTS, LABELS, "validation_fraction = 1; give a share from 0.001 to 0.999, or 0"),
         ({"validation_fraction": 0.0005}, TEXTS, LABELS, "validation_fraction = 0.0005; give a share from 0.001"),
@@ -235,8 +244,29 @@ def test_unknown_methods_and_options_are_named_when_it_fits() -> None:
         TextClassifier("tfidf-svm", penality=1).fit(TEXTS, LABELS)
     with pytest.raises(InvalidOptionError, match="penalty = -1"):
         TextClassifier("tfidf-svm", penalty=-1).fit(TEXTS, LABELS)
+    with pytest.raises(InvalidOptionError, match=r"seeds\.0 = -1"):
+        TextClassifier("tfidf-svm", random_state=-1).fit(TEXTS, LABELS)
+    with pytest.raises(InvalidOptionError, match="random_state = 'x'; give a whole number"):
+        TextClassifier("tfidf-svm", random_state="x").fit(TEXTS, LABELS)
+    with pytest.raises(InvalidOptionError, match="nope"):
+        TextClassifier("lora", targets="nope").fit(TEXTS, LABELS)
     with pytest.raises(NotFittedError):
         TextClassifier(**QUICK).predict(TEXTS)
+
+
+def test_what_failed_to_be_fitted_again_stays_as_it_was() -> None:
+    fitted = TextClassifier(**QUICK).fit(TEXTS, LABELS)
+    expected = fitted.predict(NEW.texts)
+    with pytest.raises(InvalidOptionError, match="penalty"):
+        fitted.set_params(penalty="x").fit(TEXTS, ["x", "y"] * 30)
+    assert fitted.predict(NEW.texts).tolist() == expected.tolist()
+
+
+@pytest.mark.gpu
+def test_the_generators_of_gpus_are_left_as_they_were(tiny_encoder: Path) -> None:
+    before = torch.cuda.get_rng_state_all()
+    TextClassifier("lora", rank=2, encoder=str(tiny_encoder), max_tokens=24, epochs=1).fit(TEXTS, LABELS)
+    assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
 
 
 def test_only_parameters_that_there_are_can_be_set() -> None:

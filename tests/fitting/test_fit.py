@@ -836,6 +836,14 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
         ({"language": "jp"}, "language = 'jp'; choose among en, ja"),
         ({"folds": 1}, "folds = 1"),
         ({"jobs": 0}, "jobs = 0; give 1 or more"),
+        ({"jobs": 1.5}, "jobs = 1.5; give a whole number"),
+        ({"folds": 2.5}, "folds = 2.5; give a whole number"),
+        ({"minutes": "20"}, "minutes = '20'; give a number"),
+        ({"seed": -1}, "seed = -1; give a number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed = 4294967296; give a number from 0"),
+        ({"choose_by": "f1"}, "choose_by = 'f1'; choose among accuracy, macro_f1"),
+        ({"candidates": ["tfidf-svm"]}, r"candidates = \['tfidf-svm'\]; give a list of arms as in a study file"),
+        ({"candidates": [{"rank": 2}]}, "{'rank': 2} lacks its method; add one"),
         ({"max_megabytes": 1}, "fit has no option 'max_megabytes'; choose among text, label"),
         ({"candidates": [{**FEW_TERMS, "penalty": [1.0, 5.0]}]}, "give one candidate for each value"),
         ({"candidates": [FEW_TERMS, MANY_TERMS, FEW_TERMS]}, "'max_terms': 12, .* is given twice; leave one out"),
@@ -844,7 +852,16 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
 )
 def test_what_is_asked_wrongly_is_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        fit(inquiries(40), study=tmp_path, **{"candidates": [FEW_TERMS], **options})
+        fit(inquiries(40), study=tmp_path / "study", **{"candidates": [FEW_TERMS], **options})
+    if "candidates" not in options:
+        assert not (tmp_path / "study").exists()
+
+
+def test_one_encoder_under_two_names_is_named(tmp_path: Path, tiny_encoder: Path) -> None:
+    (tmp_path / "copy").symlink_to(tiny_encoder)
+    candidates = [{"method": "static", "vectors_from": str(path)} for path in (tiny_encoder, tmp_path / "copy")]
+    with pytest.raises(SpecError, match="candidates: two are the same run"):
+        fit(inquiries(40), study=tmp_path / "study", encoder=None, candidates=candidates)
 
 
 def test_numbers_of_further_labels_are_round() -> None:

@@ -349,6 +349,24 @@ def test_a_run_is_only_begun_if_there_is_time_when_its_turn_comes(world: World) 
     assert not [name for name in world.made if name.startswith("c")]
 
 
+def test_the_time_to_weigh_a_candidate_is_planned_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two tell how long it takes; the third would fit into the time but for that."""
+
+    def weigh(race: Race, planned: PlannedRun, *_: object) -> Costs:
+        world.clock.now += 30
+        race.clock.learn_weighing(planned, 30.0)
+        return Costs(1.0, 1.0, 1, total_bytes=1)
+
+    monkeypatch.setattr(rounds, "weigh", weigh)
+    kinds = [Kind("a", 5, wrong=1), Kind("b", 5, wrong=1), Kind("c", 5, wrong=1)]
+    needed = 5 * (FOLDS + 1.25) + 30
+    done, entries = world.race(kinds, seconds=2 * (5 + 30) + 50)
+    assert (done, entries["c"].reason, entries["c"].needed_seconds) == (FOLDS, "time", needed)
+    assert not [name for name in world.made if name.startswith("c")]
+    _, entries = world.race(kinds, seconds=500)
+    assert entries["c"].reason is None
+
+
 def test_each_run_is_counted_from_when_there_is_a_place_for_it() -> None:
     """With two places, the third run begins after the second one, which is the shorter one."""
     race = SimpleNamespace(at_once=2, final_share=1.25)

@@ -146,8 +146,12 @@ def test_a_program_registers_a_method_of_its_own(workplace: Path) -> None:
     folder.mkdir()
     shutil.copy(METHOD, folder)
     script = """
+from pathlib import Path
+
 import tanzaku
 from last_biases import LastBiases
+from tanzaku.fitting.measuring import measure_bundle
+from tanzaku.ship.packing import pack
 
 tanzaku.register_method(LastBiases)
 study = {
@@ -158,12 +162,13 @@ study = {
     "arms": [{"method": "last-biases"}],
 }
 (record,) = tanzaku.run_study(study, out="runs")
-print(record.status, record.method)
+bundle = pack(next(Path("runs").glob("last-biases*")), Path("bundle")).folder
+print(record.status, record.method, measure_bundle(bundle, ["海"]).milliseconds > 0)
 """
     (folder / "program.py").write_text(script, encoding="utf-8")
     finished = run("program.py", folder=folder, installed=None)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split() == ["finished", "last-biases"]
+    assert finished.stdout.split() == ["finished", "last-biases", "True"]
 
 
 _BROKEN = [

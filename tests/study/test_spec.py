@@ -131,6 +131,8 @@ def test_a_resolved_run_survives_json(study_file: Path) -> None:
         ("seeds=[-1]", r"seeds\.0 = -1"),
         ("name=../x", "name = '../x'"),
         ("nope=1", "unknown key 'nope'"),
+        ("float=1", "unknown key 'float'"),
+        ("training.int.x=1", "training: unknown key 'int'"),
         ("arms.9.rank=1", r"'9' is not a place in the list; it takes 0 to 2"),
         ("epochs", "give key=value"),
         ("name.x=1", "name is 'small', which holds no further keys"),

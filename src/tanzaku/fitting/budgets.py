@@ -92,7 +92,7 @@ class CostsFile:
     def measure(
         self, key: str, bundle: Path, texts: Sequence[str], *, own_bytes: int, dictionary_bytes: int = 0
     ) -> Costs:
-        """Time a bundle, unless that was done before under this name.
+        """Note what a bundle weighs, and time it unless that was done before under this name.
 
         Args:
             key: The name.
@@ -101,11 +101,10 @@ class CostsFile:
             own_bytes: What it weighs, without what is there anyway.
             dictionary_bytes: What it needs in addition.
         """
-        if (known := self.get(key)) is not None:
-            return known
-        measured = measure_bundle(bundle, texts)
-        total = own_bytes + dictionary_bytes
-        return self._keep(key, Costs(**asdict(measured), total_bytes=total, dictionary_bytes=dictionary_bytes))
+        known = self._known.get(key)
+        measured = asdict(measure_bundle(bundle, texts)) if known is None else known
+        weighs = {"total_bytes": own_bytes + dictionary_bytes, "dictionary_bytes": dictionary_bytes}
+        return self._keep(key, Costs(**{**measured, **weighs}))
 
     def encoder(self, encoder: EncoderSpec, texts: Sequence[str], *, labels: int, fingerprint: str) -> Costs:
         """Time an encoder that is not trained yet, with a head for so many labels, unless that was done before."""

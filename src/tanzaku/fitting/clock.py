@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.study.encoder_spec import EncoderSpec
@@ -73,6 +74,7 @@ class Clock:
         self._crowding = crowding
         self._known: dict[str, float] = {}  # seconds for each training document, by arm
         self._factor = 1.0  # how much longer runs that train the encoder took than expected
+        self._weighings: dict[str, list[float]] = {}  # seconds of each, by the kind of the run
 
     @property
     def left(self) -> float:
@@ -98,6 +100,14 @@ class Clock:
         self._known[_arm(planned)] = took / max(1, len(dataset.train))
         if trains_encoder(planned.spec) and (expected := self._by_speed(planned.spec, dataset)):
             self._factor = took / expected
+
+    def learn_weighing(self, planned: PlannedRun, seconds: float) -> None:
+        """Note how long it took to pack a run in one of its forms, to time it, and to classify with it."""
+        self._weighings.setdefault(planned.spec.kind, []).append(seconds)
+
+    def weighing(self, planned: PlannedRun) -> float:
+        """Seconds that it is going to take to weigh a form of a run; 0 as long as none of its kind was weighed."""
+        return fmean(self._weighings.get(planned.spec.kind, [0.0]))
 
     def expected(self, planned: PlannedRun, dataset: Dataset) -> float:
         """Seconds that a run is going to take: as long as another of its arm, or else as the encoder's speed says."""

@@ -45,6 +45,9 @@ from tanzaku.words import LANGUAGES, Language, words_of
 
 FOLDS_FOLDER = "folds"
 _COSTS, _SCRATCH = "costs.json", "scratch"
+_NOT_ONE_RUN_EACH = (
+    "candidates: two are the same run, or an option has a list of values; give one candidate for each value"
+)
 # Of candidates that train the encoder: five epochs, or fewer where the time is short, though not fewer than it takes
 # for so many steps.
 _EPOCHS, _STEPS = (2, 3, 4, 5), 600
@@ -301,9 +304,7 @@ def _study(job: Job, encoder: Mapping[str, Any], candidates: Sequence[Candidate]
     if repeated := next((arm for place, arm in enumerate(arms) if arm in arms[:place]), None):
         raise SpecError(f"candidates: {repeated} is given twice; leave one out")
     if len(expand(spec)) != len(candidates):
-        raise SpecError(
-            "candidates: two are the same run, or an option has a list of values; give one candidate for each value"
-        )
+        raise SpecError(_NOT_ONE_RUN_EACH)
     return spec
 
 
@@ -324,6 +325,8 @@ def _fold(job: Job, spec: StudySpec, number: int) -> Fold:
     dataset = job.folds[number - 1]
     of_fold = spec.model_copy(update={"data": DataSpec(source=dataset.name)})
     plan = plan_study(of_fold, dataset=dataset, out=job.folder / FOLDS_FOLDER / str(number))
+    if len(plan.runs) != len(spec.arms):  # such as of one encoder under two names
+        raise SpecError(_NOT_ONE_RUN_EACH)
     return Fold(number, plan.dataset, plan.runs)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import random
 import tempfile
 import zipfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +15,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from tanzaku.data.dataset import Dataset, Documents
-from tanzaku.data.grouping import same_text, together
-from tanzaku.data.split import Splitter, hold_out, pick
+from tanzaku.data.split import pick
 from tanzaku.encoders.source import EMBEDDED_NAME
-from tanzaku.errors import DataError, SpecError
+from tanzaku.fitting.inputs import (
+    InvalidInputError,
+    InvalidOptionError,
+    held_out,
+    labels_of,
+    names_of,
+    texts_of,
+    value_errors,
+    weights_of,
+)
 from tanzaku.study.recipes import RecipeName
 from tanzaku.words import Language
 
@@ -34,14 +39,6 @@ if TYPE_CHECKING:
 
 _NAME = "text-classifier"  # of the study and the data in the bundle
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip file can date: equal bundles give equal bytes
-
-
-class InvalidInputError(DataError, ValueError):
-    """Texts, labels or weights that can't be used; scikit-learn's tools expect a `ValueError`."""
-
-
-class InvalidOptionError(SpecError, ValueError):
-    """A method or an option that there is not, or a value that it can't have."""
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
@@ -126,21 +123,20 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             InvalidOptionError: There is no such method, or it has no such option or value.
             TanzakuError: The encoder can't be used, or the method can't weight documents.
         """
-        texts, labels = _texts(X), _labels(y)
-        weights = _weights(sample_weight, documents=len(texts))
+        texts, labels = texts_of(X), labels_of(y)
+        weights = weights_of(sample_weight, documents=len(texts))
         if len(texts) != len(labels):
             raise InvalidInputError(f"there are {len(texts)} texts and {len(labels)} labels; give each text its label")
-        self.classes_, classes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InvalidInputError(
-                f"there is only 1 class, {str(self.classes_[0])!r}; a classifier needs two at least"
-            )
-        seed = self._seed()
-        dataset = self._dataset(Documents(texts, self._names(classes), weights), seed=seed)
-        with tempfile.TemporaryDirectory() as folder, _generators_as_they_were():
-            bundle = _train(dataset, self._study(seed), Path(folder), with_encoder=self.with_encoder)
-            self.bundle_ = _zipped(bundle)
-            self._loaded = _load(self.bundle_)
+        classes, rows = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise InvalidInputError(f"there is only 1 class, {str(classes[0])!r}; a classifier needs two at least")
+        names = names_of(classes)
+        with value_errors(), tempfile.TemporaryDirectory() as folder, _generators_as_they_were():
+            study = self._study(self._seed())
+            dataset = self._dataset(Documents(texts, tuple(names[row] for row in rows), weights), seed=study.seeds[0])
+            bundle = _zipped(_train(dataset, study, Path(folder), with_encoder=self.with_encoder))
+            loaded = _load(bundle)
+        self.classes_, self.bundle_, self._loaded = classes, bundle, loaded
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -152,8 +148,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Calibrated probabilities (documents, labels), columns as in `classes_`."""
         check_is_fitted(self, "bundle_")
-        names = self._names(range(len(self.classes_)))
-        rows = [prediction.probabilities or {} for prediction in self._classifier(_texts(X), all_labels=True)]
+        names = names_of(self.classes_)
+        rows = [prediction.probabilities or {} for prediction in self._classifier(texts_of(X), all_labels=True)]
         return np.array([[row[name] for name in names] for row in rows]).reshape(len(rows), len(names))
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -214,7 +210,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))
+        try:
+            return int(check_random_state(self.random_state).randint(2**31))
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"random_state = {self.random_state!r}; give a whole number, a RandomState, or None"
+            ) from error
 
     def _study(self, seed: int) -> StudySpec:
         from tanzaku.methods import TextMethod
@@ -222,29 +223,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         from tanzaku.study.spec import method_named
 
         options = {name: [value] if isinstance(value, list) else value for name, value in self._options().items()}
-        try:
-            text_method = issubclass(method_named(self.method, where="method"), TextMethod)
-            self._check_names(self.method, set(options))
-            content = {
-                "name": _NAME,
-                "seeds": [seed],
-                "recipe": self.recipe,
-                "data": {"source": _NAME},
-                "arms": [{"method": self.method, **options}],
-            } | ({} if text_method else {"encoder": {"name": self.encoder}})
-            return parse_study(content, where=type(self).__name__)
-        except SpecError as error:
-            raise InvalidOptionError(str(error)) from error
-
-    def _names(self, classes: Sequence[int] | np.ndarray | range) -> tuple[str, ...]:
-        """The labels' names in the bundle: the labels themselves, where they are different strings."""
-        names = [str(one) for one in self.classes_]
-        if len(set(names)) < len(names):
-            raise InvalidInputError(f"labels that are written alike can't be told apart: {names}")
-        return tuple(names[one] for one in classes)
+        text_method = issubclass(method_named(self.method, where="method"), TextMethod)
+        self._check_names(self.method, set(options))
+        content = {
+            "name": _NAME,
+            "seeds": [seed],
+            "recipe": self.recipe,
+            "data": {"source": _NAME},
+            "arms": [{"method": self.method, **options}],
+        } | ({} if text_method else {"encoder": {"name": self.encoder}})
+        return parse_study(content, where=type(self).__name__)
 
     def _dataset(self, documents: Documents, *, seed: int) -> Dataset:
-        kept, taken = _held_out(documents, share=self.validation_fraction, seed=seed)
+        kept, taken = held_out(documents, share=self.validation_fraction, seed=seed)
         train = pick(documents, kept)
         if train.weights is not None:
             if not (counted := {one for one, weight in zip(train.labels, train.weights, strict=True) if weight > 0}):
@@ -256,8 +247,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, texts: Any) -> np.ndarray:
         """(documents, labels) float32, columns as in `classes_`."""
         classifier = self._classifier
-        columns = [classifier.label_names.index(name) for name in self._names(range(len(self.classes_)))]
-        scores: np.ndarray = classifier.scores(_texts(texts))[:, columns]
+        columns = [classifier.label_names.index(name) for name in names_of(self.classes_)]
+        scores: np.ndarray = classifier.scores(texts_of(texts))[:, columns]
         return scores
 
     @property
@@ -285,97 +276,13 @@ def _generators_as_they_were() -> Iterator[None]:
     """Put the global generators back that a run seeds."""
     import torch
 
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-
-
-def _held_out(documents: Documents, *, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """The rows that are trained on, and those that are not, of classes with two different texts at least.
-
-    Rows with the same text stay together: a text that is trained on too would make probabilities look too good. Bagging
-    repeats texts, and so do many files.
-    """
-    needed = _needed(share)
-    texts, labels = documents.texts, documents.labels
-    groups = together([same_text(text) for text in texts])  # the number of the first row of a text
-    sizes = Counter(labels[first] for first in set(groups))
-    for label, size in sorted(sizes.items()):
-        if 1 < size < needed:
-            raise InvalidInputError(
-                f"validation_fraction = {share:g} leaves nothing to train on of the class {label!r}, which has {size} "
-                f"different texts; give {math.floor(1000 * (size - 1) / size) / 1000:g} or less, or more texts"
-            )
-    rows = [row for row, first in enumerate(groups) if sizes[labels[first]] > 1] if share else []
-    if not rows:
-        return list(range(len(labels))), []
-    firsts = [groups[row] for row in rows]
-    _, taken = hold_out([labels[first] for first in firsts], share=share, seed=seed, groups=firsts)
-    held = {rows[place] for place in taken}
-    # A class may have only texts that another class has too. It is trained on in any case.
-    lacking = set(labels) - {label for row, label in enumerate(labels) if row not in held}
-    back = {groups[row] for row in held if labels[row] in lacking}
-    held -= {row for row in held if groups[row] in back}
-    return [row for row in range(len(labels)) if row not in held], sorted(held)
-
-
-def _needed(share: float) -> int:
-    """So many different texts a class needs so that some are trained on, unless it has one only."""
-    if share == 0:
-        return 0
-    try:
-        return Splitter.needed(share)
-    except (DataError, TypeError) as error:
-        raise InvalidInputError(
-            f"validation_fraction = {share!r}; give a share from 0.001 to 0.999, or 0 to train on all documents"
-        ) from error
-
-
-def _texts(texts: Any) -> tuple[str, ...]:
-    """A column of texts as a tuple: of a list, an array, or a column of a table."""
-    if isinstance(texts, str | bytes):
-        raise InvalidInputError("a list of texts is wanted, not one text; write [text]")
-    if len(getattr(texts, "shape", (0,))) != 1:
-        raise InvalidInputError(
-            f"the texts have the shape {texts.shape}; give one column, such as table['text']. Reshape your data"
-        )
-    column = tuple(texts)
-    if not column:
-        raise InvalidInputError("there are 0 sample(s), while a minimum of 1 is required; give some texts")
-    for number, text in enumerate(column, start=1):
-        if not isinstance(text, str):
-            raise InvalidInputError(f"text {number} is of the type {type(text).__name__}; texts are strings")
-    return tuple(map(str, column))
-
-
-def _labels(labels: Any) -> np.ndarray:
-    if labels is None:
-        raise InvalidInputError("this estimator requires y to be passed, but the target y is None; give the labels")
-    try:
-        column: np.ndarray = column_or_1d(labels, warn=True)
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            raise InvalidInputError("some labels are missing (NaN) or infinite; give each text a label")
-        check_classification_targets(column)
-    except ValueError as error:
-        raise InvalidInputError(str(error)) from error
-    return column
-
-
-def _weights(weights: Any, *, documents: int) -> tuple[float, ...] | None:
-    if weights is None:
-        return None
-    column = np.asarray(weights, dtype=np.float64)
-    if column.shape != (documents,):
-        raise InvalidInputError(f"sample_weight has the shape {column.shape} for {documents} texts; give each its own")
-    if not (np.isfinite(column).all() and (column >= 0).all()):
-        raise InvalidInputError("sample_weight has values that are negative, infinite or missing; give 0 or more")
-    if not column.any():
-        raise InvalidInputError("every weight in sample_weight is zero; give a text one above 0 at least")
-    return tuple(column.tolist())
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def _load(bundle: bytes) -> Classifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -64,11 +65,13 @@ def weigh(race: Race, planned: PlannedRun, form: Form, dataset: Dataset) -> Cost
     """What the bundle of a fold's run costs, measured unless that is known."""
     if (known := race.costs.get(costs_key(planned, form))) is not None:
         return known
+    before = time.monotonic()
     bundle = race.scratch / f"{planned.run_id}-{form}"
     pack_form(planned, form, bundle, compare=False)
     costs = measure_form(race.costs, planned, form, bundle, dataset.test.texts)
     predict_in_fewer_bits(planned, form, bundle, dataset)
     shutil.rmtree(bundle)
+    race.clock.learn_weighing(planned, time.monotonic() - before)
     return costs
 
 

@@ -1,12 +1,14 @@
 """What a bundle costs to use: `python -m tanzaku.fitting.measuring`, in a fresh process with one thread.
 
-The process reads `{"bundle": folder, "texts": […]}` or `{"encoder": [encoder], "labels": n, "texts": […]}` as JSON
-from standard input, and writes a `Measured` as JSON. A process of its own has nothing else in its memory, and its
-libraries have read the number of threads before they were loaded.
+The process reads `{"bundle": folder, "texts": […], "methods": […]}` or `{"encoder": [encoder], "labels": n, "texts":
+[…], "methods": […]}` as JSON from standard input, and writes a `Measured` as JSON. The methods are those that the
+program registered, as module and name. A process of its own has nothing else in its memory, and its libraries have read
+the number of threads before they were loaded.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -16,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +74,13 @@ def measure_encoder(encoder: dict[str, Any], texts: Sequence[str], *, labels: in
 
 
 def _in_process(request: dict[str, Any]) -> Measured:
+    from tanzaku.methods import METHODS
+
     one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     paths = os.pathsep.join(path for path in sys.path if path)
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tanzaku.fitting.measuring"],
-        input=json.dumps(request),
+        input=json.dumps({**request, "methods": METHODS.registered}),
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -137,6 +142,11 @@ def main() -> None:
     """Read a request, measure, and write the answer."""
     settle_threads(1)
     request = json.load(sys.stdin)
+    if request["methods"]:
+        from tanzaku.methods import register_method
+
+        for module, name in request["methods"]:
+            register_method(attrgetter(name)(importlib.import_module(module)))
     try:
         measured = _measure(_classify_with(request), request["texts"])
     except TanzakuError as error:

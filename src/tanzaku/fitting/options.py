@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import inf
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.options import ReadOptions
@@ -88,6 +89,7 @@ class FitOptions:
         if unknown := sorted(set(options) - set(names)):
             raise SpecError(f"fit has no option {unknown[0]!r}; choose among {', '.join(names)}")
         made = cls(**options)
+        made._check_types()
         usual = cls()
         if made.reading is not None and (made.text, made.label, made.group) != (usual.text, usual.label, usual.group):
             raise SpecError(
@@ -102,9 +104,29 @@ class FitOptions:
             raise SpecError(f"margin = {made.margin:g}; give a share of 0 or more, such as 0.01 for one point")
         if made.language not in LANGUAGES:
             raise SpecError(f"language = {made.language!r}; choose among {', '.join(LANGUAGES)}")
+        if made.choose_by not in (measures := get_args(ChooseBy)):
+            raise SpecError(f"choose_by = {made.choose_by!r}; choose among {', '.join(measures)}")
         if made.jobs is not None and made.jobs < 1:
             raise SpecError(f"jobs = {made.jobs}; give 1 or more")
+        if not 0 <= made.seed < 2**32:
+            raise SpecError(f"seed = {made.seed}; give a number from 0 to {2**32 - 1}")
         return made
+
+    def _check_types(self) -> None:
+        for name, kind, wanted in (
+            *((name, Real, "a number") for name in ("minutes", "margin", "max_mb", "max_ms", "max_memory_mb")),
+            *((name, Integral, "a whole number") for name in ("folds", "seed", "jobs")),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind | None):
+                raise SpecError(f"{name} = {value!r}; give {wanted}")
+        if isinstance(self.candidates, str) or not all(isinstance(one, Mapping) for one in self.candidates or ()):
+            raise SpecError(
+                f"candidates = {self.candidates!r}; give a list of arms as in a study file, such as "
+                "[{'method': 'tfidf-svm'}]"
+            )
+        if without := next((dict(one) for one in self.candidates or () if "method" not in one), None):
+            raise SpecError(f"candidates: {without} lacks its method; add one, such as 'method': 'lora'")
 
     @property
     def budgets(self) -> Budgets:

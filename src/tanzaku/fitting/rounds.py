@@ -69,7 +69,7 @@ def run_race(race: Race, folds: Sequence[Fold]) -> Raced:
             break
     _use_what_is_left(race, folds[: len(truth)], truth)
     for entry in race.entries:
-        if entry.reason == "time" and (needed := _needed(race, [_waiting(race, entry.candidate, folds)])) >= 1:
+        if entry.reason == "time" and (needed := _needed_by(race, entry.candidate, folds)) >= 1:
             entry.needed_seconds = needed
     return Raced(len(truth), time_over)
 
@@ -107,7 +107,7 @@ def _measure_some(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], fol
     def begins(planned: PlannedRun) -> bool:
         nonlocal over
         candidate = candidates[planned.run_id]
-        if not over and not _has_time(race, planned, fold, rounds=rounds):
+        if not over and not _has_time(race, candidate, planned, fold, rounds=rounds):
             over = not _give_up(race, candidate, fold)
         if over or not race.of(candidate):
             return False
@@ -133,21 +133,27 @@ def _rounds_to_begin(race: Race, pairs: Sequence[tuple[Candidate, PlannedRun]], 
     if fold.number > 1:
         return 1
     rounds = max(min(race.folds, _ROUNDS), race.rounds_before)
-    training = [planned for _, planned in pairs if trains_encoder(planned.spec)]
-    if not training or any(map(has_ended, training)):
+    training = [pair for pair in pairs if trains_encoder(pair[1].spec)]
+    if not training or any(has_ended(planned) for _, planned in training):
         return rounds
-    quickest = min(race.clock.expected(planned, fold.dataset) for planned in training)
-    fitting = (race.clock.left - race.final_share * quickest) / max(quickest, 1e-9)
+    quickest = min(race.clock.expected(planned, fold.dataset) for _, planned in training)
+    weighing = min(_weighing(race, *pair) for pair in training)
+    fitting = (race.clock.left - weighing - race.final_share * quickest) / max(quickest, 1e-9)
     fewest = max(1, race.rounds_before, math.ceil(_ENOUGH_DOCUMENTS / len(fold.dataset.test)))
     return rounds if fitting >= rounds else max(min(rounds, fewest), math.floor(fitting))
 
 
-def _has_time(race: Race, planned: PlannedRun, fold: Fold, *, rounds: int) -> bool:
-    """Whether so many runs of a candidate fit into what is left, with the final training like them. A run that was made
-    before takes no time."""
-    return has_ended(planned) or race.clock.left > (rounds + race.final_share) * race.clock.expected(
-        planned, fold.dataset
-    )
+def _has_time(race: Race, candidate: Candidate, planned: PlannedRun, fold: Fold, *, rounds: int) -> bool:
+    """Whether so many runs of a candidate fit into what is left, with the final training like them and with the time to
+    weigh its forms. A run that was made before takes no time."""
+    needed = (rounds + race.final_share) * race.clock.expected(planned, fold.dataset)
+    return has_ended(planned) or race.clock.left > needed + _weighing(race, candidate, planned)
+
+
+def _weighing(race: Race, candidate: Candidate, planned: PlannedRun) -> float:
+    """The seconds that it takes to weigh the forms of a candidate that were not weighed yet."""
+    entries = [one for one in race.entries if one.candidate is candidate and one.reason in (None, "time")]
+    return sum(one.costs is None for one in entries) * race.clock.weighing(planned)
 
 
 def _give_up(race: Race, candidate: Candidate, fold: Fold) -> bool:
@@ -176,6 +182,12 @@ def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
     rounds = zip_longest(*candidates, fillvalue=0.0)
     longest = max((max(one, default=0.0) for one in candidates), default=0.0)
     return sum(_seconds_of_round(race, one) for one in rounds) + race.final_share * longest
+
+
+def _needed_by(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> float:
+    """The seconds that a candidate still needs on some folds, with the final training and what it takes to weigh it."""
+    planned = folds[0].runs[next(place for place, one in enumerate(race.candidates) if one is candidate)]
+    return _needed(race, [_waiting(race, candidate, folds)]) + _weighing(race, candidate, planned)
 
 
 def _seconds_of_round(race: Race, runs: Sequence[float]) -> float:
@@ -239,8 +251,7 @@ def _use_what_is_left(race: Race, folds: Sequence[Fold], truth: Sequence[np.ndar
 
 def _fits(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> bool:
     """Whether a candidate's runs on some folds fit into what is left."""
-    waiting = _waiting(race, candidate, folds)
-    return not waiting or race.clock.left > _needed(race, [waiting])
+    return not _waiting(race, candidate, folds) or race.clock.left > _needed_by(race, candidate, folds)
 
 
 def _measure(race: Race, candidate: Candidate, planned: PlannedRun, record: Record, fold: Fold) -> None:

@@ -55,6 +55,12 @@ class MethodRegistry(Mapping[str, MethodClass]):
         self._methods[method.name] = method
         return method
 
+    @property
+    def registered(self) -> list[tuple[str, str]]:
+        """Module and name of each class that this program registered, which a process that it starts does not know."""
+        classes = [(method.__module__, method.__qualname__) for method in self._methods.values()]
+        return [(module, name) for module, name in classes if module.partition(".")[0] != "tanzaku"]
+
     def __getitem__(self, name: str) -> MethodClass:
         """The class of a method.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tanzaku.data.decoding import decode, is_text
 from tanzaku.errors import DataError, SpecError
@@ -286,7 +287,7 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """Every complaint, a line each, with the place, the value and the choices."""
     # That a default can't follow from a wrong value says nothing more than that this is wrong.
     said = [one for one in error.errors() if one["type"] != "default_factory_not_called"]
-    places = dict.fromkeys(tuple(_without_tags(one["loc"])) for one in said)
+    places = dict.fromkeys(map(_place_of, said))
     # That a list is too short without its wrong items says nothing more than that these are wrong.
     deepest = [place for place in places if not any(other[: len(place)] == place != other for other in places)]
     return "\n".join(_complaint(error, kind, where) for where in deepest)
@@ -294,16 +295,14 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
 
 def _complaint(error: ValidationError, kind: type[BaseModel], where: tuple[str, ...]) -> str:
     """What is wrong at one place."""
-    first = next(one for one in error.errors() if tuple(_without_tags(one["loc"])) == where)
+    first = next(one for one in error.errors() if _place_of(one) == where)
     place = ".".join(where)
     if first["type"] == "extra_forbidden":
         return unknown_name("key", place, _model_at(kind, first["loc"][:-1]).model_fields)
     if first["type"] == "missing":
         return f"{place} is missing{_RATES if place == 'learning_rate' else ''}"
     # A field of several kinds has a complaint for each of them.
-    messages = [
-        one["msg"].removeprefix("Value error, ") for one in error.errors() if tuple(_without_tags(one["loc"])) == where
-    ]
+    messages = [one["msg"].removeprefix("Value error, ") for one in error.errors() if _place_of(one) == where]
     said = " or ".join(dict.fromkeys(messages))
     return f"{place} = {first['input']!r}: {said}" if place else said
 
@@ -316,9 +315,11 @@ def unknown_name(what: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {what} {name!r}; {hint}it takes {', '.join(known) or 'no options'}"
 
 
-def _without_tags(place: Sequence[str | int]) -> list[str]:
-    """A place without the kinds of value that pydantic puts into it, such as `literal['rank']`."""
-    return [str(part) for part in place if not _TAG.fullmatch(str(part))]
+def _place_of(error: ErrorDetails) -> tuple[str, ...]:
+    """The place without the kinds of value that pydantic puts into it, such as `literal['rank']`."""
+    place = [str(part) for part in error["loc"]]
+    last = place[-1:] if error["type"] == "extra_forbidden" else []  # a key of the user's, whatever it is
+    return (*(part for part in place[: len(place) - len(last)] if not _TAG.fullmatch(part)), *last)
 
 
 def _model_at(kind: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel]:
