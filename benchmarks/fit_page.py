@@ -47,8 +47,8 @@ def _made(record: Record, path: Path) -> str:
 def _fits(record: Record) -> list[str]:
     return [
         f"{_made(record, fit.RECORD)}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of "
-        "one point. The bundles were weighed, and timed in a fresh process with one thread, by another program. The "
-        "test documents had no part in the choice. The best compared candidate is the one with the highest accuracy on "
+        "one point. The size of the bundles, and their speed in a fresh process with one thread, were measured by a "
+        "separate program. The test documents had no part in the choice. The best compared candidate is the one with the highest accuracy on "
         "the folds, trained and packed in the same way; the difference from it has a 95 % interval over documents."
         f"{_not_compared(record)}",
         "",
@@ -76,8 +76,9 @@ def _sizes(record: Record) -> list[str]:
         f"{_made(record, budgets.RECORD)}: `tanzaku fit --max-mb N --margin 1 --shared-dictionary` and fastText 0.9.2 "
         "with `-autotune-modelsize`, each "
         f"with {record['minutes']:g} minutes for each size, on the Livedoor News Corpus. Accuracies are those of the "
-        f"same {documents:,} test documents. fastText read words of MeCab, whose dictionary is counted for neither of "
-        "the two. Where its autotune with a size failed, its autotune without a size was quantised to the size."
+        f"same {documents:,} test documents. fastText read texts that MeCab had divided into words; MeCab's dictionary "
+        "is not counted for either program. Where fastText's autotuning for a size failed, it was autotuned without a "
+        "size and then quantised to that size."
         f"{_without_time(record['parts'])}",
         "",
         *budgets.rows(record["parts"]),

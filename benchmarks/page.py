@@ -68,7 +68,7 @@ in addition to its libraries (`benchmarks/memory.py`). The limit is the speed of
 product in the faster precision; the arithmetic of a step is counted in `benchmarks/flops.py`, over real tokens
 without padding.
 
-Once more, without timing, each LoRA step and each way to classify runs under PyTorch's profiler
+Each LoRA step and each way to classify is also run once under PyTorch's profiler, without being timed
 (`benchmarks/clock.py`). The shares refer to the time in PyTorch's operations, and the speed of attention is that of
 its products, without the softmax. Tanzaku draws random numbers for dropout with NumPy, partly outside of these
 operations.

@@ -96,8 +96,8 @@ def _serving(record: Record) -> list[str]:
     scale, memory = record["scale"], record["memory"]
     lines = [
         f"{made(record, SERVING)}: {scale['adapters']} adapters of one encoder, texts of {record['characters']} "
-        f"characters, one in a request, each for a task at random. The capacity was measured with {scale['workers']} "
-        f"requests at once for {scale['capacity_seconds']:g} seconds: {record['capacity_per_second']:.1f} a second.",
+        f"characters, one per request, each for a random task. The capacity was measured with {scale['workers']} "
+        f"requests at once for {scale['capacity_seconds']:g} seconds: {record['capacity_per_second']:.1f} per second.",
         "",
         "| requests | seconds | offered per second | answered | refused (429) | failed | p50, ms | p99, ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -98,7 +98,7 @@ def test_where_no_process_can_be_started_one_is_enough(
     alone = _alone(monkeypatch, tokenizer, many)
     monkeypatch.setattr(tokens, "_workers", lambda *_: 2)
     monkeypatch.setattr(tokenizer, "a_lambda_does_not_pickle", lambda: None, raising=False)
-    with pytest.warns(TanzakuWarning, match="tokenising in one process: tokenising processes can't be started"):
+    with pytest.warns(TanzakuWarning, match="tokenizing in one process: tokenizing processes can't be started"):
         assert _equal(tokenize(tokenizer, many, max_tokens=40), alone)
 
 
@@ -111,7 +111,7 @@ def test_results_keep_their_order_and_errors_their_kind() -> None:
         list(map_chunks([*chunks, ["dead"]], maker=make_work, arguments=("fails",), workers=2))
 
 
-@pytest.mark.filterwarnings("ignore:a tokenising process died")
+@pytest.mark.filterwarnings("ignore:a tokenizing process died")
 @pytest.mark.parametrize("before", [1, 40])  # fewer chunks than the processes take at once, and more
 def test_a_text_that_ends_its_process_is_named(before: int) -> None:
     chunks = [[str(number), "x"] for number in range(before)]
@@ -126,7 +126,7 @@ def test_a_text_that_ends_its_process_is_named(before: int) -> None:
 def test_after_a_death_that_no_text_is_the_cause_of_one_process_does_the_rest(tmp_path: Path) -> None:
     chunks = [[str(number)] for number in range(20)]
     first = tmp_path / "first"
-    with pytest.warns(TanzakuWarning, match="a tokenising process died; continuing with one process"):
+    with pytest.warns(TanzakuWarning, match="a tokenizing process died; continuing with one process"):
         results = list(map_chunks(chunks, maker=make_work, arguments=(f"dies once: {first}",), workers=2))
     assert results == chunks
 
@@ -141,7 +141,7 @@ def test_a_chunk_that_a_broken_pool_refuses_is_not_lost(tmp_path: Path) -> None:
             time.sleep(0.01)
         yield from (["1"], ["2"], ["3"])
 
-    with pytest.warns(TanzakuWarning, match="a tokenising process died"):
+    with pytest.warns(TanzakuWarning, match="a tokenizing process died"):
         results = list(map_chunks(slow(), maker=make_work, arguments=(f"dies once: {tmp_path / 'first'}",), workers=2))
     assert results == [["0"], ["1"], ["2"], ["3"]]
 

@@ -68,7 +68,7 @@ def test_a_document_that_fits_stays_as_it_is(long_text: str) -> None:
     assert row is document
 
 
-def test_only_what_is_cut_later_is_tokenised_whole() -> None:
+def test_only_what_is_cut_later_is_tokenized_whole() -> None:
     assert tokenized_length("head", max_tokens=64) == 64
     assert tokenized_length("head+tail", max_tokens=64) is None
     assert tokenized_length("windows", max_tokens=64) is None

@@ -83,7 +83,7 @@ def restore(
     source = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False).data.source
     if source != SAMPLE and not Path(source).exists():
         errors.print(
-            f"The study's data, {source}, is not here, since an archive has no folders' paths: add "
+            f"The study's data, {source}, is not here, since archives don't store paths of folders: add "
             "--set data.source=FOLDER, and --set encoder.name=FOLDER for an encoder in a local folder."
         )
     typer.echo(made.folder)

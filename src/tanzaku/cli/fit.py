@@ -30,13 +30,13 @@ class BudgetOptions:
     max_mb: Annotated[
         float | None,
         typer.Option(
-            help="The most megabytes of all files that the classifier needs, its encoder's and MeCab's dictionary too."
+            help="Limit in MB for all files that the classifier needs, including its encoder and MeCab's dictionary."
         ),
     ] = None
     max_ms: Annotated[
         float | None,
         typer.Option(
-            help="The most milliseconds per document: the median, one at a time, on this machine, one thread."
+            help="Longest median time per document in milliseconds: one at a time, on this machine, with one thread."
         ),
     ] = None
     max_memory_mb: Annotated[
@@ -44,13 +44,15 @@ class BudgetOptions:
     ] = None
     shared_encoder: Annotated[
         bool,
-        typer.Option("--shared-encoder", help="The encoder is there anyway, so only what is added to it counts."),
+        typer.Option(
+            "--shared-encoder", help="The encoder is already on the target machine; only what is added to it counts."
+        ),
     ] = False
     shared_dictionary: Annotated[
         bool,
         typer.Option(
             "--shared-dictionary",
-            help="MeCab's dictionary (53 MB), which TF-IDF of words needs, is there anyway and does not count.",
+            help="MeCab's dictionary (53 MB, for TF-IDF of words) is already on the target machine and does not count.",
         ),
     ] = False
 
@@ -64,8 +66,8 @@ class ComparisonOptions:
         typer.Option(
             min=0,
             max=100,
-            help="How many percentage points worse than the best the classifier may be; one standard error of the "
-            "difference if that is more.",
+            help="Percentage points by which the classifier may be worse than the best, or one standard error of the "
+            "difference if that is larger.",
         ),
     ] = 0.5
     minutes: Annotated[

@@ -7,13 +7,13 @@ import typer
 
 def max_flips_option(*, condition: str = "") -> Any:
     """The option; `condition` says when it has an effect, such as "With --int8: "."""
-    text = "write nothing if more of the compared texts get another label."
+    text = "write nothing if more than this percentage of the compared texts get another label."
     return typer.Option(
         metavar="PERCENT",
         min=0,
         max=100,
         help=condition + text if condition else text.capitalize(),
-        show_default="any number, which is printed",
+        show_default="no limit; the number is printed",
     )
 
 

@@ -37,7 +37,7 @@ class Packing:
         typer.Option(
             "--no-merge",
             help="With --with-encoder: store the encoder's own files and the adapter separately. That is smaller if "
-            "the encoder is stored in 4 bits or float16, as the included one.",
+            "the encoder is stored in 4 bits (as the included one is) or float16.",
         ),
     ] = False
     int8: Annotated[

@@ -18,7 +18,7 @@ Delimiter = Annotated[
     str | None,
     typer.Option(
         help="What separates the columns of a CSV file: comma, tab, semicolon, pipe or another character. "
-        "Default: as its content shows."
+        "Default: recognised from its content."
     ),
 ]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of a spreadsheet. Default: the first that has cells.")]

@@ -108,7 +108,7 @@ def serve(
         ),
     ],
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token.")] = "127.0.0.1",
     port: Port = 8000,
     access: Access,
     computing: Computing,

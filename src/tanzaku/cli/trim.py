@@ -31,7 +31,7 @@ class Trimming:
     ] = None
     characters: Annotated[
         Literal["japanese", "seen"],
-        typer.Option(help="Also keep every single Japanese character, or only those seen in the texts."),
+        typer.Option(help="Also keep every character of ASCII and JIS X 0208, or only those seen in the texts."),
     ] = "japanese"
     held_out: Annotated[
         float,

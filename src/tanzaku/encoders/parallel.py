@@ -24,7 +24,7 @@ _make_work: list[_Work] = []
 _NO_PROCESS = (OSError, RuntimeError, NotImplementedError, ImportError, TypeError, AttributeError, pickle.PicklingError)
 
 _SHOWN_CHARACTERS = 40
-_NOT_STARTED = "tokenising processes can't be started here: {error} (tanzaku pretrain takes --workers 1)"
+_NOT_STARTED = "tokenizing processes can't be started here: {error} (tanzaku pretrain takes --workers 1)"
 
 
 def map_chunks(
@@ -69,7 +69,7 @@ def map_chunks(
                 yield unfinished[0][1].result()
                 done += len(unfinished.popleft()[0])
     except BrokenProcessPool:
-        warnings.warn("a tokenising process died; continuing with one process", TanzakuWarning, stacklevel=2)
+        warnings.warn("a tokenizing process died; continuing with one process", TanzakuWarning, stacklevel=2)
         rest = chain((chunk for chunk, _ in unfinished), begun, chunks)
         yield from _one_by_one(rest, maker, arguments, done=done)
 
@@ -86,7 +86,7 @@ def _one_by_one(
             except BrokenProcessPool as error:
                 _name_deadly_text(chunk, maker, arguments, done=done)
                 raise ProcessError(
-                    "a tokenising process died, perhaps because it ran out of memory (--workers 1 needs the least)"
+                    "a tokenizing process died, perhaps because it ran out of memory (--workers 1 needs the least)"
                 ) from error
             yield result
             done += len(chunk)

@@ -74,7 +74,7 @@ class TermHead(nn.Module):
         counted = _count(batches, self.vocabulary)
         if not len(counted.keys):
             raise EncoderError(
-                "the training documents are empty after tokenising, so there are no terms to learn; give other texts, "
+                "the training documents are empty after tokenizing, so there are no terms to learn; give other texts, "
                 "or an encoder whose vocabulary has their words"
             )
         every, found = np.unique(counted.keys, return_counts=True)

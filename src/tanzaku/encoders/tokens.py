@@ -128,7 +128,7 @@ def _tokenize(
     except ProcessError as error:
         if workers == 1:
             raise
-        warnings.warn(f"tokenising in one process: {error}", TanzakuWarning, stacklevel=3)
+        warnings.warn(f"tokenizing in one process: {error}", TanzakuWarning, stacklevel=3)
         return _collect(tokenizer, texts, max_tokens, progress, workers=1)
 
 
@@ -144,7 +144,7 @@ def _collect(
             advance(len(some_lengths))
     documents = sum(map(len, lengths)) - 1
     if documents != len(texts):
-        raise ProcessError(f"{documents:,} of {len(texts):,} texts came back from the tokenising processes")
+        raise ProcessError(f"{documents:,} of {len(texts):,} texts came back from the tokenizing processes")
     return TokenizedDocuments(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
 
 

@@ -11,7 +11,7 @@ from tanzaku.pretraining.prepare import Reading
 from tanzaku.pretraining.session import Begins
 from tanzaku.training.events import CheckpointPassedOver, HeldOutDone, Resumed, StepsDone, Stopped
 
-_PURPOSES = {"vocabulary": "counting words", "tokens": "tokenising", "neighbours": "counting neighbours"}
+_PURPOSES = {"vocabulary": "counting words", "tokens": "tokenizing", "neighbours": "counting neighbours"}
 _UNITS = {"vocabulary": "MB", "tokens": "MB", "neighbours": "M tokens"}
 # (factor, text)
 _MEASURES = {

@@ -68,7 +68,7 @@ class TermGraphScorer:
 
 
 class GraphScorer:
-    """A graph that reads tokens: texts are tokenised, sorted by length, and go through it in batches.
+    """A graph that reads tokens: texts are tokenized, sorted by length, and go through it in batches.
 
     Args:
         run: The graph.

@@ -159,7 +159,7 @@ class TextScorer:
 
 
 class EncoderScorer:
-    """A plain model: texts are tokenised, sorted by length, and go through it in batches of about equal work.
+    """A plain model: texts are tokenized, sorted by length, and go through it in batches of about equal work.
 
     Args:
         model: In evaluation mode, float32, on the CPU.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from tanzaku.data.decoding import decode, is_text
 from tanzaku.errors import DataError, SpecError
@@ -315,7 +314,7 @@ def unknown_name(what: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {what} {name!r}; {hint}it takes {', '.join(known) or 'no options'}"
 
 
-def _place_of(error: ErrorDetails) -> tuple[str, ...]:
+def _place_of(error: Mapping[str, Any]) -> tuple[str, ...]:
     """The place without the kinds of value that pydantic puts into it, such as `literal['rank']`."""
     place = [str(part) for part in error["loc"]]
     last = place[-1:] if error["type"] == "extra_forbidden" else []  # a key of the user's, whatever it is

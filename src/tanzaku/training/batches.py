@@ -1,4 +1,4 @@
-"""Batches of tokenised documents: the seeded order of an epoch, the rows of long documents, and padding."""
+"""Batches of tokenized documents: the seeded order of an epoch, the rows of long documents, and padding."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class LabelledTokens:
-    """A split, tokenised: document i has `tokens[i]` and the class index `classes[i]`.
+    """A split, tokenized: document i has `tokens[i]` and the class index `classes[i]`.
 
     Args:
         tokens: The documents' ids; whole documents where `long_text` cuts them.

@@ -125,7 +125,7 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
     """From text and teacher to a saved student; None where it was asked to stop."""
     options = inputs.options
     tokenizer = _tokenizer(inputs)
-    # A student that can't be made is found before all the text is tokenised.
+    # A student that can't be made is found before all the text is tokenized.
     teacher = load_encoder(inputs.teacher, pooler=False)
     student = _student(inputs, teacher)
     stream = prepare_stream(
