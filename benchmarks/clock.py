@@ -2,7 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -15,13 +16,22 @@ OTHER = "everything else"
 # PyTorch's operations by what they are for; a name counts where it contains one of these, the first kind first.
 KINDS: dict[str, tuple[str, ...]] = {
     "attention": ("bmm", "softmax", "scaled_dot_product"),
-    "products with weights": ("::mm", "::addmm", "mkldnn_linear"),
+    "products with weights": ("::mm", "::addmm", "mkldnn_linear", "_linear_pointwise"),
     "GELU": ("gelu", "::erf"),
     "normalisation": ("layer_norm",),
     "dropout": ("dropout", "bernoulli", "random_"),
     "optimiser": ("fused_adamw", "_foreach", "clip_grad", "linalg_vector_norm"),
     "copies and casts": ("copy_", "::cat", "index", "embedding", "gather", "clone", "fill_", "zero_", "pad"),
 }
+
+
+def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    """Of x Wᵀ, in two for each product, as PyTorch's own formulas; the arguments are shapes."""
+    return 2 * prod(x) * weight[0]
+
+
+# oneDNN's product with a bias, where PyTorch has oneDNN, of whose arithmetic it knows nothing.
+_FLOPS = {operation: _linear_flops for operation in (getattr(torch.ops.mkldnn, "_linear_pointwise", None),) if operation}
 
 
 class Clock:
@@ -77,7 +87,7 @@ class CountingClock(Clock):
 
     def __init__(self) -> None:
         super().__init__()
-        self._counter = FlopCounterMode(display=False)
+        self._counter = FlopCounterMode(display=False, custom_mapping=_FLOPS)
 
     def begin(self) -> None:
         """The warm-up is over."""
@@ -92,7 +102,7 @@ class CountingClock(Clock):
     def flops(self) -> dict[str, float]:
         """By operation, such as `aten::mm`: the operations on numbers between `begin` and `end`, of products alone."""
         counted = self._counter.get_flop_counts().get("Global", {})
-        return {f"aten::{operation.__name__.partition('.')[0]}": float(count) for operation, count in counted.items()}
+        return {str(operation).replace(".", "::"): float(count) for operation, count in counted.items()}
 
 
 def kinds_of(seconds: Mapping[str, float], flops: Mapping[str, float]) -> list[dict[str, Any]]:

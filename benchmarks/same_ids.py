@@ -10,6 +10,7 @@ import argparse
 import json
 import shlex
 import sys
+from copy import deepcopy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -48,7 +49,7 @@ def compare(texts: Sequence[str]) -> Compared:
     tokenizer = japanese_tokenizer()
     ids, lengths = tokens.text_encoder(tokenizer, _NO_LIMIT)(list(texts))
     ours = np.split(ids, np.cumsum(lengths)[:-1])
-    theirs = tokenizer(list(texts), verbose=False)["input_ids"]
+    theirs = deepcopy(tokenizer)(list(texts), verbose=False)["input_ids"]  # a copy has MeCab again, and not ours
     return Compared(
         texts=len(texts),
         characters=sum(map(len, texts)),

@@ -1,5 +1,7 @@
 """Files are whole or absent, and what goes wrong names the path that was meant."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,33 @@ def test_the_check_before_long_work_leaves_nothing_behind(tmp_path: Path) -> Non
     check_writable(tmp_path / "new" / "folder")
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mount_point_can_be_written_and_not_replaced(small_disk: Path) -> None:
+    check_writable(small_disk)
+    check_writable(small_disk / "new", replaced=True)
+    (small_disk.parent / "link").symlink_to(small_disk)
+    for folder in (small_disk, small_disk.parent / "link"):
+        with pytest.raises(OSError, match="this is a mount point, which can't be replaced; name a folder in it"):
+            check_writable(folder, replaced=True)
+        with pytest.raises(OSError, match="mount point"), atomic_folder(folder):
+            pytest.fail("it begins")
+    assert small_disk.is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user")
+def test_the_folder_above_one_that_is_replaced_must_be_writable() -> None:
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        (out := Path(above, "out")).mkdir()
+        os.chown(out, 65534, -1)
+        os.seteuid(65534)
+        try:
+            check_writable(out)
+            with pytest.raises(OSError, match="this folder can't be written"):
+                check_writable(out, replaced=True)
+        finally:
+            os.seteuid(0)
 
 
 def test_a_folder_takes_the_place_of_a_full_one_only_where_that_is_wished_and_all_went_well(tmp_path: Path) -> None:

@@ -98,21 +98,34 @@ def _hidden_number(error: Exception) -> int | None:
     return int(hidden[1]) if hidden else None
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, *, replaced: bool = False) -> None:
     """Make sure, before long work, that `folder` can be written or made; nothing is left behind.
+
+    Args:
+        folder: The folder.
+        replaced: Another folder is going to take its place (see `atomic_folder`), so the one above it must be writable.
 
     Raises:
         OSError: It can't; the error names `folder`.
     """
     there = folder.absolute()
+    if replaced and there.exists():
+        _check_no_mount(folder)
+        there = there.resolve().parent
     while not os.path.lexists(there):
         there = there.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".tanzaku-", dir=there) as staging:
             # Names that are too long show only when the folder is made.
-            (Path(staging) / folder.absolute().relative_to(there)).mkdir(parents=True, exist_ok=True)
+            names = folder.absolute().parts[len(there.parts) :]
+            Path(staging, *names).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, f"this folder can't be written ({error.strerror})", str(folder)) from error
+
+
+def _check_no_mount(folder: Path) -> None:
+    if folder.resolve().is_mount():
+        raise OSError(errno.EBUSY, "this is a mount point, which can't be replaced; name a folder in it", str(folder))
 
 
 def check_new(folder: Path) -> None:
@@ -142,6 +155,7 @@ def atomic_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     given, out = out, out.absolute()
     if not replace:
         check_new(out)
+    _check_no_mount(given)
     if out.is_symlink():
         out = out.resolve()  # the folder is replaced, and not the link to it
     staging = _staging_of(out)

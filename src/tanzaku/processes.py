@@ -8,20 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+_lock = threading.Lock()
+_mains: list[ModuleType] = []
+"""The main script, once for each `without_main` that is in use."""
+
 
 @contextmanager
 def without_main() -> Iterator[None]:
     """Start processes that do not import the main script.
 
     `multiprocessing` has each new process import it, which would run a script that has no
-    `if __name__ == "__main__":` a second time. Ours need nothing from it.
+    `if __name__ == "__main__":` a second time. Ours need nothing from it. Several threads may do so at the same time.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+    with _lock:
+        if not _mains:
+            _mains.append(sys.modules["__main__"])
+            sys.modules["__main__"] = ModuleType("__main__")
+        else:
+            _mains.append(_mains[0])
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        with _lock:
+            main = _mains.pop()
+            if not _mains:
+                sys.modules["__main__"] = main
 
 
 def end_with_parent() -> None:

@@ -38,6 +38,19 @@ def test_what_is_before_begin_and_after_end_does_not_count() -> None:
         assert "aten::mm" not in found
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_products_of_onednn_are_products_with_weights_too() -> None:
+    rows, weight, bias = torch.randn(30, 20), torch.randn(40, 20), torch.randn(40)
+    profiling, counting = ProfilingClock(), CountingClock()
+    for clock in (profiling, counting):
+        clock.begin()
+        torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+        clock.end()
+    assert counting.flops() == {"mkldnn::_linear_pointwise": 2 * 30 * 20 * 40}
+    (kind,) = (one for one in kinds_of(profiling.own_seconds(), counting.flops()) if one["gflops"])
+    assert kind["kind"] == "products with weights"
+
+
 def test_shares_and_speeds_by_hand() -> None:
     seconds = {"aten::mm": 3.0, "aten::addmm": 1.0, "aten::bmm": 2.0, "aten::_softmax": 2.0, "aten::copy_": 2.0}
     flops = {"aten::mm": 6e9, "aten::addmm": 6e9, "aten::bmm": 5e9}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import same_ids
-from tanzaku.encoders import tokens
+from tanzaku.encoders import segmenter, tokens
 from tests.checkpoints import sentences
 
 
@@ -25,6 +25,14 @@ def test_all_texts_are_compared_and_counted(tmp_path: Path, capsys: pytest.Captu
     assert (row["name"], row["texts"], row["different"]) == ("text.txt.xz", 51, 0)
     assert row["characters"] == sum(map(len, lines))
     assert str(tmp_path) not in json.dumps(record)
+
+
+def test_the_reference_segments_with_mecab_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not with what replaces it in the tokenizer, which is wrong here."""
+    same_ids.compare(sentences()[:1])
+    monkeypatch.setattr(segmenter.Segmenter, "__call__", lambda self, text: [])
+    monkeypatch.setattr(segmenter.Segmenter, "parse", lambda self, text: "")
+    assert same_ids.compare(sentences()[:10]).different == 10
 
 
 def test_a_text_with_other_ids_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -156,10 +156,25 @@ def test_frozen_weights_are_kept_in_bfloat16_and_trained_ones_in_float32() -> No
     model = _lora(_plain(), targets=("query", "word_embeddings"), lora_dropout=0.1)
     _fast(model, "bfloat16")
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad or "LayerNorm" in name or ".pooler." in name:
+        if parameter.requires_grad or "LayerNorm" in name or ".pooler." in name or "word_embeddings" in name:
             assert parameter.dtype == torch.float32, name
-        elif name.endswith("dense.weight") or "base_layer" in name or "word_embeddings" in name:
+        elif name.endswith("dense.weight") or "base_layer" in name:
             assert parameter.dtype == torch.bfloat16, name
+    model = _lora(_plain(), targets=("query",), lora_dropout=0.1)
+    _fast(model, "bfloat16")
+    assert cast(Any, model).get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+def test_a_small_update_of_the_word_embeddings_does_not_vanish_in_bfloat16() -> None:
+    model = _lora(_plain(), targets=("word_embeddings",), lora_dropout=0.0).eval()
+    words, ids = cast(Any, model).get_input_embeddings(), torch.arange(20)
+    table = words.base_layer.weight.clone()
+    _fast(model, "bfloat16")
+    (a,), (b,) = words.lora_embedding_A.values(), words.lora_embedding_B.values()
+    with torch.no_grad():
+        b *= 1e-4
+        update = words.scaling["default"] * (b @ a).T[ids]
+        assert torch.linalg.norm(words(ids) - table[ids] - update) < 0.05 * torch.linalg.norm(update)
 
 
 def test_dropout_makes_the_expected_logits_of_many_draws_those_without() -> None:

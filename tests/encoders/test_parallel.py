@@ -2,9 +2,11 @@
 
 import io
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -79,6 +81,25 @@ def test_processes_are_for_long_inputs_of_tokenizers_without_threads(
 def _tokenize_in_a_daemon(folder: str, texts: tuple[str, ...], sender: Any) -> None:
     tokens._workers = lambda *_: 2
     sender.send(tokenize(load_tokenizer(resolve_encoder(folder)), texts, max_tokens=40).ids.tolist())
+
+
+def test_threads_may_start_processes_at_the_same_time() -> None:
+    main = sys.modules["__main__"]
+    with ThreadPoolExecutor(2) as pool:
+        inside, leave = threading.Barrier(2, timeout=60), threading.Event()
+
+        def start(first: bool) -> bool:
+            with without_main():
+                inside.wait()
+                if not first:
+                    leave.wait(60)
+                hidden = sys.modules["__main__"] is not main
+            if first:
+                leave.set()
+            return hidden
+
+        assert list(pool.map(start, (True, False))) == [True, True]
+    assert sys.modules["__main__"] is main
 
 
 def test_a_daemon_works_alone(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, many: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from tanzaku.encoders.load import load_classifier, load_tokenizer, resolve_encoder
 from tanzaku.encoders.reading import LongText, Pooling, tokenized_length
 from tanzaku.encoders.tokens import tokenize
+from tanzaku.errors import CheckpointError
 from tanzaku.methods import METHODS, EncoderMethod
 from tanzaku.training.batches import Batch, LabelledTokens, epoch_order
 from tanzaku.training.checkpoint import Checkpoints
@@ -355,6 +356,19 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(tiny_enc
     assert isinstance(again[1], Resumed)
     assert again[1].step == 6  # two of three epochs of three steps
     assert again[-1].history[-1].val_loss == events[-1].history[-1].val_loss  # type: ignore[union-attr]
+
+
+def test_a_checkpoint_of_another_version_is_an_error_with_a_remedy(tiny_encoder: Path, tmp_path: Path) -> None:
+    train, val = _split(tiny_encoder, 24, 1, pad=False), _split(tiny_encoder, 18, 2, pad=False)
+    checkpoints = Checkpoints(tmp_path, identity="run")
+    list(_training(_model(tiny_encoder, "head", {}), train, val, checkpoints=checkpoints).run())
+    newest, _ = checkpoints.newest()
+    assert newest is not None
+    lacking = {name: value for name, value in newest.state.items() if name != "stopping"}
+    for state in (lacking, newest.state | {"of_a_later_version": 1}):
+        checkpoints.save(newest.step, tensors=newest.tensors, state=state)
+        with pytest.raises(CheckpointError, match=r"has other contents than .* remove the folder to start over"):
+            list(_training(_model(tiny_encoder, "head", {}), train, val, checkpoints=checkpoints).run())
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny_encoder: Path) -> None:

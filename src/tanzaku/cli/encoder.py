@@ -48,7 +48,7 @@ def export(
     from tanzaku.encoders.export import export_encoder
     from tanzaku.encoders.source import resolve_encoder
 
-    check_writable(out)
+    check_writable(out, replaced=True)
     exported = export_encoder(resolve_encoder(encoder), out, dtype=dtype.value)
     plain_console(stderr=True).print(
         f"{exported.parameters / 1e6:.1f} M parameters, {exported.bytes_before / 1e6:.1f} MB before, "

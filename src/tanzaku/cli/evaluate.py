@@ -155,7 +155,7 @@ def _check_out(out: Path) -> None:
 
     require_extra("report", purpose="the reliability curve of --out")
     check_new(out)
-    check_writable(out)
+    check_writable(out, replaced=True)
 
 
 def _write(out: Path, evaluation: "Evaluation", content: dict[str, Any], text: str) -> None:

@@ -41,8 +41,9 @@ def make_encoder(out: Path, work: Path | None, make: Make) -> None:
 
 
 def _make(out: Path, work: Path | None, make: Make) -> "PretrainRecord | DistillRecord | None":
-    for folder in (out, *([work] if work else [])):
-        check_writable(folder)
+    check_writable(out, replaced=True)
+    if work:
+        check_writable(work)
     from tanzaku.pretraining.prepare import Reading
     from tanzaku.pretraining.progress import PretrainProgress
 

@@ -72,7 +72,7 @@ def trim(
     from tanzaku.pretraining.sources import find_sources, read_lines
 
     check_new(out)
-    check_writable(out)
+    check_writable(out, replaced=True)
     sources = find_sources(texts)
     source = resolve_encoder(encoder)
     with _progress(sum(text.size for text in sources)) as advance:

@@ -248,8 +248,9 @@ def fast_encoder(model: nn.Module, *, precision: Precision) -> FastEncoder | Non
     for layer in layers:
         layer.lower()
     if dtype != torch.float32:
-        words = encoder.embeddings.word_embeddings
-        for table in (getattr(words, "base_layer", words), encoder.embeddings.position_embeddings):
+        # LoRA's layer has no parameters of its own, so the table to which it adds stays in float32: the sum is rounded
+        # once, since an update that is small compared with the table would vanish if the table were rounded first.
+        for table in (encoder.embeddings.word_embeddings, encoder.embeddings.position_embeddings):
             convert_frozen(table, dtype=dtype)
     return FastEncoder(encoder, layers, prefix=prefix, dtype=dtype)
 

@@ -65,7 +65,6 @@ def tokenize(
     """Turn each text into the ids of `tokenizer(text, truncation=True, max_length=max_tokens)`.
 
     Many texts go through one process a core, with the same result; where no process can be started, through this one.
-    A script that calls this must have its own work under `if __name__ == "__main__":`, as for any process of Python's.
 
     Args:
         tokenizer: The encoder's tokenizer.

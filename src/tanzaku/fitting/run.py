@@ -149,7 +149,7 @@ def _job(source: Any, asked: FitOptions, listener: Callable[[FitEvent], None]) -
     of_a_fit = (folder / HISTORY_FILE, folder / DATA_FOLDER / MANIFEST, folder / _LOCK_FILE)
     if folder.is_dir() and any(folder.iterdir()) and not any(path.is_file() for path in of_a_fit):
         raise DataError(f"{folder} contains files but no earlier fit; name another folder with --study")
-    check_writable(bundle)
+    check_writable(bundle, replaced=True)
     check_out(bundle, force=True)  # `check_bundle_folder` knows whether a bundle that lies there may be replaced
     splits = split_for_fit(
         read.documents,

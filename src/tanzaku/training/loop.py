@@ -292,7 +292,14 @@ class Training:
         for complaint in complaints:
             yield CheckpointPassedOver(complaint)
         if checkpoint is not None:
-            self._restore(checkpoint)
+            try:
+                self._restore(checkpoint)
+            except (KeyError, TypeError) as error:
+                raise CheckpointError(
+                    f"the checkpoint of step {checkpoint.step} in {self.checkpoints.folder} has other contents than "
+                    "this version of Tanzaku writes; remove the folder to start over, or go on with the version that "
+                    "wrote it"
+                ) from error
             yield Resumed(self._state.step, self._history())
 
     def _restore(self, checkpoint: Checkpoint) -> None:
