@@ -31,7 +31,9 @@ def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: object, **__: obj
 
 
 # oneDNN's product with a bias, where PyTorch has oneDNN, of whose arithmetic it knows nothing.
-_FLOPS = {operation: _linear_flops for operation in (getattr(torch.ops.mkldnn, "_linear_pointwise", None),) if operation}
+_FLOPS = {
+    operation: _linear_flops for operation in (getattr(torch.ops.mkldnn, "_linear_pointwise", None),) if operation
+}
 
 
 class Clock:

@@ -48,8 +48,9 @@ def _fits(record: Record) -> list[str]:
     return [
         f"{_made(record, fit.RECORD)}: `tanzaku fit` with {record['minutes']:g} minutes for each set and a margin of "
         "one point. The size of the bundles, and their speed in a fresh process with one thread, were measured by a "
-        "separate program. The test documents had no part in the choice. The best compared candidate is the one with the highest accuracy on "
-        "the folds, trained and packed in the same way; the difference from it has a 95 % interval over documents."
+        "separate program. The test documents had no part in the choice. The best compared candidate is the one with "
+        "the highest accuracy on the folds, trained and packed in the same way; the difference from it has a 95 % "
+        "interval over documents."
         f"{_not_compared(record)}",
         "",
         *fit.rows(record["parts"]),

@@ -10,9 +10,9 @@ import argparse
 import json
 import shlex
 import sys
-from copy import deepcopy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path

@@ -4,8 +4,8 @@ import contextlib
 import functools
 import os
 import time
-from copy import deepcopy
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
