@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> int:
 
     Args:
         path: The file.
-        rows: Of texts, numbers, booleans and None; lists and objects are written as JSON.
+        rows: Of texts, numbers, booleans and None.
 
     Returns:
         How many texts were cut, because a cell holds at most 32,767 characters.
@@ -43,9 +42,7 @@ def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> int:
     for row in rows:
         cells = []
         for value in row:
-            content = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-            if isinstance(content, int) and abs(content) >= 10**_MOST_DIGITS:
-                content = str(content)
+            content = str(value) if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS else value
             if not isinstance(content, str):
                 cells.append(WriteOnlyCell(sheet, content))
                 continue

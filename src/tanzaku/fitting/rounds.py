@@ -166,9 +166,14 @@ def _give_up(race: Race, candidate: Candidate, fold: Fold) -> bool:
     return True
 
 
+def _place(race: Race, candidate: Candidate) -> int:
+    """Of a candidate among all, and of its run among those of a fold."""
+    return next(place for place, one in enumerate(race.candidates) if one is candidate)
+
+
 def _waiting(race: Race, candidate: Candidate, folds: Iterable[Fold]) -> list[float]:
     """The seconds of each run that a candidate still needs on some folds."""
-    place = next(place for place, one in enumerate(race.candidates) if one is candidate)
+    place = _place(race, candidate)
     waiting = [fold for fold in folds if not has_ended(fold.runs[place])]
     return [race.clock.expected(fold.runs[place], fold.dataset) for fold in waiting]
 
@@ -186,7 +191,7 @@ def _needed(race: Race, waiting: Iterable[Sequence[float]]) -> float:
 
 def _needed_by(race: Race, candidate: Candidate, folds: Sequence[Fold]) -> float:
     """The seconds that a candidate still needs on some folds, with the final training and what it takes to weigh it."""
-    planned = folds[0].runs[next(place for place, one in enumerate(race.candidates) if one is candidate)]
+    planned = folds[0].runs[_place(race, candidate)]
     return _needed(race, [_waiting(race, candidate, folds)]) + _weighing(race, candidate, planned)
 
 
