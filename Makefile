@@ -35,7 +35,7 @@ programs:
 	@missing=$$(for program in $(PROGRAMS); do command -v $$program >/dev/null || echo $$program; done); \
 	if [ -z "$$missing" ]; then :; \
 	elif [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then \
-		apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium $(LATEX); \
+		apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium fonts-liberation $(LATEX); \
 	else echo "missing, so some tests of reports are skipped:" $$missing "(Debian: apt-get install chromium $(LATEX))"; fi
 
 lint: setup
