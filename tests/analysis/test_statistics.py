@@ -289,6 +289,39 @@ def test_runs_that_never_differ_are_not_distinguishable_and_not_infinitely_certa
     assert difference.interval.half_width > 0.001
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("flipped", [0, 1, 10])
+def test_arms_whose_equal_seeds_resemble_each_other_are_not_distinguishable(seeds: int, flipped: int) -> None:
+    """Their runs count as independent, so the difference is as unsure as what the arms' own spreads make it."""
+    generator = np.random.default_rng(seeds)
+    first = generator.random((seeds, 2000)) < 0.9
+    second = first.copy()
+    second[0, :flipped] ^= True
+    by_accuracy = compare_accuracies(np.concatenate([first, second]), range(seeds), range(seeds, 2 * seeds))
+    classes = generator.integers(0, 2, 2000)
+    predicted = np.where(np.concatenate([first, second]), classes, 1 - classes)
+    scores = macro_f1_scores(classes, predicted, labels=2, resamples=200)
+    by_f1 = compare(scores, range(seeds), range(seeds, 2 * seeds))
+    for found in (by_accuracy, by_f1):
+        assert outcome_of(found, p_value=found.p_value) == "not distinguishable"
+        assert found.interval.low <= 0 <= found.interval.high
+    # A run's accuracy has a standard error of 0.0067 here, of the documents alone.
+    wide = stats.t.ppf(0.975, seeds - 1) * 0.0067 * (2 / seeds) ** 0.5
+    assert by_f1.interval.half_width < 2 * wide
+    assert by_accuracy.interval.half_width < 2 * wide
+
+
+def test_what_runs_of_two_arms_have_in_common_takes_nothing_from_their_seeds() -> None:
+    """By hand: equal seeds would cancel out, were their runs not counted as independent."""
+    values = np.array([0.90, 0.86, 0.89, 0.86])
+    pair = np.array([[4e-4, 1e-4], [1e-4, 4e-4]])
+    found = compare(RunScores(values, np.block([[pair, pair], [pair, pair]]), documents=500), [0, 1], [2, 3])
+    first, second = 0.04**2 / 2, 0.03**2 / 2
+    variance = max(first, 3e-4) / 2 + max(second, 3e-4) / 2
+    freedom = variance**2 / ((first / 2) ** 2 + (second / 2) ** 2)
+    assert found.interval.half_width == pytest.approx(stats.t.ppf(0.975, freedom) * variance**0.5)
+
+
 def test_no_interval_of_a_difference_is_wider_than_all_differences() -> None:
     """Two seeds that differ much leave Student's t with one degree of freedom."""
     generator = np.random.default_rng(4)

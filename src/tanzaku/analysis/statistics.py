@@ -183,25 +183,31 @@ def _variance(scores: RunScores, arms: Sequence[list[int]], *, signs: Sequence[i
     """The variance of a sum of arms' means, each with its sign, over seeds and documents; and its degrees of freedom.
 
     With the covariance K over documents, the spread of an arm's S values holds what the seeds add and what the
-    documents add to each run by itself; the latter, (mean of K's diagonal) - (mean of the rest), is in the documents'
-    part already.
+    documents add to each run by itself, (mean of K's diagonal) - (mean of the rest). What the documents add to an arm's
+    runs alike is the rest of the documents' part. Where runs of two arms resemble each other, as with equal seeds, it
+    would be less than 0, which Hillis (2007) does not let it be: else nothing would be left of the seeds, which count
+    as independent.
     Never less than the documents' part.
     """
     weights = np.zeros(scores.runs)
     for runs, sign in zip(arms, signs, strict=True):
         weights[runs] += sign / len(runs)
-    variance = float(weights @ scores.covariance @ weights)
-    noise = variance**2 / scores.freedom  # of both parts, by Satterthwaite
+    documents = float(weights @ scores.covariance @ weights)
+    apart = by_itself = seeds_noise = 0.0
     for runs in arms:
         count = len(runs)
         if count < 2:
             continue
         block = scores.covariance[np.ix_(runs, runs)]
-        own = (np.trace(block) - (block.sum() - np.trace(block)) / (count - 1)) / count
+        own = float((np.trace(block) - (block.sum() - np.trace(block)) / (count - 1)) / count)
         spread = float(scores.values[runs].var(ddof=1))
-        variance += max(0.0, spread - float(own)) / count
-        noise += (spread / count) ** 2 / (count - 1)
-    return max(variance, 0.0), variance**2 / noise if noise > 0 else float("inf")
+        by_itself += own / count
+        apart += max(own, spread) / count
+        seeds_noise += (spread / count) ** 2 / (count - 1)
+    alike = max(0.0, documents - by_itself)
+    variance = alike + apart
+    noise = (alike + by_itself) ** 2 / scores.freedom + seeds_noise  # of both parts, by Satterthwaite
+    return variance, variance**2 / noise if noise > 0 else float("inf")
 
 
 def _arm_variance(accuracies: RunScores, runs: list[int]) -> tuple[float, float]:
