@@ -69,6 +69,19 @@ def test_documents_that_do_not_count_are_not_learned_from() -> None:
         assert np.isfinite(_called(head.eval(), _batch(documents)).numpy()).all()
 
 
+def test_the_labels_of_documents_that_do_not_count_change_nothing() -> None:
+    documents = [[4 + place % 5, 10 + place % 2, 12 + place % 7] for place in range(40)]
+    classes = [place % 2 for place in range(40)]
+    weights = torch.ones(40)
+    weights[20:] = 0.0
+    heads = []
+    for rest in (classes[20:], [1 - label for label in classes[20:]]):
+        heads.append(head := _head())
+        head.learn([replace(_batch(documents, classes[:20] + rest), weights=weights)], penalty=1.0)
+    assert torch.equal(heads[0].weight, heads[1].weight)
+    assert torch.equal(heads[0].bias, heads[1].bias)
+
+
 @given(DOCUMENTS, st.data())
 @settings(deadline=None, max_examples=40)
 def test_the_distances_are_scikit_learns(documents: list[list[int]], data: st.DataObject) -> None:

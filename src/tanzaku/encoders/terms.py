@@ -89,7 +89,7 @@ class TermHead(nn.Module):
             for rows in (everyone, *_others(counted.folds))
         )
         scores = np.stack([vectors @ weight + bias for weight, bias in apart])[counted.folds, range(len(counted.folds))]
-        scale = _calibrated(scores, counted.labels)
+        scale = _calibrated(scores, counted.labels, counted.weights)
 
         self.keys = torch.from_numpy(keys).to(self.keys)
         self.idf = torch.from_numpy(idf).to(self.idf)
@@ -213,20 +213,27 @@ def _others(folds: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(folds != fold) if (folds != fold).any() else np.arange(len(folds)) for fold in range(FOLDS)]
 
 
+def _that_count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the documents that count, since of the others no machine must be told, and how much each counts;
+    where none does, all count alike."""
+    if not weights.any():
+        weights = np.ones_like(weights)
+    places = np.flatnonzero(weights)
+    return places, weights[places]
+
+
 def _fit(
     vectors: csr_array, classes: np.ndarray, labels: int, penalty: float, documents: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """A machine for each class, whose distances are (documents, labels): weights (terms, labels), offsets (labels,).
 
-    `documents` (documents,) says how much each document counts.
+    `documents` (documents,) says how much each document counts, 0 or more.
     """
     from sklearn.svm import LinearSVC
 
     weight, bias = np.zeros((vectors.shape[1], labels)), np.zeros(labels)
-    if (counts := documents > 0).any():  # of the others, the machine must not be told
-        vectors, classes, documents = vectors[counts], classes[counts], documents[counts]
-    else:
-        documents = np.ones_like(documents)
+    counts, documents = _that_count(documents)
+    vectors, classes = vectors[counts], classes[counts]
     for label in range(labels):
         of_class = classes == label
         if of_class.all() or not of_class.any():  # nothing to tell apart: all documents are on one side
@@ -237,8 +244,10 @@ def _fit(
     return weight, bias
 
 
-def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
+def _calibrated(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:
     """The factor on `scores` (documents, labels) with which their cross-entropy is least.
+
+    `weights` (documents,) says how much each document counts, 0 or more.
 
     The targets are smoothed by the rule of succession, as Platt (1999) does: where the scores tell every document's
     class, the factor would grow without end, and what is trained next to them would have nothing to learn.
@@ -246,12 +255,15 @@ def _calibrated(scores: np.ndarray, classes: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
+    counts, weights = _that_count(weights)
+    scores, classes = scores[counts], classes[counts]
     documents, labels = scores.shape
     targets = np.full(scores.shape, 1 / (documents + labels))
     targets[range(documents), classes] = (documents + 1) / (documents + labels)
 
     def loss(logarithm: float) -> float:
-        return float(-(targets * log_softmax(np.exp(logarithm) * scores, axis=1)).sum(axis=1).mean())
+        losses = -(targets * log_softmax(np.exp(logarithm) * scores, axis=1)).sum(axis=1)
+        return float(np.average(losses, weights=weights))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_SCALES), method="bounded").x))
 
