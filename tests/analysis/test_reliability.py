@@ -40,6 +40,16 @@ def test_the_error_of_calibrated_documents_is_the_one_by_chance(documents: int) 
     assert abs(np.mean(differences)) < 4 * np.std(differences) / 40**0.5
 
 
+def test_drawing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    probabilities = random.uniform(0.6, 1, 100)
+    correct = random.random(100) < probabilities
+    whole = reliability_of(probabilities, correct)
+    for cells in (7 * 100 + 99, 99):  # 7 draws at once, and 3 at last; and one by one
+        monkeypatch.setattr("tanzaku.analysis.reliability._CELLS_AT_ONCE", cells)
+        assert reliability_of(probabilities, correct).error_by_chance == pytest.approx(whole.error_by_chance)
+
+
 def test_overconfidence_is_seen() -> None:
     random = np.random.default_rng(1)
     probabilities = random.uniform(0.6, 1, 3000)

@@ -177,6 +177,14 @@ def test_an_endless_answer_is_given_up(server: Server, tmp_path: Path) -> None:
         fetch(server, tmp_path, max_bytes=500_000)
 
 
+def test_what_is_there_already_needs_no_folder_to_write_to(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "corpus.tar.gz"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    assert fetch(server, tmp_path) == path
+    assert list(path.parent.iterdir()) == [path], "a lock was taken"
+
+
 def test_the_cache_folder_goes_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TANZAKU_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

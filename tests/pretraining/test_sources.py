@@ -25,6 +25,17 @@ def test_plain_xz_and_gz_read_the_same(tmp_path: Path) -> None:
     assert all(list(read_lines(source)) == list(read_lines(sources[0])) for source in sources)
 
 
+def test_endings_are_read_in_any_case_and_hidden_copies_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "b.txt.XZ").write_bytes(lzma.compress(TEXT.encode()))
+    for hidden in ("._A.txt", ".ipynb_checkpoints/A-checkpoint.txt"):  # of macOS and Jupyter
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"\x00\x05\x16\x07\xff")
+    sources = find_sources([tmp_path])
+    assert [source.path.name for source in sources] == ["A.TXT", "b.txt.XZ"]
+    assert list(read_lines(sources[0])) == list(read_lines(sources[1]))
+
+
 def test_documents_end_at_blank_lines_or_at_every_line(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\ufeff\n" + TEXT.replace("\n", "\r\n") + "\n\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
-from tanzaku.errors import BundleError, SpecError, TanzakuError
+from tanzaku.errors import BundleError, DataError, SpecError, TanzakuError
 from tanzaku.files import sha256_of_file
 from tanzaku.measure.calibration import softmax
 from tanzaku.ship.classifier import Classifier
@@ -126,6 +126,16 @@ def test_mistakes_are_found_before_the_teacher_is_asked(
     missing = {"method": "static", "vectors_from": str(tmp_path / "none")}
     with pytest.raises(TanzakuError, match="none"):
         _plan(_study(tiny_encoder, {"method": "full", "distill": distill}, missing), tmp_path)
+
+
+def test_texts_without_their_column_are_an_error_that_a_study_can_mend(
+    tiny_encoder: Path, teacher: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "more.csv").write_text("本文,分類\n空は青い。,空\n", encoding="utf-8")
+    distill = {"teacher": str(teacher), "texts": str(tmp_path / "more.csv")}
+    with pytest.raises(DataError, match="Name the one with the texts text") as caught:
+        _plan(_study(tiny_encoder, {"method": "full", "distill": distill}), tmp_path)
+    assert "--" not in str(caught.value)
 
 
 def test_a_run_learns_from_it_and_its_record_says_from_which(

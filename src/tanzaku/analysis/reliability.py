@@ -11,6 +11,7 @@ from tanzaku.measure.metrics import accuracy_interval
 _MOST_BINS = 15
 _FEWEST_IN_BIN = 20  # of fewer documents a share says little
 _DRAWS, _SEED = 500, 0
+_CELLS_AT_ONCE = 4_000_000  # drawn, so that a million documents do not take gigabytes
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,23 @@ def reliability_of(probabilities: np.ndarray, correct: np.ndarray) -> Reliabilit
     starts = np.array([part[0] for part in np.array_split(np.arange(documents), count)])
     sizes = np.diff(np.append(starts, documents))
     generator = np.random.default_rng(_SEED)
-    drawn = (generator.random((_DRAWS, documents)) < probabilities).astype(np.float64)
     expected = np.add.reduceat(probabilities, starts)  # (bins,), right answers
 
     def errors(right: np.ndarray) -> np.ndarray:
         distances: np.ndarray = np.abs(np.add.reduceat(right, starts, axis=-1) - expected).sum(axis=-1) / documents
         return distances
 
+    by_chance = 0.0
+    block = max(1, _CELLS_AT_ONCE // documents)
+    for start in range(0, _DRAWS, block):
+        drawn = generator.random((min(block, _DRAWS - start), documents)) < probabilities
+        by_chance += float(errors(drawn.astype(np.float64)).sum())
+
     right = np.add.reduceat(correct, starts)
     return Reliability(
         documents=documents,
         error=float(errors(correct)),
-        error_by_chance=float(errors(drawn).mean()),
+        error_by_chance=by_chance / _DRAWS,
         bins=tuple(
             Bin(int(size), float(mean), float(hits / size), accuracy_interval(round(float(hits)), int(size)))
             for size, mean, hits in zip(sizes, expected / sizes, right, strict=True)

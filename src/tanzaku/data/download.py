@@ -57,9 +57,14 @@ def download(
     """
     from filelock import FileLock
 
+    def is_there() -> bool:
+        return to.exists() and sha256_of_file(to) == sha256
+
+    if is_there():  # perhaps in a folder that can only be read
+        return to
     to.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{to}.lock"):
-        if to.exists() and sha256_of_file(to) == sha256:
+        if is_there():  # by now
             return to
         part = to.with_name(f"{to.name}.part")
         _fetch_whole(

@@ -56,7 +56,7 @@ def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list
         for path in found:
             # Of a link and its target, the name of one may say that the file is compressed.
             real = path.resolve()
-            says = path.suffix in _COMPRESSED or real.suffix not in _COMPRESSED
+            says = _compression(path) in _COMPRESSED or _compression(real) not in _COMPRESSED
             paths.setdefault(real, path if says else real)
     if not paths:
         raise DataError("no text to pretrain on; give text files (also .xz, .gz) or folders of them")
@@ -80,8 +80,10 @@ def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
             continue
         seen.add(real)
         # In one order everywhere; of a folder and the links to it, the folder first.
+        folders[:] = [name for name in folders if not name.startswith(".")]  # copies that editors and macOS keep
         folders.sort(key=lambda name: ((Path(place) / name).is_symlink(), name))
-        wanted = (name for name in names if name.endswith(_SUFFIXES) and name != _WORD_LIST)
+        shown = (name for name in names if not name.startswith("."))
+        wanted = (name for name in shown if name.lower().endswith(_SUFFIXES) and name != _WORD_LIST)
         yield from (path for name in wanted if (path := Path(place) / name).is_file())
 
 
@@ -139,18 +141,23 @@ def read_chunks(
 
 
 def _decompressed(path: Path, raw: BinaryIO) -> Iterator[bytes]:
-    if path.suffix == ".xz":
+    if _compression(path) == ".xz":
         return iter(lzma.open(raw, "rb"))
-    if path.suffix == ".gz":
+    if _compression(path) == ".gz":
         return iter(cast(BinaryIO, gzip.open(raw, "rb")))
     return iter(raw)
+
+
+def _compression(path: Path) -> str:
+    """The ending of its name, which one of `_COMPRESSED` is if it is compressed."""
+    return path.suffix.lower()
 
 
 def _decode(line: bytes, *, source: TextSource, number: int, offset: int) -> str:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        where = "of the decompressed text" if source.path.suffix in _COMPRESSED else "of the file"
+        where = "of the decompressed text" if _compression(source.path) in _COMPRESSED else "of the file"
         raise DataError(
             f"{source.path}, line {number}: byte {offset + error.start} {where}, 0x{line[error.start]:02x}, is not "
             f"valid UTF-8. {_convert(line)}"

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.data.dataset import Dataset
-from tanzaku.data.streaming import stream_texts
+from tanzaku.data.streaming import Remedies, stream_rows
 from tanzaku.errors import SpecError
 from tanzaku.files import atomic_folder, sha256_of_file
 from tanzaku.study.record import DistillationFacts
@@ -27,6 +27,10 @@ from tanzaku.study.spec import DistillSpec
 TEACHERS_FOLDER = "teachers"
 _SCORES = "scores.npy"
 _KEY_CHARACTERS = 16
+_REMEDIES = Remedies(
+    text="Name the one with the texts text.",
+    quotes="double those within a text, or give the texts as JSON lines",
+)
 # Bundles are made of runs, so the package that reads them builds on this one; it is looked up by name, as methods of
 # other packages are.
 _OPENER = EntryPoint("bundle", "tanzaku.ship.teaching:open_teacher", "tanzaku.teachers")
@@ -121,7 +125,8 @@ def _columns(teacher: Teacher, dataset: Dataset, *, where: str) -> list[int]:
 
 def _read(file: Path) -> tuple[str, ...]:
     texts = []
-    for number, text in enumerate(stream_texts(file), start=1):
+    for number, row in enumerate(stream_rows(file, remedies=_REMEDIES), start=1):
+        text = row.text
         check_characters(text, place=f"{file}, text {number}")
         if cleaned := clean_text(text).strip():
             texts.append(cleaned)
