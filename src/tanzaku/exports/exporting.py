@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
+from tanzaku.encoders.source import files_of
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.exports.forms import GRAPH_FORMS, choose_form
 from tanzaku.files import atomic_folder, sha256_of_file
@@ -193,13 +193,16 @@ def _write_card(request: _Request, folder: Path, language: Language) -> None:
     from tanzaku.exports.folders import base_options
     from tanzaku.exports.snippets import snippet_of
     from tanzaku.ship.cards.write import write_card
+    from tanzaku.ship.loading import base_of
 
     facts, form = request.bundle.facts, request.form
     lines: Sequence[str] = ()
     compact = False
     if form not in GRAPH_FORMS and isinstance(facts, EncoderBundleFacts):
-        compact = form == "peft" and files_of(_encoder(request, facts)).weights_format == "q4"
-        base = base_options(_encoder(request, facts).folder) if form == "peft" else {}
+        base: dict[str, Any] = {}
+        if form == "peft":
+            source = base_of(request.bundle.folder, facts, encoder=request.encoder)
+            compact, base = files_of(source).weights_format == "q4", base_options(source.folder)
         lines = snippet_of(facts, form, compact=compact, base=base)
     write_card(folder, facts, form=form, snippet=lines, compact=compact, language=language)
 
@@ -280,17 +283,13 @@ def _reader(request: _Request, folder: Path) -> Predictor:
 
 def _needed_bytes(request: _Request) -> int:
     """The bundle's bytes, and those of the encoder that it needs."""
+    from tanzaku.ship.loading import base_of
+
     size, facts = bundle_bytes(request.bundle.folder), request.bundle.facts
     if not isinstance(facts, EncoderBundleFacts) or facts.whole:
         return size
-    source = _encoder(request, facts)
+    source = base_of(request.bundle.folder, facts, encoder=request.encoder)
     return size + sum((source.folder / name).stat().st_size for name in files_of(source).weights)
-
-
-def _encoder(request: _Request, facts: EncoderBundleFacts) -> EncoderSource:
-    """The encoder that the bundle was made from."""
-    revision = facts.encoder.revision if request.encoder is None else None
-    return resolve_encoder(request.encoder or facts.encoder.name, revision=revision)
 
 
 def _computes_in_bfloat16(request: _Request) -> bool:

@@ -88,10 +88,11 @@ def _check_peft(facts: EncoderBundleFacts) -> None:
     if not method.opens_in_peft:
         raise BundleError(f"PEFT can't express what {method.name} adds to the encoder; export to onnx")
     if facts.merged:
-        raise BundleError(
-            "the adapter is merged into this bundle's encoder; pack the run without --with-encoder, --int8 and --int4, "
-            "and export that"
+        # Where the study pretrained the encoder, it is packed in any case.
+        how = (
+            "with --with-encoder --no-merge" if facts.encoder.pretrain else "without --with-encoder, --int8 and --int4"
         )
+        raise BundleError(f"the adapter is merged into this bundle's encoder; pack the run {how}, and export that")
 
 
 def _check_mergeable(facts: EncoderBundleFacts, to: Form) -> None:

@@ -16,7 +16,7 @@ from tanzaku.errors import BundleError
 from tanzaku.exports.folders import DENSE_FOLDER, DENSE_WEIGHTS, HEAD_FILE, POOLING_FOLDER, base_options
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts
 from tanzaku.ship.certificate import Form
-from tanzaku.ship.loading import find_encoder
+from tanzaku.ship.loading import base_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ def read_folder(bundle: Bundle, folder: Path, *, form: Form, encoder: str | None
         elif form == "sentence-transformers":
             logits = _pooled(AutoModel.from_pretrained(folder, local_files_only=True).eval(), *_pooling_of(folder))
         else:
-            logits = _adapted(facts, folder, encoder)
+            logits = _adapted(facts, folder, base_of(bundle.folder, facts, encoder=encoder))
     return FolderReader(tokenizer, logits, max_tokens=facts.encoder.max_tokens)
 
 
@@ -141,15 +141,12 @@ def _for_transformers(source: EncoderSource) -> Iterator[Path]:
         yield Path(folder) / "encoder"
 
 
-def _adapted(facts: EncoderBundleFacts, folder: Path, encoder: str | None) -> Callable[[Any], Tensor]:
+def _adapted(facts: EncoderBundleFacts, folder: Path, source: EncoderSource) -> Callable[[Any], Tensor]:
     import torch
     from peft import PeftModel
     from safetensors.torch import load_file
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    source = find_encoder(
-        facts.encoder, fingerprint=facts.base.fingerprint, other_name=encoder, needed_by=f"the export {folder}"
-    )
     wide = {"dtype": torch.float32}
     with _for_transformers(source) as base:
         if facts.encoder.pooling == "cls":

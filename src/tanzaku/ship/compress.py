@@ -104,11 +104,8 @@ def _check_request(source: Bundle, *, rank: int | None, energy: float | None) ->
 
 def _remedy(facts: EncoderBundleFacts) -> str:
     """What there is to do, by why `pack` merged the adapter."""
-    if facts.encoder.pretrain is not None:
-        return (
-            "that is always so where the study pretrained the encoder itself ([encoder.pretrain]); to measure smaller "
-            "ranks, name them in the arm's truncate, or train an arm of a smaller rank"
-        )
+    if facts.encoder.pretrain is not None:  # its encoder is packed in any case
+        return "pack the run with --with-encoder --no-merge, and compress that"
     flags = f"--int{facts.bits} and --with-encoder" if facts.bits else "--with-encoder"
     return f"pack the run without {flags}, and compress that"
 

@@ -36,22 +36,26 @@ def load_model(
     from tanzaku.encoders.tokenizer import load_tokenizer
 
     method = facts.build_method()
-    if facts.whole:
-        source = EncoderSource(facts.encoder.name, folder / ENCODER_FOLDER, facts.base.fingerprint)
-        if facts.merged:
-            return _load_whole(source).eval(), load_tokenizer(source)
-    else:
-        source = find_encoder(
-            facts.encoder,
-            fingerprint=facts.base.fingerprint,
-            other_name=encoder,
-            needed_by=f"the bundle {folder}",
-            expected=folder / ENCODER_FOLDER,
-        )
+    source = base_of(folder, facts, encoder=encoder)
+    if facts.merged:
+        return _load_whole(source).eval(), load_tokenizer(source)
     saved = folder / MODEL_FOLDER
     model = load_adapted(source, method, saved, label_names=facts.label_names, reading=facts.encoder).eval()
     # From the encoder: the fingerprint covers its tokenizer, so the bundle's copy is the same.
     return model, load_tokenizer(source)
+
+
+def base_of(folder: Path, facts: EncoderBundleFacts, *, encoder: str | None) -> EncoderSource:
+    """The encoder in a whole bundle, and otherwise the one that it needs; see `load_model`."""
+    if facts.whole:
+        return EncoderSource(facts.encoder.name, folder / ENCODER_FOLDER, facts.base.fingerprint)
+    return find_encoder(
+        facts.encoder,
+        fingerprint=facts.base.fingerprint,
+        other_name=encoder,
+        needed_by=f"the bundle {folder}",
+        expected=folder / ENCODER_FOLDER,
+    )
 
 
 def load_adapted(
