@@ -176,8 +176,21 @@ def test_import_wants_one_source_or_splits(tmp_path: Path, arguments: tuple[str,
 
 def test_import_refuses_shares_for_data_that_is_split_already(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "mine.csv")
-    with pytest.raises(DataError, match="this data is already split"):
+    with pytest.raises(DataError, match="--val-size can't have an effect here: this data is already split"):
         run("import", "--train", path, "--val", path, "--test", path, "--val-size", 0.2, "--out", tmp_path / "out")
+
+
+def test_import_refuses_options_of_the_split_for_data_that_has_one(tmp_path: Path) -> None:
+    paths = {f"--{split}": write_rows(tmp_path / f"{split}.csv") for split in ("train", "val", "test")}
+    options = ("--seed", 42, "--split-duplicates")
+    given = [word for option_and_path in paths.items() for word in option_and_path]
+    for source in (given, [tmp_path]):
+        with pytest.raises(DataError, match=r"--seed, --split-duplicates can't have an effect here: .* Leave them out"):
+            run("import", *source, *options, "--out", tmp_path / "out")
+    without_val = ["--train", paths["--train"], "--test", paths["--test"]]
+    assert run("import", *without_val, *options, "--val-size", 0.2, "--out", tmp_path / "out").exit_code == 0
+    with pytest.raises(DataError, match=r"^--train-size can't have an effect here: .* Leave it out"):
+        run("import", *without_val, *options, "--train-size", 0.7, "--out", tmp_path / "out")
 
 
 def test_the_documentations_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

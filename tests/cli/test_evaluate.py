@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,22 @@ def test_bad_files_are_errors_with_a_remedy(study: Study, labelled: Path, tmp_pa
     label = study.dataset.label_names[0]
     path.write_text(f"id,id,text,label\n1,2,海,{label}\n", encoding="utf-8")
     assert _evaluate(bundle, path).exit_code == 0
+
+
+def test_labels_are_the_same_in_every_form_of_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of macOS have their names in NFD, and so had the labels of data that was made of them."""
+    composed, decomposed = "が", unicodedata.normalize("NFD", "ぎ")
+    names = dict(zip(bundles.DATASET.label_names, (composed, decomposed, "山"), strict=True))
+    train = replace(bundles.DATASET.train, labels=tuple(names[label] for label in bundles.DATASET.train.labels))
+    monkeypatch.setattr(bundles, "DATASET", replace(bundles.DATASET, label_names=tuple(names.values()), train=train))
+    bundle = bundles.make_bundle(tmp_path / "bundle", tmp_path, "tfidf-svm", {})
+    given = [composed, unicodedata.normalize("NFD", composed), decomposed, " ぎ ", "山"]
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"海,{label}\n" for label in given), encoding="utf-8")
+    done = _evaluate(bundle, path, "--format", "json")
+    assert done.exit_code == 0, done.exception
+    found = {one["label"]: one["documents"] for one in json.loads(done.stdout)["classes"]}
+    assert found == {composed: 2, decomposed: 2, "山": 1}
 
 
 def test_labels_are_read_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tanzaku.data.grouping import assign_groups, same_text, together
+from tanzaku.data.grouping import assign_groups, linked_groups, same_text, together
 
 SHARES = (0.8, 0.1, 0.1)
 
@@ -18,6 +18,13 @@ def test_rows_that_agree_in_any_column_are_together_also_indirectly() -> None:
     assert together(["a", "b", "a", "c"], ["x", "y", None, "y"]) == [0, 1, 0, 1]
     assert together(["a", "b", "c"], [None, None, None]) == [0, 1, 2]
     assert together(["a", "b", "c", "d"], ["w", "x", "x", "w"], ["1", "1", "2", "3"]) == [0, 0, 0, 0]
+
+
+def test_groups_are_linked_where_a_number_has_several() -> None:
+    groups = ["a", "b", "b", "c", "d", None, None]
+    assert linked_groups(groups, together(groups)) == 0
+    assert linked_groups(groups, together(groups, ["x", "x", "y", "z", None, "z", "w"])) == 2
+    assert linked_groups(groups, [0] * 7) == 4
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from tanzaku.data.findings import Finding, ProblemsError, has_errors
@@ -267,3 +269,101 @@ def test_a_split_that_is_empty_once_small_classes_are_left_out_is_an_error() -> 
     with pytest.raises(ProblemsError) as caught:
         import_splits(train=pairs(a=9, b=9), test=pairs(c=2), val_size=0.2, reading=ReadOptions(drop_small=5))
     assert any(one.kind == "empty-split" and one.source == "test" for one in caught.value.findings)
+
+
+def test_small_classes_are_those_that_are_small_without_conflicting_rows() -> None:
+    rows = [*pairs(配送=20, 請求=20, 退会=5), ("届かない", "退会"), ("届かない", "配送")]
+    labelled, found = read(rows, drop_small=6, conflicts="drop")
+    assert Counter(labelled.labels) == {"配送": 20, "請求": 20}
+    assert "'退会' (5 rows)" in found["dropped-classes"].message
+    labelled, found = read(rows, merge_small=(6, "その他"), conflicts="drop")
+    assert Counter(labelled.labels) == {"配送": 20, "請求": 20, "その他": 5}
+    assert "'退会' (5 rows)" in found["merged-classes"].message
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 12).map("本文その{}です".format), st.sampled_from("abc")), min_size=1),
+    fewest=st.integers(2, 5),
+)
+def test_no_class_is_small_and_no_text_has_several_labels_once_both_are_left_out(rows: Pairs, fewest: int) -> None:
+    labelled, _ = read_labelled(rows, ReadOptions(drop_small=fewest, conflicts="drop"))
+    assert all(size >= fewest for size in Counter(labelled.labels).values())
+    assert len(set(zip(labelled.texts, labelled.labels, strict=True))) == len(set(labelled.texts))
+    assert len(labelled) + sum(labelled.dropped.values()) == len(rows)
+
+
+@pytest.mark.filterwarnings("ignore:.*several labels")
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        ({"conflicts": "drop"}, "--conflicts drop left out 18 rows."),
+        ({"drop_small": 50}, "--drop-small 50 left out 20 rows."),
+        (
+            {"conflicts": "drop", "drop_small": 3},
+            "--conflicts drop left out 18 rows and --drop-small 3 left out 2 rows.",
+        ),
+    ],
+)
+def test_nothing_left_by_options_about_labels_is_one_error(options: dict[str, Any], left_out: str) -> None:
+    """As in data with a row for each label of a text."""
+    rows = [(f"本文その{number}", label) for number in range(9) for label in ("配送", "返品")]
+    rows += [("届かない", "配送"), ("返したい", "返品")] if options != {"conflicts": "drop"} else []
+    with pytest.raises(ProblemsError) as caught:
+        import_documents(rows, reading=ReadOptions(**options))
+    assert str(caught.value).startswith(f"the list: there are no documents left: {left_out}")
+    assert len(caught.value.findings) == 1
+
+
+def test_a_split_whose_texts_all_have_several_labels_is_an_error() -> None:
+    train, test = pairs(a=20, b=20), [(f"試験{number}", label) for number in range(4) for label in "ab"]
+    for val in (None, [("検証1", "a"), ("検証2", "b")]):
+        with (
+            pytest.warns(TanzakuWarning, match="4 texts have several labels"),
+            pytest.raises(
+                ProblemsError, match=r"^test: there are no documents left: --conflicts drop left out 8 rows\."
+            ),
+        ):
+            import_splits(train=train, val=val, test=test, reading=ReadOptions(conflicts="drop"))
+
+
+def grouped(texts: list[str], groups: list[int]) -> pd.DataFrame:
+    """Documents of two classes in turn."""
+    labels = ["ab"[row % 2] for row in range(len(texts))]
+    return pd.DataFrame({"text": texts, "label": labels, "k": groups})
+
+
+def test_groups_that_equal_texts_link_are_named_with_the_option_that_separates_them() -> None:
+    """A text that every group has makes a single one of them."""
+    groups = [row // 4 for row in range(80)]
+    texts = [f"本文その{row}" if row % 4 else "よろしくお願いします" for row in range(80)]
+    reading = ReadOptions(group_column="k")
+    with pytest.raises(ProblemsError) as caught:
+        import_documents(grouped(texts, groups), reading=reading)
+    assert str(caught.value) == (
+        "the DataFrame: a class needs documents of 3 groups at least to be split: 'a' has 1; 'b' has 1. 20 groups are "
+        "linked by equal texts, and those that are linked count as one. Pass --split-duplicates, or name another "
+        "column with --group-column."
+    )
+    with pytest.warns(TanzakuWarning, match="in train too"):
+        import_documents(grouped(texts, groups), reading=reading, keep_duplicates_together=False)
+    with pytest.raises(
+        ProblemsError, match=r"'a' has 1; 'b' has 1\. 2 groups .* Add documents of other groups, or name"
+    ):
+        import_documents(grouped(texts, [row // 40 for row in range(80)]), reading=reading)
+    texts = [f"本文その{row}" for row in range(80)]
+    with pytest.raises(ProblemsError, match=r"'a' has 2; 'b' has 2\. Add documents of other groups, or name another"):
+        import_documents(grouped(texts, [row // 40 for row in range(80)]), reading=reading)
+
+
+def test_splits_of_other_sizes_than_those_asked_for_are_warned_of() -> None:
+    texts, groups = [f"本文その{row}" for row in range(100)], [0] * 60 + [1] * 30 + [2] * 10
+    reading = ReadOptions(group_column="k")
+    with pytest.warns(
+        TanzakuWarning, match=r"train 60 \(about 80\), val \d+ \(about 10\), test \d+ \(about 10\)\. Docu"
+    ):
+        import_documents(grouped(texts, groups), reading=reading)
+    test = grouped(["試験1", "試験2"], [8, 9])
+    with pytest.warns(TanzakuWarning, match=r"train 60 \(about 90\), val 40 \(about 10\)\. Documents of a group stay"):
+        import_splits(train=grouped(texts, [0] * 60 + [1] * 40), test=test, reading=reading)
+    with pytest.warns(TanzakuWarning, match="and so do equal texts unless --split-duplicates is given"):
+        import_documents([("届かない", "a")] * 60 + pairs(a=20, b=20))

@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import threading
+import tracemalloc
+import unicodedata
 import warnings
 import zipfile
 from pathlib import Path
@@ -485,3 +487,69 @@ def test_an_object_without_a_group_has_none(tmp_path: Path) -> None:
 def test_json_lines_are_recognised_behind_a_mark_and_blank_lines(start: bytes) -> None:
     content = start + '{"text": "海", "label": "a"}\n'.encode()
     assert read_documents(Source("standard input", data=content)).texts == ["海"]
+
+
+def test_the_name_of_a_class_is_in_nfc_as_people_type_it(tmp_path: Path) -> None:
+    """macOS writes the names of folders in NFD."""
+    for name in ("バグ", unicodedata.normalize("NFD", "バグ")):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        write(folder / f"{len(name)}.txt", "動かない")
+    assert read_documents(tmp_path).labels == ["バグ"] * 2
+
+
+ROWS_THAT_LACK_KEYS = """{"text": "海", "label": "a"}
+{"text": "山"}
+{"label": "b"}
+{"text": "空", "label": "b"}
+"""
+
+
+def test_an_object_without_text_or_label_is_left_out_where_empty_ones_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", ROWS_THAT_LACK_KEYS)
+    rows, findings = read_labelled(path, ReadOptions(drop_empty=True, drop_unlabelled=True))
+    assert (rows.texts, rows.labels, findings) == (["海", "空"], ["a", "b"], [])
+    assert rows.dropped == {"rows with an empty text": 1, "rows without a label": 1}
+    with pytest.raises(DataError, match=r"line 3: there is no key 'text', the keys are: 'label'\. .* --drop-empty"):
+        read_documents(path, options=ReadOptions(drop_unlabelled=True))
+    with pytest.raises(
+        DataError, match=r"line 2: there is no key 'label', the keys are: 'text'\. .* --drop-unlabelled"
+    ):
+        read_documents(path, options=ReadOptions(drop_empty=True))
+    with pytest.raises(DataError, match="there is no key named '分類'"):  # that no row has
+        read_documents(path, options=ReadOptions(label_column="分類", drop_unlabelled=True))
+
+
+def test_an_object_without_one_of_several_texts_has_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"件名": "海", "本文": "青い", "label": "a"}\n{"本文": "山", "label": "b"}\n')
+    options = ReadOptions(text_column=["件名", "本文"], drop_empty=True)
+    assert read_documents(path, options=options).texts == ["海\n青い", "山"]
+
+
+def _with_a_key_per_row(count: int) -> str:
+    rows = ({"本文": f"本文その{row}", "分類": "ab"[row % 2], f"メモ{row}": "x"} for row in range(count))
+    return "\n".join(map(json.dumps, rows))
+
+
+def test_keys_that_differ_from_row_to_row_take_memory_by_their_number_only(tmp_path: Path) -> None:
+    """A table of all keys would have nine million cells, of eight bytes each."""
+    path = write(tmp_path / "a.jsonl", _with_a_key_per_row(3000))
+    tracemalloc.start()
+    documents = read_documents(path, options=ReadOptions(text_column="本文", label_column="分類"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(documents), documents.labels[:3]) == (3000, ["a", "b", "a"])
+    assert peak < 25e6
+
+
+def test_all_keys_of_a_file_are_listed_where_none_has_the_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", _with_a_key_per_row(300))
+    keys = ", ".join(f"'メモ{row}'" for row in range(300))
+    with pytest.raises(DataError) as caught:
+        read_documents(path)
+    assert str(caught.value) == (
+        f"{path}: there is no key named 'text' or 'label'. The keys are: '本文', '分類', {keys}. Probably: "
+        "--text-column 本文 --label-column 分類."
+    )
+    with pytest.raises(DataError, match=r"'メモ299' differs from 'メモ２９９' only in width"):
+        read_documents(path, options=ReadOptions(text_column="本文", label_column="メモ２９９"))

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanzaku.data.dataset import Documents
+from tanzaku.data.prepared import documents_by_split
 from tanzaku.data.split import THESIS_RATIOS, Ratios, hold_out, split_documents, split_rows
+from tanzaku.data.validate import unusual_sizes
 from tanzaku.errors import DataError
 
 CLASSES = st.lists(st.integers(12, 60), min_size=2, max_size=4).map(
@@ -26,6 +28,15 @@ def test_a_split_is_a_partition_with_the_ratios_in_each_class_and_the_same_each_
     for label in set(labels):
         found = tuple(sum(labels[row] == label for row in side) for side in (split.train, split.val, split.test))
         assert found == ratios.counts(labels.count(label))
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes=st.lists(st.integers(9, 30), min_size=1, max_size=20), ratios=RATIOS)
+def test_a_split_by_class_never_has_unusual_sizes(sizes: list[int], ratios: Ratios) -> None:
+    labels = tuple(str(number) for number, size in enumerate(sizes) for _ in range(size))
+    dataset = split_documents(Documents(labels, labels), name="d", ratios=ratios)
+    shares = {"train": ratios.train, "val": ratios.val, "test": ratios.test}
+    assert unusual_sizes(documents_by_split(dataset), shares) == []
 
 
 @settings(deadline=None, max_examples=50)

@@ -149,10 +149,20 @@ class Splitting:
         float | None, typer.Option(help="Share of each class for training; the test set gets the rest. Default: 0.8.")
     ] = None
     val_size: Annotated[float | None, typer.Option(help="Share of each class for validation. Default: 0.1.")] = None
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the split.")] = 42
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the split. Default: 42.")] = None
     split_duplicates: Annotated[
         bool, typer.Option("--split-duplicates", help="Allow rows with the same text in different splits.")
     ] = False
+
+    def given(self) -> list[str]:
+        """The names of those that were given."""
+        every = {
+            "--train-size": self.train_size is not None,
+            "--val-size": self.val_size is not None,
+            "--seed": self.seed is not None,
+            "--split-duplicates": self.split_duplicates,
+        }
+        return [option for option, was_given in every.items() if was_given]
 
 
 @app.command("import")
@@ -211,13 +221,13 @@ def _imported(
     source: Path | None, splits: Splits, splitting: Splitting, *, name: str | None, reading: Reading
 ) -> "Preparation":
     """What `import_` was given: one source to be split, or data that is already split."""
-    from tanzaku.data.importing import DEFAULT_RATIOS, files_of_splits, import_documents, import_splits
+    from tanzaku.data.importing import DEFAULT_RATIOS, DEFAULT_SEED, files_of_splits, import_documents, import_splits
     from tanzaku.data.split import Ratios
 
     options = reading.options()
     common: dict[str, Any] = {
         "name": name,
-        "seed": splitting.seed,
+        "seed": DEFAULT_SEED if splitting.seed is None else splitting.seed,
         "keep_duplicates_together": not splitting.split_duplicates,
         "reading": options,
     }
@@ -227,8 +237,13 @@ def _imported(
             "is already split."
         )
     files = splits.paths() if source is None else files_of_splits(source, options)
-    if files and (splitting.train_size is not None or ("val" in files and splitting.val_size is not None)):
-        raise DataError("--train-size and --val-size only apply to a SOURCE to be split; this data is already split.")
+    # Without a validation set, one is taken from train as the other options say.
+    useless = [option for option in splitting.given() if files and ("val" in files or option == "--train-size")]
+    if useless:
+        raise DataError(
+            f"{', '.join(useless)} can't have an effect here: this data is already split. Leave "
+            f"{'it' if len(useless) == 1 else 'them'} out, or give a SOURCE to be split."
+        )
     val_share = DEFAULT_RATIOS.val if splitting.val_size is None else splitting.val_size
     if source is None:
         return import_splits(train=splits.train, val=splits.val, test=splits.test, val_size=val_share, **common)

@@ -108,11 +108,17 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
 
 
 def _with_known_labels(documents: _Documents, classifier: "Classifier", file: Path) -> _Documents:
-    """The documents with the bundle's labels, which need not have the same white space around them."""
+    """The documents with the bundle's labels, which need not have the same white space around them or the same form of
+    Unicode: macOS writes names in NFD."""
     from collections import Counter
+    from unicodedata import normalize
 
     known = classifier.label_names
-    labels = [label if label in known else label.strip() for label in documents.labels]
+    composed = {normalize("NFC", label): label for label in known}
+    labels = [
+        label if label in known else composed.get(normalize("NFC", label.strip()), label.strip())
+        for label in documents.labels
+    ]
     unknown = Counter(label for label in labels if label not in known)
     if unknown:
         named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(_MOST_NAMED))

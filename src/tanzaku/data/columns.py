@@ -91,7 +91,8 @@ def _as_word(name: str) -> str:
 
 def guess_roles(names: Sequence[str], sample: Sequence[Sequence[Any]]) -> tuple[int | None, int | None]:
     """The places of the columns that most likely have the texts and the labels, by their names and contents."""
-    columns = [_Contents(names, sample, place) for place in range(len(names)) if names[place].strip()]
+    filled = min(len(names), max(map(len, sample), default=0))
+    columns = [_Contents(names, sample, place) for place in range(filled) if names[place].strip()]
     texts = [one for one in columns if one.could_be_text]
     text = max(texts, key=lambda one: (one.is_named(_TEXT_NAMES), one.mean_length), default=None)
     labels = [one for one in columns if one.could_be_label and one is not text]

@@ -57,14 +57,11 @@ def download(
     """
     from filelock import FileLock
 
-    def is_there() -> bool:
-        return to.exists() and sha256_of_file(to) == sha256
-
-    if is_there():  # perhaps in a folder that can only be read
+    if _is_whole(to, sha256):  # perhaps in a folder that can only be read
         return to
     to.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{to}.lock"):
-        if is_there():  # by now
+        if _is_whole(to, sha256):  # by now
             return to
         part = to.with_name(f"{to.name}.part")
         _fetch_whole(
@@ -81,6 +78,10 @@ def download(
         part.replace(to)
         sync_directory(to.parent)
     return to
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.exists() and sha256_of_file(path) == sha256
 
 
 def _check_sum(url: str, part: Path, sha256: str) -> None:

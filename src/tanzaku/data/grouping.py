@@ -47,6 +47,20 @@ def group_numbers(groups: Sequence[str | None]) -> list[int] | None:
     return together(groups) if any(group is not None for group in groups) else None
 
 
+def linked_groups(groups: Sequence[str | None], numbers: Sequence[int]) -> int:
+    """How many groups have their number in common with another, such as by a text that both have.
+
+    Args:
+        groups: Row i's group, None if it has none.
+        numbers: Row i's number, as `together` gives it.
+    """
+    groups_of: defaultdict[int, set[str]] = defaultdict(set)
+    for group, number in zip(groups, numbers, strict=True):
+        if group is not None:
+            groups_of[number].add(group)
+    return sum(len(found) for found in groups_of.values() if len(found) > 1)
+
+
 def assign_groups(
     labels: Sequence[str], groups: Sequence[Hashable], *, shares: Sequence[float], seed: int
 ) -> list[list[int]]:

@@ -15,7 +15,7 @@ from tanzaku.data.prepared import Preparation, documents_by_split
 from tanzaku.data.raw import listed
 from tanzaku.data.readers import Source, is_table, source_of
 from tanzaku.data.split import Ratios, Splitter, pick
-from tanzaku.data.validate import split_problems
+from tanzaku.data.validate import empty_splits, split_problems, unusual_sizes
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
@@ -64,7 +64,10 @@ def import_documents(
     findings += _too_small(splitter, findings, needed=ratios.smallest_class, source=given.name)
     report(findings)
     dataset = splitter.three(rows.documents, name=readable_name(name), ratios=ratios)
-    report(split_problems(documents_by_split(dataset)) if rows.groups else [])
+    splits = documents_by_split(dataset)
+    shares = {"train": ratios.train, "val": ratios.val, "test": ratios.test}
+    problems = split_problems(splits) if rows.groups else empty_splits(splits)
+    report(problems + unusual_sizes(splits, shares))
     options = reading.as_json() | {"train_size": ratios.train, "val_size": ratios.val}
     options |= {"seed": seed, "keep_duplicates_together": keep_duplicates_together}
     return _prepared(dataset, {"documents": (given, rows)}, options, findings)
@@ -108,8 +111,10 @@ def import_splits(
         findings += _too_small(splitter, findings, needed=splitter.needed(val_size), source="train")
         if not has_errors(findings):
             kept, taken = splitter.two(share=val_size)
-            splits |= {"train": pick(splits["train"], kept), "val": pick(splits["train"], taken)}
-    if all(map(len, parts.values())) or not has_errors(findings):
+            taken_from = {"train": pick(splits["train"], kept), "val": pick(splits["train"], taken)}
+            findings += unusual_sizes(taken_from, {"train": 1 - val_size, "val": val_size})
+            splits |= taken_from
+    if all(map(len, parts.values())):
         findings += split_problems(splits) + _shared_groups(parts)
     report(findings)
     dataset = Dataset(
@@ -127,7 +132,7 @@ _ABOUT_LABELS = {"text-as-label", "swapped-columns", "numbers", "one-class"}
 
 
 def _splitter(rows: LabelledRows, *, seed: int, duplicates: bool) -> Splitter:
-    return Splitter(rows.labels, rows.together(duplicates=duplicates), whole_groups=bool(rows.groups), seed=seed)
+    return Splitter(rows.labels, rows.together(duplicates=duplicates), groups=rows.groups, seed=seed)
 
 
 def _too_small(splitter: Splitter, findings: list[Finding], *, needed: int, source: str) -> list[Finding]:

@@ -23,6 +23,7 @@ from tanzaku.errors import DataError
 
 SMALL_CLASSES = "rows of classes with fewer than"
 """How the reason begins for which rows of small classes were dropped; a note names the classes."""
+_SEVERAL_LABELS = "rows whose text has several labels"
 
 
 @dataclass
@@ -78,6 +79,16 @@ class LabelledRows:
         columns: tuple[list[Any], ...] = (self.texts, self.labels, self.places, self.groups, self.keys)
         for column in columns:
             column[:] = [column[row] for row in rows] if column else []
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give labels other names, and note which.
+
+        Args:
+            names: {label: name}; labels that it does not have keep theirs.
+        """
+        self.renamed = {label: names.get(name, name) for label, name in self.renamed.items()}
+        self.renamed |= {label: names[label] for label in dict.fromkeys(self.labels) if label in names}
+        self.labels[:] = [names.get(label, label) for label in self.labels]
 
     def drop(self, rows: Sequence[int], reason: str) -> None:
         """Leave rows out, and count them under a reason."""
@@ -136,7 +147,25 @@ def read_parts(
         findings += found
     if not has_errors(findings):
         _refuse_without_effect(list(given.values()), options)
-    return parts, findings + _tidy_labels(parts, options, name=next(iter(given.values())).name)
+    filled = [name for name, rows in parts.items() if len(rows)]
+    findings += _tidy_labels(parts, options, name=next(iter(given.values())).name)
+    if not has_errors(findings):
+        findings += [
+            _emptied(parts[name], options, source=name or given[name].name) for name in filled if not parts[name]
+        ]
+    return parts, findings
+
+
+def _emptied(rows: LabelledRows, options: ReadOptions, *, source: str) -> Finding:
+    """The problem that options about labels left out all rows."""
+    given = {_SEVERAL_LABELS: "--conflicts drop", _small_rows(options): f"--drop-small {options.drop_small}"}
+    left_out = [
+        f"{option} left out {counted(rows.dropped[reason], 'row')}"
+        for reason, option in given.items()
+        if reason in rows.dropped
+    ]
+    message = f"there are no documents left: {' and '.join(left_out)}. Leave these options out, or correct the labels."
+    return Finding("empty-split", message, source=source)
 
 
 def _refuse_without_effect(sources: Sequence[Source], options: ReadOptions) -> None:
@@ -239,8 +268,9 @@ def _tidy_labels(parts: dict[str, LabelledRows], options: ReadOptions, *, name: 
     findings += of_labels.not_texts(texts, suggestion=suggestion)
     if not wrong_column:
         findings += _rename(parts, options)
-        findings += _without_small(parts, options)
         findings += _conflicts(parts, options)
+        findings += _merge_small(parts, options)
+        findings += _without_small(parts, options)
         findings += of_labels.one_class([label for rows in parts.values() for label in rows.labels])
     return [replace(finding, source=source) for finding in findings]
 
@@ -250,37 +280,45 @@ def _rename(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Findin
     findings = of_labels.missing_values(counts.elements())
     findings += [] if options.normalize_labels else of_labels.similar_labels(counts.elements())
     names = of_labels.spellings(counts.elements()) if options.normalize_labels else {}
-    findings += of_labels.renamed_labels(names, counts)
-    if options.merge_small:
-        fewest, merged = options.merge_small
-        sizes: Counter[str] = Counter()
-        for label, count in counts.items():
-            sizes[names.get(label, label)] += count
-        small = {label: size for label, size in sorted(sizes.items()) if size < fewest and label != merged}
-        names |= {label: merged for label in counts if names.get(label, label) in small}
-        if small:
-            shown = listed([f"{of_labels.short(label)} ({counted(size, 'row')})" for label, size in small.items()])
-            message = f"classes of fewer than {fewest} rows became {merged!r}: {shown}."
-            findings.append(Finding("merged-classes", message, "note"))
     for rows in parts.values():
-        rows.renamed = {label: names[label] for label in dict.fromkeys(rows.labels) if label in names}
-        rows.labels[:] = [names.get(label, label) for label in rows.labels]
-    return findings
+        rows.rename(names)
+    return findings + of_labels.renamed_labels(names, counts)
+
+
+def _merge_small(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Finding]:
+    if options.merge_small is None:
+        return []
+    fewest, merged = options.merge_small
+    small = {label: size for label, size in _small(parts, fewest).items() if label != merged}
+    for rows in parts.values():
+        rows.rename(dict.fromkeys(small, merged))
+    return _about_small(small, "merged-classes", f"classes of fewer than {fewest} rows became {merged!r}")
 
 
 def _without_small(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Finding]:
     if options.drop_small is None:
         return []
-    sizes = Counter(label for rows in parts.values() for label in rows.labels)
-    small = {label: size for label, size in sorted(sizes.items()) if size < options.drop_small}
+    small = _small(parts, options.drop_small)
     for rows in parts.values():
-        excluded = [row for row, label in enumerate(rows.labels) if label in small]
-        rows.drop(excluded, f"{SMALL_CLASSES} {options.drop_small} rows")
-    if not small:
-        return []
+        rows.drop([row for row, label in enumerate(rows.labels) if label in small], _small_rows(options))
+    return _about_small(small, "dropped-classes", f"classes of fewer than {options.drop_small} rows were left out")
+
+
+def _small_rows(options: ReadOptions) -> str:
+    """The reason for which rows of small classes are dropped."""
+    return f"{SMALL_CLASSES} {options.drop_small} rows"
+
+
+def _small(parts: dict[str, LabelledRows], fewest: int) -> dict[str, int]:
+    """The classes of fewer rows, and how many these are, in all parts together."""
+    sizes = Counter(label for rows in parts.values() for label in rows.labels)
+    return {label: size for label, size in sorted(sizes.items()) if size < fewest}
+
+
+def _about_small(small: Mapping[str, int], kind: str, done: str) -> list[Finding]:
+    """A note on what was done about small classes, if there are any."""
     shown = listed([f"{of_labels.short(label)} ({counted(size, 'row')})" for label, size in small.items()])
-    message = f"classes of fewer than {options.drop_small} rows were left out: {shown}."
-    return [Finding("dropped-classes", message, "note")]
+    return [Finding(kind, f"{done}: {shown}.", "note")] if small else []
 
 
 def _conflicts(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Finding]:
@@ -312,5 +350,5 @@ def _conflicts(parts: dict[str, LabelledRows], options: ReadOptions) -> list[Fin
     if options.conflicts == "drop":
         for rows in parts.values():
             excluded = [row for row, text in enumerate(rows.keys) if text in several]
-            rows.drop(excluded, "rows whose text has several labels")
+            rows.drop(excluded, _SEVERAL_LABELS)
     return findings

@@ -252,6 +252,31 @@ def small_classes(
     return [Finding("small-class", message)]
 
 
+def few_groups(
+    sizes: Mapping[str, int], *, needed: int, linked: int, apart: Mapping[str, int], rows: Mapping[str, int]
+) -> list[Finding]:
+    """The problem that classes have documents of fewer groups than there are splits.
+
+    Args:
+        sizes: The number of groups of each class; those that have a text in common count as one.
+        needed: The number of splits.
+        linked: How many groups have a text in common with another.
+        apart: The number of groups of each class where each counts.
+        rows: The number of rows of each class.
+    """
+    small = [f"{short(label)} has {size}" for label, size in sorted(sizes.items()) if size < needed]
+    if not small:
+        return []
+    message = f"a class needs documents of {needed} groups at least to be split: {listed(small)}."
+    first = "Add documents of other groups"
+    if linked:
+        message += f" {linked:,} groups are linked by equal texts, and those that are linked count as one."
+        if min(apart.values()) >= needed:
+            first = "Pass --split-duplicates"
+    message += f" {remedies(first, rows, 'name another column with --group-column', fewest=needed)}"
+    return [Finding("small-class", message)]
+
+
 def remedies(first: str, sizes: Mapping[str, int], last: str = "", *, fewest: int) -> str:
     """A sentence of what to do about classes of too few rows, with the options that leave two classes or more.
 

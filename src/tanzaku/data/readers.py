@@ -9,6 +9,7 @@ import fnmatch
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tanzaku.data.rows import empty_object, parse_json_row, python_values, readi
 from tanzaku.data.separated import SeparatedRows, describe_joined
 from tanzaku.data.spreadsheet import ENDINGS as SPREADSHEETS
 from tanzaku.data.spreadsheet import SheetRows
-from tanzaku.data.tables import ABSENT, Table, documents_of
+from tanzaku.data.tables import Table, Values, documents_of
 from tanzaku.errors import DataError
 
 
@@ -237,19 +238,16 @@ def _read_json_lines(source: Source, options: ReadOptions) -> RawDocuments:
         raise DataError(f"{source.name}: holds one JSON list. {_JSON_LINES} (`jq -c '.[]'` writes them so).")
     lines = text.split("\n")
     parsed = [_json_row(line, f"line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    names = list(dict.fromkeys(str(key) for row in parsed if not isinstance(row, RowError) for key in row[1]))
-    rows: list[tuple[str, Sequence[Any]] | RowError] = [
-        row if isinstance(row, RowError) else (row[0], [row[1].get(name, ABSENT) for name in names]) for row in parsed
-    ]
+    names = list(dict.fromkeys(key for row in parsed if not isinstance(row, RowError) for key in row[1]))
     if not names:
         documents = RawDocuments(problems=problems)
-        for row in rows:
+        for row in parsed:
             documents.refuse(row if isinstance(row, RowError) else empty_object(row[0]))
         return documents
-    return documents_of(Table(rows=iter(rows), names=names, problems=problems, noun="key"), options)
+    return documents_of(Table(rows=iter(parsed), names=names, problems=problems, noun="key"), options)
 
 
-def _json_row(line: str, place: str) -> tuple[str, dict[str, Any]] | RowError:
+def _json_row(line: str, place: str) -> tuple[str, Values] | RowError:
     try:
         return place, parse_json_row(line, place)
     except RowError as error:
@@ -334,9 +332,12 @@ def _read_class_folder(folder: Path, options: ReadOptions, documents: RawDocumen
 
 
 def _class_of(folder: Path, *, encoding: str) -> str:
-    """A class's name: the folder's, in the texts' encoding where it is not UTF-8."""
+    """A class's name: the folder's, in the texts' encoding where it is not UTF-8.
+
+    It is in NFC, as people type it; macOS writes names of folders in NFD.
+    """
     if is_text(folder.name):
-        return folder.name
+        return unicodedata.normalize("NFC", folder.name)
     name = os.fsencode(folder.name)
     try:
         return name.decode(encoding)

@@ -8,8 +8,8 @@ from functools import partial
 
 from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.findings import Finding, raise_errors
-from tanzaku.data.grouping import assign_groups
-from tanzaku.data.labels import small_classes
+from tanzaku.data.grouping import assign_groups, linked_groups, together
+from tanzaku.data.labels import few_groups, small_classes
 from tanzaku.errors import DataError
 
 THESIS_SEED = 42
@@ -172,6 +172,11 @@ def _too_small(
     return small_classes(sizes, needed=needed, what=what, rows=rows)
 
 
+def _groups_of_classes(labels: Sequence[str], groups: Sequence[int]) -> Counter[str]:
+    """Of how many groups the rows of each class are."""
+    return Counter(label for label, _ in set(zip(labels, groups, strict=True)))
+
+
 def _cut_in_three(rows: list[int], *, ratios: Ratios, seed: int) -> tuple[list[int], ...]:
     from sklearn.model_selection import train_test_split
 
@@ -227,14 +232,15 @@ class Splitter:
     Attributes:
         labels: Row i's class.
         together: Row i's number; rows with the same number are in the same split. None if all can be separated.
-        whole_groups: The numbers are those of groups of any size and of several classes: they are distributed so that
-            each split has its share of each class. Otherwise they are those of duplicates, of which the first counts.
+        groups: Row i's group, None if it has none; rows of a group have the same number. Groups, which can be of any
+            size and of several classes, are distributed so that each split has its share of each class. Empty if no
+            column has groups: then the numbers are those of duplicates, of which the first counts.
         seed: The seed of the split.
     """
 
     labels: Sequence[str]
     together: Sequence[int] | None
-    whole_groups: bool
+    groups: Sequence[str | None]
     seed: int
 
     @staticmethod
@@ -248,19 +254,21 @@ class Splitter:
         Args:
             needed: The number of rows, or of different texts. Of groups, as many as there are splits are needed.
         """
-        if not self.whole_groups or self.together is None:
+        rows = Counter(self.labels)
+        if not self.groups or self.together is None:
             classes = _classes(self.labels, _followers(self.labels, self.together))
-            return _too_small(classes, self.together, needed=needed, rows=Counter(self.labels))
-        groups: dict[str, set[int]] = {label: set() for label in sorted(set(self.labels))}
-        for label, group in zip(self.labels, self.together, strict=True):
-            groups[label].add(group)
-        sizes = {label: len(found) for label, found in groups.items()}
-        what = "groups (documents with the same text are one)"
-        return small_classes(sizes, needed=min(needed, 3), what=what, rows=Counter(self.labels))
+            return _too_small(classes, self.together, needed=needed, rows=rows)
+        return few_groups(
+            _groups_of_classes(self.labels, self.together),
+            needed=min(needed, 3),
+            linked=linked_groups(self.groups, self.together),
+            apart=_groups_of_classes(self.labels, together(self.groups)),
+            rows=rows,
+        )
 
     def three(self, documents: Documents, *, name: str, ratios: Ratios) -> Dataset:
         """Split documents into training, validation and test documents."""
-        if not self.whole_groups or self.together is None:
+        if not self.groups or self.together is None:
             return split_documents(documents, name=name, ratios=ratios, seed=self.seed, groups=self.together)
         shares = (ratios.train, ratios.val, ratios.test)
         train, val, test = assign_groups(self.labels, self.together, shares=shares, seed=self.seed)
@@ -268,7 +276,7 @@ class Splitter:
 
     def two(self, *, share: float) -> tuple[list[int], list[int]]:
         """The rows that stay, and those of a validation set with a share of each class."""
-        if not self.whole_groups or self.together is None:
+        if not self.groups or self.together is None:
             return hold_out(self.labels, share=share, seed=self.seed, groups=self.together)
         kept, taken = assign_groups(self.labels, self.together, shares=(1 - share, share), seed=self.seed)
         return kept, taken

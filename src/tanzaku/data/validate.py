@@ -14,6 +14,8 @@ from tanzaku.data.raw import HALF_CHARACTER, RawDocuments, listed
 from tanzaku.data.spreadsheet import ERROR_VALUES
 from tanzaku.display import counted
 
+_TOLERANCE = 0.05  # as a share of all documents: a split that is so much larger or smaller is not worth a warning
+
 
 def empty_rows(documents: RawDocuments) -> list[int]:
     """The rows whose text holds nothing but white space, control and invisible characters."""
@@ -90,6 +92,37 @@ def _places(rows: list[int], documents: RawDocuments) -> str:
     return listed([documents.places[row] for row in rows])
 
 
+def empty_splits(splits: Mapping[str, Documents]) -> list[Finding]:
+    """The problem that splits are empty."""
+    return [
+        Finding("empty-split", "holds no documents. Give it some, or let Tanzaku split the data.", source=split)
+        for split, documents in splits.items()
+        if not len(documents)
+    ]
+
+
+def unusual_sizes(splits: Mapping[str, Documents], shares: Mapping[str, float]) -> list[Finding]:
+    """A warning of splits that have not about their shares of the documents, as where a large group stays whole.
+
+    Args:
+        splits: The documents of each.
+        shares: The share that each was to have, of each class.
+    """
+    total = sum(map(len, splits.values()))
+    rounding = 2 * len({label for documents in splits.values() for label in documents.labels})  # two rows of a class
+    usual = {split: shares[split] * total for split in splits}
+    if all(
+        abs(len(documents) - usual[split]) <= max(rounding, _TOLERANCE * total) for split, documents in splits.items()
+    ):
+        return []
+    sizes = ", ".join(f"{split} {len(documents):,} (about {usual[split]:,.0f})" for split, documents in splits.items())
+    message = (
+        f"the splits do not have the sizes that were asked for (in brackets): {sizes}. Documents of a group stay in "
+        "one split, and so do equal texts unless --split-duplicates is given."
+    )
+    return [Finding("unusual-sizes", message, "warning")]
+
+
 def split_problems(splits: Mapping[str, Documents]) -> list[Finding]:
     """Splits that are empty, classes in val or test that train does not have; and warnings of classes that only train
     has, and of texts that are in train and in another split, which make the result look better than it is.
@@ -97,11 +130,7 @@ def split_problems(splits: Mapping[str, Documents]) -> list[Finding]:
     Args:
         splits: The documents of train, and of val and test if there are any yet.
     """
-    found = [
-        Finding("empty-split", "holds no documents. Give it some, or let Tanzaku split the data.", source=split)
-        for split, documents in splits.items()
-        if not len(documents)
-    ]
+    found = empty_splits(splits)
     known, texts = set(splits["train"].labels), set(map(same_text, splits["train"].texts))
     for split in splits:
         if split == "train" or not len(splits[split]):
