@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    EuroBertConfig,
     MPNetConfig,
     RobertaConfig,
     T5Config,
@@ -24,6 +26,7 @@ from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.encoders.inspection import check_encoder
 from tanzaku.encoders.load import (
     bare_classifier,
+    build_classifier,
     check_max_tokens,
     load_classifier,
     load_config,
@@ -32,6 +35,7 @@ from tanzaku.encoders.load import (
     max_positions,
     resolve_encoder,
 )
+from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import EncoderError
 from tests.checkpoints import KINDS, make_mecab_bert, random_weights, write_json, write_weights
 from tests.tiny import make_encoder
@@ -265,6 +269,33 @@ def test_a_length_that_is_no_number_is_named_and_none_is_no_limit(tmp_path: Path
     folder = _with_settings(make_encoder(tmp_path / "encoder"), "tokenizer_config.json", {"model_max_length": "512"})
     with pytest.raises(EncoderError, match=r"model_max_length = '512' in tokenizer_config\.json is not a number"):
         load_tokenizer(resolve_encoder(str(folder)))
+
+
+@pytest.fixture
+def eurobert(tmp_path: Path) -> EncoderSource:
+    """Its configuration has no dropout on hidden states, nor has transformers' classifier."""
+    folder = make_mecab_bert(tmp_path / "eurobert")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = EuroBertConfig(**sizes, intermediate_size=24, vocab_size=50, pad_token_id=0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return resolve_encoder(str(folder))
+
+
+def test_a_hidden_dropout_that_nothing_applies_is_refused(eurobert: EncoderSource) -> None:
+    with pytest.raises(
+        EncoderError, match=r"hidden_dropout = 0\.1 has no effect.*'eurobert'.*leave hidden_dropout out"
+    ):
+        build_classifier(eurobert, label_names=LABELS, seed=1, hidden_dropout=0.1)
+    for dropout in (None, 0.0):
+        build_classifier(eurobert, label_names=LABELS, seed=1, hidden_dropout=dropout, attention_dropout=0.1)
+
+
+@pytest.mark.parametrize(("dropout", "expected"), [(None, 0.0), (0.0, 0.0), (0.1, 0.1)])
+def test_the_pooled_classifier_has_the_hidden_dropout_of_every_encoder(
+    eurobert: EncoderSource, dropout: float | None, expected: float
+) -> None:
+    loaded = build_classifier(eurobert, label_names=LABELS, seed=1, pooling="mean", hidden_dropout=dropout)
+    assert [module.p for module in loaded.model.modules() if isinstance(module, torch.nn.Dropout)] == [expected]
 
 
 def _with_settings(folder: Path, file_name: str, settings: dict[str, Any]) -> Path:

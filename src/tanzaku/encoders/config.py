@@ -67,6 +67,11 @@ def _refuse_code(settings: dict[str, object], source: EncoderSource) -> None:
         )
 
 
+def has_hidden_dropout(config: PretrainedConfig) -> bool:
+    """Whether `dropout_set` can set the dropout on hidden states of models made from `config`."""
+    return any(getattr(config, name, None) is not None for name in _HIDDEN_DROPOUTS)
+
+
 def restore_dropout(config: PretrainedConfig, original: PretrainedConfig) -> None:
     """Put the dropout probabilities of `original` into `config`, a copy that transformers made in `dropout_set`."""
     for name in (*_HIDDEN_DROPOUTS, *_ATTENTION_DROPOUTS):

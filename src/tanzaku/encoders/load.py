@@ -14,9 +14,16 @@ from transformers import AutoModel, AutoModelForSequenceClassification, Pretrain
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from tanzaku.encoders.behaviour import encoder_checks, unused_tensors
-from tanzaku.encoders.config import dropout_set, load_config, restore_dropout
+from tanzaku.encoders.config import dropout_set, has_hidden_dropout, load_config, restore_dropout
 from tanzaku.encoders.files import CONFIG_FILE
-from tanzaku.encoders.pooled import PooledClassifier, is_pooled, pooled_class, write_reading
+from tanzaku.encoders.pooled import (
+    UNREAD_POOLERS,
+    PooledClassifier,
+    class_without_pooler,
+    is_pooled,
+    pooled_class,
+    write_reading,
+)
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.encoders.source import EncoderSource, resolve_encoder
@@ -84,8 +91,9 @@ def load_classifier(
         attention_dropout: Likewise, for attention probabilities.
 
     Raises:
-        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder, or the
-            encoder does not compute what is assumed of it; see `encoder_checks`.
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder, the model
+            has no dropout on hidden states to set, or the encoder does not compute what is assumed of it; see
+            `encoder_checks`.
     """
     loaded = build_classifier(
         source,
@@ -128,11 +136,13 @@ def build_classifier(
     the encoder's files are not read again.
 
     Raises:
-        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder.
+        EncoderError: The weights are damaged, do not fit the configuration, or lack a part of the encoder, or the
+            model has no dropout on hidden states to set.
     """
     config = _with_labels(load_config(source), label_names)
     write_reading(config, pooling=pooling, long_text=long_text)
     bare = bare_classifier(config, labels=len(label_names), pooling=pooling, long_text=long_text)
+    _refuse_lost_dropout(source, bare, hidden=hidden_dropout)
     wider = bare_classifier(config, labels=len(label_names) + 1, pooling=pooling, long_text=long_text)
     projection = _label_projection(bare, wider)
     given = read_weights(source) if weights is None else weights
@@ -149,6 +159,8 @@ def build_classifier(
             raise EncoderError(
                 f"encoder {source.name!r}: the weights do not match {CONFIG_FILE} ({error}); download both again"
             ) from error
+    if hidden_dropout is not None and isinstance(model, PooledClassifier):
+        model.dropout.p = hidden_dropout  # some configurations, such as EuroBERT's, have no name for it
     restore_dropout(model.config, config)
     model.name_or_path = model.config.name_or_path = source.name
     missing = set(info["missing_keys"]) & {name for name, _ in bare.named_parameters()}
@@ -244,6 +256,8 @@ def bare_classifier(
     with _construction(config):
         if pooled:
             return pooled_class(config)(config)
+        if config.model_type in UNREAD_POOLERS:
+            return class_without_pooler(config)(config)
         return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
 
 
@@ -277,6 +291,15 @@ def _with_labels(config: PretrainedConfig, label_names: Sequence[str]) -> Pretra
     config.label2id = {name: index for index, name in enumerate(label_names)}
     config.problem_type = "single_label_classification"
     return config
+
+
+def _refuse_lost_dropout(source: EncoderSource, bare: PreTrainedModel, *, hidden: float | None) -> None:
+    if hidden and not has_hidden_dropout(bare.config) and not isinstance(bare, PooledClassifier):
+        raise EncoderError(
+            f"encoder {source.name!r}: hidden_dropout = {hidden} has no effect, since an encoder of the type "
+            f"{bare.config.model_type!r} has no dropout on hidden states; leave hidden_dropout out, or set "
+            'encoder.pooling to "mean", whose classifier has one'
+        )
 
 
 def _label_projection(bare: nn.Module, wider: nn.Module) -> set[str]:

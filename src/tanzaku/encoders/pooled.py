@@ -21,6 +21,9 @@ from tanzaku.encoders.reading import LONG_TEXTS, POOLINGS, LongText, Pooling
 from tanzaku.encoders.terms import TermHead
 from tanzaku.errors import EncoderError
 
+# transformers' own classifiers of these give the encoder a pooler that the head does not read.
+UNREAD_POOLERS = ("big_bird",)
+
 # Where `config.json` says how a classifier reads and pools.
 _CONFIG_KEY = "tanzaku"
 # Where ModernBERT's says what transformers' own classifier of it reads: "cls" or "mean".
@@ -126,6 +129,16 @@ class PooledClassifier(PreTrainedModel):
         return torch.cat([mean, largest], dim=-1)  # (rows, 2 * hidden)
 
 
+class _WithoutPooler(PreTrainedModel):
+    """Takes the pooler from an encoder whose classifier does not read it, as `PooledClassifier` does."""
+
+    _keys_to_ignore_on_load_unexpected = (r"\bpooler\.",)  # of weights that were saved with one
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__(config)
+        self.base_model.pooler = None
+
+
 def mean_of_windows(features: Tensor, documents: Tensor) -> Tensor:
     """The mean of each document's rows: (rows, features) and (rows,) int64 to (documents, features)."""
     numbers = torch.arange(int(documents.max()) + 1, device=documents.device)
@@ -207,6 +220,17 @@ def _class_on(architecture: type[PreTrainedModel]) -> type[PooledClassifier]:
     # attention it supports) in a class that all of its models derive from, and reads them from the class.
     family = next(parent for parent in architecture.__mro__[1:] if issubclass(parent, PreTrainedModel))
     return type(PooledClassifier.__name__, (PooledClassifier, family), {"__module__": PooledClassifier.__module__})
+
+
+def class_without_pooler(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """transformers' own classifier of one of `UNREAD_POOLERS`, without the pooler; the same class each time."""
+    return _without_pooler(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)])
+
+
+@cache
+def _without_pooler(own: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    # Under the same name, which `config.json` gets.
+    return type(own.__name__, (_WithoutPooler, own), {"__module__": _WithoutPooler.__module__})
 
 
 def _dropout(config: PretrainedConfig) -> float:

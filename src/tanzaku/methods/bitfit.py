@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tanzaku.errors import MethodError
 from tanzaku.methods.labels import Title
+from tanzaku.methods.targets import reads_entities
 from tanzaku.methods.trained_weights import TrainedWeightsMethod
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def _trained(model: nn.Module, head: Sequence[str]) -> set[str]:
     from tanzaku.methods.weights import head_names
 
     in_head = head_names(model, head)
-    biases = {name for name, _ in model.named_parameters() if name.endswith("bias")} - in_head
+    used = {name for name, _ in model.named_parameters() if not reads_entities(name)}
+    biases = {name for name in used if name.endswith("bias")} - in_head
     if not biases:
         raise MethodError("this encoder has no biases to train; choose ln-tuning or lora")
     return biases | in_head

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from tanzaku.methods.interface import EncoderMethod, ParameterGroup
 from tanzaku.methods.labels import Title
-from tanzaku.methods.targets import names_word_table
+from tanzaku.methods.targets import names_word_table, reads_entities
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,12 +30,14 @@ class Full(EncoderMethod):
         return "embeddings" if names_word_table(name) else super().parameter_group(name, head=head)
 
     def attach(self, model: nn.Module, *, head: Sequence[str]) -> nn.Module:
-        """Make every parameter trainable."""
-        return model.requires_grad_(True)
+        """Make every parameter trainable that a text uses."""
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not reads_entities(name))
+        return model
 
     def trainable_parameters(self, model: nn.Module, *, head: Sequence[str]) -> int:
-        """All parameters."""
-        return sum(parameter.numel() for parameter in model.parameters())
+        """All parameters that a text uses."""
+        return sum(parameter.numel() for name, parameter in model.named_parameters() if not reads_entities(name))
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write `model.safetensors` and `config.json`, which plain transformers opens."""
@@ -46,9 +48,9 @@ class Full(EncoderMethod):
 
     def load(self, model: nn.Module, folder: Path, *, head: Sequence[str]) -> nn.Module:
         """Put the saved weights onto `model`."""
-        from tanzaku.methods.weights import load_weights
+        from tanzaku.methods.weights import load_whole_model
 
-        return load_weights(model, folder / "model.safetensors", expected=set(model.state_dict()))
+        return load_whole_model(model, folder / "model.safetensors")
 
     def merge(self, model: nn.Module) -> nn.Module:
         """The model is plain already."""

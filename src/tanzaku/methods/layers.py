@@ -10,7 +10,7 @@ from typing import Literal
 from torch import nn
 
 from tanzaku.errors import MethodError
-from tanzaku.methods.targets import place_of
+from tanzaku.methods.targets import place_of, reads_entities
 
 Part = Literal["key", "value", "attention output", "feed-forward output"]
 
@@ -66,13 +66,15 @@ def linear_in_layers(model: nn.Module) -> list[str]:
 
 
 def layer_norms(model: nn.Module, head: Sequence[str]) -> dict[str, nn.Module]:
-    """The layer normalisations outside the head that have weights, by their full names.
+    """The layer normalisations outside the head that have weights and that a text uses, by their full names.
 
     Raises:
         MethodError: There is none.
     """
     found: dict[str, nn.Module] = {
-        name: module for name, module in model.named_modules() if _is_norm(module) and not _inside(name, head)
+        name: module
+        for name, module in model.named_modules()
+        if _is_norm(module) and not _inside(name, head) and not reads_entities(name)
     }
     if not found:
         raise MethodError("this encoder has no layer normalisation to train; choose bitfit or lora")

@@ -27,7 +27,7 @@ _KEY = {"key", "key_proj", "k_proj", "k_lin"}
 _VALUE = {"value", "value_proj", "v_proj", "v_lin"}
 _FUSED = {"Wqkv", "qkv", "qkv_proj", "in_proj"}  # one matrix for query, key and value: ModernBERT, DeBERTa
 _ATTENDED = {"dense", "out_lin", "out_proj", "o_proj", "Wo"}
-_OF_ENTITIES = {"w2e_query", "e2w_query", "e2e_query"}  # LUKE's, which are computed only if entities are given
+_OF_ENTITIES = re.compile(r"(?:^|\.)(?:entity_embeddings|w2e_query|e2w_query|e2e_query)(?:\.|$)")  # LUKE's
 
 
 def _several(value: Any) -> Any:
@@ -75,6 +75,12 @@ def names_word_table(parameter: str) -> bool:
     return _WORD_TABLE.search(parameter) is not None
 
 
+def reads_entities(name: str) -> bool:
+    """Whether the module or parameter of this full name is used only if a text comes with entities, which none does
+    here: nothing would ever train it."""
+    return _OF_ENTITIES.search(name) is not None
+
+
 def is_embedding(module: nn.Module) -> bool:
     """Whether it is a table that is looked up in, not a matrix that is multiplied with."""
     from torch import nn
@@ -113,7 +119,10 @@ def find_targets(
     linear = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name not in head and not name.startswith(inside_head)
+        if isinstance(module, nn.Linear)
+        and name not in head
+        and not name.startswith(inside_head)
+        and not reads_entities(name)
     }
     found: set[str] = set()
     for target in targets:
@@ -178,5 +187,5 @@ _BELONGS: dict[str, Callable[[str], bool]] = {
     "qv": lambda rest: _is_attention(rest) and _last(rest) in _QUERY | _VALUE,
     "attention": _is_of_attention,
     "ffn": lambda rest: not _is_attention(rest),
-    "all-linear": lambda rest: bool(rest) and _last(rest) not in _OF_ENTITIES,
+    "all-linear": lambda rest: rest != "",
 }

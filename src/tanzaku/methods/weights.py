@@ -1,12 +1,16 @@
 """Saving and loading some of a model's weights by name, for the methods that PEFT does not have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import MethodError
 
 
@@ -33,17 +37,8 @@ def load_weights(model: nn.Module, path: Path, *, expected: set[str]) -> nn.Modu
     Raises:
         MethodError: The file is missing or damaged, or its names or shapes are not the model's.
     """
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise MethodError(f"{path} can't be read as saved weights ({error}); save the model again") from error
-    # Tied weights are stored once, under one of their names.
-    missing, unexpected = expected - set(weights), set(weights) - expected
-    if unexpected or missing - _tied_names(model):
-        raise MethodError(
-            f"{path} does not fit the model: missing {sorted(missing)[:5]}, unexpected {sorted(unexpected)[:5]}; "
-            "load it onto the encoder and with the options that it was trained with"
-        )
+    weights = _read(path)
+    _refuse_others(path, missing=expected - set(weights), unexpected=set(weights) - expected)
     try:
         model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -51,10 +46,45 @@ def load_weights(model: nn.Module, path: Path, *, expected: set[str]) -> nn.Modu
     return model
 
 
-def _tied_names(model: nn.Module) -> set[str]:
-    first: dict[int, str] = {}
-    tied = set()
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if first.setdefault(id(parameter), name) != name:
-            tied |= {name, first[id(parameter)]}
-    return tied
+def load_whole_model(model: nn.Module, path: Path) -> nn.Module:
+    """Put all weights that transformers saved onto `model`, which is one of its own.
+
+    transformers reads them, since it saves the tensors of some architectures, such as NomicBERT, under other names.
+
+    Raises:
+        MethodError: As `load_weights`.
+    """
+    weights = _read(path)
+    kind = cast("type[PreTrainedModel]", type(model))
+    try:
+        with quiet_transformers():
+            saved, info = kind.from_pretrained(
+                None,
+                config=model.config,
+                state_dict=weights,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # without it, transformers does not say which they are
+                output_loading_info=True,
+            )
+    except (RuntimeError, ValueError) as error:
+        raise MethodError(f"{path} does not fit the model: {error}") from error
+    for name, found, wanted in info["mismatched_keys"]:
+        raise MethodError(f"{path} does not fit the model: {name} has the shape {tuple(found)}, not {tuple(wanted)}")
+    _refuse_others(path, missing=info["missing_keys"], unexpected=info["unexpected_keys"])
+    model.load_state_dict(saved.state_dict())
+    return model
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise MethodError(f"{path} can't be read as saved weights ({error}); save the model again") from error
+
+
+def _refuse_others(path: Path, *, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    if missing or unexpected:
+        raise MethodError(
+            f"{path} does not fit the model: missing {sorted(missing)[:5]}, unexpected {sorted(unexpected)[:5]}; "
+            "load it onto the encoder and with the options that it was trained with"
+        )
