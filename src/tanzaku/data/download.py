@@ -73,10 +73,7 @@ def download(
             timeout_seconds=timeout_seconds,
             max_bytes=max_bytes,
         )
-        _check_sum(url, part, sha256)
-        sync_file(part)
-        part.replace(to)
-        sync_directory(to.parent)
+        _take_over(part, to, url=url, sha256=sha256)
     return to
 
 
@@ -84,7 +81,8 @@ def _is_whole(path: Path, sha256: str) -> bool:
     return path.exists() and sha256_of_file(path) == sha256
 
 
-def _check_sum(url: str, part: Path, sha256: str) -> None:
+def _take_over(part: Path, to: Path, *, url: str, sha256: str) -> None:
+    """Put what came into its place, if it is what was wanted."""
     received = sha256_of_file(part)
     if received != sha256:
         part.unlink()
@@ -92,6 +90,9 @@ def _check_sum(url: str, part: Path, sha256: str) -> None:
             f"{url}: the file that came has the SHA-256 {received}, not {sha256}, and was removed. Try again; if it "
             "stays so, the published file has changed: get it from a source that you trust and pass --archive."
         )
+    sync_file(part)
+    part.replace(to)
+    sync_directory(to.parent)
 
 
 def _fetch_whole(

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tanzaku.data.dataset import Dataset
+from tanzaku.data.dataset import Dataset, Documents
 from tanzaku.data.decoding import readable_name
 from tanzaku.data.findings import Finding, has_errors, report
 from tanzaku.data.intake import LabelledRows, read_labelled, read_parts
@@ -110,10 +110,8 @@ def import_splits(
         splitter = _splitter(parts["train"], seed=seed, duplicates=keep_duplicates_together)
         findings += _too_small(splitter, findings, needed=splitter.needed(val_size), source="train")
         if not has_errors(findings):
-            kept, taken = splitter.two(share=val_size)
-            taken_from = {"train": pick(splits["train"], kept), "val": pick(splits["train"], taken)}
-            findings += unusual_sizes(taken_from, {"train": 1 - val_size, "val": val_size})
-            splits |= taken_from
+            splits |= (both := _in_two(splitter, splits["train"], share=val_size))
+            findings += unusual_sizes(both, {"train": 1 - val_size, "val": val_size})
     if all(map(len, parts.values())):
         findings += split_problems(splits) + _shared_groups(parts)
     report(findings)
@@ -133,6 +131,11 @@ _ABOUT_LABELS = {"text-as-label", "swapped-columns", "numbers", "one-class"}
 
 def _splitter(rows: LabelledRows, *, seed: int, duplicates: bool) -> Splitter:
     return Splitter(rows.labels, rows.together(duplicates=duplicates), groups=rows.groups, seed=seed)
+
+
+def _in_two(splitter: Splitter, documents: Documents, *, share: float) -> dict[str, Documents]:
+    train, val = (pick(documents, rows) for rows in splitter.two(share=share))
+    return {"train": train, "val": val}
 
 
 def _too_small(splitter: Splitter, findings: list[Finding], *, needed: int, source: str) -> list[Finding]:
