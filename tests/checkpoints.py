@@ -18,6 +18,16 @@ from transformers import AutoModelForMaskedLM, PretrainedConfig
 
 from tanzaku.encoders.fit import GOLDEN_SENTENCES
 
+SMALL_SIZES: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "pad_token_id": 0,
+}
+"""Of a configuration, in the names that most architectures have."""
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 POSITIONS = 64
 _SIZES: dict[str, Any] = {

@@ -305,7 +305,7 @@ def test_arms_whose_equal_seeds_resemble_each_other_are_not_distinguishable(seed
     for found in (by_accuracy, by_f1):
         assert outcome_of(found, p_value=found.p_value) == "not distinguishable"
         assert found.interval.low <= 0 <= found.interval.high
-    # A run's accuracy has a standard error of 0.0067 here, of the documents alone.
+    # Over test documents, the accuracy of one run has a standard error of 0.0067 here.
     wide = stats.t.ppf(0.975, seeds - 1) * 0.0067 * (2 / seeds) ** 0.5
     assert by_f1.interval.half_width < 2 * wide
     assert by_accuracy.interval.half_width < 2 * wide

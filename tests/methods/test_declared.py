@@ -15,17 +15,9 @@ from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.reading import LongText
 from tanzaku.errors import MethodError
 from tanzaku.methods import METHODS, EncoderMethod
-from tests.checkpoints import make_mecab_bert
+from tests.checkpoints import SMALL_SIZES, make_mecab_bert
 
-_SIZES: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "max_position_embeddings": 32,
-    "pad_token_id": 0,
-}
+_SIZES = SMALL_SIZES | {"max_position_embeddings": 32}
 _LUKE = LukeConfig(**_SIZES, entity_vocab_size=12, entity_emb_size=8)
 _BIG_BIRD = BigBirdConfig(**_SIZES, attention_type="original_full")
 _METHODS: list[tuple[str, dict[str, Any]]] = [

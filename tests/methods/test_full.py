@@ -1,7 +1,6 @@
 """Full fine-tuning loads what it saved, also where transformers saves tensors under other names."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,16 +17,9 @@ from transformers import (
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.errors import MethodError
 from tanzaku.methods.full import Full
+from tests.checkpoints import SMALL_SIZES
 
-_SIZES: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "pad_token_id": 0,
-}
-_CONFIGS = [NomicBertConfig(**_SIZES), JinaEmbeddingsV3Config(**_SIZES), AlbertConfig(**_SIZES)]
+_CONFIGS = [NomicBertConfig(**SMALL_SIZES), JinaEmbeddingsV3Config(**SMALL_SIZES), AlbertConfig(**SMALL_SIZES)]
 _IDS = torch.tensor([[5, 6, 7, 8], [9, 8, 7, 6]])
 
 
