@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.models import synchronize
 
@@ -30,9 +30,23 @@ def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: object, **__: obj
     return 2 * prod(x) * weight[0]
 
 
-# oneDNN's product with a bias, where PyTorch has oneDNN, of whose arithmetic it knows nothing.
+def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward_flops(
+    grad: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
+) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+# Operations of whose arithmetic PyTorch knows nothing: oneDNN's product with a bias, where it has oneDNN, and fused
+# attention on a CPU.
 _FLOPS = {
     operation: _linear_flops for operation in (getattr(torch.ops.mkldnn, "_linear_pointwise", None),) if operation
+} | {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
 
 

@@ -51,6 +51,20 @@ def test_products_of_onednn_are_products_with_weights_too() -> None:
     assert kind["kind"] == "products with weights"
 
 
+def test_fused_attention_on_a_cpu_is_two_products_and_five_back() -> None:
+    query, key, value = (torch.randn(1, 3, rows, 8, requires_grad=True) for rows in (40, 60, 60))
+    profiling, counting = ProfilingClock(), CountingClock()
+    for clock in (profiling, counting):
+        clock.begin()
+        functional.scaled_dot_product_attention(query, key, value).sum().backward()
+        clock.end()
+    product = 2 * 3 * 40 * 60 * 8
+    kernel = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert counting.flops() == {kernel: 2 * product, f"{kernel}_backward": 5 * product}
+    (kind,) = (one for one in kinds_of(profiling.own_seconds(), counting.flops()) if one["gflops"])
+    assert kind["kind"] == "attention"
+
+
 def test_shares_and_speeds_by_hand() -> None:
     seconds = {"aten::mm": 3.0, "aten::addmm": 1.0, "aten::bmm": 2.0, "aten::_softmax": 2.0, "aten::copy_": 2.0}
     flops = {"aten::mm": 6e9, "aten::addmm": 6e9, "aten::bmm": 5e9}

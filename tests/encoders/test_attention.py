@@ -1,6 +1,7 @@
 """Attention without padding, against PyTorch's own on each document."""
 
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tanzaku.encoders.attention import _attend_padded, _probabilities, attend
+from tanzaku.encoders.attention import _attend_fused, _attend_kept, _attend_padded, _probabilities, attend
 from tanzaku.encoders.dropout import kept
 
 HEADS, SIZE = 3, 4
+IMPLEMENTATIONS = [_attend_fused, _attend_kept, _attend_padded]
 
 
 def _rows(count: int, *, seed: int) -> Tensor:
@@ -30,15 +32,16 @@ def _by_document(query: Tensor, key: Tensor, value: Tensor, lengths: list[int], 
 
 @given(
     documents=st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=5),
-    padded=st.booleans(),
+    function=st.sampled_from(IMPLEMENTATIONS),
 )
-@settings(deadline=None, max_examples=40)
-def test_each_document_attends_to_itself_alone(documents: list[tuple[int, bool]], padded: bool) -> None:
+@settings(deadline=None, max_examples=60)
+def test_each_document_attends_to_itself_alone(
+    documents: list[tuple[int, bool]], function: Callable[..., Tensor]
+) -> None:
     lengths = [length for length, _ in documents]
     queries = [1 if alone else length for length, alone in documents]  # [CLS] alone, or every token
     rows = _rows(sum(queries), seed=0), _rows(sum(lengths), seed=1), _rows(sum(lengths), seed=2)
-    function = _attend_padded if padded else attend
-    found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=queries, dropout=0.0)
+    found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=queries)
     expected = _by_document(*rows, lengths=lengths, queries=queries)
     torch.testing.assert_close(found, expected)
     weights = _rows(sum(queries), seed=3).detach()
@@ -60,18 +63,18 @@ def test_without_a_backward_pass_one_documents_probabilities_are_kept(monkeypatc
 
     monkeypatch.setattr("tanzaku.encoders.attention._probabilities", noted)
     rows = [_rows(20, seed=seed) for seed in range(3)]
-    found = attend(*(row.detach() for row in rows), heads=HEADS, lengths=[5] * 4, query_lengths=[5] * 4)
+    found = _attend_kept(*(row.detach() for row in rows), heads=HEADS, lengths=[5] * 4, query_lengths=[5] * 4)
     assert len(made) == 4
     monkeypatch.undo()
-    torch.testing.assert_close(found, attend(*rows, heads=HEADS, lengths=[5] * 4, query_lengths=[5] * 4).detach())
+    query, key, value = rows
+    torch.testing.assert_close(found, _by_document(query, key, value, lengths=[5] * 4, queries=[5] * 4).detach())
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_rows_after_the_last_document_are_nobodys(padded: bool) -> None:
+@pytest.mark.parametrize("function", IMPLEMENTATIONS)
+def test_rows_after_the_last_document_are_nobodys(function: Callable[..., Tensor]) -> None:
     lengths = [3, 40]
     rows = [_rows(sum(lengths) + 9, seed=seed) for seed in range(3)]
-    function = _attend_padded if padded else attend
-    found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=lengths, dropout=0.0)
+    found = function(*rows, heads=HEADS, lengths=lengths, query_lengths=lengths)
     query, key, value = (row[: sum(lengths)] for row in rows)
     expected = _by_document(query, key, value, lengths=lengths, queries=lengths)
     torch.testing.assert_close(found[: sum(lengths)], expected)

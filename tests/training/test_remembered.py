@@ -78,7 +78,7 @@ def test_a_document_is_computed_once_in_training_and_once_in_evaluation(computed
     first = remembered(model, _batch((0, 1, 2)))
     again = remembered(model, _batch((2, 0, 4), width=16))  # padded to another width, and one that is new
     assert computed == [1, 1, 1, 1]
-    assert torch.equal(first[[2, 0]], again[:2])
+    torch.testing.assert_close(first[[2, 0]], again[:2])  # a product's rounding depends on the row
     model.eval()
     for _ in range(2):
         remembered(model, _batch((0, 1, 2)))

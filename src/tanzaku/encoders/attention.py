@@ -24,13 +24,14 @@ def attend(
 ) -> Tensor:
     """Each document's queries attend to its own keys.
 
-    On a CPU document after document, so that one's probabilities stay in the processor's cache; on a GPU all at once,
-    padded, by PyTorch's fused kernel.
+    On a CPU document after document, so that what is computed stays in the processor's cache; on a GPU all at once,
+    padded. PyTorch's fused kernel does it, except on a CPU in bfloat16 or with dropout, which `_Attention` computes
+    faster.
 
     Args:
         query: (queries, hidden), finite: of all documents, end to end. There may be more rows after the last document.
         key: (tokens, hidden), finite, in the same dtype; here too there may be more rows.
-        value: (tokens, hidden), finite.
+        value: (tokens, hidden).
         heads: Into so many the hidden dimension is cut.
         lengths: Keys of each document.
         query_lengths: Queries of each document.
@@ -43,8 +44,38 @@ def attend(
         return _attend_padded(
             query, key, value, heads=heads, lengths=lengths, query_lengths=query_lengths, dropout=dropout
         )
+    if query.dtype != torch.bfloat16 and not dropout:
+        return _attend_fused(query, key, value, heads=heads, lengths=lengths, query_lengths=query_lengths)
+    return _attend_kept(query, key, value, heads=heads, lengths=lengths, query_lengths=query_lengths, dropout=dropout)
+
+
+def _attend_kept(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    heads: int,
+    lengths: Sequence[int],
+    query_lengths: Sequence[int],
+    dropout: float = 0.0,
+) -> Tensor:
     mixed: Tensor = _Attention.apply(query, key, value, heads, tuple(lengths), tuple(query_lengths), dropout)  # type: ignore[no-untyped-call]
     return mixed
+
+
+def _attend_fused(
+    query: Tensor, key: Tensor, value: Tensor, *, heads: int, lengths: Sequence[int], query_lengths: Sequence[int]
+) -> Tensor:
+    """One call of PyTorch's kernel for each document: it keeps no probabilities, and compiles nothing for a shape."""
+
+    def of_documents(rows: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        documents = rows.split([*counts, len(rows) - sum(counts)])[:-1]
+        return [_per_head(document, heads)[None] for document in documents]
+
+    pieces = (of_documents(query, query_lengths), of_documents(key, lengths), of_documents(value, lengths))
+    mixed = [functional.scaled_dot_product_attention(q, k, v)[0] for q, k, v in zip(*pieces, strict=True)]
+    joined = torch.cat([rows.transpose(0, 1).flatten(1) for rows in mixed])  # (queries of all documents, hidden)
+    return functional.pad(joined, (0, 0, 0, len(query) - len(joined)))
 
 
 def _attend_padded(
@@ -55,7 +86,7 @@ def _attend_padded(
     heads: int,
     lengths: Sequence[int],
     query_lengths: Sequence[int],
-    dropout: float,
+    dropout: float = 0.0,
 ) -> Tensor:
     def padded(x: Tensor, counts: Sequence[int]) -> Tensor:
         rows = torch.nn.utils.rnn.pad_sequence(list(x[: sum(counts)].split(list(counts))), batch_first=True)
