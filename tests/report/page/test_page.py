@@ -299,7 +299,7 @@ def test_one_adapter_at_several_ranks_has_a_part_of_its_own() -> None:
     svg = [attributes.get("aria-labelledby") for tag, attributes in Tree(page(records)).attributes if tag == "svg"]
     assert "chart-1-curves" in svg
     japanese = Tree(page(records, language="ja")).words
-    assert "1 つのアダプターを複数のランクで" in japanese
+    assert "1 つのアダプターの、複数のランクでの結果" in japanese
     assert "LoRA、r=8 から縮小" in japanese
     alone = Tree(page([whole])).words
     assert "the trained adapter at each rank" in alone
