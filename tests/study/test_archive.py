@@ -12,6 +12,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
+from tanzaku.cli.archive import _local_remedies
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import BundleError, RecordError, TanzakuError
 from tanzaku.report.write import read_page, report_texts, write_report
@@ -25,6 +26,7 @@ from tanzaku.study.predictions import read_predictions, write_predictions
 from tanzaku.study.record import FailedRun, RunRecord, read_record, write_record
 from tanzaku.study.running import run_study
 from tanzaku.study.runs import read_records, stored_runs
+from tanzaku.study.spec import StudySpec
 from tanzaku.study.states import run_states
 from tests.kinds import adapted
 from tests.report.records import LIVEDOOR, at_ranks, baseline, data_facts, failed, finished, lora, write_all
@@ -393,6 +395,33 @@ def test_a_study_goes_on_where_it_was_restored(tmp_path: Path, monkeypatch: pyte
     assert "not replaced, since they have begun in this folder: 3 runs" in done.stderr
 
 
+def test_a_restored_study_says_what_may_have_been_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = {
+        "encoder": {"name": "bert-base-uncased"},  # which the Hub has as well
+        "arms": [
+            {"method": "full", "learning_rate": 1e-4, "distill": {"teacher": "bundle", "texts": "more.txt"}},
+            {"method": "static", "vectors_from": ["tanzaku-mini", "bert-base-uncased"]},
+        ],
+    }
+    study = {
+        "name": "s",
+        "data": {"source": "sample"},
+        "encoder": {"name": "tanzaku-mini"},
+        "arms": [{"method": "full"}],
+    }
+    assert _local_remedies(StudySpec.model_validate(study)) == []
+    assert _local_remedies(StudySpec.model_validate(study | local)) == [
+        "--set encoder.name=FOLDER if the encoder, bert-base-uncased, was in a local folder",
+        "teacher in study.toml if bundle was a local file or folder",
+        "texts in study.toml if more.txt was a local file or folder",
+        "vectors_from in study.toml if bert-base-uncased was a local file or folder",
+    ]
+    for name in ("bert-base-uncased", "bundle", "more.txt"):
+        Path(name).mkdir()
+    assert _local_remedies(StudySpec.model_validate(study | local)) == []
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_the_command_says_what_it_archived(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -407,7 +436,7 @@ def test_the_command_says_what_it_archived(runs: Path, tmp_path: Path, monkeypat
     # Which folder of this machine the data is in, only the person knows.
     restored = CliRunner().invoke(app, ["study", "restore", "records/thin", "--out", "again"])
     assert "Next: tanzaku study run records/thin/study.toml --out again" in restored.stderr
-    assert "add --set data.source=FOLDER" in restored.stderr
+    assert "--set data.source=FOLDER for the data, livedoor" in restored.stderr
     report = write_report("records/thin", "report")
     assert report.recommended_run is not None
     assert not report.recommended_run.exists()

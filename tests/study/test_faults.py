@@ -17,11 +17,12 @@ from tanzaku.study.plan import Plan, plan_study
 from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.progress import LogFile
+from tanzaku.study.record import LOG_FILE
 from tanzaku.study.run import run_encoder
 from tanzaku.study.running import run_study
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
-from tanzaku.study.states import LOG_FILE, progress_of
+from tanzaku.study.states import progress_of
 from tanzaku.training.events import Interrupted
 from tests.study.compared import assert_same_runs, remount
 from tests.tiny import make_dataset

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tanzaku.display import number
 from tanzaku.methods import METHODS, TextMethod
-from tanzaku.study.naming import Namer, arms_of_runs, run_folder
+from tanzaku.study.folders import RunFolders
+from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.spec import RUN_SPEC, RunSpec
 from tanzaku.words import Words, words_of
 
@@ -169,12 +170,14 @@ def test_a_method_of_another_package_has_the_name_it_is_registered_under() -> No
 
 def test_a_run_stays_in_the_folder_that_has_its_identity(tmp_path: Path) -> None:
     identity = "0123456789abcdef"
-    folder = run_folder(tmp_path, "lora", _run(), identity=identity)
-    assert folder == tmp_path / "lora-s1-0123456789"
-    folder.mkdir()
-    assert run_folder(tmp_path, "lora-r8", _run(), identity=identity) == folder
-    assert run_folder(tmp_path, "lora-r8", _run(), identity="9" * 64) == tmp_path / "lora-r8-s1-9999999999"
-    assert run_folder(tmp_path, "tfidf-svm", _run("tfidf-svm"), identity="9" * 64).name == "tfidf-svm-9999999999"
+    folder = RunFolders(tmp_path / "none yet").of(_run(), name="lora", identity=identity)
+    assert folder == tmp_path / "none yet" / "lora-s1-0123456789"
+    for name in ("lora-s1-0123456789", "longer-s1-0123456789", "lora-s2-9876543210", "notes.txt"):
+        (tmp_path / name).mkdir()
+    folders = RunFolders(tmp_path)
+    assert folders.of(_run(), name="lora-r8", identity=identity) == tmp_path / "longer-s1-0123456789"
+    assert folders.of(_run(), name="lora-r8", identity="9" * 64) == tmp_path / "lora-r8-s1-9999999999"
+    assert folders.of(_run("tfidf-svm"), name="tfidf-svm", identity="9" * 64).name == "tfidf-svm-9999999999"
 
 
 _RATES = st.sampled_from([1e-5, 1e-4, 1.01e-4, 1.0100001e-4, 2e-3, 0.01, 0.1]) | st.floats(1e-7, 1.0)
@@ -255,7 +258,8 @@ def test_an_arm_among_those_of_other_methods_has_its_methods_name(arm: dict[str,
 @given(_studies(), st.integers(0, 2**32 - 1))
 def test_a_folders_name_is_short_and_safe_on_every_system(study: list[RunSpec], seed: int) -> None:
     for name in _folders(*study):
-        folder = run_folder(Path("runs"), name, _run().model_copy(update={"seed": seed}), identity="0" * 64).name
+        run = _run().model_copy(update={"seed": seed})
+        folder = RunFolders(Path("runs")).of(run, name=name, identity="0" * 64).name
         assert re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", folder)
         assert len(folder) <= 74
 

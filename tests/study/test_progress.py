@@ -40,6 +40,14 @@ def test_the_bar_of_a_run_fits_and_says_how_long_the_whole_study_takes(
     assert len(asked) == 1  # it reads the records of all runs, so not at every step
 
 
+def test_where_no_bar_is_shown_nobody_asks_how_long_the_study_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.0)
+    asked: list[bool] = []
+    with RunProgress("run", console=Console(file=io.StringIO()), study_left=lambda: asked.append(True)) as display:
+        display(StepDone(epoch=1, step=1, total_steps=2, loss=0.5, learning_rate=1e-4, documents=8))
+    assert asked == []
+
+
 def test_a_damaged_list_of_the_study_does_not_disturb_a_run(tmp_path: Path) -> None:
     assert making._study_left(tmp_path) is None
     (tmp_path / STUDY_FILE).write_text("{", encoding="utf-8")

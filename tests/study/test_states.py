@@ -10,10 +10,27 @@ from filelock import FileLock
 from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.report.write import write_report
 from tanzaku.ship.choosing import choose_run
-from tanzaku.study.listing import STUDY_FILE, ListedRun, StudyList, read_list, write_list
+from tanzaku.study import states
+from tanzaku.study.folders import folders_below
+from tanzaku.study.listing import (
+    STUDY_FILE,
+    ListedRun,
+    StudyList,
+    read_list,
+    unfinished_below,
+    write_list,
+)
 from tanzaku.study.record import FinishedRun, RunRecord, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
-from tanzaku.study.states import Progress, natural_key, progress_of, run_states, seconds_left, study_seconds_left
+from tanzaku.study.states import (
+    Progress,
+    arm_of,
+    natural_key,
+    progress_of,
+    run_states,
+    seconds_left,
+    study_seconds_left,
+)
 from tests.report.page.trees import Tree
 from tests.report.records import baseline, failed, finished, lora
 
@@ -116,6 +133,34 @@ def test_a_lock_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").touch()
     (run / "lock").symlink_to(tmp_path / "elsewhere")  # filelock opens no links
     assert [state.state for state in run_states(tmp_path)] == ["interrupted"]
+    # Whoever may not write it, such as a colleague, sees all the same whether it is held.
+    with FileLock(tmp_path / "elsewhere"):
+        assert [state.state for state in run_states(tmp_path)] == ["running"]
+
+
+def test_a_run_whose_folder_is_a_link_counts_everywhere(tmp_path: Path) -> None:
+    write_list(tmp_path / "runs", _listed("lora-r2", "lora-r8"))
+    write_record(_named("lora-r2"), tmp_path / "runs" / "lora-r2")
+    write_record(_named("lora-r8"), tmp_path / "other disk" / "lora-r8")
+    (tmp_path / "runs" / "lora-r8").symlink_to(tmp_path / "other disk" / "lora-r8")
+    for runs in (tmp_path / "runs", tmp_path):
+        assert {"lora-r2", "lora-r8"} == {record.run_id for record in read_records(runs)}
+        assert unfinished_below(runs) is None
+    assert [state.state for state in run_states(tmp_path / "runs")] == ["finished"] * 2
+
+
+def test_folders_that_runs_write_and_remove_are_not_in_the_way(tmp_path: Path) -> None:
+    for name in ("gone", "stays"):
+        write_record(_named(name), tmp_path / name)
+        for folder in ("checkpoints", "model", ".model.123.tmp"):
+            (tmp_path / name / folder / "deeper").mkdir(parents=True)
+            (tmp_path / name / folder / "record.json").touch()
+    (tmp_path / "model" / "deeper").mkdir(parents=True)  # a study may be called so
+    found = folders_below(tmp_path)
+    assert next(found)[0] == tmp_path
+    shutil.rmtree(tmp_path / "gone")
+    below = {folder.relative_to(tmp_path).as_posix(): files for folder, files in found}
+    assert below == {"stays": ["record.json"], "model": [], "model/deeper": []}
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
@@ -154,6 +199,21 @@ def test_the_time_left_is_that_of_runs_alike() -> None:
     several = _listed("lora-r2-s3-aaaaaaaaaa", "lora-r4-s1-aaaaaaaaaa").runs
     assert seconds_left(ended, several, jobs=2) == seconds_left(ended, several, jobs=8) == 60 * (5 + 10) / 2
     assert seconds_left([_named("tfidf-svm-s1-0123456789", record=baseline())], _listed("full-s1-0").runs) is None
+
+
+def test_the_time_left_looks_at_each_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies have thousands of runs, and it is asked for with every run that starts."""
+    looked: list[str] = []
+
+    def noted(run_id: str) -> str:
+        looked.append(run_id)
+        return arm_of(run_id)
+
+    monkeypatch.setattr(states, "arm_of", noted)
+    ended = [_named(f"lora-r2-s{seed}-0123456789", minutes=4) for seed in range(10)]
+    waiting = [f"lora-r2-s{seed}-0123456789" for seed in range(10, 30)]
+    assert seconds_left(ended, _listed(*waiting).runs) == 20 * 60 * 4
+    assert len(looked) == 30
 
 
 def test_the_time_left_counts_all_sessions_of_a_run_that_was_resumed() -> None:

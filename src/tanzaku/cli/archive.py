@@ -1,12 +1,16 @@
 """`tanzaku study archive` and `tanzaku study restore`: a study as a few small files for a git repository, and back."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tanzaku.cli.messages import command, warn
 from tanzaku.display import counted, plain_console
+
+if TYPE_CHECKING:
+    from tanzaku.study.spec import StudySpec
 
 
 def archive(
@@ -69,7 +73,6 @@ def restore(
     tanzaku study archive runs/my-study --force
     ```
     """
-    from tanzaku.data.dataset import SAMPLE
     from tanzaku.study.archive import ARCHIVED_STUDY_FILE
     from tanzaku.study.archiving import restore_study
     from tanzaku.study.expansion import read_study
@@ -80,10 +83,38 @@ def restore(
     if made.kept:
         errors.print(f"not replaced, since they have begun in this folder: {counted(len(made.kept), 'run')}")
     errors.print(f"Next: {command('study', 'run', archive / ARCHIVED_STUDY_FILE, '--out', made.folder)}")
-    source = read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False).data.source
-    if source != SAMPLE and not Path(source).exists():
-        errors.print(
-            f"The study's data, {source}, is not here, since archives don't store paths of folders: add "
-            "--set data.source=FOLDER, and --set encoder.name=FOLDER for an encoder in a local folder."
-        )
+    remedies = _local_remedies(read_study(archive / ARCHIVED_STUDY_FILE, check_arms=False))
+    if remedies:
+        errors.print("Archives don't store paths of folders, so say where this machine has them:")
+        errors.print("\n".join(f"  {remedy}" for remedy in remedies))
     typer.echo(made.folder)
+
+
+def _local_remedies(study: "StudySpec") -> list[str]:
+    """What to add to the command that continues an archived study, for each thing that is or may be a local file."""
+    from tanzaku.data.dataset import SAMPLE
+    from tanzaku.encoders.source import EMBEDDED_NAME
+    from tanzaku.study.archive import ARCHIVED_STUDY_FILE
+
+    remedies = []
+    if study.data.source != SAMPLE and not Path(study.data.source).exists():
+        remedies.append(f"--set data.source=FOLDER for the data, {study.data.source}")
+    encoder = (study.encoder or {}).get("name", EMBEDDED_NAME)
+    if encoder != EMBEDDED_NAME and not Path(str(encoder)).is_dir():
+        remedies.append(f"--set encoder.name=FOLDER if the encoder, {encoder}, was in a local folder")
+    for setting, value in dict.fromkeys(_files_of({"training": study.training, "arms": study.arms})):
+        if value != EMBEDDED_NAME and not Path(value).exists():
+            remedies.append(f"{setting} in {ARCHIVED_STUDY_FILE} if {value} was a local file or folder")
+    return remedies
+
+
+def _files_of(content: Any, setting: str = "") -> Iterator[tuple[str, str]]:
+    """The settings below `training` and `arms` that name files, each with its value."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _files_of(value, key)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _files_of(value, setting)
+    elif setting in ("teacher", "texts", "vectors_from") and isinstance(content, str):
+        yield setting, content

@@ -1,6 +1,7 @@
 """`tanzaku study`: run a study, show its progress, report on it, archive it, tune it."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -220,7 +221,7 @@ class _Watch:
         if isinstance(event, RunEnds):
             self.records[event.run.run_id] = event.record
         self._live.hear(event)
-        _say(event, self._console, left=self._left())
+        _say(event, self._console, left=self._left)
 
     def interrupted(self, out: Path) -> str:
         """The message if the study in this folder was asked to stop; runs may have ended that it did not hear of."""
@@ -240,13 +241,13 @@ class _Watch:
         return _left(seconds_left(records, waiting, jobs=jobs, running=self._live.progress()))
 
 
-def _say(event: "StudyEvent", console: Console, *, left: str) -> None:
+def _say(event: "StudyEvent", console: Console, *, left: Callable[[], str]) -> None:
     from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
     from tanzaku.study.record import FailedRun
 
     match event:
         case RunStarts(run=run, number=number, total=total):
-            text = Text.assemble((f"run {number} of {total}: {run.run_id}", "bold"), left)
+            text = Text.assemble((f"run {number} of {total}: {run.run_id}", "bold"), left())
         case RunBusy(run=run):
             text = Text(f"  {run.run_id}: another process is making this run; waiting for it at the end")
         case RunEnds(run=run, record=record, found=found):

@@ -28,10 +28,10 @@ from tanzaku.study.archive import (
 from tanzaku.study.expansion import read_study
 from tanzaku.study.listing import RUNS_FOLDER, STUDY_FILE, ListedRun, StudyList, read_list, write_list
 from tanzaku.study.predictions import StoredPredictions, write_predictions
-from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord, write_record
+from tanzaku.study.record import LOG_FILE, RECORD_FILE, FinishedRun, RunRecord, write_record
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import IDENTITY_DIGITS, StudySpec
-from tanzaku.study.states import LOG_FILE, RunState, run_states
+from tanzaku.study.states import RunState, run_states
 from tanzaku.study.study_file import study_toml
 from tanzaku.study.tune.record import TUNED_FILE, TUNING_FILE
 

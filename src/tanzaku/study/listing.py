@@ -17,6 +17,7 @@ from tanzaku.errors import RecordError, TanzakuWarning
 from tanzaku.facts import Facts, read_facts
 from tanzaku.files import write_atomically
 from tanzaku.study.archive import is_archive, read_archive
+from tanzaku.study.folders import folders_below
 from tanzaku.study.record import RECORD_FILE
 
 STUDY_FILE = "study.json"  # above the runs' folders
@@ -81,7 +82,7 @@ def unfinished_below(runs: Path) -> Unfinished | None:
     Raises:
         RecordError: The list of a study is damaged.
     """
-    folders = sorted(path.parent for path in runs.glob(f"**/{STUDY_FILE}"))
+    folders = sorted(folder for folder, files in folders_below(runs) if STUDY_FILE in files)
     ended = [ran for folder in folders if (study := read_list(folder)) for ran in _have_ended(folder, study)]
     return None if all(ended) else Unfinished(ended.count(False), len(ended))
 

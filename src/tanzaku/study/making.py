@@ -28,8 +28,8 @@ from tanzaku.study.process import (
     is_of_the_disk,
     unwritable,
 )
-from tanzaku.study.record import RECORD_FILE, FailedRun, write_record
-from tanzaku.study.states import LOCK_FILE, LOG_FILE, study_seconds_left
+from tanzaku.study.record import LOG_FILE, RECORD_FILE, FailedRun, write_record
+from tanzaku.study.states import LOCK_FILE, study_seconds_left
 
 Shown = Literal["bar", "lines", "nothing"]
 """What a run prints of its progress on standard error: a bar on a terminal, only lines, or nothing."""

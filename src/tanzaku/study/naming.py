@@ -17,13 +17,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from tanzaku.display import number
 from tanzaku.methods import METHODS, OptionLabel, Title
 from tanzaku.pretraining.options import describe_budget, describe_options
-from tanzaku.study.spec import IDENTITY_DIGITS, SCHEDULE_OF, RunSpec, TrainingSpec, describe_distillation
+from tanzaku.study.spec import SCHEDULE_OF, RunSpec, TrainingSpec, describe_distillation
 from tanzaku.words import ENGLISH, Words, message, messages
 
 Settings = Mapping[str, Any]
@@ -160,6 +160,7 @@ class Namer:
             self._arms.setdefault(arm[_METHOD], []).append(arm)
         self._full: dict[str, tuple[str, ...]] = {}
         self._short: dict[str, tuple[str, ...]] = {}
+        self._texts: dict[tuple[str, Sequence[str], str], dict[tuple[str, str], str]] = {}
         for method, among in self._arms.items():
             differing = _differing(among)
             self._short[method] = _sufficient(among, differing)
@@ -190,7 +191,10 @@ class Namer:
         return "-".join(parts)[:_FOLDER_CHARACTERS].rstrip("-.+")
 
     def _name(self, arm: Settings, keys: Sequence[str], method: str, words: Words) -> Name:
-        texts = _texts(self._arms.get(arm[_METHOD], [arm]), keys, words)
+        known = (arm[_METHOD], keys, words.language)
+        if known not in self._texts:
+            self._texts[known] = _texts(self._arms.get(arm[_METHOD], [arm]), keys, words)
+        texts = self._texts[known]
         shown = [(key, texts[key, _canonical(_value(arm, key))]) for key in keys]
         said = [(key, text) for key, text in shown if text]
         return Name(
@@ -254,13 +258,6 @@ def arms_of_runs(runs: Iterable[RunSpec]) -> list[dict[str, Any]]:
     settings = [flat_settings(run.model_dump(mode="json")) for run in runs]
     shorten(settings)
     return settings
-
-
-def run_folder(parent: Path, name: str, run: RunSpec, *, identity: str) -> Path:
-    """The folder of a run: the one that has its identity, whatever it is called, or else a new one."""
-    end = identity[:IDENTITY_DIGITS]
-    seed = "" if run.method.deterministic else f"-s{run.seed}"
-    return next(iter(sorted(parent.glob(f"*-{end}"))), parent / f"{name}{seed}-{end}")
 
 
 def _title(method: str) -> Title:

@@ -24,7 +24,8 @@ from tanzaku.errors import MethodError, SpecError
 from tanzaku.methods.interface import StepHooks
 from tanzaku.pretraining.options import ContinuedOptions
 from tanzaku.study.expansion import expand
-from tanzaku.study.naming import Namer, arms_of_runs, run_folder
+from tanzaku.study.folders import RunFolders
+from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
@@ -71,9 +72,9 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     teachers = prepare_teachers(with_encoder, dataset, out=out)
     encoders = prepare_encoders(with_encoder, dataset, base, out=out, progress=progress)
     arms = arms_of_runs(specs)
-    namer = Namer(arms)
+    namer, folders = Namer(arms), RunFolders(out)
     runs = [
-        _planned(spec, encoders, teachers, dataset, out=out, name=namer.folder(arm))
+        _planned(spec, encoders, teachers, dataset, folders=folders, name=namer.folder(arm))
         for spec, arm in zip(specs, arms, strict=True)
     ]
     runs = [replace(run, processes=processes) if isinstance(run, PlannedEncoderRun) else run for run in runs]
@@ -116,12 +117,12 @@ def _planned(
     teachers: Mapping[DistillSpec, SoftLabels],
     dataset: Dataset,
     *,
-    out: Path,
+    folders: RunFolders,
     name: str,
 ) -> PlannedRun:
     if isinstance(spec, TextRunSpec):
         identity = spec.identity(data_fingerprint=dataset.fingerprint)
-        return PlannedTextRun(spec, run_folder(out, name, spec, identity=identity))
+        return PlannedTextRun(spec, folders.of(spec, name=name, identity=identity))
     encoder = encoders[spec.encoder.pretrain]
     teacher = teachers.get(spec.training.distill) if spec.training.distill is not None else None
     identity = spec.identity(
@@ -129,7 +130,7 @@ def _planned(
         encoder_fingerprint=encoder.fingerprint,
         teacher_fingerprint=None if teacher is None else teacher.fingerprint,
     )
-    return PlannedEncoderRun(spec, run_folder(out, name, spec, identity=identity), encoder, teacher)
+    return PlannedEncoderRun(spec, folders.of(spec, name=name, identity=identity), encoder, teacher)
 
 
 def prepare_teachers(specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path) -> dict[DistillSpec, SoftLabels]:

@@ -68,7 +68,7 @@ class RunProgress(Display):
         console: Standard error if not given.
         in_lines: Write lines to a terminal, too, as other processes do at the same time.
         quiet: Write nothing.
-        study_left: The seconds that the whole study will take, if they are known; asked now and then.
+        study_left: The seconds that the whole study will take, if they are known; asked now and then, for the bar.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class RunProgress(Display):
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
         self.bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
-        if time.monotonic() >= self._ask_at:
+        if not self.bar.disable and time.monotonic() >= self._ask_at:
             self._ask_at = time.monotonic() + _STUDY_SECONDS
             left = self._study_left()
             self.bar.update(self._training, study="" if left is None else f"study: {duration(left)}")

@@ -20,6 +20,7 @@ RECORD_FILE = "record.json"
 MODEL_FOLDER = "model"  # below a run's: what the method saved; records may be kept without it
 RANKS_FOLDER = "ranks"  # below a run's: one folder a measured rank, with its predictions
 CHECKPOINT_FOLDER = "checkpoints"
+LOG_FILE = "log.jsonl"
 _CHECKSUM = "sha256"
 
 

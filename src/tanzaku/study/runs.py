@@ -14,6 +14,7 @@ from tanzaku.study.archive import (
     Split,
     read_archive,
 )
+from tanzaku.study.folders import folders_below
 from tanzaku.study.listing import read_list
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, StoredPredictions, read_predictions
 from tanzaku.study.record import RANKS_FOLDER, RECORD_FILE, RunRecord, read_record
@@ -89,7 +90,7 @@ def stored_runs(runs: Path, *, every: bool = False) -> list[StoredRun]:
 
 def runs_below(runs: Path, *, every: bool = False) -> list[StoredRun]:
     """As `stored_runs`, but none where there is none."""
-    archives = {path.parent for path in runs.glob(f"**/{ARCHIVED_RUNS_FILE}")}
+    archives = {folder for folder, files in folders_below(runs) if ARCHIVED_RUNS_FILE in files}
     stored: list[StoredRun] = []
     for folder in sorted([*archives, *record_folders(runs, every=every)]):
         if folder in archives:
@@ -108,7 +109,8 @@ def record_folders(runs: Path, *, every: bool = False) -> list[Path]:
         every: As of `stored_runs`.
     """
     # Encoders that a study pretrained are next to its runs, with records of their own kind.
-    folders = sorted(path.parent for path in runs.glob(f"**/{RECORD_FILE}") if not _is_of_an_encoder(path))
+    with_record = [folder for folder, files in folders_below(runs) if RECORD_FILE in files]
+    folders = sorted(folder for folder in with_record if not _is_of_an_encoder(folder / RECORD_FILE))
     if every:
         return folders
     lists = {parent: read_list(parent) for parent in {folder.parent for folder in folders}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,11 +17,10 @@ from filelock import FileLock, Timeout
 from tanzaku.errors import RecordError
 from tanzaku.study.archive import is_archive, read_archive
 from tanzaku.study.listing import ListedRun, read_list
-from tanzaku.study.record import RECORD_FILE, FinishedRun, RunRecord, read_record
+from tanzaku.study.record import LOG_FILE, RECORD_FILE, FinishedRun, RunRecord, read_record
 from tanzaku.study.runs import record_folders
 
 LOCK_FILE = "lock"
-LOG_FILE = "log.jsonl"
 _TAIL_BYTES = 4096  # of a log: its last line is shorter
 
 State = Literal["finished", "failed", "running", "interrupted", "waiting"]
@@ -105,8 +105,22 @@ def _is_locked(path: Path) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # it can't be opened, so no process holds it
-        return False
+    except OSError:  # it belongs to somebody else, or its disk is read-only
+        return _is_held(path)
+
+
+def _is_held(path: Path) -> bool:
+    """As `_is_locked`, of a file that this process may not write; False where the OS can't tell."""
+    try:
+        import fcntl
+
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        pass
+    return False
 
 
 def progress_of(folder: Path) -> Progress | None:
@@ -181,22 +195,29 @@ def seconds_left(
     """
     finished = [record for record in ended if isinstance(record, FinishedRun)]
     progress = dict(running or {})
+    of_arm = _means((arm_of(record.run_id), record.seconds) for record in finished)
+    of_method = _means((record.method, record.seconds) for record in finished)
+    of_kind = _means((str(record.spec["kind"]), record.seconds) for record in finished)
+    being_made = [(run.kind, progress[run.name].seconds_in_all) for run in waiting if run.name in progress]
+    of_those = _means((kind, seconds) for kind, seconds in being_made if seconds is not None)
     total = 0.0
     for run in waiting:
-        if run.name in progress and (left := progress[run.name].seconds_left) is not None:
-            total += left
-            continue
-        of_arm = [record for record in finished if arm_of(record.run_id) == arm_of(run.name)]
-        of_method = [record for record in finished if record.method == run.method]
-        of_kind = [record for record in finished if record.spec["kind"] == run.kind]
-        seconds = [record.seconds for record in of_arm or of_method or of_kind]
-        if not seconds:
-            made = [progress[other.name] for other in waiting if other.kind == run.kind and other.name in progress]
-            seconds = [one.seconds_in_all for one in made if one.seconds_in_all is not None]
-        if not seconds:
+        left = progress[run.name].seconds_left if run.name in progress else None
+        if left is None:
+            like_it = of_kind.get(run.kind, of_those.get(run.kind))
+            left = of_arm.get(arm_of(run.name), of_method.get(run.method, like_it))
+        if left is None:
             return None
-        total += sum(seconds) / len(seconds)
+        total += left
     return total / min(jobs, max(1, len(waiting)))
+
+
+def _means(values: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean of the values of each key."""
+    of_key: defaultdict[str, list[float]] = defaultdict(list)
+    for key, value in values:
+        of_key[key].append(value)
+    return {key: sum(found) / len(found) for key, found in of_key.items()}
 
 
 def arm_of(run_id: str) -> str:

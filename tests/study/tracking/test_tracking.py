@@ -24,10 +24,17 @@ from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.errors import TanzakuWarning, TrackingError
 from tanzaku.study.archiving import archive_study
 from tanzaku.study.engine import RunBusy, RunEnds, RunStarts
-from tanzaku.study.record import FailedRun, FinishedEncoderRun, FinishedRun, PretrainingFacts, read_record, write_record
+from tanzaku.study.record import (
+    LOG_FILE,
+    FailedRun,
+    FinishedEncoderRun,
+    FinishedRun,
+    PretrainingFacts,
+    read_record,
+    write_record,
+)
 from tanzaku.study.running import run_study
 from tanzaku.study.runs import StoredRun, stored_runs
-from tanzaku.study.states import LOG_FILE
 from tanzaku.study.tracking.content import TrackedRun, ended_run
 from tanzaku.study.tracking.exporting import Exported, export_runs
 from tanzaku.study.tracking.following import Following

@@ -7,8 +7,7 @@ import tarfile
 from pathlib import Path
 
 from tanzaku.files import errors_naming, sync_directory, sync_file
-from tanzaku.study.record import RECORD_FILE
-from tanzaku.study.states import LOG_FILE
+from tanzaku.study.record import LOG_FILE, RECORD_FILE
 
 
 def bring(archive: bytes, folder: Path) -> None:

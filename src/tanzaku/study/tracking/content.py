@@ -14,10 +14,17 @@ from typing import Any, Literal
 from tanzaku.study.naming import flat_settings
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, predictions_text
-from tanzaku.study.record import RECORD_FILE, EpochRecord, FailedRun, FinishedEncoderRun, FinishedRun, RunRecord
+from tanzaku.study.record import (
+    LOG_FILE,
+    RECORD_FILE,
+    EpochRecord,
+    FailedRun,
+    FinishedEncoderRun,
+    FinishedRun,
+    RunRecord,
+)
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import IDENTITY_DIGITS
-from tanzaku.study.states import LOG_FILE
 
 # Trackers limit what names are made of, and their length; labels may be anything.
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")

@@ -31,7 +31,8 @@ from tanzaku.provenance import now
 from tanzaku.study.engines.cluster import connected
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.environment import describe_environment
-from tanzaku.study.naming import Namer, arms_of_runs, run_folder
+from tanzaku.study.folders import RunFolders
+from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.plan import check_encoder, prepare_encoders
 from tanzaku.study.process import StudyInterrupted
 from tanzaku.study.record import EpochRecord
@@ -289,7 +290,7 @@ class _Search:
     def _folder(self, spec: EncoderRunSpec) -> Path:
         (arm,) = arms_of_runs([spec])
         identity = spec.identity(**self._fingerprints(spec))
-        return run_folder(self.out / TRIALS_FOLDER, self.namer.folder(arm), spec, identity=identity)
+        return RunFolders(self.out / TRIALS_FOLDER).of(spec, name=self.namer.folder(arm), identity=identity)
 
     def _fingerprints(self, spec: EncoderRunSpec) -> dict[str, str]:
         return {
