@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tanzaku
 from tanzaku.methods import METHODS
 from tanzaku.study.runs import read_records
+from tests.report.records import failed, finished
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -61,9 +63,13 @@ def test_a_name_is_imported_without_anything_heavy(name: str, tmp_path: Path) ->
     assert HEAVY & set(finished.stdout.split()) == set()
 
 
+def _examples() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
 def test_the_examples_of_the_page_run_as_a_script(tmp_path: Path) -> None:
     (tmp_path / "studies").symlink_to(ROOT / "studies")
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = _examples()
     assert len(blocks) == 10
     # As a reader copies them: without `if __name__ == "__main__":`, which no run's process may need.
     (tmp_path / "examples.py").write_text("\n".join(["print('started')", *blocks]), encoding="utf-8")
@@ -75,3 +81,12 @@ def test_the_examples_of_the_page_run_as_a_script(tmp_path: Path) -> None:
     assert 'lang="ja"' in (tmp_path / "runs" / "penalties" / "report" / "report.html").read_text(encoding="utf-8")
     for bundle in ("my-bundle", "penalties-bundle"):
         assert (tmp_path / bundle / "manifest.json").is_file()
+
+
+def test_the_example_of_a_study_can_print_a_run_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (block for block in _examples() if "for record in tanzaku.run_study" in block)
+    records = [failed({"name": "lora", "rank": 2}, error="no memory"), finished({"name": "full"}, accuracy=0.9)]
+    exec(example, {"tanzaku": SimpleNamespace(run_study=lambda *_, **__: records)})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [record.run_id for record in records]
+    assert "no memory" in lines[0]

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 
+import tanzaku.threads
 from tanzaku.machine import Machine, describe_machine, multiplies_8_bits
 
 _HOLDS_FREED_MEMORY = """
@@ -91,13 +92,40 @@ def test_proc_cpuinfo_is_read_as_it_stands(
     assert machine.cpu == name if name else machine.cpu
 
 
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr("tanzaku.machine._CGROUP_LIMITS", (tmp_path / "absent", limit))
-    limit.write_text("123456789\n", encoding="ascii")
-    assert describe_machine().memory_bytes == 123_456_789
-    limit.write_text("max\n", encoding="ascii")
-    assert describe_machine().memory_bytes == psutil.virtual_memory().total
+@pytest.mark.parametrize(
+    ("own", "limits", "memory"),
+    [
+        ("0::/\n", {"memory.max": "123456789\n"}, 123_456_789),
+        ("0::/job/step\n", {"job/memory.max": "2000\n", "job/step/memory.max": "max\n"}, 2000),
+        ("0::/job/step\n", {"memory.max": "max\n", "job/memory.max": "2000\n", "job/step/memory.max": "500\n"}, 500),
+        ("0::/job/step\n", {"job/memory.max": "500\n", "job/step/memory.max": "2000\n"}, 500),
+        ("0::/job\n", {"other/memory.max": "500\n"}, None),
+        ("0::/host/path\n", {"memory.max": "500\n"}, 500),  # in a container only the top is there
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        (
+            "4:memory:/slurm/job\n3:cpu,cpuacct:/\n0::/\n",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",  # how version 1 writes that there is none
+                "memory/slurm/job/memory.limit_in_bytes": "2000\n",
+                "cpu,cpuacct/memory.limit_in_bytes": "500\n",
+            },
+            2000,
+        ),
+        ("4:memory:/\n", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_lowest_limit_of_the_processs_own_cgroups_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, limits: dict[str, str], memory: int | None
+) -> None:
+    (tmp_path / "own").write_text(own, encoding="ascii")
+    for name, limit in limits.items():
+        path = tmp_path / "cgroups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(limit, encoding="ascii")
+    monkeypatch.setattr(tanzaku.threads, "_OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(tanzaku.threads, "_CGROUPS", tmp_path / "cgroups")
+    assert describe_machine().memory_bytes == (memory or psutil.virtual_memory().total)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call on this system")

@@ -4,12 +4,13 @@ import ctypes
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from tanzaku.threads import usable_cores
+from tanzaku.threads import cgroup_folders, usable_cores
 
 # As Linux spells them in /proc/cpuinfo: x86's AVX512-BF16 and AMX, ARM's BF16 extension.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
@@ -34,7 +35,7 @@ _VECTOR_FLAGS = (
 _8_BIT_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _CPU_NAME_KEYS = ("model name", "hardware", "cpu model")
 _CPUINFO = Path("/proc/cpuinfo")
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUP_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of version 2 and 1
 
 # glibc's <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -106,15 +107,19 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def _memory_bytes() -> int:
-    total = int(psutil.virtual_memory().total)
-    for path in _CGROUP_LIMITS:
-        try:
-            limit = path.read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if limit.isdigit():  # "max" where there is none
-            return min(total, int(limit))
-    return total
+    """The machine's memory, or the lowest limit of this process's cgroups and of all that they are part of."""
+    return min([int(psutil.virtual_memory().total), *_memory_limits()])
+
+
+def _memory_limits() -> Iterator[int]:
+    for folder in cgroup_folders("memory"):
+        for name in _CGROUP_LIMITS:
+            try:
+                limit = (folder / name).read_text(encoding="ascii").strip()
+            except OSError:
+                continue
+            if limit.isdecimal():  # "max" where there is none
+                yield int(limit)
 
 
 def cpu_name() -> str:

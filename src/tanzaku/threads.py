@@ -77,7 +77,7 @@ def _physical_cores() -> int | None:
 
 def _quotas() -> Iterator[float]:
     """The limits in cores of this process's cgroups, of version 1 and 2, and of all that they are part of."""
-    for folder in _cgroup_folders():
+    for folder in cgroup_folders("cpu"):
         period = _read(folder / "cpu.cfs_period_us")
         limit = _read(folder / "cpu.max") or f"{_read(folder / 'cpu.cfs_quota_us')} {period}"
         quota, _, period = limit.partition(" ")
@@ -85,10 +85,15 @@ def _quotas() -> Iterator[float]:
             yield int(quota) / int(period)
 
 
-def _cgroup_folders() -> Iterator[Path]:
+def cgroup_folders(controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroups and of all that they are part of, with the limits of a controller.
+
+    Args:
+        controller: As version 1 of cgroups names it, such as "cpu" or "memory". In version 2, all have one folder.
+    """
     for line in _read(_OWN_CGROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):  # version 2 names none
+        if controllers and controller not in controllers.split(","):  # version 2 names none
             continue
         top = _CGROUPS / controllers
         own = top / path.lstrip("/")

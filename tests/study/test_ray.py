@@ -1,6 +1,8 @@
 """Studies that Ray makes: equal to those of this machine's processes, whatever dies on the way."""
 
+import errno
 import json
+import os
 import signal
 import threading
 import time
@@ -25,7 +27,7 @@ from tanzaku.study.engines.ray import RayEngine
 from tanzaku.study.engines.ray_worker import Begins, Board, Shared, pack_encoder, place_encoder
 from tanzaku.study.plan import plan_study
 from tanzaku.study.planned import PlannedRun
-from tanzaku.study.process import FINISHED, INTERRUPTED, DeadlineOver, Ended, StudyInterrupted
+from tanzaku.study.process import FINISHED, INTERRUPTED, UNWRITABLE, DeadlineOver, Ended, StudyInterrupted
 from tanzaku.study.record import FinishedEncoderRun, read_record
 from tanzaku.study.runs import read_records
 from tanzaku.study.spec import StudySpec
@@ -238,6 +240,38 @@ def test_an_encoder_is_placed_on_a_machine_that_does_not_have_it(
     assert (placed.name, placed.folder.name) == (source.name, tiny_encoder.name)
     assert resolve_encoder(str(placed.folder)).fingerprint == source.fingerprint
     assert place_encoder(elsewhere, {}) == placed
+
+
+def test_an_encoder_that_a_full_disk_has_no_space_for_is_an_error_with_a_path(
+    small_disk: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANZAKU_CACHE", str(small_disk))
+    source = resolve_encoder(str(tiny_encoder))
+    elsewhere = replace(source, folder=small_disk / "not-here" / tiny_encoder.name)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        place_encoder(elsewhere, pack_encoder(source))
+    assert caught.value.errno == errno.ENOSPC
+    named = Path(caught.value.filename)
+    assert (named.parent.parent, named.name) == (small_disk / "encoders", tiny_encoder.name)
+    remount(small_disk, "size=64m")
+    placed = place_encoder(elsewhere, pack_encoder(source))
+    assert resolve_encoder(str(placed.folder)).fingerprint == source.fingerprint
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_error_of_the_system_in_a_worker_is_reported_as_on_this_machine() -> None:
+    import ray
+
+    def fails(error: Exception) -> None:
+        raise error
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/model.safetensors")
+    ended = result_of(ray.remote(fails).remote(full), name="a run")
+    assert isinstance(ended, Ended)
+    assert ended.status == UNWRITABLE
+    assert str(ended.complaint).startswith("/cache/model.safetensors: No space left on device; free some space")
+    with pytest.raises(ProcessError, match=r"can't make a run: .*no such field.* needs the same versions of Python"):
+        result_of(ray.remote(fails).remote(AttributeError("no such field")), name="a run")
 
 
 def test_a_run_whose_worker_dies_again_and_again_is_given_up(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Learning from a fine-tuned classifier inside a study: a bundle's soft labels on training texts and on others."""
 
+import errno
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from tanzaku.study.spec import DistillSpec, EncoderRunSpec, StudySpec
 from tanzaku.study.teacher import soft_labels
 from tanzaku.training.batches import UNLABELLED
 from tests.kinds import encoder_run
+from tests.study.compared import remount
 from tests.tiny import make_dataset, make_documents, make_encoder
 
 DATASET = make_dataset(train=24, val=12, test=12)
@@ -93,27 +95,58 @@ def test_soft_labels_are_the_bundles_logits_scored_once(
     assert again.run_id != planned.run_id
 
 
-def test_of_several_that_ask_at_once_one_scores_and_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
+class _Counting:
+    """A teacher whose scores count up, and that counts the texts of each call."""
 
-    class Counted:
-        fingerprint, method, label_names = "f", "full", DATASET.label_names
+    fingerprint, method, label_names = "f", "full", DATASET.label_names
 
-        def scores(self, texts: Sequence[str]) -> np.ndarray:
-            calls.append(len(texts))
-            time.sleep(0.2)  # long enough for the others to ask
-            return np.arange(3 * len(texts), dtype=np.float32).reshape(len(texts), 3)
+    def __init__(self) -> None:
+        self.calls: list[int] = []
 
-    monkeypatch.setattr("tanzaku.study.teacher._OPENER", SimpleNamespace(load=lambda: lambda folder: Counted()))
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        self.calls.append(len(texts))
+        time.sleep(0.2)  # long enough for others to ask
+        return np.arange(3 * len(texts), dtype=np.float32).reshape(len(texts), 3)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> _Counting:
+    """The teacher of every bundle."""
+    teacher = _Counting()
+    monkeypatch.setattr("tanzaku.study.teacher._OPENER", SimpleNamespace(load=lambda: lambda folder: teacher))
+    return teacher
+
+
+def test_of_several_that_ask_at_once_one_scores_and_the_others_wait(tmp_path: Path, counting: _Counting) -> None:
     with ThreadPoolExecutor(4) as threads:
         asked = [
             threads.submit(soft_labels, DistillSpec(teacher="bundle"), dataset=DATASET, out=tmp_path) for _ in range(4)
         ]
         found = [one.result().scores for one in asked]
-    assert calls == [len(DATASET.train)]
+    assert counting.calls == [len(DATASET.train)]
     assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_of_the_soft_labels(small_disk: Path, counting: _Counting) -> None:
+    spec, dataset = DistillSpec(teacher="bundle"), make_dataset(train=8000)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        soft_labels(spec, dataset=dataset, out=small_disk)
+    assert caught.value.errno == errno.ENOSPC
+    named = Path(caught.value.filename)
+    assert (named.parent.parent, named.name) == (small_disk / "teachers", "scores.npy")
+    remount(small_disk, "size=1m")
+    found = soft_labels(spec, dataset=dataset, out=small_disk)
+    assert np.array_equal(found.scores, np.arange(24_000, dtype=np.float32).reshape(8000, 3))
+    assert np.array_equal(np.load(named), found.scores)
+
+
+def test_the_fingerprint_of_soft_labels_is_computed_once(tmp_path: Path, further: Path, counting: _Counting) -> None:
+    plain, more = (
+        soft_labels(DistillSpec(teacher="bundle", texts=texts), dataset=DATASET, out=tmp_path)
+        for texts in (None, str(further))
+    )
+    assert more.fingerprint is more.fingerprint
+    assert more.fingerprint != plain.fingerprint
 
 
 def test_mistakes_are_found_before_the_teacher_is_asked(

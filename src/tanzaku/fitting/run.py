@@ -98,7 +98,7 @@ def fit(source: Any, *, listener: Callable[[FitEvent], None] = lambda _: None, *
     Raises:
         TanzakuError: Ray, documents, encoder, candidates or options can't be used; see the subclasses.
         ProcessError: Another fit is working in the study's folder.
-        StudyInterrupted: It was asked to stop (Ctrl-C or SIGTERM).
+        StudyInterrupted: It was asked to stop (Ctrl-C).
         OSError: The bundle's folder or the study's can't be written.
     """
     require_extra("report", purpose="the report")

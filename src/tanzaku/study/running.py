@@ -72,7 +72,7 @@ def run_study(
         TanzakuError: The study, its data, its encoder or a destination can't be used, or a number is too small.
         ProcessError: Nothing more can be written to `out`, or Ray can't be used; what has ended is safe.
         OSError: `out` can't be written.
-        StudyInterrupted: A run or a pretraining was asked to stop (Ctrl-C or SIGTERM); its checkpoint is saved.
+        StudyInterrupted: Ctrl-C asked the runs or a pretraining to stop; their checkpoints are saved.
     """
     spec = _read(study, overrides)
     folder = Path(out) if out is not None else RUNS_FOLDER / spec.name

@@ -34,6 +34,13 @@ class ClassScores(Facts):
     recall: float
     f1: float
     support: int
+    predicted: Annotated[
+        int | None,
+        Field(
+            exclude_if=lambda number: number is None,
+            description="Documents that got this label, in bundles; a record has them in its confusion matrix.",
+        ),
+    ] = None
 
 
 class SplitScores(Facts):

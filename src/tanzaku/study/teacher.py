@@ -6,9 +6,11 @@ The key is a hash of the bundle's checksums, the training texts and the further 
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Protocol, cast
@@ -20,7 +22,7 @@ from tanzaku.data.characters import check_characters, clean_text
 from tanzaku.data.dataset import Dataset
 from tanzaku.data.streaming import Remedies, stream_rows
 from tanzaku.errors import SpecError
-from tanzaku.files import atomic_folder, sha256_of_file
+from tanzaku.files import sha256_of_file, write_atomically
 from tanzaku.study.record import DistillationFacts
 from tanzaku.study.spec import DistillSpec
 
@@ -68,9 +70,9 @@ class SoftLabels:
     scores: np.ndarray
     facts: DistillationFacts
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the teacher and the further texts."""
+        """SHA-256 over the teacher and the further texts; each run of a study asks for it."""
         return hashlib.sha256(json.dumps([self.facts.teacher_fingerprint, self.texts]).encode()).hexdigest()
 
 
@@ -86,6 +88,7 @@ def soft_labels(spec: DistillSpec, *, dataset: Dataset, out: Path) -> SoftLabels
         SpecError: The teacher has other labels, or there are no further texts in their file.
         BundleError: The teacher's bundle can't be used.
         DataError: The further texts can't be read.
+        OSError: The soft labels can't be written; the error names their file.
     """
     teacher = cast(Teacher, _OPENER.load()(Path(spec.teacher)))
     order = _columns(teacher, dataset, where=spec.teacher)
@@ -98,8 +101,9 @@ def soft_labels(spec: DistillSpec, *, dataset: Dataset, out: Path) -> SoftLabels
     with FileLock(folder.with_name(f"{folder.name}.lock")):  # of several processes, one scores and the others wait
         if not (folder / _SCORES).is_file():
             scores = teacher.scores(everything)[:, order]  # (documents, labels)
-            with atomic_folder(folder, replace=True) as staging:
-                np.save(staging / _SCORES, scores, allow_pickle=False)
+            content = io.BytesIO()
+            np.save(content, scores, allow_pickle=False)
+            write_atomically(folder / _SCORES, content.getvalue())
     facts = DistillationFacts(
         teacher=Path(spec.teacher).name,
         teacher_fingerprint=teacher.fingerprint,

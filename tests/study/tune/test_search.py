@@ -282,6 +282,14 @@ def test_a_trial_is_not_ended_early_after_its_last_epoch(tiny_masked_encoder: Pa
     assert (result.status, asked) == ("finished", [1, 2, 3])
 
 
+def test_a_trial_whose_patience_is_used_up_is_not_ended_early(tiny_masked_encoder: Path, tmp_path: Path) -> None:
+    # No fall of the loss is large enough, so the second epoch is the last one.
+    trial = _planned(tiny_masked_encoder, tmp_path, training={"epochs": 5, "patience": 1, "threshold": 100.0})
+    result = _made(trial, lambda epochs: epochs[-1].epoch == 2)
+    assert result is not None
+    assert (result.status, [epoch.epoch for epoch in result.history]) == ("finished", [1, 2])
+
+
 def test_a_trial_that_fails_keeps_the_epochs_that_it_has_trained(tiny_masked_encoder: Path, tmp_path: Path) -> None:
 
     def broken(epochs: Any) -> bool:

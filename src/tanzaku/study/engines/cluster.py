@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tanzaku.errors import ProcessError, TanzakuWarning
+from tanzaku.errors import ProcessError, TanzakuWarning, describe_os_error
 from tanzaku.extras import require_extra
 from tanzaku.study.engines.options import RayOptions
-from tanzaku.study.process import FAILED, Ended
+from tanzaku.study.process import FAILED, UNWRITABLE, Ended
 from tanzaku.threads import settled_threads
 
 # Ray reports how it is used to its makers, unless told not to; and announces what a later version does with GPUs.
@@ -45,7 +45,7 @@ class Attempts:
 
 
 def result_of(task: Any, *, name: str) -> Any:
-    """What a task that has ended gave; `Ended` if its workers or machines died.
+    """What a task that has ended gave; `Ended` if its workers or machines died, or the system gave one an error.
 
     Args:
         task: The task.
@@ -64,6 +64,8 @@ def result_of(task: Any, *, name: str) -> Any:
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
         return GIVEN_UP
     except ray.exceptions.RayError as error:
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, OSError):
+            return Ended(UNWRITABLE, describe_os_error(error.cause))
         raise ProcessError(
             f"Ray can't make {name}: {str(error).strip().splitlines()[-1]}. Every machine of the cluster needs the "
             "same versions of Python, Ray and Tanzaku. What has ended is safe"

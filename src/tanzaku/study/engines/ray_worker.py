@@ -33,8 +33,8 @@ from tanzaku.pretraining.record import RECORD_FILE as PRETRAINING_RECORD
 from tanzaku.study.making import make_run
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun
 from tanzaku.study.process import BUSY, FINISHED, INTERRUPTED, Child, Ended, StartedChild
-from tanzaku.study.record import CHECKPOINT_FOLDER
-from tanzaku.study.states import LOCK_FILE, LOG_FILE
+from tanzaku.study.record import CHECKPOINT_FOLDER, LOG_FILE
+from tanzaku.study.states import LOCK_FILE
 from tanzaku.study.teacher import SoftLabels
 from tanzaku.threads import settle_threads
 
@@ -246,7 +246,7 @@ def place_encoder(source: EncoderSource, files: Mapping[str, np.ndarray]) -> Enc
         if not folder.is_dir():
             with atomic_folder(folder) as staging:
                 for name, content in files.items():
-                    content.tofile(staging / name)
+                    (staging / name).write_bytes(content.data)  # unlike `tofile`, its errors have the system's number
     return replace(source, folder=folder)
 
 

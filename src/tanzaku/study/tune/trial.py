@@ -276,8 +276,9 @@ def _train(
         else:
             continue
         history += new
-        # After the last epoch there is nothing to save: it is told, but counts as finished.
-        if new and ask(new) and len(history) < trial.spec.training.epochs:
+        # Where training ends here by itself, there is nothing to save: the epoch is judged, but the trial is finished.
+        is_over = len(history) == trial.spec.training.epochs or prepared.training.stopping.should_stop
+        if new and ask(new) and not is_over:
             pruned = True
             break
     return TrialResult(
