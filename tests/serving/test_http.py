@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import socket
 import threading
 import time
@@ -16,12 +17,15 @@ import httpx
 import pytest
 
 from tanzaku.errors import BundleError
+from tanzaku.files import folder_bytes
 from tanzaku.serving.limits import Limits
 from tanzaku.serving.schemas import ClassifyRequest
 from tanzaku.serving.service import Service, describe_task
 from tanzaku.serving.tasks import Tasks
 from tanzaku.serving.tokens import Tokens
+from tanzaku.ship.bundle import CompressionFacts, QuantizationFacts
 from tanzaku.ship.classifier import Classifier
+from tanzaku.study.summary import SplitScores
 from tests.serving.conftest import BUNDLES
 from tests.serving.running import Running, running
 
@@ -233,6 +237,38 @@ def test_no_accuracy_is_shown_of_documents_that_were_trained_on(tasks: Tasks) ->
     calibration = task.facts.calibration.model_copy(update={"documents": 0})
     trained = replace(task, facts=untested.facts.model_copy(update={"calibration": calibration}))
     assert describe_task(trained).validation is None
+
+
+def test_accuracies_are_those_of_the_weights_that_answer(tasks: Tasks) -> None:
+    task = tasks.get("mean")
+    val = SplitScores(documents=9, accuracy=2 / 3, accuracy_interval=(0.35, 0.88), macro_f1=0.6)
+    quantized = QuantizationFacts(changed=1, val=val, val_before=task.facts.run.val)
+    cut = CompressionFacts(rank=1, energy=None, ranks=(1, 1), ranks_before=(2, 2), kept_energy=0.9)
+    changes: list[tuple[dict[str, object], int | None]] = [
+        ({"compressed": cut}, None),
+        ({"compressed": cut.model_copy(update={"val": val})}, 9),
+        ({"weights": "int8"}, None),
+        ({"weights": "int4", "quantized": quantized}, 9),
+    ]
+    for change, documents in changes:
+        answer = describe_task(replace(task, facts=task.facts.model_copy(update=change)))
+        assert answer.test is None
+        assert (answer.validation.documents if answer.validation else None) == documents
+    # Nothing was cut away.
+    same = task.facts.model_copy(update={"compressed": cut.model_copy(update={"kept_energy": 1.0})})
+    assert describe_task(replace(task, facts=same)) == describe_task(task)
+    assert describe_task(task).test is not None
+
+
+def test_a_tasks_size_is_that_of_what_classifies(bundles: dict[str, Path], tmp_path: Path) -> None:
+    tasks = Tasks(precision="float32", device="cpu")
+    folder = Path(shutil.copytree(bundles["svm"], tmp_path / "svm"))
+    size = tasks.load("svm", folder).bundle_bytes
+    assert size == folder_bytes(folder)
+    (folder / ".git").mkdir()
+    for name in (".git/a.pack", "README.md"):
+        (folder / name).write_bytes(bytes(1000))
+    assert tasks.load("svm", folder).bundle_bytes == size
 
 
 def test_without_a_token_only_requests_to_loopback_names_are_answered(server: Running) -> None:

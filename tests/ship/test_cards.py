@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ from huggingface_hub import ModelCard
 
 from tanzaku.analysis.evaluation import evaluate
 from tanzaku.encoders.card import EncoderCard, read_card
+from tanzaku.exports.exporting import export
+from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import BundleFacts, open_bundle, read_facts
+from tanzaku.ship.cards.facts import present_splits
 from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.compress import compress
 from tanzaku.ship.packing import pack
 from tanzaku.study.predictions import read_predictions
+from tanzaku.study.summary import ClassScores, SplitScores
 from tests.kinds import encoder_facts
 from tests.ship.conftest import METHODS, Study
 
@@ -173,3 +179,102 @@ def test_scores_of_documents_that_were_trained_on_are_not_shown(study: Study, tm
     card = _written(tmp_path, untested.model_copy(update={"calibration": calibration}))
     assert card.data.eval_results is None
     assert "nothing is known of its accuracy" in card.text
+
+
+_BEFORE = "These scores were measured before the weights were changed."
+
+
+def _published(card: Any) -> dict[tuple[str, str], tuple[float, int, list[float] | None]]:
+    return {
+        (one.dataset_split, one.metric_type): (
+            one.metric_value,
+            one.dataset_args["documents"],
+            one.metric_args.get("interval_95"),
+        )
+        for one in card.data.eval_results or ()
+    }
+
+
+def _of_validation(scores: SplitScores | None) -> dict[tuple[str, str], tuple[float, int, list[float] | None]]:
+    assert scores is not None
+    return {
+        ("validation", "accuracy"): (scores.accuracy, scores.documents, list(scores.accuracy_interval)),
+        ("validation", "f1"): (scores.macro_f1, scores.documents, None),
+    }
+
+
+def test_a_compressed_bundle_publishes_only_scores_of_its_own_weights(study: Study, tmp_path: Path) -> None:
+    # More documents than the run's validation set has.
+    dataset = replace(study.dataset, val=study.dataset.train)
+    measured = encoder_facts(compress(study.bundles["lora"], tmp_path / "measured", rank=1, dataset=dataset)).compressed
+    assert measured is not None
+    card = _card(tmp_path / "measured")
+    assert _published(card) == _of_validation(measured.val)
+    assert "rank = 8" in card.text
+    assert "; compressed to rank 1 after training |" in card.text
+    # The run's scores stay, with a sentence above each of the two tables.
+    assert card.text.count(_BEFORE) == 2
+    assert _BEFORE not in _card(study.bundles["lora"]).text
+
+    compress(study.bundles["lora"], tmp_path / "unmeasured", rank=1)
+    unmeasured = _card(tmp_path / "unmeasured")
+    assert _published(unmeasured) == {}
+    assert unmeasured.data.metrics is None
+    # With the whole energy, the weights are those that the run measured.
+    compress(study.bundles["lora"], tmp_path / "same", energy=1.0)
+    assert _published(_card(tmp_path / "same")) == _published(_card(study.bundles["lora"])) != {}
+
+
+def test_a_card_names_the_ranks_of_layers_that_differ(study: Study, tmp_path: Path) -> None:
+    facts = encoder_facts(compress(study.bundles["lora"], tmp_path / "small", rank=1))
+    assert facts.compressed is not None
+    uneven = facts.model_copy(update={"compressed": facts.compressed.model_copy(update={"ranks": (1, 3)})})
+    assert "; compressed to ranks from 1 to 3 after training |" in _written(tmp_path, uneven).text
+    assert "（学習後にランク 1 ～ 3 に圧縮） |" in _written(tmp_path, uneven, "ja").text
+
+
+def test_a_bundle_in_eight_bits_publishes_only_scores_of_its_own_weights(study: Study, tmp_path: Path) -> None:
+    dataset = replace(study.dataset, val=study.dataset.train)
+    quantized = encoder_facts(pack(study.runs["full"], tmp_path / "a", int8=True, dataset=dataset)).quantized
+    assert quantized is not None
+    card = _card(tmp_path / "a")
+    assert _published(card) == _of_validation(quantized.val)
+    assert card.text.count(_BEFORE) == 2
+    pack(study.runs["full"], tmp_path / "b", int8=True, compare=False)
+    assert _published(_card(tmp_path / "b")) == {}
+    # A bundle that is compressed later was measured then, or not at all.
+    both = encoder_facts(open_bundle(tmp_path / "a"))
+    cut = encoder_facts(compress(study.bundles["lora"], tmp_path / "cut", rank=1)).compressed
+    assert present_splits(both.model_copy(update={"compressed": cut})) == []
+
+
+def test_an_export_in_eight_bits_publishes_no_scores_of_the_bundle(study: Study, tmp_path: Path) -> None:
+    for dtype, expected in (("int8", 0), ("float32", 4)):
+        out = tmp_path / dtype
+        export(study.bundles["full"], out, to="onnx", dtype="int8" if expected == 0 else "float32")
+        card = _card(out)
+        assert len(_published(card)) == expected
+        assert card.text.count(_BEFORE) == (0 if expected else 2)
+        assert len(present_splits(read_facts(out))) == expected // 2
+
+
+def test_a_label_that_was_only_given_wrongly_has_a_precision_of_zero(study: Study, tmp_path: Path) -> None:
+    facts = read_facts(study.bundles["tfidf-svm"])
+    names = facts.label_names
+    never_right = ClassScores(precision=0, recall=0, f1=0, support=4, predicted=3)
+    classes = dict(
+        zip(
+            names,
+            (
+                never_right,
+                never_right.model_copy(update={"predicted": 0}),
+                never_right.model_copy(update={"predicted": None}),  # packed before these were counted
+            ),
+            strict=True,
+        )
+    )
+    run = facts.run.model_copy(update={"test_classes": classes})
+    lines = _written(tmp_path, facts.model_copy(update={"run": run})).text.splitlines()
+    rows = [line for name in names for line in lines if line.startswith(f"| {name} |")]
+    of_three = f"0.00 % (0.00–{100 * accuracy_interval(0, 3)[1]:.2f} %)"
+    assert [row.split(" | ")[1] for row in rows] == [of_three, "–", "–"]

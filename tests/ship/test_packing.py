@@ -24,6 +24,7 @@ from tanzaku.encoders.source import EncoderSource
 from tanzaku.errors import BundleError, DataError, RecordError
 from tanzaku.files import folder_bytes, sha256_of_file
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.choosing import choose_run
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.held_out import read_held_out
@@ -282,6 +283,19 @@ def test_one_document_of_each_group_is_kept_of_those_that_are_classified_again(s
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_bundle_counts_the_test_documents_that_got_each_label(study: Study, method: str) -> None:
+    classes = open_bundle(study.bundles[method]).facts.run.test_classes
+    assert classes is not None
+    predicted = read_predictions(study.runs[method]).predicted
+    names = study.dataset.label_names
+    assert {name: one.predicted for name, one in classes.items()} == {
+        name: predicted.count(index) for index, name in enumerate(names)
+    }
+    # Records have the confusion matrix, and stay as they are.
+    assert "predicted" not in (study.runs[method] / "record.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_bundle_keeps_the_runs_calibration_and_validation_documents(study: Study, method: str) -> None:
     facts, record = open_bundle(study.bundles[method]).facts, finished(read_record(study.runs[method]))
     assert facts.calibration == record.calibration
@@ -529,6 +543,21 @@ def test_what_a_file_manager_leaves_is_neither_packed_nor_a_damage(study: Study,
     assert not list(out.rglob(".DS_Store"))
     (out / "encoder" / ".DS_Store").write_bytes(b"icons")
     assert open_bundle(out).facts.run.run_id == "a"
+
+
+def test_what_git_and_the_hub_add_is_no_part_of_a_bundles_size(study: Study, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(study.bundles["lora"], tmp_path / "bundle"))
+    size = bundle_bytes(bundle)
+    assert size == folder_bytes(bundle) - (bundle / "README.md").stat().st_size
+    added = (".git/objects/pack/a.pack", ".cache/huggingface/b", ".gitattributes", "certificate.json", ".DS_Store")
+    for name in added:
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_bytes(bytes(1000))
+    assert bundle_bytes(bundle) == size
+    # Only at the top are these not the bundle's.
+    (bundle / "model" / ".git").mkdir()
+    (bundle / "model" / ".git" / "a").write_bytes(bytes(1000))
+    assert bundle_bytes(bundle) == size + 1000
 
 
 def test_a_file_that_no_bundle_holds_is_not_packed(study: Study, tmp_path: Path) -> None:

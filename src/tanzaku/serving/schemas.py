@@ -125,7 +125,7 @@ class PredictScore(BaseModel):
 
 
 class Accuracy(BaseModel):
-    """How good the bundle's run was on some documents."""
+    """How good the bundle is on some documents."""
 
     documents: int
     accuracy: float
@@ -142,9 +142,15 @@ class TaskAnswer(BaseModel):
     data: Annotated[str, Field(description="The name of the data that it was trained on.")]
     trained: Annotated[str, Field(description="When the bundle's run ended, ISO 8601.")]
     loaded: Annotated[str, Field(description="When the server loaded it, ISO 8601.")]
-    bundle_bytes: int
-    validation: Annotated[Accuracy | None, Field(description="None where these documents were trained on.")]
-    test: Annotated[Accuracy | None, Field(description="None where no documents were set aside for a test.")]
+    bundle_bytes: Annotated[int, Field(description="Its size, without certificate and model card.")]
+    validation: Annotated[
+        Accuracy | None,
+        Field(description="None where these documents were trained on, or not classified after the weights changed."),
+    ]
+    test: Annotated[
+        Accuracy | None,
+        Field(description="None where no documents were set aside for a test, or where the weights changed after it."),
+    ]
     shares_pass: Annotated[bool, Field(description="Whether its texts are computed together with other tasks' texts.")]
     explanations: Literal["linear", "leave-one-out"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.extras import require_extra
-from tanzaku.files import folder_bytes
 from tanzaku.ship.bundle import Bundle, BundleFacts, EncoderBundleFacts, open_bundle
+from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.classifier import DEFAULT_BATCH_TOKENS, Classifier
 from tanzaku.ship.held_out import HeldOut, read_held_out
 from tanzaku.ship.scorers import Device, EncoderScorer, Precision, Scorer, TextScorer, compute_of, load_scorer
@@ -41,7 +41,7 @@ class Task:
     Attributes:
         name: By which requests name it.
         facts: What the bundle says of itself.
-        bundle_bytes: The size of its folder.
+        bundle_bytes: The size of what it needs of its folder to classify.
         loaded: When, as ISO 8601 in UTC.
         shares_pass: Whether its texts go through the encoder together with those of other tasks.
         pool: What computes its scores.
@@ -178,7 +178,7 @@ class Tasks:
         return Task(
             name=name,
             facts=bundle.facts,
-            bundle_bytes=folder_bytes(bundle.folder),
+            bundle_bytes=bundle_bytes(bundle.folder),
             loaded=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             shares_pass=shares,
             pool=pool,

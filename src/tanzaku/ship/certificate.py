@@ -24,8 +24,8 @@ from tanzaku import __version__
 from tanzaku.data.dataset import SAMPLE
 from tanzaku.errors import BundleError
 from tanzaku.facts import Facts, read_facts
-from tanzaku.files import folder_bytes, write_atomically
-from tanzaku.ship.manifest import CARD_FILE
+from tanzaku.files import write_atomically
+from tanzaku.ship.manifest import is_litter, is_not_checked
 from tanzaku.threads import settle_threads
 
 if TYPE_CHECKING:
@@ -363,6 +363,13 @@ def _sha256(texts: Sequence[str]) -> str:
 
 
 def bundle_bytes(folder: Path) -> int:
-    """The bytes of a bundle or export, without its certificate and its model card, which nothing needs to classify."""
-    papers = [path for name in (CERTIFICATE_FILE, CARD_FILE) if (path := folder / name).is_file()]
-    return folder_bytes(folder) - sum(path.stat().st_size for path in papers)
+    """The bytes of a bundle or export, without files that nothing needs to classify.
+
+    These are its certificate, its model card, and what git, the Hub and file managers add.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return sum(
+        path.stat().st_size
+        for name, path in files.items()
+        if name != CERTIFICATE_FILE and not is_not_checked(name) and not is_litter(path)
+    )

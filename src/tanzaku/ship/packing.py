@@ -44,7 +44,7 @@ from tanzaku.study.record import MODEL_FOLDER as RUN_MODEL_FOLDER
 from tanzaku.study.record import EncoderFacts, FinishedEncoderRun, FinishedRun, FinishedTextRun, Scores
 from tanzaku.study.runs import StoredRun
 from tanzaku.study.spec import EncoderRunSpec, TextRunSpec
-from tanzaku.study.summary import CalibrationFacts, SplitScores
+from tanzaku.study.summary import CalibrationFacts, ClassScores, SplitScores
 from tanzaku.words import Language
 
 Spec = TypeVar("Spec", EncoderRunSpec, TextRunSpec)
@@ -226,7 +226,7 @@ def _run_facts(record: FinishedRun, run: Path, *, seed: int) -> RunFacts:
         val_macro_f1_interval=_macro_f1_interval(val, labels=len(record.data.label_names)),
         test_macro_f1_interval=_macro_f1_interval(test, labels=len(record.data.label_names)),
         over_groups=any(found is not None and found.groups is not None for found in (val, test)),
-        test_classes=record.test.per_class,
+        test_classes=_class_scores(record.test, record.data.label_names),
         test_is_validation=test is not None and test == val,
         training=without_folders(record.spec.get("training")),
     )
@@ -241,6 +241,13 @@ def _split_scores(scores: Scores, found: StoredPredictions | None) -> SplitScore
     assert interval is not None  # there is one run
     over_groups = scores.model_copy(update={"accuracy_interval": (interval.low, interval.high)})
     return SplitScores.model_validate(over_groups, from_attributes=True)
+
+
+def _class_scores(scores: Scores, label_names: tuple[str, ...]) -> dict[str, ClassScores]:
+    """The record's, with how many documents got each label, which the record only has in its confusion matrix."""
+    predicted = np.array(scores.confusion).sum(axis=0).tolist()  # (labels,)
+    counts = dict(zip(label_names, predicted, strict=True))
+    return {name: one.model_copy(update={"predicted": counts[name]}) for name, one in scores.per_class.items()}
 
 
 def _macro_f1_interval(found: StoredPredictions | None, *, labels: int) -> tuple[float, float] | None:

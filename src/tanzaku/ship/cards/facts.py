@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tanzaku.encoders.card import is_hub_id
-from tanzaku.ship.bundle import BundleFacts, EncoderBundleFacts
+from tanzaku.ship.bundle import (
+    BundleFacts,
+    CompressionFacts,
+    EncoderBundleFacts,
+    GraphBundleFacts,
+    TextBundleFacts,
+)
 from tanzaku.ship.certificate import Certificate, Form
 from tanzaku.study.summary import SplitScores
 
@@ -37,6 +43,20 @@ class CardFacts:
         return self.form in ("bundle", "onnx", "openvino")
 
     @property
+    def weights_changed(self) -> bool:
+        """Whether the run's scores are those of other weights than the model's."""
+        return self._exported_in_8_bits or weights_changed(self.facts)
+
+    @property
+    def published_splits(self) -> list[Split]:
+        """What is known of the model with its present weights."""
+        return [] if self._exported_in_8_bits else present_splits(self.facts)
+
+    @property
+    def _exported_in_8_bits(self) -> bool:
+        return self.form != "bundle" and self.certificate is not None and self.certificate.dtype == "int8"
+
+    @property
     def license(self) -> str | None:
         """The licence that the encoder's card names; None where there is no encoder, or it names none."""
         return self.facts.base.license if isinstance(self.facts, EncoderBundleFacts) else None
@@ -53,7 +73,7 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class Split:
-    """How well the documents of a split were classified, by the weights as trained."""
+    """How well the documents of a split were classified."""
 
     name: Literal["test", "validation"]
     scores: SplitScores
@@ -61,9 +81,37 @@ class Split:
 
 
 def measured_splits(facts: BundleFacts) -> list[Split]:
-    """Those whose documents the model was not trained on; if a test is the validation, only that."""
+    """The run's, of documents that the model was not trained on; if a test is the validation, only that."""
     run = facts.run
     splits = [] if run.test_is_validation else [Split("test", run.test, run.test_macro_f1_interval)]
     if facts.calibration.documents:
         splits.append(Split("validation", run.val, run.val_macro_f1_interval))
     return splits
+
+
+def weights_changed(facts: BundleFacts) -> bool:
+    """Whether a bundle's weights are others than those that the run measured, by more than rounding in float32."""
+    if isinstance(facts, TextBundleFacts):
+        return False
+    return _is_in_8_bits(facts) or facts.bits is not None or _cut(facts) is not None
+
+
+def present_splits(facts: BundleFacts) -> list[Split]:
+    """What was measured with the weights as they are: the run's splits or, after a change, at most the validation."""
+    if isinstance(facts, TextBundleFacts) or not weights_changed(facts):
+        return measured_splits(facts)
+    if _is_in_8_bits(facts):
+        return []
+    last = _cut(facts) or facts.quantized  # only what a run trained is lowered to fewer bits, so a cut is later
+    return [Split("validation", last.val, None)] if last is not None and last.val is not None else []
+
+
+def _is_in_8_bits(facts: EncoderBundleFacts | GraphBundleFacts) -> bool:
+    """Whether it is a graph whose matrices were lowered to 8 bits by its export."""
+    return isinstance(facts, GraphBundleFacts) and facts.weights == "int8"
+
+
+def _cut(facts: EncoderBundleFacts | GraphBundleFacts) -> CompressionFacts | None:
+    """How the adapter was compressed; None where nothing of it was taken away."""
+    compressed = facts.compressed
+    return compressed if compressed is not None and compressed.kept_energy < 1 else None

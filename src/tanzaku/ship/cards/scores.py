@@ -36,6 +36,7 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
     if not splits:
         yield words.text("It was trained on all documents, so that nothing is known of its accuracy on others.")
         return
+    yield from _caveat(card, words)
     heads = ("Split", "Documents", "Accuracy (95 % interval)", "Macro-F1 (95 % interval)")
     yield from table([words.text(head) for head in heads], [_scores_row(one, words) for one in splits])
     yield ""
@@ -64,6 +65,12 @@ def accuracy(card: CardFacts, words: Words) -> Iterator[str]:
     yield words.joined([*(note for name, note in notes if name in named), intervals])
     for sentence in _changes(card, words):
         yield from ("", sentence)
+
+
+def _caveat(card: CardFacts, words: Words) -> Iterator[str]:
+    if card.weights_changed:
+        yield words.text("These scores were measured before the weights were changed.")
+        yield ""
 
 
 def _scores_row(split: Split, words: Words) -> list[str]:
@@ -129,6 +136,7 @@ def labels(card: CardFacts, words: Words) -> Iterator[str]:
             [[escape_markdown(name), f"{trained.get(name, 0):,}"] for name in names],
         )
         return
+    yield from _caveat(card, words)
     shares = ("Precision (95 % interval)", "Recall (95 % interval)")
     heads = ("Label", *(("Precision", "Recall") if run.over_groups else shares), "F1")
     more = ("Test documents", "Training documents")
@@ -140,10 +148,9 @@ def labels(card: CardFacts, words: Words) -> Iterator[str]:
 
 def _class_row(name: str, scores: ClassScores, trained: int, *, intervals: bool) -> list[str]:
     hits = round(scores.recall * scores.support)
-    called = round(hits / scores.precision) if scores.precision else 0
     return [
         escape_markdown(name),
-        _share(hits, called, interval=intervals),
+        _share(hits, scores.predicted or 0, interval=intervals),
         _share(hits, scores.support, interval=intervals),
         percent(scores.f1),
         f"{scores.support:,}",

@@ -10,7 +10,7 @@ from tanzaku.encoders.card import is_hub_id
 from tanzaku.encoders.source import EMBEDDED_NAME
 from tanzaku.markdown import escape_markdown
 from tanzaku.methods import METHODS
-from tanzaku.ship.bundle import EncoderBundleFacts
+from tanzaku.ship.bundle import BundleFacts, EncoderBundleFacts, TextBundleFacts
 from tanzaku.ship.cards.cells import settings, table
 from tanzaku.ship.cards.facts import CardFacts
 from tanzaku.ship.cards.install import REPOSITORY
@@ -95,7 +95,7 @@ def _data(card: CardFacts, words: Words) -> Iterator[str]:
 def _model(card: CardFacts, words: Words) -> Iterator[str]:
     facts, run = card.facts, card.facts.run
     rows = [
-        (words.text("Method"), settings(facts.method)),
+        (words.text("Method"), _method(facts, words)),
         *_encoder_rows(card, words),
         (words.text("Size"), f"{size:.2f} MB" if (size := card.size_bytes / 1e6) >= 0.1 else f"{size:.2g} MB"),
     ]
@@ -108,6 +108,18 @@ def _model(card: CardFacts, words: Words) -> Iterator[str]:
     if card.license is None:
         yield ""
         yield words.text("No licence is known: choose one before you publish this model, and name it at the top.")
+
+
+def _method(facts: BundleFacts, words: Words) -> str:
+    options = settings(facts.method)
+    if isinstance(facts, TextBundleFacts) or facts.compressed is None:
+        return options
+    low, high = facts.compressed.ranks
+    if low == high:
+        return words.text("{options}; compressed to rank {rank} after training", options=options, rank=low)
+    return words.text(
+        "{options}; compressed to ranks from {low} to {high} after training", options=options, low=low, high=high
+    )
 
 
 def _encoder_rows(card: CardFacts, words: Words) -> Iterator[tuple[str, str]]:

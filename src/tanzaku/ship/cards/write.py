@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tanzaku.files import write_atomically
 from tanzaku.ship.bundle import BundleFacts
-from tanzaku.ship.cards.facts import CardFacts, measured_splits
+from tanzaku.ship.cards.facts import CardFacts
 from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.cards.text import card_text
 from tanzaku.ship.certificate import CERTIFICATE_FILE, Form, bundle_bytes, read_certificate
@@ -83,7 +83,7 @@ def _results(card: CardFacts) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
     data = card.facts.run.data.name
-    for split in measured_splits(card.facts):
+    for split in card.published_splits:
         scores, interval = split.scores, split.macro_f1_interval
         measures: tuple[tuple[str, str, float, tuple[float, float] | None, dict[str, Any]], ...] = (
             ("accuracy", "Accuracy", scores.accuracy, scores.accuracy_interval, {}),
