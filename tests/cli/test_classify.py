@@ -297,6 +297,15 @@ def test_what_a_bundle_without_an_encoder_has_no_use_for_is_said(study: Study, o
     assert f"{name} = {option[1]} has no effect on a bundle without an encoder" in said
 
 
+def test_an_encoder_for_a_bundle_that_includes_its_own_is_an_error(study: Study, tmp_path: Path) -> None:
+    _tanzaku("pack", study.runs["lora"], "--out", tmp_path / "whole", "--with-encoder", "--no-merge")
+    said = _fails("classify", tmp_path / "whole", "海", "--encoder", "nowhere")
+    assert "encoder = nowhere has no effect on a bundle that includes its encoder; leave it out" in said
+    assert "name their data as well" in _fails(
+        "compress", tmp_path / "whole", "--rank", 1, "--out", tmp_path / "small", "--encoder", study.encoder
+    )
+
+
 def test_an_argument_that_is_a_file_is_read_as_one(
     study: Study, labels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

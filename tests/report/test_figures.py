@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from tanzaku.analysis.arms import sections_of
 from tanzaku.drawing import style
-from tanzaku.drawing.charts import Chart, Forest
-from tanzaku.drawing.figure import CUT, RING
+from tanzaku.drawing.charts import Axis, Chart, Forest, Line, Point
+from tanzaku.drawing.figure import CUT, RING, draw_charts
 from tanzaku.drawing.style import applied
 from tanzaku.report.chart_data import ChartData
 from tanzaku.report.figures import draw, figures_of
@@ -436,3 +436,21 @@ def test_a_legend_of_many_arms_stays_below_the_axes(name: str) -> None:
     legend_box = figure.legends[0].get_window_extent()
     assert legend_box.y0 >= 0
     assert all(axes.get_window_extent().y0 >= legend_box.y1 for axes in figure.axes)
+
+
+@pytest.mark.parametrize("join", ["none", "straight"])
+def test_every_arm_of_many_has_its_marker_interval_and_ring(join: Literal["none", "straight"]) -> None:
+    points = tuple(
+        Point(float(x), 90 + x / 10, f"arm {x}", low=89.0, high=95.0, recommended=x == 14) for x in range(1, 31)
+    )
+    chart = Chart("key", "title", "caption", Axis("x"), Axis("y"), (Line("LoRA", points, 0, join=join),))
+    drawn = [str(line.get_label()) for line in draw_charts([(chart,)], recommended="r", published="p").axes[0].lines]
+    assert {label for label in drawn if label.startswith("_arm")} == {f"_arm {x}" for x in range(1, 31)}
+    assert drawn.count(RING) == 1
+
+
+def test_a_long_curve_without_intervals_has_few_markers() -> None:
+    points = tuple(Point(float(x), 1 / x, f"step {x}") for x in range(1, 121))
+    chart = Chart("key", "title", "caption", Axis("x"), Axis("y"), (Line("LoRA", points, 0),))
+    drawn = [str(line.get_label()) for line in draw_charts([(chart,)], recommended="r", published="p").axes[0].lines]
+    assert sum(label.startswith("_step") for label in drawn) == 12

@@ -54,6 +54,13 @@ def test_a_lora_row_has_the_figures_and_the_thesis_s() -> None:
     assert "Peak GPU memory (MB)" not in row
 
 
+def test_a_part_without_a_rate_of_its_own_has_the_learning_rate() -> None:
+    own = finished(lora(8), accuracy=0.9, training=training(5e-4, head_learning_rate=2e-3))
+    same = finished(lora(8), accuracy=0.8, training=training(1e-3, head_learning_rate=None))
+    rates = {row["Learning rate"]: row["Head learning rate"] for row in rows_of(results_of([own, same]))}
+    assert rates == {"5e-4": "2e-3", "1e-3": "1e-3"}
+
+
 def test_seeds_make_one_row_with_their_spread() -> None:
     runs = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.90, 0.92))]
     (row,) = rows_of(results_of(runs))

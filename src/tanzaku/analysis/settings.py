@@ -7,6 +7,9 @@ from typing import Any
 
 from tanzaku.analysis.arms import LEARNING_RATE, RANK, Arm
 
+# Without a value of their own, these are the learning rate.
+PART_RATES = ("training.head_learning_rate", "training.embeddings_learning_rate")
+
 
 def shared_settings(arms: Sequence[Arm]) -> dict[str, Any]:
     """Settings with one value in all the arms that have them; a method's own are keyed with its name."""

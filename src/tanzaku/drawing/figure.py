@@ -134,7 +134,9 @@ def _draw_line(axes: Axes, line: Line, places: Sequence[float], *, shades: int, 
         steps = "steps-post" if line.join == "stairs" else "default"
         axes.plot(places, [point.y for point in line.points], drawstyle=steps, label=line.label or "_front", **path)
     if line.marked:
-        stride = max(1, len(places) // _MOST_MARKERS)
+        # Of a long curve, such as losses, not every point; but every arm, interval and ring.
+        plain = line.join != "none" and all(point.low is None and not point.recommended for point in line.points)
+        stride = max(1, len(places) // _MOST_MARKERS) if plain else 1
         for point, place in list(zip(line.points, places, strict=True))[::stride]:
             small = {"markersize": 2.4} if thin and line.join != "none" else {}
             _draw_point(axes, point, place, {**look, **small, "linestyle": "none"})

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from tanzaku.analysis import thesis
-from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.arms import LEARNING_RATE, Arm, Section
 from tanzaku.analysis.classes import documents_per_class, shown_classes
 from tanzaku.analysis.evidence import Comparison, Evidence
 from tanzaku.analysis.rank_curves import RankCurve, RankRow
 from tanzaku.analysis.series import in_order
-from tanzaku.analysis.settings import differing_settings
+from tanzaku.analysis.settings import PART_RATES, differing_settings
 from tanzaku.analysis.statistics import Interval
 from tanzaku.display import number
 from tanzaku.report import formats
@@ -370,7 +370,10 @@ def _published(write: Callable[[thesis.Published], str]) -> Callable[[Arm], str]
 
 
 def _setting(key: str, words: Words, arm: Arm) -> str:
-    return formats.setting(arm.settings[key], words=words) if key in arm.settings else formats.NONE
+    if key not in arm.settings:
+        return formats.NONE
+    value = arm.settings[key]
+    return formats.setting(arm.settings[LEARNING_RATE] if value is None and key in PART_RATES else value, words=words)
 
 
 def runs_text(arm: Arm, *, words: Words) -> str:

@@ -65,6 +65,7 @@ def compress(
     source = open_bundle(bundle_folder(bundle))
     check_apart(Path(out), source.folder, may_replace=True)
     packed = _check_request(source, rank=rank, energy=energy)
+    _check_encoder(encoder, dataset)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
     with building(Path(out), force=force, language=language) as staging:
@@ -79,6 +80,14 @@ def compress(
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)
+
+
+def _check_encoder(encoder: str | None, dataset: Dataset | None) -> None:
+    if encoder is not None and dataset is None:
+        raise BundleError(
+            f"encoder = {encoder} is for classifying validation documents; name their data as well (--data), or leave "
+            "it out"
+        )
 
 
 def _check_request(source: Bundle, *, rank: int | None, energy: float | None) -> EncoderBundleFacts:

@@ -12,7 +12,14 @@ import numpy as np
 from tanzaku.errors import BundleError, TanzakuWarning
 from tanzaku.extras import require_extra
 from tanzaku.runtime.rows import batches_by_length
-from tanzaku.ship.bundle import MODEL_FOLDER, Bundle, EncoderBundleFacts, GraphBundleFacts, TextBundleFacts
+from tanzaku.ship.bundle import (
+    MODEL_FOLDER,
+    Bundle,
+    BundleFacts,
+    EncoderBundleFacts,
+    GraphBundleFacts,
+    TextBundleFacts,
+)
 from tanzaku.ship.graph_scorers import load_graph_scorer
 from tanzaku.ship.loading import load_model
 
@@ -85,8 +92,12 @@ def _check_graph_options(facts: GraphBundleFacts, device: Device, precision: Pre
         )
 
 
-def check_text_options(device: Device, precision: Precision, encoder: str | None) -> None:
-    """Refuse what has no effect on a bundle without an encoder; a server's options are for its other bundles."""
+def check_options(facts: BundleFacts, *, device: Device, precision: Precision, encoder: str | None) -> None:
+    """Refuse what has no effect on a bundle; a server's options are for its other bundles."""
+    if not isinstance(facts, TextBundleFacts):
+        if encoder is not None and (isinstance(facts, GraphBundleFacts) or facts.whole):
+            raise BundleError(f"encoder = {encoder} has no effect on a bundle that includes its encoder; leave it out")
+        return
     given = {
         f"device = {device}": device == "cuda",
         f"precision = {precision}": precision == "bfloat16",
