@@ -66,7 +66,9 @@ given = json.load(sys.stdin)
 for folder, (form, encoder, pooling) in given["folders"].items():
     if form == "sentence-transformers":
         from sentence_transformers import SentenceTransformer
-        found[folder] = SentenceTransformer(folder, device="cpu").encode(given["texts"]).tolist()
+        opened = SentenceTransformer(folder, device="cpu")
+        assert getattr(opened[0].model, "pooler", None) is None  # of random weights, which transformers warns of
+        found[folder] = opened.encode(given["texts"]).tolist()
         assert list(json.load(open(f"{folder}/config.json"))["id2label"].values()) == given["labels"]
         continue
     logits = {"transformers": transformers, "peft": peft}[form](folder, encoder, pooling, given["labels"])

@@ -617,7 +617,7 @@ def test_a_pickle_is_refused_also_where_the_manifest_names_it(bundle: Bundle) ->
     ("content", "complaint"),
     [
         ("", "manifest.json can't be read"),
-        ("[]", "manifest.json is of another kind; give a folder that `tanzaku pack` wrote"),
+        ("[]", "manifest.json is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` wrote"),
         ('{"format": "tanzaku-data"}', "manifest.json is of another kind"),
         ('{"format": "tanzaku-bundle-9"}', "manifest.json has the format 'tanzaku-bundle-9'; .* install the one"),
         ('{"format": "tanzaku-bundle-1"}', "manifest.json names no files"),

@@ -25,7 +25,8 @@ _FORMATS[".xlsx"] = Format.XLSX
 
 
 BundleName = Annotated[
-    str, typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku pack` wrote, or hf://owner/name[@revision].")
+    str,
+    typer.Argument(metavar="BUNDLE", help="Folder that `tanzaku fit` or `pack` wrote, or hf://owner/name[@revision]."),
 ]
 
 

@@ -152,9 +152,8 @@ def _describe(bundle: "Bundle", console: Console) -> None:
         for line in describe_certificate(read_certificate(bundle.folder)):
             console.print(line)
     if isinstance(facts, EncoderBundleFacts) and not facts.whole:
-        console.print(
-            f"Classifying needs the encoder {facts.encoder.name!r} on the machine; --with-encoder packs it too."
-        )
+        options = "--with-encoder --no-merge" if facts.build_method().mergeable else "--with-encoder"
+        console.print(f"Classifying needs the encoder {facts.encoder.name!r} on the machine; {options} packs it too.")
     console.print(f"Next: {command('classify', bundle.folder)} TEXT")
 
 

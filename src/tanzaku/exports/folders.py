@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -102,7 +103,10 @@ def _write_sentence_transformers(model: PooledClassifier, folder: Path, facts: E
             for number, (name, path) in enumerate(modules)
         ],
     )
-    settings = {"max_seq_length": facts.encoder.max_tokens, "do_lower_case": False}
+    settings: dict[str, Any] = {"max_seq_length": facts.encoder.max_tokens, "do_lower_case": False}
+    if "add_pooling_layer" in inspect.signature(type(model.base_model).__init__).parameters:
+        # Otherwise transformers adds a pooler of random weights that nothing reads, and reports it as missing.
+        settings["model_args"] = {"add_pooling_layer": False}
     write_json_atomically(folder / "sentence_bert_config.json", settings)
 
 

@@ -57,7 +57,9 @@ def check_out(out: Path, *, force: bool) -> None:
     if named is None and not (out / BUNDLE_FILE).is_file():  # prepared data and others have a manifest too
         raise BundleError(f"{out} contains something that is not a bundle; choose a new folder")
     if not force:
-        raise BundleError(f"{out} already contains a bundle; choose a new folder, or replace it with --force")
+        raise BundleError(
+            f"{out} already contains a bundle; choose a new folder, or replace it with --force (force=True in Python)"
+        )
     # Of a damaged bundle it is not known which files are its own: those of a kind that bundles hold.
     own = set(filter(may_hold, names_below(out))) if named is None else named
     check_nothing_else(out, own | {MANIFEST_FILE, CARD_FILE}, what="the bundle")

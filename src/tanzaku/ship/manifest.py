@@ -101,7 +101,7 @@ def _read(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         what = "is a file, and a bundle is a folder" if folder.exists() else "there is no such folder"
         on_hub = f", or hf://{folder} for one on the Hub" if len(folder.parts) == 2 and not folder.is_absolute() else ""
-        raise BundleError(f"{folder}: {what}; give a folder that `tanzaku pack` wrote{on_hub}")
+        raise BundleError(f"{folder}: {what}; give a folder that `tanzaku fit` or `tanzaku pack` wrote{on_hub}")
     if not path.is_file():
         raise BundleError(_without_manifest(folder))
     try:
@@ -111,7 +111,8 @@ def _read(folder: Path) -> dict[str, str]:
     found = content.get("format") if isinstance(content, dict) else None
     if not _is_of_a_bundle(found):
         raise BundleError(
-            f"{folder} is not a bundle: {path} is of another kind; give a folder that `tanzaku pack` wrote"
+            f"{folder} is not a bundle: {path} is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` "
+            "wrote"
         )
     if found != _FORMAT:
         raise BundleError(

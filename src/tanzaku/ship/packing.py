@@ -283,7 +283,7 @@ def _spec_of(kind: type[Spec], record: FinishedRun, folder: Path) -> Spec:
 def _saved_model(run: Path) -> Path:
     saved = run / RUN_MODEL_FOLDER
     if not saved.is_dir():
-        raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; make the run again")
+        raise BundleError(f"the run {run} has no {RUN_MODEL_FOLDER}/ folder any more; delete {run} and make it again")
     return saved
 
 
