@@ -3,6 +3,7 @@
 import datetime
 import io
 import math
+import traceback
 import zipfile
 from pathlib import PurePath
 
@@ -33,16 +34,45 @@ def _sheet(rows: list[list[object]], **others: list[list[object]]) -> bytes:
     return content.getvalue()
 
 
-def _with_xml(content: bytes, xml: bytes) -> bytes:
-    """The spreadsheet with more rows, as XML, at the end of its sheet."""
+_SHEET = "xl/worksheets/sheet1.xml"
+_NAMESPACES = (
+    b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+    b'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+)
+
+
+def _with_xml(
+    content: bytes,
+    xml: bytes,
+    *,
+    part: str = _SHEET,
+    before: bytes = b"</sheetData>",
+    added: dict[str, bytes] | None = None,
+) -> bytes:
+    """The spreadsheet with more XML in one of its parts, by default more rows at the end of its sheet."""
     changed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
-            part = old.read(name)
-            if name == "xl/worksheets/sheet1.xml":
-                part = part.replace(b"</sheetData>", xml + b"</sheetData>")
-            new.writestr(name, part)
+            found = old.read(name)
+            if name == part:
+                assert before in found
+                found = found.replace(before, xml + before, 1)
+            new.writestr(name, found)
+        for name, found in (added or {}).items():
+            new.writestr(f"xl/{name}", found)
     return changed.getvalue()
+
+
+def _with_strings(content: bytes, strings: bytes) -> bytes:
+    """The spreadsheet with shared strings, which Excel writes, and openpyxl may not."""
+    override = (
+        b'<Override PartName="/xl/strings.xml" ContentType="application/vnd.openxmlformats-officedocument.'
+        b'spreadsheetml.sharedStrings+xml"/>'
+    )
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        assert "xl/sharedStrings.xml" not in file.namelist()
+    strings = b"<sst " + _NAMESPACES + b">" + strings + b"</sst>"
+    return _with_xml(content, override, part="[Content_Types].xml", before=b"</Types>", added={"strings.xml": strings})
 
 
 def test_columns_are_kept_and_names_in_use_are_left_alone() -> None:
@@ -137,7 +167,7 @@ def test_a_file_in_a_later_version_of_zip_is_refused() -> None:
 
 def test_looking_for_formulas_takes_no_more_than_linear_time() -> None:
     spaces = b"<row><c><f>1</f>" + 1_000_000 * b" " + b"x</c></row>"
-    starts = b"<row><c><!--" + 500_000 * b"<c" + b"--></c></row>"
+    starts = b"<row><c><!--" + 500_000 * b"<c " + b"--></c></row>"
     for xml in (spaces, starts):
         table = read_table(_with_xml(_sheet([["text"], ["海"]]), xml), name="a.xlsx", column="text", most_rows=9)
         assert table.remarks == ()
@@ -177,6 +207,85 @@ def test_a_small_spreadsheet_can_not_keep_the_server_busy(xml: bytes, message: s
     with pytest.raises(ApiError, match=message) as raised:
         read_table(content, name="a.xlsx", column=None, most_rows=200)
     assert raised.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("xml", "part", "before"),
+    [
+        (b"<xf/>" * 150_000, "xl/styles.xml", b"</cellXfs>"),
+        (b'<sheetView workbookViewId="0"/>' * 150_000, _SHEET, b"</sheetViews>"),
+        (b'<col min="1"/>' * 150_000, _SHEET, b"<sheetData>"),
+        (b'<row:xf xmlns:row="a"/>' * 150_000, "xl/styles.xml", b"</cellXfs>"),
+    ],
+    ids=["formats", "views", "columns", "prefixes"],
+)
+def test_few_tags_may_be_of_another_kind_than_those_of_cells(xml: bytes, part: str, before: bytes) -> None:
+    """Of each, openpyxl would make an object, wherever they are."""
+    content = _with_xml(_sheet([["text"], ["海"]]), xml, part=part, before=before)
+    with pytest.raises(ApiError, match="too large when it is unpacked") as raised:
+        read_table(content, name="a.xlsx", column=None, most_rows=9)
+    assert raised.value.status == 413
+
+
+def test_many_texts_and_few_parts_of_texts_may_be_stored() -> None:
+    """Excel stores how a Japanese text is pronounced, too."""
+    texts = "".join(
+        f'<si><t>海{number}</t><rPh sb="0" eb="1"><t>ウミ</t></rPh><phoneticPr fontId="1"/></si>'
+        for number in range(100_000)
+    )
+    rows = "".join(f'<row><c t="s"><v>{number}</v></c></row>' for number in range(100_000))
+    content = _with_strings(_with_xml(_sheet([["text"]]), rows.encode()), texts.encode())
+    table = read_table(content, name="a.xlsx", column=None, most_rows=200_000)
+    assert (len(table.texts), table.texts[-1]) == (100_000, "海99999")
+    with pytest.raises(ApiError, match="too large when it is unpacked"):
+        read_table(
+            _with_strings(_sheet([["text"]]), b"<si>" + b"<r/>" * 600_000 + b"</si>"),
+            name="a.xlsx",
+            column=None,
+            most_rows=9,
+        )
+
+
+def test_cells_with_a_prefix_and_copies_of_cells_are_no_other_tags() -> None:
+    """Some programs write a prefix before each tag; the copies are of pivot tables."""
+    content = _with_xml(
+        _sheet([["text"], ["海"]]),
+        b'<x:row xmlns:x="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+        b"<x:c><x:v>1</x:v></x:c></x:row>" * 40_000,
+        added={"copies.xml": b"<records>" + b'<r><x v="0"/><n v="1"/></r>' * 100_000 + b"</records>"},
+    )
+    assert len(read_table(content, name="a.xlsx", column=None, most_rows=50_000).rows) == 40_001
+
+
+def test_no_part_is_read_many_times() -> None:
+    """Each chart sheet would be an object of its own, with all that is in the part that they share."""
+    sheets = b"".join(
+        b"<sheet " + _NAMESPACES + b' name="c%d" sheetId="%d" r:id="c"/>' % (number, number) for number in range(9, 39)
+    )
+    relation = (
+        b'<Relationship Id="c" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/chartsheet" '
+        b'Target="/xl/chart.xml"/>'
+    )
+    content = _with_xml(_sheet([["text"], ["海"]]), sheets, part="xl/workbook.xml", before=b"</sheets>")
+    content = _with_xml(
+        content,
+        relation,
+        part="xl/_rels/workbook.xml.rels",
+        before=b"</Relationships>",
+        added={"chart.xml": b"<chartsheet " + _NAMESPACES + b"/>", "_rels/chart.xml.rels": b"<Relationships/>"},
+    )
+    with pytest.raises(ApiError, match="the same sheet or picture many times") as raised:
+        read_table(content, name="a.xlsx", column=None, most_rows=9)
+    assert raised.value.status == 422
+
+
+def test_the_copies_of_other_files_that_a_spreadsheet_refers_to_are_not_read() -> None:
+    """Each of their rows would be an object; here the copy is missing."""
+    reference = b"<externalReferences><externalReference " + _NAMESPACES + b' r:id="e"/></externalReferences>'
+    relation = b'<Relationship Id="e" Type="externalLink" Target="/xl/missing.xml"/>'
+    content = _with_xml(_sheet([["text"], ["海"]]), reference, part="xl/workbook.xml", before=b"<calcPr")
+    content = _with_xml(content, relation, part="xl/_rels/workbook.xml.rels", before=b"</Relationships>")
+    assert read_table(content, name="a.xlsx", column=None, most_rows=9).texts == ["海"]
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -255,6 +364,39 @@ def test_reading_ends_when_the_time_is_over(name: str, content: bytes) -> None:
     engine.close()
     with pytest.raises(LateError, match="shutting down"):
         read_table(content, name=name, column=None, most_rows=9, check=lambda: engine.check(math.inf))
+
+
+@pytest.mark.parametrize("function", ["_check_size", "load_workbook", "_with_values", "_formulas_alone"])
+def test_a_spreadsheet_ends_in_each_of_its_steps_when_the_time_is_over(function: str) -> None:
+    def check() -> None:
+        if any(frame.name == function for frame in traceback.extract_stack()):
+            raise LateError("late")
+
+    with pytest.raises(LateError, match="late"):
+        read_table(_sheet([["text"], ["海"]]), name="a.xlsx", column=None, most_rows=9, check=check)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text\na\n" + b"\n" * 100,
+        b"text,b\na,b\n" + b",\n" * 100,
+        b"\n" * 100 + b"text\na\n",
+        b'text\n"a' + b"\n" * 100 + b'"\n',
+    ],
+    ids=["blank", "separators", "above", "quoted"],
+)
+def test_reading_can_end_at_each_line_of_a_table_that_is_no_row_of_its_own(content: bytes) -> None:
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 90:
+            raise LateError("late")
+
+    with pytest.raises(LateError, match="late"):
+        read_table(content, name="a.csv", column=None, most_rows=9, check=check)
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ class _Broken:
 
     def __call__(self, texts: Sequence[str], *, listener: Callable[[int], None]) -> np.ndarray:
         listener(len(texts))
-        return np.array([[1.0, self._value if text == "谷" else 0.0] for text in texts], dtype=np.float32)
+        return np.array([[1.0, self._value if text == "谷" else 0.0, 0.0] for text in texts], dtype=np.float32)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tanzaku.errors import TanzakuError
+from tanzaku.errors import BundleError, TanzakuError
 from tanzaku.exports.runtime import write_graph_bundle
-from tanzaku.ship.bundle import open_bundle
+from tanzaku.ship.bundle import BUNDLE_FILE, open_bundle
 from tanzaku.ship.certificate import CERTIFICATE_FILE, read_certificate
 from tanzaku.ship.classifier import Classifier
+from tanzaku.ship.inspection import check_bundle
 from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
 from tests.bundles import DATASET, make_bundle
 from tests.corruption import damaged, outcome
@@ -88,6 +89,41 @@ def test_a_damaged_file_that_the_manifest_names_is_an_error_of_ours_or_classifie
         outcome(partial(_classify, folder), TanzakuError)
 
     read()
+
+
+def _with_facts(folder: Path, **changed: object) -> Path:
+    path = folder / BUNDLE_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changed}), encoding="utf-8")
+    write_manifest(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["text", "graph"])
+@pytest.mark.parametrize("labels", [("a", "b"), tuple("abcdefgh")], ids=["too few", "too many"])
+def test_as_many_labels_as_the_model_has_are_needed(
+    bundles: dict[str, Path], kind: str, labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = _with_facts(_copy(bundles[kind], tmp_path / "b"), label_names=labels)
+    classifier = Classifier.load(folder)
+    message = (
+        rf"the bundle of the run \S+ has {len(labels)} labels, but its model's scores of 1 text have the shape \(1, 3\)"
+    )
+    for classify in (classifier, classifier.scores, lambda texts: classifier(texts, all_labels=True)):
+        with pytest.raises(BundleError, match=message):
+            classify(["海に船がある。"])
+    assert [check.status for check in check_bundle(folder) if check.name == "classifying"] == ["fail"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", [{}, {"name": None}, {"name": ["lora"]}], ids=["none", "null", "list"])
+def test_a_method_without_a_name_is_refused(
+    bundles: dict[str, Path], kind: str, method: dict[str, object], tmp_path: Path
+) -> None:
+    folder = _with_facts(_copy(bundles[kind], tmp_path / "b"), method=method)
+    with pytest.raises(BundleError, match=r"bundle\.json does not describe a bundle .*method.*no name") as raised:
+        open_bundle(folder)
+    assert str(folder) in str(raised.value)
+    assert [check.status for check in check_bundle(folder)] == ["fail"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -56,13 +56,20 @@ def test_a_promise_is_made_or_refused_with_what_can_be_promised() -> None:
     ):
         threshold_of(held_out, error_rate=0.02, confidence=0.95)
     with pytest.raises(
-        BundleError, match=r"the most probable ones contain too many mistakes\. No other can be either;"
+        BundleError, match=r"the most probable ones contain too many mistakes\. No rate up to 40 % can be;"
     ):
         threshold_of(HeldOut(held_out.probabilities, ~right), error_rate=0.05, confidence=0.95)
     with pytest.raises(BundleError, match=r"the bundle keeps nothing of held-out documents: .* export it in float32"):
         threshold_of(None, error_rate=0.05, confidence=0.95)
     with pytest.raises(BundleError, match=r"error_rate = 2; give a share from 0\.000001 to 0\.999999"):
         threshold_of(held_out, error_rate=2, confidence=0.95)
+
+
+def test_that_no_low_rate_can_be_promised_does_not_deny_a_high_one() -> None:
+    held_out = HeldOut(np.linspace(0.5, 1, 5), np.ones(5, dtype=bool))
+    with pytest.raises(BundleError, match=r"even without a mistake, 59 would be needed\. No rate up to 40 % can be;"):
+        threshold_of(held_out, error_rate=0.05, confidence=0.95)
+    assert threshold_of(held_out, error_rate=0.5, confidence=0.95).coverage == 1
 
 
 def test_of_documents_in_groups_one_of_each_counts_and_errors_say_groups(tmp_path: Path) -> None:

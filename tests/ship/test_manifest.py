@@ -122,7 +122,10 @@ def test_a_named_file_of_another_kind_is_refused(folder: Path) -> None:
     ("content", "complaint"),
     [
         ("", r"manifest\.json can't be read \(.+\); copy or pack the bundle"),
-        ("[]", "is not a bundle: .*manifest.json is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` wrote"),
+        (
+            "[]",
+            "is not a bundle: .*manifest.json is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` wrote",
+        ),
         ('{"format": "other-1"}', "is not a bundle: .*manifest.json is of another kind"),
         ('{"format": "tanzaku-bundle-2", "files": {}}', "has the format 'tanzaku-bundle-2'; this Tanzaku reads tanz"),
         (
@@ -165,4 +168,6 @@ def test_what_is_no_folder_is_named_as_what_it_is(tmp_path: Path) -> None:
     for name, what in (("file", "is a file, and a bundle is a folder"), ("none", "there is no such folder")):
         with pytest.raises(BundleError) as caught:
             check_manifest(tmp_path / name)
-        assert str(caught.value) == f"{tmp_path / name}: {what}; give a folder that `tanzaku fit` or `tanzaku pack` wrote"
+        assert (
+            str(caught.value) == f"{tmp_path / name}: {what}; give a folder that `tanzaku fit` or `tanzaku pack` wrote"
+        )

@@ -19,6 +19,7 @@ _SEED = 0  # equal documents give equal promises
 _MOST_STARTS = 5
 _FOR_EACH_START = 4  # times the fewest documents that can promise anything
 _RATES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
+HIGHEST_ROUND_RATE = _RATES[-1]
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def _workbook(content: BinaryIO, source: Path | str) -> Iterator[Any]:
     # whoever reads the rows, and those of other threads.
     warnings.filterwarnings("ignore", module="openpyxl")
     try:
-        with closing(load_workbook(content, read_only=True, data_only=True)) as book:
+        with closing(load_workbook(content, read_only=True, data_only=True, keep_links=False)) as book:
             if not book.worksheets:
                 raise DataError(f"{source}: has no sheet with cells. Give another file.")
             yield book

@@ -67,6 +67,8 @@ class Remedies:
 
 Warn = Callable[[str], None]
 """Gets what should be looked at in a file."""
+Watch = Callable[[], None]
+"""Called for each line of a file, also a blank one, or one within a quoted text; it may raise to end the reading."""
 
 
 def _warn(message: str) -> None:
@@ -77,11 +79,12 @@ def _warn(message: str) -> None:
 class _Wanted:
     """As `stream_rows` takes them."""
 
-    keep: bool
-    distinct: Collection[str] | None
-    refuse: Refuse
-    remedies: Remedies
-    warn: Warn
+    keep: bool = False
+    distinct: Collection[str] | None = None
+    refuse: Refuse = raise_fault
+    remedies: Remedies = Remedies()
+    warn: Warn = _warn
+    watch: Watch = lambda: None
 
 
 def stream_rows(
@@ -93,6 +96,7 @@ def stream_rows(
     refuse: Refuse = raise_fault,
     remedies: Remedies | None = None,
     warn: Warn = _warn,
+    watch: Watch = lambda: None,
 ) -> Iterator[Row]:
     """The rows of a file, in their order; only as much as is needed is held in memory.
 
@@ -111,13 +115,14 @@ def stream_rows(
             the encoding, is raised in any case.
         remedies: What errors advise.
         warn: Gets what should be looked at after the last row, such as blank rows that were left out.
+        watch: Called for each line of a file of lines, and not for the rows of `.xlsx` and `.parquet`.
 
     Raises:
         DataError: At once, if the file is missing, or its ending unknown or wrong; else, when a row's turn comes, if it
             can't be read; the message names the row.
     """
     options = options or ReadOptions()
-    wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies(), warn)
+    wanted = _Wanted(keep_columns, distinct, refuse, remedies or Remedies(), warn, watch)
     ending = _known_ending(source)
     name = "xlsx" if ending in SPREADSHEETS else ending.removeprefix(".")
     if ending != ".txt" and (other := disguised(start_of(source), read_as=name)) is not None:
@@ -134,19 +139,18 @@ def _known_ending(source: Path) -> str:
         return ending
     from tanzaku.data.readers import other_formats
 
-    advice = (
-        other_formats(source)
-        or f"Give it the ending that says it ({', '.join(_READERS)}), or pipe it in, one text a line."
-    )
+    known = ", ".join(_READERS)
+    advice = other_formats(source) or f"Give it the ending that says it ({known}), or pipe it in, one text a line."
     raise DataError(f"{source}: can't tell what is in it from the ending {ending!r}. {advice}")
 
 
-def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
+def column_names(source: Path, options: ReadOptions, *, watch: Watch = lambda: None) -> tuple[str, ...]:
     """The columns of a table, which has them even without a row; empty for JSON lines and `.txt`.
 
     Args:
         source: The file; its ending says what it is.
         options: As `stream_rows` takes them.
+        watch: Likewise.
 
     Raises:
         DataError: The file can't be read.
@@ -159,7 +163,7 @@ def column_names(source: Path, options: ReadOptions) -> tuple[str, ...]:
     if ending in SPREADSHEETS:
         rows = _sheet_rows(source, options, _warn)
     else:
-        rows = _table_rows(source, options, _warn, Remedies())
+        rows = _table_rows(source, options, _Wanted(watch=watch))
     return next((tuple(name.strip() for name in row) for _, row in rows), ())
 
 
@@ -221,16 +225,17 @@ def _lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]
         )
     if wanted.keep:
         raise DataError(f"{source}: a .txt file has no columns that could be kept. {wanted.remedies.none}")
-    return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, newline=None))
+    return (Row(line.removesuffix("\n")) for line in _decoded(source, options.encoding, wanted.watch, newline=None))
 
 
-def _decoded(source: Path, encoding: str, *, newline: str | None) -> Iterator[str]:
+def _decoded(source: Path, encoding: str, watch: Watch, *, newline: str | None) -> Iterator[str]:
     """The file's lines with their ends; `newline` as in `open`."""
     try:
         with source.open("rb") as handle:
             codec = _codec(marked_encoding(handle.read(2), encoding))
         with source.open(encoding=codec, newline=newline) as lines:
             for place, line in enumerate(lines):
+                watch()
                 if has_escapes(line, encoding):
                     raise UnicodeError("it has the escape sequences of ISO-2022-JP")
                 yield line if place else line.removeprefix("\ufeff")  # of utf-16-le, say
@@ -246,10 +251,10 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if is_utf8(encoding) else encoding
 
 
-def _table_rows(source: Path, options: ReadOptions, warn: Warn, remedies: Remedies) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, the header among them."""
     rows = SeparatedRows(
-        _decoded(source, options.encoding, newline=""),
+        _decoded(source, options.encoding, wanted.watch, newline=""),
         source,
         delimiter=delimiter_named(options.delimiter),
         quotes=options.quotes,
@@ -261,9 +266,9 @@ def _table_rows(source: Path, options: ReadOptions, warn: Warn, remedies: Remedi
         above = rows.blank if above is None else above  # the names of the columns
         between = rows.blank - above  # those below the last row do not count
         yield row
-    _warn_of_blanks(between, source, warn)
-    if (message := describe_joined(rows.joined, remedy=remedies.quotes)) is not None:
-        warn(f"{source}: {message}")
+    _warn_of_blanks(between, source, wanted.warn)
+    if (message := describe_joined(rows.joined, remedy=wanted.remedies.quotes)) is not None:
+        wanted.warn(f"{source}: {message}")
 
 
 def _sheet_rows(source: Path, options: ReadOptions, warn: Warn) -> Iterator[tuple[int, list[str]]]:
@@ -287,8 +292,7 @@ def _warn_of_blanks(between: int, source: Path, warn: Warn) -> None:
 
 
 def _separated(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
-    rows = _table_rows(source, options, wanted.warn, wanted.remedies)
-    return _below_header(source, rows, "row {number} (line {line})", options, wanted)
+    return _below_header(source, _table_rows(source, options, wanted), "row {number} (line {line})", options, wanted)
 
 
 def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
@@ -296,11 +300,7 @@ def _sheet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]
 
 
 def _below_header(
-    source: Path,
-    rows: Iterator[tuple[int, list[str]]],
-    place: str,
-    options: ReadOptions,
-    wanted: _Wanted,
+    source: Path, rows: Iterator[tuple[int, list[str]]], place: str, options: ReadOptions, wanted: _Wanted
 ) -> Iterator[Row]:
     _, first = next(rows, (0, None))
     if first is None:
@@ -331,7 +331,7 @@ def _text_places(source: Path, columns: list[str], options: ReadOptions, wanted:
 
 def _json_lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Row]:
     # Line feeds alone end a row: a carriage return is white space in JSON.
-    for number, line in enumerate(_decoded(source, options.encoding, newline="\n"), start=1):
+    for number, line in enumerate(_decoded(source, options.encoding, wanted.watch, newline="\n"), start=1):
         if not line.strip():
             continue
         place = f"{source}: line {number}"

@@ -10,11 +10,11 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tanzaku.data.decoding import detect_encoding
 from tanzaku.data.disguise import START, disguised
@@ -38,9 +38,17 @@ _MEDIA_TYPES = {
 _TEXT_COLUMNS = ("text", "本文", "テキスト", "内容", "body", "content", "文章")
 _FIRST_ROWS = 20
 # A spreadsheet is a ZIP file of XML, which a few bytes can make expand to gigabytes, or to millions of empty cells.
-# Each tag takes microseconds and about a hundred bytes to read; a cell with a value has four.
+# Each tag takes microseconds and about a hundred bytes to read; a cell with a value has four. Of all tags but those of
+# cells, openpyxl makes objects, in whatever part of the file they are. Measured, each takes up to 15 microseconds and
+# 600 bytes if it belongs to a shared string, and up to 40 microseconds and 800 bytes otherwise.
 _MOST_EXPANDED = 30_000_000
 _MOST_TAGS = 2_000_000
+_MOST_STRING_TAGS = 500_000  # 100,000 different texts, each with the pronunciation of one word, have as many
+_MOST_OTHER_TAGS = 100_000
+# Those of cells, and of the copies of cells that pivot tables keep, which are not read.
+_CELL_TAG = re.compile(rb"</?(?:\w+:)?(?:row|is|[bcdefmnstvx])(?=[\s/>])")
+_STRING_TAG = re.compile(rb"</?(?:\w+:)?(?:si|r|rPh|phoneticPr)(?=[\s/>])")
+_MOST_READS = 10  # of a part; a worksheet needs four
 _MOST_CELLS = 1_000_000  # those between others, for which there is no tag, too
 _EXPANDED_AT_ONCE = 1_000_000
 _MOST_COLUMNS = 16_384  # as Excel has
@@ -91,7 +99,8 @@ def read_table(
         name: Its name.
         column: The column with the texts; None: one with a usual name, or the one with the longest texts.
         most_rows: Refuse a table with more rows.
-        check: Called for each row; it may raise an error that ends the reading.
+        check: Called for each line or row, also a blank one, and while a spreadsheet is opened; it may raise an error
+            that ends the reading.
 
     Raises:
         DataError: It can't be read.
@@ -132,15 +141,15 @@ def _read_separated(content: bytes, name: str, column: str | None, most_rows: in
             named = (
                 ReadOptions(encoding=encoding) if column is None else ReadOptions(text_column=column, encoding=encoding)
             )
-            columns = column_names(path, named)
+            columns = column_names(path, named, watch=check)
             if not columns:
                 raise DataError(f"{path}: is empty. A first line with the columns' names is needed.")
             if len(columns) > _MOST_COLUMNS:
                 raise ApiError(413, f"{name} has more than {_MOST_COLUMNS} columns; send only those that are needed")
             wanted = column or next(iter(_distinct(columns)), columns[0])
             options = replace(named, text_column=wanted)
-            found = stream_rows(path, options, remedies=_REMEDIES, warn=remarks.append)
-            rows = [row.cells for row in _checked(itertools.islice(found, most_rows + 1), check)]
+            found = stream_rows(path, options, remedies=_REMEDIES, warn=remarks.append, watch=check)
+            rows = [row.cells for row in itertools.islice(found, most_rows + 1)]
         except RowError as error:
             remedy = _ROW_REMEDIES.get(error.kind, error.remedy)
             raise DataError(f"{error.fault.replace(str(path), name)}. {remedy}") from error
@@ -171,7 +180,8 @@ def _read_spreadsheet(
 ) -> Table:
     if other := disguised(content[:START], read_as="xlsx"):
         raise DataError(f"{name}: {other}")
-    _check_size(content, name)
+    upload = _Upload(content, name, check)
+    _check_size(upload, name)
     cells = 0
 
     def watch(width: int) -> None:
@@ -185,7 +195,7 @@ def _read_spreadsheet(
                 "other sheets, or cut it into several files",
             )
 
-    sheet = read_sheet(io.BytesIO(content), name, most=most_rows + 2, watch=watch)
+    sheet = read_sheet(upload, name, most=most_rows + 2, watch=watch)
     if not sheet.rows:
         raise DataError(f"{name}: is empty. A first row with the columns' names is needed.")
     width = max(map(len, sheet.rows))
@@ -198,15 +208,6 @@ def _read_spreadsheet(
     remarks = (*_of_names(chosen), *_of_sheet(sheet))
     texts = [cell_text(row[place]) for row in rows]
     return Table(name, columns, chosen, rows, texts, sheet.title, sheet.others, remarks)
-
-
-Item = TypeVar("Item")
-
-
-def _checked(items: Iterable[Item], check: Callable[[], None]) -> Iterator[Item]:
-    for item in items:
-        check()
-        yield item
 
 
 def _text_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -228,22 +229,52 @@ def _distinct(columns: Sequence[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(columns) if name and columns_of[name] == 1}
 
 
-def _check_size(content: bytes, name: str) -> None:
+class _Upload(io.BytesIO):
+    """The content of a spreadsheet. Each read calls `check`, since openpyxl opens a file without a pause.
+
+    No place can be read many times: a file may name one of its parts thousands of times, and openpyxl would keep as
+    many copies.
+    """
+
+    def __init__(self, content: bytes, name: str, check: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._source, self._check = name, check
+        self._reads: Counter[int] = Counter()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes."""
+        self._check()
+        place = self.tell()
+        self._reads[place] += 1
+        if self._reads[place] > _MOST_READS:
+            raise ApiError(
+                422,
+                f"{self._source} has the same sheet or picture many times; delete sheets with charts, or copy the "
+                "table into a new file",
+            )
+        return super().read(size)
+
+
+def _check_size(upload: _Upload, name: str) -> None:
     """Refuse what would take long to read; it is only unpacked here."""
-    size = tags = 0
+    size = tags = cells = strings = 0
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
+        with zipfile.ZipFile(upload) as file:
             # What Python reads of other kinds at once has no limit.
             if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in file.infolist()):
                 raise ApiError(422, f"{name} is compressed in a way that no spreadsheet program uses; save it again")
             for some in itertools.chain.from_iterable(_expanded(file, entry) for entry in file.infolist()):
                 size += len(some)
+                cells += len(_CELL_TAG.findall(some))
+                strings += len(_STRING_TAG.findall(some))
                 tags += some.count(b"<")
-                if size > _MOST_EXPANDED or tags > _MOST_TAGS:
+                others = tags - cells - strings
+                too_many = tags > _MOST_TAGS or strings > _MOST_STRING_TAGS or others > _MOST_OTHER_TAGS
+                if size > _MOST_EXPANDED or too_many:
                     raise ApiError(
                         413,
                         f"the spreadsheet {name} is too large when it is unpacked; delete empty rows and columns, "
-                        "other sheets and pictures, or cut it into several files",
+                        "other sheets, formats and pictures, or cut it into several files",
                     )
     except (zipfile.BadZipFile, ValueError, OSError, RuntimeError):
         return  # the reader says what is wrong

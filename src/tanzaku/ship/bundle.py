@@ -118,6 +118,13 @@ class _BundleFacts(Facts):
             raise ValueError("two labels have the same name")
         return names
 
+    @field_validator("method")
+    @classmethod
+    def _is_named(cls, method: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(method.get("name"), str):
+            raise ValueError("it has no name of a method")
+        return method
+
     def _build(self) -> EncoderMethod | TextMethod:
         from tanzaku.methods import EncoderMethod, TextMethod
         from tanzaku.study.spec import method_named

@@ -12,12 +12,13 @@ import numpy as np
 
 from tanzaku.analysis.abstention import DEFAULT_CONFIDENCE, Threshold
 from tanzaku.data.characters import check_characters, clean_text
+from tanzaku.display import counted
 from tanzaku.errors import BundleError
 from tanzaku.measure.calibration import softmax
-from tanzaku.ship.bundle import BundleFacts, TextBundleFacts, open_bundle
+from tanzaku.ship.bundle import BundleFacts, open_bundle
 from tanzaku.ship.held_out import HeldOut, read_held_out, threshold_of
 from tanzaku.ship.hub import bundle_folder
-from tanzaku.ship.scorers import Device, Precision, Scorer, check_text_options, load_scorer
+from tanzaku.ship.scorers import Device, Precision, Scorer, check_options, load_scorer
 
 # A first answer comes soon, and sorting by length pays from some hundred texts on.
 _FIRST_CHUNK = 32
@@ -94,8 +95,7 @@ class Classifier:
         if batch_tokens < 1:
             raise BundleError(f"batch_tokens = {batch_tokens}; give 1 or more")
         bundle = open_bundle(bundle_folder(folder))
-        if isinstance(bundle.facts, TextBundleFacts):
-            check_text_options(device, precision, encoder)
+        check_options(bundle.facts, device=device, precision=precision, encoder=encoder)
         scorer = load_scorer(bundle, encoder=encoder, device=device, precision=precision, batch_tokens=batch_tokens)
         return cls(bundle.facts, scorer, held_out=read_held_out(bundle.folder))
 
@@ -138,7 +138,7 @@ class Classifier:
 
         Raises:
             DataError: A text holds half a surrogate pair, which is not a character.
-            BundleError: The model's scores of a text are infinite or not numbers.
+            BundleError: The model's scores of a text are infinite or not numbers, or not as many as there are labels.
             TypeError: `texts` is one text, or holds something else than texts.
         """
         return list(self.stream(texts, all_labels=all_labels, min_probability=min_probability, otherwise=otherwise))
@@ -201,6 +201,11 @@ class Classifier:
     def _score(self, texts: Sequence[str], listener: Callable[[int], None]) -> np.ndarray:
         """(texts, labels) float32, all of them finite."""
         scores = self._scorer(texts, listener=listener)
+        if scores.shape != (len(texts), len(self.label_names)):
+            raise BundleError(
+                f"the bundle of the run {self.facts.run.run_id} has {len(self.label_names)} labels, but its model's "
+                f"scores of {counted(len(texts), 'text')} have the shape {scores.shape}; pack or export it again"
+            )
         wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
         if len(wrong):
             raise BundleError(

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tanzaku.analysis.abstention import Threshold, choose_threshold, fewest_documents, lowest_promise, one_of_each
+from tanzaku.analysis.abstention import (
+    HIGHEST_ROUND_RATE,
+    Threshold,
+    choose_threshold,
+    fewest_documents,
+    lowest_promise,
+    one_of_each,
+)
 from tanzaku.errors import BundleError
 from tanzaku.ship.manifest import write_manifest
 
@@ -99,7 +106,8 @@ def threshold_of(
         else f"from the {documents:,} {held_out.documents}: the most probable ones contain too many mistakes"
     )
     lowest = lowest_promise(held_out.probabilities, held_out.correct, confidence=confidence)
-    possible = f"The lowest that can be is about {100 * lowest.error_rate:g} %" if lowest else "No other can be either"
+    none = f"No rate up to {100 * HIGHEST_ROUND_RATE:g} % can be"
+    possible = f"The lowest that can be is about {100 * lowest.error_rate:g} %" if lowest else none
     more = (
         "give fit more documents, or more minutes if it had no time for all folds"
         if held_out.cross_validated
