@@ -124,7 +124,8 @@ def test_a_named_file_of_another_kind_is_refused(folder: Path) -> None:
         ("", r"manifest\.json can't be read \(.+\); copy or pack the bundle"),
         (
             "[]",
-            "is not a bundle: .*manifest.json is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` wrote",
+            "is not a bundle: .*manifest.json is of another kind; give a folder that `tanzaku fit` or `tanzaku pack` "
+            "wrote",
         ),
         ('{"format": "other-1"}', "is not a bundle: .*manifest.json is of another kind"),
         ('{"format": "tanzaku-bundle-2", "files": {}}', "has the format 'tanzaku-bundle-2'; this Tanzaku reads tanz"),
