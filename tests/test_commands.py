@@ -128,7 +128,7 @@ def test_the_readmes_fit_ends_with_a_classifier(workplace: Path, monkeypatch: py
 @pytest.mark.slow
 def test_the_readmes_way_from_own_documents_to_labels(workplace: Path, tiny_encoder: Path) -> None:
     commands = _commands("README.md")
-    first = next(place for place, command in enumerate(commands) if "runs/inquiries" in command)
+    first = next(place for place, command in enumerate(commands) if "name=inquiries" in command)
     study, report, pack, classify = commands[first : first + 4]
     _run([*study, *_scaled_down(ROOT / study[2], tiny_encoder)], workplace)
     _run(report, workplace)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tanzaku.study.process import INTERRUPTED, Child
+from tanzaku.study.process import INTERRUPTED, Child, run_child
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = """
@@ -24,6 +24,23 @@ def interrupt_itself(child: Child) -> int:
     """The work of a child that a Ctrl-C reaches as well."""
     os.kill(os.getpid(), signal.SIGINT)
     return INTERRUPTED if child.asked_to_stop() else 0
+
+
+def count_threads(child: Child) -> int:
+    """The work of a child that says with how many threads PyTorch computes."""
+    import torch
+
+    child.complain(f"{torch.get_num_threads()} of {os.environ['OMP_NUM_THREADS']}")
+    return 0
+
+
+def test_a_child_computes_with_the_threads_that_its_parent_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with those that it had when the process was started that all children are forked from."""
+    told = []
+    for threads in ("2", "1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        told.append(run_child(count_threads, name="child").complaint)
+    assert told == ["2 of 2", "1 of 1", "3 of 3"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server process")

@@ -15,7 +15,7 @@ from typing import Any
 
 from tanzaku.errors import ProcessError, describe_os_error
 from tanzaku.processes import end_with_parent, without_main
-from tanzaku.threads import settle_threads
+from tanzaku.threads import settle_threads, settled_threads
 
 FINISHED, FAILED, UNWRITABLE, BUSY, INTERRUPTED = 0, 1, 74, 75, 130
 _ASKED = {-signal.SIGINT, -signal.SIGTERM}
@@ -121,6 +121,8 @@ class StartedChild:
     ) -> None:
         context = process_context()
         self._connection, theirs = context.Pipe()
+        # The server that it is forked from may have been started with another number.
+        threads = settled_threads() if threads is None else threads
         self._process = context.Process(target=_begin, args=(work, theirs, threads, arguments), name=name)
         self._answer = answer
         self._complaint: str | None = None
@@ -202,9 +204,8 @@ def _seconds_until(deadline: float | None) -> float | None:
     return None if deadline is None else min(_LONGEST_WAIT, max(0.0, deadline - time.monotonic()))
 
 
-def _begin(work: Callable[..., int], parent: Connection, threads: int | None, arguments: dict[str, Any]) -> None:
-    if threads is not None:
-        settle_threads(threads)
+def _begin(work: Callable[..., int], parent: Connection, threads: int, arguments: dict[str, Any]) -> None:
+    settle_threads(threads)
     child = Child(_begin_child(), parent)
     try:
         status = work(child, **arguments)
