@@ -1,8 +1,7 @@
 """`tanzaku study archive` and `tanzaku study restore`: a study as a few small files for a git repository, and back."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -94,7 +93,7 @@ def _local_remedies(study: "StudySpec") -> list[str]:
     """What to add to the command that continues an archived study, for each thing that is or may be a local file."""
     from tanzaku.data.dataset import SAMPLE
     from tanzaku.encoders.source import EMBEDDED_NAME
-    from tanzaku.study.archive import ARCHIVED_STUDY_FILE
+    from tanzaku.study.archive import ARCHIVED_STUDY_FILE, texts_of
 
     remedies = []
     if study.data.source != SAMPLE and not Path(study.data.source).exists():
@@ -102,19 +101,7 @@ def _local_remedies(study: "StudySpec") -> list[str]:
     encoder = (study.encoder or {}).get("name", EMBEDDED_NAME)
     if encoder != EMBEDDED_NAME and not Path(str(encoder)).is_dir():
         remedies.append(f"--set encoder.name=FOLDER if the encoder, {encoder}, was in a local folder")
-    for setting, value in dict.fromkeys(_files_of({"training": study.training, "arms": study.arms})):
-        if value != EMBEDDED_NAME and not Path(value).exists():
+    for setting, value in dict.fromkeys(texts_of([study.training, *study.arms])):
+        if setting in ("teacher", "texts", "vectors_from") and value != EMBEDDED_NAME and not Path(value).exists():
             remedies.append(f"{setting} in {ARCHIVED_STUDY_FILE} if {value} was a local file or folder")
     return remedies
-
-
-def _files_of(content: Any, setting: str = "") -> Iterator[tuple[str, str]]:
-    """The settings below `training` and `arms` that name files, each with its value."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield from _files_of(value, key)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _files_of(value, setting)
-    elif setting in ("teacher", "texts", "vectors_from") and isinstance(content, str):
-        yield setting, content

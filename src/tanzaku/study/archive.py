@@ -182,19 +182,21 @@ def short_paths(content: Any) -> ShortPaths:
     That is one part, unless files in different folders have the same name: then arms would become one without it.
     """
     found: dict[str, set[str]] = {}
-    for setting, path in _absolute_paths(content, ""):
-        found.setdefault(setting, set()).add(path)
+    for setting, text in texts_of(content):
+        if _is_absolute(text):
+            found.setdefault(setting, set()).add(text)
     return {setting: _distinct_ends(paths) for setting, paths in found.items()}
 
 
-def _absolute_paths(content: Any, setting: str) -> Iterator[tuple[str, str]]:
+def texts_of(content: Any, setting: str = "") -> Iterator[tuple[str, str]]:
+    """The values that are texts in settings, at any depth, each with the name of its setting."""
     if isinstance(content, dict):
         for key, value in content.items():
-            yield from _absolute_paths(value, key)
+            yield from texts_of(value, key)
     elif isinstance(content, list | tuple):
         for value in content:
-            yield from _absolute_paths(value, setting)
-    elif _is_absolute(content):
+            yield from texts_of(value, setting)
+    elif isinstance(content, str):
         yield setting, content
 
 
