@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import log_softmax
 
-from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
+from tanzaku.measure.calibration import fit_factors, fit_temperature, rounded_down, softmax
 
 
 def _drawn(documents: int, *, temperature: float, seed: int, labels: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +75,39 @@ def test_calibrated_probabilities_have_a_lower_loss_on_other_documents_than_wron
 
     assert loss(found.temperature) < loss(1.0) - 0.1
     assert loss(found.temperature) < loss(2.5) + 0.01
+
+
+def _parts(documents: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of two classifiers, and classes drawn with the probabilities of 0.5 · the first + 3 · the second."""
+    random = np.random.default_rng(seed)
+    parts = random.normal(0, 1, (2, documents, 4)) * np.array([2, 0.5])[:, None, None]
+    logits = 0.5 * parts[0] + 3 * parts[1]
+    return parts, (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+@pytest.mark.parametrize("typical", [(1.0, 1.0), (0.2, 5.0)])
+def test_the_factors_of_many_documents_are_found_whatever_is_typical(typical: tuple[float, float]) -> None:
+    parts, classes = _parts(40_000, seed=5)
+    assert fit_factors(list(parts), classes, typical=typical) == pytest.approx((0.5, 3), rel=0.05)
+
+
+def test_the_factors_are_the_mode_of_likelihood_and_prior() -> None:
+    parts, classes = _parts(40, seed=6)
+    found = np.array(fit_factors(list(parts), classes, typical=(1.0, 2.0)))
+
+    def loss(factors: np.ndarray) -> float:
+        logits = (factors[:, None, None] * parts).sum(axis=0)
+        likelihood = log_softmax(logits, axis=1)[np.arange(40), classes].sum()
+        return float((np.log(factors / np.array([1.0, 2.0])) ** 2).sum() / (2 * 0.5**2) - likelihood)
+
+    for factor in (0.97, 1.03):
+        for other in (0.97, 1.0, 1.03):
+            assert loss(found) < loss(found * np.array([factor, other]))
+            assert loss(found) < loss(found * np.array([other, factor]))
+
+
+def test_without_documents_the_factors_are_the_typical_ones() -> None:
+    assert fit_factors([np.zeros((0, 3))] * 2, np.zeros(0, int), typical=(0.5, 4)) == pytest.approx((0.5, 4))
 
 
 _SCORES = arrays.arrays(

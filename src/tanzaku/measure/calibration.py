@@ -1,14 +1,14 @@
 """Probabilities that mean what they say: temperature scaling, fitted on documents that nothing was trained on."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# How far the logarithm of a temperature usually lies from its method's typical one. Guo et al. (2017, arXiv 1706.04599)
+# How far the logarithm of a factor usually lies from its method's typical one. Guo et al. (2017, arXiv 1706.04599)
 # report temperatures from 1 to 2.6 for networks that were trained with cross-entropy.
 _SPREAD = 0.5
-_FARTHEST = 5.0  # the logarithm's distance from the typical one that is searched: a factor of 148
+_FARTHEST = 5.0  # the logarithm's distance from the typical one that is searched: 148 times as much
 _STEPS = 10_000  # of a probability, where it is rounded
 
 
@@ -36,21 +36,41 @@ def fit_temperature(scores: np.ndarray, classes: np.ndarray, *, typical: float =
         classes: Their class indices, (documents,) int.
         typical: The temperature that the method's scores usually need.
     """
-    from scipy.optimize import minimize_scalar
+    (factor,) = fit_factors([scores], classes, typical=[1 / typical])
+    information = _information(scores.astype(np.float64) * factor)
+    return Calibration(1 / factor, len(scores), information / (information + _SPREAD**-2))
+
+
+def fit_factors(parts: Sequence[np.ndarray], classes: np.ndarray, *, typical: Sequence[float]) -> tuple[float, ...]:
+    """Fit positive factors on the scores of several classifiers with which the probabilities of their sum are best.
+
+    The factors w minimise the negative log-likelihood of the classes under softmax(Σ wᵢ·scoresᵢ) plus Σ (ln wᵢ - ln
+    typicalᵢ)² / (2 · 0.5²): logistic regression on the classifiers' scores (stacking, Ting and Witten 1999, JAIR 10),
+    with a prior that keeps a few documents from deciding much.
+
+    Args:
+        parts: The scores of each classifier for documents that none of them was trained on, (documents, labels) float;
+            of no documents, the factors are `typical`.
+        classes: The documents' class indices, (documents,) int.
+        typical: The factor that each classifier's scores usually need.
+    """
+    from scipy.optimize import minimize
     from scipy.special import log_softmax
 
-    scores = scores.astype(np.float64)
-    rows, center = np.arange(len(scores)), math.log(typical)
+    scores = np.stack(parts).astype(np.float64)  # (classifiers, documents, labels)
+    rows, center = np.arange(len(classes)), np.log(typical)
 
-    def loss(logarithm: float) -> float:
-        log_probabilities = log_softmax(scores * math.exp(-logarithm), axis=1)  # (documents, labels)
-        prior = (logarithm - center) ** 2 / (2 * _SPREAD**2)
-        return float(prior - log_probabilities[rows, classes].sum())
+    def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+        weighted = np.exp(logarithms)[:, None, None] * scores
+        log_probabilities = log_softmax(weighted.sum(axis=0), axis=1)  # (documents, labels)
+        errors = np.exp(log_probabilities)
+        errors[rows, classes] -= 1
+        distances = logarithms - center
+        value = (distances**2).sum() / (2 * _SPREAD**2) - log_probabilities[rows, classes].sum()
+        return float(value), (weighted * errors).sum(axis=(1, 2)) + distances / _SPREAD**2
 
-    bounds = (center - _FARTHEST, center + _FARTHEST)
-    temperature = math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
-    information = _information(scores / temperature)
-    return Calibration(temperature, len(scores), information / (information + _SPREAD**-2))
+    bounds = [(middle - _FARTHEST, middle + _FARTHEST) for middle in center]
+    return tuple(np.exp(minimize(loss, center, jac=True, bounds=bounds, method="L-BFGS-B").x).tolist())
 
 
 def _information(logits: np.ndarray) -> float:
