@@ -77,7 +77,7 @@ def _adapt(folder: Path, encoder: Path, method: EncoderMethod, spec: EncoderSpec
             for parameter in model.parameters():
                 if parameter.requires_grad:
                     parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    method.learn_documents(model, [_train_batch(encoder, spec)])
+    method.learn_documents(model, [_train_batch(encoder, spec)], None)
     method.save(model, folder / (ENCODER_FOLDER if method.saves_whole_model else MODEL_FOLDER))
     (folder / MODEL_FOLDER / "README.md").unlink(missing_ok=True)  # PEFT's
     return base

@@ -1,8 +1,7 @@
-"""LoRA with a head that sees terms: the terms that it knows and what they tell, where it fits, and a study with it."""
+"""LoRA with TF-IDF: the terms that it knows and what they tell, how both are weighed, and a study with it."""
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from torch import nn
 from tanzaku.encoders.fast import fast_forward
 from tanzaku.encoders.load import SequenceClassifier, load_classifier, resolve_encoder
 from tanzaku.encoders.reading import Pooling
-from tanzaku.encoders.terms import FOLDS, TermHead
+from tanzaku.encoders.terms import LONGEST_NGRAM, TermHead, term_heads
 from tanzaku.errors import EncoderError, MethodError, SpecError
+from tanzaku.methods.interface import HeldOut
 from tanzaku.methods.lora_tfidf import LoraTfidf
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.packing import pack
@@ -43,8 +43,14 @@ def _batch(documents: list[list[int]], classes: list[int] | None = None, belongs
     return Batch(ids, mask, labels, None if belongs is None else torch.tensor(belongs))
 
 
-def _head(terms: int = 1000, labels: int = 2) -> TermHead:
-    return TermHead(terms=terms, labels=labels, vocabulary=VOCABULARY)
+def _head(labels: int = 2) -> TermHead:
+    return TermHead(labels=labels, vocabulary=VOCABULARY)
+
+
+def _learned(batches: list[Batch], *, labels: int = 2, terms: int = 1000, ngram: int = 2, c: float = 5.0) -> TermHead:
+    head = _head(labels)
+    head.learn(batches, terms=terms, longest_ngram=ngram, penalty=c)
+    return head
 
 
 def _called(head: TermHead, batch: Batch) -> torch.Tensor:
@@ -64,9 +70,8 @@ def test_documents_that_do_not_count_are_not_learned_from() -> None:
     for counted in ([7], [0, 1, 2], []):
         weights = torch.zeros(24)
         weights[counted] = 1.0
-        head = _head()
-        head.learn([replace(_batch(documents, classes), weights=weights)], penalty=1.0)
-        assert np.isfinite(_called(head.eval(), _batch(documents)).numpy()).all()
+        head = _learned([replace(_batch(documents, classes), weights=weights)], c=1.0)
+        assert np.isfinite(_called(head, _batch(documents)).numpy()).all()
 
 
 def test_the_labels_of_documents_that_do_not_count_change_nothing() -> None:
@@ -74,46 +79,61 @@ def test_the_labels_of_documents_that_do_not_count_change_nothing() -> None:
     classes = [place % 2 for place in range(40)]
     weights = torch.ones(40)
     weights[20:] = 0.0
-    heads = []
-    for rest in (classes[20:], [1 - label for label in classes[20:]]):
-        heads.append(head := _head())
-        head.learn([replace(_batch(documents, classes[:20] + rest), weights=weights)], penalty=1.0)
+    heads = [
+        _learned([replace(_batch(documents, classes[:20] + rest), weights=weights)], c=1.0)
+        for rest in (classes[20:], [1 - label for label in classes[20:]])
+    ]
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert torch.equal(heads[0].bias, heads[1].bias)
 
 
-@given(DOCUMENTS, st.data())
+NGRAMS = st.integers(1, LONGEST_NGRAM)
+
+
+@given(DOCUMENTS, NGRAMS, st.data())
 @settings(deadline=None, max_examples=40)
-def test_the_distances_are_scikit_learns(documents: list[list[int]], data: st.DataObject) -> None:
+def test_the_scores_are_scikit_learns(documents: list[list[int]], ngram: int, data: st.DataObject) -> None:
     """With room for every term: its vectorizer, and its machine of one class against the rest."""
     classes = data.draw(st.permutations([place % 3 for place in range(len(documents))]))
-    head = _head(labels=3)
-    head.learn([_batch(documents, classes)], penalty=2.0)
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
+    head = _learned([_batch(documents, classes)], labels=3, ngram=ngram, c=2.0)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, ngram), token_pattern=r"\S+", lowercase=False)
     vectors = vectorizer.fit_transform(_written(documents))
     distances = LinearSVC(C=2.0, tol=1e-7, max_iter=100_000).fit(vectors, classes).decision_function(vectors)
-    found = _called(head.eval(), _batch(documents)).numpy()
-    scale = (found * distances).sum() / (distances**2).sum()
-    assert scale > 0
-    np.testing.assert_allclose(found, scale * distances, rtol=0, atol=2e-3 * scale)
+    np.testing.assert_allclose(_called(head, _batch(documents)).numpy(), distances, rtol=0, atol=2e-3)
 
 
-@given(DOCUMENTS, st.integers(1, 20))
+@given(DOCUMENTS, NGRAMS, st.integers(1, 20))
 @settings(deadline=None, max_examples=40)
-def test_the_terms_of_the_most_documents_are_kept(documents: list[list[int]], room: int) -> None:
-    head = _head(terms=room)
-    head.learn([_batch(documents, [place % 2 for place in range(len(documents))])], penalty=1.0)
+def test_the_terms_of_the_most_documents_are_kept(documents: list[list[int]], ngram: int, room: int) -> None:
+    head = _learned([_batch(documents, [place % 2 for place in range(len(documents))])], terms=room, ngram=ngram)
     counts = Counter(
-        term for one in documents for term in {*one, *((a + 1) * VOCABULARY + b for a, b in pairwise(one))}
+        term
+        for one in documents
+        for term in {tuple(one[at : at + n]) for n in range(1, ngram + 1) for at in range(len(one) - n + 1)}
     )
-    kept = head.keys[: min(room, len(counts))].tolist()
-    assert kept == sorted(set(kept))
+    kept = head.ngrams()
+    assert len(kept) == len(set(kept)) == min(room, len(counts))
+    assert (head.keys.diff() > 0).all()
     assert set(kept) <= set(counts)
     left = [count for term, count in counts.items() if term not in kept]
     assert max(left, default=0) <= min(counts[term] for term in kept)
     idf = [np.log((1 + len(documents)) / (1 + counts[term])) + 1 for term in kept]
-    np.testing.assert_allclose(head.idf[: len(kept)], idf, rtol=1e-6)
-    assert len(head.keys) == len(head.weight) == len(kept)
+    np.testing.assert_allclose(head.idf, idf, rtol=1e-6)
+    assert len(head.weight) == len(kept)
+
+
+@given(st.integers(1, 300_000), NGRAMS, st.data())
+@settings(max_examples=100)
+def test_every_term_has_a_number_of_its_own(vocabulary: int, ngram: int, data: st.DataObject) -> None:
+    """Also the last one of the largest vocabulary: it stays below 2**63."""
+    token = st.integers(0, vocabulary - 1) | st.just(vocabulary - 1)
+    tokens = data.draw(st.lists(token, min_size=ngram, max_size=ngram))
+    head = TermHead(labels=2, vocabulary=vocabulary)
+    batch = _batch([tokens], [0])
+    head.learn([batch], terms=1000, longest_ngram=ngram, penalty=1.0)
+    expected = {tuple(tokens[at : at + n]) for n in range(1, ngram + 1) for at in range(ngram - n + 1)}
+    assert set(head.ngrams()) == expected
+    assert len(head.keys) == len(expected)
 
 
 def _separable() -> tuple[list[list[int]], list[int]]:
@@ -123,99 +143,44 @@ def _separable() -> tuple[list[list[int]], list[int]]:
     return [[4 + one, *numbers.integers(8, 20, 9).tolist()] for one in classes], classes
 
 
-def test_in_training_a_document_is_told_by_what_others_taught() -> None:
-    documents, classes = _separable()
-    head = _head()
-    head.learn([_batch(documents, classes)], penalty=5.0)
-    batch = _batch(documents)
-    seen, unseen = _called(head.eval(), batch), _called(head.train(), batch)
-    assert (seen - unseen).abs().max(dim=1).values.min() > 0
-    # What the machine has seen it tells more surely.
-    assert _loss(seen, classes) < _loss(unseen, classes)
-    # A fold's logits are those of a machine that never saw it.
-    places = [place for place, one in enumerate(documents) if sum(one) % FOLDS == 0]
-    others = [place for place in range(len(documents)) if place not in places]
-    alone = _head()
-    alone.learn([_batch([documents[place] for place in others], [classes[place] for place in others])], penalty=5.0)
-    held_out = unseen[places]
-    again = _called(alone.eval(), _batch([documents[place] for place in places]))
-    # The frequencies are of all documents in the one and of these in the other, and so are the scales.
-    assert np.corrcoef(held_out.flatten(), again.flatten())[0, 1] > 0.9
-
-
-def test_the_scale_gives_unseen_documents_the_least_cross_entropy() -> None:
-    documents, classes = _separable()
-    head = _head()
-    # The terms of every tenth document tell the wrong class.
-    mixed = [1 - one if place % 10 == 0 else one for place, one in enumerate(classes)]
-    head.learn([_batch(documents, mixed)], penalty=5.0)
-    unseen = _called(head.train(), _batch(documents))
-    assert _loss(unseen, mixed) < min(_loss(0.7 * unseen, mixed), _loss(1.4 * unseen, mixed))
-
-
-def test_where_terms_tell_everything_there_is_still_something_to_learn() -> None:
-    classes = [place % 2 for place in range(60)]
-    documents = [[4 + one, 4 + one, 8 + place // 2] for place, one in enumerate(classes)]
-    head = _head()
-    head.learn([_batch(documents, classes)], penalty=5.0)
-    unseen = _called(head.train(), _batch(documents)).requires_grad_()
-    assert (unseen.argmax(dim=1) == torch.tensor(classes)).all()
-    nn.functional.cross_entropy(unseen, torch.tensor(classes)).backward()
-    assert unseen.grad is not None
-    # By the rule of succession a document is of its class with (60 + 1) / (60 + 2).
-    assert 60 * unseen.grad.abs().mean() == pytest.approx(1 / 62, rel=0.5)
-
-
-def _loss(logits: torch.Tensor, classes: list[int]) -> float:
-    return float(nn.functional.cross_entropy(logits, torch.tensor(classes)))
-
-
 def test_a_class_without_documents_is_never_the_answer() -> None:
     documents, classes = _separable()
-    head = _head(labels=3)
-    head.learn([_batch(documents, classes)], penalty=5.0)
-    for logits in (_called(head.eval(), _batch(documents)), _called(head.train(), _batch(documents))):
-        assert 2 not in logits.argmax(dim=1)
+    head = _learned([_batch(documents, classes)], labels=3)
+    assert 2 not in _called(head, _batch(documents)).argmax(dim=1)
 
 
-def test_documents_of_one_class_or_one_fold_can_be_learned() -> None:
-    head = _head()
-    head.learn([_batch([[5, 6]] * 3, [1, 1, 1])], penalty=1.0)
-    assert _called(head.train(), _batch([[5, 6], [7]])).argmax(dim=1).tolist() == [1, 1]
+def test_documents_of_one_class_can_be_learned() -> None:
+    head = _learned([_batch([[5, 6]] * 3, [1, 1, 1])])
+    assert _called(head, _batch([[5, 6], [7]])).argmax(dim=1).tolist() == [1, 1]
 
 
 def test_documents_without_any_token_are_an_error() -> None:
     with pytest.raises(EncoderError, match="no terms to learn"):
-        _head().learn([_batch([[], []], [0, 1])], penalty=1.0)
+        _learned([_batch([[], []], [0, 1])])
 
 
 def test_the_rows_of_a_document_count_together() -> None:
     documents, classes = _separable()
-    head = _head()
-    head.learn([_batch(documents, classes)], penalty=5.0)
-    for one in (head.eval(), head.train()):
-        together = _called(one, _batch([[4, 6], [7], [9, 9]], belongs=[0, 1, 1]))  # 7 | 9 9: no pair of 7 with 9
-        torch.testing.assert_close(together[:1], _called(one, _batch([[4, 6]])))
-        torch.testing.assert_close(together[1:], _called(one, _batch([[9, 9], [7]], belongs=[0, 0])))
+    head = _learned([_batch(documents, classes)])
+    together = _called(head, _batch([[4, 6], [7], [9, 9]], belongs=[0, 1, 1]))  # 7 | 9 9: no pair of 7 with 9
+    torch.testing.assert_close(together[:1], _called(head, _batch([[4, 6]])))
+    torch.testing.assert_close(together[1:], _called(head, _batch([[9, 9], [7]], belongs=[0, 0])))
 
 
 def test_documents_in_windows_are_learned_as_they_are_read() -> None:
     documents, classes = _separable()
-    whole, cut = _head(), _head()
-    whole.learn([_batch(documents[:30], classes[:30]), _batch(documents[30:], classes[30:])], penalty=5.0)
+    whole = _learned([_batch(documents[:30], classes[:30]), _batch(documents[30:], classes[30:])])
     rows = [part for one in documents for part in (one[:4], one[4:])]
-    cut.learn([_batch(rows, belongs=[place // 2 for place in range(120)], classes=classes)], penalty=5.0)
-    across = {(one[3] + 1) * VOCABULARY + one[4] for one in documents}
-    missing = set(whole.keys.tolist()) - set(cut.keys.tolist())
-    assert missing <= across  # pairs of the last token of one window and the first of the next
+    cut = _learned([_batch(rows, belongs=[place // 2 for place in range(120)], classes=classes)])
+    missing = set(whole.ngrams()) - set(cut.ngrams())
+    assert missing <= {tuple(one[3:5]) for one in documents}  # the last of one window and the first of the next
     assert missing
 
 
 def test_a_document_without_known_terms_gets_the_offsets() -> None:
     documents, classes = _separable()
-    head = _head()
-    head.learn([_batch(documents, classes)], penalty=5.0)
-    logits = _called(head.eval(), _batch([[], [4, 9], [0, 1]]))
+    head = _learned([_batch(documents, classes)])
+    logits = _called(head, _batch([[], [4, 9], [0, 1]]))
     torch.testing.assert_close(logits[0], head.bias)
     torch.testing.assert_close(logits[2], head.bias)
     assert (logits[1] - head.bias).abs().min() > 0
@@ -237,42 +202,101 @@ def test_an_error_names_the_method(tiny_encoder: Path) -> None:
         LoraTfidf(targets=("nope",)).check(_load(tiny_encoder, "mean").model)
 
 
-def test_the_fast_path_sees_terms_too(tiny_encoder: Path) -> None:
+@pytest.fixture
+def attached(tiny_encoder: Path) -> tuple[LoraTfidf, nn.Module]:
+    """A method, and its model as if it had been trained."""
     loaded = _load(tiny_encoder, "mean+max")
     method = LoraTfidf(rank=2, max_terms=64)
     model = method.attach(loaded.model, head=loaded.head).eval()
-    batch = _batch([[5, 6, 7, 8], [9, 10]], [0, 1])
-    method.learn_documents(model, [batch])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
+    return method, model
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, batch: Batch) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    return logits
+
+
+def test_the_fast_path_sees_terms_too(attached: tuple[LoraTfidf, nn.Module]) -> None:
+    method, model = attached
+    batch = _batch([[5, 6, 7, 8], [9, 10]], [0, 1])
     forward = fast_forward(model, precision="float32")
     assert forward is not None
-    with torch.no_grad():
+    for _ in range(2):  # without terms and with them
         for training in (False, True):
             model.train(training)
-            without = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-            torch.testing.assert_close(forward(model, batch), without, rtol=1e-5, atol=1e-5)
+            with torch.no_grad():
+                torch.testing.assert_close(forward(model, batch), _logits(model, batch), rtol=1e-5, atol=1e-5)
+        method.learn_documents(model, [batch], None)
 
 
-def test_a_model_in_training_is_not_told_by_what_it_saw(tiny_encoder: Path) -> None:
-    loaded = _load(tiny_encoder, "mean+max")
-    method = LoraTfidf(rank=2, max_terms=500)
-    model = method.attach(loaded.model, head=loaded.head)
+def test_the_logits_are_those_of_the_encoder_and_of_the_terms_times_their_factors(
+    attached: tuple[LoraTfidf, nn.Module],
+) -> None:
+    method, model = attached
     documents, classes = _separable()
     batch = _batch(documents, classes)
-    alone = model.eval()(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    method.learn_documents(model, [batch])
-    head = _head(terms=500)
-    head.vocabulary = loaded.model.config.vocab_size
-    head.learn([batch], penalty=method.terms_penalty)
-    for training in (False, True):
-        head.train(training)
-        model.train(training)
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        torch.testing.assert_close(logits - alone, _called(head, batch), rtol=0, atol=1e-4)
-    assert not torch.allclose(_called(head.eval(), batch), _called(head.train(), batch), atol=0.1)
+    alone = _logits(model, batch)
+    method.learn_documents(model, [batch], None)
+    terms = TermHead(labels=2, vocabulary=term_heads(model)[0].vocabulary)
+    terms.learn([batch], terms=64, longest_ngram=3, penalty=method.terms_penalty)
+    expected = 0.5 * alone + 4 * _called(terms, batch)
+    torch.testing.assert_close(_logits(model, batch), expected, rtol=0, atol=0.02)  # all numbers have 11 digits
+
+
+def _factors(attached: tuple[LoraTfidf, nn.Module], held_out: HeldOut | None) -> tuple[float, float]:
+    """The factors on the encoder's logits and on the scores of terms that tell `_separable`'s class."""
+    method, model = attached
+    documents, classes = _separable()
+    weight = model.get_parameter("base_model.model.classifier.modules_to_save.default.weight")
+    before = weight.detach().clone()
+    method.learn_documents(model, [_batch(documents, classes)], held_out)
+    alone = TermHead(labels=2, vocabulary=term_heads(model)[0].vocabulary)
+    alone.learn([_batch(documents, classes)], terms=64, longest_ngram=3, penalty=method.terms_penalty)
+    on_logits = (weight.detach() * before).sum() / before.square().sum()
+    on_scores = (term_heads(model)[0].weight * alone.weight).sum() / alone.weight.square().sum()
+    return float(on_logits), float(on_scores)
+
+
+def test_without_held_out_documents_the_factors_are_the_typical_ones(attached: tuple[LoraTfidf, nn.Module]) -> None:
+    assert _factors(attached, None) == pytest.approx((0.5, 4.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("told_by", ["the encoder", "terms"])
+def test_what_tells_the_class_of_held_out_documents_counts_more(
+    attached: tuple[LoraTfidf, nn.Module], told_by: str
+) -> None:
+    documents, classes = _separable()
+    if told_by == "the encoder":
+        classes = np.random.default_rng(1).permutation(classes).tolist()
+        logits = 4 * np.eye(2)[classes]
+    else:
+        logits = 20 * np.eye(2)[np.random.default_rng(1).permutation(classes)]
+    batches = [_batch(documents[:25], classes[:25]), _batch(documents[25:], classes[25:])]
+    on_logits, on_scores = _factors(attached, HeldOut(iter(batches), lambda: logits.astype(np.float32)))
+    if told_by == "the encoder":
+        assert on_logits > 0.6
+        assert on_scores < 2.5
+    else:
+        assert on_logits < 0.4
+        assert on_scores > 4.1
+
+
+def test_what_is_saved_has_16_bits_and_is_what_was_measured(
+    attached: tuple[LoraTfidf, nn.Module], tmp_path: Path
+) -> None:
+    method, model = attached
+    method.learn_documents(model, [_batch(*_separable())], None)
+    method.save(model, tmp_path)
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    assert {tensor.dtype for name, tensor in saved.items() if not name.endswith("keys")} == {torch.float16}
+    state = {name.replace(".default", "").replace("modules_to_save.", ""): t for name, t in model.state_dict().items()}
+    for name, tensor in saved.items():
+        assert torch.equal(tensor.to(state[name].dtype), state[name]), name
 
 
 def _study(encoder: Path, *, epochs: int = 3, **reading: str) -> StudySpec:
@@ -303,7 +327,7 @@ def test_the_terms_tell_the_class(tiny_encoder: Path, tmp_path: Path) -> None:
     saved = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
     terms = {name.rpartition(".")[2]: tensor for name, tensor in saved.items() if ".terms." in name}
     learned = len(terms["keys"])
-    assert 50 < learned < 500  # what the documents have, not the room for more
+    assert 50 < learned <= 500
     assert (terms["keys"].diff() > 0).all()
     assert {name: tuple(tensor.shape) for name, tensor in terms.items()} == {
         "keys": (learned,),
@@ -311,7 +335,23 @@ def test_the_terms_tell_the_class(tiny_encoder: Path, tmp_path: Path) -> None:
         "weight": (learned, 3),
         "bias": (3,),
     }
-    assert record.test.accuracy > 0.9  # its words tell a tiny document's class
+    assert record.history[-1].val_accuracy < 0.7  # of the encoder by itself
+    assert record.val.accuracy > 0.9  # its words tell a tiny document's class
+    assert record.test.accuracy > 0.9
+
+
+def test_the_encoder_is_trained_as_without_terms(tiny_encoder: Path, tmp_path: Path) -> None:
+    study = _study(tiny_encoder)
+    plain = study.model_copy(update={"arms": ({"method": "lora", "rank": 2},)})
+    histories, factors = [], []
+    for name, one in (("with", study), ("without", plain)):
+        histories.append([(epoch.train_loss, epoch.val_loss) for epoch in run_one(one, tmp_path / name).history])
+        saved = load_file(tmp_path / name / "model" / "adapter_model.safetensors")
+        factors.append({key: tensor for key, tensor in saved.items() if "lora_" in key})
+    assert histories[0] == histories[1]
+    assert factors[0].keys() == factors[1].keys()
+    for key, tensor in factors[1].items():
+        assert torch.equal(factors[0][key], tensor.half())
 
 
 def test_a_plan_refuses_a_head_that_sees_no_terms(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ class PooledClassifier(PreTrainedModel):
         self.terms: nn.Module | None = None
         self.post_init()
 
-    def add_terms(self, terms: int) -> None:
-        """Let the head see the document's terms too, as `TermHead` does; at first they change nothing."""
-        self.terms = TermHead(terms=terms, labels=self.num_labels, vocabulary=self.config.vocab_size)
+    def add_terms(self) -> None:
+        """Let the head see the document's terms too, as `TermHead` does; at first there are none."""
+        self.terms = TermHead(labels=self.num_labels, vocabulary=self.config.vocab_size)
 
     def forward(
         self,

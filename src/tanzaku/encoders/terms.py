@@ -16,28 +16,20 @@ from tanzaku.errors import EncoderError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-FOLDS = 5
-_NO_TERM = 2**62  # no token or pair has this number, and all stand before it
-_SCALES = (0.1, 100.0)  # of logits from distances that are about 1: from nearly no opinion to certainty
+LONGEST_NGRAM = 3  # whose numbers fit into 64 bits for any vocabulary
 
 
 class TermHead(nn.Module):
-    """logits = Wᵀ t + b, with t the TF-IDF vector of the document's tokens and pairs of neighbouring tokens.
+    """scores = Wᵀ t + b, with t the TF-IDF vector of the document's tokens and short sequences of them.
 
     Of all terms it knows those that the most training documents have. With n occurrences of one, its entry of t is
     (1 + ln n)·idf, and t has length 1: what scikit-learn's `TfidfVectorizer(sublinear_tf=True)` makes of these terms.
-    [CLS], [SEP] and padding are no terms, and no pair reaches from one row into the next.
+    [CLS], [SEP] and padding are no terms, and no sequence reaches from one row into the next.
 
-    W and b are those of a linear support vector machine, one class against the rest, times a scale. They are fitted by
-    `learn`, not by gradients. What is trained next to them learns what they miss on documents that they have not seen:
-    while training, a document's logits are those of a machine that was fitted to the other documents (stacking, Wolpert
-    1992), and the scale is what makes these logits' cross-entropy least (Guo et al. 2017, arXiv 1706.04599).
-
-    Its buffers have one entry for each term: room for `terms` until `learn` or a loaded state dict says how many there
-    are.
+    W and b are those of a linear support vector machine, one class against the rest. They are fitted by `learn`, not by
+    gradients; before, there are no terms and all scores are 0.
 
     Args:
-        terms: The most terms that it knows.
         labels: Classes.
         vocabulary: Entries of the encoder's vocabulary.
     """
@@ -46,62 +38,54 @@ class TermHead(nn.Module):
     idf: Tensor
     weight: Tensor
     bias: Tensor
-    held_out_weight: Tensor
-    held_out_bias: Tensor
 
-    def __init__(self, *, terms: int, labels: int, vocabulary: int) -> None:
+    def __init__(self, *, labels: int, vocabulary: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.register_buffer("keys", torch.full((terms,), _NO_TERM))  # in order
-        self.register_buffer("idf", torch.ones(terms))
-        self.register_buffer("weight", torch.zeros(terms, labels))
+        self.register_buffer("keys", torch.zeros(0, dtype=torch.long))  # in order
+        self.register_buffer("idf", torch.zeros(0))
+        self.register_buffer("weight", torch.zeros(0, labels))
         self.register_buffer("bias", torch.zeros(labels))
-        # Fold by fold, (FOLDS · terms, labels) and (FOLDS, labels); none where it was not fitted but loaded.
-        self.register_buffer("held_out_weight", torch.zeros(0, labels), persistent=False)
-        self.register_buffer("held_out_bias", torch.zeros(0, labels), persistent=False)
 
     @torch.no_grad()
-    def learn(self, batches: Iterable[Any], *, penalty: float) -> None:
+    def learn(self, batches: Iterable[Any], *, terms: int, longest_ngram: int, penalty: float) -> None:
         """Choose the terms and fit the layer.
 
         Args:
             batches: The training documents, each once: `input_ids`, `attention_mask`, `documents`, `labels`, `weights`.
+            terms: The most terms to keep.
+            longest_ngram: Terms have 1 to this many tokens, `LONGEST_NGRAM` at most.
             penalty: C of the support vector machine.
 
         Raises:
             EncoderError: No document has a token.
         """
-        counted = _count(batches, self.vocabulary)
+        counted = _count(batches, self.vocabulary, longest_ngram)
         if not len(counted.keys):
             raise EncoderError(
                 "the training documents are empty after tokenizing, so there are no terms to learn; give other texts, "
                 "or an encoder whose vocabulary has their words"
             )
         every, found = np.unique(counted.keys, return_counts=True)
-        chosen = np.sort(np.lexsort((every, -found))[: len(self.keys)])  # of equally frequent ones the first
+        chosen = np.sort(np.lexsort((every, -found))[:terms])  # of equally frequent ones the first
         keys, found = every[chosen], found[chosen]
         idf = np.log((1 + len(counted.labels)) / (1 + found)) + 1
-        vectors = counted.vectors(keys, idf)
         labels = self.weight.shape[1]
-        everyone = np.arange(len(counted.labels))
-        whole, *apart = (
-            _fit(vectors[rows], counted.labels[rows], labels, penalty, counted.weights[rows])
-            for rows in (everyone, *_others(counted.folds))
-        )
-        scores = np.stack([vectors @ weight + bias for weight, bias in apart])[counted.folds, range(len(counted.folds))]
-        scale = _calibrated(scores, counted.labels, counted.weights)
-
+        weight, bias = _fit(counted.vectors(keys, idf), counted.labels, labels, penalty, counted.weights)
         self.keys = torch.from_numpy(keys).to(self.keys)
         self.idf = torch.from_numpy(idf).to(self.idf)
-        self.held_out_weight = torch.from_numpy(scale * np.concatenate([weight for weight, _ in apart])).to(self.weight)
-        self.held_out_bias = torch.from_numpy(scale * np.stack([bias for _, bias in apart])).to(self.bias)
-        self.weight = torch.from_numpy(scale * whole[0]).to(self.weight)
-        self.bias = torch.from_numpy(scale * whole[1]).to(self.bias)
+        self.weight = torch.from_numpy(weight).to(self.weight)
+        self.bias = torch.from_numpy(bias).to(self.bias)
+
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all scores by a factor."""
+        self.weight *= factor
+        self.bias *= factor
 
     def take_over(self, other: TermHead) -> None:
         """Know what another one has learned."""
         self.load_state_dict(other.state_dict())
-        self.held_out_weight, self.held_out_bias = other.held_out_weight, other.held_out_bias
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Make room for as many terms as were saved before they are copied in."""
@@ -111,7 +95,7 @@ class TermHead(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, documents: Tensor | None = None) -> Tensor:
-        """The logits (documents, labels) that the terms add.
+        """The scores (documents, labels) that the terms add to the logits.
 
         Args:
             input_ids: (rows, tokens) int64, padded on the right.
@@ -121,7 +105,9 @@ class TermHead(nn.Module):
         if documents is None:
             documents = torch.arange(len(input_ids), device=input_ids.device)
         count = int(documents.max()) + 1
-        rows, keys = _terms(input_ids, attention_mask, self.vocabulary)
+        if not len(self.keys):
+            return self.bias.expand(count, -1)
+        rows, keys = _terms(input_ids, attention_mask, self.vocabulary, self._longest())
         places = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         known = self.keys[places] == keys
         # One number a document and term, in order.
@@ -129,19 +115,21 @@ class TermHead(nn.Module):
         owners, places = pairs // len(self.keys), pairs % len(self.keys)
         entries = (1 + occurrences.log()) * self.idf[places]
         lengths = torch.zeros(count, device=entries.device).index_add(0, owners, entries.square()).sqrt()
-        weight, bias = self.weight, self.bias
-        if self.training and len(self.held_out_bias):
-            folds = _folds(input_ids, attention_mask, documents, count)
-            weight, bias = self.held_out_weight, self.held_out_bias[folds]
-            places = folds[owners] * len(self.keys) + places
-        logits = functional.embedding_bag(
+        scores = functional.embedding_bag(
             places,
-            weight,
+            self.weight,
             torch.searchsorted(owners, torch.arange(count, device=owners.device)),
             mode="sum",
             per_sample_weights=entries / lengths[owners],
         )
-        return logits + bias
+        return scores + self.bias
+
+    def ngrams(self) -> list[tuple[int, ...]]:
+        """The tokens of each term, in the order of `keys`."""
+        return [_tokens_of(int(key), self.vocabulary) for key in self.keys]
+
+    def _longest(self) -> int:
+        return len(_tokens_of(int(self.keys[-1]), self.vocabulary))  # longer sequences have larger numbers
 
 
 @dataclass(frozen=True)
@@ -152,7 +140,6 @@ class _Counted:
     keys: np.ndarray
     occurrences: np.ndarray
     labels: np.ndarray
-    folds: np.ndarray
     weights: np.ndarray
 
     def vectors(self, keys: np.ndarray, idf: np.ndarray) -> csr_array:
@@ -169,48 +156,49 @@ class _Counted:
         return csr_array(normalize(csr_array((entries, where), shape=(len(self.labels), len(keys)))))
 
 
-def _count(batches: Iterable[Any], vocabulary: int) -> _Counted:
-    owners, keys, occurrences, labels, folds, weights = [], [], [], [], [], []
+def _count(batches: Iterable[Any], vocabulary: int, longest_ngram: int) -> _Counted:
+    owners, keys, occurrences, labels, weights = [], [], [], [], []
     before = 0
     for batch in batches:
         documents = torch.arange(len(batch.input_ids)) if batch.documents is None else batch.documents
-        rows, found = _terms(batch.input_ids, batch.attention_mask, vocabulary)
+        rows, found = _terms(batch.input_ids, batch.attention_mask, vocabulary, longest_ngram)
         pairs, counts = torch.unique(torch.stack([documents[rows], found]), dim=1, return_counts=True)
         owners.append(pairs[0] + before)
         keys.append(pairs[1])
         occurrences.append(counts)
         labels.append(batch.labels)
-        folds.append(_folds(batch.input_ids, batch.attention_mask, documents, len(batch.labels)))
         weights.append(torch.ones(len(batch.labels)) if batch.weights is None else batch.weights)
         before += len(batch.labels)
-    return _Counted(*(torch.cat(parts).numpy() for parts in (owners, keys, occurrences, labels, folds, weights)))
+    return _Counted(*(torch.cat(parts).numpy() for parts in (owners, keys, occurrences, labels, weights)))
 
 
-def _terms(input_ids: Tensor, attention_mask: Tensor, vocabulary: int) -> tuple[Tensor, Tensor]:
-    """The row and the number of every term, (terms,) int64 each: a token's own, or that of a pair."""
+def _terms(input_ids: Tensor, attention_mask: Tensor, vocabulary: int, longest_ngram: int) -> tuple[Tensor, Tensor]:
+    """The row and the number of every term, (terms,) int64 each.
+
+    A token has its own number. One token more makes (number + 1)·vocabulary + token, so that no two terms share one.
+    """
     tokens, present = _tokens(input_ids, attention_mask)
-    pairs = (tokens[:, :-1] + 1) * vocabulary + tokens[:, 1:]
-    parts = [(tokens, present), (pairs, present[:, 1:])]
+    numbers, parts = tokens, [(tokens, present)]
+    for length in range(2, longest_ngram + 1):
+        numbers = (numbers[:, :-1] + 1) * vocabulary + tokens[:, length - 1 :]
+        parts.append((numbers, present[:, length - 1 :]))  # where its last token is one, the others are
     rows = torch.cat([there.nonzero()[:, 0] for _, there in parts])
     return rows, torch.cat([numbers[there] for numbers, there in parts])
+
+
+def _tokens_of(number: int, vocabulary: int) -> tuple[int, ...]:
+    """The tokens of the term with this number; see `_terms`."""
+    tokens: list[int] = []
+    while number >= 0 and len(tokens) < LONGEST_NGRAM:
+        tokens.insert(0, number % vocabulary)
+        number = number // vocabulary - 1
+    return tuple(tokens)
 
 
 def _tokens(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
     """The ids without [CLS], (rows, tokens - 2), and which of them are neither [SEP] nor padding: what stands last in
     the longest row is its [SEP], and a token is one as long as another, [SEP] at least, comes after it."""
     return input_ids[:, 1:-1], attention_mask[:, 2:] > 0
-
-
-def _folds(input_ids: Tensor, attention_mask: Tensor, documents: Tensor, count: int) -> Tensor:
-    """The fold of each document, (count,) int64. It follows from its tokens, so the same text is in one fold."""
-    tokens, present = _tokens(input_ids, attention_mask)
-    sums = (tokens * present).sum(dim=1)
-    return torch.zeros(count, dtype=sums.dtype, device=sums.device).index_add(0, documents, sums) % FOLDS
-
-
-def _others(folds: np.ndarray) -> list[np.ndarray]:
-    """The documents outside each fold; all where none would be left."""
-    return [np.flatnonzero(folds != fold) if (folds != fold).any() else np.arange(len(folds)) for fold in range(FOLDS)]
 
 
 def _that_count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -242,30 +230,6 @@ def _fit(
         machine = LinearSVC(C=penalty, random_state=0).fit(vectors, of_class, sample_weight=documents)
         weight[:, label], bias[label] = machine.coef_[0], machine.intercept_[0]
     return weight, bias
-
-
-def _calibrated(scores: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:
-    """The factor on `scores` (documents, labels) with which their cross-entropy is least.
-
-    `weights` (documents,) says how much each document counts, 0 or more.
-
-    The targets are smoothed by the rule of succession, as Platt (1999) does: where the scores tell every document's
-    class, the factor would grow without end, and what is trained next to them would have nothing to learn.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    counts, weights = _that_count(weights)
-    scores, classes = scores[counts], classes[counts]
-    documents, labels = scores.shape
-    targets = np.full(scores.shape, 1 / (documents + labels))
-    targets[range(documents), classes] = (documents + 1) / (documents + labels)
-
-    def loss(logarithm: float) -> float:
-        losses = -(targets * log_softmax(np.exp(logarithm) * scores, axis=1)).sum(axis=1)
-        return float(np.average(losses, weights=weights))
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_SCALES), method="bounded").x))
 
 
 def term_heads(model: nn.Module) -> list[TermHead]:

@@ -24,7 +24,6 @@ _OPSET = 20
 _IR_VERSION = 10
 # In the place of what is no term; no token has this number.
 _NO_TOKEN = -1
-_NO_TERM = 2**62  # as in tanzaku.encoders.terms
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,8 @@ class Terms:
 
 
 def terms_of(head: TermHead) -> Terms:
-    """The terms of `lora+tfidf`: tokens, and pairs of them."""
-    keys = head.keys.numpy()
-    known = keys < _NO_TERM
-    vocabulary = head.vocabulary
-    ngrams = [
-        (int(key),) if key < vocabulary else (int(key) // vocabulary - 1, int(key) % vocabulary) for key in keys[known]
-    ]
-    return Terms(ngrams, head.idf.numpy()[known], head.weight.numpy()[known], head.bias.numpy())
+    """The terms of `lora+tfidf`: tokens, and sequences of them."""
+    return Terms(head.ngrams(), head.idf.numpy(), head.weight.numpy(), head.bias.numpy())
 
 
 def terms_of_pipeline(fitted: Pipeline, *, characters: bool) -> Terms:

@@ -41,7 +41,7 @@ TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
 ENCODER_ARMS: tuple[Mapping[str, Any], ...] = (
     {"method": "head"},
     {"method": "lora", "rank": 8},
-    {"method": "lora+tfidf"},
+    {"method": "lora+tfidf", "rank": 8, "learning_rate": 1e-3},  # takes over the training of the one before
     {"method": "full"},
     {"method": "lora", "rank": 2},
     {"method": "lora", "rank": 32},

@@ -150,14 +150,27 @@ class EncoderMethod(_Options, StepHooks, ABC):
             MethodError: The model lacks the modules that the options name.
         """
 
-    def learn_documents(self, model: nn.Module, batches: Iterable[Any]) -> None:
-        """Take from the training documents what the attached model needs to know before its training begins.
+    def trained_like(self) -> EncoderMethod | None:
+        """The method whose training is the same, of which a finished run need not be trained again; most have none."""
+        return None
 
-        Most methods need nothing. It is called once more where a training resumes, so it may depend on nothing else.
+    def take_over(self, model: nn.Module, folder: Path) -> None:
+        """Put the weights that a run of `trained_like` saved in `folder` into the attached model.
+
+        Raises:
+            MethodError: The folder does not hold them.
+        """
+        raise NotImplementedError
+
+    def learn_documents(self, model: nn.Module, train: Iterable[Any], held_out: HeldOut | None) -> None:
+        """Learn from the documents what gradients do not teach; it is called once, when the training has ended.
+
+        Most methods need nothing.
 
         Args:
-            model: What `attach` gave; it is changed in place.
-            batches: All training documents, as the model is going to read them.
+            model: What was trained; it is changed in place.
+            train: All training documents, as the model reads them.
+            held_out: The validation documents; None where they are the training documents again.
         """
 
     @abstractmethod
@@ -194,6 +207,18 @@ class EncoderMethod(_Options, StepHooks, ABC):
 
         Where `mergeable` is false, it is the model as it is: it predicts, but its weights are not a plain encoder's.
         """
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Documents that a model was not trained on.
+
+    `batches` are the documents as the model reads them, and `logits()` what it makes of them, (documents, labels)
+    float32.
+    """
+
+    batches: Iterable[Any]
+    logits: Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,13 @@ class RunFolders:
             name: As `Namer.folder` gives it.
             identity: The run's.
         """
-        end = identity[:IDENTITY_DIGITS]
         seed = "" if run.method.deterministic else f"-s{run.seed}"
-        return self._parent / self._by_identity.get(end, f"{name}{seed}-{end}")
+        return self.existing(identity) or self._parent / f"{name}{seed}-{identity[:IDENTITY_DIGITS]}"
+
+    def existing(self, identity: str) -> Path | None:
+        """The folder that has this identity, whatever it is called; None where there is none."""
+        name = self._by_identity.get(identity[:IDENTITY_DIGITS])
+        return None if name is None else self._parent / name
 
 
 def folders_below(top: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -125,12 +126,16 @@ def _planned(
         return PlannedTextRun(spec, folders.of(spec, name=name, identity=identity))
     encoder = encoders[spec.encoder.pretrain]
     teacher = teachers.get(spec.training.distill) if spec.training.distill is not None else None
-    identity = spec.identity(
+    identity_of = partial(
+        EncoderRunSpec.identity,
         data_fingerprint=dataset.fingerprint,
         encoder_fingerprint=encoder.fingerprint,
         teacher_fingerprint=None if teacher is None else teacher.fingerprint,
     )
-    return PlannedEncoderRun(spec, folders.of(spec, name=name, identity=identity), encoder, teacher)
+    folder = folders.of(spec, name=name, identity=identity_of(spec))
+    like = spec.method.trained_like()
+    trained_like = None if like is None else identity_of(spec.model_copy(update={"method": like}))
+    return PlannedEncoderRun(spec, folder, encoder, teacher, trained_like=trained_like)
 
 
 def prepare_teachers(specs: Sequence[EncoderRunSpec], dataset: Dataset, *, out: Path) -> dict[DistillSpec, SoftLabels]:

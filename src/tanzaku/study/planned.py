@@ -23,6 +23,8 @@ class PlannedEncoderRun:
     teacher: SoftLabels | None = None
     processes: int = 1
     """That train it together. Its results do not depend on them, up to rounding and what dropout leaves out."""
+    trained_like: str | None = None
+    """The identity of the run whose training is the same; see `EncoderMethod.trained_like`."""
 
     @property
     def run_id(self) -> str:

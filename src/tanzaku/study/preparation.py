@@ -1,7 +1,6 @@
 """From a resolved run to a training that is ready to begin: tokens, encoder, method, optimiser."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,15 +34,11 @@ from tanzaku.training.stopping import EarlyStopping
 
 @dataclass(frozen=True)
 class PreparedTraining:
-    """A training that is ready to begin, how its model is computed, and what a record says of its encoder.
-
-    `learning_seconds` is what the method's `learn_documents` took.
-    """
+    """A training that is ready to begin, how its model is computed, and what a record says of its encoder."""
 
     training: Training
     forward: ChosenForward
     encoder: EncoderFacts
-    learning_seconds: float
 
 
 def prepare_training(
@@ -67,11 +62,7 @@ def prepare_training(
     loaded = _load(spec.encoder, spec.training, encoder, label_names, seed=spec.seed)
     pretraining = pretraining_facts(encoder) if spec.encoder.pretrain else None
     facts = _encoder_facts(encoder, loaded.model, loaded.head, pretraining)
-    model = spec.method.attach(loaded.model, head=loaded.head)
-    began = time.perf_counter()
-    spec.method.learn_documents(model, train.in_order(spec.training.batch_size))
-    learning_seconds = time.perf_counter() - began
-    model = model.to(_device())
+    model = spec.method.attach(loaded.model, head=loaded.head).to(_device())
     chosen = choose_forward(model, fast=spec.training.fast, precision=spec.training.precision)
     forward = replace(chosen, run=spec.method.wrap_forward(remember_features(chosen.run)))
     optimizer = _build_optimizer(spec.training, spec.method, model, loaded.head)
@@ -80,7 +71,7 @@ def prepare_training(
     training = _build_training(spec, model, optimizer, train, val, checkpoints, should_stop, forward.run, peers)
     if not peers.is_first:  # the processes' documents differ, and so must what dropout leaves out of them
         torch.manual_seed(int(np.random.SeedSequence([spec.seed, peers.number]).generate_state(1)[0]))
-    return PreparedTraining(training, forward, facts, learning_seconds)
+    return PreparedTraining(training, forward, facts)
 
 
 def tokenized_splits(

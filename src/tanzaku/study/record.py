@@ -226,6 +226,14 @@ class FinishedEncoderRun(_FinishedRun):
     compute: ComputeFacts
     best_epoch: int
     stopped_early: bool
+    trained_by: Annotated[
+        str | None,
+        Field(
+            description="The run of the same training whose weights were taken over; what the record says of the "
+            "training, its time too, is of that run.",
+            exclude_if=lambda run: run is None,
+        ),
+    ] = None
 
 
 class FinishedTextRun(_FinishedRun):

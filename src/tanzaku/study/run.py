@@ -3,7 +3,7 @@
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,17 @@ from tanzaku.files import atomic_folder, folder_bytes, write_atomically
 from tanzaku.measure.calibration import fit_temperature, rounded_down, softmax
 from tanzaku.measure.cost import peak_gpu_memory_bytes, peak_memory_bytes
 from tanzaku.measure.metrics import measure
+from tanzaku.methods.interface import HeldOut
 from tanzaku.provenance import Stopwatch
 from tanzaku.study.environment import describe_environment
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.predictions import PREDICTIONS_FILE, VALIDATION_PREDICTIONS_FILE, write_predictions
-from tanzaku.study.preparation import class_indices, prepare_training, tokenized_splits
+from tanzaku.study.preparation import PreparedTraining, class_indices, prepare_training, tokenized_splits
 from tanzaku.study.ranks import Classified, measure_ranks
 from tanzaku.study.record import (
     MODEL_FOLDER,
     ComputeFacts,
     Costs,
-    EncoderFacts,
     EpochRecord,
     FinishedEncoderRun,
     FinishedRun,
@@ -38,12 +38,12 @@ from tanzaku.study.record import (
     write_record,
 )
 from tanzaku.study.summary import CalibrationFacts, DataFacts
+from tanzaku.study.taking_over import TrainedBefore, trained_before
 from tanzaku.study.together import run_checkpoints, trained_together
 from tanzaku.training.batches import LabelledTokens
 from tanzaku.training.evaluation import evaluate
-from tanzaku.training.events import EpochResult, Event, TrainingDone
+from tanzaku.training.events import EpochDone, Event, TrainingDone
 from tanzaku.training.forward import Forward
-from tanzaku.training.loop import Training
 
 LOGITS_FILE = "test-logits.npy"
 
@@ -85,6 +85,7 @@ def run_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     with spec.method.named_errors():
         adapted = _adapt(planned, dataset, listeners, should_stop)
+    done, before = adapted.trained.done, adapted.trained.before
     calibration = _calibrate(dataset, adapted.val, typical=spec.method.typical_temperature)
     _write_results(folder, dataset, val=adapted.val, test=adapted.test, temperature=calibration.temperature)
     record = FinishedEncoderRun(
@@ -92,23 +93,24 @@ def run_encoder(
         study=study,
         started=watch.started,
         ended=watch.now,
-        resumptions=adapted.done.resumptions,
+        resumptions=done.resumptions,
         spec=spec.model_dump(mode="json"),
         method_details=spec.method.details(),
         data=data_facts(dataset),
         environment=describe_environment(),
-        history=tuple(EpochRecord(**asdict(result)) for result in adapted.done.history),
-        training_curve=adapted.done.curve,
+        history=tuple(EpochRecord(**asdict(result)) for result in done.history),
+        training_curve=done.curve,
         val=_scores(dataset.val, adapted.val, dataset),
         test=_scores(dataset.test, adapted.test, dataset),
         calibration=calibration,
         costs=adapted.costs,
         ranks=adapted.ranks,
-        encoder=adapted.encoder,
+        encoder=adapted.trained.prepared.encoder,
         distillation=planned.teacher.facts if planned.teacher else None,
         compute=adapted.compute,
-        best_epoch=adapted.done.best_epoch,
-        stopped_early=adapted.done.stopped_early,
+        best_epoch=done.best_epoch,
+        stopped_early=done.stopped_early,
+        trained_by=before.folder.name if before else None,
     )
     write_record(record, folder)
     run_checkpoints(planned).clear()  # not before: without a record, the training resumes from them
@@ -144,10 +146,14 @@ def run_text(planned: PlannedTextRun, *, dataset: Dataset, study: str) -> Finish
 
 def _calibrate(dataset: Dataset, val: np.ndarray, *, typical: float) -> CalibrationFacts:
     """Fit the temperature on the validation set; where that is the training set again, it is the typical one."""
-    held_out = dataset.val.texts != dataset.train.texts
-    classes = class_indices(dataset.val, dataset)
-    found = fit_temperature(val if held_out else val[:0], classes if held_out else classes[:0], typical=typical)
+    count = len(val) if _is_held_out(dataset) else 0
+    found = fit_temperature(val[:count], class_indices(dataset.val, dataset)[:count], typical=typical)
     return CalibrationFacts.model_validate(found, from_attributes=True)
+
+
+def _is_held_out(dataset: Dataset) -> bool:
+    """Whether the validation set is another than the training set."""
+    return dataset.val.texts != dataset.train.texts
 
 
 def _write_results(folder: Path, dataset: Dataset, *, val: np.ndarray, test: np.ndarray, temperature: float) -> None:
@@ -175,11 +181,19 @@ def _write_logits(path: Path, logits: np.ndarray) -> None:
 
 
 @dataclass(frozen=True)
+class _Trained:
+    """A trained encoder method, and the run that trained it if it was another one."""
+
+    prepared: PreparedTraining
+    done: TrainingDone
+    before: TrainedBefore | None
+
+
+@dataclass(frozen=True)
 class _Adapted:
     """What a trained encoder method gave; `val` and `test` are logits (documents, labels)."""
 
-    done: TrainingDone
-    encoder: EncoderFacts
+    trained: _Trained
     compute: ComputeFacts
     costs: Costs
     ranks: tuple[RankRecord, ...]
@@ -196,6 +210,29 @@ class _Fitted:
     test: np.ndarray
 
 
+def _train(
+    planned: PlannedEncoderRun,
+    dataset: Dataset,
+    train: LabelledTokens,
+    val: LabelledTokens,
+    listeners: Sequence[Callable[[Event], None]],
+    should_stop: Callable[[], bool],
+) -> _Trained:
+    """Train an encoder method; the model then has the weights of the best epoch."""
+    prepare = partial(
+        prepare_training,
+        *(planned.spec, train, val, planned.encoder, dataset.label_names, run_checkpoints(planned), should_stop),
+        teacher=planned.teacher,
+    )
+    if before := trained_before(planned):
+        prepared = prepare()
+        done = before.take_over(planned.spec.method, prepared.training.model)
+        return _Trained(prepared, _listen([*map(EpochDone, done.history), done], listeners), before)
+    with trained_together(planned, dataset) as peers:
+        prepared = prepare(peers=peers)
+        return _Trained(prepared, _listen(prepared.training.run(), listeners), None)
+
+
 def _adapt(
     planned: PlannedEncoderRun,
     dataset: Dataset,
@@ -203,23 +240,21 @@ def _adapt(
     should_stop: Callable[[], bool],
 ) -> _Adapted:
     """Train an encoder method, save the best epoch, and classify the validation and the test set with it."""
-    spec, encoder, folder = planned.spec, planned.encoder, planned.folder
-    train, val, test = tokenized_splits(spec, dataset, encoder)
-    checkpoints, labels, teacher = run_checkpoints(planned), dataset.label_names, planned.teacher
-    with trained_together(planned, dataset) as peers:
-        prepared = prepare_training(
-            spec, train, val, encoder, labels, checkpoints, should_stop, teacher=teacher, peers=peers
-        )
-        done = _listen(prepared.training, listeners)
-    model, forward = prepared.training.model, prepared.forward
+    spec, folder = planned.spec, planned.folder
+    train, val, test = tokenized_splits(spec, dataset, planned.encoder)
+    trained = _train(planned, dataset, train, val, listeners, should_stop)
+    model, forward = trained.prepared.training.model, trained.prepared.forward
+    batch_size = spec.training.eval_batch_size
+    classify = partial(_classify, model, batch_size=batch_size, forward=forward.run, should_stop=should_stop)
+    began = time.perf_counter()
+    held_out = HeldOut(val.in_order(batch_size), lambda: classify(val)[0]) if _is_held_out(dataset) else None
+    spec.method.learn_documents(model, train.in_order(batch_size), held_out)
+    learning_seconds = time.perf_counter() - began
     saved = folder / MODEL_FOLDER
     with atomic_folder(saved, replace=True) as staging:
         spec.method.save(model, staging)
-    batch_size = spec.training.eval_batch_size
-    classify = partial(_classify, model, batch_size=batch_size, forward=forward.run, should_stop=should_stop)
     val_logits, _ = classify(val)
     test_logits, test_seconds = classify(test)
-    costs = _costs(done.history, model, saved, learning_seconds=prepared.learning_seconds, test_seconds=test_seconds)
     ranks = measure_ranks(
         spec.method,
         model,
@@ -230,19 +265,25 @@ def _adapt(
         classify=lambda split: classify(split)[0],
     )
     compute = ComputeFacts(path=forward.path, precision=forward.precision, processes=planned.processes)
-    return _Adapted(done, prepared.encoder, compute, costs, ranks, val_logits, test_logits)
+    if trained.before:
+        compute = trained.before.record.compute
+    costs = _costs(trained, saved, learning_seconds=learning_seconds, test_seconds=test_seconds)
+    return _Adapted(trained, compute, costs, ranks, val_logits, test_logits)
 
 
-def _costs(
-    history: Sequence[EpochResult], model: nn.Module, saved: Path, *, learning_seconds: float, test_seconds: float
-) -> Costs:
+def _costs(trained: _Trained, saved: Path, *, learning_seconds: float, test_seconds: float) -> Costs:
+    history, model = trained.done.history, trained.prepared.training.model
     train_seconds = learning_seconds + sum(epoch.train_seconds for epoch in history)
+    peak, peak_gpu = peak_memory_bytes(), peak_gpu_memory_bytes()
+    if trained.before:  # it is the training that takes the most
+        costs = trained.before.record.costs
+        peak, peak_gpu = costs.peak_memory_bytes, costs.peak_gpu_memory_bytes
     return Costs(
         train_seconds=train_seconds,
         train_seconds_with_evaluation=train_seconds + sum(epoch.eval_seconds for epoch in history),
         test_seconds=test_seconds,
-        peak_memory_bytes=peak_memory_bytes(),
-        peak_gpu_memory_bytes=peak_gpu_memory_bytes(),
+        peak_memory_bytes=peak,
+        peak_gpu_memory_bytes=peak_gpu,
         trainable_parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         saved_bytes=folder_bytes(saved),
     )
@@ -292,8 +333,8 @@ def data_facts(dataset: Dataset) -> DataFacts:
     )
 
 
-def _listen(training: Training, listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:
-    for event in training.run():
+def _listen(events: Iterable[Event], listeners: Sequence[Callable[[Event], None]]) -> TrainingDone:
+    for event in events:
         for listener in listeners:
             listener(event)
     assert isinstance(event, TrainingDone)
