@@ -1,7 +1,9 @@
-"""What all child processes have in common: none imports the main script, and all end with their parent."""
+"""What all child processes have in common: none imports the main script, and all end with their parent; and how
+interruptions wait."""
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -33,6 +35,29 @@ def without_main() -> Iterator[None]:
             main = _mains.pop()
             if not _mains:
                 sys.modules["__main__"] = main
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the end.
+
+    Python drops a `KeyboardInterrupt` that is raised while the garbage collector calls something back, as it does for
+    SQLAlchemy. Signals interrupt the main thread only, so in another one there is nothing to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None was not set by Python
+        for caught in dict.fromkeys(waiting):
+            signal.raise_signal(caught)
 
 
 def end_with_parent() -> None:

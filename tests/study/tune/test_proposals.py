@@ -1,6 +1,8 @@
 """Proposals follow from the trials before them alone, and trials are ended as Optuna's pruners say."""
 
+import signal
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +47,33 @@ def _search(proposals: Proposals, count: int) -> list[dict[str, Any]]:
         points.append(dict(proposal.settings))
         proposals.end(proposal.number, "finished", _objective(proposal.settings))
     return points
+
+
+class _Freed:
+    """Something with a callback of the garbage collector."""
+
+
+def test_ctrl_c_is_not_lost_in_a_callback_of_the_garbage_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Python drops what is raised; SQLAlchemy gives connections back there."""
+    ask = optuna.Study.ask
+
+    def ask_and_free(study: optuna.Study) -> optuna.Trial:
+        freed = _Freed()
+        reference = weakref.ref(freed, lambda _: signal.raise_signal(signal.SIGINT))
+        del freed
+        assert reference() is None
+        return ask(study)
+
+    with _proposals(tmp_path / "a.db") as proposals:
+        with monkeypatch.context() as patched:
+            patched.setattr(optuna.Study, "ask", ask_and_free)
+            with pytest.raises(KeyboardInterrupt):
+                proposals.next()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        # What was begun is written down whole, and comes again.
+        assert [proposal.number for proposal in proposals.next()] == [0]
 
 
 def test_proposals_are_in_the_space_and_differ(tmp_path: Path) -> None:

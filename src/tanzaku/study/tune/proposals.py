@@ -19,6 +19,7 @@ import numpy as np
 
 from tanzaku.errors import TanzakuError
 from tanzaku.extras import require_extra
+from tanzaku.processes import interrupts_held_back
 from tanzaku.study.tune_settings import Range, TuneSpec
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Proposals:
         TanzakuError: The extra `tune` is not installed, or the file is another search's.
     """
 
+    @interrupts_held_back()
     def __init__(
         self,
         path: Path,
@@ -103,16 +105,19 @@ class Proposals:
             )
         self._study.set_user_attr(_IDENTITY, identity)
 
+    @interrupts_held_back()
     def close(self) -> None:
         """Give the file back."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
+    @interrupts_held_back()
     def ended(self) -> list[Proposal]:
         """The trials that have ended, in the order of their numbers."""
         trials = self._study.get_trials(deepcopy=False)
         return [self._proposal(trial.number) for trial in trials if trial.state.is_finished()]
 
+    @interrupts_held_back()
     def next(self, jobs: int = 1, *, most: int = 1) -> list[Proposal]:
         """The trials of a round: those that were begun and have not ended, with their settings, and new ones.
 
@@ -134,6 +139,7 @@ class Proposals:
             drawn += 1
         return proposals
 
+    @interrupts_held_back()
     def report(self, number: int, epoch: int, objective: float) -> bool:
         """Take in an epoch's objective, also once more; whether the trial should be ended here."""
         trial, verdict = self._trial(number), f"ended after epoch {epoch}"
@@ -145,6 +151,7 @@ class Proposals:
         trial.set_user_attr(verdict, ends)
         return ends
 
+    @interrupts_held_back()
     def end(self, number: int, status: Literal["finished", "pruned", "failed"], objective: float | None) -> None:
         """Write down how a trial ended; a finished one with its objective."""
         from optuna.trial import TrialState
