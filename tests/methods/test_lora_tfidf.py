@@ -244,7 +244,7 @@ def test_the_logits_are_those_of_the_encoder_and_of_the_terms_times_their_factor
     method.learn_documents(model, [batch], None)
     terms = TermHead(labels=2, vocabulary=term_heads(model)[0].vocabulary)
     terms.learn([batch], terms=64, longest_ngram=3, penalty=method.terms_penalty)
-    expected = 0.5 * alone + 4 * _called(terms, batch)
+    expected = 0.8 * alone + 3 * _called(terms, batch)
     torch.testing.assert_close(_logits(model, batch), expected, rtol=0, atol=0.02)  # all numbers have 11 digits
 
 
@@ -263,7 +263,7 @@ def _factors(attached: tuple[LoraTfidf, nn.Module], held_out: HeldOut | None) ->
 
 
 def test_without_held_out_documents_the_factors_are_the_typical_ones(attached: tuple[LoraTfidf, nn.Module]) -> None:
-    assert _factors(attached, None) == pytest.approx((0.5, 4.0), rel=1e-3)
+    assert _factors(attached, None) == pytest.approx((0.8, 3.0), rel=1e-3)
 
 
 @pytest.mark.parametrize("told_by", ["the encoder", "terms"])
@@ -279,11 +279,11 @@ def test_what_tells_the_class_of_held_out_documents_counts_more(
     batches = [_batch(documents[:25], classes[:25]), _batch(documents[25:], classes[25:])]
     on_logits, on_scores = _factors(attached, HeldOut(iter(batches), lambda: logits.astype(np.float32)))
     if told_by == "the encoder":
-        assert on_logits > 0.6
-        assert on_scores < 2.5
+        assert on_logits > 0.8
+        assert on_scores < 2
     else:
-        assert on_logits < 0.4
-        assert on_scores > 4.1
+        assert on_logits < 0.5
+        assert on_scores > 3.1
 
 
 def test_what_is_saved_has_16_bits_and_is_what_was_measured(

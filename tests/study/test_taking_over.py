@@ -20,7 +20,7 @@ DATASET = make_dataset(train=24, val=12, test=15)
 
 
 def _plan(encoder: Path, out: Path, **training: Any) -> list[PlannedEncoderRun]:
-    """Runs of `lora` and of `lora+tfidf`, for each of two seeds."""
+    """Runs of `lora` with two seeds, and then of `lora+tfidf`."""
     content: dict[str, Any] = {
         "name": "tiny",
         "seeds": [1, 2],
@@ -45,10 +45,10 @@ def _weights(planned: PlannedEncoderRun) -> bytes:
 
 
 def test_it_ends_as_if_it_had_been_trained(tiny_encoder: Path, tmp_path: Path) -> None:
-    lora, both, *_ = _plan(tiny_encoder, tmp_path / "together")
+    lora, _, both, _ = _plan(tiny_encoder, tmp_path / "together")
     trained, _ = _run(lora)
     taken, events = _run(both)
-    alone = _plan(tiny_encoder, tmp_path / "alone")[1]
+    alone = _plan(tiny_encoder, tmp_path / "alone")[2]
     itself, _ = _run(alone)
     assert (trained.trained_by, taken.trained_by, itself.trained_by) == (None, lora.run_id, None)
     assert read_record(both.folder) == taken
@@ -64,7 +64,7 @@ def test_it_ends_as_if_it_had_been_trained(tiny_encoder: Path, tmp_path: Path) -
 
 
 def test_a_run_that_was_moved_is_found_by_its_identity(tiny_encoder: Path, tmp_path: Path) -> None:
-    lora, both, *_ = _plan(tiny_encoder, tmp_path)
+    lora, _, both, _ = _plan(tiny_encoder, tmp_path)
     _run(lora)
     moved = lora.folder.with_name("other-" + lora.run_id.rpartition("-")[2])
     lora.folder.rename(moved)
@@ -75,7 +75,7 @@ def test_a_run_that_was_moved_is_found_by_its_identity(tiny_encoder: Path, tmp_p
 def test_without_its_weights_or_its_record_the_training_is_done_again(
     tiny_encoder: Path, tmp_path: Path, missing: str
 ) -> None:
-    lora, both, *_ = _plan(tiny_encoder, tmp_path)
+    lora, _, both, _ = _plan(tiny_encoder, tmp_path)
     _run(lora)
     path = lora.folder / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -84,22 +84,28 @@ def test_without_its_weights_or_its_record_the_training_is_done_again(
 
 def test_only_the_same_training_counts(tiny_encoder: Path, tmp_path: Path) -> None:
     lora, _, _, of_other_seed = _plan(tiny_encoder, tmp_path)
-    longer = _plan(tiny_encoder, tmp_path, epochs=3)[1]
+    longer = _plan(tiny_encoder, tmp_path, epochs=3)[2]
     _run(lora)
     for planned in (of_other_seed, longer):
         assert _run(planned)[0].trained_by is None
 
 
 def test_weights_that_cannot_be_read_are_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
-    lora, both, *_ = _plan(tiny_encoder, tmp_path)
+    lora, _, both, _ = _plan(tiny_encoder, tmp_path)
     _run(lora)
     (lora.folder / "model" / "adapter_model.safetensors").write_bytes(b"no weights")
     with pytest.raises(MethodError, match=rf"lora\+tfidf: .*{lora.run_id}.* can't be read as a saved LoRA"):
         _run(both)
 
 
+def test_such_runs_come_after_the_others(tiny_encoder: Path, tmp_path: Path) -> None:
+    """So that the others have ended, also where several are made at the same time."""
+    names = [(run.spec.method.name, run.spec.seed) for run in _plan(tiny_encoder, tmp_path)]
+    assert names == [("lora", 1), ("lora", 2), ("lora+tfidf", 1), ("lora+tfidf", 2)]
+
+
 def test_only_methods_with_such_a_training_look_for_one(tiny_encoder: Path, tmp_path: Path) -> None:
-    lora, both, *_ = _plan(tiny_encoder, tmp_path)
+    lora, _, both, _ = _plan(tiny_encoder, tmp_path)
     assert lora.trained_like is None
     assert both.trained_like is not None
     assert lora.folder.name.endswith(both.trained_like[:10])

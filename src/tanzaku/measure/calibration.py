@@ -41,18 +41,21 @@ def fit_temperature(scores: np.ndarray, classes: np.ndarray, *, typical: float =
     return Calibration(1 / factor, len(scores), information / (information + _SPREAD**-2))
 
 
-def fit_factors(parts: Sequence[np.ndarray], classes: np.ndarray, *, typical: Sequence[float]) -> tuple[float, ...]:
+def fit_factors(
+    parts: Sequence[np.ndarray], classes: np.ndarray, *, typical: Sequence[float], spread: float = _SPREAD
+) -> tuple[float, ...]:
     """Fit positive factors on the scores of several classifiers with which the probabilities of their sum are best.
 
     The factors w minimise the negative log-likelihood of the classes under softmax(Σ wᵢ·scoresᵢ) plus Σ (ln wᵢ - ln
-    typicalᵢ)² / (2 · 0.5²): logistic regression on the classifiers' scores (stacking, Ting and Witten 1999, JAIR 10),
-    with a prior that keeps a few documents from deciding much.
+    typicalᵢ)² / (2 · spread²): logistic regression on the classifiers' scores (stacking, Ting and Witten 1999, Journal
+    of Artificial Intelligence Research 10), with a prior that keeps a few documents from deciding much.
 
     Args:
         parts: The scores of each classifier for documents that none of them was trained on, (documents, labels) float;
             of no documents, the factors are `typical`.
         classes: The documents' class indices, (documents,) int.
         typical: The factor that each classifier's scores usually need.
+        spread: How far the logarithm of a factor usually lies from that of the typical one.
     """
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -66,8 +69,8 @@ def fit_factors(parts: Sequence[np.ndarray], classes: np.ndarray, *, typical: Se
         errors = np.exp(log_probabilities)
         errors[rows, classes] -= 1
         distances = logarithms - center
-        value = (distances**2).sum() / (2 * _SPREAD**2) - log_probabilities[rows, classes].sum()
-        return float(value), (weighted * errors).sum(axis=(1, 2)) + distances / _SPREAD**2
+        value = (distances**2).sum() / (2 * spread**2) - log_probabilities[rows, classes].sum()
+        return float(value), (weighted * errors).sum(axis=(1, 2)) + distances / spread**2
 
     bounds = [(middle - _FARTHEST, middle + _FARTHEST) for middle in center]
     return tuple(np.exp(minimize(loss, center, jac=True, bounds=bounds, method="L-BFGS-B").x).tolist())

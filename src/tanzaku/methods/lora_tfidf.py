@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 _TERMS = "terms"  # the module's name in the model
 
-# The factors on the LoRA's logits and on the machine's distances that fit Livedoor's validation documents; others' move
-# them. An encoder that is sure of its training documents is too sure of others.
-_TYPICAL_FACTORS = (0.5, 4.0)
+# The factors on the LoRA's logits and on the machine's distances, and how far their logarithms usually lie from these:
+# long documents with thousands of labels want 0.5 and 4, and 200 short ones 1.4 and 2.5.
+_TYPICAL_FACTORS = (0.8, 3.0)
+_SPREAD = 1.0
 
 
 class LoraTfidf(Lora):
@@ -114,7 +115,9 @@ class LoraTfidf(Lora):
         scores, classes = zip(
             *((_scores(terms, batch), batch.labels.numpy()) for batch in held_out.batches), strict=True
         )
-        return fit_factors([logits, np.concatenate(scores)], np.concatenate(classes), typical=_TYPICAL_FACTORS)
+        return fit_factors(
+            [logits, np.concatenate(scores)], np.concatenate(classes), typical=_TYPICAL_FACTORS, spread=_SPREAD
+        )
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the adapter with the terms' layer, both in 16 bits, as `learn_documents` has rounded them."""
