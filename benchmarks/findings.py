@@ -34,7 +34,7 @@ from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
 from tanzaku.study.archive import ARCHIVED_STUDY_FILE
-from tanzaku.study.expansion import read_study
+from tanzaku.study.expansion import expand, read_study
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
@@ -46,6 +46,16 @@ TEMPLATE = Path(__file__).with_name("findings.md.jinja")
 _PARTS = ("method", "training", "encoder", "data")
 TASKS = ("asdc-dialog-act", "chabsa-polarity", "ews-sentiment", "industry33", "medweb-ja")
 """The names of the studies that studies/short-texts.toml makes."""
+SHIPS = "livedoor"
+"""The name of the study of what ships."""
+_SHIPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TF-IDF of words, C = 5": ("tfidf-svm", {"max_terms": None, "penalty": 5.0}),
+    "TF-IDF of words, C = 5, the 8,192 most frequent terms": ("tfidf-svm", {"max_terms": 8192}),
+    "head only": ("head", {}),
+    "LoRA": ("lora", {}),
+    "`lora+tfidf`": ("lora+tfidf", {}),
+    "full fine-tuning": ("full", {}),
+}
 _BLANK_LINES = re.compile(r"\n{2,}")
 
 
@@ -111,6 +121,18 @@ class Findings:
         found = (self._task(name) for name in TASKS if (self.records / name).is_dir())
         return [task for task in found if task is not None]
 
+    def ships(self) -> Ships:
+        """What there is of the study on what ships."""
+        arms, _ = self._study(SHIPS)
+        made = {
+            name: self._found(SHIPS, arm)
+            for name, (method, settings) in _SHIPS.items()
+            for arm in arms
+            if arm.method == method and _has(arm, settings)
+        }
+        planned = len(expand(read_study(self.records / SHIPS / ARCHIVED_STUDY_FILE)))
+        return Ships(made, planned=planned, missing=planned - len(stored_runs(self.records / SHIPS)))
+
     def costs(self) -> dict[str, Any] | None:
         """The record of `benchmarks.costs`, if there is one."""
         return read_alone(self.records / BENCHMARKS / COSTS.name)
@@ -140,6 +162,7 @@ class Findings:
         )
         text = environment.get_template(template.name).render(
             tasks=self.tasks(),
+            ships=self.ships(),
             costs=self.costs(),
             seconds=formats.seconds,
             milliseconds=formats.milliseconds,
@@ -327,6 +350,28 @@ class Task:
         """The pairs with the other ways to use the encoder."""
         others = (("full fine-tuning", self.full), ("head only", self.head))
         return [(f"{self.name}: LoRA, {what}", self.lora, other) for what, other in others if other is not None]
+
+
+@dataclass(frozen=True)
+class Ships:
+    """What there is of the study of what ships: its arms that have runs, by what the page calls them."""
+
+    arms: dict[str, Found]
+    planned: int
+    """Runs."""
+    missing: int
+
+    @property
+    def pairs(self) -> list[tuple[str, Found, Found]]:
+        """Each with an encoder and the better TF-IDF, and the other ways to use the encoder."""
+        words = "TF-IDF of words, C = 5, the 8,192 most frequent terms"
+        both, lora, full, head = "`lora+tfidf`", "LoRA", "full fine-tuning", "head only"
+        wanted = [(both, words), (full, words), (lora, words), (both, lora), (both, full), (full, lora), (lora, head)]
+        return [
+            (f"{one}, {'TF-IDF of frequent terms' if other == words else other}", self.arms[one], self.arms[other])
+            for one, other in wanted
+            if one in self.arms and other in self.arms
+        ]
 
 
 @dataclass(frozen=True)

@@ -317,6 +317,7 @@ def test_saves_only_what_was_trained(encoder: Case, tmp_path: Path, name: str, o
     # Before there are terms, they only have offsets.
     offsets = len(NAMES) if "max_terms" in options else 0
     assert saved == sum(trained.values()) + beginning + offsets
+    assert file.stat().st_size > _method(name, options).bytes_per_parameter * sum(trained.values())
 
 
 @pytest.mark.parametrize(("name", "options"), ENCODER_METHODS)

@@ -22,7 +22,7 @@ _TFIDF = "tfidf-svm"
 _BYTES: Mapping[Form, float] = {"whole": 4, "int8": 1, "int4": 0.5}
 _MAX_TOKENS = 512
 
-# From the cheapest to the most expensive to train. A penalty of 5 suits few terms (records/livedoor-terms).
+# From the cheapest to the most expensive to train. A penalty of 5 suits few terms (records/livedoor).
 TEXT_ARMS: tuple[Mapping[str, Any], ...] = (
     {"method": _TFIDF, "analyzer": "character", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
     {"method": _TFIDF, "analyzer": "mecab", "max_terms": 2048, "penalty": 5.0, "weight_bits": 8},
@@ -140,7 +140,8 @@ def least_bytes(candidate: Candidate, form: Form, source: EncoderSource | None, 
         method = candidate.method
         assert isinstance(method, EncoderMethod)
         own = size([*files.tokenizer, *files.weights]) if form == "stored" else 0
-        return own + 4 * method.trainable_parameters(_bare(source, labels=labels), head=("classifier",))
+        trained = method.trainable_parameters(_bare(source, labels=labels), head=("classifier",))
+        return own + method.bytes_per_parameter * trained
     return size(files.tokenizer) + int(parameters_of(source, labels=labels) * _BYTES[form])
 
 

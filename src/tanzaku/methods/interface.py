@@ -120,7 +120,11 @@ class EncoderMethod(_Options, StepHooks, ABC):
     saves_whole_model: ClassVar[bool] = False  # whether `save` writes every weight, so that no encoder is needed again
     mergeable: ClassVar[bool] = True  # whether what it adds can be put into the encoder's own weights; see `merge`
     adds_low_rank: ClassVar[bool] = False  # whether all that it changes in the encoder is s·B·A on linear layers
+    bytes_per_parameter: ClassVar[int] = 4  # in which `save` writes what is trained
     opens_in_peft: ClassVar[bool] = False  # whether PEFT computes the same from its adapter, over the plain encoder
+
+    # Options of what `learn_documents` does: the training, and its validation, do not depend on them.
+    options_after_training: ClassVar[tuple[str, ...]] = ()
 
     # Settings of training that would do nothing for this method: an arm that names one is refused.
     settings_without_effect: ClassVar[tuple[str, ...]] = ("embeddings_learning_rate",)

@@ -41,6 +41,8 @@ class LoraTfidf(Lora):
     title: ClassVar[Title] = Title("LoRA + TF-IDF", short="LoRA+TF-IDF")
     table_order: ClassVar[int] = 5
     paper: ClassVar[str] = "Wolpert 1992, Neural Networks 5"
+    bytes_per_parameter: ClassVar[int] = 2
+    options_after_training: ClassVar[tuple[str, ...]] = ("max_terms", "longest_ngram", "terms_penalty")
     opens_in_peft: ClassVar[bool] = False
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 

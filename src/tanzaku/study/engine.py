@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from tanzaku.data.dataset import Dataset
 from tanzaku.study.engines.interface import Begun, Engine, Over
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.study.engines.processes import ProcessEngine
+from tanzaku.study.engines.waiting import Waiting
 from tanzaku.study.making import Shown, lock_of
 from tanzaku.study.planned import PlannedRun
 from tanzaku.study.process import DeadlineOver, StudyInterrupted
@@ -103,17 +103,17 @@ def _make_with(
     deadline: float | None,
 ) -> Generator[StudyEvent, None, None]:
     numbers = {run.run_id: number for number, run in enumerate(runs, start=1)}
-    waiting, busy = deque(runs), deque[PlannedRun]()
+    waiting, busy = Waiting(runs), list[PlannedRun]()
     started, held = set[str](), set[str]()
     given = 0
     # When those that are to be made again had ended: another process may do the same meanwhile.
     failed = {run.run_id: _failed_at(run) for run in runs} if retry_failed else {}
     with engine:
         while waiting or busy or given:
-            while waiting and given < engine.capacity:
-                planned = waiting.popleft()
+            while given < engine.capacity and (planned := waiting.next()):
                 record = _existing(planned, retry=None if planned.run_id in held else failed.get(planned.run_id))
                 if record is not None:
+                    waiting.settle(planned)
                     yield RunEnds(planned, record, found=True)
                     continue
                 if planned.run_id in held and not _is_free(planned):
@@ -121,6 +121,8 @@ def _make_with(
                 elif planned.run_id in held or begins(planned):
                     engine.start(planned)
                     given += 1
+                else:
+                    waiting.settle(planned)
             if given:
                 match engine.next():
                     case Begun(run):
@@ -129,6 +131,7 @@ def _make_with(
                         started.add(run.run_id)
                     case Over(run, busy=False):
                         given -= 1
+                        waiting.settle(run)
                         yield RunEnds(run, read_record(run.folder), found=False)
                     case Over(run):
                         given -= 1
@@ -136,9 +139,10 @@ def _make_with(
                         held.add(run.run_id)
                         started.discard(run.run_id)  # it starts again if the other process does not end it
                         yield RunBusy(run)
-            elif not waiting and busy:
+            elif busy:
                 _wait_for_others(deadline)
-                waiting, busy = busy, waiting
+                waiting.put_back(busy)
+                busy.clear()
 
 
 def _wait_for_others(deadline: float | None) -> None:

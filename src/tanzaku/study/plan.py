@@ -1,6 +1,6 @@
 """From a study to runs that are ready to be made: everything that can be wrong is found here, before anything long."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,13 @@ from tanzaku.study.naming import Namer, arms_of_runs
 from tanzaku.study.planned import PlannedEncoderRun, PlannedRun, PlannedTextRun
 from tanzaku.study.preparation import tokenized_splits
 from tanzaku.study.pretrained import pretrained_encoder
-from tanzaku.study.spec import IDENTITY_DIGITS, DistillSpec, EncoderRunSpec, RunSpec, StudySpec, TextRunSpec
+from tanzaku.study.spec import DistillSpec, EncoderRunSpec, RunSpec, StudySpec, TextRunSpec
 from tanzaku.study.teacher import SoftLabels, soft_labels
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's runs, in the order in which they are made: those that take over another one's training at the end."""
+    """A study's runs, in the order in which they are made."""
 
     study: str
     dataset: Dataset
@@ -83,13 +83,7 @@ def plan_study(study: StudySpec, *, dataset: Dataset, out: Path, progress: bool 
     different: dict[Path, PlannedRun] = {}
     for run in runs:
         different.setdefault(run.folder, run)
-    return Plan(study.name, dataset, sorted(different.values(), key=partial(_takes_over, among=different)))
-
-
-def _takes_over(run: PlannedRun, *, among: Iterable[Path]) -> bool:
-    """Whether it takes over the training of another one, which should end before it begins."""
-    like = run.trained_like if isinstance(run, PlannedEncoderRun) else None
-    return like is not None and any(folder.name.endswith(f"-{like[:IDENTITY_DIGITS]}") for folder in among)
+    return Plan(study.name, dataset, list(different.values()))
 
 
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:

@@ -229,11 +229,18 @@ class FinishedEncoderRun(_FinishedRun):
     trained_by: Annotated[
         str | None,
         Field(
-            description="The run of the same training whose weights were taken over; what the record says of the "
-            "training, its time too, is of that run.",
+            description="The run of the same training, on a machine of the same kind, whose weights were taken over; "
+            "what the record says of the training, its time and memory too, is of that run.",
             exclude_if=lambda run: run is None,
         ),
     ] = None
+
+    @property
+    def seconds(self) -> float:
+        """As for every run; with the training that was taken over."""
+        if self.trained_by is None:
+            return super().seconds
+        return self.costs.train_seconds_with_evaluation + self.costs.test_seconds
 
 
 class FinishedTextRun(_FinishedRun):

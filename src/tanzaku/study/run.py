@@ -246,10 +246,7 @@ def _adapt(
     model, forward = trained.prepared.training.model, trained.prepared.forward
     batch_size = spec.training.eval_batch_size
     classify = partial(_classify, model, batch_size=batch_size, forward=forward.run, should_stop=should_stop)
-    began = time.perf_counter()
-    held_out = HeldOut(val.in_order(batch_size), lambda: classify(val)[0]) if _is_held_out(dataset) else None
-    spec.method.learn_documents(model, train.in_order(batch_size), held_out)
-    learning_seconds = time.perf_counter() - began
+    learning = _learn_documents(planned, model, train, val if _is_held_out(dataset) else None, classify)
     saved = folder / MODEL_FOLDER
     with atomic_folder(saved, replace=True) as staging:
         spec.method.save(model, staging)
@@ -267,20 +264,51 @@ def _adapt(
     compute = ComputeFacts(path=forward.path, precision=forward.precision, processes=planned.processes)
     if trained.before:
         compute = trained.before.record.compute
-    costs = _costs(trained, saved, learning_seconds=learning_seconds, test_seconds=test_seconds)
+    costs = _costs(trained, saved, learning=learning, test_seconds=test_seconds)
     return _Adapted(trained, compute, costs, ranks, val_logits, test_logits)
 
 
-def _costs(trained: _Trained, saved: Path, *, learning_seconds: float, test_seconds: float) -> Costs:
+@dataclass(frozen=True)
+class _Learning:
+    """How long a method's `learn_documents` took, and of that, how long it took to classify the validation set."""
+
+    seconds: float
+    eval_seconds: float
+
+
+def _learn_documents(
+    planned: PlannedEncoderRun,
+    model: nn.Module,
+    train: LabelledTokens,
+    val: LabelledTokens | None,
+    classify: Callable[[LabelledTokens], tuple[np.ndarray, float]],
+) -> _Learning:
+    """Let the method learn from the documents what gradients do not teach; `val` is None where it is not held out."""
+    batch_size, classified, began = planned.spec.training.eval_batch_size, list[float](), time.perf_counter()
+
+    def logits() -> np.ndarray:
+        assert val is not None
+        found, seconds = classify(val)
+        classified.append(seconds)
+        return found
+
+    held_out = None if val is None else HeldOut(val.in_order(batch_size), logits)
+    planned.spec.method.learn_documents(model, train.in_order(batch_size), held_out)
+    return _Learning(time.perf_counter() - began, sum(classified))
+
+
+def _costs(trained: _Trained, saved: Path, *, learning: _Learning, test_seconds: float) -> Costs:
     history, model = trained.done.history, trained.prepared.training.model
-    train_seconds = learning_seconds + sum(epoch.train_seconds for epoch in history)
+    train_seconds = learning.seconds - learning.eval_seconds + sum(epoch.train_seconds for epoch in history)
     peak, peak_gpu = peak_memory_bytes(), peak_gpu_memory_bytes()
     if trained.before:  # it is the training that takes the most
         costs = trained.before.record.costs
         peak, peak_gpu = costs.peak_memory_bytes, costs.peak_gpu_memory_bytes
     return Costs(
         train_seconds=train_seconds,
-        train_seconds_with_evaluation=train_seconds + sum(epoch.eval_seconds for epoch in history),
+        train_seconds_with_evaluation=train_seconds
+        + learning.eval_seconds
+        + sum(epoch.eval_seconds for epoch in history),
         test_seconds=test_seconds,
         peak_memory_bytes=peak,
         peak_gpu_memory_bytes=peak_gpu,

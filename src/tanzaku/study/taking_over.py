@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from tanzaku.methods.interface import EncoderMethod
+from tanzaku.study.environment import describe_environment
 from tanzaku.study.folders import RunFolders
 from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.record import MODEL_FOLDER, RECORD_FILE, FinishedEncoderRun, read_record
@@ -32,12 +33,14 @@ class TrainedBefore:
             curve=self.record.training_curve,
             best_epoch=self.record.best_epoch,
             stopped_early=self.record.stopped_early,
-            resumptions=self.record.resumptions,
+            resumptions=0,
         )
 
 
 def trained_before(planned: PlannedEncoderRun) -> TrainedBefore | None:
-    """The finished run of the same training, where there is one and its weights were kept.
+    """The finished run of the same training, where there is one on such a machine and its weights were kept.
+
+    Other processors and another number of threads round differently, and take another time.
 
     Raises:
         RecordError: Its record is damaged.
@@ -47,5 +50,9 @@ def trained_before(planned: PlannedEncoderRun) -> TrainedBefore | None:
     folder = RunFolders(planned.folder.parent).existing(planned.trained_like)
     if folder is None or not (folder / RECORD_FILE).is_file() or not (folder / MODEL_FOLDER).is_dir():
         return None  # not begun, under way, or restored from an archive
-    record = read_record(folder)
-    return TrainedBefore(folder, record) if isinstance(record, FinishedEncoderRun) else None
+    record, here = read_record(folder), describe_environment()
+    if not isinstance(record, FinishedEncoderRun):
+        return None
+    there = record.environment
+    alike = (there.cpu, there.gpu, there.threads) == (here.cpu, here.gpu, here.threads)
+    return TrainedBefore(folder, record) if alike else None

@@ -43,6 +43,17 @@ def _study(tmp_path: Path, *overrides: str, text: str = _STUDY) -> StudySpec:
     return read_study(path, overrides=overrides, check_arms=False)
 
 
+@pytest.mark.parametrize("where", ["the space", "an axis"])
+def test_what_is_learned_after_the_training_is_not_searched(tmp_path: Path, where: str) -> None:
+    arm = 'method = "lora+tfidf"\n'
+    if where == "an axis":
+        study = _study(tmp_path, text=_STUDY.replace('method = "lora"\n', f"{arm}max_terms = [10, 100]\n"))
+    else:
+        study = _study(tmp_path, "tune.space.max_terms=[10, 100]", text=_STUDY.replace('method = "lora"\n', arm))
+    with pytest.raises(SpecError, match="tune: max_terms changes nothing in the training"):
+        search_space(study)
+
+
 def test_the_space_is_searched_with_the_arms_axes_and_the_rest_is_fixed(tmp_path: Path) -> None:
     space = search_space(_study(tmp_path))
     assert space.fixed == {"method": "lora", "dropout": 0.1}

@@ -107,6 +107,10 @@ def search_space(study: StudySpec) -> SearchSpace:
     searched = {name: tuple(values) for name, values in axes.items() if len(values) > 1} | space
     if not searched:
         raise SpecError(f"tune: arms.{number} ({arm['method']}) has nothing to search; name it in [tune.space]")
+    if after := sorted(set(searched) & {*kind.options_after_training}):
+        raise SpecError(
+            f"tune: {after[0]} changes nothing in the training, by which trials are judged; give the arm one value"
+        )
     fixed = {name: values[0] for name, values in axes.items() if name not in searched}
     return SearchSpace(study, kind, f"tune of arms.{number}", fixed, searched)
 
