@@ -121,8 +121,10 @@ class Findings:
         found = (self._task(name) for name in TASKS if (self.records / name).is_dir())
         return [task for task in found if task is not None]
 
-    def ships(self) -> Ships:
-        """What there is of the study on what ships."""
+    def ships(self) -> Ships | None:
+        """What there is of the study of what ships."""
+        if not (self.records / SHIPS).is_dir():
+            return None
         arms, _ = self._study(SHIPS)
         made = {
             name: self._found(SHIPS, arm)

@@ -139,7 +139,7 @@ def test_the_readmes_way_from_own_documents_to_labels(workplace: Path, tiny_enco
 
 
 def test_every_study_was_found() -> None:
-    assert len(STUDIES) == 18
+    assert len(STUDIES) == 17
 
 
 def test_the_studies_of_the_readme_can_be_run(workplace: Path) -> None:

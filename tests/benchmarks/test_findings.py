@@ -10,6 +10,7 @@ import pytest
 from benchmarks.findings import (
     PAGE,
     ROOT,
+    SHIPS,
     TASKS,
     TEMPLATE,
     Findings,
@@ -168,6 +169,21 @@ def test_tasks_have_the_words_that_validation_chose_and_only_whole_arms(tmp_path
     write_all([*words, adapted[2]], tmp_path / "fewest" / TASKS[0])
     (tmp_path / "fewest" / TASKS[0] / "study.toml").write_text(_STUDY, encoding="utf-8")
     assert Findings(tmp_path / "fewest").tasks() == []
+
+
+def test_what_ships_is_compared_as_far_as_it_has_been_made(tmp_path: Path) -> None:
+    study = _STUDY.replace('name = "task"', f'name = "{SHIPS}"') + '[[arms]]\nmethod = "lora+tfidf"\n'
+    words = baseline(accuracy=0.8, environment=environment(threads=1))
+    words.spec["method"] |= {"max_terms": 8192, "penalty": 5.0}
+    adapted = [finished(lora(2), accuracy=0.9, seed=seed, environment=environment(threads=1)) for seed in (1, 2)]
+    write_all([words, *adapted], tmp_path / SHIPS)
+    (tmp_path / SHIPS / "study.toml").write_text(study, encoding="utf-8")
+    ships = Findings(tmp_path).ships()
+    assert ships is not None
+    assert list(ships.arms) == ["TF-IDF of words, C = 5, the 8,192 most frequent terms", "LoRA"]
+    assert [name for name, *_ in ships.pairs] == ["LoRA, TF-IDF of frequent terms"]
+    assert (ships.planned, ships.missing) == (4, 1)
+    assert Findings(tmp_path / "nowhere").ships() is None
 
 
 def test_one_arm_on_two_data_sets_is_found_by_its_source(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_each_archive_s_report_can_be_written(reports: list[Path]) -> None:
-    assert len(reports) == 16
+    assert len(reports) == 15
     for report in reports:
         page, document = ((report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
         assert f"tanzaku study report {ROOT / 'records' / report.name}" in re.sub("</?span>", "", page)
