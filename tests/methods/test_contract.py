@@ -314,8 +314,8 @@ def test_saves_only_what_was_trained(encoder: Case, tmp_path: Path, name: str, o
     trained = {key: parameter.numel() for key, parameter in model.named_parameters() if parameter.requires_grad}
     # PiSSA's factors are told from their beginning: beside W, that takes the double rank.
     beginning = sum(size for key, size in trained.items() if "lora_" in key and options.get("initialization"))
-    # Before there are terms, they only have offsets.
-    offsets = len(NAMES) if "max_terms" in options else 0
+    # Before there are terms, they only have a scale and an offset for each label.
+    offsets = 2 * len(NAMES) if "max_terms" in options else 0
     assert saved == sum(trained.values()) + beginning + offsets
     assert file.stat().st_size > _method(name, options).bytes_per_parameter * sum(trained.values())
 

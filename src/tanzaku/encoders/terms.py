@@ -20,14 +20,15 @@ LONGEST_NGRAM = 3  # whose numbers fit into 64 bits for any vocabulary
 
 
 class TermHead(nn.Module):
-    """scores = Wᵀ t + b, with t the TF-IDF vector of the document's tokens and short sequences of them.
+    """scores = s·Wᵀ t + b, with t the TF-IDF vector of the document's tokens and short sequences of them.
 
-    Of all terms it knows those that the most training documents have. With n occurrences of one, its entry of t is
-    (1 + ln n)·idf, and t has length 1: what scikit-learn's `TfidfVectorizer(sublinear_tf=True)` makes of these terms.
-    [CLS], [SEP] and padding are no terms, and no sequence reaches from one row into the next.
+    It knows the terms that depend most on the class, by the χ² statistic (Yang and Pedersen 1997, ICML). With n
+    occurrences of one, its entry of t is (1 + ln n)·idf, and t has length 1: what scikit-learn's
+    `TfidfVectorizer(sublinear_tf=True)` makes of these terms. [CLS], [SEP] and padding are no terms, and no sequence
+    reaches from one row into the next.
 
     W and b are those of a linear support vector machine, one class against the rest. They are fitted by `learn`, not by
-    gradients; before, there are no terms and all scores are 0.
+    gradients; before, there are no terms and all scores are 0. s is 1 until `round` makes W whole numbers.
 
     Args:
         labels: Classes.
@@ -37,6 +38,7 @@ class TermHead(nn.Module):
     keys: Tensor
     idf: Tensor
     weight: Tensor
+    scale: Tensor
     bias: Tensor
 
     def __init__(self, *, labels: int, vocabulary: int) -> None:
@@ -45,6 +47,7 @@ class TermHead(nn.Module):
         self.register_buffer("keys", torch.zeros(0, dtype=torch.long))  # in order
         self.register_buffer("idf", torch.zeros(0))
         self.register_buffer("weight", torch.zeros(0, labels))
+        self.register_buffer("scale", torch.ones(labels))
         self.register_buffer("bias", torch.zeros(labels))
 
     @torch.no_grad()
@@ -66,11 +69,9 @@ class TermHead(nn.Module):
                 "the training documents are empty after tokenizing, so there are no terms to learn; give other texts, "
                 "or an encoder whose vocabulary has their words"
             )
-        every, found = np.unique(counted.keys, return_counts=True)
-        chosen = np.sort(np.lexsort((every, -found))[:terms])  # of equally frequent ones the first
-        keys, found = every[chosen], found[chosen]
-        idf = np.log((1 + len(counted.labels)) / (1 + found)) + 1
         labels = self.weight.shape[1]
+        keys, found = counted.chosen(terms, labels=labels)
+        idf = np.log((1 + len(counted.labels)) / (1 + found)) + 1
         weight, bias = _fit(counted.vectors(keys, idf), counted.labels, labels, penalty, counted.weights)
         self.keys = torch.from_numpy(keys).to(self.keys)
         self.idf = torch.from_numpy(idf).to(self.idf)
@@ -78,10 +79,18 @@ class TermHead(nn.Module):
         self.bias = torch.from_numpy(bias).to(self.bias)
 
     @torch.no_grad()
-    def scale(self, factor: float) -> None:
+    def multiply(self, factor: float) -> None:
         """Multiply all scores by a factor."""
-        self.weight *= factor
+        self.scale *= factor
         self.bias *= factor
+
+    @torch.no_grad()
+    def round(self) -> None:
+        """Make W whole numbers from -127 to 127, which the scale of each label undoes, and the rest 16-bit numbers."""
+        steps = self.weight.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny) / 127  # (labels,)
+        self.weight = (self.weight / steps).round()
+        self.scale = (self.scale * steps).half().float()
+        self.idf, self.bias = self.idf.half().float(), self.bias.half().float()
 
     def take_over(self, other: TermHead) -> None:
         """Know what another one has learned."""
@@ -122,7 +131,7 @@ class TermHead(nn.Module):
             mode="sum",
             per_sample_weights=entries / lengths[owners],
         )
-        return scores + self.bias
+        return scores * self.scale + self.bias
 
     def ngrams(self) -> list[tuple[int, ...]]:
         """The tokens of each term, in the order of `keys`."""
@@ -141,6 +150,24 @@ class _Counted:
     occurrences: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+
+    def chosen(self, terms: int, *, labels: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most so many terms, those with the largest χ² between them and the classes, in the order of their numbers;
+        and how many documents have each. Those of one document say nothing of others and are left out, unless all are.
+        """
+        every, which, found = np.unique(self.keys, return_inverse=True, return_counts=True)
+        classes = self.labels[self.owners]
+        statistic = np.zeros(len(every))
+        for label in range(labels):
+            observed = np.bincount(which[classes == label], minlength=len(every))
+            expected = found * (self.labels == label).mean()
+            statistic += (observed - expected) ** 2 / np.maximum(expected, np.finfo(float).tiny)
+        again = found > 1
+        places = np.flatnonzero(again if again.any() else ~again)
+        # Of equal ones those of the most documents, and of these the first; to nine digits, as sums round differently.
+        order = np.lexsort((every[places], -found[places], -np.round(statistic[places], 9)))
+        kept = np.sort(places[order[:terms]])
+        return every[kept], found[kept]
 
     def vectors(self, keys: np.ndarray, idf: np.ndarray) -> csr_array:
         """The TF-IDF vectors of these terms, (documents, keys) float64; `keys` are in order."""

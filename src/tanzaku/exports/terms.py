@@ -45,7 +45,7 @@ class Terms:
 
 def terms_of(head: TermHead) -> Terms:
     """The terms of `lora+tfidf`: tokens, and sequences of them."""
-    return Terms(head.ngrams(), head.idf.numpy(), head.weight.numpy(), head.bias.numpy())
+    return Terms(head.ngrams(), head.idf.numpy(), (head.weight * head.scale).numpy(), head.bias.numpy())
 
 
 def terms_of_pipeline(fitted: Pipeline, *, characters: bool) -> Terms:

@@ -34,7 +34,8 @@ class LoraTfidf(Lora):
     """`lora`, and a linear support vector machine on the TF-IDF of tokens and short sequences of them.
 
     Each learns by itself. The logits are the sum of both, with two factors that are fitted on the validation documents.
-    With `long_text = "windows"` the terms are those of the whole document. All that is saved has 16 bits.
+    With `long_text = "windows"` the terms are those of the whole document. What is saved has 16 bits, and the terms'
+    weights have 8.
     """
 
     name: ClassVar[str] = "lora+tfidf"
@@ -47,8 +48,8 @@ class LoraTfidf(Lora):
     mergeable: ClassVar[bool] = False  # the update is; the terms' layer stays next to the encoder
 
     max_terms: Annotated[
-        int, Field(ge=1, description="The terms that are kept: those that the most training documents have.")
-    ] = 16384
+        int, Field(ge=1, description="The terms that are kept: those that depend most on the class.")
+    ] = 32768
     longest_ngram: Annotated[int, Field(ge=1, le=3, description="Terms have one to this many tokens.")] = 3
     terms_penalty: Annotated[float, Field(gt=0, description="C of the support vector machine on the terms.")] = 5.0
 
@@ -85,7 +86,7 @@ class LoraTfidf(Lora):
             raise MethodError(f"{folder} can't be read as a saved LoRA ({error}); remove the run's folder") from error
 
     def learn_documents(self, model: nn.Module, train: Iterable[Any], held_out: HeldOut | None) -> None:
-        """Choose the terms, fit their layer, and weigh it against the LoRA; then round everything to 16 bits."""
+        """Choose the terms, fit their layer, and weigh it against the LoRA; then round everything as it is saved."""
         import torch
 
         from tanzaku.encoders.terms import term_heads
@@ -98,9 +99,10 @@ class LoraTfidf(Lora):
             for parameter in head.parameters():
                 if parameter.requires_grad:
                     parameter *= on_logits
-            terms.scale(on_scores)
-            for tensor in (*trained, terms.idf, terms.weight, terms.bias):
-                tensor.copy_(tensor.half())
+            terms.multiply(on_scores)
+            terms.round()
+            for parameter in trained:
+                parameter.copy_(parameter.half())
         for copy in copies:  # PEFT keeps the layer as it was next to the one that is saved
             copy.take_over(terms)
 
@@ -122,13 +124,16 @@ class LoraTfidf(Lora):
         )
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the adapter with the terms' layer, both in 16 bits, as `learn_documents` has rounded them."""
+        """Write the adapter with the terms' layer, in as few bits as `learn_documents` has rounded them to."""
+        import torch
         from safetensors.torch import load_file, save_file
 
         super().save(model, folder)
         tensors = load_file(folder / WEIGHTS_FILE)
         for name, tensor in tensors.items():
-            if tensor.is_floating_point():
+            if name.endswith(f".{_TERMS}.weight"):
+                tensors[name] = tensor.to(torch.int8)
+            elif tensor.is_floating_point():
                 tensors[name] = tensor.half()
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
