@@ -74,15 +74,17 @@ def test_documents_that_do_not_count_are_not_learned_from() -> None:
         assert np.isfinite(_called(head, _batch(documents)).numpy()).all()
 
 
-def test_the_labels_of_documents_that_do_not_count_change_nothing() -> None:
+@pytest.mark.parametrize("terms", [5, 1000])
+def test_the_labels_of_documents_that_do_not_count_change_nothing(terms: int) -> None:
     documents = [[4 + place % 5, 10 + place % 2, 12 + place % 7] for place in range(40)]
     classes = [place % 2 for place in range(40)]
     weights = torch.ones(40)
     weights[20:] = 0.0
     heads = [
-        _learned([replace(_batch(documents, classes[:20] + rest), weights=weights)], c=1.0)
-        for rest in (classes[20:], [1 - label for label in classes[20:]])
+        _learned([replace(_batch(documents, classes[:20] + rest), weights=weights)], terms=terms, c=1.0)
+        for rest in (classes[20:], [int(label < 3) for label in range(20)])
     ]
+    assert torch.equal(heads[0].keys, heads[1].keys)
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert torch.equal(heads[0].bias, heads[1].bias)
 

@@ -154,13 +154,17 @@ class _Counted:
     def chosen(self, terms: int, *, labels: int) -> tuple[np.ndarray, np.ndarray]:
         """At most so many terms, those with the largest χ² between them and the classes, in the order of their numbers;
         and how many documents have each. Those of one document say nothing of others and are left out, unless all are.
+
+        In the statistic a document counts by its weight, as in the machine.
         """
         every, which, found = np.unique(self.keys, return_inverse=True, return_counts=True)
-        classes = self.labels[self.owners]
+        weights = self.weights if self.weights.any() else np.ones_like(self.weights)
+        in_class = [np.where(self.labels == label, weights, 0.0) for label in range(labels)]  # (documents,) each
+        total = np.bincount(which, weights=weights[self.owners])
         statistic = np.zeros(len(every))
-        for label in range(labels):
-            observed = np.bincount(which[classes == label], minlength=len(every))
-            expected = found * (self.labels == label).mean()
+        for counts in in_class:
+            observed = np.bincount(which, weights=counts[self.owners])
+            expected = total * (counts.sum() / weights.sum())
             statistic += (observed - expected) ** 2 / np.maximum(expected, np.finfo(float).tiny)
         again = found > 1
         places = np.flatnonzero(again if again.any() else ~again)
