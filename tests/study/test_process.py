@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tanzaku.study.process import INTERRUPTED, Child, run_child
+from tanzaku.study.process import INTERRUPTED, Child, DeadlineOver, StartedChild, first_to_end, run_child
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = """
@@ -23,6 +24,14 @@ print(process.run_child(interrupt_itself, name="child").status)
 def interrupt_itself(child: Child) -> int:
     """The work of a child that a Ctrl-C reaches as well."""
     os.kill(os.getpid(), signal.SIGINT)
+    return INTERRUPTED if child.asked_to_stop() else 0
+
+
+def stop_again_and_again(child: Child) -> int:
+    """The work of a child that is asked to stop once more at every call that the handler makes."""
+    sys.setprofile(lambda *_: signal.raise_signal(signal.SIGTERM))
+    signal.raise_signal(signal.SIGTERM)
+    sys.setprofile(None)
     return INTERRUPTED if child.asked_to_stop() else 0
 
 
@@ -41,6 +50,19 @@ def test_a_child_computes_with_the_threads_that_its_parent_has_now(monkeypatch: 
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         told.append(run_child(count_threads, name="child").complaint)
     assert told == ["2 of 2", "1 of 1", "3 of 3"]
+
+
+@pytest.mark.timeout(600)
+def test_a_second_signal_may_come_while_the_first_is_handled() -> None:
+    """As when one is sent to a whole process group, and the study passes its own on."""
+    child = StartedChild(stop_again_and_again, {}, name="child")
+    try:
+        first_to_end([child], deadline=time.monotonic() + 300)
+    except DeadlineOver:
+        pytest.fail("the handler waits for itself")
+    finally:
+        child.kill()
+    assert child.join().status == INTERRUPTED
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server process")

@@ -5,7 +5,6 @@ import errno
 import multiprocessing
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -235,12 +234,14 @@ def _begin_child() -> Callable[[], bool]:
     It ends with the process that started it: a killed study must not go on computing unseen.
     """
     end_with_parent()
-    stop = threading.Event()
+    # No `threading.Event`: a second signal that arrives while the first one sets it would wait for its lock for ever.
+    # One sent to the whole process group comes twice, from the study as well.
+    asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: asked.append(number))
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # held back since `server`
-    return stop.is_set
+    return lambda: bool(asked)
 
 
 def describe_death(status: int) -> str:
