@@ -19,7 +19,7 @@ from tanzaku.exports.runtime import write_graph_bundle
 from tanzaku.runtime.settings import TOKENIZER_FOLDER, TermSettings
 from tanzaku.serving.engine import Engine
 from tanzaku.serving.tasks import Tasks
-from tanzaku.ship.bundle import Bundle, GraphBundleFacts, open_bundle
+from tanzaku.ship.bundle import Bundle, GraphBundleFacts, open_bundle, read_facts
 from tanzaku.ship.cards.install import install_lines
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.manifest import write_manifest
@@ -217,6 +217,18 @@ def test_a_damaged_graph_or_tokenizer_is_named(pairs: dict[str, Pair], tmp_path:
         write_manifest(folder)
         with pytest.raises(BundleError, match=f"{Path(damaged).name} can't be"):
             Classifier.load(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("graphs")
+def test_terms_of_a_graph_that_are_too_long_are_refused(pairs: dict[str, Pair], tmp_path: Path) -> None:
+    facts = open_bundle(
+        next(pair.graph for name, pair in pairs.items() if name.startswith("tfidf-svm"))
+    ).facts.model_dump(mode="json")
+    facts["tokenizer"]["longest_ngram"] = 10**15
+    (tmp_path / "bundle.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"tokenizer.*longest_ngram.*less than or equal to 5"):
+        read_facts(tmp_path)
 
 
 @pytest.mark.slow

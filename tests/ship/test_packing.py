@@ -647,6 +647,7 @@ def _rewrite(bundle: Bundle, **changes: object) -> None:
         ({"new": 1}, "does not describe a bundle of this Tanzaku"),
         ({"method": {"name": "later"}}, "there is no method 'later'"),
         ({"method": {"name": "lora", "later": 1}}, "the bundle's method can't be used"),
+        ({"tanzaku": "\ud800"}, "does not describe a bundle of this Tanzaku .*Invalid JSON: .* hex escape"),
     ],
 )
 def test_a_bundle_of_another_tanzaku_says_so(bundle: Bundle, changes: dict[str, object], message: str) -> None:

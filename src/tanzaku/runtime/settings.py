@@ -45,7 +45,7 @@ class TermSettings(_Settings):
 
     kind: Literal["terms"] = "terms"
     analyzer: Literal["mecab", "character"]
-    longest_ngram: int
+    longest_ngram: Annotated[int, Field(ge=1, le=5, description="As `tfidf-svm` has it.")]
 
 
 TokenizerSettings = Annotated[MecabSettings | JsonSettings | TermSettings, Field(discriminator="kind")]

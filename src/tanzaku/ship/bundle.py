@@ -269,7 +269,8 @@ def read_facts(folder: Path) -> BundleFacts:
     """
     path = folder / BUNDLE_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        written = path.read_text(encoding="utf-8")
+        content = json.loads(written)
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); pack the bundle again") from error
     version = content.get("version") if isinstance(content, dict) else None
@@ -279,7 +280,9 @@ def read_facts(folder: Path) -> BundleFacts:
             "`tanzaku pack`"
         )
     try:
-        return _BUNDLE_FACTS.validate_python(content)
+        return _BUNDLE_FACTS.validate_json(
+            written
+        )  # unlike `json`, this refuses half a surrogate, which nothing can print
     except ValidationError as error:
         raise BundleError(
             f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): "
