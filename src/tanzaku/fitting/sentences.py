@@ -261,8 +261,8 @@ def _test(findings: FitFindings, words: Words) -> str | None:
     test = final.test
     low, high = test.accuracy_interval
     accuracy = words.text(
-        "Trained on {trained}, with {val} more to choose the epoch and to calibrate the probabilities, it classifies "
-        "{accuracy} % of the {tested} correctly, which had no part in the choice (95 % interval {interval}).",
+        "Trained on {trained}, with {val} more for validation and calibration, it classifies {accuracy} % of the "
+        "{tested} correctly, which had no part in the choice (95 % interval {interval}).",
         trained=words.plural("{n:,} document", "{n:,} documents", final.train_documents),
         val=formats.count(final.val_documents),
         accuracy=formats.percent(test.accuracy),
