@@ -87,21 +87,24 @@ def test_a_method_without_an_encoder_is_as_it_was() -> None:
 
 
 def test_the_default_rates_are_the_best_of_the_search() -> None:
-    """By the mean validation accuracy over the tasks that studies/recipe.toml was made on."""
-    accuracies: dict[tuple[str, int | None], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """By the mean validation accuracy over the tasks that studies/recipe.toml was made on; also the head's epochs."""
+    accuracies: dict[tuple[str, int | None], dict[tuple[float, int], list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for folder in sorted((STUDIES.parent / "records").glob("recipe-*")):
         for record in read_records(folder):
             assert isinstance(record, FinishedEncoderRun)
             arm = record.method, record.spec["method"].get("rank")
-            accuracies[arm][record.spec["training"]["learning_rate"]].append(record.val.accuracy)
+            training = record.spec["training"]
+            accuracies[arm][training["learning_rate"], training["epochs"]].append(record.val.accuracy)
     best = {}
-    for arm, by_rate in accuracies.items():
-        assert {len(values) for values in by_rate.values()} == {3}
-        best[arm] = max(by_rate, key=lambda rate: sum(by_rate[rate]))
+    for arm, tried in accuracies.items():
+        assert {len(values) for values in tried.values()} == {3}
+        best[arm] = max(tried, key=lambda settings: sum(tried[settings]))
     methods = RECIPES["default"].methods
-    assert methods["full"]["learning_rate"] == best["full", None]
-    assert methods["head"]["learning_rate"] == best["head", None]
+    assert methods["full"]["learning_rate"] == best["full", None][0]
+    assert (methods["head"]["learning_rate"], methods["head"]["epochs"]) == best["head", None]
     for name in ("lora", "lora+tfidf"):
-        assert methods[name]["learning_rate"] == best["lora", methods[name]["rank"]]
+        assert methods[name]["learning_rate"] == best["lora", methods[name]["rank"]][0]
     means = {rank: max(map(sum, accuracies["lora", rank].values())) for rank in (2, 8)}
     assert methods["lora"]["rank"] == max(means, key=lambda rank: means[rank])
