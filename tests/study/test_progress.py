@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from tanzaku.study import making, progress
 from tanzaku.study.listing import STUDY_FILE
 from tanzaku.study.progress import RunProgress
-from tanzaku.training.events import StepDone
+from tanzaku.training.events import EpochDone, EpochResult, StepDone, TrainingDone
 
 
 @pytest.mark.parametrize(("step_seconds", "speed"), [(0.25, " 4.0/s"), (0.0005, " 2000/s")])
@@ -46,6 +47,23 @@ def test_where_no_bar_is_shown_nobody_asks_how_long_the_study_takes(monkeypatch:
     with RunProgress("run", console=Console(file=io.StringIO()), study_left=lambda: asked.append(True)) as display:
         display(StepDone(epoch=1, step=1, total_steps=2, loss=0.5, learning_rate=1e-4, documents=8))
     assert asked == []
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.4, [1, 4, 7, 9]), (1.5, [1, 2, 3, 4, 5, 6, 7, 8, 9])])
+def test_of_quick_epochs_a_line_a_second_is_shown_and_the_last(
+    seconds: float, shown: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, file = [100.0], io.StringIO()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    results = tuple(EpochResult(n, 8 * n, 0.5, 0.25, 0.9, 1e-3, seconds, 0.0) for n in range(1, 10))
+    with RunProgress("run", console=Console(file=file, width=200)) as display:
+        for result in results:
+            now[0] += seconds
+            display(EpochDone(result))
+        display(TrainingDone(results, (), best_epoch=9, stopped_early=False, resumptions=0))
+    lines = file.getvalue().splitlines()
+    assert [int(line.split("epoch ")[1].split(":")[0]) for line in lines] == shown
+    assert lines[0].endswith(f"validation accuracy 90.00 %, {seconds:.0f} s")
 
 
 def test_a_damaged_list_of_the_study_does_not_disturb_a_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a person sees of a run, and what a log keeps of it."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from tanzaku.provenance import steady_seconds
 from tanzaku.training.events import (
     CheckpointPassedOver,
     EpochDone,
+    EpochResult,
     EvaluationProgress,
     Event,
     Resumed,
@@ -25,6 +27,7 @@ from tanzaku.training.events import (
 
 # Before the first look at how long the whole study will take, and between two, which read the records of all its runs.
 _FIRST_SECONDS, _STUDY_SECONDS = 10.0, 60.0
+_EPOCH_SECONDS = 1.0  # between the lines of two epochs: those of a head on a frozen encoder take a fraction of that
 
 
 class LogFile:
@@ -63,6 +66,8 @@ class _SpeedColumn(ProgressColumn):
 class RunProgress(Display):
     """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal.
 
+    Each epoch has a line, except that of quick ones only one a second has, and the last.
+
     Args:
         title: The run's name.
         console: Standard error if not given.
@@ -95,6 +100,8 @@ class RunProgress(Display):
         )
         self._training = self.bar.add_task("training", total=None, note="", study="")
         self._evaluation = self.bar.add_task("validation", total=None, visible=False, note="", study="")
+        self._epoch_said: EpochResult | None = None
+        self._epoch_said_at = -math.inf
         self._study_left, self._ask_at = study_left, time.monotonic() + _FIRST_SECONDS
 
     def __call__(self, event: Event) -> None:
@@ -105,16 +112,22 @@ class RunProgress(Display):
             case EvaluationProgress(documents=documents, total_documents=total):
                 self.bar.update(self._evaluation, completed=documents, total=total, visible=documents < total)
             case EpochDone(result=result):
-                self.say(
-                    f"epoch {result.epoch}: training loss {result.train_loss:.4f}, validation loss "
-                    f"{result.val_loss:.4f}, validation accuracy {100 * result.val_accuracy:.2f} %, "
-                    f"{result.train_seconds:.0f} s"
-                )
+                if time.monotonic() - self._epoch_said_at >= _EPOCH_SECONDS:
+                    self._say_epoch(result)
                 self.bar.reset(self._evaluation, visible=False)
+            case TrainingDone(history=history) if history[-1] != self._epoch_said:
+                self._say_epoch(history[-1])
             case Resumed(step=step):
                 self.say(f"resumes from the checkpoint of step {step}")
             case CheckpointPassedOver(message=message):
                 self.say(f"warning: {message}")
+
+    def _say_epoch(self, result: EpochResult) -> None:
+        self._epoch_said, self._epoch_said_at = result, time.monotonic()
+        self.say(
+            f"epoch {result.epoch}: training loss {result.train_loss:.4f}, validation loss {result.val_loss:.4f}, "
+            f"validation accuracy {100 * result.val_accuracy:.2f} %, {result.train_seconds:.0f} s"
+        )
 
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
