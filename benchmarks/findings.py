@@ -35,6 +35,7 @@ from tanzaku.files import write_atomically
 from tanzaku.report import formats
 from tanzaku.study.archive import ARCHIVED_STUDY_FILE
 from tanzaku.study.expansion import expand, read_study
+from tanzaku.study.recipes import RECIPES
 from tanzaku.study.record import FinishedEncoderRun
 from tanzaku.study.runs import stored_runs
 from tanzaku.words import words_of
@@ -166,6 +167,7 @@ class Findings:
             tasks=self.tasks(),
             ships=self.ships(),
             costs=self.costs(),
+            recipes=RECIPES,
             seconds=formats.seconds,
             milliseconds=formats.milliseconds,
             outcomes=outcomes,

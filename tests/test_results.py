@@ -116,6 +116,29 @@ def test_the_readmes_say_where_the_encoder_pays_off(page: str, better: str) -> N
     assert [size for size in sizes if f"{size} MB" not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (
+            "README.md",
+            r"Training only the head, which stores (\d+ to \d+) kB, is worse than LoRA on (.*?), and not (.*?)\.",
+        ),
+        (
+            "README.ja.md",
+            r"ヘッドだけの学習（保存されるのは (\d+～\d+) kB）の正解率は、(.*?) では LoRA より有意に低く、(.*?) では",
+        ),
+    ],
+)
+def test_the_readmes_say_where_the_head_suffices(page: str, sentence: str) -> None:
+    ((stored, worse, as_good),) = re.findall(sentence, " ".join((ROOT / page).read_text(encoding="utf-8").split()))
+    heads = [(task, task.head) for task in _findings().tasks() if task.head is not None]
+    sizes = [1000 * float(head.megabytes) for _, head in heads]
+    assert stored.replace("～", " to ") == f"{min(sizes):.0f} to {max(sizes):.0f}"
+    table = _findings().table([pair for task, _ in heads for pair in task.lora_and_others])
+    expected = [[n.split(":")[0] for n in names if n.endswith("head only")] for names in outcomes(table).values()]
+    assert [re.findall(r"`[\w-]+`", worse), [], re.findall(r"`[\w-]+`", as_good)] == expected
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
 def test_the_readmes_say_what_the_rank_does(page: str) -> None:
     text = " ".join((ROOT / page).read_text(encoding="utf-8").split()).replace("～", " to ")
