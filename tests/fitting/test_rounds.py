@@ -311,7 +311,7 @@ def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPat
     assert Clock(1, speeds=speeds).expected(planned, dataset) == 11
     # Without the fast path, the encoder computes the vectors in every epoch.
     spec.encoder, spec.training = usual, SimpleNamespace(epochs=20)
-    assert Clock(1, speeds=Speeds(replace(speed, fast=False))).expected(planned, dataset) == 0.5 * (20 * 20 + 10)
+    assert Clock(1, speeds=Speeds(replace(speed, remembers=False))).expected(planned, dataset) == 0.5 * (20 * 20 + 10)
 
 
 @pytest.mark.parametrize("stopped", [DeadlineOver, StudyInterrupted])

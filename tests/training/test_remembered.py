@@ -4,17 +4,20 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import BertConfig
+from torch import nn
+from transformers import BertConfig, ModernBertConfig
 
 from tanzaku.encoders.fast import FastForward
 from tanzaku.encoders.pooled import pooled_class, write_reading
 from tanzaku.encoders.reading import LongText
+from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
 from tanzaku.methods.lora import Lora
 from tanzaku.training.batches import Batch
-from tanzaku.training.forward import choose_forward
+from tanzaku.training.forward import PooledForward, choose_forward, model_logits
 from tanzaku.training.remembered import RememberedFeatures, remember_features
+
+Kind = type[FastForward] | type[PooledForward]
 
 
 def _model(*, long_text: LongText = "head", dropout: float = 0.0) -> Any:
@@ -49,29 +52,38 @@ def _batch(rows: tuple[int, ...], *, documents: list[int] | None = None, width: 
     return Batch(input_ids, attention_mask, labels, belongs)
 
 
+_KINDS = pytest.mark.parametrize("kind", [FastForward, PooledForward])
+
+
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many documents each computation of features had."""
     seen: list[int] = []
-    features = FastForward.features
 
-    def counted(self: FastForward, batch: Any) -> Tensor:
-        seen.append(len(batch))
-        return features(self, batch)
+    def count(kind: Any) -> None:
+        features = kind.features
 
-    monkeypatch.setattr(FastForward, "features", counted)
+        def counted(self: Any, batch: Any) -> Any:
+            seen.append(len(batch))
+            return features(self, batch)
+
+        monkeypatch.setattr(kind, "features", counted)
+
+    count(FastForward)
+    count(PooledForward)
     return seen
 
 
-def _frozen(**options: Any) -> tuple[Any, FastForward]:
+def _frozen(kind: Kind = FastForward, **options: Any) -> tuple[Any, FastForward | PooledForward]:
     model = Head().attach(_model(**options), head=("classifier",))
-    forward = choose_forward(model, fast=True, precision="float32").run
-    assert isinstance(forward, FastForward)
+    forward = choose_forward(model, fast=kind is FastForward, precision="float32").run
+    assert isinstance(forward, kind)
     return model, forward
 
 
-def test_a_document_is_computed_once_in_training_and_once_in_evaluation(computed: list[int]) -> None:
-    model, forward = _frozen()
+@_KINDS
+def test_a_document_is_computed_once_in_training_and_once_in_evaluation(kind: Kind, computed: list[int]) -> None:
+    model, forward = _frozen(kind)
     remembered = remember_features(forward)
     assert isinstance(remembered, RememberedFeatures)
     model.train()
@@ -97,8 +109,9 @@ def test_a_document_that_occurs_twice_keeps_the_features_of_its_first_batch(monk
     assert torch.equal(remembered(model, _batch((0, 1))), first)
 
 
-def test_a_document_has_the_same_features_to_the_bit_whatever_was_seen_before() -> None:
-    model, forward = _frozen()
+@_KINDS
+def test_a_document_has_the_same_features_to_the_bit_whatever_was_seen_before(kind: Kind) -> None:
+    model, forward = _frozen(kind)
     model.train()
     one, other = RememberedFeatures(forward), RememberedFeatures(forward)
     one(model, _batch((3, 4, 5)))
@@ -106,13 +119,14 @@ def test_a_document_has_the_same_features_to_the_bit_whatever_was_seen_before() 
     assert torch.equal(one(model, _batch((5, 3, 1))), other(model, _batch((5, 3, 1))))
 
 
+@_KINDS
 @pytest.mark.parametrize(
     ("long_text", "documents"), [("head", None), ("windows", [0, 0, 1, 2, 2])], ids=["rows", "windows"]
 )
 def test_the_logits_and_the_heads_gradient_are_those_of_the_forward(
-    long_text: LongText, documents: list[int] | None
+    long_text: LongText, documents: list[int] | None, kind: Kind
 ) -> None:
-    model, forward = _frozen(long_text=long_text)
+    model, forward = _frozen(kind, long_text=long_text)
     model.train()
     batch = _batch((0, 3, 1, 6, 2), documents=documents)
     gradients = []
@@ -135,9 +149,49 @@ def test_windows_that_are_split_otherwise_are_another_document(computed: list[in
     assert computed == [1, 1, 1]
 
 
-def test_nothing_is_remembered_where_features_change() -> None:
-    _, dropped = _frozen(dropout=0.1)
+@_KINDS
+def test_nothing_is_remembered_where_features_change(kind: Kind) -> None:
+    _, dropped = _frozen(kind, dropout=0.1)
     assert remember_features(dropped) is dropped
-    adapted = Lora(rank=2, targets=("all-linear",)).attach(_model(), head=("classifier",))
-    trained = choose_forward(adapted, fast=True, precision="float32").run
-    assert remember_features(trained) is trained
+    for method in (Lora(rank=2, targets=("all-linear",)), Full()):
+        adapted = method.attach(_model(), head=("classifier",))
+        trained = choose_forward(adapted, fast=kind is FastForward, precision="float32").run
+        assert remember_features(trained) is trained
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_dropout_that_is_no_module_is_noticed_without_a_trace(dropout: float) -> None:
+    """ModernBERT's attention has its probability as a number."""
+    config = ModernBertConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=20,
+        num_labels=3,
+        pad_token_id=0,
+        attention_dropout=dropout,
+    )
+    write_reading(config, pooling="mean", long_text="head")
+    model = Head().attach(pooled_class(config)(config), head=("classifier",)).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    forward = choose_forward(model, fast=True, precision="float32").run
+    assert isinstance(forward, PooledForward)
+    before = torch.get_rng_state()
+    assert isinstance(remember_features(forward), RememberedFeatures) == (dropout == 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in model.modules())
+
+
+def test_in_bfloat16_the_logits_are_those_of_autocast() -> None:
+    model = Head().attach(_model(), head=("classifier",)).eval()
+    forward = choose_forward(model, fast=False, precision="bfloat16").run
+    batch = _batch((0, 3, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = model_logits(model, batch)
+    assert expected.dtype == torch.bfloat16
+    for run in (forward, remember_features(forward)):
+        assert torch.equal(run(model, batch), expected.float())

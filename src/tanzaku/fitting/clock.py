@@ -29,8 +29,8 @@ class Speed:
     """Of many in one call."""
     parameters: int
     """Of the encoder."""
-    fast: bool = True
-    """Whether it has the fast path, on which a frozen encoder's vectors are computed once for all epochs."""
+    remembers: bool = True
+    """Whether a frozen encoder's features are computed once for all epochs."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Clock:
             return 0.0
         speed = self._speeds.of(spec.encoder)
         train, others = len(dataset.train), len(dataset.val) + len(dataset.test)
-        if not trains_encoder(spec) and speed.fast:  # whose features are computed once, document by document
+        if not trains_encoder(spec) and speed.remembers:  # document by document
             return speed.single_seconds * train + speed.batch_seconds * others
         if not trains_encoder(spec):
             return speed.batch_seconds * (spec.training.epochs * (train + len(dataset.val)) + len(dataset.test))

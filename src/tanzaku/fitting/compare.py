@@ -12,6 +12,7 @@ import numpy as np
 
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.fast import is_plain_bert
+from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encoder
 from tanzaku.errors import SpecError
 from tanzaku.files import write_atomically
@@ -364,13 +365,14 @@ def _drop_too_slow(
     if not adapting or source is None:
         return None
     labels, usual = len(job.whole.label_names), _reading(settings, {})
-    parameters, fast = parameters_of(source, labels=labels), is_plain_bert(load_config(source))
+    parameters, plain = parameters_of(source, labels=labels), is_plain_bert(load_config(source))
     speeds: dict[EncoderSpec, Speed] = {}
     for entry in adapting:
         reading = _reading(settings, entry.candidate.arm)
         texts, fingerprint = job.whole.train.texts, source.fingerprint
         measured = costs.encoder(reading, texts, labels=labels, fingerprint=fingerprint)
-        speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters, fast)
+        remembers = plain or is_pooled(reading.pooling, reading.long_text)
+        speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters, remembers)
         if job.budgets.milliseconds is not None and measured.milliseconds > job.budgets.milliseconds:
             entry.costs = replace(measured, total_bytes=entry.least_bytes)
             entry.drop("milliseconds")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tanzaku.compute import choose_precision
 from tanzaku.encoders.fast import Precision, fast_forward
+from tanzaku.encoders.pooled import PooledClassifier, mean_of_windows
 from tanzaku.training.batches import Batch
 
 Forward = Callable[[nn.Module, Batch], Tensor]
@@ -46,6 +48,8 @@ def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "
     chosen = choose_precision(precision if fast or precision != "auto" else "float32", device=device)
     if fast and (forward := fast_forward(model, precision=chosen)) is not None:
         return ChosenForward(forward, "fast", chosen)
+    if isinstance(model, PooledClassifier):
+        return ChosenForward(PooledForward(model, precision=chosen), "transformers", chosen)
     return ChosenForward(_autocast(device) if chosen == "bfloat16" else model_logits, "transformers", chosen)
 
 
@@ -55,3 +59,54 @@ def _autocast(device: str) -> Forward:
             return model_logits(model, batch).float()
 
     return forward
+
+
+class PooledForward:
+    """The forward of a `PooledClassifier` as transformers computes it, in two parts: its features, and their logits.
+
+    Args:
+        model: The classifier, without anything around it.
+        precision: bfloat16 is by autocast.
+    """
+
+    def __init__(self, model: PooledClassifier, *, precision: Precision) -> None:
+        self._model, self._precision = model, precision
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The logits (documents, labels) of `model`, which must be the one that this was made for."""
+        with self._computing():
+            return model_logits(model, batch).float()
+
+    def features(self, batch: Batch) -> Tensor:
+        """What the head reads of each document, (documents, features)."""
+        with self._computing():
+            features = self._model.features(batch.input_ids, batch.attention_mask)  # (rows, features)
+            return features if batch.documents is None else mean_of_windows(features, batch.documents)
+
+    def classify(self, features: Tensor, batch: Batch) -> Tensor:
+        """The logits (documents, labels), float32, of documents with these `features`."""
+        with self._computing():
+            return self._model.classify(features, batch.input_ids, batch.attention_mask, batch.documents).float()
+
+    def has_fixed_features(self) -> bool:
+        """Whether a document's features are the same at every step: nothing below the head is trained, and a step in
+        training draws no random numbers, of which not every architecture's dropout is a module."""
+        encoder = self._model.base_model
+        if any(parameter.requires_grad for parameter in encoder.parameters()):
+            return False
+        device, training = next(encoder.parameters()).device, encoder.training
+        generators = [device] if device.type == "cuda" else []
+        token = torch.zeros(1, 1, dtype=torch.int64, device=device)
+        with torch.random.fork_rng(generators), torch.no_grad():
+            before = _random_states(device)
+            encoder.train()(input_ids=token, attention_mask=torch.ones_like(token))
+            encoder.train(training)
+            return all(torch.equal(one, other) for one, other in zip(before, _random_states(device), strict=True))
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        device = next(self._model.parameters()).device.type
+        return torch.autocast(device, dtype=torch.bfloat16) if self._precision == "bfloat16" else nullcontext()
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]

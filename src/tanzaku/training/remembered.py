@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from tanzaku.encoders.fast import FastForward
 from tanzaku.training.batches import Batch
-from tanzaku.training.forward import Forward
+from tanzaku.training.forward import Forward, PooledForward
 
 
 class RememberedFeatures:
-    """A forward with the logits of a `FastForward` whose features never change; see `remember_features`.
+    """A forward with the logits of another one whose features never change; see `remember_features`.
 
     What it gives does not depend on which documents it has seen before, so that a resumed training ends as an
     undisturbed one: in training, features are computed document by document, and in evaluation in whole batches, which
     are the same in every epoch.
     """
 
-    def __init__(self, forward: FastForward) -> None:
+    def __init__(self, forward: FastForward | PooledForward) -> None:
         self._forward = forward
         self._known: dict[tuple[bool, bytes], Tensor] = {}
 
@@ -48,9 +48,10 @@ class RememberedFeatures:
 def remember_features(forward: Forward) -> Forward:
     """A forward that computes a document's features once where they never change, and `forward` itself elsewhere.
 
-    They never change for a `FastForward` over a frozen encoder without dropout, as in linear probing.
+    They never change over a frozen encoder without dropout, as in linear probing. transformers' own classifiers, which
+    compute them in between, are left as they are; only the fast path has their features.
     """
-    if isinstance(forward, FastForward) and forward.has_fixed_features():
+    if isinstance(forward, FastForward | PooledForward) and forward.has_fixed_features():
         return RememberedFeatures(forward)
     return forward
 
