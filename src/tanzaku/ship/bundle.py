@@ -280,9 +280,8 @@ def read_facts(folder: Path) -> BundleFacts:
             "`tanzaku pack`"
         )
     try:
-        return _BUNDLE_FACTS.validate_json(
-            written
-        )  # unlike `json`, this refuses half a surrogate, which nothing can print
+        # Unlike `json`, this refuses half a surrogate pair, which nothing can print.
+        return _BUNDLE_FACTS.validate_json(written)
     except ValidationError as error:
         raise BundleError(
             f"{path} does not describe a bundle of this Tanzaku (it was packed by {content.get('tanzaku')!r}): "
