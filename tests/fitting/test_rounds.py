@@ -309,7 +309,7 @@ def test_more_jobs_than_cores_make_each_run_slower(monkeypatch: pytest.MonkeyPat
     assert Clock(1, speeds=speeds, threads=1, crowding=making.crowding).expected(planned, dataset) == 40
     spec.encoder = short  # an arm that reads fewer tokens is faster
     assert Clock(1, speeds=speeds).expected(planned, dataset) == 11
-    # Without the fast path, the encoder computes the vectors in every epoch.
+    # Where features are not remembered, the encoder computes them in every epoch.
     spec.encoder, spec.training = usual, SimpleNamespace(epochs=20)
     assert Clock(1, speeds=Speeds(replace(speed, remembers=False))).expected(planned, dataset) == 0.5 * (20 * 20 + 10)
 

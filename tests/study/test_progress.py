@@ -41,6 +41,19 @@ def test_the_bar_of_a_run_fits_and_says_how_long_the_whole_study_takes(
     assert len(asked) == 1  # it reads the records of all runs, so not at every step
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_the_bar_has_no_time_left_where_later_epochs_are_faster(slow: bool) -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None, get_time=lambda: now[0])
+    with RunProgress("run", console=console) as display:
+        for step in (1, 2):
+            now[0] += 10
+            display(StepDone(1, step, 362, loss=0.5, learning_rate=1e-4, documents=8, is_slow=slow))
+        display.bar.refresh()
+    assert isinstance(console.file, io.StringIO)
+    assert ("1:00:00" in console.file.getvalue()) == (not slow)
+
+
 def test_where_no_bar_is_shown_nobody_asks_how_long_the_study_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.0)
     asked: list[bool] = []

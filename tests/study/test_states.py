@@ -271,6 +271,12 @@ def test_a_running_run_says_its_step_and_how_long_it_still_takes(tmp_path: Path)
     progress = progress_of(tmp_path)
     assert progress is not None
     assert (str(progress), progress.seconds_left) == ("epoch 2, step 1,210 of 1,300", 135)
+    # Steps whose features later epochs remember say nothing of those to come.
+    slow = [json.dumps(json.loads(step(number, 5 * number, epoch=1)) | {"is_slow": True}) for number in (1, 2, 3)]
+    log.write_text("\n".join(slow), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(1, 3, 1300, None)
+    log.write_text("\n".join([*slow, step(4, 16), step(5, 17)]), encoding="utf-8")
+    assert progress_of(tmp_path) == Progress(2, 5, 1300, 1295, 1300)
     # What came before an interruption says nothing of the speed, nor does a clock that was set back.
     resumed = '{"event": "Resumed", "time": 900, "epoch": 2, "step": 1200}'
     log.write_text("\n".join([step(1200, 10), resumed, step(1201, 901), step(1203, 902)]), encoding="utf-8")

@@ -1,27 +1,35 @@
 """Features of a frozen encoder are computed once, and what is computed from them does not depend on the order."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, ModernBertConfig
+from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, ModernBertConfig
 
 from tanzaku.encoders.fast import FastForward
-from tanzaku.encoders.pooled import pooled_class, write_reading
-from tanzaku.encoders.reading import LongText
+from tanzaku.encoders.pooled import is_pooled, pooled_class, write_reading
+from tanzaku.encoders.reading import LongText, Pooling
 from tanzaku.methods.full import Full
 from tanzaku.methods.head import Head
 from tanzaku.methods.lora import Lora
+from tanzaku.study.plan import plan_study
+from tanzaku.study.run import run as make_run
+from tanzaku.study.spec import StudySpec
 from tanzaku.training.batches import Batch
+from tanzaku.training.events import Event, StepDone
 from tanzaku.training.forward import PooledForward, choose_forward, model_logits
-from tanzaku.training.remembered import RememberedFeatures, remember_features
+from tanzaku.training.remembered import RememberedFeatures, can_remember, remember_features
+from tests.tiny import make_dataset
 
 Kind = type[FastForward] | type[PooledForward]
 
 
-def _model(*, long_text: LongText = "head", dropout: float = 0.0) -> Any:
-    config = BertConfig(
+def _model(
+    *, long_text: LongText = "head", dropout: float = 0.0, pooling: Pooling = "mean", architecture: str = "bert"
+) -> Any:
+    config = CONFIG_MAPPING[architecture](
         vocab_size=60,
         hidden_size=32,
         num_hidden_layers=2,
@@ -33,10 +41,12 @@ def _model(*, long_text: LongText = "head", dropout: float = 0.0) -> Any:
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=0.0,
         classifier_dropout=0.0,
+        pad_token_id=0,
     )
-    write_reading(config, pooling="mean", long_text=long_text)
+    write_reading(config, pooling=pooling, long_text=long_text)
     torch.manual_seed(0)
-    return pooled_class(config)(config)
+    plain = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    return (pooled_class(config) if is_pooled(pooling, long_text) else plain)(config)
 
 
 def _batch(rows: tuple[int, ...], *, documents: list[int] | None = None, width: int = 12) -> Batch:
@@ -184,6 +194,41 @@ def test_dropout_that_is_no_module_is_noticed_without_a_trace(dropout: float) ->
     assert isinstance(remember_features(forward), RememberedFeatures) == (dropout == 0)
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("long_text", ["head", "windows"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_it_is_known_beforehand_where_features_are_remembered(
+    architecture: str, pooling: Pooling, long_text: LongText
+) -> None:
+    model = _model(architecture=architecture, pooling=pooling, long_text=long_text)
+    run = choose_forward(Head().attach(model, head=("classifier",)), fast=True, precision="float32").run
+    expected = can_remember(model.config, pooling=pooling, long_text=long_text)
+    assert isinstance(remember_features(run), RememberedFeatures) == expected
+    assert expected or (architecture, pooling, long_text) == ("roberta", "cls", "head")
+
+
+def test_a_step_says_whether_its_features_were_computed(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Its time then says nothing of the epochs to come, in which they are remembered."""
+    study = StudySpec.model_validate(
+        {
+            "name": "s",
+            "data": {"source": "d"},
+            "encoder": {"name": str(tiny_encoder), "max_tokens": 24, "pooling": "mean"},
+            "training": {"epochs": 3, "learning_rate": 1e-3, "batch_size": 8},
+            "arms": [{"method": "head"}, {"method": "full"}],
+        }
+    )
+    plan = plan_study(study, dataset=make_dataset(train=20), out=tmp_path)
+    slow: dict[str, set[int]] = {}
+    for planned in plan.runs:
+        planned.folder.mkdir()
+        events: list[Event] = []
+        make_run(planned, dataset=plan.dataset, study="s", listeners=[events.append])
+        steps = [event for event in events if isinstance(event, StepDone)]
+        slow[planned.spec.method.name] = {step.epoch for step in steps if step.is_slow}
+    assert slow == {"head": {1}, "full": set()}
 
 
 def test_in_bfloat16_the_logits_are_those_of_autocast() -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from tanzaku.encoders.config import load_config
-from tanzaku.encoders.fast import is_plain_bert
-from tanzaku.encoders.pooled import is_pooled
 from tanzaku.encoders.source import EncoderSource, absolute_name, resolve_encoder
 from tanzaku.errors import SpecError
 from tanzaku.files import write_atomically
@@ -42,6 +40,7 @@ from tanzaku.study.recipes import RECIPES
 from tanzaku.study.runs import record_folders
 from tanzaku.study.spec import DataSpec, StudySpec
 from tanzaku.study.study_file import study_toml
+from tanzaku.training.remembered import can_remember
 from tanzaku.words import LANGUAGES, Language, words_of
 
 FOLDS_FOLDER = "folds"
@@ -365,13 +364,13 @@ def _drop_too_slow(
     if not adapting or source is None:
         return None
     labels, usual = len(job.whole.label_names), _reading(settings, {})
-    parameters, plain = parameters_of(source, labels=labels), is_plain_bert(load_config(source))
+    parameters, config = parameters_of(source, labels=labels), load_config(source)
     speeds: dict[EncoderSpec, Speed] = {}
     for entry in adapting:
         reading = _reading(settings, entry.candidate.arm)
         texts, fingerprint = job.whole.train.texts, source.fingerprint
         measured = costs.encoder(reading, texts, labels=labels, fingerprint=fingerprint)
-        remembers = plain or is_pooled(reading.pooling, reading.long_text)
+        remembers = can_remember(config, pooling=reading.pooling, long_text=reading.long_text)
         speeds[reading] = Speed(measured.milliseconds / 1000, 1 / measured.documents_per_second, parameters, remembers)
         if job.budgets.milliseconds is not None and measured.milliseconds > job.budgets.milliseconds:
             entry.costs = replace(measured, total_bytes=entry.least_bytes)

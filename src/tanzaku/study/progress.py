@@ -63,10 +63,15 @@ class _SpeedColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.{digits}f}/s", style="progress.data.speed")
 
 
+class _TimeLeftColumn(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        return Text("") if task.fields.get("is_slow") else super().render(task)
+
+
 class RunProgress(Display):
     """A bar on standard error with loss, speed and time left; plain lines now and then where that is no terminal.
 
-    Each epoch has a line, except that of quick ones only one a second has, and the last.
+    Each epoch has a line; if epochs are quick, only one a second and the last of a training that ends.
 
     Args:
         title: The run's name.
@@ -90,7 +95,7 @@ class RunProgress(Display):
             BarColumn(bar_width=8),  # all of it fits into 80 columns
             MofNCompleteColumn(),
             _SpeedColumn(),
-            TimeRemainingColumn(),
+            _TimeLeftColumn(),
             TextColumn("{task.fields[note]}"),
             TextColumn("{task.fields[study]}"),
             console=plain_console(stderr=True, quiet=True) if quiet else console,
@@ -131,7 +136,7 @@ class RunProgress(Display):
 
     def _step(self, event: StepDone) -> None:
         note = f"epoch {event.epoch}, loss {event.loss:.4f}"
-        self.bar.update(self._training, completed=event.step, total=event.total_steps, note=note)
+        self.bar.update(self._training, completed=event.step, total=event.total_steps, note=note, is_slow=event.is_slow)
         if not self.bar.disable and time.monotonic() >= self._ask_at:
             self._ask_at = time.monotonic() + _STUDY_SECONDS
             left = self._study_left()

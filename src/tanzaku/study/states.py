@@ -34,7 +34,8 @@ class Progress:
     step: int
     total_steps: int
     seconds_left: float | None = None
-    """Until the last step, at the speed of the last steps and without validation; None after only one step."""
+    """Until the last step, at the speed of the last steps and without validation; None after only one step, and where
+    the last steps say nothing of those to come."""
     seconds_in_all: float | None = None
     """From the first step to the last, at the same speed."""
 
@@ -144,8 +145,10 @@ def progress_of(folder: Path) -> Progress | None:
     if not steps:
         return None
     last = steps[-1]
+    if last.get("is_slow"):
+        return Progress(last["epoch"], last["step"], last["total_steps"])
     # Between the last step of an epoch and the first of the next one, the validation set is classified.
-    pairs = list(pairwise(steps))
+    pairs = [(one, other) for one, other in pairwise(steps) if not other.get("is_slow")]
     pairs = [(one, other) for one, other in pairs if one["epoch"] == other["epoch"]] or pairs
     made = sum(other["step"] - one["step"] for one, other in pairs)
     took = sum(other.get("time", 0.0) - one.get("time", 0.0) for one, other in pairs)

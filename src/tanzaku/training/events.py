@@ -89,6 +89,8 @@ class StepDone:
     loss: float
     learning_rate: float
     documents: int
+    is_slow: bool = False
+    """Whether features were computed that later epochs remember, so that its time says nothing of theirs."""
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ class PooledForward:
             return self._model.classify(features, batch.input_ids, batch.attention_mask, batch.documents).float()
 
     def has_fixed_features(self) -> bool:
-        """Whether a document's features are the same at every step: nothing below the head is trained, and a step in
-        training draws no random numbers, of which not every architecture's dropout is a module."""
+        """Whether a document's features are the same at every step: nothing below the head is trained, and a forward in
+        training draws no random numbers. This is tried, since not every architecture's dropout is a module."""
         encoder = self._model.base_model
         if any(parameter.requires_grad for parameter in encoder.parameters()):
             return False

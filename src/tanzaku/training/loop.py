@@ -34,6 +34,7 @@ from tanzaku.training.forward import Forward, model_logits
 from tanzaku.training.losses import SoftLabelLoss, Whole, batch_loss
 from tanzaku.training.optimizer import optimizer_tensors, restore_optimizer
 from tanzaku.training.peers import Peers
+from tanzaku.training.remembered import RememberedFeatures
 from tanzaku.training.schedule import Plateau, Schedule
 from tanzaku.training.stopping import BestBy, EarlyStopping, watched_value
 
@@ -158,7 +159,8 @@ class Training:
             state.step += 1
             state.step_in_epoch += 1
             self._log(loss)
-            yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(documents))
+            slow = isinstance(self.forward, RememberedFeatures) and self.forward.met_new
+            yield StepDone(state.epoch, state.step, self._total_steps, loss, learning_rate, len(documents), slow)
             yield from self._save_when_due()
 
     def _step(self, documents: np.ndarray) -> float:
