@@ -223,7 +223,8 @@ def test_the_verdict_accounts_for_every_document_and_for_rates_that_are_not_prom
     assert final.train_documents + final.val_documents + final.test.documents == findings.documents
     assert [one.documents for one in fitted.events if one.fold is None] == [final.train_documents]
     assert text.test is not None
-    assert text.test.startswith(f"Trained on {final.train_documents} documents, with {final.val_documents} more to")
+    begins = f"Trained on {final.train_documents} documents, with {final.val_documents} more for validation"
+    assert text.test.startswith(begins)
     assert text.answers is not None
     assert re.search(r"--error-rate \d+% it answers \d+ of the \d+ documents of the folds, \d+ of them", text.answers)
     assert "can't be promised: " in text.answers

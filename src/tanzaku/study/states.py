@@ -145,8 +145,6 @@ def progress_of(folder: Path) -> Progress | None:
     if not steps:
         return None
     last = steps[-1]
-    if last.get("is_slow"):
-        return Progress(last["epoch"], last["step"], last["total_steps"])
     # Between the last step of an epoch and the first of the next one, the validation set is classified.
     pairs = [(one, other) for one, other in pairwise(steps) if not other.get("is_slow")]
     pairs = [(one, other) for one, other in pairs if one["epoch"] == other["epoch"]] or pairs
