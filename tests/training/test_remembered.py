@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, ModernBertConfig
+from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from tanzaku.encoders.fast import FastForward
 from tanzaku.encoders.pooled import is_pooled, pooled_class, write_reading
@@ -27,7 +27,12 @@ Kind = type[FastForward] | type[PooledForward]
 
 
 def _model(
-    *, long_text: LongText = "head", dropout: float = 0.0, pooling: Pooling = "mean", architecture: str = "bert"
+    *,
+    long_text: LongText = "head",
+    dropout: float = 0.0,
+    pooling: Pooling = "mean",
+    architecture: str = "bert",
+    **settings: Any,
 ) -> Any:
     config = CONFIG_MAPPING[architecture](
         vocab_size=60,
@@ -42,6 +47,7 @@ def _model(
         attention_probs_dropout_prob=0.0,
         classifier_dropout=0.0,
         pad_token_id=0,
+        **settings,
     )
     write_reading(config, pooling=pooling, long_text=long_text)
     torch.manual_seed(0)
@@ -172,19 +178,8 @@ def test_nothing_is_remembered_where_features_change(kind: Kind) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_dropout_that_is_no_module_is_noticed_without_a_trace(dropout: float) -> None:
     """ModernBERT's attention has its probability as a number."""
-    config = ModernBertConfig(
-        vocab_size=60,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=20,
-        num_labels=3,
-        pad_token_id=0,
-        attention_dropout=dropout,
-    )
-    write_reading(config, pooling="mean", long_text="head")
-    model = Head().attach(pooled_class(config)(config), head=("classifier",)).eval()
+    model = _model(architecture="modernbert", attention_dropout=dropout)
+    model = Head().attach(model, head=("classifier",)).eval()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

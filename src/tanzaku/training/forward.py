@@ -48,34 +48,37 @@ def choose_forward(model: nn.Module, *, fast: bool, precision: Literal["auto", "
     chosen = choose_precision(precision if fast or precision != "auto" else "float32", device=device)
     if fast and (forward := fast_forward(model, precision=chosen)) is not None:
         return ChosenForward(forward, "fast", chosen)
-    if isinstance(model, PooledClassifier):
-        return ChosenForward(PooledForward(model, precision=chosen), "transformers", chosen)
-    return ChosenForward(_autocast(device) if chosen == "bfloat16" else model_logits, "transformers", chosen)
+    own = PooledForward(model, chosen) if isinstance(model, PooledClassifier) else ModelForward(model, chosen)
+    return ChosenForward(own, "transformers", chosen)
 
 
-def _autocast(device: str) -> Forward:
-    def forward(model: nn.Module, batch: Batch) -> Tensor:
-        with torch.autocast(device, dtype=torch.bfloat16):
-            return model_logits(model, batch).float()
-
-    return forward
-
-
-class PooledForward:
-    """The forward of a `PooledClassifier` as transformers computes it, in two parts: its features, and their logits.
+class ModelForward:
+    """A model's own forward.
 
     Args:
-        model: The classifier, without anything around it.
+        model: What is computed.
         precision: bfloat16 is by autocast.
     """
 
-    def __init__(self, model: PooledClassifier, *, precision: Precision) -> None:
-        self._model, self._precision = model, precision
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
+        self._device, self._precision = next(model.parameters()).device, precision
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The logits (documents, labels) of `model`, which must be the one that this was made for."""
+        """The logits (documents, labels), float32, of `model`, which must be the one that this was made for."""
         with self._computing():
             return model_logits(model, batch).float()
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        low = self._precision == "bfloat16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16) if low else nullcontext()
+
+
+class PooledForward(ModelForward):
+    """That of a `PooledClassifier`, without anything around it, also in two parts: its features, and their logits."""
+
+    def __init__(self, model: PooledClassifier, precision: Precision) -> None:
+        super().__init__(model, precision)
+        self._model = model
 
     def features(self, batch: Batch) -> Tensor:
         """What the head reads of each document, (documents, features)."""
@@ -94,7 +97,7 @@ class PooledForward:
         encoder = self._model.base_model
         if any(parameter.requires_grad for parameter in encoder.parameters()):
             return False
-        device, training = next(encoder.parameters()).device, encoder.training
+        device, training = self._device, encoder.training
         generators = [device] if device.type == "cuda" else []
         token = torch.zeros(1, 1, dtype=torch.int64, device=device)
         with torch.random.fork_rng(generators), torch.no_grad():
@@ -102,10 +105,6 @@ class PooledForward:
             encoder.train()(input_ids=token, attention_mask=torch.ones_like(token))
             encoder.train(training)
             return all(torch.equal(one, other) for one, other in zip(before, _random_states(device), strict=True))
-
-    def _computing(self) -> AbstractContextManager[Any]:
-        device = next(self._model.parameters()).device.type
-        return torch.autocast(device, dtype=torch.bfloat16) if self._precision == "bfloat16" else nullcontext()
 
 
 def _random_states(device: torch.device) -> list[Tensor]:
