@@ -205,11 +205,13 @@ def _of_validation(scores: SplitScores | None) -> dict[tuple[str, str], tuple[fl
 
 def test_a_compressed_bundle_publishes_only_scores_of_its_own_weights(study: Study, tmp_path: Path) -> None:
     # More documents than the run's validation set has.
-    dataset = replace(study.dataset, val=study.dataset.train)
+    dataset = replace(study.dataset, name="another", val=study.dataset.train)
     measured = encoder_facts(compress(study.bundles["lora"], tmp_path / "measured", rank=1, dataset=dataset)).compressed
     assert measured is not None
     card = _card(tmp_path / "measured")
     assert _published(card) == _of_validation(measured.val)
+    assert {one.dataset_name for one in card.data.eval_results} == {"another"}
+    assert f"On {len(dataset.val)} validation documents of another, the accuracy was" in card.text
     assert "rank = 8" in card.text
     assert "; compressed to rank 1 after training |" in card.text
     # The run's scores stay, with a sentence above each of the two tables.

@@ -76,7 +76,8 @@ def compress(
         if dataset is not None:
             before = validate(source.folder, dataset, encoder=encoder)
             after = validate(staging, dataset, encoder=encoder)
-            compressed = compressed.model_copy(update={"val_before": before.scores, "val": after.scores})
+            measured = {"val_data": dataset.name, "val_before": before.scores, "val": after.scores}
+            compressed = compressed.model_copy(update=measured)
             after.write_held_out(staging)
             write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
     return open_bundle(out)

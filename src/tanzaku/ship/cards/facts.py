@@ -75,6 +75,8 @@ class CardFacts:
 class Split:
     """How well the documents of a split were classified."""
 
+    data: str
+    """The name of the data that is split."""
     name: Literal["test", "validation"]
     scores: SplitScores
     macro_f1_interval: tuple[float, float] | None
@@ -83,9 +85,10 @@ class Split:
 def measured_splits(facts: BundleFacts) -> list[Split]:
     """The run's, of documents that the model was not trained on; if a test is the validation, only that."""
     run = facts.run
-    splits = [] if run.test_is_validation else [Split("test", run.test, run.test_macro_f1_interval)]
+    data = run.data.name
+    splits = [] if run.test_is_validation else [Split(data, "test", run.test, run.test_macro_f1_interval)]
     if facts.calibration.documents:
-        splits.append(Split("validation", run.val, run.val_macro_f1_interval))
+        splits.append(Split(data, "validation", run.val, run.val_macro_f1_interval))
     return splits
 
 
@@ -102,8 +105,10 @@ def present_splits(facts: BundleFacts) -> list[Split]:
         return measured_splits(facts)
     if _is_in_8_bits(facts):
         return []
-    last = _cut(facts) or facts.quantized  # only what a run trained is lowered to fewer bits, so a cut is later
-    return [Split("validation", last.val, None)] if last is not None and last.val is not None else []
+    data = facts.run.data.name
+    if (cut := _cut(facts)) is not None:  # only what a run trained is lowered to fewer bits, so a cut is later
+        return [Split(cut.val_data or data, "validation", cut.val, None)] if cut.val is not None else []
+    return [Split(data, "validation", facts.quantized.val, None)] if facts.quantized is not None else []
 
 
 def _is_in_8_bits(facts: EncoderBundleFacts | GraphBundleFacts) -> bool:

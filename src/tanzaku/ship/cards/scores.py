@@ -99,6 +99,7 @@ def _changes(card: CardFacts, words: Words) -> Iterator[str]:
             facts.compressed.val_before,
             facts.compressed.val,
             words,
+            data=facts.compressed.val_data or facts.run.data.name,
         )
     if facts.bits:
         quantized = facts.quantized
@@ -107,15 +108,19 @@ def _changes(card: CardFacts, words: Words) -> Iterator[str]:
             quantized.val_before if quantized else None,
             quantized.val if quantized else None,
             words,
+            data=facts.run.data.name,
         )
 
 
-def _with_scores(sentence: str, before: SplitScores | None, after: SplitScores | None, words: Words) -> str:
+def _with_scores(
+    sentence: str, before: SplitScores | None, after: SplitScores | None, words: Words, *, data: str
+) -> str:
     if before is None or after is None:
         return words.joined([sentence, words.text("What this changed was not measured.")])
     changed = words.text(
-        "On {documents:,} validation documents, the accuracy was {before} before and {after} after.",
+        "On {documents:,} validation documents of {data}, the accuracy was {before} before and {after} after.",
         documents=after.documents,
+        data=escape_markdown(data),
         before=percent(before.accuracy),
         after=percent(after.accuracy),
     )

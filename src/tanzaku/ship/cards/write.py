@@ -82,7 +82,6 @@ def _form_tags(form: Form) -> list[str]:
 def _results(card: CardFacts) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
-    data = card.facts.run.data.name
     for split in card.published_splits:
         scores, interval = split.scores, split.macro_f1_interval
         measures: tuple[tuple[str, str, float, tuple[float, float] | None, dict[str, Any]], ...] = (
@@ -92,8 +91,8 @@ def _results(card: CardFacts) -> Iterator[EvalResult]:
         for kind, name, value, ends, settings in measures:
             yield EvalResult(
                 task_type="text-classification",
-                dataset_type=data,
-                dataset_name=data,
+                dataset_type=split.data,
+                dataset_name=split.data,
                 dataset_split=split.name,
                 dataset_args={"documents": scores.documents},
                 metric_type=kind,
