@@ -6,15 +6,19 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 
 from tanzaku.words import Language, words_of
-from tests.translations import TRANSLATED, compiled, compiled_path, in_code, read_catalogue, within_f_strings
+from tests.translations import (
+    TRANSLATED,
+    compiled,
+    compiled_path,
+    in_code,
+    read_catalogue,
+    translations,
+    within_f_strings,
+)
 
 
 def messages(content: Catalog) -> dict[str | tuple[str, str], Message]:
     return {one.id if isinstance(one.id, str) else (one.id[0], one.id[1]): one for one in content if one.id}
-
-
-def translations(message: Message) -> list[str]:
-    return [message.string] if isinstance(message.string, str) else list(message.string or [""])
 
 
 def placeholders(text: str) -> set[str]:

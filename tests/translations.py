@@ -6,7 +6,7 @@ import ast
 import io
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
@@ -72,6 +72,11 @@ def compiled_path(language: Language) -> Path:
     return _path(language, "mo")
 
 
+def translations(message: Message) -> list[str]:
+    """Every form of a message's translation; an empty one is still to be written."""
+    return [message.string] if isinstance(message.string, str) else list(message.string or [""])
+
+
 def _path(language: Language, suffix: str) -> Path:
     return PACKAGE / "locale" / language / "LC_MESSAGES" / f"tanzaku.{suffix}"
 
@@ -83,7 +88,7 @@ def _update(language: Language) -> None:
     write_po(content, catalogue, width=0, ignore_obsolete=True, include_lineno=False)
     _path(language, "po").write_bytes(content.getvalue())
     compiled_path(language).write_bytes(compiled(catalogue))
-    missing = [message.id for message in catalogue if message.id and not message.string]
+    missing = [message.id for message in catalogue if message.id and not all(translations(message))]
     print(f"{language}: {len(catalogue)} messages, to be translated:", *missing or ["none"], sep="\n  ")
 
 

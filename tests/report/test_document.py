@@ -55,6 +55,15 @@ def test_the_parts_stand_in_order() -> None:
     assert "No TF-IDF baseline" not in text
 
 
+def test_it_says_of_how_many_documents_not_everything_is_read() -> None:
+    def runs(partly_read: int) -> list[RunRecord]:
+        return [finished(lora(8), accuracy=0.9, seed=seed, partly_read=partly_read) for seed in (1, 2)]
+
+    line = "training documents are longer than what is read of them (max tokens 128)"
+    assert document(runs(1234)).count(f"1,234 {line}") == 1
+    assert "longer than what is read" not in document(runs(0))
+
+
 def test_the_document_is_japanese_too() -> None:
     text = document([*study(), failed(lora(8), error="out of memory", seed=7)], language="ja")
     headings = [line for line in text.splitlines() if line.startswith("##")]

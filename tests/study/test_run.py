@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from tanzaku.data.dataset import Documents
-from tanzaku.encoders.load import resolve_encoder
+from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.weights import read_weights
 from tanzaku.study.engine import make_runs
 from tanzaku.study.expansion import expand
@@ -73,6 +73,17 @@ def test_fast_and_transformers_have_equal_losses_in_float32(
     logits = {path: np.load(tmp_path / path / LOGITS_FILE, allow_pickle=False) for path in records}
     np.testing.assert_allclose(logits["fast"], logits["transformers"], rtol=0, atol=1e-3)
     assert read_record(tmp_path / "fast") == fast
+
+
+def test_the_record_counts_training_documents_that_are_not_read_in_full(tiny_encoder: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(resolve_encoder(str(tiny_encoder)))
+    lengths = [len(tokenizer(text)["input_ids"]) for text in DATASET.train.texts]
+    longest = max(lengths)
+    for most in (8, longest, longest + 1):
+        folder = tmp_path / str(most)
+        record = _run(tiny_encoder, folder, {"method": "head", "max_tokens": most}, epochs=1)
+        assert record.partly_read == sum(length >= most for length in lengths)
+        assert read_record(folder) == record
 
 
 @pytest.mark.gpu

@@ -1,5 +1,7 @@
 """Batches of documents that are one row, or several windows."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,23 @@ def test_windows_are_rows_with_their_documents_number() -> None:
 def test_max_windows_bounds_the_rows() -> None:
     batch = _split([40, 4], long_text="windows", max_tokens=5, max_windows=2).batch([0, 1])
     assert _rows(batch) == [[1, 10, 11, 12, 2], [1, 13, 14, 15, 2], [1, 50, 51, 2]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cut"),
+    [
+        ({"max_tokens": 6}, 2),  # the tokenizer has cut the longest to as many tokens as the other has
+        ({"long_text": "head+tail", "max_tokens": 6}, 1),
+        ({"long_text": "head+tail", "max_tokens": 5}, 2),
+        ({"long_text": "windows", "max_tokens": 5}, 0),
+        ({"long_text": "windows", "max_tokens": 5, "max_windows": 2}, 1),
+        ({"long_text": "windows", "max_tokens": 5, "max_windows": 3}, 0),
+        ({}, 0),
+    ],
+)
+def test_documents_that_are_read_in_part_are_counted(settings: dict[str, Any], cut: int) -> None:
+    longest = 6 if settings.get("long_text", "head") == "head" else 9  # 7 tokens of text take three windows of 3
+    assert _split([longest, 6, 4], **settings).partly_read == cut
 
 
 def test_head_and_tail_is_one_row() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tanzaku.analysis.arms import Section
+from tanzaku.analysis.arms import LONG_TEXT, MAX_TOKENS, MAX_WINDOWS, Section
 from tanzaku.analysis.settings import shared_settings
 from tanzaku.pretraining.options import describe_options
 from tanzaku.report import formats
@@ -19,11 +19,12 @@ from tanzaku.words import Words
 
 _DIGITS = 12  # of a fingerprint
 _COMMIT_DIGITS = 10
+_READING = (MAX_TOKENS, LONG_TEXT, MAX_WINDOWS)
 
 
 def measured_facts(section: Section, *, words: Words) -> list[tuple[str, list[str]]]:
     """Each fact's term, and its values."""
-    facts = [(words.text("Data"), [_data(section, words)])]
+    facts = [(words.text("Data"), [_data(section, words), *_partly_read(section, words)])]
     if section.encoder_name:
         facts.append((words.text("Encoder"), [_encoder(section, words), *_pretrainings(section, words)]))
     if settings := _settings(section, words):
@@ -59,6 +60,23 @@ def _data(section: Section, words: Words) -> str:
         test=data.test_documents,
         fingerprint=data.fingerprint[:_DIGITS],
     )
+
+
+def _partly_read(section: Section, words: Words) -> Iterable[str]:
+    """One line for each way of reading that leaves out tokens of long documents."""
+    lines = {}
+    for record in section.records:
+        if isinstance(record, FinishedEncoderRun) and record.partly_read:
+            settings = {name: record.spec["encoder"].get(name.rpartition(".")[2]) for name in _READING}
+            given = (_setting(name, value, words) for name, value in settings.items() if value is not None)
+            reading = words.text(", ").join(given)
+            lines[reading] = words.plural(
+                "{n:,} training document is longer than what is read of it ({reading})",
+                "{n:,} training documents are longer than what is read of them ({reading})",
+                record.partly_read,
+                reading=reading,
+            )
+    return lines.values()
 
 
 def _settings(section: Section, words: Words) -> list[str]:

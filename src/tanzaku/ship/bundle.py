@@ -88,7 +88,7 @@ class CompressionFacts(Facts):
     steps: Annotated[
         int, Field(ge=1, description="How often it was cut; ranks and norms are about all cuts, scores about the last.")
     ] = 1
-    val_data: Annotated[str | None, Field(description="The data whose validation set was classified, if any was.")] = None
+    val_data: Annotated[str | None, Field(description="Whose validation set was classified, if one was.")] = None
     val: Annotated[SplitScores | None, Field(description="On that validation set.")] = None
     val_before: Annotated[SplitScores | None, Field(description="The same before.")] = None
 

@@ -74,8 +74,7 @@ def compress(
         compressed = _after(packed.compressed, cut)
         write_facts(staging, facts := packed.model_copy(update={"tanzaku": __version__, "compressed": compressed}))
         if dataset is not None:
-            before = validate(source.folder, dataset, encoder=encoder)
-            after = validate(staging, dataset, encoder=encoder)
+            before, after = (validate(folder, dataset, encoder=encoder) for folder in (source.folder, staging))
             measured = {"val_data": dataset.name, "val_before": before.scores, "val": after.scores}
             compressed = compressed.model_copy(update=measured)
             after.write_held_out(staging)

@@ -224,6 +224,14 @@ class FinishedEncoderRun(_FinishedRun):
     encoder: EncoderFacts
     distillation: DistillationFacts | None = None
     compute: ComputeFacts
+    partly_read: Annotated[
+        int | None,
+        Field(
+            description="Training documents of which tokens are left out, being longer than the encoder reads; those "
+            "that just reach max_tokens count too where only the head is read. None: not counted.",
+            exclude_if=lambda documents: documents is None,
+        ),
+    ] = None
     best_epoch: int
     stopped_early: bool
     trained_by: Annotated[

@@ -108,6 +108,7 @@ def run_encoder(
         encoder=adapted.trained.prepared.encoder,
         distillation=planned.teacher.facts if planned.teacher else None,
         compute=adapted.compute,
+        partly_read=adapted.partly_read,
         best_epoch=done.best_epoch,
         stopped_early=done.stopped_early,
         trained_by=before.folder.name if before else None,
@@ -195,6 +196,7 @@ class _Adapted:
 
     trained: _Trained
     compute: ComputeFacts
+    partly_read: int
     costs: Costs
     ranks: tuple[RankRecord, ...]
     val: np.ndarray
@@ -265,7 +267,7 @@ def _adapt(
     if trained.before:
         compute = trained.before.record.compute
     costs = _costs(trained, saved, learning=learning, test_seconds=test_seconds)
-    return _Adapted(trained, compute, costs, ranks, val_logits, test_logits)
+    return _Adapted(trained, compute, train.partly_read, costs, ranks, val_logits, test_logits)
 
 
 @dataclass(frozen=True)

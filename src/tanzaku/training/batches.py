@@ -83,6 +83,17 @@ class LabelledTokens:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def partly_read(self) -> int:
+        """Documents of which tokens are left out. The tokenizer cuts for "head": those that fill `max_tokens`."""
+        if self.max_tokens is None:
+            return 0
+        lengths = np.diff(self.tokens.offsets)
+        if self.long_text == "windows":
+            read = count_windows(lengths, max_tokens=self.max_tokens, max_windows=self.max_windows)
+            return int((read < count_windows(lengths, max_tokens=self.max_tokens)).sum())
+        return int((lengths > self.max_tokens - (self.long_text == "head")).sum())
+
     def batch(self, documents: Sequence[int] | np.ndarray) -> Batch:
         """The documents of these indices, padded on the right; one row each, or as many as they have windows."""
         cut = [
