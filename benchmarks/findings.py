@@ -19,7 +19,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.record import COSTS, RECORDS, read_alone
-from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of
+from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of, share_trainings
 from tanzaku.analysis.predictions import RunKey, RunPredictions, predictions_of, run_key
 from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.statistics import (
@@ -92,7 +92,8 @@ class Findings:
     def _found(self, study: str, arm: Arm) -> Found:
         _, predictions = self._study(study)
         runs = [predictions[run_key(record)] for record in arm.finished]
-        return Found(study, arm, runs[0].classes, np.stack([run.predicted == run.classes for run in runs]))
+        correct = np.stack([run.predicted == run.classes for run in runs])
+        return Found(study, arm, runs[0].classes, correct, groups=runs[0].groups)
 
     def at_rank(self, found: Found, rank: int) -> Found:
         """An arm whose trained adapters were measured at other ranks too, at one of those.
@@ -200,6 +201,8 @@ class Found:
     """(documents,)"""
     correct: np.ndarray
     """(runs, documents) bool"""
+    groups: np.ndarray | None = None
+    """(documents,): the number of each document's group; None where all documents are independent."""
     rank: int | None = None
     """To which its trained adapters were cut; None as they were trained."""
 
@@ -211,7 +214,8 @@ class Found:
     @property
     def accuracy(self) -> str:
         """Of the test set in percent, with its interval over seeds and documents: `87.6 (86.9–88.4)`."""
-        interval = accuracy_interval_over_both(accuracy_scores(self.correct), range(len(self.correct)))
+        scores = accuracy_scores(self.correct, self.groups)
+        interval = accuracy_interval_over_both(scores, range(len(self.correct)))
         return f"{100 * self.mean:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
     @property
@@ -466,7 +470,8 @@ def _difference(arm: Found, other: Found) -> Difference:
         raise RecordError(f"the test documents of {arm.name} and {other.name} are not the same")
     runs, others = len(arm.correct), len(other.correct)
     correct = np.concatenate([arm.correct, other.correct])
-    return compare_accuracies(correct, range(runs), range(runs, runs + others))
+    in_pairs = share_trainings(arm.arm, other.arm)
+    return compare_accuracies(correct, range(runs), range(runs, runs + others), arm.groups, in_pairs=in_pairs)
 
 
 def _has(arm: Arm, settings: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from tanzaku.analysis.evidence import Evidence, evidence_of
 from tanzaku.analysis.predictions import RunPredictions, predictions_of, run_key
 from tanzaku.analysis.statistics import Interval, compare_accuracies, exact_mcnemar, holm
 from tanzaku.errors import RecordError
+from tanzaku.measure.metrics import ChooseBy
 from tanzaku.report.latex_tables import latex_document
 from tanzaku.report.notes import result_notes
 from tanzaku.report.render import Table
@@ -86,21 +87,21 @@ def test_every_comparison_is_corrected_as_statsmodels_does() -> None:
 
 
 def test_the_validation_documents_say_how_much_they_could_decide() -> None:
-    # On 736 validation documents; the best takes 6 more right than the second, and 20 more than the third.
-    records = [finished(lora(rank), accuracy=1 - wrong / 736) for rank, wrong in ((2, 95), (8, 81), (64, 75))]
+    # On 736 validation documents; the best takes 7 more right than the second, and 20 more than the third.
+    records = [finished(lora(rank), accuracy=1 - wrong / 736) for rank, wrong in ((2, 95), (8, 82), (64, 75))]
     (found,) = evidence(records, margin=0.005)
     assert found.recommendation is not None
     decision = found.recommendation.decision
     assert decision.documents == 736
     assert decision.margin_documents == pytest.approx(3.68)
     assert decision.indistinct is not None
-    # 2 / 2 ** 6 = 0.03 stays below 0.05: with Holm's correction the larger p is multiplied by one.
+    # 2 / 2 ** 7 = 0.016 stays below 0.05: of the three pairs, the larger p is multiplied by two.
     assert [arm.rank for arm in decision.indistinct] == []
-    records.append(finished(lora(4), accuracy=1 - 80 / 736))
+    records.append(finished(lora(4), accuracy=1 - 81 / 736))
     (found,) = evidence(records, margin=0.005)
     assert found.recommendation is not None
     assert found.recommendation.decision.indistinct is not None
-    # Now there are two of 2 / 2 ** 5 = 0.06 and 2 * 0.03 = 0.06.
+    # Now there are six pairs: 5 * 0.016 = 0.08 and 4 * 0.03 = 0.12.
     assert [arm.rank for arm in found.recommendation.decision.indistinct] == [4, 8]
     (line,) = recommendation_lines([found], words=words_of("en"))
     assert "The choice rests on 736 validation documents; the margin of 0.5 points is 3.7 of them." in line
@@ -217,6 +218,29 @@ def test_seeds_are_in_the_tests_where_both_arms_have_several() -> None:
         assert arm.accuracy is not None
         assert interval.low < arm.accuracy.mean < interval.high
     assert len(section.arms) == 3
+
+
+@pytest.mark.parametrize("choose_by", ["accuracy", "macro_f1"])
+def test_arms_that_share_their_trainings_are_compared_in_pairs(choose_by: ChooseBy) -> None:
+    """Each seed gains about as much, but the seeds are far apart."""
+    trained = _seeds(2, 0.88, 0.80, 0.84)
+    gained = [
+        finished(lora(8), accuracy=accuracy, seed=seed, trained_by=trained[seed].run_id)
+        for seed, accuracy in enumerate((0.899, 0.822, 0.861))
+    ]
+    alone = [run.model_copy(update={"trained_by": None}) for run in gained]
+    differences = {}
+    for name, runs in (("together", gained), ("alone", alone), ("one alone", [*gained[:2], alone[2]])):
+        (found,) = evidence([*trained, *runs], choose_by=choose_by)
+        (comparison,) = found.comparisons
+        assert comparison.arm.rank == 2
+        differences[name] = (comparison.accuracy, comparison.macro_f1)
+    for measure in (0, 1):
+        together, *others = (of_arms[measure] for of_arms in differences.values())
+        assert {one.mean for one in others} == {together.mean}
+        assert all(one.p_value > 0.2 for one in others)
+        assert together.p_value < 0.01
+        assert together.interval.high < 0
 
 
 def test_the_validation_set_chooses_and_the_test_set_contradicts() -> None:

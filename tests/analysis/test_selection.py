@@ -191,6 +191,18 @@ def test_a_standard_error_over_groups_is_one_whatever_the_quantile() -> None:
     assert selection.recommended == 0
 
 
+def test_of_equals_hardly_any_is_told_from_the_one_that_looks_best() -> None:
+    """Which of ten is the best, the same documents decide: with nine comparisons, one study in ten would be wrong."""
+    random, wrongly = np.random.default_rng(0), 0
+    classes = np.arange(300) % 2
+    for _ in range(200):
+        right = random.random((10, 300)) < 0.8
+        rows = [Selectable(np.where(one, classes, 1 - classes), 1) for one in right]
+        selection = select(rows, classes, labels=2, margin=0.0, choose_by="accuracy")
+        wrongly += not all(one.indistinct for one in selection.candidates)
+    assert wrongly <= 10
+
+
 def test_choosing_among_random_candidates_seldom_finds_one() -> None:
     """Of candidates that guess, the best of ten looks better than the majority class by luck."""
     random = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from tanzaku.analysis.statistics import (
     compare_accuracies,
     exact_mcnemar,
     holm,
+    holm_with_best,
     outcome_of,
 )
 from tanzaku.measure.metrics import wilson_interval
@@ -51,6 +52,19 @@ def test_holm_multiplies_the_smallest_by_all_and_the_largest_by_one() -> None:
     assert holm([0.02, 0.01, 0.04]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.5, 0.9, 0.4]) == pytest.approx([1.0, 1.0, 1.0])
     assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(0, 9))
+def test_comparisons_that_are_not_given_count_as_those_that_show_nothing(p_values: list[float], others: int) -> None:
+    found = holm(p_values, comparisons=len(p_values) + others)
+    assert found == pytest.approx(holm([*p_values, *[1.0] * others])[: len(p_values)])
+
+
+def test_with_the_best_on_the_same_documents_every_pair_counts() -> None:
+    # Four candidates have six pairs.
+    assert holm_with_best([0.001, 0.004, 0.3]) == pytest.approx([0.006, 0.02, 1.0])
+    assert holm_with_best([0.04]) == pytest.approx([0.04])
+    assert holm_with_best([]) == []
 
 
 def test_an_outcome_takes_a_corrected_p_below_five_percent() -> None:
@@ -346,6 +360,19 @@ def test_with_far_more_documents_than_seeds_the_comparison_is_welchs() -> None:
     assert difference.p_value == pytest.approx(stats.ttest_ind(means[:3], means[3:], equal_var=False).pvalue, rel=0.02)
 
 
+@pytest.mark.parametrize("shares", [(0.80, 0.84, 0.90, 0.81, 0.86, 0.91), (0.80, 0.84, 0.90, 0.91, 0.81, 0.86)])
+def test_with_far_more_documents_than_seeds_runs_that_share_trainings_are_tested_in_pairs(
+    shares: tuple[float, ...],
+) -> None:
+    correct = np.random.default_rng(3).random((6, 200_000)) < np.array(shares)[:, None]
+    difference = compare_accuracies(correct, [0, 1, 2], [3, 4, 5], in_pairs=True)
+    means = correct.mean(axis=1)
+    expected = stats.ttest_rel(means[:3], means[3:])
+    assert difference.p_value == pytest.approx(expected.pvalue, rel=0.05)
+    interval = expected.confidence_interval()
+    assert (difference.interval.low, difference.interval.high) == pytest.approx(tuple(interval), rel=0.05)
+
+
 def test_macro_f1_is_scikit_learns_and_its_variance_the_bootstraps() -> None:
     generator = np.random.default_rng(5)
     classes = generator.integers(0, 3, 150)
@@ -507,6 +534,22 @@ def test_in_simulated_studies_a_real_difference_is_found() -> None:
         for _ in range(100)
     )
     assert found >= 90
+
+
+@pytest.mark.parametrize(("gap", "least", "most"), [(0.0, 0.0, 0.05 + _ERROR), (0.5, 0.8, 1.0)])
+def test_in_simulated_studies_runs_that_share_trainings_are_told_apart(gap: float, least: float, most: float) -> None:
+    """What a seed adds is the same for both runs of a pair; it hides the difference where they count as independent."""
+    generator = np.random.default_rng(19)
+    found = {True: 0, False: 0}
+    for _ in range(STUDIES):
+        skill = 2.0 + generator.normal(0, 0.5, (5, 1))
+        difficulty = generator.normal(0, 1.5, 400)
+        correct = np.concatenate([generator.random((5, 400)) < expit(skill + difficulty - less) for less in (gap, 0.0)])
+        for in_pairs in found:
+            tested = compare_accuracies(correct, range(5), range(5, 10), in_pairs=in_pairs)
+            found[in_pairs] += tested.p_value < 0.05
+    assert least <= found[True] / STUDIES <= most
+    assert found[False] / STUDIES < 0.5
 
 
 def test_in_simulated_studies_of_several_seeds_groups_count_and_not_their_documents() -> None:

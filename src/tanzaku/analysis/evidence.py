@@ -51,8 +51,8 @@ class Decision:
     margin_documents: float | None
     """The margin, as a number of them; None for macro-F1, which one document changes by more or less."""
     indistinct: tuple[Arm, ...] | None
-    """The arms that do not differ significantly from the best on them, after Holm's correction over all arms; None
-    where validation predictions are missing."""
+    """The arms that do not differ significantly from the best on them, after Holm's correction over all pairs of arms,
+    any of which could have been the best and another; None where validation predictions are missing."""
 
 
 @dataclass(frozen=True)
@@ -254,14 +254,14 @@ def _recommend(
 
 
 def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margin: float) -> Decision:
-    from tanzaku.analysis.statistics import holm
+    from tanzaku.analysis.statistics import holm_with_best
 
     val = choice.best.finished[0].val
     others = [arm for arm in choice.considered if arm != choice.best]
     indistinct = None
     if all(validation.has(arm) for arm in choice.considered):
         differences = validation.differences(others, choice.best, measure=choose_by)
-        corrected = holm([difference.p_value for difference in differences])
+        corrected = holm_with_best([difference.p_value for difference in differences])
         indistinct = tuple(
             arm
             for arm, difference, p_value in zip(others, differences, corrected, strict=True)
@@ -272,7 +272,7 @@ def _decide(choice: ArmChoice, validation: Paired, *, choose_by: ChooseBy, margi
 
 def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) -> list[Comparison]:
     """Every arm against every reference, with Holm's correction over the pairs, each counted once."""
-    from tanzaku.analysis.statistics import compare, holm
+    from tanzaku.analysis.statistics import holm
 
     pairs = [
         (arm, reference)
@@ -285,7 +285,7 @@ def _compare_all(arms: Sequence[Arm], references: Sequence[Arm], table: Paired) 
     comparisons = []
     for arm, reference in pairs:
         accuracy = table.compare(arm, reference)
-        macro_f1 = compare(table.macro_f1_scores, table.rows_of(arm), table.rows_of(reference))
+        (macro_f1,) = table.differences([arm], reference, measure="macro_f1")
         seeds = _seeds_covered(arm, reference)
         comparisons.append(
             Comparison(arm, reference, accuracy, accuracy.p_value, macro_f1, macro_f1.p_value, seeds_covered=seeds)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tanzaku.analysis.arms import Arm, Section
+from tanzaku.analysis.arms import Arm, Section, share_trainings
 from tanzaku.analysis.predictions import Predictions, RunKey, RunPredictions, run_key
 from tanzaku.analysis.run_scores import RunScores
 from tanzaku.analysis.statistics import Difference
@@ -105,7 +105,8 @@ class Paired:
         """The arm's accuracy less the other's."""
         from tanzaku.analysis.statistics import compare_accuracies
 
-        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other), self.groups)
+        in_pairs = share_trainings(arm, other)
+        return compare_accuracies(self.correct, self.rows_of(arm), self.rows_of(other), self.groups, in_pairs=in_pairs)
 
     def differences(self, arms: Sequence[Arm], other: Arm, *, measure: ChooseBy) -> list[Difference]:
         """Each arm's accuracy or macro-F1 less the other's."""
@@ -113,7 +114,10 @@ class Paired:
 
         if measure == "accuracy" or not arms:
             return [self.compare(arm, other) for arm in arms]
-        return [compare(self.macro_f1_scores, self.rows_of(arm), self.rows_of(other)) for arm in arms]
+        return [
+            compare(self.macro_f1_scores, self.rows_of(arm), self.rows_of(other), in_pairs=share_trainings(arm, other))
+            for arm in arms
+        ]
 
 
 def _check_alike(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class RunScores:
     def runs(self) -> int:
         """How many runs there are."""
         return len(self.values)
+
+    def differences(self, first: Sequence[int], second: Sequence[int]) -> RunScores:
+        """The score of each of the first runs less that of the second run at the same place."""
+        places = range(len(first))
+        signs = np.zeros((len(first), self.runs))  # (differences, runs)
+        signs[places, list(first)], signs[places, list(second)] = 1, -1
+        return replace(self, values=signs @ self.values, covariance=signs @ self.covariance @ signs.T)
 
     @property
     def decides(self) -> bool:

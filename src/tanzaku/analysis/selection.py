@@ -22,7 +22,7 @@ from tanzaku.analysis.statistics import (
     accuracy_interval_over_both,
     compare,
     compare_accuracies,
-    holm,
+    holm_with_best,
     outcome_of,
 )
 from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
@@ -53,7 +53,8 @@ class Selected:
     from_best: Difference | None
     """Of the score, less the best's; None of the best itself."""
     indistinct: bool
-    """Whether it does not differ significantly from the best, after Holm's correction; so is the best itself."""
+    """Whether it does not differ significantly from the best, after Holm's correction over all pairs of candidates; so
+    is the best itself."""
 
     @property
     def at_chance(self) -> bool:
@@ -183,7 +184,7 @@ def _compare(scored: _Scored, sizes: Sequence[int]) -> tuple[int, tuple[Selected
     best = min(places, key=lambda place: (-scored.values[place], sizes[place]))
     others = [place for place in places if place != best]
     from_best = dict(zip(others, (scored.difference(place, best) for place in others), strict=True))
-    corrected = dict(zip(others, holm([from_best[place].p_value for place in others]), strict=True))
+    corrected = dict(zip(others, holm_with_best([from_best[place].p_value for place in others]), strict=True))
     return best, tuple(
         Selected(
             accuracy=float(scored.accuracies.values[place]),

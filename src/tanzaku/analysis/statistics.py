@@ -8,9 +8,9 @@ another share of correct ones). Each function says which of the two it covers.
   is the arm's mean, plus what its seed adds, plus what these documents add to all runs alike, plus a rest. That is the
   design of studies in which several readers read the same cases, with a seed as reader and a document as case:
   Obuchowski and Rockette (1995), with the degrees of freedom of Hillis (2007, "A comparison of denominator degrees of
-  freedom methods for multiple observer ROC analysis"). The runs of two arms count as independent, equal seeds or not.
-  With two seeds that differ much, `accuracy_interval_over_both` covers some 90 % instead of 95 %; from three on it is
-  close.
+  freedom methods for multiple observer ROC analysis"). The runs of two arms count as independent, equal seeds or not,
+  unless each of the one took over the training of one of the other: these are compared in pairs. With two seeds that
+  differ much, `accuracy_interval_over_both` covers some 90 % instead of 95 %; from three on it is close.
 - `exact_mcnemar` covers documents, for one model against one other.
 
 Documents of a group, such as those of one customer, are not independent of each other. Given their groups, the
@@ -95,7 +95,7 @@ def accuracy_interval_over_both(accuracies: RunScores, runs: Sequence[int]) -> I
     return Interval(low, high, "wilson" if len(runs) == 1 else "both", over_groups)
 
 
-def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> Difference:
+def compare(scores: RunScores, first: Sequence[int], second: Sequence[int], *, in_pairs: bool = False) -> Difference:
     """The first runs' mean less the second's, tested on the same documents.
 
     Covers documents, and the seeds of each side that has several runs; the seed of a side with one run is not covered.
@@ -104,6 +104,8 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
         scores: Of all runs.
         first: Places of one arm's runs.
         second: Places of another's, none of them the first's.
+        in_pairs: Whether the runs at the same place of both share a training, so that what it adds to a score is in
+            the difference of the two only as far as it is not common to them. There are as many of both.
 
     Returns:
         With a p-value of 1 and an interval of all differences where there are fewer than `FEWEST_GROUPS` groups, or
@@ -112,7 +114,10 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
     from scipy import stats
 
     mean = float(scores.values[list(first)].mean() - scores.values[list(second)].mean())
-    variance, freedom = _variance(scores, [list(first), list(second)], signs=[1, -1])
+    if in_pairs:
+        variance, freedom = _variance(scores.differences(first, second), [list(range(len(first)))], signs=[1])
+    else:
+        variance, freedom = _variance(scores, [list(first), list(second)], signs=[1, -1])
     error = variance**0.5
     if not scores.decides or (error < _NO_ERROR < abs(mean)):
         return Difference(mean, Interval(-1.0, 1.0, kind="both"), 1.0, test="t")
@@ -128,25 +133,32 @@ def compare(scores: RunScores, first: Sequence[int], second: Sequence[int]) -> D
 
 
 def compare_accuracies(
-    correct: np.ndarray, first: Sequence[int], second: Sequence[int], groups: np.ndarray | None = None
+    correct: np.ndarray,
+    first: Sequence[int],
+    second: Sequence[int],
+    groups: np.ndarray | None = None,
+    *,
+    in_pairs: bool = False,
 ) -> Difference:
     """As `compare`, with McNemar's exact p-value where each side has one run, and an interval that suits shares.
 
     The interval is Newcombe's (1998, "Improved confidence intervals for the difference between binomial proportions
     based on paired data", method 10): both arms' Wilson intervals, squared and added with regard to how they vary
     together. Unlike mean ± 1.96 standard errors it holds its promise where two arms seldom differ. Of arms of several
-    runs it is the same of their means, with intervals over seeds and documents.
+    runs it is the same of their means, with intervals over seeds and documents; of several pairs of runs, that of
+    `compare`.
 
     Args:
         correct: Whether each run took each document right, (runs, documents) bool.
         first: Places of one arm's runs.
         second: Places of another's.
         groups: The documents' groups, (documents,) int, if there are any. The p-value is then that of `compare`.
+        in_pairs: As for `compare`.
     """
     scores = accuracy_scores(correct[[*first, *second]], groups)
     one, other = list(range(len(first))), list(range(len(first), scores.runs))
-    tested = compare(scores, one, other)
-    if not scores.decides:
+    tested = compare(scores, one, other, in_pairs=in_pairs)
+    if not scores.decides or (in_pairs and len(one) > 1):
         return tested
     correlation = _correlation(correct[[*first, *second]], one, other, groups)
     interval = _newcombe(scores, one, other, correlation=correlation)
@@ -170,13 +182,28 @@ def exact_mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return float(stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values (1979): the probability that any below 0.05 is a false alarm is at most 5 %."""
+def holm(p_values: Sequence[float], *, comparisons: int | None = None) -> list[float]:
+    """Holm's corrected p-values (1979): the probability that any below 0.05 is a false alarm is at most 5 %.
+
+    Args:
+        p_values: Before the correction.
+        comparisons: How many there are, if more than these: the others count as less certain than any of these.
+    """
     ascending = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
+    factors = (comparisons or len(p_values)) - np.arange(len(p_values))
     corrected = np.empty(len(p_values))
     corrected[ascending] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[ascending] * factors))
     return corrected.tolist()
+
+
+def holm_with_best(p_values: Sequence[float]) -> list[float]:
+    """As `holm`, of all other candidates compared with the one that is the best on the same documents.
+
+    Which one that is, the documents decide: every pair of candidates could have been among these comparisons, so that
+    as many count as there are pairs.
+    """
+    candidates = len(p_values) + 1
+    return holm(p_values, comparisons=candidates * (candidates - 1) // 2)
 
 
 def _variance(scores: RunScores, arms: Sequence[list[int]], *, signs: Sequence[int]) -> tuple[float, float]:
