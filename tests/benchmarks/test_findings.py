@@ -18,11 +18,23 @@ from benchmarks.findings import (
     expect,
     outcomes,
 )
-from tanzaku.analysis.statistics import compare_accuracies, holm
+from tanzaku.analysis.run_scores import accuracy_scores
+from tanzaku.analysis.statistics import accuracy_interval_over_both, compare_accuracies, holm
 from tanzaku.errors import RecordError
 from tanzaku.report.formats import megabytes, p_value, points
+from tanzaku.study.predictions import write_predictions
 from tanzaku.study.runs import stored_runs
-from tests.report.records import at_ranks, baseline, data_facts, environment, finished, lora, scores, write_all
+from tests.report.records import (
+    at_ranks,
+    baseline,
+    data_facts,
+    environment,
+    finished,
+    lora,
+    predictions_like,
+    scores,
+    write_all,
+)
 
 RECORDS = ROOT / "records"
 STUDY = "livedoor-precision"
@@ -88,6 +100,44 @@ def test_arms_on_other_documents_are_not_compared() -> None:
     assert found.difference.mean == pytest.approx(full.correct.mean() - lora.correct.mean())
     with pytest.raises(RecordError, match="not the same"):
         findings.table([("both", full, replace(lora, classes=lora.classes[::-1]))])
+
+
+def test_documents_of_a_group_do_not_count_as_independent(tmp_path: Path) -> None:
+    """Twenty neighbours at a time, which the records of tests take nearly all right or all wrong."""
+    records = [finished(lora(rank), accuracy=accuracy) for rank, accuracy in ((2, 0.8), (8, 0.82))]
+    found = {}
+    for name, size in (("apart", None), ("together", 20)):
+        write_all(records, tmp_path / name)
+        for number, record in enumerate(records):
+            classes, predicted = predictions_like(record)
+            groups = None if size is None else [place // size for place in range(len(classes))]
+            folder = tmp_path / name / f"run-{number:02}"
+            write_predictions(folder, classes=classes, predicted=predicted, groups=groups)
+        arms = [Findings(tmp_path).arm(name, "lora", rank=rank) for rank in (2, 8)]
+        ((_, difference),) = Findings(tmp_path).table([("both", *arms)])
+        found[name] = (arms[0], difference)
+    (apart, independent), (together, grouped) = found["apart"], found["together"]
+    assert grouped.p > independent.p
+    assert apart.groups is None
+    assert together.groups is not None
+    scores = accuracy_scores(together.correct, np.arange(len(together.classes)) // 20)
+    interval = accuracy_interval_over_both(scores, [0])
+    assert together.accuracy.endswith(f" ({100 * interval.low:.1f}–{100 * interval.high:.1f})")
+    assert together.accuracy != apart.accuracy
+
+
+def test_runs_that_took_over_trainings_are_compared_in_pairs(tmp_path: Path) -> None:
+    trained = [finished(lora(8), accuracy=accuracy, seed=seed) for seed, accuracy in enumerate((0.88, 0.80, 0.84))]
+    both = [
+        finished(lora(2), accuracy=accuracy, seed=run.spec["seed"], trained_by=run.run_id)
+        for run, accuracy in zip(trained, (0.899, 0.822, 0.861), strict=True)
+    ]
+    write_all([*trained, *both], tmp_path / "pairs")
+    arms = [Findings(tmp_path).arm("pairs", "lora", rank=rank) for rank in (2, 8)]
+    ((_, compared),) = Findings(tmp_path).table([("both", *arms)])
+    correct = np.concatenate([one.correct for one in arms])
+    assert compared.difference == compare_accuracies(correct, range(3), range(3, 6), in_pairs=True)
+    assert compared.p < 0.01
 
 
 def test_an_adapter_that_was_cut_is_told_at_its_rank(tmp_path: Path) -> None:
