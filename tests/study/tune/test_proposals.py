@@ -4,7 +4,7 @@ import signal
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,17 @@ def test_a_search_that_is_taken_up_again_and_again_proposes_what_an_undisturbed_
         assert [dict(ended.settings) for ended in proposals.ended()] == undisturbed
     with _proposals(tmp_path / "c.db", settings=TuneSpec(startup_trials=2, seed=1)) as proposals:
         assert _search(proposals, 1) != undisturbed[:1]
+
+
+def test_the_order_of_the_settings_changes_no_proposal(tmp_path: Path) -> None:
+    turned = dict(reversed(_SPACE.items()))
+    with _proposals(tmp_path / "a.db") as proposals:
+        expected = _search(proposals, 4)
+    for space in (_SPACE, turned, _SPACE, turned):
+        proposals = Proposals(tmp_path / "b.db", settings=_SETTINGS, space=space, epochs=5, identity="one")
+        with closing(proposals):
+            assert _search(proposals, 1) == expected[:1]
+        expected = expected[1:]
 
 
 def test_a_proposal_that_was_half_drawn_is_completed_as_it_would_have_been(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Which settings are tried next, and which trial is ended early: Optuna (Akiba et al. 2019, arXiv 1907.10902), on a
 SQLite file that everything is written to at once.
 
-Each value is drawn by a sampler of its own, seeded with the search's seed, the trial's number and the setting's place,
+Each value is drawn by a sampler of its own, seeded with the search's seed, the trial's number and the setting's name,
 and so only follows from the trials before it: a search that was killed and resumed with as many jobs proposes what an
 undisturbed one would have.
 """
@@ -168,15 +168,15 @@ class Proposals:
         """Read back what the storage has of a trial's settings, and draw what it has not."""
         values = self._study.trials[number].params
         settings: dict[str, Any] = {}
-        for place, (name, among) in enumerate(self._space.items()):
-            value = values[name] if name in values else self._draw(number, place, name, among)
+        for name, among in self._space.items():
+            value = values[name] if name in values else self._draw(number, name, among)
             settings[name] = _rounded(value, among) if isinstance(among, Range) else json.loads(str(value))
         return Proposal(number, settings)
 
-    def _draw(self, number: int, place: int, name: str, among: tuple[Any, ...] | Range) -> Any:
+    def _draw(self, number: int, name: str, among: tuple[Any, ...] | Range) -> Any:
         from optuna.samplers import TPESampler
 
-        seed = int(np.random.SeedSequence([self._settings.seed, number, place]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self._settings.seed, number, *name.encode()]).generate_state(1)[0])
         self._study.sampler = TPESampler(
             seed=seed,
             n_startup_trials=self._settings.startup_trials,
