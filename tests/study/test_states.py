@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,12 @@ from tanzaku.study.listing import (
     unfinished_below,
     write_list,
 )
-from tanzaku.study.record import FinishedRun, RunRecord, write_record
+from tanzaku.study.making import conclude
+from tanzaku.study.plan import plan_study
+from tanzaku.study.process import Ended
+from tanzaku.study.record import FailedRun, FinishedRun, RunRecord, read_record, write_record
 from tanzaku.study.runs import read_records, record_folders, stored_runs
+from tanzaku.study.spec import StudySpec
 from tanzaku.study.states import (
     Progress,
     arm_of,
@@ -33,6 +38,7 @@ from tanzaku.study.states import (
 )
 from tests.report.page.trees import Tree
 from tests.report.records import baseline, failed, finished, lora
+from tests.tiny import make_dataset
 
 _TEXTS = ("report.html", "report.md")
 
@@ -136,6 +142,34 @@ def test_a_lock_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
     # Whoever may not write it, such as a colleague, sees all the same whether it is held.
     with FileLock(tmp_path / "elsewhere"):
         assert [state.state for state in run_states(tmp_path)] == ["running"]
+
+
+def test_who_looks_at_a_run_does_not_take_another_who_looks_for_its_maker(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="only taking a lock shows there whether it is held")
+    (tmp_path / "lora-r2").mkdir()
+    for name in ("log.jsonl", "lock"):
+        (tmp_path / "lora-r2" / name).touch()
+    with (tmp_path / "lora-r2" / "lock").open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert [state.state for state in run_states(tmp_path)] == ["interrupted"]
+
+
+def test_a_run_that_died_is_recorded_as_failed_though_somebody_looks_at_it(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="only taking a lock shows there whether it is held")
+    content = {"name": "s", "data": {"source": "made by the test"}, "arms": [{"method": "tfidf-svm"}]}
+    dataset = make_dataset(train=8)
+    (planned,) = plan_study(StudySpec.model_validate(content), dataset=dataset, out=tmp_path).runs
+    planned.folder.mkdir(parents=True)
+    (planned.folder / "lock").touch()
+    died = Ended(-9, None)
+    with (planned.folder / "lock").open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        threading.Timer(0.1, fcntl.flock, (handle.fileno(), fcntl.LOCK_UN)).start()
+        assert conclude(planned, died, dataset=dataset, study="s")
+    assert isinstance(read_record(planned.folder), FailedRun)
+    (planned.folder / "record.json").unlink()
+    with FileLock(planned.folder / "lock"):  # as by a process that continues it
+        assert not conclude(planned, died, dataset=dataset, study="s")
 
 
 def test_a_run_whose_folder_is_a_link_counts_everywhere(tmp_path: Path) -> None:

@@ -35,10 +35,13 @@ Shown = Literal["bar", "lines", "nothing"]
 """What a run prints of its progress on standard error: a bar on a terminal, only lines, or nothing."""
 
 
+_LOOK_SECONDS = 0.5  # far longer than whoever looks at the state of a run holds its lock
+
+
 def lock_of(planned: PlannedRun) -> FileLock:
-    """The lock of a run, which whoever makes it holds; taking it fails at once with `Timeout` where another does."""
+    """The lock of a run, which whoever makes it holds; taking it fails with `Timeout` where another does."""
     planned.folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(planned.folder / LOCK_FILE, timeout=0)
+    return FileLock(planned.folder / LOCK_FILE, timeout=_LOOK_SECONDS)
 
 
 def make_run(child: Child, planned: PlannedRun, dataset: Dataset, study: str, shown: Shown) -> int:

@@ -98,30 +98,35 @@ def _state(folder: Path, *, listed: bool) -> RunState:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a run; a process that dies lets it go."""
+    """Whether a process holds the lock of a run; a process that dies lets it go.
+
+    Two that look at the same time do not take each other for the holder.
+    """
     if not path.is_file():
         return False
+    try:
+        import fcntl
+    except ImportError:
+        return _is_refused(path)
+    try:
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_refused(path: Path) -> bool:
+    """As `_is_locked` on Windows, where only taking a lock shows whether it is held."""
     try:
         with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True
-    except OSError:  # it belongs to somebody else, or its disk is read-only
-        return _is_held(path)
-
-
-def _is_held(path: Path) -> bool:
-    """As `_is_locked`, of a file that this process may not write; False where the OS can't tell."""
-    try:
-        import fcntl
-
-        with path.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):
-        pass
-    return False
+    except OSError:
+        return False
 
 
 def progress_of(folder: Path) -> Progress | None:
