@@ -129,13 +129,19 @@ def test_jobs_at_the_same_time_train_it_once(tiny_encoder: Path, tmp_path: Path)
     assert record.trained_by == lora.run_id
 
 
-@pytest.mark.parametrize("key", ["cpu", "gpu", "threads"])
-def test_on_another_machine_the_training_is_done_again(tiny_encoder: Path, tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cpu", "another one"), ("gpu", "another one"), ("threads", 1000), ("versions", {"torch": "1.0"})],
+)
+def test_on_another_machine_the_training_is_done_again(
+    tiny_encoder: Path, tmp_path: Path, key: str, value: Any
+) -> None:
     """It would round differently, and the seconds would be of neither machine."""
     lora, both, *_ = _plan(tiny_encoder, tmp_path)
     record, _ = _run(lora)
     assert trained_before(both) is not None
-    environment = record.environment.model_copy(update={key: 1000 if key == "threads" else "another one"})
+    assert trained_before(replace(both, processes=2)) is None
+    environment = record.environment.model_copy(update={key: value})
     write_record(record.model_copy(update={"environment": environment}), lora.folder)
     assert trained_before(both) is None
 

@@ -12,6 +12,9 @@ from tanzaku.study.planned import PlannedEncoderRun
 from tanzaku.study.record import MODEL_FOLDER, RECORD_FILE, FinishedEncoderRun, read_record
 from tanzaku.training.events import EpochResult, TrainingDone
 
+_ALIKE = ("cpu", "gpu", "threads", "versions")
+"""Of the environment."""
+
 
 @dataclass(frozen=True)
 class TrainedBefore:
@@ -40,7 +43,7 @@ class TrainedBefore:
 def trained_before(planned: PlannedEncoderRun) -> TrainedBefore | None:
     """The finished run of the same training, where there is one on such a machine and its weights were kept.
 
-    Other processors and another number of threads round differently, and take another time.
+    Other processors, versions and numbers of threads or processes round differently, and take another time.
 
     Raises:
         RecordError: Its record is damaged.
@@ -53,6 +56,5 @@ def trained_before(planned: PlannedEncoderRun) -> TrainedBefore | None:
     record, here = read_record(folder), describe_environment()
     if not isinstance(record, FinishedEncoderRun):
         return None
-    there = record.environment
-    alike = (there.cpu, there.gpu, there.threads) == (here.cpu, here.gpu, here.threads)
-    return TrainedBefore(folder, record) if alike else None
+    alike = all(getattr(record.environment, name) == getattr(here, name) for name in _ALIKE)
+    return TrainedBefore(folder, record) if alike and record.compute.processes == planned.processes else None
