@@ -114,7 +114,7 @@ def test_documents_of_a_group_do_not_count_as_independent(tmp_path: Path) -> Non
             folder = tmp_path / name / f"run-{number:02}"
             write_predictions(folder, classes=classes, predicted=predicted, groups=groups)
         arms = [Findings(tmp_path).arm(name, "lora", rank=rank) for rank in (2, 8)]
-        ((_, difference),) = Findings(tmp_path).table([("both", *arms)])
+        ((_, difference),) = Findings(tmp_path).table([("both", arms[0], arms[1])])
         found[name] = (arms[0], difference)
     (apart, independent), (together, grouped) = found["apart"], found["together"]
     assert grouped.p > independent.p
@@ -134,7 +134,7 @@ def test_runs_that_took_over_trainings_are_compared_in_pairs(tmp_path: Path) -> 
     ]
     write_all([*trained, *both], tmp_path / "pairs")
     arms = [Findings(tmp_path).arm("pairs", "lora", rank=rank) for rank in (2, 8)]
-    ((_, compared),) = Findings(tmp_path).table([("both", *arms)])
+    ((_, compared),) = Findings(tmp_path).table([("both", arms[0], arms[1])])
     correct = np.concatenate([one.correct for one in arms])
     assert compared.difference == compare_accuracies(correct, range(3), range(3, 6), in_pairs=True)
     assert compared.p < 0.01
