@@ -30,6 +30,8 @@ from tanzaku.analysis.statistics import (
     holm,
     outcome_of,
 )
+from tanzaku.encoders.load import resolve_encoder
+from tanzaku.encoders.source import EMBEDDED_NAME
 from tanzaku.errors import RecordError
 from tanzaku.files import write_atomically
 from tanzaku.report import formats
@@ -137,6 +139,12 @@ class Findings:
         planned = len(expand(read_study(self.records / SHIPS / ARCHIVED_STUDY_FILE)))
         return Ships(made, planned=planned, missing=planned - len(stored_runs(self.records / SHIPS)))
 
+    def included(self, *studies: str) -> bool:
+        """Whether all runs of the studies that adapt an encoder adapt the one that is included now."""
+        now = resolve_encoder(EMBEDDED_NAME).fingerprint
+        runs = (run for study in studies for arm in self._study(study)[0] for run in arm.finished)
+        return all(run.encoder.fingerprint == now for run in runs if isinstance(run, FinishedEncoderRun))
+
     def costs(self) -> dict[str, Any] | None:
         """The record of `benchmarks.costs`, if there is one."""
         return read_alone(self.records / BENCHMARKS / COSTS.name)
@@ -172,6 +180,7 @@ class Findings:
             seconds=formats.seconds,
             milliseconds=formats.milliseconds,
             outcomes=outcomes,
+            included=self.included,
             arm=self.arm,
             at_rank=self.at_rank,
             table=self.table,
