@@ -19,7 +19,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.record import COSTS, RECORDS, read_alone
-from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of, share_trainings
+from tanzaku.analysis.arms import Arm, Estimate, estimate, sections_of, settings_of
+from tanzaku.analysis.paired import share_trainings
 from tanzaku.analysis.predictions import RunKey, RunPredictions, predictions_of, run_key
 from tanzaku.analysis.run_scores import accuracy_scores
 from tanzaku.analysis.statistics import (

@@ -15,12 +15,14 @@ from tanzaku.study.record import MODEL_FOLDER, ComputeFacts, RunRecord
 from tanzaku.words import Language, words_of
 from tests.report.records import (
     baseline,
+    costs,
     data_facts,
     environment,
     evidence,
     failed,
     finished,
     lora,
+    scores,
     study,
     training,
     write_all,
@@ -123,6 +125,27 @@ def test_the_recommendation_comes_first_with_its_reason_and_what_the_test_set_sa
     assert "compared with 90.35 % for LoRA r=64 (9.5 MB)" in line
     assert "The test set leaves open whether it is worse by more than 0.5 points" in line
     assert "so the test set can't confirm it" in document_without_predictions(records)
+
+
+def test_sizes_that_leave_out_different_things_are_told_with_them() -> None:
+    small, whole = costs(seconds=60.0, saved_bytes=28_000), costs(seconds=60.0, saved_bytes=30_000_000)
+    head, words = finished({"name": "head"}, accuracy=0.9, costs=small), baseline(accuracy=0.902)
+    full = finished({"name": "full"}, accuracy=0.902, costs=whole)
+    encoder = "To classify, Head only also needs the encoder."
+    dictionary = "To classify, TF-IDF + SVM also needs MeCab's dictionary."
+    cases: list[tuple[list[RunRecord], list[str]]] = [
+        ([head, words], [encoder, dictionary]),
+        ([head, full], [encoder]),
+        ([words, full.model_copy(update={"val": scores(0.904, documents=736)})], [dictionary]),
+    ]
+    for records, expected in cases:
+        line = _advice(document(records))[0]
+        assert "It is the smallest" in line
+        assert f"MB). The sizes are those of what is saved. {' '.join(expected)}" in line
+        assert line.count("To classify") == len(expected)
+    alike = finished(lora(8), accuracy=0.902)
+    assert "The sizes are those" not in _advice(document([head, alike]))[0]
+    assert "The sizes are those" not in _advice(document([words]))[0]
 
 
 def test_all_arms_within_the_margin_are_told_as_all() -> None:

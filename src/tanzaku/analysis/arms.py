@@ -227,16 +227,6 @@ class Section:
         return 1000 * seconds.mean / self.data.test_documents if seconds and seconds.mean > 0 else None
 
 
-def share_trainings(arm: Arm, other: Arm) -> bool:
-    """Whether each finished run of one took over the training of the other's with the same seed, or they are one."""
-    return arm is other or _took_over(arm, other) or _took_over(other, arm)
-
-
-def _took_over(arm: Arm, other: Arm) -> bool:
-    trained_by = [run.trained_by for run in arm.finished if isinstance(run, FinishedEncoderRun)]
-    return bool(trained_by) and trained_by == [run.run_id for run in other.finished]
-
-
 def estimate(values: Iterable[float]) -> Estimate | None:
     """Mean and spread (the sample's standard deviation) of some values; None for none."""
     known = [float(value) for value in values]

@@ -11,6 +11,7 @@ from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.choice import ArmChoice, choose_arm
 from tanzaku.analysis.classes import Majorities, majorities_of
 from tanzaku.analysis.intervals import accuracy_interval_of
+from tanzaku.analysis.needs import adapts_encoder
 from tanzaku.analysis.paired import Paired
 from tanzaku.analysis.predictions import Predictions, run_key
 from tanzaku.analysis.rank_curves import RankCurve, curves_of
@@ -184,8 +185,8 @@ def evidence_of(
     recommendation = among_encoders = None
     if choice:
         recommendation = _recommend(choice, table, validation, choose_by=choose_by, margin=margin)
-    if choice and not _adapts_encoder(choice.best):
-        adapting = [arm for arm in section.arms if _adapts_encoder(arm)]
+    if choice and not adapts_encoder(choice.best):
+        adapting = [arm for arm in section.arms if adapts_encoder(arm)]
         if second := choose_arm(adapting, choose_by=choose_by, margin=margin):
             among_encoders = _recommend(second, table, validation, choose_by=choose_by, margin=margin)
     references = [arm for found in (recommendation, among_encoders) if found for arm in (found.best, found.arm)]
@@ -217,10 +218,6 @@ def _reliabilities(
         for arm, run in runs
         if run and run.probabilities is not None
     )
-
-
-def _adapts_encoder(arm: Arm) -> bool:
-    return any(key.startswith("encoder.") for key in arm.settings)
 
 
 def _intervals(arms: Sequence[Arm], table: Paired) -> tuple[tuple[Arm, Interval], ...]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tanzaku.analysis.arms import Arm, Section, share_trainings
+from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.predictions import Predictions, RunKey, RunPredictions, run_key
 from tanzaku.analysis.run_scores import RunScores
 from tanzaku.analysis.statistics import Difference
 from tanzaku.errors import RecordError
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.study.archive import Split
-from tanzaku.study.record import RunRecord
+from tanzaku.study.record import FinishedEncoderRun, RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +118,16 @@ class Paired:
             compare(self.macro_f1_scores, self.rows_of(arm), self.rows_of(other), in_pairs=share_trainings(arm, other))
             for arm in arms
         ]
+
+
+def share_trainings(arm: Arm, other: Arm) -> bool:
+    """Whether each finished run of one took over the training of the other's with the same seed, or they are one."""
+    return arm is other or _took_over(arm, other) or _took_over(other, arm)
+
+
+def _took_over(arm: Arm, other: Arm) -> bool:
+    trained_by = [run.trained_by for run in arm.finished if isinstance(run, FinishedEncoderRun)]
+    return bool(trained_by) and trained_by == [run.run_id for run in other.finished]
 
 
 def _check_alike(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tanzaku.analysis.arms import Arm, Section
 from tanzaku.analysis.classes import ClassResult, Unpredicted, averaged_over, class_results, never_predicted
 from tanzaku.analysis.evidence import Evidence, Recommendation
+from tanzaku.analysis.needs import Need, also_needs
 from tanzaku.display import number
 from tanzaku.report import formats
 from tanzaku.report.terms import MEASURES
@@ -37,6 +38,10 @@ _NOTHING_CONFIRMED = message(
     "{difference} points, and no interval can be estimated for this."
 )
 _RARE = message("Where rare classes matter, pass --choose-by macro_f1.")
+_NEEDS: dict[Need, str] = {
+    "encoder": message("To classify, {arm} also needs the encoder."),
+    "dictionary": message("To classify, {arm} also needs MeCab's dictionary."),
+}
 _BADGES = {
     "confirmed": message("confirmed by the test set"),
     "open": message("left open by the test set"),
@@ -152,7 +157,7 @@ class _Adviser:
                 "recommended and whose mean validation {measure} is within {margin} points of the best: {value} % "
                 "compared with {best_value} % for {best} ({best_megabytes} MB)."
             )
-        return self.words.text(
+        reason = self.words.text(
             because,
             measure=self._measure,
             margin=self._margin,
@@ -164,6 +169,15 @@ class _Adviser:
             best_value=self._validation(found.best),
             best_megabytes=formats.mean(found.best.cost("saved_bytes"), formats.size),
         )
+        return reason if found.is_best else self.words.joined([reason, *self._also_needed(found)])
+
+    def _also_needed(self, found: Recommendation) -> list[str]:
+        """What the sizes leave out, where it is not the same for both arms."""
+        needs = [(arm, also_needs(arm)) for arm in (found.arm, found.best)]
+        if needs[0][1] == needs[1][1]:
+            return []
+        told = [self.words.text(_NEEDS[need], arm=self.name(arm)) for arm, need in needs if need is not None]
+        return [self.words.text("The sizes are those of what is saved."), *told]
 
     def _decision(self, found: Recommendation) -> str | None:
         """How many validation documents decided, and which arms they can't distinguish; None for one arm."""
