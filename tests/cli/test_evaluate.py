@@ -139,7 +139,7 @@ def test_bad_files_are_errors_with_a_remedy(study: Study, labelled: Path, tmp_pa
     path.write_text("text,label\n海,海\n谷,谷\n谷,谷\n", encoding="utf-8")
     assert "labels that the bundle does not have: '谷' (2). The bundle's labels are: " in _fails(bundle, path)
     path.write_text("text,label\n海,海\n谷,\n", encoding="utf-8")
-    assert "document 2 has no label in the column 'label'" in _fails(bundle, path)
+    assert "row 2 (line 3) has no label in the column 'label'" in _fails(bundle, path)
     path.write_text("text,label\n", encoding="utf-8")
     assert "there are no documents to evaluate on" in _fails(bundle, path)
     (tmp_path / "texts.txt").write_text("海\n", encoding="utf-8")
@@ -184,9 +184,13 @@ def test_labels_are_read_as_in_training(tmp_path: Path, monkeypatch: pytest.Monk
     found = {one["label"]: one["documents"] for one in json.loads(done.stdout)["classes"]}
     assert found == {"true": 2, "false": 1, "1": 3}
     path.write_text('{"text": "海", "label": ["true", "1"]}\n', encoding="utf-8")
-    assert "document 1: the label is ['true', '1'], of the type list. Tanzaku gives each document one label" in _fails(
+    assert "line 1: the label is ['true', '1'], of the type list. Tanzaku gives each document one label" in _fails(
         bundle, path
     )
     table = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"text": ["海", "山"], "label": [1.0, float("nan")]}), table)
-    assert "document 2 has no label" in _fails(bundle, table)
+    assert "row 2 has no label" in _fails(bundle, table)
+    path.write_text('{"text": "海", "label": "1"}\n\n{"text": "海", "lable": "1"}\n', encoding="utf-8")
+    assert "rows.jsonl: line 3: there is no column named 'label'. The columns are: 'text', 'lable'." in _fails(
+        bundle, path
+    )

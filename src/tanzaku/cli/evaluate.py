@@ -90,15 +90,16 @@ def _read(file: Path, reading: Reading, *, label_column: str) -> _Documents:
     )
     rows = stream_rows(file, options, keep_columns=True, distinct=(label_column,), remedies=remedies)
     found = _Documents([], [])
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
         if label_column not in row.columns:
+            place = f"{file}: {row.place}" if found.texts else str(file)  # no table's row lacks what others have
             raise DataError(
-                f"{file}: there is no column named {label_column!r}. The columns are: "
+                f"{place}: there is no column named {label_column!r}. The columns are: "
                 f"{', '.join(map(repr, row.columns))}. Name the one with the labels with --label-column."
             )
-        label = label_of(row.columns[label_column], f"{file}: document {number}")
+        label = label_of(row.columns[label_column], f"{file}: {row.place}")
         if is_empty(label):
-            raise DataError(f"{file}: document {number} has no label in the column {label_column!r}. Give it one.")
+            raise DataError(f"{file}: {row.place} has no label in the column {label_column!r}. Give it one.")
         found.texts.append(row.text)
         found.labels.append(label)
     if not found.texts:

@@ -33,6 +33,7 @@ class Row:
     """A text, and the columns of its row where they are kept: the text's own among them, in the file's order."""
 
     text: str
+    place: str = ""  # of a row with columns in its file, such as "line 5"
     columns: Mapping[str, Any] = field(default_factory=dict)
     cells: Sequence[str] = ()  # of a table's row, in the order of its columns, whose names may be equal
 
@@ -309,12 +310,12 @@ def _below_header(
     texts_at = _text_places(source, header, options, wanted)
     for number, (line, row) in enumerate(rows, start=1):
         try:
-            check_fields(row, header, f"{source}: {place.format(number=number, line=line)}")
+            check_fields(row, header, f"{source}: {(at := place.format(number=number, line=line))}")
         except RowError as error:
             wanted.refuse(error)
             continue
         text = options.join([row[index] for index in texts_at])
-        yield Row(text, dict(zip(header, row, strict=True)) if wanted.keep else {}, row)
+        yield Row(text, at, dict(zip(header, row, strict=True)) if wanted.keep else {}, row)
 
 
 def _text_places(source: Path, columns: list[str], options: ReadOptions, wanted: _Wanted) -> list[int]:
@@ -341,7 +342,7 @@ def _json_lines(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator
         except RowError as error:
             wanted.refuse(error)
             continue
-        yield Row(text, row if wanted.keep else {})
+        yield Row(text, f"line {number}", row if wanted.keep else {})
 
 
 def _joined(row: Mapping[str, Any], place: str, options: ReadOptions) -> str:
@@ -363,7 +364,7 @@ def _parquet(source: Path, options: ReadOptions, wanted: _Wanted) -> Iterator[Ro
                 except RowError as error:
                     wanted.refuse(error)
                     continue
-                yield Row(text, row if wanted.keep else {})
+                yield Row(text, f"row {number}", row if wanted.keep else {})
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -371,8 +372,7 @@ _READERS: dict[str, Callable[[Path, ReadOptions, _Wanted], Iterator[Row]]] = {
     ".txt": _lines,
     **dict.fromkeys(_DELIMITERS, _separated),
     **dict.fromkeys(SPREADSHEETS, _sheet),
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
+    **dict.fromkeys((".jsonl", ".ndjson"), _json_lines),
     ".parquet": _parquet,
 }
 
