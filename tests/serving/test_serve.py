@@ -57,6 +57,12 @@ def test_tasks_have_names_of_any_script(fits: Callable[[str], bool]) -> None:
     assert not any(map(fits, ("", "_a", ".a", "-a", "a b", "a/b", "a\n", "海。", 65 * "海")))
 
 
+def test_a_folder_whose_name_no_task_can_have_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "b 2").mkdir()
+    with pytest.raises(BundleError, match=r"'b 2' can't be the name of a task; .*; name it: OTHER=.*b 2$"):
+        _named([str(tmp_path / "b 2")])
+
+
 def test_tokens_come_from_a_file_and_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "tokens"
     file.write_text("# ours\n0123456789abcdef\n\n", encoding="utf-8")
@@ -100,7 +106,9 @@ def test_tasks_are_named_after_their_folders(tmp_path: Path) -> None:
         "topics": Path("other/news"),
     }
     (tmp_path / "a=b").mkdir()
-    assert _named([str(tmp_path / "a=b")]) == {"a=b": tmp_path / "a=b"}
+    assert _named([f"x={tmp_path}/a=b"]) == {"x": tmp_path / "a=b"}
+    with pytest.raises(BundleError, match=r"'a=b' can't be the name of a task; .*; name it: OTHER=.*/a=b$"):
+        _named([str(tmp_path / "a=b")])
     with pytest.raises(BundleError, match="two bundles would be the task 'news'"):
         _named(["a/news", "b/news"])
 

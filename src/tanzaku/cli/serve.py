@@ -151,11 +151,14 @@ def serve(
 
 def _named(bundles: list[str]) -> dict[str, Path]:
     """The bundles by the names of their tasks."""
+    from tanzaku.serving.tasks import check_name
+
     named: dict[str, str] = {}
     for given in bundles:
         name, equals, place = given.partition("=")
         if not equals or Path(given).is_dir():
             name, place = _task_of(given), given
+        check_name(name, remedy=f"name it: OTHER={place}")
         if name in named:
             raise BundleError(
                 f"two bundles would be the task {name!r}: {named[name]} and {place}; name one: OTHER={place}"

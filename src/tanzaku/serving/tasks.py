@@ -92,6 +92,15 @@ class _OwnPass:
         return list(self._scorer([text for _, text in items], listener=lambda _: None))
 
 
+def check_name(name: str, *, remedy: str | None = None) -> None:
+    """Raise a `BundleError` where a task can't have the name; `remedy` says how to give another."""
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise BundleError(
+            f"{name!r} can't be the name of a task; use up to 64 letters, digits and . _ -, beginning with a letter or "
+            f"digit{f'; {remedy}' if remedy else ''}"
+        )
+
+
 class Tasks:
     """Bundles by name. All methods may be called from any thread.
 
@@ -125,11 +134,7 @@ class Tasks:
         Raises:
             BundleError: The name is not one for a task, or the bundle can't be loaded.
         """
-        if re.fullmatch(NAME_PATTERN, name) is None:
-            raise BundleError(
-                f"{name!r} can't be the name of a task; use up to 64 letters, digits and . _ -, beginning with a "
-                "letter or digit"
-            )
+        check_name(name)
         with self._loading:
             task = self._load(name, open_bundle(folder))
             self._tasks = {**self._tasks, name: task}  # a new dictionary: others may be reading the old one
