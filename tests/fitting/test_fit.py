@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from filelock import FileLock
 from rich.cells import cell_len
 from rich.console import Console
@@ -236,7 +237,7 @@ def test_the_verdict_accounts_for_every_document_and_for_rates_that_are_not_prom
 def test_on_a_terminal_the_candidates_fit_the_window(fitted: Fitted, width: int) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, color_system=None, soft_wrap=True)
-    _conclude(fitted.result, console, language="ja")
+    _conclude(fitted.result, console, out=fitted.result.report.page, language="ja")
     table = out.getvalue().partition(fitted.result.report.sentences[0])[0].partition("report.html")[0]
     assert "|" not in table
     assert max(map(cell_len, table.splitlines())) <= width
@@ -826,6 +827,15 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
     assert "none can be distinguished from always answering the most frequent class" in str(result.report)
     with pytest.raises(BundleError, match="there is no classifier"):
         _ = result.classifier
+    # One that lay there before is not the answer.
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / "earlier" / "bundle.json").touch()
+    for folder, told in (("none", False), ("earlier", True)):
+        out = io.StringIO()
+        with pytest.raises(typer.Exit) as ended:
+            _conclude(result, Console(file=out, width=200), out=tmp_path / folder, language="en")
+        assert ended.value.exit_code == 1
+        assert ("has an earlier classifier, which was not replaced." in out.getvalue()) == told
 
 
 @pytest.mark.parametrize(
@@ -840,6 +850,10 @@ def test_no_classifier_is_recommended_at_chance_level(tmp_path: Path) -> None:
         ({"jobs": 1.5}, "jobs = 1.5; give a whole number"),
         ({"folds": 2.5}, "folds = 2.5; give a whole number"),
         ({"minutes": "20"}, "minutes = '20'; give a number"),
+        ({"reading": {"text_column": "本文"}}, "give tanzaku.ReadOptions"),
+        ({"out": 5}, "out = 5; give a path"),
+        ({"encoder": 5}, "encoder = 5; give the name of an encoder, or None"),
+        ({"shared_encoder": "no"}, "shared_encoder = 'no'; give True or False"),
         ({"seed": -1}, "seed = -1; give a number from 0 to 4294967295"),
         ({"seed": 2**32}, "seed = 4294967296; give a number from 0"),
         ({"choose_by": "f1"}, "choose_by = 'f1'; choose among accuracy, macro_f1"),

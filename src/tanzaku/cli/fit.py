@@ -154,7 +154,7 @@ def fit(
     options |= {"jobs": 1 if engines.engine == "inline" else engines.jobs, "ray": engines.ray()}
     if comparison.encoder == "none":
         options["encoder"] = None
-    _conclude(_run(source, options, console), console, language=writing.language)
+    _conclude(_run(source, options, console), console, out=out, language=writing.language)
 
 
 def _run(source: Path, options: dict[str, Any], console: Console) -> FitResult:
@@ -187,10 +187,11 @@ def _say(event: FitEvent, console: Console, said: set[str]) -> None:
     console.print(f"{what} ({time} of the time budget left)")
 
 
-def _conclude(result: FitResult, console: Console, *, language: Literal["en", "ja"]) -> None:
+def _conclude(result: FitResult, console: Console, *, out: Path, language: Literal["en", "ja"]) -> None:
     from tanzaku.cli.tables import print_table
     from tanzaku.fitting.candidate_table import candidates_table
     from tanzaku.report.render import markdown_table
+    from tanzaku.ship.inspection import is_bundle
     from tanzaku.words import words_of
 
     findings, words = result.report.findings, words_of(language)
@@ -210,6 +211,8 @@ def _conclude(result: FitResult, console: Console, *, language: Literal["en", "j
         console.print(f"{counted(failed, 'candidate')} failed; --retry-failed tries again.")
     console.print(str(result.report.page))
     if result.bundle is None:
+        if is_bundle(out):
+            console.print(f"{out} has an earlier classifier, which was not replaced.")
         raise typer.Exit(1)
     console.print(f"Next: {command('classify', result.bundle)} TEXT")
     typer.echo(result.bundle)

@@ -19,6 +19,8 @@ from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.words import LANGUAGES, Language
 
+_FLAGS = ("shared_encoder", "shared_dictionary", "retry_failed", "force")
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -119,6 +121,14 @@ class FitOptions:
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, kind | None):
+                raise SpecError(f"{name} = {value!r}; give {wanted}")
+        for name, others, wanted in (
+            *((name, str | Path | None, "a path") for name in ("out", "study")),
+            ("encoder", str | None, "the name of an encoder, or None"),
+            ("reading", ReadOptions | None, "tanzaku.ReadOptions"),
+            *((name, bool, "True or False") for name in _FLAGS),
+        ):
+            if not isinstance(value := getattr(self, name), others):
                 raise SpecError(f"{name} = {value!r}; give {wanted}")
         if isinstance(self.candidates, str) or not all(isinstance(one, Mapping) for one in self.candidates or ()):
             raise SpecError(

@@ -79,7 +79,7 @@ def _only_section(finished: Sequence[FinishedRun], source: Path) -> Section:
         names = sorted({record.data.name for record in finished})
         raise BundleError(
             f"the runs in {source} are of different data ({', '.join(names)}), so none of them is recommended; "
-            "give the folder of one run"
+            "give the folder of one run, or for a study of `tanzaku fit`, use the classifier that it wrote"
         )
     sections = sections_of(finished)
     if len(sections) > 1:
