@@ -255,6 +255,11 @@ def test_a_certificate_that_is_worse_than_allowed_is_refused(terms: Path, tmp_pa
         check_certificate(good.model_copy(update={"flips": 3}), max_flips=0.0)
     with pytest.raises(BundleError, match="2 of 200 texts have other token ids"):
         check_certificate(good.model_copy(update={"token_ids_equal": 198}), max_flips=None)
+    # A bundle is packed, and not exported.
+    bundle = flipped.model_copy(update={"form": "bundle", "dtype": "int8"})
+    for one, allowed in ((bundle, 0.01), (bundle.model_copy(update={"largest_logit_difference": math.nan}), None)):
+        with pytest.raises(BundleError, match="pack without --int8 and --int4"):
+            check_certificate(one, max_flips=allowed)
 
 
 def _faster(side: Side, documents_per_second: float) -> Side:

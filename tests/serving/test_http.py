@@ -242,7 +242,7 @@ def test_no_accuracy_is_shown_of_documents_that_were_trained_on(tasks: Tasks) ->
 def test_accuracies_are_those_of_the_weights_that_answer(tasks: Tasks) -> None:
     task = tasks.get("mean")
     val = SplitScores(documents=9, accuracy=2 / 3, accuracy_interval=(0.35, 0.88), macro_f1=0.6)
-    quantized = QuantizationFacts(changed=1, val=val, val_before=task.facts.run.val)
+    quantized = QuantizationFacts(changed=1, val_data="other", val=val, val_before=task.facts.run.val)
     cut = CompressionFacts(rank=1, energy=None, ranks=(1, 1), ranks_before=(2, 2), kept_energy=0.9)
     changes: list[tuple[dict[str, object], int | None]] = [
         ({"compressed": cut}, None),

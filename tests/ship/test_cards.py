@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 from tanzaku.analysis.evaluation import evaluate
 from tanzaku.encoders.card import EncoderCard, read_card
+from tanzaku.errors import TanzakuWarning
 from tanzaku.exports.exporting import export
 from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import BundleFacts, open_bundle, read_facts
@@ -19,6 +20,7 @@ from tanzaku.ship.cards.facts import present_splits
 from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.compress import compress
+from tanzaku.ship.inspection import _changes
 from tanzaku.ship.packing import pack
 from tanzaku.study.predictions import read_predictions
 from tanzaku.study.summary import ClassScores, SplitScores
@@ -206,7 +208,9 @@ def _of_validation(scores: SplitScores | None) -> dict[tuple[str, str], tuple[fl
 def test_a_compressed_bundle_publishes_only_scores_of_its_own_weights(study: Study, tmp_path: Path) -> None:
     # More documents than the run's validation set has.
     dataset = replace(study.dataset, name="another", val=study.dataset.train)
-    measured = encoder_facts(compress(study.bundles["lora"], tmp_path / "measured", rank=1, dataset=dataset)).compressed
+    with pytest.warns(TanzakuWarning, match="the data another is not what the classifier was trained on"):
+        small = compress(study.bundles["lora"], tmp_path / "measured", rank=1, dataset=dataset)
+    measured = encoder_facts(small).compressed
     assert measured is not None
     card = _card(tmp_path / "measured")
     assert _published(card) == _of_validation(measured.val)
@@ -236,18 +240,26 @@ def test_a_card_names_the_ranks_of_layers_that_differ(study: Study, tmp_path: Pa
 
 
 def test_a_bundle_in_eight_bits_publishes_only_scores_of_its_own_weights(study: Study, tmp_path: Path) -> None:
-    dataset = replace(study.dataset, val=study.dataset.train)
-    quantized = encoder_facts(pack(study.runs["full"], tmp_path / "a", int8=True, dataset=dataset)).quantized
+    dataset = replace(study.dataset, name="another", val=study.dataset.train)
+    with pytest.warns(TanzakuWarning, match="the data another is not what the classifier was trained on"):
+        narrow = pack(study.runs["full"], tmp_path / "a", int8=True, dataset=dataset)
+    quantized = encoder_facts(narrow).quantized
     assert quantized is not None
     card = _card(tmp_path / "a")
     assert _published(card) == _of_validation(quantized.val)
+    assert {one.dataset_name for one in card.data.eval_results} == {"another"}
+    assert f"On {len(dataset.val)} validation documents of another, the accuracy was" in card.text
     assert card.text.count(_BEFORE) == 2
     pack(study.runs["full"], tmp_path / "b", int8=True, compare=False)
     assert _published(_card(tmp_path / "b")) == {}
     # A bundle that is compressed later was measured then, or not at all.
     both = encoder_facts(open_bundle(tmp_path / "a"))
     cut = encoder_facts(compress(study.bundles["lora"], tmp_path / "cut", rank=1)).compressed
-    assert present_splits(both.model_copy(update={"compressed": cut})) == []
+    both = both.model_copy(update={"compressed": cut})
+    assert present_splits(both) == []
+    text = _written(tmp_path, both).text
+    assert text.index("The weights were stored in 8 bits") < text.index("The adapter was compressed after that")
+    assert [change.split()[1] for change in _changes(both)] == ["lowered", "compressed"]
 
 
 def test_an_export_in_eight_bits_publishes_no_scores_of_the_bundle(study: Study, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tanzaku.ship.bundle import open_bundle
 from tanzaku.ship.certificate import read_certificate
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.compress import compress
+from tanzaku.ship.held_out import read_held_out
 from tanzaku.study.run import run
 from tests.kinds import encoder_facts, encoder_run
 from tests.ship.conftest import Study
@@ -68,6 +69,13 @@ def test_all_of_the_energy_is_the_same_classifier(study: Study, tmp_path: Path) 
     texts = study.dataset.test.texts
     scores = [Classifier.load(f, precision="float32").scores(texts) for f in (study.bundles["lora"], tmp_path / "same")]
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4, atol=1e-5)
+    # So is what it keeps of the validation documents, which a cut makes wrong.
+    compress(study.bundles["lora"], tmp_path / "cut", rank=1)
+    kept, same, cut = (read_held_out(folder) for folder in (study.bundles["lora"], tmp_path / "same", tmp_path / "cut"))
+    assert kept is not None
+    assert same is not None
+    assert cut is None
+    np.testing.assert_array_equal(same.probabilities, kept.probabilities)
 
 
 def test_the_validation_set_is_classified_before_and_after(study: Study, tmp_path: Path) -> None:

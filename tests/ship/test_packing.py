@@ -15,14 +15,16 @@ from peft import PeftConfig
 from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
+from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.data.dataset import Dataset
 from tanzaku.data.prepared import Preparation, write_prepared
 from tanzaku.encoders.cache import tokenizer_fingerprint
 from tanzaku.encoders.compact import unpack_weights
 from tanzaku.encoders.load import load_tokenizer, resolve_encoder
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.errors import BundleError, DataError, RecordError
+from tanzaku.errors import BundleError, DataError, RecordError, TanzakuWarning
 from tanzaku.files import folder_bytes, sha256_of_file
+from tanzaku.measure.metrics import accuracy_interval
 from tanzaku.ship.bundle import Bundle, EncoderBundleFacts, open_bundle
 from tanzaku.ship.certificate import bundle_bytes
 from tanzaku.ship.choosing import choose_run
@@ -205,7 +207,8 @@ def test_eight_bits_say_how_many_validation_labels_they_changed(study: Study, tm
         save_file(weights, path, metadata={"format": "pt"})
         wide = pack(run, tmp_path / part)
         weights["classifier.bias"] -= torch.from_numpy(np.median(_scores(wide, dataset), axis=0))
-    narrow = pack(run, tmp_path / "narrow", int8=True, dataset=dataset)
+    with pytest.warns(TanzakuWarning, match="is not what the classifier was trained on"):
+        narrow = pack(run, tmp_path / "narrow", int8=True, dataset=dataset)
     before, after = (_scores(bundle, dataset).argmax(axis=1) for bundle in (wide, narrow))
     classes = np.array([dataset.label_names.index(label) for label in dataset.val.labels])
     quantized = encoder_facts(narrow).quantized
@@ -277,9 +280,19 @@ def test_one_document_of_each_group_is_kept_of_those_that_are_classified_again(s
     val = study.dataset.val
     groups = ("a", "a", "b", None, "b", None, *["c"] * (len(val) - 6))
     dataset = replace(study.dataset, val=replace(val, groups=groups))
-    kept = read_held_out(pack(study.runs["full"], tmp_path / "narrow", int8=True, dataset=dataset).folder)
+    with pytest.warns(TanzakuWarning, match="is not what the classifier was trained on"):
+        narrow = pack(study.runs["full"], tmp_path / "narrow", int8=True, dataset=dataset)
+    kept, quantized = read_held_out(narrow.folder), encoder_facts(narrow).quantized
     assert kept is not None
     assert len(kept.correct) == len(kept.probabilities) == 5
+    # What is said of them is over the groups too.
+    assert quantized is not None
+    found = [one.label for one in Classifier.load(narrow.folder)(val.texts)]
+    correct = np.equal(found, val.labels)
+    interval = accuracy_interval_of([quantized.val], correct[None], np.array([0, 0, 1, 2, 1, 3, *[4] * (len(val) - 6)]))
+    assert interval is not None
+    assert quantized.val.accuracy_interval == pytest.approx((interval.low, interval.high))
+    assert quantized.val.accuracy_interval != accuracy_interval(int(correct.sum()), len(val))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ from tanzaku.ship.bundle import (
     TextBundleFacts,
 )
 from tanzaku.ship.certificate import Dtype
-from tanzaku.ship.held_out import HELD_OUT_FILE
+from tanzaku.ship.held_out import copy_held_out
 from tanzaku.ship.manifest import MANIFEST_FILE, write_manifest
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ def write_graph_bundle(
         _write_encoder(bundle, bundle.facts, folder, engine, dtype, encoder, calibration)
     else:
         raise BundleError(f"{bundle.folder} was exported already; export the bundle that it was made from")
-    if dtype == "float32" and (held_out := bundle.folder / HELD_OUT_FILE).is_file():  # it is about these weights
-        shutil.copyfile(held_out, folder / HELD_OUT_FILE)
+    if dtype == "float32":  # they are about these weights
+        copy_held_out(bundle.folder, folder)
         write_manifest(folder)
 
 

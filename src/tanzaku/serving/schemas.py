@@ -127,6 +127,7 @@ class PredictScore(BaseModel):
 class Accuracy(BaseModel):
     """How good the bundle is on some documents."""
 
+    data: Annotated[str, Field(description="The name of the data that they are of.")]
     documents: int
     accuracy: float
     accuracy_interval: Annotated[tuple[float, float], Field(description="95 % interval.")]

@@ -31,10 +31,9 @@ from tanzaku.serving.tables import read_table, write_table
 from tanzaku.serving.tasks import Task, Tasks
 from tanzaku.serving.tokens import Tokens
 from tanzaku.serving.watching import Metrics
-from tanzaku.ship.cards.facts import present_splits
+from tanzaku.ship.cards.facts import Split, present_splits
 from tanzaku.ship.classifier import Classifier, Prediction
 from tanzaku.ship.held_out import threshold_of
-from tanzaku.study.summary import SplitScores
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _minimum(request: ClassifyRequest, task: Task) -> float | None:
 def describe_task(task: Task) -> TaskAnswer:
     """What clients see of a task."""
     facts = task.facts
-    measured = {split.name: _accuracy(split.scores) for split in present_splits(facts)}
+    measured = {split.name: _accuracy(split) for split in present_splits(facts)}
     return TaskAnswer(
         name=task.name,
         labels=list(facts.label_names),
@@ -218,8 +217,10 @@ def describe_task(task: Task) -> TaskAnswer:
     )
 
 
-def _accuracy(scores: SplitScores) -> Accuracy:
+def _accuracy(split: Split) -> Accuracy:
+    scores = split.scores
     return Accuracy(
+        data=split.data,
         documents=scores.documents,
         accuracy=scores.accuracy,
         accuracy_interval=scores.accuracy_interval,

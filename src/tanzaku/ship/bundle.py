@@ -94,8 +94,9 @@ class CompressionFacts(Facts):
 
 
 class QuantizationFacts(Facts):
-    """What fewer bits changed on the run's validation set, classified with the weights as trained and as stored."""
+    """What fewer bits changed on a validation set, classified with the weights as trained and as stored."""
 
+    val_data: Annotated[str, Field(description="Whose validation set was classified.")]
     changed: Annotated[int, Field(description="Validation documents that got another label.")]
     val: Annotated[SplitScores, Field(description="With the weights as they are stored.")]
     val_before: Annotated[SplitScores, Field(description="The same before.")]

@@ -220,7 +220,9 @@ def find_fault(certificate: Certificate, *, max_flips: float | None) -> Fault | 
     if not math.isfinite(certificate.largest_logit_difference):
         return Fault(
             f"logits of the bundle or of the form in {certificate.dtype} are not finite numbers",
-            "check the bundle with `tanzaku evaluate`, or choose another --dtype",
+            "pack without --int8 and --int4"
+            if certificate.form == "bundle"
+            else "check the bundle with `tanzaku evaluate`, or choose another --dtype",
         )
     bound = _ROUNDING * max(1.0, certificate.largest_logit)
     if certificate.dtype == "float32" and certificate.largest_logit_difference > bound:
@@ -234,9 +236,15 @@ def find_fault(certificate: Certificate, *, max_flips: float | None) -> Fault | 
         return Fault(
             f"{certificate.flips} of {certificate.texts} texts ({100 * share:.2f} %) got another label, and at most "
             f"{100 * max_flips:g} % may (--max-flips)",
-            "allow more" if certificate.dtype == "float32" else "choose float32, or allow more",
+            _remedy_of_flips(certificate),
         )
     return None
+
+
+def _remedy_of_flips(certificate: Certificate) -> str:
+    if certificate.form == "bundle":
+        return "pack without --int8 and --int4, or allow more"
+    return "allow more" if certificate.dtype == "float32" else "choose float32, or allow more"
 
 
 def write_certificate(folder: Path, certificate: Certificate) -> None:

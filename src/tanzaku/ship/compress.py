@@ -20,8 +20,9 @@ from tanzaku.ship.bundle import (
     GraphBundleFacts,
     open_bundle,
 )
+from tanzaku.ship.held_out import copy_held_out
 from tanzaku.ship.hub import bundle_folder
-from tanzaku.ship.validation import check_labels, validate
+from tanzaku.ship.validation import check_labels, validate, warn_of_other_data
 from tanzaku.words import Language
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def compress(
         energy: The share, over 0 up to 1, of a layer's squared Frobenius norm that is kept, by the smallest rank that
             does.
         dataset: Its validation set is classified before and after, and the new bundle is calibrated on it. Without it,
-            the new bundle has the calibration of `bundle`, and no validation documents to choose a threshold on.
+            the new bundle has the calibration of `bundle`, and no validation documents to choose a threshold on, unless
+            nothing was cut.
         encoder: For that, where the bundle's encoder lies, if not under its name.
         force: Replace a bundle that lies in `out`.
         language: Of the model card.
@@ -68,18 +70,34 @@ def compress(
     _check_encoder(encoder, dataset)
     if dataset is not None:
         check_labels(dataset, source.facts.label_names)
+        warn_of_other_data(dataset, source.facts.run.data)
     with building(Path(out), force=force, language=language) as staging:
         shutil.copytree(source.folder / ENCODER_FOLDER, staging / ENCODER_FOLDER)
         cut = _cut(source.folder / MODEL_FOLDER, staging / MODEL_FOLDER, rank=rank, energy=energy)
+        if cut.kept_energy == 1:  # the classifier is the same, and so is how it classified them
+            copy_held_out(source.folder, staging)
         compressed = _after(packed.compressed, cut)
         write_facts(staging, facts := packed.model_copy(update={"tanzaku": __version__, "compressed": compressed}))
         if dataset is not None:
-            before, after = (validate(folder, dataset, encoder=encoder) for folder in (source.folder, staging))
-            measured = {"val_data": dataset.name, "val_before": before.scores, "val": after.scores}
-            compressed = compressed.model_copy(update=measured)
-            after.write_held_out(staging)
-            write_facts(staging, facts.model_copy(update={"compressed": compressed, "calibration": after.calibration}))
+            _measure(source, staging, facts, compressed, dataset, encoder=encoder)
     return open_bundle(out)
+
+
+def _measure(
+    source: Bundle,
+    staging: Path,
+    facts: EncoderBundleFacts,
+    compressed: CompressionFacts,
+    dataset: Dataset,
+    *,
+    encoder: str | None,
+) -> None:
+    """Classify the validation set before and after, and calibrate the new bundle on it."""
+    before, after = (validate(folder, dataset, encoder=encoder) for folder in (source.folder, staging))
+    measured = {"val_data": dataset.name, "val_before": before.scores, "val": after.scores}
+    after.write_held_out(staging)
+    changes = {"compressed": compressed.model_copy(update=measured), "calibration": after.calibration}
+    write_facts(staging, facts.model_copy(update=changes))
 
 
 def _check_encoder(encoder: str | None, dataset: Dataset | None) -> None:

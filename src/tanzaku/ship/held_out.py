@@ -8,6 +8,7 @@ documents themselves, and which of them was which, are not kept.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,6 +128,12 @@ def write_held_out(folder: Path, held_out: HeldOut) -> None:
     content = {"right": np.sort(steps[correct]), "wrong": np.sort(steps[~correct])}
     facts = ((held_out.cross_validated, _DOCUMENTS, _FOLDS), (held_out.grouped, _GROUPED, _ONE_OF_EACH))
     save_file(content, folder / HELD_OUT_FILE, metadata={name: value for holds, name, value in facts if holds} or None)
+
+
+def copy_held_out(bundle: Path, to: Path) -> None:
+    """Copy what a bundle keeps of held-out documents, if it does, to another one of the same weights."""
+    if (kept := bundle / HELD_OUT_FILE).is_file():
+        shutil.copyfile(kept, to / HELD_OUT_FILE)
 
 
 def replace_held_out(bundle: Path, held_out: HeldOut) -> None:

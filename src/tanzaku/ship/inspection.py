@@ -113,13 +113,13 @@ def _changes(facts: BundleFacts) -> list[str]:
     if isinstance(facts, TextBundleFacts):
         return []
     found = []
+    if facts.bits:
+        found.append(f"then lowered to {facts.bits} bits, {_measured(facts.quantized)}")
     if facts.compressed:
         found.append(
             f"then compressed from {_ranks(facts.compressed.ranks_before)} to {_ranks(facts.compressed.ranks)}, "
             f"{_measured(facts.compressed.val)}"
         )
-    if facts.bits:
-        found.append(f"then lowered to {facts.bits} bits, {_measured(facts.quantized)}")
     if isinstance(facts, GraphBundleFacts):
         found.append(f"then exported as a graph for {facts.engine} in {facts.dtype}")
     return found

@@ -73,7 +73,9 @@ def lower(
     if dataset is not None and before is not None:
         after = validate(bundle, dataset, encoder=None)
         changed = int((before.predicted != after.predicted).sum())
-        quantized = QuantizationFacts(changed=changed, val=after.scores, val_before=before.scores)
+        quantized = QuantizationFacts(
+            changed=changed, val_data=dataset.name, val=after.scores, val_before=before.scores
+        )
         after.write_held_out(bundle)
         write_facts(bundle, lowered.model_copy(update={"quantized": quantized, "calibration": after.calibration}))
 

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from tanzaku import __version__
 from tanzaku.analysis.evaluation import macro_f1_interval
-from tanzaku.analysis.intervals import accuracy_interval_of
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.card import read_card
@@ -36,7 +35,7 @@ from tanzaku.ship.held_out import HeldOut, write_held_out
 from tanzaku.ship.loading import find_encoder, load_adapted
 from tanzaku.ship.lowering import LowDtype, lower
 from tanzaku.ship.manifest import is_litter
-from tanzaku.ship.validation import check_labels
+from tanzaku.ship.validation import check_labels, split_scores, warn_of_other_data
 from tanzaku.study.archive import without_folders
 from tanzaku.study.encoder_spec import EncoderSpec
 from tanzaku.study.predictions import StoredPredictions
@@ -134,6 +133,7 @@ def _pack(bundle: Path, chosen: ChosenRun, form: _Form, checks: _Checks, *, enco
     folder, record = chosen.folder.resolve(), chosen.record  # "." has neither a name nor a folder around it
     if checks.dataset is not None:
         check_labels(checks.dataset, record.data.label_names)
+        warn_of_other_data(checks.dataset, record.data)
     if isinstance(record, FinishedTextRun):
         if form.dtype:
             name = record.method
@@ -234,13 +234,10 @@ def _run_facts(record: FinishedRun, run: Path, *, seed: int) -> RunFacts:
 
 def _split_scores(scores: Scores, found: StoredPredictions | None) -> SplitScores:
     """The record's, with an interval over groups where documents belong to some."""
-    if found is None or found.groups is None:
-        return SplitScores.model_validate(scores, from_attributes=True)
-    correct = np.array(found.classes) == np.array(found.predicted)
-    interval = accuracy_interval_of([scores], correct[None], np.array(found.groups))
-    assert interval is not None  # there is one run
-    over_groups = scores.model_copy(update={"accuracy_interval": (interval.low, interval.high)})
-    return SplitScores.model_validate(over_groups, from_attributes=True)
+    few = SplitScores.model_validate(scores, from_attributes=True)
+    if found is None:
+        return few
+    return split_scores(few, np.array(found.classes) == np.array(found.predicted), found.groups)
 
 
 def _class_scores(scores: Scores, label_names: tuple[str, ...]) -> dict[str, ClassScores]:

@@ -108,7 +108,8 @@ def present_splits(facts: BundleFacts) -> list[Split]:
     data = facts.run.data.name
     if (cut := _cut(facts)) is not None:  # only what a run trained is lowered to fewer bits, so a cut is later
         return [Split(cut.val_data or data, "validation", cut.val, None)] if cut.val is not None else []
-    return [Split(data, "validation", facts.quantized.val, None)] if facts.quantized is not None else []
+    lowered = facts.quantized
+    return [Split(lowered.val_data, "validation", lowered.val, None)] if lowered is not None else []
 
 
 def _is_in_8_bits(facts: EncoderBundleFacts | GraphBundleFacts) -> bool:

@@ -84,10 +84,19 @@ def _scores_row(split: Split, words: Words) -> list[str]:
 
 
 def _changes(card: CardFacts, words: Words) -> Iterator[str]:
-    """What was done to the weights after the test."""
+    """What was done to the weights after the test, in this order: only what a run trained is lowered to fewer bits."""
     facts = card.facts
     if not isinstance(facts, EncoderBundleFacts):
         return
+    if facts.bits:
+        quantized = facts.quantized
+        yield _with_scores(
+            words.text("The weights were stored in {bits} bits after that.", bits=facts.bits),
+            quantized.val_before if quantized else None,
+            quantized.val if quantized else None,
+            words,
+            data=quantized.val_data if quantized else facts.run.data.name,
+        )
     if facts.compressed:
         energy, steps = percent(facts.compressed.kept_energy), facts.compressed.steps
         sentence = words.text("The adapter was compressed after that, to {energy} of its squared norm.", energy=energy)
@@ -100,15 +109,6 @@ def _changes(card: CardFacts, words: Words) -> Iterator[str]:
             facts.compressed.val,
             words,
             data=facts.compressed.val_data or facts.run.data.name,
-        )
-    if facts.bits:
-        quantized = facts.quantized
-        yield _with_scores(
-            words.text("The weights were stored in {bits} bits after that.", bits=facts.bits),
-            quantized.val_before if quantized else None,
-            quantized.val if quantized else None,
-            words,
-            data=facts.run.data.name,
         )
 
 
