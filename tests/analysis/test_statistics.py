@@ -373,6 +373,11 @@ def test_with_far_more_documents_than_seeds_runs_that_share_trainings_are_tested
     assert (difference.interval.low, difference.interval.high) == pytest.approx(tuple(interval), rel=0.05)
 
 
+def test_one_pair_of_runs_is_compared_as_any_two_are() -> None:
+    correct = np.random.default_rng(5).random((2, 200)) < 0.8
+    assert compare_accuracies(correct, [0], [1], in_pairs=True) == compare_accuracies(correct, [0], [1])
+
+
 def test_macro_f1_is_scikit_learns_and_its_variance_the_bootstraps() -> None:
     generator = np.random.default_rng(5)
     classes = generator.integers(0, 3, 150)

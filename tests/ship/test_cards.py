@@ -15,14 +15,17 @@ from tanzaku.encoders.card import EncoderCard, read_card
 from tanzaku.errors import TanzakuWarning
 from tanzaku.exports.exporting import export
 from tanzaku.measure.metrics import accuracy_interval
-from tanzaku.ship.bundle import BundleFacts, open_bundle, read_facts
+from tanzaku.ship.bundle import BundleFacts, TextBundleFacts, VectorsFacts, open_bundle, read_facts
 from tanzaku.ship.cards.facts import present_splits
 from tanzaku.ship.cards.write import write_card
 from tanzaku.ship.classifier import Classifier
 from tanzaku.ship.compress import compress
 from tanzaku.ship.inspection import _changes
 from tanzaku.ship.packing import pack
+from tanzaku.study.plan import plan_study
 from tanzaku.study.predictions import read_predictions
+from tanzaku.study.run import run
+from tanzaku.study.spec import StudySpec
 from tanzaku.study.summary import ClassScores, SplitScores
 from tests.kinds import encoder_facts
 from tests.ship.conftest import METHODS, Study
@@ -111,6 +114,26 @@ def test_the_encoders_card_gives_licence_and_base_model(study: Study, tmp_path: 
     assert (card.data.license, card.data.base_model) == ("cc-by-sa-4.0", "owner/original")
     assert "encoder（owner/original から作成）" in card.text
     assert "ライセンスは不明です" not in card.text
+
+
+def test_a_table_of_vectors_has_its_encoders_licence_and_base_model(study: Study, tmp_path: Path) -> None:
+    encoder = shutil.copytree(study.encoder, tmp_path / "encoder")
+    (encoder / "README.md").write_text(_ENCODER_CARD, encoding="utf-8")
+    arm = {"method": "static", "vectors_from": str(encoder), "dimensions": 8}
+    spec = StudySpec.model_validate({"name": "tiny", "data": {"source": "made by the test"}, "arms": [arm]})
+    (planned,) = plan_study(spec, dataset=study.dataset, out=tmp_path / "runs").runs
+    run(planned, dataset=study.dataset, study="tiny")
+    card = _card(pack(planned.folder, tmp_path / "bundle").folder)
+    assert (card.data.license, card.data.base_model) == ("cc-by-sa-4.0", "owner/original")
+    assert "| Token vectors and tokenizer | encoder, made from owner/original |" in card.text
+    assert "No licence is known" not in card.text
+    assert str(tmp_path) not in card.content
+    facts = read_facts(tmp_path / "bundle")
+    assert isinstance(facts, TextBundleFacts)
+    named = facts.model_copy(update={"vectors": VectorsFacts(name="owner/name", license="mit")})
+    assert (_written(tmp_path, named).data.base_model, _card(tmp_path).data.license) == ("owner/name", "mit")
+    shutil.rmtree(encoder)  # what is packed later only has its name
+    assert _card(pack(planned.folder, tmp_path / "later").folder).data.license == "unknown"
 
 
 def test_an_encoder_on_the_hub_is_the_base_model(study: Study, tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ class BaseFacts(Facts):
     made_from: Annotated[str | None, Field(description="The Hub id of `base_model` in its model card.")] = None
 
 
+class VectorsFacts(Facts):
+    """The encoder whose token vectors and tokenizer a method of texts took over."""
+
+    name: Annotated[str, Field(description="As the study names it, without the folders around it.")]
+    license: Annotated[str | None, Field(description="That its model card names, as on the Hub.")] = None
+    made_from: Annotated[str | None, Field(description="The Hub id of `base_model` in its model card.")] = None
+
+
 class CompressionFacts(Facts):
     """How the adapter was made smaller after the run."""
 
@@ -195,6 +203,7 @@ class TextBundleFacts(_BundleFacts):
     """The bundle of a method that learns only from the texts: the content of its `bundle.json`."""
 
     kind: Literal["text"] = "text"
+    vectors: Annotated[VectorsFacts | None, Field(description="Where token vectors come from, if it has any.")] = None
 
     def build_method(self) -> TextMethod:
         """The method with its options.

@@ -14,10 +14,11 @@ from tanzaku import __version__
 from tanzaku.analysis.evaluation import macro_f1_interval
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
-from tanzaku.encoders.card import read_card
+from tanzaku.encoders.card import is_hub_id, read_card
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
+from tanzaku.encoders.load import resolve_encoder
 from tanzaku.encoders.source import EncoderSource, files_of
-from tanzaku.errors import BundleError, SpecError, describe_validation_error
+from tanzaku.errors import BundleError, EncoderError, SpecError, describe_validation_error
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.building import building, write_facts
 from tanzaku.ship.bundle import (
@@ -28,6 +29,7 @@ from tanzaku.ship.bundle import (
     EncoderBundleFacts,
     RunFacts,
     TextBundleFacts,
+    VectorsFacts,
     open_bundle,
 )
 from tanzaku.ship.choosing import ChosenRun, choose_run
@@ -163,8 +165,22 @@ def _pack_text(bundle: Path, run: Path, record: FinishedTextRun) -> None:
         method=without_folders(spec.model_dump(mode="json")["method"]),  # a bundle is handed on, as below
         run=_run_facts(record, run, seed=spec.seed),
         calibration=calibration,
+        vectors=_vectors_facts(spec),
     )
     write_facts(bundle, facts)
+
+
+def _vectors_facts(spec: TextRunSpec) -> VectorsFacts | None:
+    """What the card says of the encoder whose vectors the method has; of one that is gone, only the name."""
+    name = getattr(spec.method, "vectors_from", None)
+    if name is None:
+        return None
+    shown = name if is_hub_id(name) else Path(name).name
+    try:
+        card = read_card(resolve_encoder(name).folder)
+    except EncoderError:
+        return VectorsFacts(name=shown)
+    return VectorsFacts(name=shown, license=card.license, made_from=card.base_model)
 
 
 def _pack_encoder(

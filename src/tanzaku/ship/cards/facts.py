@@ -13,6 +13,7 @@ from tanzaku.ship.bundle import (
     EncoderBundleFacts,
     GraphBundleFacts,
     TextBundleFacts,
+    VectorsFacts,
 )
 from tanzaku.ship.certificate import Certificate, Form
 from tanzaku.study.summary import SplitScores
@@ -59,15 +60,24 @@ class CardFacts:
     @property
     def license(self) -> str | None:
         """The licence that the encoder's card names; None where there is no encoder, or it names none."""
-        return self.facts.base.license if isinstance(self.facts, EncoderBundleFacts) else None
+        if isinstance(self.facts, EncoderBundleFacts):
+            return self.facts.base.license
+        vectors = self.vectors
+        return vectors.license if vectors else None
+
+    @property
+    def vectors(self) -> VectorsFacts | None:
+        """The encoder whose token vectors it has, where it adapts none."""
+        return self.facts.vectors if isinstance(self.facts, TextBundleFacts) else None
 
     @property
     def base_model(self) -> str | None:
         """The encoder's id on the Hub, or that of the model that it was made from; None where none is known."""
         facts = self.facts
         if not isinstance(facts, EncoderBundleFacts):
-            name = str(facts.method.get("vectors_from", ""))
-            return name if is_hub_id(name) else None
+            if (vectors := self.vectors) is None:
+                return None
+            return vectors.name if is_hub_id(vectors.name) else vectors.made_from
         return facts.encoder.name if is_hub_id(facts.encoder.name) else facts.base.made_from
 
 

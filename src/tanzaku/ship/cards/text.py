@@ -124,6 +124,11 @@ def _method(facts: BundleFacts, words: Words) -> str:
 
 def _encoder_rows(card: CardFacts, words: Words) -> Iterator[tuple[str, str]]:
     facts = card.facts
+    if (vectors := card.vectors) is not None:
+        name = _named_as_others_find_it(vectors.name, vectors.made_from, words)
+        yield words.text("Token vectors and tokenizer"), name
+        yield words.text("Licence of the encoder"), _license(vectors.license, words)
+        return
     if not isinstance(facts, EncoderBundleFacts):
         yield words.text("Encoder"), words.text("none")
         return
@@ -137,15 +142,22 @@ def _encoder_rows(card: CardFacts, words: Words) -> Iterator[tuple[str, str]]:
             parameters=base.parameters,
         ),
     )
-    yield words.text("Licence of the encoder"), escape_markdown(base.license) if base.license else words.text("unknown")
+    yield words.text("Licence of the encoder"), _license(base.license, words)
     reading = encoder.model_dump(mode="json", include={"pooling", "long_text", "max_tokens", "max_windows"})
     yield words.text("How documents are read"), settings(reading)
     yield words.text("Computed in"), facts.precision
 
 
 def _encoder_name(facts: EncoderBundleFacts, words: Words) -> str:
-    """As others find it, without a path of this machine."""
-    name, made_from = facts.encoder.name, facts.base.made_from
+    return _named_as_others_find_it(facts.encoder.name, facts.base.made_from, words)
+
+
+def _license(found: str | None, words: Words) -> str:
+    return escape_markdown(found) if found else words.text("unknown")
+
+
+def _named_as_others_find_it(name: str, made_from: str | None, words: Words) -> str:
+    """An encoder's name without a path of this machine."""
     if is_hub_id(name):
         return f"[{name}](https://huggingface.co/{name})"
     shown = escape_markdown(name if name == EMBEDDED_NAME else Path(name).name)
