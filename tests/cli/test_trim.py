@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tanzaku.cli import app
@@ -33,6 +34,19 @@ def test_it_prints_a_table_and_the_path(tmp_path: Path) -> None:
         f"{record.after.pieces:,}",
     ]
     assert f"of the tokens of {record.held_out.lines:,} held-out lines are kept pieces" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [("0.05", "none of the held-out lines (1) has only kept pieces"), ("0", "no line was held out")],
+)
+def test_it_warns_where_nothing_could_be_compared(tmp_path: Path, share: str, reason: str) -> None:
+    encoder = make_roberta(tmp_path / "encoder")
+    (tmp_path / "texts.txt").write_text("\n".join(sentences()[:5]) + "\n", encoding="utf-8")
+    command = ["trim", str(encoder), "--texts", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*command, "--held-out", share, "--characters", "seen"])
+    assert result.exit_code == 0, result.output
+    assert f"warning: tokens and hidden states were not compared with the original's, because {reason}" in result.stderr
 
 
 def test_help_has_examples_and_imports_nothing_heavy() -> None:

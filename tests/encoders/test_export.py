@@ -1,5 +1,6 @@
 """An encoder as a folder of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -102,9 +103,25 @@ def test_transformers_opens_what_was_exported(encoder: Path, tmp_path: Path, dty
 
 
 def test_an_encoder_that_four_bits_would_change_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="can't be stored in q4 without loss; export the encoder in float16 first"):
-        export_encoder(resolve_encoder(str(make_roberta(tmp_path / "encoder"))), tmp_path / "out", dtype="q4")
+    source = resolve_encoder(str(make_roberta(tmp_path / "encoder")))
+    with pytest.raises(EncoderError, match="can't be stored in q4 without loss; q4 is for encoders whose matrices"):
+        export_encoder(source, tmp_path / "out", dtype="q4")
+    export_encoder(source, tmp_path / "rounded", dtype="float16")
+    weights = load_file(tmp_path / "rounded" / "model.safetensors")
+    zeros = torch.zeros(2, 32, dtype=torch.float16)  # fits into 4 bits in any encoder
+    save_file({**weights, "unused": zeros}, tmp_path / "rounded" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match="nothing would be saved; q4 is for encoders whose matrices"):
+        export_encoder(resolve_encoder(str(tmp_path / "rounded")), tmp_path / "out", dtype="q4")
     assert not (tmp_path / "out").exists()
+
+
+def test_licences_go_with_the_folder_however_their_files_are_written(encoder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(encoder, tmp_path / "encoder")
+    names = ["LICENSE", "Licence.rst", "COPYING", "license-apache", "Notice.md"]
+    for name in names:
+        (folder / name).write_text(name, encoding="utf-8")
+    export_encoder(resolve_encoder(str(folder)), tmp_path / "out")
+    assert [(tmp_path / "out" / name).read_text(encoding="utf-8") for name in names] == names
 
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(encoder: Path, tmp_path: Path) -> None:
@@ -134,6 +151,18 @@ def test_the_command_writes_the_folder_and_prints_its_path(encoder: Path, tmp_pa
     )
     assert done.stdout == f"{out}\n"
     assert f"{sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB in q4" in done.stderr
+
+
+def test_the_command_looks_at_the_folder_before_it_fetches_the_encoder(tmp_path: Path) -> None:
+    (tmp_path / "note").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "tanzaku", "encoder", "export", "no/such-encoder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 1
+    assert "already exists and is not empty" in done.stderr
 
 
 def test_what_was_packed_in_eight_bits_is_exported_as_wide_weights(encoder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from tanzaku.cli.commands import Commands
 from tanzaku.display import plain_console
-from tanzaku.files import check_writable
+from tanzaku.files import check_new, check_writable
 
 app = typer.Typer(cls=Commands, help="Export an encoder.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -29,7 +29,8 @@ def export(
         Dtype,
         typer.Option(
             help="Data type of the written weights. transformers opens float16 and float32; q4 takes 4.5 bits per "
-            "weight, only Tanzaku reads it, and it is refused if it would change the weights."
+            "weight, only Tanzaku reads it, and it is only possible for weights that were once rounded to 4 bits, "
+            "such as those of tanzaku-mini or of an encoder trimmed from it."
         ),
     ] = Dtype.FLOAT16,
 ) -> None:
@@ -42,12 +43,13 @@ def export(
 
     ```
     tanzaku encoder export tanzaku-mini tanzaku-mini-float16
-    tanzaku encoder export e5-base-ja e5-base-ja-q4 --dtype q4
+    tanzaku encoder export tanzaku-mini tanzaku-mini-q4 --dtype q4
     ```
     """
     from tanzaku.encoders.export import export_encoder
     from tanzaku.encoders.source import resolve_encoder
 
+    check_new(out)
     check_writable(out, replaced=True)
     exported = export_encoder(resolve_encoder(encoder), out, dtype=dtype.value)
     plain_console(stderr=True).print(

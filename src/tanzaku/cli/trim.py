@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from tanzaku.cli.messages import warn
 from tanzaku.display import plain_console
 from tanzaku.files import check_new, check_writable
 
@@ -35,10 +36,19 @@ class Trimming:
     ] = "japanese"
     held_out: Annotated[
         float,
-        typer.Option(min=0, max=0.5, help="Share of the lines that are only used for checking, not for counting."),
+        typer.Option(
+            min=0,
+            max=0.5,
+            help="Share of the lines that are only used for checking, not for counting; at least one line unless it "
+            "is 0.",
+        ),
     ] = 0.05
     dtype: Annotated[
-        Literal["stored", "float32", "float16"], typer.Option(help="Data type of the written weights.")
+        Literal["stored", "float32", "float16"],
+        typer.Option(
+            help="Data type of the written weights. stored keeps that of the encoder; if this is q4, as for "
+            "tanzaku-mini, only Tanzaku reads the result."
+        ),
     ] = "stored"
 
 
@@ -56,8 +66,9 @@ def trim(
     """Reduce an encoder's vocabulary to the pieces that Japanese and your texts need.
 
     Most parameters of a multilingual encoder are the embeddings of pieces of other languages. Texts that consist only
-    of kept pieces are tokenized as before and get the same hidden states, which is checked on held-out lines. The
-    encoder's path is written to standard output, progress and a table to standard error.
+    of kept pieces are tokenized as before and get the same hidden states, which is checked on held-out lines. A warning
+    is shown if none of these lines can be compared. The encoder's path is written to standard output, progress and a
+    table to standard error.
 
     Examples:
 
@@ -120,9 +131,23 @@ def _describe(record: "TrimmingRecord", console: Console) -> None:
             f"{100 * held_out.coverage:.2f} % of the tokens of {held_out.lines:,} held-out lines are kept pieces.",
             soft_wrap=True,
         )
+    _describe_parity(record, console)
+
+
+def _describe_parity(record: "TrimmingRecord", console: Console) -> None:
     if (parity := record.parity) is not None:
         console.print(
             f"{parity.lines:,} of these lines have only kept pieces and the same tokens as before; the hidden states "
             f"of {parity.states_lines} differ by at most {parity.largest_difference:.1e}.",
             soft_wrap=True,
+        )
+    elif record.held_out is not None:
+        warn(
+            "tokens and hidden states were not compared with the original's, because none of the held-out lines "
+            f"({record.held_out.lines:,}) has only kept pieces; for this check, give more texts or a larger --held-out"
+        )
+    else:
+        warn(
+            "tokens and hidden states were not compared with the original's, because no line was held out; for this "
+            "check, give two or more lines and a --held-out above 0"
         )

@@ -16,6 +16,11 @@ from tanzaku.errors import EncoderError
 _BLOCK = 32
 _LOWEST, _HIGHEST = -8, 7
 _SCALES = ".q4_scales"
+Q4_IS_FOR = (
+    "q4 is for encoders whose matrices were once rounded to 4 bits, such as tanzaku-mini or one trimmed from it; "
+    "choose float16"
+)
+"""The remedy in errors about encoders that can't be stored in 4 bits."""
 
 
 def pack_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -36,13 +41,19 @@ def pack_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not torch.equal(narrow.to(torch.float32), tensor.to(torch.float32)):
             raise EncoderError(
                 f"tensor {name} has values that float16 does not hold, so it can't be stored in q4 without loss; "
-                "export the encoder in float16 first, which rounds it, and then in q4"
+                f"{Q4_IS_FOR}"
             )
         if (blocks := _pack(narrow)) is None:
             packed[name] = narrow.contiguous()
         else:
             packed[name], packed[name + _SCALES] = blocks
     return packed
+
+
+def has_four_bits(packed: Mapping[str, Tensor]) -> bool:
+    """Whether `pack_weights` stored at least one matrix in 4 bits."""
+    # A matrix of zeros always fits, whatever the encoder, and has only scales of zero.
+    return any(bool(tensor.any()) for name, tensor in packed.items() if name.endswith(_SCALES))
 
 
 def round_weights(weights: Mapping[str, Tensor], *, head: Sequence[str]) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from tanzaku.encoders.compact import round_weights
 from tanzaku.encoders.export import export_encoder
 from tanzaku.encoders.load import load_classifier, load_encoder, load_tokenizer, resolve_encoder
 from tanzaku.errors import DataError, EncoderError, SpecError
@@ -202,6 +203,8 @@ def test_every_loss_learns(
 def test_a_quantised_encoder_can_teach(teacher: Path, text: Path, tmp_path: Path) -> None:
     rounded, packed = tmp_path / "float16", tmp_path / "q4"
     export_encoder(resolve_encoder(str(teacher)), rounded, dtype="float16")
+    weights = round_weights(load_file(rounded / "model.safetensors"), head=())
+    save_file(weights, rounded / "model.safetensors", metadata={"format": "pt"})
     export_encoder(resolve_encoder(str(rounded)), packed, dtype="q4")
     record, same = (
         _record(folder, text, tmp_path / f"of-{folder.name}", steps=2, max_tokens=32, save_dtype="float16")

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tanzaku.encoders.compact import pack_weights
 from tanzaku.encoders.config import load_config
 from tanzaku.encoders.export import pass_on_card
-from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
+from tanzaku.encoders.files import CONFIG_FILE, Q4_FILE, SAFETENSORS_FILE
 from tanzaku.encoders.load import bare_classifier, load_encoder, max_positions
 from tanzaku.encoders.source import EncoderSource, files_of, read_settings, short_name
 from tanzaku.encoders.tokenizer import load_tokenizer
@@ -57,7 +58,7 @@ def trim(
     """Cut an encoder's vocabulary to what some texts need (Abdaoui et al. 2020, arXiv 2010.05609).
 
     A text whose pieces are all known and kept is tokenized as before, with the same hidden states. This is checked on
-    held-out lines before anything is written.
+    held-out lines before anything is written, if one of them has only kept pieces.
 
     Args:
         source: The encoder.
@@ -68,8 +69,8 @@ def trim(
         max_pieces: Of these, keep only so many, the most frequent ones.
         characters: "japanese" also keeps every piece that is one character of ASCII or JIS X 0208, so that texts with
             rare characters don't become unknown tokens; "seen" keeps only what was counted.
-        held_out: The share of lines, spread evenly, that are measured and not counted; at most 2 million characters.
-        dtype: Of the written weights; "stored" leaves each tensor as it is.
+        held_out: The share of lines that are measured, not counted; above 0 at least one, at most 2 million characters.
+        dtype: Of the written weights; "stored" leaves each tensor as it is, also in 4 bits.
 
     Raises:
         EncoderError: The tokenizer or the weights can't be cut, an option is out of range, the lines are empty, or the
@@ -155,6 +156,11 @@ def _count(
         raise EncoderError(
             "the texts have no line that is not blank; give texts in the language that the encoder is for"
         )
+    if held_out and not counted.held_out and counted.lines > 1:
+        # So few lines that their share is none: the last one is taken back.
+        counted.held_out.append(learned.pop())
+        ids = tokenize(tokenizer, counted.held_out, max_tokens=None).ids
+        counted.counts -= np.bincount(ids, minlength=size)
     counted.lines -= len(counted.held_out)
     return counted
 
@@ -193,9 +199,15 @@ def _write(
     if dtype != "stored":
         cut = converted(cut, dtype=dtype)
         settings = {key: value for key, value in settings.items() if key != "torch_dtype"} | {"dtype": dtype}
+    # Each block of 32 weights lies in one row, so the rows that are kept fit into 4 bits as before.
+    q4 = dtype == "stored" and files_of(source).weights_format == "q4"
     settings = _renumbered(settings, {int(old): new for new, old in enumerate(kept)}) | {"vocab_size": len(kept)}
     write_atomically(folder / CONFIG_FILE, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
-    save_file(without_shared_memory(cut), folder / SAFETENSORS_FILE, metadata={"format": "pt"})
+    save_file(
+        without_shared_memory(pack_weights(cut) if q4 else cut),
+        folder / (Q4_FILE if q4 else SAFETENSORS_FILE),
+        metadata={"format": "pt"},
+    )
     bytes_before = sum((source.folder / name).stat().st_size for name in files_of(source).names)
     bytes_after = sum(path.stat().st_size for path in folder.iterdir())
     return (
