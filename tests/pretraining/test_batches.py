@@ -16,11 +16,8 @@ class _Numbers:
     mask_token_id, unk_token_id = 4, 1
     all_special_ids = (0, 1, 2, 3, 4)
 
-    def __len__(self) -> int:
-        return VOCABULARY
-
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        return [str(index) for index in ids]
+    def get_vocab(self) -> dict[str, int]:
+        return {str(index): index for index in range(VOCABULARY)}
 
 
 def _batches(tokens: int = 50_000, **changes: Any) -> PackedBatches:

@@ -33,6 +33,14 @@ def test_loss_and_gradient_are_pytorchs(shift: float) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5 if shift == 0 else 1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize("rows", [0, 4])
+def test_without_labels_there_is_nothing_to_learn(rows: int) -> None:
+    logits, labels = _inputs(torch.float32)
+    loss, gradient = _loss_and_gradient(cross_entropy, logits[:rows], labels[:0])
+    assert float(loss) == 0
+    assert torch.equal(gradient, torch.zeros(rows, CLASSES))
+
+
 def test_rows_after_the_labels_do_not_count() -> None:
     logits, labels = _inputs(torch.float32)
     expected_loss, expected = _loss_and_gradient(functional.cross_entropy, logits[:30], labels[:30])

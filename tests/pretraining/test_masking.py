@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.masking import Masker
-from tests.tiny import VOCABULARY
+from tests.tiny import VOCABULARY, make_encoder
 
 ROWS, LENGTH = 200, 64
 
@@ -17,11 +17,8 @@ class _Vocabulary:
     mask_token_id, unk_token_id = 4, 1
     all_special_ids = (0, 1, 2, 3, 4)
 
-    def __len__(self) -> int:
-        return 25
-
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        return [f"##{index}" if index >= 5 and index % 2 else str(index) for index in ids]
+    def get_vocab(self) -> dict[str, int]:
+        return {f"##{index}" if index >= 5 and index % 2 else str(index): index for index in range(25)}
 
 
 def _batch(random: np.random.Generator) -> np.ndarray:
@@ -55,6 +52,27 @@ def test_where_nothing_is_known_unknown_tokens_are_hidden() -> None:
     assert not masker.knows(ids)
     ids[1, 4] = 7
     assert masker.knows(ids)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_a_batch_of_special_tokens_has_no_masked_one(whole_words: bool) -> None:
+    batch = Masker(_Vocabulary(), rate=0.2, whole_words=whole_words)(
+        np.array([[2, 3, 3], [2, 0, 3]]), random=np.random.default_rng(0)
+    )
+    assert len(batch.positions) == len(batch.labels) == 0
+    assert batch.input_ids.tolist() == [[2, 3, 3], [2, 0, 3]]
+
+
+def test_ids_without_a_piece_are_never_drawn(tmp_path: Path) -> None:
+    """A word list that repeats a line has no piece at the first of both places."""
+    lines = [*VOCABULARY[:5], *VOCABULARY[5:9] * 2, "##星", *VOCABULARY[9:]]
+    folder = make_encoder(tmp_path)
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) < len(lines)
+    ids = np.full((ROWS, LENGTH), len(lines) - 1)
+    batch = Masker(tokenizer, rate=0.9, whole_words=True)(ids, random=np.random.default_rng(0))
+    assert set(batch.input_ids.ravel()) == {4, *range(9, len(lines))}
 
 
 def test_masked_places_are_spread_evenly() -> None:

@@ -353,6 +353,25 @@ def test_a_loss_that_is_no_number_is_an_error(corpus: Path, tmp_path: Path) -> N
         _pretrain(corpus, tmp_path / "hot", steps=60, learning_rate=1e30, warmup=0.0)
 
 
+def test_a_held_out_loss_that_is_no_number_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    """The only step has a loss, and its update ruins the weights."""
+    with pytest.raises(TanzakuError, match=r"no longer a number by step 1; .* lower --learning-rate"):
+        _pretrain(corpus, tmp_path / "hot", steps=1, learning_rate=1e38, warmup=0.0)
+    assert not (tmp_path / "hot").exists()
+
+
+def test_batches_without_a_piece_are_passed_over(
+    trained: tuple[Path, PretrainRecord, list[Any]], corpus: Path, tmp_path: Path
+) -> None:
+    (text := tmp_path / "a.txt").write_text("[SEP]\n" * 8000 + corpus.read_text("utf-8")[:6000], encoding="utf-8")
+    only = {"max_tokens": 32, "batch_tokens": 64, "steps": 8, "precision": "float32", "device": "cpu"}
+    options = read_options({**only, "from_encoder": str(trained[0]), "held_out": 0.1, "evaluations": 8})
+    record = pretrain([text], tmp_path / "out", options=options)
+    assert record is not None
+    assert 0.0 in [line.train_loss for line in record.history]
+    assert record.history[-1].held_out_loss < 8
+
+
 def test_one_process_at_a_time(corpus: Path, tmp_path: Path) -> None:
     def disturb(event: Any) -> None:
         if isinstance(event, Begins):

@@ -106,10 +106,24 @@ def test_what_is_made_is_no_text(tmp_path: Path) -> None:
     for name in ("a.txt", "encoder/b.txt", "encoder.work/vocabularies/1/c.txt", "another-encoder/vocab.txt"):
         (path := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         path.write_text(TEXT, encoding="utf-8")
+    for name in ("LICENSE.txt", "merges.txt", "parts/notes.txt"):
+        (path := tmp_path / "roberta" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEXT, encoding="utf-8")
+    (tmp_path / "roberta" / "config.json").write_text('{"model_type": "roberta"}', encoding="utf-8")
     besides = [tmp_path / "encoder", tmp_path / "encoder.work"]
     assert [source.path for source in find_sources([tmp_path], besides=besides)] == [tmp_path / "a.txt"]
     given = tmp_path / "another-encoder" / "vocab.txt"  # a file that is named is read
     assert [source.path for source in find_sources([given])] == [given]
+
+
+@pytest.mark.parametrize("config", ['{"title": "news"}', '["model_type"]', "model_type", None])
+def test_a_folder_with_another_configuration_is_read(tmp_path: Path, config: str | None) -> None:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    if config is None:
+        (tmp_path / "config.json").mkdir()
+    else:
+        (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    assert [source.path.name for source in find_sources([tmp_path])] == ["a.txt"]
 
 
 def test_which_byte_is_not_utf8(tmp_path: Path) -> None:

@@ -150,6 +150,22 @@ def test_several_processes_give_the_same_stream(tokenizer: BertJapaneseTokenizer
     assert alone.documents == together.documents
 
 
+def test_large_ids_of_a_small_vocabulary_fit_into_the_stream(tmp_path: Path) -> None:
+    folder = make_roberta(tmp_path / "roberta")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < 5]
+    pieces = {piece: number for number, (piece, _) in enumerate(content["model"]["vocab"])}
+    content["model"] = {"type": "WordLevel", "vocab": pieces | {"▁空": 70_000}, "unk_token": "<unk>"}
+    write_json(path, content)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) < 2**16
+    (text := tmp_path / "a.txt").write_text("空\n", encoding="utf-8")
+    made = write_stream(tmp_path / "stream", tokenizer, _chunks, find_sources([text]), workers=1)
+    assert made is not None
+    assert made.ids.tolist() == [70_000, tokenizer.eos_token_id]
+
+
 def test_a_document_ends_with_the_token_that_the_tokenizer_puts_there(tmp_path: Path) -> None:
     """Some encoders have a token for [SEP] that they never use, and </s> at the ends of texts."""
     folder = make_roberta(tmp_path / "roberta")

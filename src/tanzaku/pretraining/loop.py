@@ -95,7 +95,7 @@ class PretrainLoop:
 
         Raises:
             Interrupted: `stop` said so; a checkpoint was saved.
-            TanzakuError: The loss is no longer a number.
+            TanzakuError: The loss of training, or of held-out text, is no longer a number.
         """
         yield from self._restore()
         self._started = self._saved_at = time.monotonic()
@@ -134,11 +134,7 @@ class PretrainLoop:
                 break
         count, total = self._step - first, float(losses)
         self._loss_steps += count
-        if not math.isfinite(total):
-            raise TanzakuError(
-                f"the loss is no longer a number by step {self._step}; start again with a lower --learning-rate, "
-                "a longer --warmup or --precision float32"
-            )
+        self._check_finite(total)
         yield StepsDone(
             step=self._step,
             progress=progress,
@@ -165,6 +161,8 @@ class PretrainLoop:
         self._model.eval()
         with torch.no_grad():
             held_out = self._objective.evaluate()
+        # The last step's update is in no training loss.
+        self._check_finite(held_out.loss)
         rates = [optimizer.param_groups[0]["lr"] for optimizer in self._optimizers]
         result = HeldOutResult(
             step=self._step,
@@ -184,6 +182,13 @@ class PretrainLoop:
         passed = int(self._progress() * self._settings.evaluations)
         self._next_evaluation = max(self._next_evaluation, passed) + 1
         return result
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TanzakuError(
+                f"the loss is no longer a number by step {self._step}; start again with a lower --learning-rate, "
+                "a longer --warmup or --precision float32"
+            )
 
     def _evaluation_is_due(self, progress: float) -> bool:
         return progress >= min(1.0, self._next_evaluation / self._settings.evaluations)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.batches import HELD_OUT_SEED, MASKS, PackedBatches
+from tanzaku.pretraining.vocabulary import largest_id
 
 _SHOWN_AS_MASK = 0.8
 _SHOWN_AS_RANDOM = 0.1
@@ -32,7 +33,8 @@ class Masker:
     """Draws masks for one vocabulary: 80 % [MASK], 10 % another token, 10 % as it was (Devlin et al. 2019, §3.1).
 
     Special tokens are neither hidden nor drawn. A batch has exactly its share of masked tokens (to the nearest
-    token, or, with whole words, to the last word that still fits): every batch costs the same.
+    token, or, with whole words, to the last word that still fits): every batch costs the same. A batch that has nothing
+    but special tokens has no masked one.
 
     Args:
         tokenizer: Gives the vocabulary.
@@ -46,13 +48,18 @@ class Masker:
     def __init__(self, tokenizer: Any, *, rate: float, whole_words: bool) -> None:
         if tokenizer.mask_token_id is None:
             raise EncoderError("the encoder's tokenizer has no mask token, so it can't learn by masking")
-        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        pieces = tokenizer.get_vocab()
+        ids = np.array(list(pieces.values()))
+        rows = largest_id(tokenizer) + 1
         self._rate = rate
         self._mask_id, self._unknown_id = tokenizer.mask_token_id, tokenizer.unk_token_id
-        self._ordinary = np.ones(len(pieces), dtype=bool)
+        # Ids that no piece has are neither hidden nor drawn.
+        self._ordinary = np.zeros(rows, dtype=bool)
+        self._ordinary[ids] = True
         self._ordinary[list(tokenizer.all_special_ids)] = False
         self._candidates = np.flatnonzero(self._ordinary)
-        self._continues = np.array([piece.startswith(_CONTINUATION) for piece in pieces])
+        self._continues = np.zeros(rows, dtype=bool)
+        self._continues[ids] = [piece.startswith(_CONTINUATION) for piece in pieces]
         self._whole_words = whole_words
         if whole_words and not self._continues.any():
             raise EncoderError(
@@ -70,7 +77,8 @@ class Masker:
         ordinary = self._ordinary[inputs]
         if not ordinary.any():
             ordinary = inputs == self._unknown_id  # a stretch of text that the vocabulary does not know
-        count = max(1, round(self._rate * int(ordinary.sum())))
+        known = int(ordinary.sum())
+        count = min(known, max(1, round(self._rate * known)))
         if self._whole_words:
             positions = self._choose_words(inputs, ordinary, count, random)
         else:

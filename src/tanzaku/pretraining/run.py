@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from tanzaku.compute import choose_compute
@@ -97,9 +96,8 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
         return None
     record = PretrainRecord(**facts)
     tokenizer.model_max_length = encoder.positions or options.max_tokens
-
-    dtype = getattr(torch, options.save_dtype)
-    save_encoder(model, partial(save_tokenizer, tokenizer), record, out, source=inputs.source, dtype=dtype)
+    write_tokenizer = partial(save_tokenizer, tokenizer)
+    save_encoder(model, write_tokenizer, record, out, source=inputs.source, dtype=options.save_dtype)
     return record
 
 

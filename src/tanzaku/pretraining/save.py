@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 from tanzaku.encoders.export import pass_on_card
 from tanzaku.encoders.quiet import quiet_transformers
 from tanzaku.encoders.source import EncoderSource
-from tanzaku.errors import RecordError, SpecError
+from tanzaku.encoders.weights import converted
+from tanzaku.errors import EncoderError, RecordError, SpecError
 from tanzaku.files import atomic_folder, write_atomically
 from tanzaku.pretraining.record import RECORD_FILE, DistillRecord, PretrainRecord, Record, read_record_of
 
@@ -21,20 +22,42 @@ def save_encoder(
     out: Path,
     *,
     source: EncoderSource | None,
-    dtype: torch.dtype,
+    dtype: str,
 ) -> None:
     """Write weights (in `dtype`), configuration, tokenizer and record to `out`. The model is converted in place.
 
     What was made from the encoder `source` also gets its licence, and a card that names it.
+
+    Raises:
+        EncoderError: A weight is infinite or not a number, or becomes so in `dtype`; nothing is written.
     """
+    _check_finite(model, dtype=dtype)
     with atomic_folder(out) as staging:
         with quiet_transformers():
-            model.to(device="cpu", dtype=dtype).eval().save_pretrained(staging)
+            model.to(device="cpu", dtype=getattr(torch, dtype)).eval().save_pretrained(staging)
             write_tokenizer(staging)
         if source is not None:
             command = "pretrain" if record.kind == "pretraining" else "distill"
             pass_on_card(source, staging, made=f"with `tanzaku {command}`; {RECORD_FILE} has the details")
         write_atomically(staging / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
+
+
+def _check_finite(model: PreTrainedModel, *, dtype: str) -> None:
+    weights = model.state_dict()
+    try:
+        converted(weights, dtype="float32")
+    except EncoderError as error:
+        raise EncoderError(
+            "the trained weights are infinite or no longer numbers, so nothing was saved; start again with a lower "
+            "--learning-rate, and with Muon also a lower --muon-learning-rate"
+        ) from error
+    try:
+        converted(weights, dtype=dtype)
+    except EncoderError as error:
+        raise EncoderError(
+            f"some of the trained weights are too large for {dtype}, so nothing was saved; start again with "
+            "--save-dtype float32"
+        ) from error
 
 
 def find_result(kind: type[Record], out: Path, *, identity: str) -> Record | None:

@@ -1,6 +1,7 @@
 """The user's own unlabelled text: found, checked, and read line by line, however large it is."""
 
 import gzip
+import json
 import lzma
 import os
 import zlib
@@ -11,6 +12,7 @@ from typing import BinaryIO, cast
 
 from tanzaku.data.characters import clean_text
 from tanzaku.data.decoding import fitting_encoding, has_escapes
+from tanzaku.encoders.files import CONFIG_FILE
 from tanzaku.errors import DataError
 from tanzaku.files import sha256_of_file
 
@@ -32,8 +34,8 @@ class TextSource:
 def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[TextSource]:
     """The text files that are meant by `texts`: files as they are, folders as the .txt, .txt.xz and .txt.gz below them.
 
-    A file that is named twice counts once. Below a folder, vocab.txt is left out, the word list of an encoder. The
-    order is that of `texts`, and of the names below a folder.
+    A file that is named twice counts once. Below a folder, vocab.txt is left out, the word list of an encoder, and so
+    are the folders of encoders. The order is that of `texts`, and of the names below a folder.
 
     Args:
         texts: Files and folders; links are followed.
@@ -48,7 +50,9 @@ def find_sources(texts: Sequence[Path], *, besides: Sequence[Path] = ()) -> list
         if text.is_dir():
             found = sorted(_files_below(text, besides=ours))
             if not found:
-                raise DataError(f"{text}: no {', '.join(_SUFFIXES)} file lies in or below this folder")
+                raise DataError(
+                    f"{text}: no {', '.join(_SUFFIXES)} file lies in or below this folder, encoders left out"
+                )
         elif text.is_file():
             found = [text]
         else:
@@ -75,8 +79,8 @@ def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
         real = Path(place).resolve()
-        if real in seen or any(real.is_relative_to(one) for one in besides):
-            folders.clear()  # a link that leads back, or our own
+        if real in seen or any(real.is_relative_to(one) for one in besides) or _is_encoder(real):
+            folders.clear()  # a link that leads back, our own, or licences and lists of pieces
             continue
         seen.add(real)
         # In one order everywhere; of a folder and the links to it, the folder first.
@@ -85,6 +89,15 @@ def _files_below(folder: Path, *, besides: Sequence[Path]) -> Iterator[Path]:
         shown = (name for name in names if not name.startswith("."))
         wanted = (name for name in shown if name.lower().endswith(_SUFFIXES) and name != _WORD_LIST)
         yield from (path for name in wanted if (path := Path(place) / name).is_file())
+
+
+def _is_encoder(folder: Path) -> bool:
+    """Whether it has the configuration of an encoder in the format of transformers."""
+    try:
+        content = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "model_type" in content
 
 
 def read_lines(source: TextSource, *, progress: Callable[[int], None] | None = None) -> Iterator[str]:

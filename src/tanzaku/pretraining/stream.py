@@ -17,6 +17,7 @@ from tanzaku.encoders.segmenter import bound_mecab
 from tanzaku.encoders.words import WordIds
 from tanzaku.files import atomic_folder, sha256_of_file, write_json_atomically
 from tanzaku.pretraining.sources import TextSource
+from tanzaku.pretraining.vocabulary import largest_id
 
 _FORMAT = "tanzaku-stream-3"
 _IDS = "ids.bin"
@@ -76,7 +77,7 @@ def write_stream(
         sources: The files, in order.
         workers: Processes.
     """
-    dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
+    dtype = np.dtype(np.uint16 if largest_id(tokenizer) < 2**16 else np.uint32)
     tokens = documents = 0
     characters: dict[str, int] = {}
 

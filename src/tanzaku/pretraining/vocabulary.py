@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import BertJapaneseTokenizer
@@ -23,6 +24,12 @@ _CONTINUATION = "##"
 _LARGEST_SHARE_OF_CHARACTERS = 1 / 3
 _LONGEST_WORD = 100  # characters; WordPiece makes longer ones [UNK]
 _SMALLEST, _STEP_DOWN = 8, 0.9  # of the sizes that are tried where a text is too small
+
+
+def largest_id(tokenizer: Any) -> int:
+    """The largest id of a token; there may be gaps below it, as where a word list repeats a line."""
+    ids: list[int] = [*tokenizer.get_vocab().values(), *tokenizer.all_special_ids]
+    return max(ids)
 
 
 def count_words(chunks: Iterable[list[str]], *, workers: int) -> Counter[str]:

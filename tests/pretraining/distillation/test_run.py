@@ -1,6 +1,8 @@
 """Distillation as a whole: it learns, its result opens elsewhere, and stopping it changes nothing."""
 
 import filecmp
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from tanzaku.encoders.export import export_encoder
 from tanzaku.encoders.load import load_classifier, load_encoder, load_tokenizer, resolve_encoder
 from tanzaku.errors import DataError, EncoderError, SpecError
 from tanzaku.pretraining.distillation.objective import cut_shorter
-from tanzaku.pretraining.distillation.options import read_distill_options
+from tanzaku.pretraining.distillation.options import StudentShape, read_distill_options
 from tanzaku.pretraining.distillation.run import distill
 from tanzaku.pretraining.record import DistillRecord, read_distill_record
 from tanzaku.training.events import HeldOutDone, Resumed, Stopped
+from tests.checkpoints import write_json
 from tests.tiny import make_encoder
 
 _SMALL: dict[str, Any] = {
@@ -83,8 +86,12 @@ def test_plain_transformers_opens_it_with_the_teachers_tokenizer(
     model, info = AutoModel.from_pretrained(out, output_loading_info=True, add_pooling_layer=False)
     assert (info["missing_keys"], info["unexpected_keys"]) == (set(), set())
     assert model.config.num_hidden_layers == 2
-    for name in ("tokenizer_config.json", "vocab.txt"):
-        assert filecmp.cmp(out / name, teacher / name, shallow=False)
+    assert filecmp.cmp(out / "vocab.txt", teacher / "vocab.txt", shallow=False)
+    ours, theirs = (
+        json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")) for folder in (out, teacher)
+    )
+    assert theirs["model_max_length"] > 64  # none was set
+    assert ours == theirs | {"model_max_length": 64}
     assert AutoTokenizer.from_pretrained(out)("空と海。")["input_ids"]
     loaded = load_classifier(resolve_encoder(str(out)), label_names=["a", "b"], seed=0)
     assert loaded.head == ("bert.pooler", "classifier")
@@ -226,6 +233,21 @@ def test_a_student_may_be_continued(
     assert record.history[0].train_loss < 1.1 * before.history[-1].held_out_loss
 
 
+def test_a_student_with_fewer_positions_says_so(teacher: Path, text: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "teacher"
+    shutil.copytree(teacher, copied)
+    settings = json.loads((copied / "tokenizer_config.json").read_text(encoding="utf-8"))
+    write_json(copied / "tokenizer_config.json", settings | {"model_max_length": 64})
+    short = make_encoder(tmp_path / "short", layers=1, pooler=False)
+    config = json.loads((short / "config.json").read_text(encoding="utf-8"))
+    write_json(short / "config.json", config | {"max_position_embeddings": 32})
+    weights = load_file(short / "model.safetensors")
+    name = "bert.embeddings.position_embeddings.weight"
+    save_file(weights | {name: weights[name][:32].clone()}, short / "model.safetensors", metadata={"format": "pt"})
+    _record(copied, text, tmp_path / "out", student=str(short), steps=1, max_tokens=32)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").model_max_length == 32
+
+
 def test_the_same_call_finds_the_result(
     distilled: tuple[Path, DistillRecord], teacher: Path, text: Path, tmp_path: Path
 ) -> None:
@@ -277,6 +299,10 @@ def test_similarities_need_three_sequences_in_a_batch_and_in_the_held_out_text(
         ({"student": None}, "student is missing"),
         ({"student": "layers=0"}, "the shape 'layers=0' is not understood"),
         ({"student": "hidden=16"}, "it takes layers, and also hidden, heads, intermediate"),
+        ({"student": "layers=1,layers=2"}, r"'layers=1,layers=2' is not understood \(layers is there twice\)"),
+        ({"student": "layers=1,hidden=32.5"}, "'hidden=32.5' gives no whole number.*as in layers=6,hidden=256"),
+        ({"student": "layers=1,hidden"}, "'hidden' gives no whole number"),
+        ({"student": "layers=1,=2"}, "is not understood"),
         ({"layers": "3,1"}, "give different numbers in ascending order"),
         ({"layers": "1;3"}, "give different numbers in ascending order"),
         ({"layers": "1,2,3"}, "names 3 layers, and the student has 2"),
@@ -289,6 +315,13 @@ def test_similarities_need_three_sequences_in_a_batch_and_in_the_held_out_text(
 def test_options_that_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_distill_options(_SMALL | {"steps": 1} | changes)
+
+
+def test_a_shape_may_have_spaces_and_a_folder_an_equals_sign(tmp_path: Path) -> None:
+    options = read_distill_options(_SMALL | {"steps": 1, "student": " layers = 1, hidden=32 "})
+    assert options.shape() == StudentShape(layers=1, hidden=32)
+    (folder := tmp_path / "layers=1").mkdir()
+    assert read_distill_options(_SMALL | {"steps": 1, "student": str(folder)}).shape() is None
 
 
 def test_resolved_options_resolve_to_themselves() -> None:

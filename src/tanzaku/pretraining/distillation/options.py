@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tanzaku.encoders.source import absolute_name
 from tanzaku.errors import SpecError
 from tanzaku.pretraining.options import Documents, LoopOptions, read_model
 
-_SHAPE = re.compile(r"\w+=\d+(,\w+=\d+)*")
+_NUMBER = re.compile(r"\d+")
 _NUMBERS = re.compile(r"\d+(,\d+)*")
 _LEARNING_RATE = 3e-4
 _MUON_RATE = 0.005
@@ -91,17 +93,33 @@ class DistillOptions(LoopOptions):
         return self
 
     def shape(self) -> StudentShape | None:
-        """The shape of a new student; None where `student` is an encoder's folder."""
-        if not _SHAPE.fullmatch(self.student):
+        """The shape of a new student; None where `student` is an encoder."""
+        if "=" not in self.student or Path(absolute_name(self.student)).is_dir():
             return None
         try:
-            return StudentShape.model_validate(dict(part.split("=") for part in self.student.split(",")))
+            return StudentShape.model_validate(self._sizes())
         except ValidationError as error:
             first = error.errors()[0]
-            raise ValueError(
-                f"the shape {self.student!r} is not understood ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
-                f"it takes layers, and also {', '.join(name for name in StudentShape.model_fields if name != 'layers')}"
-            ) from error
+            raise self._not_understood(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    def _sizes(self) -> dict[str, str]:
+        """What `student` says of each size of a shape, such as "4" of layers."""
+        sizes: dict[str, str] = {}
+        for part in self.student.split(","):
+            name, _, size = map(str.strip, part.partition("="))
+            if name in sizes:
+                raise self._not_understood(f"{name} is there twice")
+            if not _NUMBER.fullmatch(size):
+                raise self._not_understood(f"{part.strip()!r} gives no whole number")
+            sizes[name] = size
+        return sizes
+
+    def _not_understood(self, reason: str) -> ValueError:
+        others = ", ".join(name for name in StudentShape.model_fields if name != "layers")
+        return ValueError(
+            f"the shape {self.student!r} is not understood ({reason}); it takes layers, and also {others}, as in "
+            "layers=6,hidden=256"
+        )
 
     def chosen_layers(self) -> tuple[int, ...] | None:
         """The teacher's layers that were chosen; None where none were."""

@@ -1,12 +1,11 @@
 """One distillation, top to bottom."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from tanzaku.compute import Compute, choose_compute
@@ -20,7 +19,7 @@ from tanzaku.encoders.load import (
     resolve_encoder,
 )
 from tanzaku.encoders.source import short_name
-from tanzaku.encoders.tokenizer import copy_tokenizer
+from tanzaku.encoders.tokenizer import TOKENIZER_CONFIG_FILE, copy_tokenizer
 from tanzaku.errors import EncoderError
 from tanzaku.pretraining.batches import PackedBatches
 from tanzaku.pretraining.distillation.objective import Distillation, Losses
@@ -153,8 +152,22 @@ def _make(inputs: _Inputs, out: Path, work: Path, checkpoints: Checkpoints, sess
 def _save(
     model: PreTrainedModel, teacher: EncoderSource, record: DistillRecord, out: Path, options: DistillOptions
 ) -> None:
-    dtype = getattr(torch, options.save_dtype)
-    save_encoder(model, partial(copy_tokenizer, teacher), record, out, source=teacher, dtype=dtype)
+    def write_tokenizer(folder: Path) -> None:
+        copy_tokenizer(teacher, folder)
+        _limit_tokens(folder, record.encoder.positions)
+
+    save_encoder(model, write_tokenizer, record, out, source=teacher, dtype=options.save_dtype)
+
+
+def _limit_tokens(folder: Path, positions: int | None) -> None:
+    """A student may read fewer tokens than the tokenizer of its teacher allows."""
+    path = folder / TOKENIZER_CONFIG_FILE
+    if positions is None or not path.is_file():
+        return
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if settings.get("model_max_length", positions) > positions:
+        settings["model_max_length"] = positions
+        path.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _student(inputs: _Inputs, teacher: PreTrainedModel) -> Student:
