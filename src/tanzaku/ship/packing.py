@@ -16,8 +16,7 @@ from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
 from tanzaku.encoders.card import is_hub_id, read_card
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
-from tanzaku.encoders.load import resolve_encoder
-from tanzaku.encoders.source import EncoderSource, files_of
+from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
 from tanzaku.errors import BundleError, EncoderError, SpecError, describe_validation_error
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.building import building, write_facts

@@ -134,7 +134,11 @@ def _expected(record: FinishedRun) -> dict[tuple[str, int], float]:
     best = record.best_epoch if isinstance(record, FinishedEncoderRun) else 0
     final: dict[str, Any] = {"resumptions": record.resumptions}
     if isinstance(record, FinishedEncoderRun):
-        final |= {"best_epoch": record.best_epoch, "stopped_early": record.stopped_early}
+        final |= {
+            "best_epoch": record.best_epoch,
+            "stopped_early": record.stopped_early,
+            "partly_read": record.partly_read,
+        }
     parts: list[tuple[str, Any]] = [("val", record.val), ("test", record.test), ("costs", record.costs)]
     parts += [("calibration", record.calibration)]
     parts += [(f"rank/{one.rank}", one) for one in record.ranks]

@@ -146,7 +146,9 @@ def _final_points(record: FinishedRun, of_epochs: list[Point]) -> Iterator[Point
     ends = [(epoch.steps, point.time) for epoch, point in _with_point(record, of_epochs)]
     for step, loss in record.training_curve:
         yield Point("step/train_loss", step, loss, next((time for last, time in ends if step <= last), ended))
-    content = record.model_dump(include={"val", "test", "calibration", "costs", "best_epoch", "stopped_early"})
+    content = record.model_dump(
+        include={"val", "test", "calibration", "costs", "best_epoch", "stopped_early", "partly_read"}
+    )
     content["resumptions"] = record.resumptions
     content["rank"] = {str(one.rank): one.model_dump(exclude={"rank"}) for one in record.ranks}
     if isinstance(record, FinishedEncoderRun) and record.encoder.pretraining:
