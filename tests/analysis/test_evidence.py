@@ -228,19 +228,20 @@ def test_arms_that_share_their_trainings_are_compared_in_pairs(choose_by: Choose
         finished(lora(8), accuracy=accuracy, seed=seed, trained_by=trained[seed].run_id)
         for seed, accuracy in enumerate((0.899, 0.822, 0.861))
     ]
-    alone = [run.model_copy(update={"trained_by": None}) for run in gained]
+    independent = [run.model_copy(update={"trained_by": None}) for run in gained]
     differences = {}
-    for name, runs in (("together", gained), ("alone", alone), ("one alone", [*gained[:2], alone[2]])):
+    partly = [*gained[:2], independent[2]]
+    for name, runs in (("in pairs", gained), ("independent", independent), ("partly in pairs", partly)):
         (found,) = evidence([*trained, *runs], choose_by=choose_by)
         (comparison,) = found.comparisons
         assert comparison.arm.rank == 2
         differences[name] = (comparison.accuracy, comparison.macro_f1)
     for measure in (0, 1):
-        together, *others = (of_arms[measure] for of_arms in differences.values())
-        assert {one.mean for one in others} == {together.mean}
+        in_pairs, *others = (of_arms[measure] for of_arms in differences.values())
+        assert {one.mean for one in others} == {in_pairs.mean}
         assert all(one.p_value > 0.2 for one in others)
-        assert together.p_value < 0.01
-        assert together.interval.high < 0
+        assert in_pairs.p_value < 0.01
+        assert in_pairs.interval.high < 0
 
 
 def test_the_validation_set_chooses_and_the_test_set_contradicts() -> None:

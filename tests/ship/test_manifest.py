@@ -156,7 +156,7 @@ def test_a_folder_without_one_is_no_bundle(tmp_path: Path) -> None:
         ("bundle.json", r"is incomplete: manifest\.json is missing; copy or pack it again"),
         ("study.json", "it is of a study: pack the classifier with `tanzaku pack .* --out my-bundle`"),
         ("record.json", "pack the classifier with"),
-        ("fit.json", "it is the study of `tanzaku fit`: give the classifier that `tanzaku fit` wrote beside it"),
+        ("fit.json", "it is the study of a `tanzaku fit`: give the folder of its classifier, such as its --out"),
     ],
 )
 def test_a_folder_without_one_says_what_it_seems_to_be(tmp_path: Path, file: str, remedy: str) -> None:

@@ -19,8 +19,6 @@ from tanzaku.measure.metrics import DEFAULT_CHOOSE_BY, ChooseBy
 from tanzaku.study.engines.options import RayOptions
 from tanzaku.words import LANGUAGES, Language
 
-_FLAGS = ("shared_encoder", "shared_dictionary", "retry_failed", "force")
-
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -126,7 +124,7 @@ class FitOptions:
             *((name, str | Path | None, "a path") for name in ("out", "study")),
             ("encoder", str | None, "the name of an encoder, or None"),
             ("reading", ReadOptions | None, "tanzaku.ReadOptions"),
-            *((name, bool, "True or False") for name in _FLAGS),
+            *((one.name, bool, "True or False") for one in fields(self) if isinstance(one.default, bool)),
         ):
             if not isinstance(value := getattr(self, name), others):
                 raise SpecError(f"{name} = {value!r}; give {wanted}")

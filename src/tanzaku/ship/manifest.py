@@ -130,7 +130,7 @@ def _without_manifest(folder: Path) -> str:
         return f"the bundle {folder} is incomplete: {MANIFEST_FILE} is missing; copy or pack it again"
     missing = f"{folder} is not a bundle: {MANIFEST_FILE} is missing"
     if (folder / "fit.json").is_file():
-        return f"{missing}; it is the study of `tanzaku fit`: give the classifier that `tanzaku fit` wrote beside it"
+        return f"{missing}; it is the study of a `tanzaku fit`: give the folder of its classifier, such as its --out"
     if any((folder / name).is_file() for name in ("study.json", "study.toml", "record.json")):  # of a study or run
         pack = f"tanzaku pack {shlex.quote(str(folder))} --out my-bundle"
         return f"{missing}; it is of a study: pack the classifier with `{pack}`"

@@ -14,9 +14,9 @@ from tanzaku import __version__
 from tanzaku.analysis.evaluation import macro_f1_interval
 from tanzaku.analysis.recommendation import DEFAULT_MARGIN
 from tanzaku.data.dataset import Dataset
-from tanzaku.encoders.card import is_hub_id, read_card
+from tanzaku.encoders.card import read_card
 from tanzaku.encoders.files import CONFIG_FILE, SAFETENSORS_FILE
-from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder
+from tanzaku.encoders.source import EncoderSource, files_of, resolve_encoder, short_name
 from tanzaku.errors import BundleError, EncoderError, SpecError, describe_validation_error
 from tanzaku.measure.metrics import ChooseBy
 from tanzaku.ship.building import building, write_facts
@@ -174,12 +174,12 @@ def _vectors_facts(spec: TextRunSpec) -> VectorsFacts | None:
     name = getattr(spec.method, "vectors_from", None)
     if name is None:
         return None
-    shown = name if is_hub_id(name) else Path(name).name
     try:
-        card = read_card(resolve_encoder(name).folder)
+        source = resolve_encoder(name)
     except EncoderError:
-        return VectorsFacts(name=shown)
-    return VectorsFacts(name=shown, license=card.license, made_from=card.base_model)
+        return VectorsFacts(name=Path(name).name if Path(name).is_absolute() else name)
+    card = read_card(source.folder)
+    return VectorsFacts(name=short_name(source), license=card.license, made_from=card.base_model)
 
 
 def _pack_encoder(
